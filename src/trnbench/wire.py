@@ -1,0 +1,395 @@
+"""The door between parent and child: the work order that goes in, the records that come out.
+
+One JSON object a line crosses in each direction. The child is started with a file that holds its
+`WorkOrder`; it answers with records on one pipe, and between timed blocks it waits for a command
+on its standard input. Standard library only: both sides import this file, and the child's
+interpreter may have nothing else but torch.
+"""
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
+
+WIRE_VERSION = 1
+"""Raised when a record changes shape or meaning; parent and child must agree on it."""
+
+Precision = Literal["fp32", "bf16", "pure_bf16"]
+"""fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included."""
+
+Purpose = Literal["warmup", "measure"]
+
+FailureReason = Literal[
+    "unavailable", "out_of_memory", "compile_failure", "device_failure", "wrong_order", "bug"
+]
+
+T = TypeVar("T")
+
+
+class WireError(ValueError):
+    """A line that is not a record or a command of this version."""
+
+
+# --- what goes in -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RopeScaling:
+    """Llama 3.1's stretching of rotary frequencies.
+
+    Source: Hugging Face transformers, `modeling_rope_utils.py`, `rope_type: llama3`.
+    """
+
+    factor: float
+    low_frequency_factor: float
+    high_frequency_factor: float
+    original_max_positions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """The sizes that define a decoder; nothing in it depends on a device."""
+
+    family: str
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocabulary_size: int
+    max_positions: int
+    tied_embeddings: bool
+    qk_norm: bool
+    norm_epsilon: float
+    rope_theta: float
+    rope_scaling: RopeScaling | None
+    init_std: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerSettings:
+    """AdamW and what goes around it."""
+
+    name: Literal["adamw"]
+    learning_rate: float
+    lr_warmup_steps: int
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    gradient_clip_norm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings:
+    """The synthetic token stream `trnbench-synth-1` (docs/metrics.md, "The token stream")."""
+
+    alphabet_size: int
+    noise: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOrder:
+    """All that the child is told: what to build, on what, and from which tokens.
+
+    It holds no price, no verdict and no path.
+    """
+
+    wire_version: int
+    shape: ModelShape
+    sequence_length: int
+    micro_batch_size: int
+    """Sequences in one forward and backward pass on this rank."""
+    gradient_accumulation_steps: int
+    """Passes in one optimizer step."""
+    precision: Precision
+    optimizer: OptimizerSettings
+    stream: StreamSettings
+    backend: str
+    threads: int | None
+    """Threads of the CPU backend; null leaves torch's own choice."""
+    measure_ceiling: bool
+    """Whether to measure the device's matrix-product rate before the model is built."""
+    seed: int
+    """Seeds the initial weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBlock:
+    """Command: run this many optimizer steps between two readings of the clock."""
+
+    kind: Literal["run"] = "run"
+    steps: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """Command: report memory, close the device and end."""
+
+    kind: Literal["finish"] = "finish"
+
+
+# --- what comes out -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDevice:
+    """One kind of device that the child's interpreter can train on."""
+
+    backend: str
+    device_name: str
+    device_count: int
+    proven: bool
+    """Whether this backend has been run by the project on such a device."""
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """The devices that are here, best first, and the versions that would drive them."""
+
+    kind: Literal["probe"] = "probe"
+    at_seconds: float
+    wire_version: int
+    devices: list[FoundDevice]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """The child has entered this part of its work."""
+
+    kind: Literal["phase"] = "phase"
+    at_seconds: float
+    name: Literal["probe", "ceiling", "build", "train", "teardown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the child runs on, as it found it."""
+
+    kind: Literal["environment"] = "environment"
+    at_seconds: float
+    wire_version: int
+    backend: str
+    device_name: str
+    device_count: int
+    """Devices that this job drives."""
+    asynchronous: bool
+    """Whether the device still works after a call has returned."""
+    proven: bool
+    threads: int | None
+    versions: dict[str, str]
+    settings: dict[str, str]
+    """Numeric settings in force: matrix-product precision, fused optimizer, instruction set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeilingPoint:
+    """Repeated rates of one square matrix product of this edge."""
+
+    size: int
+    flops_per_second: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The measured matrix-product rate of this device in this run's arithmetic."""
+
+    kind: Literal["ceiling"] = "ceiling"
+    at_seconds: float
+    dtype: str
+    points: list[CeilingPoint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The model stands on the device; counts are observed there, not planned."""
+
+    kind: Literal["built"] = "built"
+    at_seconds: float
+    parameter_count: int
+    parameter_bytes: int
+    embeddings_are_tied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A number of optimizer steps timed as one.
+
+    `losses`, `gradient_norms` and `oracle_losses` have one entry a step; null stands for a value
+    that was not finite. The oracle's loss is what a model that knows the stream would have had on
+    the same tokens.
+    """
+
+    kind: Literal["block"] = "block"
+    at_seconds: float
+    purpose: Purpose
+    first_step: int
+    steps: int
+    seconds: float
+    prepare_seconds: float
+    """Time to make the block's tokens, before the clock was started."""
+    losses: list[float | None]
+    gradient_norms: list[float | None]
+    oracle_losses: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Peak memory of the job so far, and what was counted."""
+
+    kind: Literal["memory"] = "memory"
+    at_seconds: float
+    peak_bytes: int | None
+    counted: str
+    """`process_rss`, `device_allocated`, or why there is no figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The child did all it was told; it says nothing after this."""
+
+    kind: Literal["finished"] = "finished"
+    at_seconds: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The child cannot go on; it says nothing after this."""
+
+    kind: Literal["failed"] = "failed"
+    at_seconds: float
+    reason: FailureReason
+    message: str
+    hint: str | None
+    detail: str
+    """The traceback, innermost call last."""
+
+
+ChildRecord = Probe | Phase | Environment | Ceiling | Built | Block | Memory | Finished | Failed
+CHILD_RECORDS: tuple[type, ...] = typing.get_args(ChildRecord)
+
+Command = RunBlock | Finish
+COMMANDS: tuple[type, ...] = typing.get_args(Command)
+
+
+# --- text and back ------------------------------------------------------------------------------
+
+
+def encode(message: Any) -> str:
+    """Write a record, a command or an order as one line of JSON, without the newline.
+
+    Raises:
+        ValueError: a float is NaN or infinite; such a value must be sent as null.
+    """
+    return json.dumps(_plain(message), allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """Turn nested dataclasses into dictionaries, sharing the lists (`asdict` would copy them)."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple) and value and dataclasses.is_dataclass(value[0]):
+        return [_plain(item) for item in value]
+    return value
+
+
+def decode(line: str | bytes, kinds: tuple[type, ...]) -> Any:
+    """Read one line as whichever of `kinds` its `kind` names.
+
+    Raises:
+        WireError: not JSON, an unknown kind, a missing or unknown field, or a wrong type.
+    """
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"not a line of JSON: {str(error)[:120]}") from error
+    if not isinstance(document, dict):
+        raise WireError(f"expected an object, got {type(document).__name__}")
+    name = document.get("kind")
+    for cls in kinds:
+        if cls.__dataclass_fields__["kind"].default == name:  # type: ignore[attr-defined]
+            return from_json(cls, document)
+    raise WireError(f"unknown kind {str(name)[:40]!r}")
+
+
+def from_json(cls: type[T], document: Any, where: str = "") -> T:
+    """Build the dataclass `cls` from parsed JSON, refusing what its annotations do not allow.
+
+    Raises:
+        WireError: names the offending field.
+    """
+    if not isinstance(document, dict):
+        raise WireError(f"{where or cls.__name__}: expected an object")
+    fields = _fields_of(cls)
+    unknown = document.keys() - fields.keys()
+    if unknown:
+        raise WireError(f"{where or cls.__name__}: unknown field {min(unknown)!r}")
+    arguments = {}
+    for name, (annotation, is_required) in fields.items():
+        if name in document:
+            arguments[name] = _checked(annotation, document[name], f"{where}{name}")
+        elif is_required:
+            raise WireError(f"{where or cls.__name__}: missing field {name!r}")
+    return cls(**arguments)
+
+
+@functools.cache
+def _fields_of(cls: type) -> dict[str, tuple[Any, bool]]:
+    hints = typing.get_type_hints(cls)
+    return {
+        f.name: (
+            hints[f.name],
+            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
+        )
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if typing.get_origin(hints[f.name]) is not ClassVar
+    }
+
+
+def _checked(annotation: Any, value: Any, where: str) -> Any:
+    """Return `value` as `annotation` wants it; an int serves as a float, nothing else bends."""
+    origin = typing.get_origin(annotation)
+    if dataclasses.is_dataclass(annotation):
+        return from_json(annotation, value, f"{where}.")  # type: ignore[arg-type]
+    if origin is Literal:
+        if value in typing.get_args(annotation):
+            return value
+    elif origin in (typing.Union, types.UnionType):
+        return _checked_union(annotation, value, where)
+    elif origin is list and isinstance(value, list):
+        (item,) = typing.get_args(annotation)
+        return [_checked(item, entry, where) for entry in value]
+    elif origin is dict and isinstance(value, dict):
+        _, item = typing.get_args(annotation)
+        return {str(k): _checked(item, entry, f"{where}.{k}") for k, entry in value.items()}
+    elif annotation is float and type(value) in (int, float):
+        return float(value)
+    elif annotation in (int, str, bool) and type(value) is annotation:
+        return value
+    raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+
+
+def _checked_union(annotation: Any, value: Any, where: str) -> Any:
+    if value is None and type(None) in typing.get_args(annotation):
+        return None
+    for option in typing.get_args(annotation):
+        if option is type(None):
+            continue
+        try:
+            return _checked(option, value, where)
+        except WireError:
+            continue
+    raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+
+
+def _named(annotation: Any) -> str:
+    return getattr(annotation, "__name__", None) or str(annotation)
