@@ -1,0 +1,147 @@
+"""Config: what the user asked for, as one YAML file says it.
+
+Every field has a default that `trnbench run --dry-run` shows, or must be given. Sizes that do not
+fit together are found when a plan is made, because they depend on the model.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from trnbench.schema.base import Strict, Usd
+from trnbench.schema.price import RentOption
+
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+
+
+class RopeScalingConfig(Strict):
+    """Llama 3.1's stretching of rotary frequencies."""
+
+    factor: Annotated[float, Field(gt=0)]
+    low_frequency_factor: Annotated[float, Field(gt=0)]
+    high_frequency_factor: Annotated[float, Field(gt=0)]
+    original_max_positions: Count
+
+
+class ModelConfig(Strict):
+    """A model of your own sizes: a catalog model with some of them changed, or a family and all."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    """What reports call it; by default the base's name with a mark that sizes were changed."""
+    base: str | None = None
+    """A model of `trnbench models` whose sizes hold where none is given here."""
+    family: Literal["llama", "gpt2"] | None = None
+    """llama: RMSNorm, rotary embedding, grouped-query attention, SwiGLU. gpt2: LayerNorm, learned
+    positions, GELU, biases."""
+    layers: Annotated[Count, Field(examples=[16])] | None = None
+    hidden_size: Annotated[Count, Field(examples=[2048])] | None = None
+    heads: Annotated[Count, Field(examples=[32])] | None = None
+    """Query heads."""
+    kv_heads: Annotated[Count, Field(examples=[8])] | None = None
+    """Key and value heads; by default as many as query heads."""
+    head_dim: Annotated[Count, Field(examples=[64])] | None = None
+    """Width of one head; by default hidden_size / heads."""
+    intermediate_size: Annotated[Count, Field(examples=[8192])] | None = None
+    """Width of the MLP."""
+    vocabulary_size: Annotated[Count, Field(examples=[32000])] | None = None
+    max_positions: Annotated[Count, Field(examples=[8192])] | None = None
+    """Longest sequence that the model can take."""
+    tied_embeddings: bool | None = None
+    """Whether the head is the input embedding."""
+    qk_norm: bool | None = None
+    """Whether queries and keys are normalised per head (Qwen3)."""
+    norm_epsilon: Annotated[float, Field(gt=0, lt=1)] | None = None
+    rope_theta: Annotated[float, Field(gt=0)] | None = None
+    rope_scaling: RopeScalingConfig | None = None
+    init_std: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Standard deviation of the initial weights."""
+
+
+class WorkloadConfig(Strict):
+    """One optimizer step: how many tokens, in which arithmetic, by which optimizer."""
+
+    sequence_length: Annotated[Count, Field(examples=[4096])]
+    """Tokens in a sequence."""
+    global_batch_size: Annotated[Count, Field(examples=[64])]
+    """Sequences in one optimizer step, over all ranks."""
+    micro_batch_size: Annotated[Count, Field(examples=[1])] | None = None
+    """Sequences in one pass of one data-parallel rank; by default all that fall to it."""
+    precision: Literal["auto", "fp32", "bf16", "pure_bf16"] = "auto"
+    """fp32; bf16: fp32 parameters with bf16 matrix products; pure_bf16: parameters and moments in
+    bf16 too; auto: bf16 on an accelerator, fp32 on a CPU."""
+    optimizer: Literal["adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, le=1, examples=[0.001])] = 0.001
+    lr_warmup_steps: Annotated[int, Field(ge=0, le=10**6)] = 10
+    """Steps in which the learning rate rises to its value."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.1
+    gradient_clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
+    """Seeds the initial weights and the token stream."""
+    threads: Annotated[Count, Field(le=4096, examples=[2])] | None = None
+    """Threads of the CPU backend; by default torch's choice."""
+
+
+class ParallelConfig(Strict):
+    """How one job spreads over devices; the sizes multiply to the number of ranks."""
+
+    tensor_parallel_size: Count = 1
+    pipeline_parallel_size: Count = 1
+    context_parallel_size: Count = 1
+    data_parallel_size: Count = 1
+    data_parallel: Literal["ddp", "fsdp"] = "ddp"
+    """ddp: each rank holds the whole state; fsdp: the state is shared out over the ranks."""
+
+
+class MeasureConfig(Strict):
+    """When to stop: as soon as one of these holds."""
+
+    relative_precision: Annotated[Ratio, Field(examples=[0.01])] = 0.005
+    """Half-width of the 95 % interval, as a part of the value, that is precise enough."""
+    min_samples: Annotated[int, Field(ge=8, le=10_000)] = 50
+    """Timed samples before the precision is looked at."""
+    max_samples: Annotated[int, Field(ge=8, le=100_000)] = 1000
+    """Timed samples after which measuring ends, precise or not."""
+    min_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """Timed seconds before the precision is looked at."""
+    max_minutes: Annotated[float, Field(gt=0, le=10_080)] = 15.0
+    """Minutes for the case, start-up and compilation included."""
+    max_usd: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    """Dollars for the case, at the price below; needs a price."""
+    hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """Seconds without a word from the worker after which it is taken for hung and ended. Allow for
+    the longest compilation."""
+
+
+class PriceConfig(Strict):
+    """What the machine costs: a row of the price table, or a figure of your own."""
+
+    instance: Annotated[str, Field(examples=["trn2.48xlarge"])] = "auto"
+    """The instance type that is paid for; auto: what this machine says that it is."""
+    option: RentOption | None = None
+    """How it is rented; by default on demand where that is sold, else a capacity block."""
+    region: Annotated[str, Field(examples=["us-east-2"])] | None = None
+    """Needed where the price differs from region to region."""
+    usd_per_hour: Annotated[Usd, Field(examples=[35.76])] | None = None
+    """Your own rate for the whole instance, in US dollars; it wins over the table."""
+
+
+class Config(Strict):
+    """One suite of benchmark cases."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    """What reports call this suite."""
+    model: Annotated[str, Field(examples=["llama3.2-1b"])] | ModelConfig
+    """A model of `trnbench models`, or a mapping of your own sizes."""
+    workload: WorkloadConfig
+    parallel: ParallelConfig = ParallelConfig()
+    device: Literal["auto", "neuron", "xla", "cuda", "cpu"] = "auto"
+    """What to train on; auto: the best device that is here."""
+    measure: MeasureConfig = MeasureConfig()
+    price: PriceConfig = PriceConfig()
+    sweep: Annotated[
+        dict[str, Annotated[list[Any], Field(min_length=1)]],
+        Field(default_factory=dict, examples=[{"workload.micro_batch_size": [1, 2, 4]}]),
+    ]
+    """Keys of this file, with dots, and the values that each takes in turn: every combination is
+    one case."""

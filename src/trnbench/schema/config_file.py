@@ -1,0 +1,128 @@
+"""From a YAML file to checked configs, one for each case, with every fault at its line."""
+
+import copy
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from trnbench.schema.config import Config
+from trnbench.schema.config_faults import Places, explain_faults, say_value
+from trnbench.schema.errors import ConfigError
+from trnbench.schema.yaml_document import (
+    Document,
+    KeyPath,
+    parse_document,
+    parse_value,
+    read_document,
+)
+
+MAX_CASES = 1000
+
+
+class Conflict(Exception):  # noqa: N818 - a finding, which gets its line and becomes a ConfigError
+    """Values that are each fine and cannot stand together."""
+
+    def __init__(self, path: KeyPath, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.path, self.message, self.hint = path, message, hint
+
+
+@dataclass(frozen=True, slots=True)
+class CaseConfig:
+    """One case of a suite: its config, what the sweep set, and where to point for a fault."""
+
+    config: Config
+    swept: Mapping[str, Any]
+    places: Places
+
+    def explain(self, conflict: Conflict) -> ConfigError:
+        """Give a conflict its file and line."""
+        return ConfigError(
+            f"{self.places.where(conflict.path)}: {conflict.message}", hint=conflict.hint
+        )
+
+
+def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> list[CaseConfig]:
+    """Read a suite from a YAML file and return its cases in order.
+
+    Args:
+        path: the YAML file.
+        overrides: dotted keys and YAML values from `--set`, applied before anything is checked.
+
+    Raises:
+        ConfigError: everything that is wrong, each with file, line, key, value and what to do.
+    """
+    return check_document(read_document(path), overrides)
+
+
+def parse_config(
+    text: str, source: str, overrides: Mapping[str, str] | None = None
+) -> list[CaseConfig]:
+    """Do the same for YAML text; `source` names it in messages."""
+    return check_document(parse_document(text, source), overrides)
+
+
+def check_document(
+    document: Document, overrides: Mapping[str, str] | None = None
+) -> list[CaseConfig]:
+    """Check a parsed document and expand its sweep."""
+    values = {key: parse_value(text, f"--set {key}") for key, text in (overrides or {}).items()}
+    data = document.data
+    if isinstance(data, dict):
+        data = copy.deepcopy(data)
+        for key, value in values.items():
+            _set(data, key, value, f"--set {key}")
+    places = Places(document, values, ())
+    suite = _validate(data, places)
+    if not suite.sweep:
+        return [CaseConfig(suite, {}, places)]
+    cases = []
+    for swept in _combinations(suite.sweep, document):
+        one = copy.deepcopy(data)
+        del one["sweep"]
+        for key, value in swept.items():
+            _set(one, key, value, document.where(("sweep", key)))
+        places = Places(document, values, swept)
+        cases.append(CaseConfig(_validate(one, places), swept, places))
+    return cases
+
+
+def _combinations(sweep: Mapping[str, list[Any]], document: Document) -> list[dict[str, Any]]:
+    total = 1
+    for values in sweep.values():
+        total *= len(values)
+    if total > MAX_CASES:
+        raise ConfigError(
+            f"{document.where(('sweep',))}: sweep makes {total:,} cases",
+            hint=f"a suite has at most {MAX_CASES:,}; shorten a list or split the file",
+        )
+    return [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
+
+
+def _set(data: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+    """Put `value` at a dotted key, making the mappings on the way."""
+    *parents, last = dotted.split(".")
+    node = data
+    for done, key in enumerate(parents, start=1):
+        if parents[:done] == ["model"] and isinstance(node.get(key), str):
+            node[key] = {"base": node[key]}  # `model: NAME` is short for `model: {base: NAME}`
+        child = node.setdefault(key, {})
+        if not isinstance(child, dict):
+            inside = ".".join(parents[:done])
+            raise ConfigError(
+                f"{where}: {dotted}: {inside} is {say_value(child)}, not a mapping",
+                hint="check the key; `trnbench schema config` lists them",
+            )
+        node = child
+    node[last] = value
+
+
+def _validate(data: Any, places: Places) -> Config:
+    try:
+        return Config.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise ConfigError.of(explain_faults(error, places)) from None

@@ -1,0 +1,87 @@
+"""What can go wrong, as a caller would act on it, and the exit code of each.
+
+    TrnbenchError                      exit
+    ├── ConfigError                    2     a config, an option or a price file is wrong
+    ├── UnavailableError               3     a device, a driver or a library is not here
+    ├── RunError                       4     a case failed; the others are kept
+    ├── DataError                      5     a result that cannot be read
+    └── CheckFailed                    6     a comparison gate or strict mode said no
+
+0 is success, 1 a bug with its traceback, 130 Ctrl-C, 143 a request to terminate. The table is in
+README.md, and a test holds the two together.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+
+class ExitCode(IntEnum):
+    """What the command tells the shell."""
+
+    SUCCESS = 0
+    BUG = 1
+    CONFIG = 2
+    UNAVAILABLE = 3
+    RUN = 4
+    DATA = 5
+    CHECK = 6
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, with the offending key and value, and what to do about it."""
+
+    message: str
+    hint: str
+
+
+class TrnbenchError(Exception):
+    """Something that the user can mend; `problems` holds one or more of them."""
+
+    exit_code = ExitCode.BUG
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.problems: tuple[Problem, ...] = (Problem(message, hint),)
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> Self:
+        """Make one error of several problems, so that the user mends them in one go."""
+        found = tuple(problems)
+        error = cls(found[0].message, hint=found[0].hint)
+        error.problems = found
+        return error
+
+
+class ConfigError(TrnbenchError):
+    """The user asked for something that cannot be."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class UnavailableError(TrnbenchError):
+    """What was asked for is fine but is not on this machine."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class RunError(TrnbenchError):
+    """A case did not finish."""
+
+    exit_code = ExitCode.RUN
+
+
+class DataError(TrnbenchError):
+    """A file of results that cannot be read, or is newer than this version."""
+
+    exit_code = ExitCode.DATA
+
+
+class CheckFailed(TrnbenchError):  # noqa: N818 - it is a verdict, as the CI gate words it
+    """A gate that the user set was not passed."""
+
+    exit_code = ExitCode.CHECK

@@ -1,0 +1,106 @@
+"""Measurement: the raw records of one case, sorted by kind; the one thing that is precious."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trnbench.schema.errors import DataError
+from trnbench.schema.records import (
+    SCHEMA_VERSION,
+    Decision,
+    Header,
+    Outcome,
+    Watch,
+    parse_record,
+)
+from trnbench.wire import Block, Built, Ceiling, Environment, Memory, Phase, WireError
+
+
+@dataclass(slots=True, kw_only=True)
+class Measurement:
+    """What was recorded of one case, in order; whatever never came is None or empty."""
+
+    header: Header
+    environment: Environment | None = None
+    ceiling: Ceiling | None = None
+    built: Built | None = None
+    memory: Memory | None = None
+    outcome: Outcome | None = None
+    phases: list[Phase] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+    torn_line: str | None = None
+    """The beginning of a last line that was cut off while it was written."""
+
+    def add(self, record: Any) -> None:
+        """Put one record where it belongs."""
+        match record:
+            case Block():
+                self.blocks.append(record)
+            case Watch():
+                self.watches.append(record)
+            case Decision():
+                self.decisions.append(record)
+            case Phase():
+                self.phases.append(record)
+            case Environment():
+                self.environment = record
+            case Ceiling():
+                self.ceiling = record
+            case Built():
+                self.built = record
+            case Memory():
+                self.memory = record
+            case Outcome():
+                self.outcome = record
+            case _:
+                pass  # Finished and Failed are told again, with the parent's view, by Outcome
+
+
+def parse_measurement(lines: Iterable[bytes], source: str) -> Measurement:
+    """Read a measurement from the lines of its file.
+
+    A torn last line is tolerated and kept as `torn_line`; any other line that is not a record
+    means that the file was damaged.
+
+    Raises:
+        DataError: empty, newer than this version, or damaged.
+    """
+    measurement: Measurement | None = None
+    for number, line, is_torn in _numbered(lines):
+        try:
+            record = parse_record(line)
+        except WireError as error:
+            if measurement is not None and is_torn:
+                measurement.torn_line = line[:80].decode(errors="replace")
+                break
+            raise DataError(
+                f"{source}, line {number}: {error}",
+                hint="the file is damaged, or a newer trnbench wrote it; keep it and look inside",
+            ) from error
+        if measurement is None:
+            measurement = Measurement(header=_checked_header(record, source))
+        else:
+            measurement.add(record)
+    if measurement is None:
+        raise DataError(f"{source}: is empty", hint="nothing was measured; run the case again")
+    return measurement
+
+
+def _numbered(lines: Iterable[bytes]) -> Iterable[tuple[int, bytes, bool]]:
+    for number, line in enumerate(lines, start=1):
+        yield number, line, not line.endswith(b"\n")
+
+
+def _checked_header(record: Any, source: str) -> Header:
+    if not isinstance(record, Header):
+        raise DataError(
+            f"{source}: starts without a header", hint="this is not a file that trnbench wrote"
+        )
+    if record.schema_version > SCHEMA_VERSION:
+        raise DataError(
+            f"{source}: has format {record.schema_version}, this version reads {SCHEMA_VERSION}",
+            hint="read it with the newer trnbench that wrote it",
+        )
+    return record

@@ -1,0 +1,98 @@
+"""Plan: everything that a case needs, resolved to numbers before the first step."""
+
+from typing import Any, Literal
+
+from trnbench.schema.base import Strict
+from trnbench.schema.config import MeasureConfig
+from trnbench.schema.price import Price
+from trnbench.wire import ModelShape, WorkOrder
+
+PLAN_VERSION = 1
+
+
+class PlannedModel(Strict):
+    """The model, with the weights that its shape comes to."""
+
+    name: str
+    shape: ModelShape
+    parameter_count: int
+    source: str
+
+
+class PlannedWorkload(Strict):
+    """One optimizer step over all ranks."""
+
+    sequence_length: int
+    global_batch_size: int
+    micro_batch_size: int
+    gradient_accumulation_steps: int
+    precision: Literal["fp32", "bf16", "pure_bf16"]
+    optimizer: str
+    tokens_per_step: int
+    """Target tokens of one optimizer step, over all data-parallel ranks."""
+
+
+class PlannedParallel(Strict):
+    """The ranks of the job; the sizes multiply to `world_size`."""
+
+    world_size: int
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    context_parallel_size: int
+    data_parallel_size: int
+    data_parallel: Literal["ddp", "fsdp"]
+
+
+class PlannedDevice(Strict):
+    """What the job drives, as far as it is known before it starts."""
+
+    backend: str
+    """`auto` in a plan that was made without looking at a device."""
+    accelerator: str | None
+    """The chip's name in the catalog; null for a CPU or an unknown chip."""
+    chips_used: int
+    chips_billed: int
+    """Chips of the instances that are paid for; as many as are used where no instance is named."""
+    instances_billed: int
+    memory_bytes: float | None
+    """Of one device; null where it is not known."""
+
+
+class Prediction(Strict):
+    """What arithmetic says before anything is run; a measurement replaces it."""
+
+    flops_per_token: dict[str, float]
+    """By convention."""
+    memory_bytes: float
+    memory_states_bytes: float
+    memory_activations_bytes: float
+    memory_verdict: Literal["fits", "tight", "does_not_fit", "unknown"]
+    step_seconds: float | None
+    step_seconds_reason: str
+    """How the step time was predicted, or why it was not."""
+    max_seconds: float
+    """The longest that the case may take."""
+    max_usd: float | None
+    """What that costs at the plan's price; null without a price."""
+
+
+class Plan(Strict):
+    """One case, resolved; the child is given `order` alone."""
+
+    schema_version: Literal[1] = PLAN_VERSION
+    trnbench_version: str
+    suite: str
+    case_id: str
+    swept: dict[str, Any]
+    """What the sweep set for this case."""
+    model: PlannedModel
+    workload: PlannedWorkload
+    parallel: PlannedParallel
+    device: PlannedDevice
+    measure: MeasureConfig
+    price: Price | None
+    price_reason: str | None
+    """Why there is no price, and what sets it."""
+    flops_convention: str
+    prediction: Prediction
+    order: WorkOrder

@@ -1,0 +1,98 @@
+"""What a measurement file holds: the child's records and, between them, the parent's own.
+
+Format versions, and what changed in each:
+
+1   first version
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trnbench.wire import CHILD_RECORDS, ChildRecord, FailureReason, Purpose, decode
+
+SCHEMA_VERSION = 1
+
+Status = (
+    FailureReason
+    | Literal[
+        "finished",
+        "died",
+        "hung",
+        "garbage",
+        "out_of_budget",
+        "interrupted",
+        "terminated",
+        "disk_full",
+        "does_not_fit",
+        "cut_off",
+    ]
+)
+"""How a case ended. `cut_off` is never written: it is what a file without an outcome means."""
+
+StopReason = Literal["precise", "max_samples", "max_minutes", "max_usd", "not_finite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """First line of a measurement: of what, by which version, begun when."""
+
+    kind: Literal["header"] = "header"
+    schema_version: int
+    trnbench_version: str
+    case_id: str
+    plan_sha256: str
+    """Of the plan's text, so that a plan cannot be swapped under its measurement."""
+    started_at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the parent decided from what it saw: the window, each look at the precision, the end."""
+
+    kind: Literal["decision"] = "decision"
+    at_seconds: float
+    what: Literal["window", "look", "stop"]
+    value: float
+    """Steps in a sample; relative half-width of the interval; samples taken."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What else the machine did while the worker trained."""
+
+    kind: Literal["watch"] = "watch"
+    at_seconds: float
+    purpose: Purpose
+    seconds: float
+    foreign_cpu_share: float
+    """Processor time of everybody else as a part of the machine's, over these seconds."""
+    worker_rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Last line of a measurement: how it ended, and why."""
+
+    kind: Literal["outcome"] = "outcome"
+    at_seconds: float
+    status: Status
+    reason: str
+    hint: str | None = None
+    detail: str | None = None
+    """The worker's last words: its traceback or the end of what it printed, paths removed."""
+
+
+ParentRecord = Header | Decision | Watch | Outcome
+Record = ChildRecord | ParentRecord
+RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Decision, Watch, Outcome)
+
+
+def parse_record(line: str | bytes) -> Any:
+    """Read one line of a measurement file.
+
+    Raises:
+        WireError: the line is not a record of this version.
+    """
+    return decode(line, RECORDS)

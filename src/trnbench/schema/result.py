@@ -1,0 +1,149 @@
+"""Result: what a measurement comes to, with every interval, doubt, price and source.
+
+It is derived: it can be deleted and made again from the plan and the measurement.
+
+Format versions, and what changed in each:
+
+1   first version
+"""
+
+from typing import Literal
+
+from trnbench.schema.base import Strict
+from trnbench.schema.price import Price
+
+RESULT_VERSION = 1
+
+Verdict = Literal["sound", "doubtful", "invalid", "not_judged"]
+Standing = Literal["sound", "doubtful", "invalid", "failed"]
+"""failed: no figure at all; invalid: a figure that must not be used; doubtful: with care."""
+
+
+class MetricValue(Strict):
+    """A figure with its 95 % interval, or why there is none."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+    """Why the value is null; never set beside a value."""
+
+
+class CheckOutcome(Strict):
+    """One check on a result: what it found, and what to do about it."""
+
+    name: str
+    verdict: Verdict
+    evidence: str
+    advice: str | None = None
+
+
+class ResultOutcome(Strict):
+    """How the case ended."""
+
+    status: str
+    reason: str
+    hint: str | None = None
+
+
+class ResultModel(Strict):
+    """What was trained."""
+
+    name: str
+    family: str
+    parameter_count: int
+    layers: int
+    hidden_size: int
+    vocabulary_size: int
+
+
+class ResultWorkload(Strict):
+    """One optimizer step."""
+
+    sequence_length: int
+    global_batch_size: int
+    micro_batch_size: int
+    gradient_accumulation_steps: int
+    precision: str
+    optimizer: str
+    tokens_per_step: int
+
+
+class ResultDevice(Strict):
+    """What it was trained on."""
+
+    backend: str
+    name: str | None
+    """As the device calls itself; null if the worker never got that far."""
+    device_count: int
+    chips_used: int
+    chips_billed: int
+    instances_billed: int
+    is_proven: bool | None
+    threads: int | None
+    settings: dict[str, str]
+    versions: dict[str, str]
+
+
+class ResultTiming(Strict):
+    """How the figures came about."""
+
+    samples: int
+    steps_per_sample: int
+    measured_steps: int
+    warmup_steps: int
+    """Steps before the first sample that counts, found or forced."""
+    first_step_seconds: float | None
+    total_seconds: float
+    """From the worker's start to its end: what the case took."""
+    stopped_because: str | None
+    interval_scope: str | None
+    rules: str
+
+
+class ResultUtilization(Strict):
+    """What the MFU was made of."""
+
+    convention: str
+    flops_per_token: dict[str, float]
+    peak_flops_per_second: float | None
+    """Of all chips that are billed."""
+    peak_source: str | None
+    peak_reason: str | None
+    """Why there is no peak."""
+
+
+class ResultLearning(Strict):
+    """Whether it learned, on a stream whose entropy is known."""
+
+    initial_loss: float | None
+    final_loss: float | None
+    """Mean of the last five steps."""
+    final_excess_loss: float | None
+    """The same, above a model that knows the stream."""
+    entropy: float
+
+
+class Result(Strict):
+    """One case, as reports show it."""
+
+    schema_version: Literal[1] = RESULT_VERSION
+    trnbench_version: str
+    run_id: str
+    case_id: str
+    suite: str
+    started_at: str
+    standing: Standing
+    outcome: ResultOutcome
+    model: ResultModel
+    workload: ResultWorkload
+    device: ResultDevice
+    timing: ResultTiming
+    metrics: dict[str, MetricValue]
+    utilization: ResultUtilization
+    learning: ResultLearning
+    price: Price | None
+    price_reason: str | None
+    checks: tuple[CheckOutcome, ...]
+    measurement_bytes: int
+    """Length of the file that this was derived from; another length means it is out of date."""

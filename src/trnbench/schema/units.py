@@ -1,0 +1,81 @@
+"""Base units inside, scaled units at the edge: the one place where quantities become words."""
+
+import math
+from decimal import Decimal
+
+GIB = 2**30
+SECONDS_PER_HOUR = 3600
+
+
+def significant_digits(value: float, half_width: float) -> int:
+    """Count the decimals that an interval of this half-width supports: to its second digit.
+
+    Source: statistics reference, section 6, "print more digits than the CI supports".
+    """
+    if half_width <= 0 or not math.isfinite(half_width):
+        return 3 if value == 0 else max(0, 3 - math.floor(math.log10(abs(value))) - 1)
+    return max(0, 1 - math.floor(math.log10(half_width)))
+
+
+def say_count(value: float) -> str:
+    """Write a count for people: 8030261248 is `8.03 B`."""
+    for scale, suffix in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= scale:
+            return f"{value / scale:.3g}{suffix}"
+    return f"{value:.0f}"
+
+
+def say_seconds(value: float) -> str:
+    """Write a duration in the unit that leaves one to three digits before the point."""
+    if value < 1e-3:
+        return f"{value * 1e6:.3g} µs"
+    if value < 1:
+        return f"{value * 1e3:.3g} ms"
+    if value < 120:
+        return f"{value:.3g} s"
+    if value < 2 * SECONDS_PER_HOUR:
+        return f"{value / 60:.3g} min"
+    if value < 72 * SECONDS_PER_HOUR:
+        return f"{value / SECONDS_PER_HOUR:.3g} h"
+    return f"{value / (24 * SECONDS_PER_HOUR):.3g} d"
+
+
+def say_bytes(value: float) -> str:
+    """Write memory in binary units, as the tools that people compare with do."""
+    for scale, suffix in ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(value) >= scale:
+            scaled = value / scale
+            return f"{scaled:.0f} {suffix}" if scaled >= 100 else f"{scaled:.3g} {suffix}"
+    return f"{value:.0f} B"
+
+
+def say_flops_per_second(value: float) -> str:
+    """Write a rate of floating-point operations: 6.67e14 is `667 TFLOP/s`."""
+    for scale, suffix in ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s")):
+        if value >= scale:
+            return f"{value / scale:.3g} {suffix}"
+    return f"{value / 1e6:.3g} MFLOP/s"
+
+
+def say_flops(value: float) -> str:
+    """Write a number of floating-point operations: 5.15e10 is `51.5 GFLOP`."""
+    for scale, suffix in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
+        if value >= scale:
+            return f"{value / scale:.3g} {suffix}"
+    return f"{value:.0f} FLOP"
+
+
+def say_usd(value: float | Decimal) -> str:
+    """Write dollars with enough digits to be told from their neighbours."""
+    amount = float(value)
+    if amount == 0 or abs(amount) >= 100:
+        return f"${amount:,.2f}"
+    if abs(amount) >= 0.01:
+        return f"${amount:.4g}"
+    return f"${amount:.3g}"
+
+
+def say_interval(value: float, low: float, high: float) -> str:
+    """Write a point with its interval, rounded to what the interval supports."""
+    digits = significant_digits(value, max(high - value, value - low))
+    return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
