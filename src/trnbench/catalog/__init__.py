@@ -1,0 +1,1 @@
+"""Facts with sources: one table a file, one loader a table."""

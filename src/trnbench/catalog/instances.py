@@ -1,0 +1,51 @@
+"""What is in an instance type: which chips, how many."""
+
+import difflib
+import functools
+from dataclasses import dataclass
+
+from trnbench.catalog.accelerators import Accelerator, accelerators
+from trnbench.catalog.tables import number, read_table
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One thing that can be rented."""
+
+    name: str
+    provider: str
+    accelerator: Accelerator | None
+    """None for a machine without accelerators, or with one whose figures are not known."""
+    accelerator_as_sold: str
+    chips: int
+    vcpus: int | None
+    memory_gib: float | None
+    source: str
+
+    @property
+    def devices(self) -> int:
+        """Devices that torch sees on it; 0 where that is not known or there are none."""
+        return self.chips * self.accelerator.devices_per_chip if self.accelerator else 0
+
+
+@functools.cache
+def instances() -> dict[str, Instance]:
+    """Return every known instance type by name."""
+    found = {}
+    for row in read_table("instances.csv"):
+        found[row["instance_type"]] = Instance(
+            name=row["instance_type"],
+            provider=row["provider"],
+            accelerator=accelerators()[row["accelerator"]] if row["accelerator"] else None,
+            accelerator_as_sold=row["accelerator_as_sold"],
+            chips=int(row["chips"]),
+            vcpus=int(row["vcpus"]) if row["vcpus"] else None,
+            memory_gib=number(row["memory_gib"]),
+            source=row["source"],
+        )
+    return found
+
+
+def nearest_instances(name: str) -> list[str]:
+    """Return up to three known instance types whose names are close to `name`."""
+    return difflib.get_close_matches(name, instances(), n=3, cutoff=0.5)

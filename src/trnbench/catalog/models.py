@@ -1,0 +1,80 @@
+"""Model shapes that people train, by name."""
+
+import difflib
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from trnbench.catalog.tables import read_text
+from trnbench.schema.yaml_document import parse_document
+from trnbench.wire import ModelShape, RopeScaling
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogModel:
+    """A model's shape, the number of weights that its makers publish, and where."""
+
+    name: str
+    shape: ModelShape
+    parameter_count: int
+    source: str
+
+
+DEFAULTS: dict[str, Any] = {
+    "kv_heads": None,
+    "head_dim": None,
+    "tied_embeddings": False,
+    "qk_norm": False,
+    "norm_epsilon": 1e-5,
+    "rope_theta": 10000.0,
+    "rope_scaling": None,
+    "init_std": 0.02,
+}
+"""What a shape takes where nothing is said: one head of keys per query head, heads that fill the
+model's width, and the init_std of the published config files."""
+
+
+@functools.cache
+def models() -> dict[str, CatalogModel]:
+    """Return every model of the catalog by name, in reading order."""
+    document = parse_document(read_text("models.yaml"), "catalog/models.yaml")
+    found = {}
+    for name, entry in document.data.items():
+        sizes = {k: v for k, v in entry.items() if k not in ("parameter_count", "source")}
+        found[name] = CatalogModel(
+            name=name,
+            shape=complete_shape(sizes),
+            parameter_count=entry["parameter_count"],
+            source=entry["source"],
+        )
+    return found
+
+
+def complete_shape(sizes: dict[str, Any]) -> ModelShape:
+    """Fill in what follows from the sizes given.
+
+    Raises:
+        KeyError: a size without a default is missing; its argument is the size's name.
+    """
+    filled = {**DEFAULTS, **sizes}
+    for name in REQUIRED_SIZES:
+        if filled.get(name) is None:
+            raise KeyError(name)
+    if filled["kv_heads"] is None:
+        filled["kv_heads"] = filled["heads"]
+    if filled["head_dim"] is None:
+        filled["head_dim"] = filled["hidden_size"] // filled["heads"]
+    if isinstance(filled["rope_scaling"], dict):
+        filled["rope_scaling"] = RopeScaling(**filled["rope_scaling"])
+    return ModelShape(**filled)
+
+
+REQUIRED_SIZES = (
+    "family", "layers", "hidden_size", "heads", "intermediate_size", "vocabulary_size",
+    "max_positions",
+)  # fmt: skip
+
+
+def nearest_models(name: str) -> list[str]:
+    """Return up to three catalog names close to `name`."""
+    return difflib.get_close_matches(name, models(), n=3, cutoff=0.4)

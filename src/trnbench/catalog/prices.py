@@ -1,0 +1,102 @@
+"""The bundled price table: hourly rates with region, option, date, source and standing.
+
+A row's standing says what its source allows:
+
+- `default`: a dated list price or capacity-block rate; used where the user names no option.
+- `on_request`: spot, reserved and savings-plan rates, and rows whose source carries no date; used
+  only where the user names the option.
+- `listed`: the source itself doubts it (no region named, only a part of the machine, second-hand,
+  rounded); shown, never used for a cost.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Literal, get_args
+
+from trnbench.catalog.tables import read_table
+from trnbench.schema.price import RentOption
+
+Standing = Literal["default", "on_request", "listed"]
+
+COLUMNS = (
+    "provider", "instance_type", "region", "zone", "option", "usd_per_hour", "date", "standing",
+    "source",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One published rate for one whole instance."""
+
+    provider: str
+    instance_type: str
+    region: str
+    """A region, or `all-commercial`, `all-govcloud`, `all` where one rate holds in several."""
+    zone: str | None
+    option: RentOption
+    usd_per_hour: Decimal
+    date: date
+    standing: Standing
+    source: str
+
+
+@functools.cache
+def price_rows() -> tuple[PriceRow, ...]:
+    """Return every row of the bundled table."""
+    return tuple(parse_rows(read_table("prices.csv")))
+
+
+@functools.cache
+def price_rows_by_instance() -> dict[str, tuple[PriceRow, ...]]:
+    """Return the rows of each instance type, so that one look-up does not walk the table."""
+    grouped: dict[str, list[PriceRow]] = {}
+    for row in price_rows():
+        grouped.setdefault(row.instance_type, []).append(row)
+    return {name: tuple(rows) for name, rows in grouped.items()}
+
+
+def parse_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[PriceRow]:
+    """Read rows of text in the table's columns.
+
+    Raises:
+        ValueError: names the line, the column and the cell.
+    """
+    for line, row in enumerate(rows, start=2):
+        yield _parse_row(row, line)
+
+
+def _parse_row(row: Mapping[str, str], line: int) -> PriceRow:
+    rate = _rate(row["usd_per_hour"], line)
+    option, standing = row["option"], row["standing"]
+    if option not in get_args(RentOption):
+        raise ValueError(f"line {line}: option {option!r} is not one of {get_args(RentOption)}")
+    if standing not in get_args(Standing):
+        raise ValueError(f"line {line}: standing {standing!r} is not one of {get_args(Standing)}")
+    try:
+        day = date.fromisoformat(row["date"])
+    except ValueError as error:
+        raise ValueError(f"line {line}: date {row['date']!r} is not a day as 2026-11-23") from error
+    return PriceRow(
+        provider=row["provider"],
+        instance_type=row["instance_type"],
+        region=row["region"],
+        zone=row["zone"] or None,
+        option=option,
+        usd_per_hour=rate,
+        date=day,
+        standing=standing,
+        source=row["source"],
+    )
+
+
+def _rate(cell: str, line: int) -> Decimal:
+    try:
+        rate = Decimal(cell)
+    except ArithmeticError as error:
+        raise ValueError(f"line {line}: usd_per_hour {cell!r} is not a number") from error
+    if not rate.is_finite() or not 0 < rate <= 100_000:
+        raise ValueError(f"line {line}: usd_per_hour {cell!r} is not a price")
+    return rate
