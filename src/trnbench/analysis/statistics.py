@@ -1,0 +1,209 @@
+"""Points with intervals from timed samples that are few, correlated and now and then stalled.
+
+Rule set `stats-v1`; its derivation, simulations and known answers are in docs/metrics.md,
+"Statistics". Functions take a one-dimensional sequence of positive, finite samples in order of
+time and know nothing of where they came from.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+
+RULES = "stats-v1"
+CONFIDENCE = 0.95
+
+BETWEEN_LAUNCH_SD = 0.005
+"""Relative standard deviation between launches that one launch cannot see.
+
+Source: MLPerf Training v5.0 public logs, about the 90th percentile over 94 submissions.
+"""
+
+LOOKING_INFLATION = 1.05
+"""Widens every interval for having looked at the data before stopping; keeps coverage at 93-97 %
+over the stopping rule's checkpoints (simulated)."""
+
+Samples = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate with its confidence interval; a value never travels without it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Samples."""
+    n_effective: float
+    """Independent samples that would tell as much."""
+    method: str
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half the width of the interval as a part of the value."""
+        return (self.high - self.low) / 2 / self.value
+
+    def widened(self, factor: float) -> "Interval":
+        """Return the same estimate with an interval `factor` times as wide."""
+        return Interval(
+            value=self.value,
+            low=self.value - (self.value - self.low) * factor,
+            high=self.value + (self.high - self.value) * factor,
+            n=self.n,
+            n_effective=self.n_effective,
+            method=self.method,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalls:
+    """Samples far above the rest; they are counted and kept, never dropped."""
+
+    count: int
+    share: float
+    """Time lost to them, as a part of all time."""
+    largest: tuple[tuple[int, float], ...]
+    """Position and value of up to three, largest first."""
+
+
+def mean_interval(samples: Sequence[float] | Samples) -> Interval:
+    """Estimate the mean with a t interval at the effective sample size.
+
+    Source: docs/metrics.md, "Statistics", ESS-t for the mean; the small-sample correction of the
+    autocorrelation is Kendall's and Marriott and Pope's.
+
+    Raises:
+        ValueError: fewer than three samples.
+    """
+    x = _checked(samples)
+    n = len(x)
+    r = _corrected_autocorrelation(x)
+    inflation = (1 + r) / (1 - r)
+    n_effective = max(n / inflation, 3.0)
+    correction = _variance_correction(inflation, n)
+    error = float(np.std(x, ddof=1)) * math.sqrt(inflation * correction / n)
+    return _t_interval(float(np.mean(x)), error, n, n_effective, "ess-t mean")
+
+
+def median_interval(samples: Sequence[float] | Samples) -> Interval:
+    """Estimate the median with a t interval that stalls cannot widen.
+
+    The spread is that of the samples winsorised at Tukey's fences, the autocorrelation that of
+    a Gaussian series after hard clipping (arcsine law).
+
+    Source: docs/metrics.md, "Statistics", ESS-t for the median.
+
+    Raises:
+        ValueError: fewer than three samples.
+    """
+    x = _checked(samples)
+    n = len(x)
+    first, third = np.percentile(x, [25, 75])
+    spread = 1.5 * (third - first)
+    winsorised = np.clip(x, first - spread, third + spread)
+    r = _corrected_autocorrelation(winsorised)
+    lags = np.arange(1, 200)
+    median_inflation = 1 + 2 * float(np.sum((2 / math.pi) * np.arcsin(np.power(r, lags))))
+    mean_inflation = (1 + r) / (1 - r)
+    n_effective = max(n / mean_inflation, 3.0)
+    correction = _variance_correction(mean_inflation, n)
+    deviation = float(np.std(winsorised, ddof=1))
+    error = 1.2533 * deviation * math.sqrt(median_inflation * correction / n)
+    return _t_interval(float(np.median(x)), error, n, n_effective, "ess-t median")
+
+
+def single_launch_interval(interval: Interval) -> Interval:
+    """Widen a within-launch interval by the variation between launches that it cannot see.
+
+    Source: docs/metrics.md, "Statistics", interval for a configuration with fewer than 3 launches.
+    """
+    inside = interval.relative_half_width
+    outside = 1.96 * BETWEEN_LAUNCH_SD
+    half_width = interval.value * math.hypot(inside, outside)
+    return Interval(
+        value=interval.value,
+        low=interval.value - half_width,
+        high=interval.value + half_width,
+        n=interval.n,
+        n_effective=interval.n_effective,
+        method=f"{interval.method}, prior-widened",
+    )
+
+
+def find_stalls(samples: Sequence[float] | Samples) -> Stalls:
+    """Label the samples that are stalls: beyond five deviations and five percent of the median."""
+    x = _checked(samples)
+    positions = _stall_positions(x)
+    by_size = sorted(positions, key=lambda i: -x[i])[:3]
+    return Stalls(
+        count=len(positions),
+        share=float(np.sum(x[positions] - np.median(x)) / np.sum(x)),
+        largest=tuple((int(i), float(x[i])) for i in by_size),
+    )
+
+
+def is_tail_dominated(samples: Sequence[float] | Samples) -> bool:
+    """Tell whether a few stalls decide the mean, so that no interval for it can be trusted.
+
+    True if leaving the stalls out would move the mean by more than a quarter of its half-width.
+    """
+    x = _checked(samples)
+    stalls = find_stalls(x)
+    if stalls.count == 0:
+        return False
+    interval = mean_interval(x)
+    half_width = (interval.high - interval.low) / 2
+    moved = interval.value - float(np.mean(np.delete(x, _stall_positions(x))))
+    return moved > half_width / 4
+
+
+def percentile(samples: Sequence[float] | Samples, part: float) -> float:
+    """Return a percentile by linear interpolation (type 7); `part` in percent."""
+    return float(np.percentile(_checked(samples), part))
+
+
+def _stall_positions(x: Samples) -> npt.NDArray[np.intp]:
+    median = float(np.median(x))
+    deviation = 1.4826 * float(np.median(np.abs(x - median)))
+    return np.flatnonzero(x > median + max(5 * deviation, 0.05 * median))
+
+
+def _checked(samples: Sequence[float] | Samples) -> Samples:
+    x = np.asarray(samples, dtype=np.float64)
+    if x.ndim != 1 or len(x) < 3:
+        raise ValueError(f"needs at least 3 samples in a row, got shape {x.shape}")
+    if not np.all(np.isfinite(x)):
+        raise ValueError("samples must be finite")
+    return x
+
+
+def _lag_one_autocorrelation(x: Samples) -> float:
+    centred = x - np.mean(x)
+    variance = float(np.dot(centred, centred))
+    return float(np.dot(centred[:-1], centred[1:])) / variance if variance > 0 else 0.0
+
+
+def _corrected_autocorrelation(x: Samples) -> float:
+    """Undo the downward bias of a short series' autocorrelation, and bound it."""
+    raw = _lag_one_autocorrelation(x)
+    return min(max(raw + (1 + 4 * raw) / len(x), 0.0), 0.95)
+
+
+def _variance_correction(inflation: float, n: int) -> float:
+    return 1 / max(1 - inflation / n, 0.3)
+
+
+def _t_interval(value: float, error: float, n: int, n_effective: float, method: str) -> Interval:
+    t = float(stdtrit(max(n_effective - 1, 2.0), 0.5 + CONFIDENCE / 2))
+    return Interval(
+        value=value,
+        low=value - t * error,
+        high=value + t * error,
+        n=n,
+        n_effective=n_effective,
+        method=method,
+    )
