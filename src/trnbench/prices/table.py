@@ -1,0 +1,197 @@
+"""A dated table of rates: the bundled one, or a file of the user's in the same columns.
+
+Nothing is filled in from a neighbour: not another region's rate, not another option's, not a row
+that its own source doubts.
+"""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from trnbench.catalog.instances import instances, nearest_instances
+from trnbench.catalog.prices import PriceRow, parse_rows, price_rows_by_instance
+from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.schema.errors import ConfigError
+from trnbench.schema.price import Price, RentOption
+
+OPTION_ORDER: tuple[RentOption, ...] = ("on_demand", "capacity_block")
+"""What is taken where the user names no option."""
+
+EVERYWHERE = {"all", "all-commercial", "all-govcloud"}
+"""Regions of rows whose one rate holds in many regions."""
+
+OWN_RATE = "`--usd-per-hour`, or `price: {usd_per_hour: …}` in the config, sets your own rate"
+
+MAX_FILE_BYTES = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """Answers from rows, grouped by instance type; by default the bundled table's."""
+
+    rows_by_instance: Callable[[], Mapping[str, Sequence[PriceRow]]] = price_rows_by_instance
+    name: str = "the bundled price table"
+
+    def quote(self, request: PriceRequest) -> Price | NoPrice:
+        """Return the newest rate that fits, if exactly one does."""
+        if request.instance is None:
+            return NoPrice("nobody knows what this machine costs", OWN_RATE)
+        if request.is_this_machine and request.region is None:
+            return NoPrice(
+                f"this {request.instance} does not say which region it is in",
+                f"name it with `--set price.region=…`; {OWN_RATE}",
+            )
+        rows = self.rows_by_instance().get(request.instance, ())
+        if not rows:
+            return self._unknown_instance(request.instance)
+        known = [row for row in rows if row.date <= request.today and row.standing != "listed"]
+        wanted = _of_option(known, request.option)
+        if not wanted:
+            return self._not_sold(request, rows)
+        here = _of_region(wanted, request.region)
+        if not here:
+            sold_in = ", ".join(sorted({row.region for row in wanted}))
+            return NoPrice(
+                f"{self.name} has no {wanted[0].option} rate of {request.instance} "
+                f"in {request.region}",
+                f"it has rates in {sold_in}; {OWN_RATE}",
+            )
+        return self._newest(here, request)
+
+    def _newest(self, rows: Sequence[PriceRow], request: PriceRequest) -> Price | NoPrice:
+        """Take the newest rate of each place; refuse to choose between different ones."""
+        latest = _latest_by_place(rows)
+        rates = {row.usd_per_hour for row in latest}
+        if len(rates) > 1:
+            said = ", ".join(
+                f"{row.zone or row.region} ${row.usd_per_hour}"
+                for row in sorted(latest, key=lambda row: row.usd_per_hour)
+            )
+            by_zone = request.region is not None
+            return NoPrice(
+                f"{request.instance} {latest[0].option} costs differently by "
+                f"{'zone' if by_zone else 'region'}: {said}",
+                OWN_RATE if by_zone else f"name one with `price.region`; {OWN_RATE}",
+            )
+        row = max(latest, key=lambda row: row.date)
+        note = None
+        if row.region in EVERYWHERE:
+            note = f"rate stated for {row.region}"
+        elif request.region is None and len(latest) > 1:
+            note = f"the same in {', '.join(sorted({r.region for r in latest} - {row.region}))}"
+        return Price(
+            usd_per_hour=row.usd_per_hour,
+            instance=row.instance_type,
+            option=row.option,
+            region=request.region or row.region,
+            date=row.date,
+            source=row.source,
+            note=note,
+        )
+
+    def _unknown_instance(self, instance: str) -> NoPrice:
+        if instance in instances():
+            return NoPrice(f"{self.name} has no rate of {instance}", OWN_RATE)
+        near = nearest_instances(instance)
+        asked = f"did you mean {' or '.join(near)}? " if near else ""
+        return NoPrice(f"{instance} is not in {self.name}", f"{asked}{OWN_RATE}")
+
+    def _not_sold(self, request: PriceRequest, rows: Iterable[PriceRow]) -> NoPrice:
+        usable = {row.option for row in rows if row.standing != "listed"}
+        has = ", ".join(sorted(usable)) or "none that may be used"
+        option = request.option or "on_demand or capacity_block"
+        return NoPrice(
+            f"{self.name} has no {option} rate of {request.instance}",
+            f"it has: {has} (name one with `price.option`); {OWN_RATE}",
+        )
+
+
+def read_price_file(path: Path, today: date) -> TableSource:
+    """Read a CSV file of the user's own rates.
+
+    Its columns are instance_type, region, option, usd_per_hour, and, if they are there, date and
+    source; region may be empty. A row without a date counts as of today.
+
+    Raises:
+        ConfigError: names the line, the column and the cell.
+    """
+    hint = "columns: instance_type,region,option,usd_per_hour[,date][,source]"
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: is longer than {MAX_FILE_BYTES:,} bytes", hint=hint)
+        reader = csv.DictReader(content.decode("utf-8-sig").splitlines())
+        missing = {"instance_type", "option", "usd_per_hour"} - set(reader.fieldnames or ())
+        if missing:
+            raise ConfigError(f"{path}, line 1: column {min(missing)} is missing", hint=hint)
+        completed = [_completed(row, path, today) for row in reader]
+        grouped: dict[str, list[PriceRow]] = {}
+        for row in parse_rows(completed):
+            grouped.setdefault(row.instance_type, []).append(row)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text", hint=hint) from error
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(f"{path}, {error}", hint=hint) from error
+    return TableSource(lambda: grouped, name=path.name)
+
+
+def _completed(row: Mapping[str, str | None], path: Path, today: date) -> dict[str, str]:
+    """Fill in what a user's file may leave out; his own rate is never doubted."""
+    cells = {key: (cell or "").strip() for key, cell in row.items() if isinstance(key, str)}
+    return {
+        "provider": "user",
+        "instance_type": cells["instance_type"],
+        "region": cells.get("region") or "all",
+        "zone": "",
+        "option": cells["option"],
+        "usd_per_hour": cells["usd_per_hour"],
+        "date": cells.get("date") or today.isoformat(),
+        "standing": "default",
+        "source": cells.get("source") or f"the user's file {path.name}",
+    }
+
+
+def _of_option(rows: Iterable[PriceRow], option: RentOption | None) -> list[PriceRow]:
+    """Keep one option's rows; with none named, the first usual option that has default rows."""
+    rows = list(rows)
+    if option is not None:
+        return [row for row in rows if row.option == option]
+    for usual in OPTION_ORDER:
+        found = [row for row in rows if row.option == usual and row.standing == "default"]
+        if found:
+            return found
+    return []
+
+
+def _of_region(rows: Iterable[PriceRow], region: str | None) -> list[PriceRow]:
+    """Keep the rows that hold in a region: its own, and those that hold everywhere around it.
+
+    A rate for "all commercial regions" means those that sell the instance at all, so it counts
+    only where the table has a rate of the region's own, however old.
+    """
+    rows = list(rows)
+    if region is None:
+        return [row for row in rows if not _is_government(row.region)]
+    own = [row for row in rows if row.region == region]
+    wide = "all-govcloud" if _is_government(region) else "all-commercial"
+    around = {"all", wide} if own else {"all"}
+    return own + [row for row in rows if row.region in around]
+
+
+def _is_government(region: str) -> bool:
+    return region == "all-govcloud" or region.startswith("us-gov-")
+
+
+def _latest_by_place(rows: Iterable[PriceRow]) -> list[PriceRow]:
+    """Return each place's newest row; a newer rate for everywhere replaces a place's older one."""
+    latest: dict[tuple[str, str | None], PriceRow] = {}
+    for row in sorted(rows, key=lambda row: row.date):
+        if row.region in EVERYWHERE:
+            latest.clear()
+        latest[row.region, row.zone] = row
+    return list(latest.values())
