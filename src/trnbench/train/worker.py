@@ -1,0 +1,270 @@
+"""The child, in the order of events: read the order, open the device, build, train, end.
+
+It sends records and obeys commands. It prints nothing, prices nothing, judges nothing and decides
+nothing: how many steps to run next is the parent's to say.
+"""
+
+import argparse
+import gc
+import json
+import math
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trnbench.train.channel import Channel
+from trnbench.wire import (
+    WIRE_VERSION,
+    Block,
+    Built,
+    Ceiling,
+    Environment,
+    Failed,
+    FailureReason,
+    Finish,
+    Finished,
+    Memory,
+    Phase,
+    Probe,
+    RunBlock,
+    WireError,
+    WorkOrder,
+    from_json,
+)
+
+TORCH_HINT = (
+    "install torch for that interpreter (`pip install 'trnbench[train]'` where there is none), or "
+    "name one that has it with `--python PATH`"
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one child to its end; every way out is a record."""
+    options = _options(arguments)
+    # Libraries print what they like to descriptor 1; records have a descriptor of their own.
+    with os.fdopen(options.records_fd, "wb") as records:
+        channel = Channel(records, sys.stdin.buffer)
+        try:
+            if options.task == "probe":
+                probe(channel)
+            else:
+                train(read_order(options.plan), channel)
+        except BaseException as error:  # noqa: BLE001 - the last line: whatever it is, it is told
+            channel.send(Failed, **_failure(error))
+    # Some runtimes abort in their own teardown, after the work is done and told.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="trnbench worker")
+    parser.add_argument("task", choices=("probe", "train"))
+    parser.add_argument("plan", nargs="?", type=Path)
+    parser.add_argument("--records-fd", type=int, default=1)
+    options = parser.parse_args(arguments)
+    if options.task == "train" and options.plan is None:
+        parser.error("train needs the path of a plan")
+    return options
+
+
+def read_order(plan: Path) -> WorkOrder:
+    """Take the order, and nothing else, out of a plan's file.
+
+    Raises:
+        WireError: it was written for another version of the wire.
+    """
+    document: dict[str, Any] = json.loads(plan.read_text(encoding="utf-8"))["order"]
+    if document.get("wire_version") != WIRE_VERSION:
+        raise WireError(f"order of wire version {document.get('wire_version')}, not {WIRE_VERSION}")
+    return from_json(WorkOrder, document)
+
+
+def probe(channel: Channel) -> None:
+    """Say which devices are here, without claiming one."""
+    channel.send(Phase, name="probe")
+    _import_torch()
+    from trnbench.train.backends import find_devices
+
+    channel.send(
+        Probe, wire_version=WIRE_VERSION, devices=find_devices(), versions=_library_versions()
+    )
+
+
+def train(order: WorkOrder, channel: Channel) -> None:
+    """Carry out one order."""
+    channel.send(Phase, name="probe")
+    torch = _import_torch()
+    from trnbench.train.backends import backend_class
+    from trnbench.train.data import TokenStream
+    from trnbench.train.loop import TrainingStep
+
+    backend = backend_class(order.backend).open(order.precision, order.threads)
+    try:
+        channel.send(
+            Environment,
+            wire_version=WIRE_VERSION,
+            backend=backend.name,
+            device_name=backend.device_name(),
+            device_count=1,
+            asynchronous=backend.is_asynchronous,
+            proven=backend.is_proven,
+            threads=torch.get_num_threads() if backend.name == "cpu" else None,
+            versions={**_library_versions(), **backend.versions()},
+            settings=dict(backend.settings()),
+        )
+        if order.measure_ceiling:
+            _send_ceiling(order, backend, channel)
+        channel.send(Phase, name="build")
+        model = _build(order, backend, channel)
+        step = TrainingStep(model, order, backend)
+        stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
+        channel.send(Phase, name="train")
+        _obey(order, step, stream, backend, channel)
+        channel.send(Phase, name="teardown")
+        peak_bytes, counted = backend.peak_memory_bytes()
+        channel.send(Memory, peak_bytes=peak_bytes, counted=counted)
+        channel.send(Finished, steps=step.steps_done)
+    except Exception as error:
+        explained = backend.explain(error)
+        if explained is None:
+            raise
+        reason, meaning = explained
+        raise _DeviceError(reason, f"{meaning}: {_first_line(error)}") from error
+
+
+def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
+    """Run blocks of steps as commanded, until told to finish."""
+    from trnbench.train.loop import prepare_tokens, timed_block
+
+    # What stands now stays to the end: the collector need not look at it in every pause.
+    gc.collect()
+    gc.freeze()
+    while not isinstance(command := channel.receive(), Finish):
+        first_step = step.steps_done
+        gc.collect()
+        gc.disable()
+        began = channel.now()
+        prepared = prepare_tokens(stream, order, first_step, command.steps, backend.device)
+        prepare_seconds = channel.now() - began
+        seconds, outcomes = timed_block(step.run, prepared, backend.synchronize)
+        gc.enable()
+        _send_block(channel, command, first_step, prepare_seconds, seconds, outcomes, prepared)
+
+
+def _send_block(
+    channel: Channel,
+    command: RunBlock,
+    first_step: int,
+    prepare_seconds: float,
+    seconds: float,
+    outcomes: Any,
+    prepared: Sequence[Any],
+) -> None:
+    channel.send(
+        Block,
+        purpose=command.purpose,
+        first_step=first_step,
+        steps=command.steps,
+        seconds=seconds,
+        prepare_seconds=prepare_seconds,
+        losses=[_finite(loss.item()) for loss in outcomes.losses],
+        gradient_norms=[_finite(norm.item()) for norm in outcomes.gradient_norms],
+        oracle_losses=[tokens.oracle_loss for tokens in prepared],
+    )
+
+
+def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
+    from trnbench.train.backends.base import product_dtype
+    from trnbench.train.ceiling import measure_ceiling
+
+    channel.send(Phase, name="ceiling")
+    points = measure_ceiling(backend, order.precision)
+    dtype = str(product_dtype(order.precision)).removeprefix("torch.")
+    channel.send(Ceiling, dtype=dtype, points=points)
+
+
+def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:
+    """Build the model on the CPU, move it, and count what stands on the device."""
+    from trnbench.train.backends.base import parameter_dtype
+    from trnbench.train.models import build_model
+
+    backend.reset_peak_memory()
+    model = build_model(order.shape, order.sequence_length, order.seed)
+    model = model.to(device=backend.device, dtype=parameter_dtype(order.precision))
+    parameters = list(model.parameters())
+    channel.send(
+        Built,
+        parameter_count=sum(p.numel() for p in parameters),
+        parameter_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        embeddings_are_tied=model.head is None,
+    )
+    return model
+
+
+class _DeviceError(Exception):
+    """A vendor's error with its meaning; the vendor's own text is its cause."""
+
+    def __init__(self, reason: FailureReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _import_torch() -> Any:
+    """Import torch, or say what is missing.
+
+    Raises:
+        Unavailable: there is none, or it is broken.
+    """
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        version = platform.python_version()
+        raise _TorchMissingError(f"Python {version} cannot import torch: {error}") from error
+    return torch
+
+
+class _TorchMissingError(Exception):
+    """torch is not here; nothing under train/ that needs it can be imported to say so."""
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    """Describe whatever ended the work."""
+    hint: str | None = None
+    reason: FailureReason = "bug"
+    if isinstance(error, _TorchMissingError):
+        reason, hint = "unavailable", TORCH_HINT
+    elif isinstance(error, _DeviceError):
+        reason = error.reason
+    elif isinstance(error, MemoryError):
+        reason = "out_of_memory"
+    elif isinstance(error, WireError):
+        reason, hint = "wrong_order", "use the same trnbench for the parent and the child"
+    elif type(error).__name__ == "Unavailable":
+        reason, hint = "unavailable", getattr(error, "hint", None)
+    detail = "".join(traceback.format_exception(error))
+    return {
+        "reason": reason,
+        "message": f"{_first_line(error)}" or type(error).__name__,
+        "hint": hint,
+        "detail": detail[-8000:],
+    }
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:500] if lines else type(error).__name__
+
+
+def _library_versions() -> dict[str, str]:
+    import torch
+
+    return {"python": platform.python_version(), "torch": torch.__version__}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
