@@ -1,0 +1,1 @@
+"""The parent: plan, launch, watch, store. It never imports torch."""

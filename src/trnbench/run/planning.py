@@ -1,0 +1,293 @@
+"""From one checked config to a plan in which every number is resolved. Pure: it looks at nothing.
+
+What the machine and its devices are is an argument; without them a plan can still be made, and
+says what will be decided on the machine.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from datetime import date
+
+from trnbench import __version__
+from trnbench.analysis.flops import DEFAULT_CONVENTION
+from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
+from trnbench.catalog.instances import Instance, instances
+from trnbench.prices import PRICE_SOURCES, NoPrice, PriceRequest, PriceSource, find_price
+from trnbench.run.machine import Devices, Machine
+from trnbench.run.model_choice import ALPHABET_SIZE, choose_model
+from trnbench.run.prediction import predict
+from trnbench.schema.config import Config
+from trnbench.schema.config_file import CaseConfig, Conflict
+from trnbench.schema.plan import (
+    Plan,
+    PlannedDevice,
+    PlannedModel,
+    PlannedParallel,
+    PlannedWorkload,
+)
+from trnbench.schema.price import Price
+from trnbench.wire import (
+    WIRE_VERSION,
+    FoundDevice,
+    OptimizerSettings,
+    Precision,
+    StreamSettings,
+    WorkOrder,
+    encode,
+)
+
+STREAM_NOISE = 0.1
+
+
+def make_plan(
+    case: CaseConfig,
+    *,
+    machine: Machine,
+    devices: Devices | None,
+    today: date,
+    price_sources: Sequence[PriceSource] = PRICE_SOURCES,
+) -> Plan:
+    """Resolve one case.
+
+    Args:
+        case: the checked config.
+        machine: where the run is made, or planned from.
+        devices: what the training interpreter found; None plans without looking.
+        today: the day for which prices are asked.
+        price_sources: whom to ask, in order.
+
+    Raises:
+        Conflict: values that cannot stand together, with the key to blame.
+    """
+    config = case.config
+    model = choose_model(config.model)
+    parallel = _plan_parallel(config, model)
+    found = _choose_device(config, devices)
+    instance = _choose_instance(config, machine)
+    accelerator = _accelerator(found, instance)
+    backend = found.backend if found else config.device
+    precision = _precision(config, backend, accelerator)
+    workload = _plan_workload(config, model, parallel, precision)
+    device = _plan_device(backend, accelerator, instance, parallel, machine)
+    price = find_price(_price_request(config, machine, today), price_sources)
+    known_price = price if isinstance(price, Price) else None
+    if config.measure.max_usd is not None and known_price is None:
+        raise Conflict(
+            ("measure", "max_usd"),
+            f"measure.max_usd: {config.measure.max_usd} cannot be kept without a price",
+            hint=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else "",
+        )
+    order = _make_order(config, model, workload, backend)
+    return Plan(
+        trnbench_version=__version__,
+        suite=config.name,
+        case_id=_case_id(model, workload, parallel, order),
+        swept=dict(case.swept),
+        model=model,
+        workload=workload,
+        parallel=parallel,
+        device=device,
+        measure=config.measure,
+        price=known_price,
+        price_reason=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else None,
+        flops_convention=DEFAULT_CONVENTION,
+        prediction=predict(
+            model, workload, parallel, device, config.measure, accelerator, known_price
+        ),
+        order=order,
+    )
+
+
+# --- what is asked for --------------------------------------------------------------------------
+
+
+def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
+    asked, shape = config.parallel, model.shape
+    tensor, pipeline = asked.tensor_parallel_size, asked.pipeline_parallel_size
+    context, data = asked.context_parallel_size, asked.data_parallel_size
+    rules = (
+        (shape.kv_heads, tensor, "tensor_parallel_size", "key heads (kv_heads)"),
+        (shape.heads, tensor, "tensor_parallel_size", "heads"),
+        (shape.layers, pipeline, "pipeline_parallel_size", "layers"),
+        (config.workload.sequence_length, context, "context_parallel_size", "tokens a sequence"),
+    )
+    for total, size, key, what in rules:
+        if total % size:
+            raise Conflict(
+                ("parallel", key),
+                f"parallel.{key}: {size} does not divide the {total} {what} of {model.name}",
+                hint=f"use one of {_divisors(total)}",
+            )
+    return PlannedParallel(
+        world_size=tensor * pipeline * context * data,
+        tensor_parallel_size=tensor,
+        pipeline_parallel_size=pipeline,
+        context_parallel_size=context,
+        data_parallel_size=data,
+        data_parallel=asked.data_parallel,
+    )
+
+
+def _divisors(total: int) -> str:
+    small = [n for n in range(1, min(total, 512) + 1) if total % n == 0]
+    return ", ".join(map(str, small[:12]))
+
+
+def _plan_workload(
+    config: Config, model: PlannedModel, parallel: PlannedParallel, precision: Precision
+) -> PlannedWorkload:
+    asked, data = config.workload, parallel.data_parallel_size
+    if asked.sequence_length > model.shape.max_positions:
+        raise Conflict(
+            ("workload", "sequence_length"),
+            f"workload.sequence_length: {asked.sequence_length} is longer than the "
+            f"{model.shape.max_positions} positions of {model.name}",
+            hint="shorten it, or give the model more `max_positions`",
+        )
+    micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
+    per_pass = micro * data
+    if asked.global_batch_size % per_pass:
+        raise Conflict(
+            ("workload", "global_batch_size"),
+            f"workload.global_batch_size: {asked.global_batch_size} is not a multiple of "
+            f"micro_batch_size {micro} x data_parallel_size {data} = {per_pass}",
+            hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
+        )
+    return PlannedWorkload(
+        sequence_length=asked.sequence_length,
+        global_batch_size=asked.global_batch_size,
+        micro_batch_size=micro,
+        gradient_accumulation_steps=asked.global_batch_size // per_pass,
+        precision=precision,
+        optimizer=asked.optimizer,
+        tokens_per_step=asked.global_batch_size * asked.sequence_length,
+    )
+
+
+def _multiples(wanted: int, step: int) -> str:
+    below, above = wanted // step * step, math.ceil(wanted / step) * step
+    return f"{below} or {above}" if below else str(above)
+
+
+def _precision(config: Config, backend: str, accelerator: Accelerator | None) -> Precision:
+    if config.workload.precision != "auto":
+        return config.workload.precision
+    is_cpu = backend == "cpu" or (backend == "auto" and accelerator is None)
+    return "fp32" if is_cpu else "bf16"
+
+
+# --- what it runs on ----------------------------------------------------------------------------
+
+
+def _choose_device(config: Config, devices: Devices | None) -> FoundDevice | None:
+    """Return the device that the case will have: the one asked for, else the best one here."""
+    found = devices.found if devices else ()
+    for device in found:
+        if config.device in ("auto", device.backend):
+            return device
+    return None
+
+
+def _choose_instance(config: Config, machine: Machine) -> Instance | None:
+    name = machine.instance if config.price.instance == "auto" else config.price.instance
+    return instances().get(name) if name else None
+
+
+def _accelerator(found: FoundDevice | None, instance: Instance | None) -> Accelerator | None:
+    """Identify the chip: by what the driver calls it, else by what is rented."""
+    if found is not None:
+        if found.backend == "cpu":
+            return None
+        by_name = accelerator_of_device(found.device_name)
+        if by_name is not None:
+            return by_name
+    return instance.accelerator if instance else None
+
+
+def _plan_device(
+    backend: str,
+    accelerator: Accelerator | None,
+    instance: Instance | None,
+    parallel: PlannedParallel,
+    machine: Machine,
+) -> PlannedDevice:
+    if accelerator is None:
+        memory = machine.memory_bytes if backend == "cpu" else None
+        return PlannedDevice(
+            backend=backend,
+            accelerator=None,
+            chips_used=1,
+            chips_billed=1,
+            instances_billed=1,
+            memory_bytes=memory,
+        )
+    used = math.ceil(parallel.world_size / accelerator.devices_per_chip)
+    billed, rented = used, 1
+    if instance and instance.accelerator == accelerator:
+        rented = math.ceil(used / instance.chips)
+        billed = rented * instance.chips  # what is reserved is paid for, used or not
+    memory = accelerator.memory_bytes
+    return PlannedDevice(
+        backend=backend,
+        accelerator=accelerator.name,
+        chips_used=used,
+        chips_billed=billed,
+        instances_billed=rented,
+        memory_bytes=None if memory is None else memory / accelerator.devices_per_chip,
+    )
+
+
+def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
+    asked = config.price
+    is_this_machine = asked.instance == "auto"
+    return PriceRequest(
+        instance=machine.instance if is_this_machine else asked.instance,
+        option=asked.option,
+        region=asked.region,
+        is_this_machine=is_this_machine,
+        usd_per_hour=asked.usd_per_hour,
+        today=today,
+    )
+
+
+# --- what the child is told ---------------------------------------------------------------------
+
+
+def _make_order(
+    config: Config, model: PlannedModel, workload: PlannedWorkload, backend: str
+) -> WorkOrder:
+    asked = config.workload
+    return WorkOrder(
+        wire_version=WIRE_VERSION,
+        shape=model.shape,
+        sequence_length=workload.sequence_length,
+        micro_batch_size=workload.micro_batch_size,
+        gradient_accumulation_steps=workload.gradient_accumulation_steps,
+        precision=workload.precision,
+        optimizer=OptimizerSettings(
+            name=asked.optimizer,
+            learning_rate=asked.learning_rate,
+            lr_warmup_steps=asked.lr_warmup_steps,
+            beta1=0.9,
+            beta2=0.95,
+            epsilon=1e-8,
+            weight_decay=asked.weight_decay,
+            gradient_clip_norm=asked.gradient_clip_norm,
+        ),
+        stream=StreamSettings(alphabet_size=ALPHABET_SIZE, noise=STREAM_NOISE, seed=asked.seed),
+        backend=backend,
+        threads=asked.threads,
+        measure_ceiling=backend == "cpu",
+        seed=asked.seed,
+    )
+
+
+def _case_id(
+    model: PlannedModel, workload: PlannedWorkload, parallel: PlannedParallel, order: WorkOrder
+) -> str:
+    """Name the case for people, and end in a mark of all that decides the work."""
+    work = encode(order) + repr(parallel)
+    mark = hashlib.sha256(work.encode()).hexdigest()[:8]
+    name = "".join(c if c.isalnum() or c in ".-" else "-" for c in model.name)
+    return f"{name}-{workload.precision}-{order.backend}-{mark}"

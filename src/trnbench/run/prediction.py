@@ -1,0 +1,113 @@
+"""What arithmetic says of a plan before anything is run: operations, memory, time, dollars."""
+
+from typing import Literal
+
+from trnbench.analysis.estimate import PLANNED_EFFICIENCY, estimate_step_seconds
+from trnbench.analysis.flops import CONVENTIONS, DEFAULT_CONVENTION, flops_per_token
+from trnbench.analysis.memory import COMFORTABLE_SHARE, MemoryPrediction, Ranks, predict_memory
+from trnbench.catalog.accelerators import Accelerator
+from trnbench.schema.config import MeasureConfig
+from trnbench.schema.plan import (
+    PlannedDevice,
+    PlannedModel,
+    PlannedParallel,
+    PlannedWorkload,
+    Prediction,
+)
+from trnbench.schema.price import Price
+from trnbench.schema.units import GIB, SECONDS_PER_HOUR
+
+NEURON_RESERVE_BYTES = 1.5 * GIB
+"""What runtime, micro-code and rings take of a logical core, until it has been measured."""
+
+
+def predict(
+    model: PlannedModel,
+    workload: PlannedWorkload,
+    parallel: PlannedParallel,
+    device: PlannedDevice,
+    measure: MeasureConfig,
+    accelerator: Accelerator | None,
+    price: Price | None,
+) -> Prediction:
+    """Predict what can be predicted, and say of the rest why not."""
+    length = workload.sequence_length
+    flops = {name: flops_per_token(model.shape, length, name) for name in CONVENTIONS}
+    memory = _predict_memory(model, workload, parallel)
+    seconds, reason = _predict_step(flops[DEFAULT_CONVENTION], workload, device, accelerator)
+    max_seconds = measure.max_minutes * 60
+    return Prediction(
+        flops_per_token=flops,
+        memory_bytes=memory.total_bytes,
+        memory_states_bytes=memory.states_bytes,
+        memory_activations_bytes=memory.activations_bytes,
+        memory_verdict=_memory_verdict(memory, device, accelerator),
+        step_seconds=seconds,
+        step_seconds_reason=reason,
+        max_seconds=max_seconds,
+        max_usd=_max_usd(price, max_seconds, device, measure),
+    )
+
+
+def _predict_memory(
+    model: PlannedModel, workload: PlannedWorkload, parallel: PlannedParallel
+) -> MemoryPrediction:
+    return predict_memory(
+        model.shape,
+        sequence_length=workload.sequence_length,
+        micro_batch_size=workload.micro_batch_size,
+        precision=workload.precision,
+        ranks=Ranks(
+            tensor=parallel.tensor_parallel_size,
+            pipeline=parallel.pipeline_parallel_size,
+            context=parallel.context_parallel_size,
+            data=parallel.data_parallel_size,
+            is_sharded=parallel.data_parallel == "fsdp",
+        ),
+    )
+
+
+def _predict_step(
+    flops_of_token: float,
+    workload: PlannedWorkload,
+    device: PlannedDevice,
+    accelerator: Accelerator | None,
+) -> tuple[float | None, str]:
+    """Return the seconds of a step and how they were come by, or None and why."""
+    peak = accelerator.peak_flops_per_second(workload.precision) if accelerator else None
+    if accelerator is None or peak is None:
+        return None, "no datasheet peak is known for this device, so no time is predicted"
+    seconds = estimate_step_seconds(
+        flops_per_token=flops_of_token,
+        tokens_per_step=workload.tokens_per_step,
+        chips=device.chips_used,
+        peak_flops_per_second=peak,
+    )
+    reason = (
+        f"an estimate: {PLANNED_EFFICIENCY:.0%} of {accelerator.name}'s datasheet peak, "
+        "fitted to no measurement"
+    )
+    return seconds, reason
+
+
+def _max_usd(
+    price: Price | None, max_seconds: float, device: PlannedDevice, measure: MeasureConfig
+) -> float | None:
+    """Return the most that the case can cost."""
+    if price is None:
+        return None
+    hours = max_seconds / SECONDS_PER_HOUR
+    usd = float(price.usd_per_hour) * device.instances_billed * hours
+    return usd if measure.max_usd is None else min(usd, measure.max_usd)
+
+
+def _memory_verdict(
+    memory: MemoryPrediction, device: PlannedDevice, accelerator: Accelerator | None
+) -> Literal["fits", "tight", "does_not_fit", "unknown"]:
+    if device.memory_bytes is None:
+        return "unknown"
+    is_neuron = accelerator is not None and accelerator.vendor == "AWS"
+    needed = memory.total_bytes + (NEURON_RESERVE_BYTES if is_neuron else 0)
+    if needed <= COMFORTABLE_SHARE * device.memory_bytes:
+        return "fits"
+    return "tight" if needed <= device.memory_bytes else "does_not_fit"
