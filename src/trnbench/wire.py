@@ -329,7 +329,7 @@ def from_json(cls: type[T], document: Any, where: str = "") -> T:
     """
     if not isinstance(document, dict):
         raise WireError(f"{where or cls.__name__}: expected an object")
-    fields = _fields_of(cls)
+    fields = _fields_of(cls)  # type: ignore[arg-type]
     unknown = document.keys() - fields.keys()
     if unknown:
         raise WireError(f"{where or cls.__name__}: unknown field {min(unknown)!r}")
@@ -350,7 +350,7 @@ def _fields_of(cls: type) -> dict[str, tuple[Any, bool]]:
             hints[f.name],
             f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
         )
-        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        for f in dataclasses.fields(cls)
         if typing.get_origin(hints[f.name]) is not ClassVar
     }
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from trnbench.catalog.tables import read_table
 from trnbench.schema.price import RentOption
@@ -84,10 +84,10 @@ def _parse_row(row: Mapping[str, str], line: int) -> PriceRow:
         instance_type=row["instance_type"],
         region=row["region"],
         zone=row["zone"] or None,
-        option=option,
+        option=cast(RentOption, option),
         usd_per_hour=rate,
         date=day,
-        standing=standing,
+        standing=cast(Standing, standing),
         source=row["source"],
     )
 

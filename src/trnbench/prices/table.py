@@ -142,7 +142,7 @@ def read_price_file(path: Path, today: date) -> TableSource:
 
 def _completed(row: Mapping[str, str | None], path: Path, today: date) -> dict[str, str]:
     """Fill in what a user's file may leave out; his own rate is never doubted."""
-    cells = {key: (cell or "").strip() for key, cell in row.items() if isinstance(key, str)}
+    cells = {key: (cell or "").strip() for key, cell in row.items() if key}
     return {
         "provider": "user",
         "instance_type": cells["instance_type"],

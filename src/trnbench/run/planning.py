@@ -13,7 +13,8 @@ from trnbench import __version__
 from trnbench.analysis.flops import DEFAULT_CONVENTION
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.instances import Instance, instances
-from trnbench.prices import PRICE_SOURCES, NoPrice, PriceRequest, PriceSource, find_price
+from trnbench.prices import PRICE_SOURCES, find_price
+from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.run.machine import Devices, Machine
 from trnbench.run.model_choice import ALPHABET_SIZE, choose_model
 from trnbench.run.prediction import predict
@@ -213,14 +214,13 @@ def _plan_device(
     machine: Machine,
 ) -> PlannedDevice:
     if accelerator is None:
-        memory = machine.memory_bytes if backend == "cpu" else None
         return PlannedDevice(
             backend=backend,
             accelerator=None,
             chips_used=1,
             chips_billed=1,
             instances_billed=1,
-            memory_bytes=memory,
+            memory_bytes=machine.memory_bytes if backend == "cpu" else None,
         )
     used = math.ceil(parallel.world_size / accelerator.devices_per_chip)
     billed, rented = used, 1

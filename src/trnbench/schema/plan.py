@@ -7,7 +7,7 @@ from trnbench.schema.config import MeasureConfig
 from trnbench.schema.price import Price
 from trnbench.wire import ModelShape, WorkOrder
 
-PLAN_VERSION = 1
+PLAN_VERSION: Literal[1] = 1
 
 
 class PlannedModel(Strict):

@@ -12,7 +12,7 @@ from typing import Literal
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
 
-RESULT_VERSION = 1
+RESULT_VERSION: Literal[1] = 1
 
 Verdict = Literal["sound", "doubtful", "invalid", "not_judged"]
 Standing = Literal["sound", "doubtful", "invalid", "failed"]

@@ -25,6 +25,7 @@ class Gpt2(nn.Module):
             if shape.tied_embeddings
             else nn.Linear(shape.hidden_size, shape.vocabulary_size, bias=False)
         )
+        self.positions_T: torch.Tensor
         self.register_buffer("positions_T", torch.arange(sequence_length), persistent=False)
 
     def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,8 @@ class Llama(nn.Module):
             else nn.Linear(shape.hidden_size, shape.vocabulary_size, bias=False)
         )
         cosines_TH, sines_TH = rotary_tables(shape, sequence_length)
+        self.cosines_TH: torch.Tensor
+        self.sines_TH: torch.Tensor
         self.register_buffer("cosines_TH", cosines_TH, persistent=False)
         self.register_buffer("sines_TH", sines_TH, persistent=False)
 
