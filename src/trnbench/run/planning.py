@@ -70,8 +70,9 @@ def make_plan(
     backend = found.backend if found else config.device
     precision = _precision(config, backend, accelerator)
     workload = _plan_workload(config, model, parallel, precision)
-    device = _plan_device(backend, accelerator, instance, parallel, machine)
-    price = find_price(_price_request(config, machine, today), price_sources)
+    request = _price_request(config, machine, today)
+    device = _plan_device(backend, accelerator, instance, parallel, machine, request)
+    price = find_price(request, price_sources)
     known_price = price if isinstance(price, Price) else None
     if config.measure.max_usd is not None and known_price is None:
         raise Conflict(
@@ -212,11 +213,14 @@ def _plan_device(
     instance: Instance | None,
     parallel: PlannedParallel,
     machine: Machine,
+    request: PriceRequest,
 ) -> PlannedDevice:
     if accelerator is None:
         return PlannedDevice(
             backend=backend,
             accelerator=None,
+            instance=request.instance,
+            is_instance_recognised=request.is_this_machine,
             chips_used=1,
             chips_billed=1,
             instances_billed=1,
@@ -231,6 +235,8 @@ def _plan_device(
     return PlannedDevice(
         backend=backend,
         accelerator=accelerator.name,
+        instance=request.instance,
+        is_instance_recognised=request.is_this_machine,
         chips_used=used,
         chips_billed=billed,
         instances_billed=rented,

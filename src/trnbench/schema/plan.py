@@ -50,6 +50,10 @@ class PlannedDevice(Strict):
     """`auto` in a plan that was made without looking at a device."""
     accelerator: str | None
     """The chip's name in the catalog; null for a CPU or an unknown chip."""
+    instance: str | None
+    """The instance type that is paid for; null where nobody named or recognised one."""
+    is_instance_recognised: bool
+    """Whether this machine told its instance type, so that only its own region's rate counts."""
     chips_used: int
     chips_billed: int
     """Chips of the instances that are paid for; as many as are used where no instance is named."""

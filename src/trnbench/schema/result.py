@@ -76,6 +76,11 @@ class ResultDevice(Strict):
     name: str | None
     """As the device calls itself; null if the worker never got that far."""
     device_count: int
+    accelerator: str | None
+    """The chip's name in the catalog."""
+    instance: str | None
+    """The instance type that is paid for, where one is known."""
+    is_instance_recognised: bool
     chips_used: int
     chips_billed: int
     instances_billed: int
@@ -97,8 +102,10 @@ class ResultTiming(Strict):
     total_seconds: float
     """From the worker's start to its end: what the case took."""
     stopped_because: str | None
-    interval_scope: str | None
+    interval_method: str | None
+    """How the interval was made; null where there is none."""
     rules: str
+    """The rule set of the statistics, by name and version."""
 
 
 class ResultUtilization(Strict):

@@ -1,0 +1,219 @@
+"""From a plan and its measurement to a result; and from a result to one at another price.
+
+Pure: the same records give the same result for ever.
+"""
+
+from trnbench import __version__
+from trnbench.analysis.checks import CHECKS, check_possible, entropy_of, find_standing
+from trnbench.analysis.evidence import Evidence, gather
+from trnbench.analysis.metrics import DERIVED, MEASURED
+from trnbench.analysis.metrics.base import Basis
+from trnbench.analysis.statistics import RULES
+from trnbench.schema.measurement import Measurement
+from trnbench.schema.plan import Plan
+from trnbench.schema.price import Price
+from trnbench.schema.result import (
+    MetricValue,
+    Result,
+    ResultDevice,
+    ResultLearning,
+    ResultModel,
+    ResultOutcome,
+    ResultTiming,
+    ResultUtilization,
+    ResultWorkload,
+)
+
+FINAL_STEPS = 5
+"""Steps whose mean loss is called final."""
+
+
+def analyze(
+    plan: Plan,
+    measurement: Measurement,
+    *,
+    plan_sha256: str,
+    run_id: str,
+    measurement_bytes: int,
+) -> Result:
+    """Derive everything that reports show of one case.
+
+    Args:
+        plan: the plan as it stands beside the measurement.
+        measurement: the case's records, however far they got.
+        plan_sha256: the hash of the plan's text, held against the one that the measurement names.
+        run_id: the run that the case belongs to.
+        measurement_bytes: length of the measurement's file, by which the result is known to be
+            up to date.
+    """
+    evidence = gather(plan, measurement, plan_sha256)
+    measured = {name: compute(evidence) for name, compute in MEASURED.items()}
+    utilization = _utilization(evidence)
+    basis = Basis(
+        tokens_per_second=measured["tokens_per_second"],
+        total_seconds=evidence.total_seconds,
+        instances_billed=plan.device.instances_billed,
+        utilization=utilization,
+        price=plan.price,
+        price_reason=plan.price_reason,
+    )
+    checks = (*(check(evidence) for check in CHECKS), check_possible(basis))
+    return Result(
+        trnbench_version=__version__,
+        run_id=run_id,
+        case_id=plan.case_id,
+        suite=plan.suite,
+        started_at=measurement.header.started_at,
+        standing=find_standing(basis.tokens_per_second.value is not None, checks),
+        outcome=ResultOutcome(
+            status=evidence.outcome.status,
+            reason=evidence.outcome.reason,
+            hint=evidence.outcome.hint,
+        ),
+        model=_model(plan),
+        workload=_workload(plan),
+        device=_device(evidence),
+        timing=_timing(evidence),
+        metrics={**measured, **_derived(basis)},
+        utilization=utilization,
+        learning=_learning(evidence),
+        price=plan.price,
+        price_reason=plan.price_reason,
+        checks=checks,
+        measurement_bytes=measurement_bytes,
+    )
+
+
+def recost(result: Result, price: Price | None, price_reason: str | None) -> Result:
+    """Return the same result at another price, or at none and why."""
+    return _rederived(result, result.utilization, price, price_reason)
+
+
+def recount(result: Result, convention: str) -> Result:
+    """Return the same result with its MFU by another FLOPs convention.
+
+    Raises:
+        KeyError: the result has no count by that convention.
+    """
+    result.utilization.flops_per_token[convention]
+    utilization = result.utilization.model_copy(update={"convention": convention})
+    return _rederived(result, utilization, result.price, result.price_reason)
+
+
+def _rederived(
+    result: Result, utilization: ResultUtilization, price: Price | None, price_reason: str | None
+) -> Result:
+    """Compute again what follows from the throughput; everything measured stays."""
+    basis = Basis(
+        tokens_per_second=result.metrics["tokens_per_second"],
+        total_seconds=result.timing.total_seconds,
+        instances_billed=result.device.instances_billed,
+        utilization=utilization,
+        price=price,
+        price_reason=price_reason,
+    )
+    possible = check_possible(basis)
+    checks = tuple(possible if c.name == possible.name else c for c in result.checks)
+    return result.model_copy(
+        update={
+            "standing": find_standing(basis.tokens_per_second.value is not None, checks),
+            "metrics": {**result.metrics, **_derived(basis)},
+            "utilization": utilization,
+            "price": price,
+            "price_reason": price_reason,
+            "checks": checks,
+        }
+    )
+
+
+def _derived(basis: Basis) -> dict[str, MetricValue]:
+    return {name: compute(basis) for name, compute in DERIVED.items()}
+
+
+# --- the parts of a result ------------------------------------------------------------------------
+
+
+def _utilization(evidence: Evidence) -> ResultUtilization:
+    return ResultUtilization(
+        convention=evidence.plan.flops_convention,
+        flops_per_token=evidence.plan.prediction.flops_per_token,
+        peak_flops_per_second=evidence.peak.flops_per_second,
+        peak_source=evidence.peak.source,
+        peak_reason=evidence.peak.reason,
+    )
+
+
+def _model(plan: Plan) -> ResultModel:
+    shape = plan.model.shape
+    return ResultModel(
+        name=plan.model.name,
+        family=shape.family,
+        parameter_count=plan.model.parameter_count,
+        layers=shape.layers,
+        hidden_size=shape.hidden_size,
+        vocabulary_size=shape.vocabulary_size,
+    )
+
+
+def _workload(plan: Plan) -> ResultWorkload:
+    planned = plan.workload
+    return ResultWorkload(
+        sequence_length=planned.sequence_length,
+        global_batch_size=planned.global_batch_size,
+        micro_batch_size=planned.micro_batch_size,
+        gradient_accumulation_steps=planned.gradient_accumulation_steps,
+        precision=planned.precision,
+        optimizer=planned.optimizer,
+        tokens_per_step=planned.tokens_per_step,
+    )
+
+
+def _device(evidence: Evidence) -> ResultDevice:
+    planned, seen = evidence.plan.device, evidence.measurement.environment
+    return ResultDevice(
+        backend=planned.backend,
+        name=seen.device_name if seen else None,
+        device_count=seen.device_count if seen else evidence.plan.parallel.world_size,
+        accelerator=planned.accelerator,
+        instance=planned.instance,
+        is_instance_recognised=planned.is_instance_recognised,
+        chips_used=planned.chips_used,
+        chips_billed=planned.chips_billed,
+        instances_billed=planned.instances_billed,
+        is_proven=seen.proven if seen else None,
+        threads=seen.threads if seen else None,
+        settings=seen.settings if seen else {},
+        versions=seen.versions if seen else {},
+    )
+
+
+def _timing(evidence: Evidence) -> ResultTiming:
+    summary = evidence.summary
+    stops = [d.why for d in evidence.measurement.decisions if d.what == "stop"]
+    return ResultTiming(
+        samples=len(summary.samples),
+        steps_per_sample=summary.steps_per_sample,
+        measured_steps=summary.measured_steps,
+        warmup_steps=summary.warmup_steps,
+        first_step_seconds=summary.first_step_seconds,
+        total_seconds=evidence.total_seconds,
+        stopped_because=stops[-1] if stops else None,
+        interval_method=summary.step_times.mean.method if summary.step_times else None,
+        rules=RULES,
+    )
+
+
+def _learning(evidence: Evidence) -> ResultLearning:
+    losses = evidence.losses
+    final = [(loss, oracle) for loss, oracle in losses[-FINAL_STEPS:] if loss is not None]
+    mean_loss = sum(loss for loss, _ in final) / len(final) if final else None
+    mean_oracle = sum(oracle for _, oracle in final) / len(final) if final else None
+    excess = None
+    if mean_loss is not None and mean_oracle is not None:
+        excess = mean_loss - mean_oracle
+    return ResultLearning(
+        initial_loss=losses[0][0] if losses else None,
+        final_loss=mean_loss,
+        final_excess_loss=excess,
+        entropy=entropy_of(evidence),
+    )

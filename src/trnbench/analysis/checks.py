@@ -1,0 +1,289 @@
+"""Doubts as data: each check looks at one thing, says what it saw, and what to do about it.
+
+A check that finds the training or the measurement wrong makes the result invalid; one that finds
+it less certain than it looks makes it doubtful. Rules and thresholds: docs/metrics.md, "Checks".
+"""
+
+import math
+from collections.abc import Callable
+
+from trnbench.analysis.evidence import Evidence
+from trnbench.analysis.metrics.base import Basis
+from trnbench.analysis.metrics.utilization import mfu, mfu_full
+from trnbench.analysis.stream import stream_entropy
+from trnbench.analysis.summary import StepTimes
+from trnbench.schema.result import CheckOutcome, Standing, Verdict
+from trnbench.schema.units import say_seconds
+
+MAX_GRADIENT_NORM = 1e4
+INITIAL_LOSS_TOLERANCE = 0.05
+LEARNED_BY_STEP = 50
+LEARNED_PROGRESS = 0.5
+LEAK_WINDOW_STEPS = 10
+LEAK_NATS = 0.02
+MAX_TAIL_OVERHEAD = 0.02
+MAX_FOREIGN_CPU_SHARE = 0.05
+MIN_ACCOUNTED_SHARE = 0.9
+
+
+def check_finished(evidence: Evidence) -> CheckOutcome:
+    """The case was measured to its planned end."""
+    outcome = evidence.outcome
+    if outcome.status == "finished":
+        return _said("finished", "sound", outcome.reason)
+    return _said("finished", "doubtful", f"{outcome.status}: {outcome.reason}", outcome.hint)
+
+
+def check_plan(evidence: Evidence) -> CheckOutcome:
+    """The plan beside the measurement is the one that it was made by."""
+    if evidence.is_plan_unchanged:
+        return _said("plan", "sound", "the plan is the one that the measurement names")
+    return _said(
+        "plan",
+        "invalid",
+        "plan.json is not the plan that this measurement was made by",
+        "put the old plan.json back, or measure again",
+    )
+
+
+def check_parameters(evidence: Evidence) -> CheckOutcome:
+    """The model that stood on the device has the weights that its shape comes to."""
+    built = evidence.measurement.built
+    if built is None:
+        return _said("parameters", "not_judged", "the model was not built")
+    planned = evidence.plan.model
+    seen = f"{built.parameter_count:,} weights on the device, {planned.parameter_count:,} planned"
+    is_tied = built.embeddings_are_tied
+    if built.parameter_count != planned.parameter_count:
+        return _said("parameters", "invalid", seen, "this is a bug in the model: please report it")
+    if is_tied != planned.shape.tied_embeddings:
+        tied = "tied" if is_tied else "not tied"
+        return _said("parameters", "invalid", f"{seen}; embedding and head are {tied} there")
+    return _said("parameters", "sound", seen)
+
+
+def check_finite(evidence: Evidence) -> CheckOutcome:
+    """Every loss is a number, and every gradient one above zero and below 10,000."""
+    if not evidence.losses:
+        return _said("finite", "not_judged", "no step was made")
+    norms = [norm for block in evidence.measurement.blocks for norm in block.gradient_norms]
+    for step, ((loss, _), norm) in enumerate(zip(evidence.losses, norms, strict=True)):
+        if loss is None or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
+            seen = f"step {step}: loss {_number(loss)}, gradient norm {_number(norm)}"
+            return _said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
+    return _said("finite", "sound", f"losses and gradients of {len(norms)} steps")
+
+
+def check_initial_loss(evidence: Evidence) -> CheckOutcome:
+    """The first loss is that of a model that knows nothing: ln V and what its logits' spread adds.
+
+    Source: docs/metrics.md, "Checks", initial loss: logits of a unit hidden state and a head of
+    standard deviation sigma have variance d x sigma^2, which adds half of it to the loss.
+    """
+    name = "initial_loss"
+    first = evidence.losses[0][0] if evidence.losses else None
+    if first is None:
+        return _said(name, "not_judged", "there is no first loss")
+    shape = evidence.plan.model.shape
+    variance = shape.hidden_size * shape.init_std**2
+    expected = math.log(shape.vocabulary_size) + variance / 2
+    symbols = evidence.plan.order.stream.alphabet_size
+    allowed = INITIAL_LOSS_TOLERANCE + 3 * math.sqrt(variance / symbols)
+    seen = f"{first:.3f}, expected {expected:.3f} within {allowed:.3f}"
+    if abs(first - expected) <= allowed:
+        return _said(name, "sound", seen)
+    return _said(name, "invalid", seen, "the model, its weights or its targets are wrong")
+
+
+def check_learning(evidence: Evidence) -> CheckOutcome:
+    """By step 50 at least half of what can be learned has been learned."""
+    losses = evidence.losses[:LEARNED_BY_STEP]
+    first = losses[0][0] if losses else None
+    if len(losses) < LEARNED_BY_STEP or first is None:
+        seen = f"{len(evidence.losses)} steps are too few: {LEARNED_BY_STEP} are needed"
+        return _said("learning", "not_judged", seen)
+    recent = [loss for loss, _ in losses[-5:] if loss is not None]
+    if len(recent) < 5:
+        return _said("learning", "invalid", "the loss is no number", "see the check `finite`")
+    oracle = sum(oracle for _, oracle in losses[-5:]) / 5
+    progress = (first - sum(recent) / 5) / (first - oracle)
+    seen = f"{progress:.0%} of the way to the stream's entropy by step {LEARNED_BY_STEP}"
+    if progress >= LEARNED_PROGRESS:
+        return _said("learning", "sound", seen)
+    advice = "raise workload.learning_rate if you lowered it; else the training step is wrong"
+    return _said("learning", "invalid", seen, advice)
+
+
+def check_leakage(evidence: Evidence) -> CheckOutcome:
+    """No model can do better than the one that knows the stream: that would be a look ahead."""
+    excess = [loss - oracle for loss, oracle in evidence.losses if loss is not None]
+    if len(excess) < LEAK_WINDOW_STEPS:
+        return _said("leakage", "not_judged", f"{len(excess)} losses are too few")
+    lowest, total = math.inf, 0.0
+    for step, value in enumerate(excess):
+        total += value
+        if step >= LEAK_WINDOW_STEPS:
+            total -= excess[step - LEAK_WINDOW_STEPS]
+        if step >= LEAK_WINDOW_STEPS - 1:
+            lowest = min(lowest, total / LEAK_WINDOW_STEPS)
+    seen = f"loss stays {lowest:+.3f} nat or more from the best that is possible"
+    if lowest >= -LEAK_NATS:
+        return _said("leakage", "sound", seen)
+    advice = "the model sees its targets: the causal mask or the shift of the targets is wrong"
+    return _said("leakage", "invalid", seen, advice)
+
+
+def check_steady(evidence: Evidence) -> CheckOutcome:
+    """The step time settled, and stayed where it was."""
+    state = evidence.summary.steady
+    if state is None:
+        return _said("steady", "not_judged", "there are too few samples")
+    if state.verdict == "steady":
+        return _said("steady", "sound", state.evidence)
+    advice = "look for throttling or other work on this machine; allow more measure.max_minutes"
+    return _said("steady", "doubtful", f"{state.verdict}: {state.evidence}", advice)
+
+
+def check_tail(evidence: Evidence) -> CheckOutcome:
+    """Mean and median agree, and no handful of stalls decides the mean."""
+    times = evidence.summary.step_times
+    if times is None:
+        return _said("tail", "not_judged", "there are too few samples")
+    overhead = times.mean.value / times.median.value - 1
+    seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls{_longest(times)}"
+    if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
+        return _said("tail", "sound", seen)
+    advice = "rare stalls decide the mean: its interval cannot be trusted; measure for longer"
+    return _said("tail", "doubtful", seen, advice)
+
+
+def check_precision(evidence: Evidence) -> CheckOutcome:
+    """The interval is as narrow, and rests on as many samples, as was asked for."""
+    asked, times = evidence.plan.measure, evidence.summary.step_times
+    if times is None:
+        return _said("precision", "not_judged", "there are too few samples")
+    taken = len(evidence.summary.samples)
+    seen = (
+        f"±{times.relative_half_width:.2%} within this launch from {times.mean.n} samples, "
+        f"±{asked.relative_precision:.2%} asked for"
+    )
+    if taken < asked.min_samples:
+        few = f"{seen}; {asked.min_samples} samples were the least"
+        return _said("precision", "doubtful", few, "allow more measure.max_minutes")
+    if times.relative_half_width <= asked.relative_precision:
+        return _said("precision", "sound", seen)
+    return _said(
+        "precision", "doubtful", seen, "allow more measure.max_minutes or measure.max_samples"
+    )
+
+
+def check_foreign_load(evidence: Evidence) -> CheckOutcome:
+    """Nobody else kept the processors busy meanwhile."""
+    watches = [w for w in evidence.measurement.watches if w.purpose == "measure"]
+    seconds = sum(watch.seconds for watch in watches)
+    if not seconds:
+        return _said("foreign_load", "not_judged", "the measuring was too short to look")
+    share = sum(w.foreign_cpu_share * w.seconds for w in watches) / seconds
+    seen = f"others used {share:.1%} of the processors"
+    if share <= MAX_FOREIGN_CPU_SHARE:
+        return _said("foreign_load", "sound", seen)
+    return _said("foreign_load", "doubtful", seen, "stop the other work and measure again")
+
+
+def check_accounted_time(evidence: Evidence) -> CheckOutcome:
+    """The timed blocks cover the time in which they were taken.
+
+    A throughput over blocks that leave out much of the clock is not what a rented hour yields.
+    """
+    summary, name = evidence.summary, "accounted_time"
+    if not summary.spanned_seconds:
+        return _said(name, "not_judged", "nothing was timed")
+    share = summary.timed_seconds / summary.spanned_seconds
+    prepared = sum(b.prepare_seconds for b in evidence.measurement.blocks if b.purpose == "measure")
+    seen = (
+        f"timed steps cover {share:.0%} of {say_seconds(summary.spanned_seconds)}; making tokens "
+        f"took {prepared / summary.spanned_seconds:.0%}"
+    )
+    if share >= MIN_ACCOUNTED_SHARE:
+        return _said(name, "sound", seen)
+    advice = "steps are short against what happens between blocks: use a larger global_batch_size"
+    return _said(name, "doubtful", seen, advice)
+
+
+def check_proven(evidence: Evidence) -> CheckOutcome:
+    """The project has run this backend on a device of this kind before."""
+    environment = evidence.measurement.environment
+    if environment is None:
+        return _said("proven", "not_judged", "the worker never told its device")
+    if environment.proven:
+        return _said("proven", "sound", f"the {environment.backend} backend is proven")
+    return _said(
+        "proven",
+        "doubtful",
+        f"the {environment.backend} backend was never run on such a device by the project",
+        "hold the figure against another tool's before you rely on it",
+    )
+
+
+def check_possible(basis: Basis) -> CheckOutcome:
+    """The work was not faster than the chips can be."""
+    by_convention = (mfu(basis), mfu_full(basis))
+    if basis.utilization.peak_flops_per_second is None:
+        reason = basis.utilization.peak_reason or "no peak is known"
+        return _said("possible", "not_judged", reason)
+    if basis.tokens_per_second.value is None:
+        return _said("possible", "not_judged", "there is no throughput")
+    for value in by_convention:
+        if value.value is None:
+            advice = "the device had not finished when the clock was stopped, or the peak is wrong"
+            return _said("possible", "invalid", value.reason or "", advice)
+    highest = max(value.value for value in by_convention if value.value is not None)
+    return _said("possible", "sound", f"{highest:.1%} of the peak at most")
+
+
+CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
+    check_finished,
+    check_plan,
+    check_parameters,
+    check_finite,
+    check_initial_loss,
+    check_learning,
+    check_leakage,
+    check_steady,
+    check_tail,
+    check_precision,
+    check_foreign_load,
+    check_accounted_time,
+    check_proven,
+)
+"""What is looked at in a measurement; `check_possible` looks at what was derived from it."""
+
+
+def find_standing(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Standing:
+    """Sum the checks up: the worst verdict decides; without a throughput the case failed."""
+    verdicts = {check.verdict for check in checks}
+    if "invalid" in verdicts:
+        return "invalid"
+    if not has_figure:
+        return "failed"
+    return "doubtful" if "doubtful" in verdicts else "sound"
+
+
+def entropy_of(evidence: Evidence) -> float:
+    """Return the lowest loss that the case's stream allows, in nats."""
+    stream = evidence.plan.order.stream
+    return stream_entropy(stream.alphabet_size, stream.noise)
+
+
+def _said(name: str, verdict: Verdict, evidence: str, advice: str | None = None) -> CheckOutcome:
+    return CheckOutcome(name=name, verdict=verdict, evidence=evidence, advice=advice)
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"
+
+
+def _longest(times: StepTimes) -> str:
+    if not times.stalls.largest:
+        return ""
+    return f" (longest {say_seconds(times.stalls.largest[0][1])})"

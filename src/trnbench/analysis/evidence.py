@@ -1,0 +1,60 @@
+"""All that is known of one case, gathered once for the metrics and the checks."""
+
+from dataclasses import dataclass
+
+from trnbench.analysis.peak import Peak, find_peak
+from trnbench.analysis.summary import Summary, losses_by_step, summarize
+from trnbench.schema.measurement import Measurement
+from trnbench.schema.plan import Plan
+from trnbench.schema.records import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A case's plan, its records, and what they come to."""
+
+    plan: Plan
+    is_plan_unchanged: bool
+    """Whether the plan is the one that the measurement was begun with."""
+    measurement: Measurement
+    outcome: Outcome
+    summary: Summary
+    losses: list[tuple[float | None, float]]
+    """Each step's loss and the oracle's, in nats."""
+    peak: Peak
+    total_seconds: float
+    """From the worker's start to its last record: what was paid for."""
+
+
+CUT_OFF = "the run was cut off: its last record says nothing of an end"
+
+
+def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Evidence:
+    """Bring together what the metrics and the checks ask for."""
+    return Evidence(
+        plan=plan,
+        is_plan_unchanged=measurement.header.plan_sha256 == plan_sha256,
+        measurement=measurement,
+        outcome=measurement.outcome or _cut_off(measurement),
+        summary=summarize(measurement.blocks),
+        losses=losses_by_step(measurement.blocks),
+        peak=find_peak(plan, measurement.ceiling),
+        total_seconds=_last_seconds(measurement),
+    )
+
+
+def _cut_off(measurement: Measurement) -> Outcome:
+    return Outcome(
+        at_seconds=_last_seconds(measurement),
+        status="cut_off",
+        reason=CUT_OFF,
+        hint="run the same command with the same `-o` folder to measure it again",
+    )
+
+
+def _last_seconds(measurement: Measurement) -> float:
+    ends = [block.at_seconds for block in measurement.blocks[-1:]]
+    ends += [phase.at_seconds for phase in measurement.phases[-1:]]
+    if measurement.outcome is not None:
+        ends.append(measurement.outcome.at_seconds)
+    return max(ends, default=0.0)

@@ -1,0 +1,33 @@
+"""Every metric, in the order of reports: one function in a file of its family, one line here.
+
+`MEASURED` come from a case's records. `DERIVED` come from the throughput, a peak and a price, so
+that an old result can be re-costed without its records.
+"""
+
+from collections.abc import Callable, Mapping
+
+from trnbench.analysis.evidence import Evidence
+from trnbench.analysis.metrics import cost, memory, throughput, utilization
+from trnbench.analysis.metrics.base import Basis
+from trnbench.schema.result import MetricValue
+
+MEASURED: Mapping[str, Callable[[Evidence], MetricValue]] = {
+    "tokens_per_second": throughput.tokens_per_second,
+    "tokens_per_second_per_device": throughput.tokens_per_second_per_device,
+    "step_time_mean_seconds": throughput.step_time_mean_seconds,
+    "step_time_median_seconds": throughput.step_time_median_seconds,
+    "step_time_p95_seconds": throughput.step_time_p95_seconds,
+    "tail_overhead": throughput.tail_overhead,
+    "stall_share": throughput.stall_share,
+    "peak_memory_bytes": memory.peak_memory_bytes,
+}
+
+DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
+    "mfu": utilization.mfu,
+    "mfu_full": utilization.mfu_full,
+    "usd_per_million_tokens": cost.usd_per_million_tokens,
+    "tokens_per_usd": cost.tokens_per_usd,
+    "case_usd": cost.case_usd,
+}
+
+METRICS = (*MEASURED, *DERIVED)

@@ -1,0 +1,32 @@
+"""Model FLOPs utilization: the operations the model needs, over what the billed chips could do.
+
+Source: docs/metrics.md, "MFU". Stored from 0 to 1.
+"""
+
+from trnbench.analysis.flops import FULL_CONVENTION
+from trnbench.analysis.metrics.base import Basis, scaled, unknown
+from trnbench.schema.result import MetricValue
+from trnbench.schema.units import say_flops_per_second
+
+
+def mfu(basis: Basis) -> MetricValue:
+    """By the convention that the result names."""
+    return _utilization(basis, basis.utilization.convention)
+
+
+def mfu_full(basis: Basis) -> MetricValue:
+    """By `matmul-full-v1`, which counts masked attention too: what torchtitan would print."""
+    return _utilization(basis, FULL_CONVENTION)
+
+
+def _utilization(basis: Basis, convention: str) -> MetricValue:
+    peak = basis.utilization.peak_flops_per_second
+    if peak is None:
+        return unknown(basis.utilization.peak_reason or "the peak is not known")
+    value = scaled(basis.tokens_per_second, basis.utilization.flops_per_token[convention] / peak)
+    if value.value is not None and value.value > 1:
+        return unknown(
+            f"{value.value:.0%} of {say_flops_per_second(peak)} cannot be: the measurement or the "
+            "peak is wrong"
+        )
+    return value

@@ -1,0 +1,55 @@
+"""The peak that a utilization is a part of, with its source, or why there is none.
+
+A chip's peak is its maker's dense figure for this precision. A CPU's is measured, in the same run,
+the same arithmetic and the same threads (docs/metrics.md, "A CPU's peak"). No chip ever takes
+another's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trnbench.catalog.accelerators import accelerators
+from trnbench.schema.plan import Plan
+from trnbench.schema.units import say_flops_per_second
+from trnbench.wire import Ceiling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """Operations per second of all chips that are paid for; either a figure or a reason."""
+
+    flops_per_second: float | None
+    source: str | None = None
+    reason: str | None = None
+
+
+def find_peak(plan: Plan, ceiling: Ceiling | None) -> Peak:
+    """Return the peak of a case's chips for the precision of its matrix products."""
+    if plan.order.backend == "cpu":
+        return _measured_peak(ceiling)
+    if plan.device.accelerator is None:
+        return Peak(flops_per_second=None, reason="the catalog knows no peak of this device")
+    chip = accelerators()[plan.device.accelerator]
+    peak = chip.peak_flops_per_second(plan.workload.precision)
+    if peak is None:
+        reason = f"no {plan.workload.precision} peak of {chip.name} is published"
+        return Peak(flops_per_second=None, reason=reason)
+    chips = plan.device.chips_billed
+    return Peak(
+        flops_per_second=peak * chips,
+        source=f"{chips} x {say_flops_per_second(peak)} of {chip.name}: {chip.source}",
+    )
+
+
+def _measured_peak(ceiling: Ceiling | None) -> Peak:
+    if ceiling is None or not ceiling.points:
+        return Peak(
+            flops_per_second=None, reason="the case ended before the processor's peak was measured"
+        )
+    rates = {point.size: float(np.median(point.flops_per_second)) for point in ceiling.points}
+    size = max(rates, key=lambda n: rates[n])
+    return Peak(
+        flops_per_second=rates[size],
+        source=f"measured in this run: {size} x {size} matrix products in {ceiling.dtype}",
+    )

@@ -1,0 +1,118 @@
+"""From a case's timed blocks to its step time: where it settled, and how well it is known."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from trnbench.analysis.statistics import (
+    LOOKING_INFLATION,
+    Interval,
+    Stalls,
+    find_stalls,
+    is_tail_dominated,
+    mean_interval,
+    median_interval,
+    percentile,
+    single_launch_interval,
+)
+from trnbench.analysis.steady_state import SteadyState, find_steady_state
+from trnbench.wire import Block
+
+MIN_SAMPLES = 3
+"""Fewer samples than this have no interval, and a figure without one is not given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTimes:
+    """Seconds of one optimizer step over the steady samples."""
+
+    mean: Interval
+    """What is paid for; its interval holds for this launch and, widened, for the next one."""
+    median: Interval
+    relative_half_width: float
+    """The wider of the two within this launch, as the stopping rule sees it."""
+    stalls: Stalls
+    is_tail_dominated: bool
+    p95_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the blocks of one case come to."""
+
+    samples: tuple[float, ...]
+    """Mean step time of every timed sample, in order, seconds."""
+    steps_per_sample: int
+    steady: SteadyState | None
+    """None where there are too few samples to look."""
+    step_times: StepTimes | None
+    """None where there are too few samples for an interval."""
+    warmup_steps: int
+    """Steps before the first sample that counts, asked for or found."""
+    measured_steps: int
+    """Steps in the samples that count."""
+    timed_seconds: float
+    """Inside the timed blocks that measure."""
+    spanned_seconds: float
+    """From the start of the first such block to the end of the last, whatever was done."""
+    first_step_seconds: float | None
+
+
+def summarize(blocks: Sequence[Block]) -> Summary:
+    """Summarise the blocks of one case, in the order in which they were run."""
+    measured = [block for block in blocks if block.purpose == "measure"]
+    samples = tuple(block.seconds / block.steps for block in measured)
+    steady = find_steady_state(samples) if len(samples) >= MIN_SAMPLES else None
+    start = steady.start if steady else 0
+    forced = sum(block.steps for block in blocks if block.purpose == "warmup")
+    found = sum(block.steps for block in measured[:start])
+    return Summary(
+        samples=samples,
+        steps_per_sample=measured[0].steps if measured else 0,
+        steady=steady,
+        step_times=_step_times(samples[start:]),
+        warmup_steps=forced + found,
+        measured_steps=sum(block.steps for block in measured[start:]),
+        timed_seconds=sum(block.seconds for block in measured),
+        spanned_seconds=_spanned_seconds(measured),
+        first_step_seconds=_first_step_seconds(blocks),
+    )
+
+
+def losses_by_step(blocks: Iterable[Block]) -> list[tuple[float | None, float]]:
+    """Return each step's loss, and the loss of a model that knows the stream, in nats."""
+    return list(
+        itertools.chain.from_iterable(
+            zip(block.losses, block.oracle_losses, strict=True) for block in blocks
+        )
+    )
+
+
+def _step_times(samples: Sequence[float]) -> StepTimes | None:
+    if len(samples) < MIN_SAMPLES:
+        return None
+    mean, median = mean_interval(samples), median_interval(samples)
+    half_width = LOOKING_INFLATION * max(mean.relative_half_width, median.relative_half_width)
+    return StepTimes(
+        mean=single_launch_interval(mean.widened(LOOKING_INFLATION)),
+        median=single_launch_interval(median.widened(LOOKING_INFLATION)),
+        relative_half_width=half_width,
+        stalls=find_stalls(samples),
+        is_tail_dominated=is_tail_dominated(samples),
+        p95_seconds=percentile(samples, 95),
+    )
+
+
+def _spanned_seconds(measured: Sequence[Block]) -> float:
+    """A block's record is stamped when it is sent, after its losses were read."""
+    if not measured:
+        return 0.0
+    began = measured[0].at_seconds - measured[0].seconds
+    return measured[-1].at_seconds - began
+
+
+def _first_step_seconds(blocks: Sequence[Block]) -> float | None:
+    """Return what the very first step took, compilation included, if it was timed alone."""
+    if blocks and blocks[0].first_step == 0 and blocks[0].steps == 1:
+        return blocks[0].seconds
+    return None
