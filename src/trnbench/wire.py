@@ -147,6 +147,8 @@ class FoundDevice:
     device_count: int
     proven: bool
     """Whether this backend has been run by the project on such a device."""
+    supported: bool = True
+    """Whether this version has a backend for it; else `note` says what is missing."""
     note: str | None = None
 
 

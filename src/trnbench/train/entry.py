@@ -3,18 +3,22 @@
 That interpreter need not have trnbench installed, and must not see the packages of the one that
 has. So the package is loaded from this file's own folder, and nothing beside it becomes visible.
 
-    python -P entry.py probe              prints which devices are here
-    python -P entry.py train PLAN.json    trains as the plan's order says
+    python entry.py probe              prints which devices are here
+    python entry.py train PLAN.json    trains as the plan's order says
 
 Records go to the file descriptor of `--records-fd`, by default standard output; commands come in
-on standard input.
+on standard input. An interpreter too old for the package can still read this one file: it says so
+in a record, and ends.
 """
 
 import importlib.util
+import json
+import os
 import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
+OLDEST_PYTHON = (3, 11)
 
 
 def load_package() -> None:
@@ -31,7 +35,26 @@ def load_package() -> None:
     spec.loader.exec_module(module)
 
 
+def refusal(running: "tuple[int, int]") -> str:
+    """Return the line that `wire.Failed` would be, were this interpreter able to load it."""
+    here, needed = ".".join(map(str, running)), ".".join(map(str, OLDEST_PYTHON))
+    record = {
+        "kind": "failed",
+        "at_seconds": 0.0,
+        "reason": "unavailable",
+        "message": f"Python {here} runs the worker; trnbench needs {needed} or newer",
+        "hint": "name an interpreter of at least that version with `--python PATH`",
+        "detail": "",
+    }
+    return json.dumps(record)
+
+
 if __name__ == "__main__":
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        named = "--records-fd" in sys.argv
+        records = int(sys.argv[sys.argv.index("--records-fd") + 1]) if named else 1
+        os.write(records, refusal(sys.version_info[:2]).encode() + b"\n")
+        sys.exit()
     load_package()
     from trnbench.train.worker import main
 

@@ -5,6 +5,8 @@ They are named as text because loading one may load its vendor's runtime.
 
 import importlib
 
+import torch
+
 from trnbench.train.backends.base import Backend, Unavailable
 from trnbench.wire import FoundDevice
 
@@ -31,6 +33,27 @@ def backend_class(name: str) -> type[Backend]:
 
 
 def find_devices() -> list[FoundDevice]:
-    """Return what is here, best first."""
-    found = (backend_class(name).find() for name in BACKENDS)
+    """Return what is here, best first; what this version cannot drive comes before all."""
+    found = [find_undriven(), *(backend_class(name).find() for name in BACKENDS)]
     return [device for device in found if device is not None]
+
+
+def find_undriven() -> FoundDevice | None:
+    """Return the accelerator that torch sees and no backend here drives, so that it is told.
+
+    Whoever rents such a machine must not be given its CPU's figures in silence.
+    """
+    accelerator = getattr(torch, "accelerator", None)  # since torch 2.6
+    if accelerator is None or not accelerator.is_available():
+        return None
+    device = accelerator.current_accelerator()
+    if device is None or device.type in BACKENDS:
+        return None
+    return FoundDevice(
+        backend=device.type,
+        device_name=device.type,
+        device_count=accelerator.device_count(),
+        proven=False,
+        supported=False,
+        note="this version has no backend for it",
+    )
