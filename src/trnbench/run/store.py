@@ -124,7 +124,8 @@ class CaseFolder:
 
     def begin(self, plan: Plan) -> str:
         """Write the plan, set an unfinished measurement aside, and return the plan's hash."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        with _full_disk_told():
+            self.path.mkdir(parents=True, exist_ok=True)
         earlier = self.path / MEASUREMENT_FILE
         if earlier.exists():
             number = 1
@@ -149,7 +150,9 @@ class MeasurementFile:
     """An append-only file of records; each is on disk when `append` returns."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        with _full_disk_told():
+            self._descriptor = os.open(path, flags, 0o644)
         self._length = 0
 
     def append(self, record: Any) -> None:
@@ -159,12 +162,8 @@ class MeasurementFile:
             StorageFull: the disk is full or failing; nothing of the record was kept.
         """
         line = encode(record).encode() + b"\n"
-        try:
+        with _full_disk_told():
             written = os.write(self._descriptor, line)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
-                raise
-            raise StorageFull(os.strerror(error.errno)) from error
         if written < len(line):
             os.ftruncate(self._descriptor, self._length)
             raise StorageFull(os.strerror(errno.ENOSPC))
@@ -189,17 +188,26 @@ def write_whole(path: Path, text: str) -> None:
     """
     beside = path.with_name(f".{path.name}.new")
     try:
-        with beside.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except OSError as error:
+        with _full_disk_told():
+            with beside.open("w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+    finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(os.strerror(error.errno)) from error
-        raise
+
+
+@contextlib.contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """Turn the ways in which a disk refuses to take more into `StorageFull`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+            raise
+        raise StorageFull(os.strerror(error.errno)) from error
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -254,6 +262,11 @@ def read_plan(case: Path) -> Plan:
         DataError: there is none, it is damaged, or a newer version wrote it.
     """
     return _read_model(case / PLAN_FILE, Plan)
+
+
+def read_plan_text(case: Path) -> bytes:
+    """Read a plan as it was written, for its hash."""
+    return (case / PLAN_FILE).read_bytes()
 
 
 def read_result(case: Path) -> Result | None:

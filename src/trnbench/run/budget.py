@@ -1,0 +1,43 @@
+"""How long a case may take: by its minutes or by its dollars, whichever ends first."""
+
+from dataclasses import dataclass
+
+from trnbench.schema.plan import Plan
+from trnbench.schema.records import StopReason
+from trnbench.schema.units import SECONDS_PER_HOUR
+
+GRACE_SECONDS = 30.0
+"""A worker that is told to finish needs a moment; after this much more it is ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The seconds that a case may take, which limit that is, and what a second costs."""
+
+    seconds: float
+    reason: StopReason
+    usd_per_second: float | None
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Budget":
+        """Work out the limit that comes first."""
+        seconds, reason = plan.measure.max_minutes * 60, "max_minutes"
+        usd_per_second = None
+        if plan.price is not None:
+            rate = float(plan.price.usd_per_hour) * plan.device.instances_billed
+            usd_per_second = rate / SECONDS_PER_HOUR
+            if plan.measure.max_usd is not None and plan.measure.max_usd / usd_per_second < seconds:
+                seconds, reason = plan.measure.max_usd / usd_per_second, "max_usd"
+        return cls(seconds, "max_usd" if reason == "max_usd" else "max_minutes", usd_per_second)
+
+    def is_spent(self, elapsed_seconds: float, next_block_seconds: float) -> bool:
+        """Tell whether one more block like the last would pass the limit."""
+        return elapsed_seconds + next_block_seconds >= self.seconds
+
+    def is_overrun(self, elapsed_seconds: float, last_block_seconds: float) -> bool:
+        """Tell whether the worker has had its time and its grace."""
+        return elapsed_seconds >= self.seconds + max(GRACE_SECONDS, 3 * last_block_seconds)
+
+    def usd_spent(self, elapsed_seconds: float) -> float | None:
+        """Return the dollars so far, or None without a price."""
+        return None if self.usd_per_second is None else elapsed_seconds * self.usd_per_second

@@ -1,0 +1,245 @@
+"""One case from its launch to its outcome: hear the worker, write it down, tell it what is next.
+
+Whatever happens, the last record is an outcome with its reason, and no process is left. Between
+a block's record and the next command the worker waits; only then does the parent work, so that it
+takes no processor time from a block that is being timed.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trnbench.run.budget import Budget
+from trnbench.run.interruption import Interruption
+from trnbench.run.launch import Ended, Line, Overflow, Worker
+from trnbench.run.observer import Observer, Progress
+from trnbench.run.pace import Pacer
+from trnbench.run.scrub import scrub
+from trnbench.run.store import MeasurementFile
+from trnbench.run.watch import LoadWatch
+from trnbench.schema.plan import Plan
+from trnbench.schema.records import Decision, Outcome, Status
+from trnbench.schema.units import say_seconds
+from trnbench.wire import (
+    CHILD_RECORDS,
+    WIRE_VERSION,
+    Block,
+    ChildRecord,
+    Environment,
+    Failed,
+    Finish,
+    Finished,
+    Phase,
+    WireError,
+    decode,
+)
+
+Clock = Callable[[], float]
+
+QUIET_SECONDS = 1.0
+"""While nothing is heard, whoever watches is told this often."""
+
+SYNC_SECONDS = 10.0
+"""This often the records are made safe against a loss of power; a write survives all else."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Over(Exception):  # noqa: N818 - the end of a case, not an error of ours
+    """The case is over, and how."""
+
+    status: Status
+    reason: str
+    hint: str | None = None
+    detail: str | None = None
+
+
+class CaseRun:
+    """Drives one worker through one plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        records: MeasurementFile,
+        worker: Worker,
+        interruption: Interruption,
+        observer: Observer,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self._plan = plan
+        self._file = records
+        self._worker = worker
+        self._interruption = interruption
+        self._observer = observer
+        self._clock = clock
+        self._budget = Budget.of(plan)
+        self._pacer = Pacer(plan.measure, self._budget.reason)
+        self._watch: LoadWatch | None = None
+        self._began = self._heard = self._told = self._synced = clock()
+        self._last_block_seconds = 0.0
+        self._phase = "start"
+        self._steps = 0
+
+    def follow(self) -> Outcome:
+        """Follow the worker to its end and say how it ended; the outcome is not written here.
+
+        Raises:
+            StorageFull: a record could not be written.
+        """
+        try:
+            for event in self._worker.events():
+                if isinstance(event, Line):
+                    self._hear(event.text)
+                elif isinstance(event, Ended):
+                    raise self._died(event.exit_code)
+                elif isinstance(event, Overflow):
+                    raise self._garbage("a line without an end")
+                self._look_at_the_clock()
+        except _Over as over:
+            return Outcome(
+                at_seconds=self._elapsed(),
+                status=over.status,
+                reason=scrub(over.reason),
+                hint=over.hint,
+                detail=scrub(over.detail) if over.detail else None,
+            )
+        raise RuntimeError("the worker's events ended without an end")
+
+    # --- what is heard ------------------------------------------------------------------------
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            record: ChildRecord = decode(line, CHILD_RECORDS)
+        except WireError as error:
+            raise self._garbage(f"{error}: {line[:120].decode(errors='replace')!r}") from None
+        self._heard = self._clock()
+        if isinstance(record, Failed):
+            raise _Over(record.reason, record.message, record.hint, record.detail)
+        self._file.append(record)
+        match record:
+            case Finished():
+                raise self._finished()
+            case Environment():
+                self._meet(record)
+            case Phase():
+                self._enter(record)
+            case Block():
+                self._take(record)
+
+    def _meet(self, environment: Environment) -> None:
+        if environment.wire_version != WIRE_VERSION:
+            raise _Over(
+                "wrong_order",
+                f"the worker speaks version {environment.wire_version} of the records, "
+                f"not {WIRE_VERSION}",
+                "this is a mixed installation: install trnbench again",
+            )
+        self._pacer.device_is(is_asynchronous=environment.asynchronous)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase.name
+        self._tell_observer()
+        if phase.name == "train":
+            self._watch = LoadWatch(self._worker.pid, self._clock)
+            self._command_next()
+
+    def _take(self, block: Block) -> None:
+        """Take in a block while the worker waits, then send it on."""
+        self._steps = block.first_step + block.steps
+        self._last_block_seconds = block.seconds + block.prepare_seconds
+        self._phase = "measure" if block.purpose == "measure" else "warm up"
+        self._pacer.observe(block)
+        if self._watch is not None:
+            seen = self._watch.look(self._elapsed(), block.purpose)
+            if seen is not None:
+                self._file.append(seen)
+        if self._heard - self._synced > SYNC_SECONDS:
+            self._file.sync()
+            self._synced = self._heard
+        self._tell_observer()
+        self._command_next()
+
+    def _command_next(self) -> None:
+        spent = self._budget.is_spent(self._elapsed(), self._last_block_seconds)
+        command = self._pacer.next_command(is_out_of_budget=spent)
+        for choice in self._pacer.take_choices():
+            self._file.append(
+                Decision(
+                    at_seconds=self._elapsed(), what=choice.what, value=choice.value, why=choice.why
+                )
+            )
+        if isinstance(command, Finish):
+            self._phase = "end"
+        self._worker.send(command)
+
+    # --- how it can end -------------------------------------------------------------------------
+
+    def _finished(self) -> _Over:
+        taken = self._pacer.samples
+        return _Over("finished", f"{taken} samples in {say_seconds(self._elapsed())}")
+
+    def _died(self, exit_code: int) -> _Over:
+        words = self._worker.last_words().strip()
+        how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+        hint = "its last words are in the outcome of its measurement.jsonl"
+        if exit_code == -9:
+            hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
+        last = words.splitlines()[-1][:200] if words else ""
+        reason = f"the worker died ({how}) in phase {self._phase!r}"
+        return _Over("died", f"{reason}: {last}" if last else reason, hint, words or None)
+
+    def _garbage(self, what: str) -> _Over:
+        return _Over(
+            "garbage",
+            f"the worker sent something that is no record: {what}",
+            "is `--python` a Python of your own, unchanged?",
+            self._worker.last_words() or None,
+        )
+
+    def _look_at_the_clock(self) -> None:
+        """End what was interrupted, hangs, or has had its time; tell whoever watches."""
+        now = self._clock()
+        if self._interruption.signal is not None:
+            raise _Over(
+                self._interruption.status,
+                f"{self._interruption.reason} after {self._pacer.samples} samples",
+                "run the same command with the same `-o` folder to measure it again",
+            )
+        silent, limit = now - self._heard, self._plan.measure.hang_seconds
+        if silent > limit:
+            raise _Over(
+                "hung",
+                f"no word from the worker for {say_seconds(silent)} in phase {self._phase!r}",
+                f"if that is no hang, allow more than measure.hang_seconds={limit:g}",
+                self._worker.last_words() or None,
+            )
+        if self._budget.is_overrun(self._elapsed(), self._last_block_seconds):
+            raise _Over(
+                "out_of_budget",
+                f"{self._budget.reason} was passed by far in phase {self._phase!r} and the worker "
+                "was ended",
+                f"allow more {'dollars' if self._budget.reason == 'max_usd' else 'minutes'} by "
+                f"measure.{self._budget.reason}",
+            )
+        if now - self._told > QUIET_SECONDS:
+            self._tell_observer()
+
+    # --- what is told ---------------------------------------------------------------------------
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._began
+
+    def _tell_observer(self) -> None:
+        self._told = self._clock()
+        mean = self._pacer.mean_step_seconds
+        self._observer.case_moves(
+            self._plan,
+            Progress(
+                phase=self._phase,
+                steps=self._steps,
+                samples=self._pacer.samples,
+                tokens_per_second=self._plan.workload.tokens_per_step / mean if mean else None,
+                relative_half_width=self._pacer.relative_half_width,
+                elapsed_seconds=self._elapsed(),
+                usd_spent=self._budget.usd_spent(self._elapsed()),
+            ),
+        )

@@ -1,0 +1,252 @@
+"""A whole run: every case in a fresh process group, one after the other, all on disk at each end.
+
+A case that fails is a recorded outcome and the suite goes on. What was measured before in the same
+folder is not measured again.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trnbench import __version__
+from trnbench.analysis.analyze import recost
+from trnbench.run.case import CaseRun
+from trnbench.run.interruption import Interruption
+from trnbench.run.launch import Worker, worker_command
+from trnbench.run.machine import Devices, Machine
+from trnbench.run.observer import Observer
+from trnbench.run.results import load_result
+from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull
+from trnbench.schema.errors import RunError
+from trnbench.schema.plan import Plan
+from trnbench.schema.records import SCHEMA_VERSION, Header, Outcome
+from trnbench.schema.result import Result
+from trnbench.schema.run_document import RunCase, RunDocument
+from trnbench.schema.units import say_bytes
+
+FULL_HINT = "free some disk and run the same command with the same `-o` folder"
+
+
+def utc_now() -> datetime:
+    """Return the time of day, for provenance."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What a run came to."""
+
+    results: list[Result]
+    """Of the cases that were reached, in order."""
+    signal: int | None
+    """What stopped it, if something did."""
+    storage_full: str | None
+    """Why nothing more could be written, if so."""
+
+    @property
+    def failed(self) -> list[Result]:
+        """Cases that did not finish, or whose figure must not be used."""
+        return [
+            result
+            for result in self.results
+            if result.outcome.status != "finished" or result.standing in ("failed", "invalid")
+        ]
+
+
+class Session:
+    """Runs the plans of one or more suites into one folder."""
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        *,
+        folder: Path,
+        python: str,
+        machine: Machine,
+        devices: Devices,
+        observer: Observer,
+        interruption: Interruption,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Prepare; nothing is touched yet.
+
+        Args:
+            plans: the cases, in order; a case that stands there twice is measured once.
+            folder: where results go; made if it is not there.
+            python: the interpreter that trains.
+            machine: what is written down of this machine.
+            devices: what the interpreter found.
+            observer: told of all that happens.
+            interruption: looked at between events.
+            now: the time of day.
+        """
+        self._plans = list({plan.case_id: plan for plan in plans}.values())
+        self._folder = folder
+        self._python = python
+        self._observer = observer
+        self._interruption = interruption
+        self._now = now
+        self._results: list[Result] = []
+        self._document = RunDocument(
+            trnbench_version=__version__,
+            run_id=folder.resolve().name,
+            suites=list(dict.fromkeys(plan.suite for plan in self._plans)),
+            started_at=now().isoformat(timespec="seconds"),
+            ended_at=None,
+            state="running",
+            machine=machine.to_json(),
+            devices=[
+                {"backend": d.backend, "name": d.device_name, "count": d.device_count}
+                for d in devices.found
+            ],
+            versions=devices.versions,
+            cases=[RunCase(case_id=plan.case_id, status="waiting") for plan in self._plans],
+        )
+
+    def run(self) -> Ending:
+        """Measure what is not measured yet.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+            RunError: another process measures into it, or the disk is full before the first case.
+        """
+        run = RunFolder.open(self._folder)
+        storage_full = None
+        try:
+            self._write_document(run)
+            self._observer.run_begins(self._folder, len(self._plans))
+            for number, plan in enumerate(self._plans, start=1):
+                if self._interruption.signal is not None:
+                    break
+                self._run_case(run, number, plan)
+            self._end(run)
+        except StorageFull as full:
+            storage_full = str(full)
+            run.release_reserve()
+            with contextlib.suppress(StorageFull):  # there may be room for that much
+                self._end(run, state="failed")
+        finally:
+            run.close()
+        return Ending(
+            results=self._results, signal=self._interruption.signal, storage_full=storage_full
+        )
+
+    def _run_case(self, run: RunFolder, number: int, plan: Plan) -> None:
+        case = run.case(plan.case_id)
+        was_measured = case.is_measured()
+        if not was_measured:
+            self._set_status(run, plan, "running")
+            self._observer.case_begins(number, plan)
+            try:
+                self._measure(run, case, plan)
+            except StorageFull:
+                self._keep(number, load_result(case.path, self._document.run_id))
+                raise
+        result = load_result(case.path, self._document.run_id)
+        if was_measured:
+            result = recost(result, plan.price, plan.price_reason)
+        case.write_result(result)
+        self._set_status(run, plan, result.outcome.status)
+        self._keep(number, result, was_measured_before=was_measured)
+
+    def _keep(self, number: int, result: Result, *, was_measured_before: bool = False) -> None:
+        self._results.append(result)
+        self._observer.case_ends(number, result, was_measured_before=was_measured_before)
+
+    def _measure(self, run: RunFolder, case: CaseFolder, plan: Plan) -> None:
+        """Measure one case; its last record is written even on a full disk."""
+        plan_sha256 = case.begin(plan)
+        records = case.open_measurement()
+        try:
+            records.append(
+                Header(
+                    schema_version=SCHEMA_VERSION,
+                    trnbench_version=__version__,
+                    case_id=plan.case_id,
+                    plan_sha256=plan_sha256,
+                    started_at=self._now().isoformat(timespec="seconds"),
+                )
+            )
+            outcome = _too_large(plan) or self._follow(case, plan, records)
+            records.append(outcome)
+        except StorageFull as full:
+            run.release_reserve()
+            records.append(_disk_full(full))
+            raise
+        finally:
+            records.close()
+
+    def _follow(self, case: CaseFolder, plan: Plan, records: MeasurementFile) -> Outcome:
+        worker = Worker(worker_command(self._python, "train", case.plan_path))
+        try:
+            return CaseRun(plan, records, worker, self._interruption, self._observer).follow()
+        finally:
+            worker.end()
+
+    # --- run.json -------------------------------------------------------------------------------
+
+    def _set_status(self, run: RunFolder, plan: Plan, status: str) -> None:
+        cases = [
+            case.model_copy(update={"status": status}) if case.case_id == plan.case_id else case
+            for case in self._document.cases
+        ]
+        self._document = self._document.model_copy(update={"cases": cases})
+        self._write_document(run)
+
+    def _end(self, run: RunFolder, state: str | None = None) -> None:
+        if state is None:
+            unfinished = any(case.status != "finished" for case in self._document.cases)
+            state = "failed" if unfinished else "finished"
+            state = "interrupted" if self._interruption.signal is not None else state
+        ended_at = self._now().isoformat(timespec="seconds")
+        self._document = self._document.model_copy(update={"ended_at": ended_at, "state": state})
+        self._write_document(run)
+
+    def _write_document(self, run: RunFolder) -> None:
+        run.write_document(self._document)
+
+
+def _too_large(plan: Plan) -> Outcome | None:
+    """Refuse a job on the CPU that would push the machine into swap or the killer's arms."""
+    if plan.order.backend != "cpu" or plan.prediction.memory_verdict != "does_not_fit":
+        return None
+    needed, there = plan.prediction.memory_bytes, plan.device.memory_bytes or 0
+    return Outcome(
+        at_seconds=0.0,
+        status="does_not_fit",
+        reason=f"it needs about {say_bytes(needed)} and this machine has {say_bytes(there)}; "
+        "it was not started",
+        hint="lower workload.micro_batch_size or sequence_length, or choose a smaller model",
+    )
+
+
+def _disk_full(full: StorageFull) -> Outcome:
+    return Outcome(
+        at_seconds=0.0,
+        status="disk_full",
+        reason=f"the records could not be written: {full}",
+        hint=FULL_HINT,
+    )
+
+
+def raise_for(ending: Ending, folder: Path) -> None:
+    """Raise what the ending comes to, when everything has been shown.
+
+    Raises:
+        RunError: the disk was full, or a case failed; the others are kept.
+    """
+    if ending.storage_full is not None:
+        raise RunError(
+            f"{folder}: {ending.storage_full}; what was measured before is kept", hint=FULL_HINT
+        )
+    if ending.failed:
+        worst = ending.failed[0]
+        problems = next((c for c in worst.checks if c.verdict == "invalid"), None)
+        what = f"{problems.name}: {problems.evidence}" if problems else worst.outcome.reason
+        hint = (problems.advice if problems else worst.outcome.hint) or "see its result.json"
+        more = f" (and {len(ending.failed) - 1} more)" if len(ending.failed) > 1 else ""
+        raise RunError(
+            f"case {worst.case_id}{more} gave no figure that can be used: {what}", hint=hint
+        )
