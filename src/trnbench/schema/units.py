@@ -79,3 +79,19 @@ def say_interval(value: float, low: float, high: float) -> str:
     """Write a point with its interval, rounded to what the interval supports."""
     digits = significant_digits(value, max(high - value, value - low))
     return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
+
+
+def say_seconds_interval(value: float, low: float, high: float) -> str:
+    """Write a duration and its interval in one unit, as its size asks for."""
+    scale, unit = (1.0, "s") if value >= 1 else (1e3, "ms") if value >= 1e-3 else (1e6, "µs")
+    return f"{say_interval(value * scale, low * scale, high * scale)} {unit}"
+
+
+def say_usd_interval(value: float, low: float, high: float) -> str:
+    """Write dollars with their interval."""
+    return f"${say_interval(value, low, high)}"
+
+
+def say_percent(value: float) -> str:
+    """Write a part of one in percent: 0.487 is `48.7 %`."""
+    return f"{100 * value:.1f} %" if abs(value) >= 0.1 else f"{100 * value:.2g} %"

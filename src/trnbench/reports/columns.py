@@ -1,0 +1,182 @@
+"""The one column set of CSV, JSON and whatever reads them: names with units, in a stable order.
+
+A column is never renamed and never changes its meaning; new ones are added at the end of their
+group, and CHANGELOG.md says so. `docs/columns.md` is this list, and a test holds the two together.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from trnbench.schema.result import CheckOutcome, MetricValue, Result
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One named figure or text of a result; None is unknown."""
+
+    name: str
+    meaning: str
+    read: Callable[[Result], Cell]
+
+
+def _metric(name: str, meaning: str, *, has_interval: bool) -> Iterable[Column]:
+    """Give a metric its column and, where it is an estimate, those of its 95 % interval."""
+    yield Column(name, meaning, lambda r: _value(r, name).value)
+    if has_interval:
+        yield Column(
+            f"{name}_ci95_low", "lower end of its 95 % interval", lambda r: _value(r, name).low
+        )
+        yield Column(
+            f"{name}_ci95_high", "upper end of its 95 % interval", lambda r: _value(r, name).high
+        )
+
+
+def _value(result: Result, name: str) -> MetricValue:
+    absent = MetricValue(value=None, reason="the version that wrote this result had no such metric")
+    return result.metrics.get(name, absent)
+
+
+def _said(checks: Iterable[CheckOutcome]) -> str | None:
+    return "; ".join(f"{c.name}: {c.verdict}: {c.evidence}" for c in checks) or None
+
+
+COLUMNS: tuple[Column, ...] = (
+    # which case
+    Column("run_id", "name of the run's folder", lambda r: r.run_id),
+    Column("case_id", "name of the case's folder; ends in a hash of the work", lambda r: r.case_id),
+    Column("suite", "name in the config", lambda r: r.suite),
+    Column("started_at", "UTC, ISO 8601", lambda r: r.started_at),
+    Column("trnbench_version", "that derived this result", lambda r: r.trnbench_version),
+    # may it be used
+    Column(
+        "standing",
+        "sound; doubtful: use with care; invalid: must not be used; failed: no figure",
+        lambda r: r.standing,
+    ),
+    Column("outcome", "`finished`, or how the case ended", lambda r: r.outcome.status),
+    Column("outcome_reason", "why", lambda r: r.outcome.reason),
+    Column(
+        "doubts",
+        "checks that found it invalid or doubtful, with what they saw",
+        lambda r: _said(c for c in r.checks if c.verdict in ("invalid", "doubtful")),
+    ),
+    # what was trained
+    Column("model", "name in the catalog or the config", lambda r: r.model.name),
+    Column("model_family", "llama or gpt2", lambda r: r.model.family),
+    Column("parameter_count", "distinct weights", lambda r: r.model.parameter_count),
+    Column("sequence_length", "tokens a sequence", lambda r: r.workload.sequence_length),
+    Column(
+        "global_batch_size",
+        "sequences in one optimizer step, all ranks",
+        lambda r: r.workload.global_batch_size,
+    ),
+    Column(
+        "micro_batch_size",
+        "sequences in one pass of one data-parallel rank",
+        lambda r: r.workload.micro_batch_size,
+    ),
+    Column(
+        "gradient_accumulation_steps",
+        "passes in one optimizer step",
+        lambda r: r.workload.gradient_accumulation_steps,
+    ),
+    Column("tokens_per_step", "target tokens, all ranks", lambda r: r.workload.tokens_per_step),
+    Column("precision", "fp32, bf16 or pure_bf16", lambda r: r.workload.precision),
+    Column("optimizer", "by name", lambda r: r.workload.optimizer),
+    # on what
+    Column("backend", "device type, as torch names it", lambda r: r.device.backend),
+    Column("device_name", "as the device names itself", lambda r: r.device.name),
+    Column("device_count", "devices that the job drove", lambda r: r.device.device_count),
+    Column("accelerator", "chip, by its catalog name", lambda r: r.device.accelerator),
+    Column("chips_used", "chips that the job drove", lambda r: r.device.chips_used),
+    Column("chips_billed", "chips of all rented instances", lambda r: r.device.chips_billed),
+    Column("instances_billed", "rented instances", lambda r: r.device.instances_billed),
+    Column("threads", "of the CPU backend", lambda r: r.device.threads),
+    Column("torch_version", "of the child", lambda r: r.device.versions.get("torch")),
+    Column("python_version", "of the child", lambda r: r.device.versions.get("python")),
+    # how fast
+    *_metric(
+        "tokens_per_second",
+        "tokens of a step over the mean step time, whole job",
+        has_interval=True,
+    ),
+    *_metric("tokens_per_second_per_device", "the same for one device", has_interval=True),
+    *_metric("step_time_mean_seconds", "mean of one optimizer step", has_interval=True),
+    *_metric("step_time_median_seconds", "median of one optimizer step", has_interval=True),
+    *_metric("step_time_p95_seconds", "95th percentile", has_interval=False),
+    *_metric("tail_overhead", "mean over median, less 1", has_interval=False),
+    *_metric("stall_share", "time lost to stalls, 0 to 1", has_interval=False),
+    Column("samples", "timed samples taken", lambda r: r.timing.samples),
+    Column("steps_per_sample", "steps timed as one", lambda r: r.timing.steps_per_sample),
+    Column("measured_steps", "steps that count", lambda r: r.timing.measured_steps),
+    Column("warmup_steps", "steps before those", lambda r: r.timing.warmup_steps),
+    Column("first_step_seconds", "the very first step", lambda r: r.timing.first_step_seconds),
+    Column("total_seconds", "worker's start to end", lambda r: r.timing.total_seconds),
+    Column("stopped_because", "which limit ended it", lambda r: r.timing.stopped_because),
+    Column("interval_method", "of the mean", lambda r: r.timing.interval_method),
+    Column("statistics_rules", "rule set, by name and version", lambda r: r.timing.rules),
+    *_metric(
+        "peak_memory_bytes",
+        "device memory; for a CPU the process's resident set",
+        has_interval=False,
+    ),
+    # how well used
+    *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1", has_interval=True),
+    *_metric("mfu_full", "the same by matmul-full-v1", has_interval=True),
+    Column("mfu_reason", "why there is no MFU", lambda r: _value(r, "mfu").reason),
+    Column("flops_convention", "by which `mfu` counts", lambda r: r.utilization.convention),
+    Column(
+        "flops_per_token",
+        "training FLOPs of one token by that convention",
+        lambda r: r.utilization.flops_per_token.get(r.utilization.convention),
+    ),
+    Column(
+        "peak_flops_per_second",
+        "of all billed chips",
+        lambda r: r.utilization.peak_flops_per_second,
+    ),
+    Column("peak_source", "where the peak is from", lambda r: r.utilization.peak_source),
+    # what it costs
+    *_metric("usd_per_million_tokens", "at the price below", has_interval=True),
+    *_metric("tokens_per_usd", "at the price below", has_interval=True),
+    *_metric("case_usd", "what measuring this case cost", has_interval=False),
+    Column(
+        "price_usd_per_hour",
+        "for one instance",
+        lambda r: float(r.price.usd_per_hour) if r.price else None,
+    ),
+    Column("price_instance", "instance type", lambda r: r.price.instance if r.price else None),
+    Column("price_option", "how it is rented", lambda r: r.price.option if r.price else None),
+    Column("price_region", "where", lambda r: r.price.region if r.price else None),
+    Column(
+        "price_date",
+        "the day on which it held",
+        lambda r: r.price.date.isoformat() if r.price else None,
+    ),
+    Column("price_source", "who says so", lambda r: r.price.source if r.price else None),
+    Column("price_note", "to know beside it", lambda r: r.price.note if r.price else None),
+    Column("price_reason", "why there is no price, and what sets it", lambda r: r.price_reason),
+    # did it learn
+    Column("initial_loss", "nats a token, first step", lambda r: r.learning.initial_loss),
+    Column("final_loss", "nats a token, last five steps", lambda r: r.learning.final_loss),
+    Column(
+        "final_excess_loss",
+        "the same above a model that knows the stream",
+        lambda r: r.learning.final_excess_loss,
+    ),
+    Column("stream_entropy_nats", "lowest loss possible", lambda r: r.learning.entropy),
+)
+
+
+def row(result: Result) -> dict[str, Cell]:
+    """Return one result as column → cell."""
+    return {column.name: column.read(result) for column in COLUMNS}
+
+
+def describe_columns() -> str:
+    """Return the column set as a Markdown table."""
+    lines = ["| column | meaning |", "|---|---|"]
+    lines += [f"| `{column.name}` | {column.meaning} |" for column in COLUMNS]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,138 @@
+"""What people read of a result, in words: the same cells for the terminal and for Markdown."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from trnbench.schema.price import Price
+from trnbench.schema.result import MetricValue, Result
+from trnbench.schema.units import (
+    say_bytes,
+    say_count,
+    say_interval,
+    say_percent,
+    say_seconds_interval,
+    say_usd_interval,
+)
+
+SayInterval = Callable[[float, float, float], str]
+SayValue = Callable[[float], str]
+
+UNKNOWN = "—"
+
+HEADINGS = (
+    "model", "device", "tokens/s [95 %]", "step time [95 %]", "MFU", "peak memory", "price",
+    "$ per M tokens [95 %]", "checks",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One result as cells, in the order of `HEADINGS`."""
+
+    cells: tuple[str, ...]
+    standing: str
+
+
+def lines_of(results: Sequence[Result]) -> list[Line]:
+    """Return the results as cells, in their order."""
+    return [Line(_cells(result), result.standing) for result in results]
+
+
+def notes_of(results: Sequence[Result]) -> list[str]:
+    """Return what must be read beside the cells: sources, reasons, doubts, each said once."""
+    told: dict[str, list[str]] = {}
+    for result in results:
+        for note in _notes(result):
+            told.setdefault(note, []).append(_short_name(result))
+    everyone = {_short_name(result) for result in results}
+    return [
+        note if set(names) == everyone else f"{', '.join(dict.fromkeys(names))}: {note}"
+        for note, names in told.items()
+    ]
+
+
+def _short_name(result: Result) -> str:
+    return f"{result.model.name} ({result.workload.precision}, {result.device.backend})"
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    metrics = result.metrics
+    return (
+        _model(result),
+        _device(result),
+        _interval(metrics["tokens_per_second"], say_interval),
+        _interval(metrics["step_time_mean_seconds"], say_seconds_interval),
+        _plain(metrics["mfu"], say_percent),
+        _plain(metrics["peak_memory_bytes"], say_bytes),
+        _price(result.price),
+        _interval(metrics["usd_per_million_tokens"], say_usd_interval),
+        _checks(result),
+    )
+
+
+def _model(result: Result) -> str:
+    work = result.workload
+    passes = work.gradient_accumulation_steps
+    batch = f"{work.global_batch_size}" if passes == 1 else f"{work.global_batch_size} in {passes}"
+    return (
+        f"{result.model.name} ({say_count(result.model.parameter_count).replace(' ', '')}) "
+        f"{batch}x{work.sequence_length} {work.precision}"
+    )
+
+
+def _device(result: Result) -> str:
+    device = result.device
+    name = device.name or device.backend
+    if device.threads:
+        return f"{name}, {device.threads} threads"
+    return f"{device.device_count} x {name}" if device.device_count > 1 else name
+
+
+def _interval(metric: MetricValue, say: SayInterval) -> str:
+    if metric.value is None:
+        return UNKNOWN
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.4g} [no interval]"
+    return say(metric.value, metric.low, metric.high)
+
+
+def _plain(metric: MetricValue, say: SayValue) -> str:
+    return UNKNOWN if metric.value is None else say(metric.value)
+
+
+def _price(price: Price | None) -> str:
+    if price is None:
+        return UNKNOWN
+    parts = (price.instance, price.option, price.region, price.date.isoformat())
+    return f"${price.usd_per_hour}/h " + " ".join(part for part in parts if part)
+
+
+def _checks(result: Result) -> str:
+    if result.standing == "sound":
+        return "sound"
+    if result.standing == "failed":
+        return f"failed: {result.outcome.status}"
+    names = [check.name for check in result.checks if check.verdict == result.standing]
+    return f"{result.standing}: {', '.join(names)}"
+
+
+def _notes(result: Result) -> Iterable[str]:
+    if result.outcome.status != "finished":
+        yield _with_advice(f"{result.outcome.status}: {result.outcome.reason}", result.outcome.hint)
+    for check in result.checks:
+        if check.name != "finished" and check.verdict in ("invalid", "doubtful"):
+            yield _with_advice(f"{check.verdict}, {check.name}: {check.evidence}", check.advice)
+    utilization = result.utilization
+    if result.metrics["mfu"].value is not None:
+        yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
+    elif result.metrics["mfu"].reason:
+        yield f"no MFU: {result.metrics['mfu'].reason}"
+    if result.price is not None:
+        more = f" ({result.price.note})" if result.price.note else ""
+        yield f"price from {result.price.source}{more}"
+    elif result.price_reason:
+        yield f"no price: {result.price_reason}"
+
+
+def _with_advice(text: str, advice: str | None) -> str:
+    return f"{text} → {advice}" if advice else text
