@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trnbench.schema.base import Strict, Usd
-from trnbench.schema.price import RentOption
+from trnbench.schema.base import Strict
+from trnbench.schema.price import RentOption, UsdPerHour
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
@@ -122,7 +122,7 @@ class PriceConfig(Strict):
     """How it is rented; by default on demand where that is sold, else a capacity block."""
     region: Annotated[str, Field(examples=["us-east-2"])] | None = None
     """Needed where the price differs from region to region."""
-    usd_per_hour: Annotated[Usd, Field(examples=[35.76])] | None = None
+    usd_per_hour: Annotated[UsdPerHour, Field(examples=[35.76])] | None = None
     """Your own rate for the whole instance, in US dollars; it wins over the table."""
 
 

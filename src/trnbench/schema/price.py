@@ -1,7 +1,7 @@
 """Price: an hourly rate that says of what, how rented, where, when, and who says so."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -18,15 +18,21 @@ RentOption = Literal[
 ]
 """How an instance is rented."""
 
+RENT_OPTIONS: tuple[RentOption, ...] = get_args(RentOption)
+
 PriceOption = RentOption | Literal["user"]
 """How a rate came about; `user` is one that the user gave."""
+
+
+UsdPerHour = Annotated[Usd, Field(gt=0, le=100_000)]
+"""A rate for one whole instance; never zero: a price of 0 is a missing price."""
 
 
 class Price(Strict):
     """One rate for one whole instance."""
 
-    usd_per_hour: Annotated[Usd, Field(gt=0, le=100_000)]
-    """US dollars for one instance for one hour; never zero: a price of 0 is a missing price."""
+    usd_per_hour: UsdPerHour
+    """US dollars for one instance for one hour."""
     instance: str | None
     """The instance type; null where the user gave a rate for a machine without a name."""
     option: PriceOption

@@ -1,0 +1,129 @@
+"""The live line on stderr: a case's phase, step, tokens/s, interval, time and dollars so far.
+
+It is drawn when the session says that something moved, which is never inside a timed block, and
+no thread draws it in between.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from trnbench.run.observer import Observer, Progress
+from trnbench.schema.plan import Plan
+from trnbench.schema.result import Result
+from trnbench.schema.units import say_seconds, say_usd
+
+REDRAW_SECONDS = 0.25
+
+
+@contextlib.contextmanager
+def make_observer(stream: TextIO | None = None) -> Iterator[Observer]:
+    """Yield an observer for stderr: a line that moves on a terminal, plain lines elsewhere."""
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield PlainObserver(stream)
+        return
+    console = Console(file=stream, highlight=False, emoji=False, markup=False)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield LiveObserver(live)
+
+
+def line_of(number: int, cases: int, plan: Plan, progress: Progress) -> str:
+    """Say where a case stands, in one line."""
+    parts = [f"[{number}/{cases}]", name_of(plan), progress.phase, f"step {progress.steps}"]
+    if progress.tokens_per_second is not None:
+        rate = f"{progress.tokens_per_second:,.0f} tokens/s"
+        if progress.relative_half_width is not None:
+            rate += f" ±{progress.relative_half_width:.1%}"
+        parts.append(rate)
+    parts.append(say_seconds(progress.elapsed_seconds))
+    if progress.usd_spent is not None:
+        parts.append(say_usd(progress.usd_spent))
+    return "  ".join(parts)
+
+
+def name_of(plan: Plan) -> str:
+    """Name a case shortly."""
+    return f"{plan.model.name} {plan.workload.precision} {plan.order.backend}"
+
+
+def _ending(number: int, cases: int, result: Result, *, was_measured_before: bool) -> str:
+    model = f"{result.model.name} {result.workload.precision} {result.device.backend}"
+    how = "was measured before" if was_measured_before else result.outcome.reason
+    standing = result.standing if result.outcome.status == "finished" else result.outcome.status
+    return f"[{number}/{cases}]  {model}  {standing}: {how}"
+
+
+class PlainObserver:
+    """Writes a line when a case begins, changes its phase, or ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._cases = self._number = 0
+        self._phase = ""
+
+    def run_begins(self, folder: Path, cases: int) -> None:
+        """Say where results go."""
+        self._cases = cases
+        self._write(f"{cases} case{'s' if cases != 1 else ''} into {folder}")
+
+    def case_begins(self, number: int, plan: Plan) -> None:
+        """Say which case it is."""
+        self._number, self._phase = number, ""
+        self._write(f"[{number}/{self._cases}]  {name_of(plan)}")
+
+    def case_moves(self, plan: Plan, progress: Progress) -> None:
+        """Say that a phase has begun."""
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            self._write(line_of(self._number, self._cases, plan, progress))
+
+    def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
+        """Say how it ended."""
+        self._write(_ending(number, self._cases, result, was_measured_before=was_measured_before))
+
+    def _write(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+
+class LiveObserver:
+    """Redraws one line, and leaves one behind for each case that ended."""
+
+    def __init__(self, live: Live, clock: Callable[[], float] = time.monotonic) -> None:
+        self._live = live
+        self._clock = clock
+        self._drawn = -REDRAW_SECONDS
+        self._cases = self._number = 0
+
+    def run_begins(self, folder: Path, cases: int) -> None:
+        """Say where results go."""
+        self._cases = cases
+        self._live.console.print(Text(f"{cases} case{'s' if cases != 1 else ''} into {folder}"))
+
+    def case_begins(self, number: int, plan: Plan) -> None:
+        """Show which case it is."""
+        self._number = number
+        self._draw(f"[{number}/{self._cases}]  {name_of(plan)}  start")
+
+    def case_moves(self, plan: Plan, progress: Progress) -> None:
+        """Show where it stands, a few times a second at most."""
+        if self._clock() - self._drawn >= REDRAW_SECONDS:
+            self._draw(line_of(self._number, self._cases, plan, progress))
+
+    def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
+        """Leave a line that says how it ended."""
+        ending = _ending(number, self._cases, result, was_measured_before=was_measured_before)
+        self._live.console.print(Text(ending))
+        self._draw("")
+
+    def _draw(self, line: str) -> None:
+        self._drawn = self._clock()
+        self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)

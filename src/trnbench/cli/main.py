@@ -1,0 +1,94 @@
+"""The command `trnbench`: its commands by name, and what each exception tells the shell."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated, TextIO
+
+import typer
+
+from trnbench import __version__
+from trnbench.cli import models, prices, report, run, schema
+from trnbench.schema.errors import ExitCode, TrnbenchError
+
+log = logging.getLogger("trnbench")
+
+app = typer.Typer(
+    name="trnbench",
+    help=(
+        "On which chip, rented how, does a dollar train the most tokens of my transformer, and "
+        "how sure are we?"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run.run,
+    "report": report.report,
+    "models": models.models,
+    "prices": prices.prices,
+    "schema": schema.schema,
+}
+for _name, _command in COMMANDS.items():
+    app.command(name=_name)(_command)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"trnbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback behind an error.")
+    ] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        stream=sys.stderr,
+        format="%(name)s: %(message)s",
+    )
+
+
+def main() -> None:
+    """Run one command and leave with its exit code; README.md lists the codes."""
+    for stream in (sys.stdout, sys.stderr):
+        _tolerate_narrow_encodings(stream)
+    try:
+        app()
+    except TrnbenchError as error:
+        log.debug("traceback of the error below", exc_info=error)
+        _say(error)
+        sys.exit(error.exit_code)
+    except Exception:  # noqa: BLE001 - the last line of defence: a bug is told as one
+        traceback.print_exc()
+        sys.stderr.write(
+            "trnbench: this is a bug in trnbench; please report it with the lines above\n"
+        )
+        sys.exit(ExitCode.BUG)
+
+
+def _say(error: TrnbenchError) -> None:
+    """Write each problem in two lines: what is wrong, and what to do."""
+    for problem in error.problems:
+        sys.stderr.write(f"trnbench: {problem.message}\n")
+        if problem.hint:
+            sys.stderr.write(f"          {problem.hint}\n")
+
+
+def _tolerate_narrow_encodings(stream: TextIO) -> None:
+    """A terminal that cannot show ± gets a question mark, not an exception."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")

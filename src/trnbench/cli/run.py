@@ -1,0 +1,227 @@
+"""`trnbench run`: measure suites, and end with the table."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trnbench.schema.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from trnbench.run.machine import Devices, Machine
+    from trnbench.schema.config_file import CaseConfig
+    from trnbench.schema.plan import Plan
+
+
+class Device(StrEnum):
+    """What can be named after `--device`."""
+
+    AUTO = "auto"
+    NEURON = "neuron"
+    XLA = "xla"
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
+def run(
+    configs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONFIG]...",
+            help="YAML files, or names of configs that ship with trnbench.  [default: quick]",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where results go. A folder of an earlier run is completed: what was measured "
+            "there is not measured again.  [default: results/<date and suite>]",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="Train on this, whatever the config says.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a key of the config, with dots: workload.global_batch_size=16. "
+            "May be repeated.",
+        ),
+    ] = None,
+    python: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="The interpreter that trains, e.g. that of a Trainium image's environment. "
+            "It needs torch and nothing else.",
+            show_default="the one that runs trnbench",
+        ),
+    ] = sys.executable,
+    usd_per_hour: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="What the whole instance costs you; wins over the table."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Put one JSON document on stdout.")
+    ] = False,
+) -> None:
+    """Measure: train real steps of each case, and end with the table."""
+    from trnbench.run.configs import DEFAULT_CONFIG, find_config
+    from trnbench.run.devices import probe_devices
+    from trnbench.run.machine import describe_machine
+    from trnbench.schema.config_file import read_config
+
+    overrides = _overrides(settings or [])
+    if device is not None:
+        overrides["device"] = device.value
+    if usd_per_hour is not None:
+        overrides["price.usd_per_hour"] = usd_per_hour
+    cases = [
+        case
+        for named in configs or [DEFAULT_CONFIG]
+        for case in read_config(find_config(named), overrides)
+    ]
+    machine = describe_machine()
+    if dry_run:
+        _plan_only(cases, machine, python, is_json=as_json)
+        return
+    # A fault in the config is told before an interpreter is started for it.
+    make_plans(cases, machine, None)
+    devices = probe_devices(python)
+    require_devices(cases, devices)
+    plans = make_plans(cases, machine, devices)
+    _measure(plans, output, python, machine, devices, is_json=as_json)
+
+
+def make_plans(
+    cases: "Sequence[CaseConfig]", machine: "Machine", devices: "Devices | None"
+) -> "list[Plan]":
+    """Resolve every case, giving each conflict its file and line.
+
+    Raises:
+        ConfigError: values that cannot stand together.
+    """
+    from trnbench.run.planning import make_plan
+    from trnbench.schema.config_file import Conflict
+
+    plans = []
+    today = datetime.now(UTC).date()
+    for case in cases:
+        try:
+            plans.append(make_plan(case, machine=machine, devices=devices, today=today))
+        except Conflict as conflict:
+            raise case.explain(conflict) from None
+    return plans
+
+
+def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
+    """Refuse, before anything is launched, what cannot be trained here.
+
+    Raises:
+        UnavailableError: a device is not here, or a case needs several.
+    """
+    from trnbench.run.devices import require_device
+
+    for case in cases:
+        require_device(case.config.device, devices)
+        sizes = case.config.parallel
+        ranks = (
+            sizes.tensor_parallel_size
+            * sizes.pipeline_parallel_size
+            * sizes.context_parallel_size
+            * sizes.data_parallel_size
+        )
+        if ranks > 1:
+            raise UnavailableError(
+                f"{case.config.name}: `parallel` asks for {ranks} devices; this version trains on "
+                "one and plans for more",
+                hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
+            )
+
+
+def _overrides(settings: Sequence[str]) -> dict[str, str]:
+    overrides = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"--set {setting}: is not KEY=VALUE",
+                hint="write e.g. --set workload.global_batch_size=16",
+            )
+        overrides[key.strip()] = value
+    return overrides
+
+
+def _plan_only(
+    cases: "Sequence[CaseConfig]", machine: "Machine", python: str, *, is_json: bool
+) -> None:
+    """Print plans; without torch or the device they are made as far as they go without it."""
+    from trnbench.reports.plans import plans_as_json, plans_as_text
+    from trnbench.run.devices import probe_devices, require_device
+
+    make_plans(cases, machine, None)
+    devices = None
+    try:
+        devices = probe_devices(python)
+        for case in cases:
+            require_device(case.config.device, devices)
+    except UnavailableError as error:
+        # To plan for a machine that is somewhere else is what a dry run is for.
+        sys.stderr.write(f"planned without the device: {error}\n")
+    plans = make_plans(cases, machine, devices)
+    typer.echo(plans_as_json(plans) if is_json else plans_as_text(plans), nl=False)
+
+
+def _measure(
+    plans: "Sequence[Plan]",
+    output: Path | None,
+    python: str,
+    machine: "Machine",
+    devices: "Devices",
+    *,
+    is_json: bool,
+) -> None:
+    from trnbench.cli.live import make_observer
+    from trnbench.cli.screen import page_of_stdout
+    from trnbench.reports import REPORTS
+    from trnbench.run.interruption import noted_signals
+    from trnbench.run.session import Session, raise_for
+
+    folder = output or default_folder(plans[0].suite, datetime.now(UTC))
+    with noted_signals() as interruption, make_observer() as observer:
+        ending = Session(
+            plans,
+            folder=folder,
+            python=python,
+            machine=machine,
+            devices=devices,
+            observer=observer,
+            interruption=interruption,
+        ).run()
+    render = REPORTS["json" if is_json else "terminal"]
+    if ending.results or is_json:
+        typer.echo(render(ending.results, page_of_stdout()), nl=False)
+    sys.stderr.write(f"results: {folder}\n")
+    if ending.signal is not None:
+        raise typer.Exit(128 + ending.signal)
+    raise_for(ending, folder)
+
+
+def default_folder(suite: str, now: datetime) -> Path:
+    """Return a new folder's name from the time and the suite."""
+    words = "".join(c if c.isalnum() or c in ".-" else "-" for c in suite)[:40].strip("-.")
+    return Path("results") / f"{now:%Y%m%dT%H%M%SZ}-{words or 'run'}"

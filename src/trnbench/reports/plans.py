@@ -1,0 +1,117 @@
+"""Plans to text: what will be done, and what arithmetic says of it before anything is run."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from trnbench import __version__
+from trnbench.reports.clean import one_line
+from trnbench.schema.plan import Plan
+from trnbench.schema.units import say_bytes, say_count, say_flops, say_seconds, say_usd
+
+
+def plans_as_json(plans: Sequence[Plan]) -> str:
+    """Return one document with every number resolved."""
+    document = {
+        "trnbench_version": __version__,
+        "plans": [plan.model_dump(mode="json") for plan in plans],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def plans_as_text(plans: Sequence[Plan]) -> str:
+    """Return each plan as a heading and lines of what and why."""
+    blocks = []
+    for number, plan in enumerate(plans, start=1):
+        lines = [f"[{number}/{len(plans)}] {one_line(plan.case_id)}  ({one_line(plan.suite)})"]
+        lines += [f"  {name:<16}{one_line(text)}" for name, text in _lines(plan)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
+    shape, work, ranks, predicted = plan.model.shape, plan.workload, plan.parallel, plan.prediction
+    count = f"{plan.model.parameter_count:,} ({say_count(plan.model.parameter_count)}) weights"
+    yield (
+        "model",
+        (
+            f"{plan.model.name}: {count}, {shape.layers} layers of width {shape.hidden_size}, "
+            f"vocabulary {shape.vocabulary_size:,}"
+        ),
+    )
+    if plan.swept:
+        yield "swept", ", ".join(f"{key}={value}" for key, value in plan.swept.items())
+    yield (
+        "step",
+        (
+            f"{work.global_batch_size} sequences of {work.sequence_length} = "
+            f"{work.tokens_per_step:,} tokens, in {work.gradient_accumulation_steps} passes of "
+            f"{work.micro_batch_size} a rank; {work.precision}, {work.optimizer}"
+        ),
+    )
+    if ranks.world_size > 1:
+        yield (
+            "ranks",
+            (
+                f"{ranks.world_size} = tensor {ranks.tensor_parallel_size} x pipeline "
+                f"{ranks.pipeline_parallel_size} x context {ranks.context_parallel_size} x data "
+                f"{ranks.data_parallel_size} ({ranks.data_parallel})"
+            ),
+        )
+    yield "device", _device(plan)
+    full = predicted.flops_per_token["matmul-full-v1"]
+    yield (
+        "operations",
+        (
+            f"{say_flops(predicted.flops_per_token[plan.flops_convention])} a token by "
+            f"{plan.flops_convention}, {say_flops(full)} by matmul-full-v1"
+        ),
+    )
+    yield "memory", _memory(plan)
+    if predicted.step_seconds is None:
+        yield "step time", f"not predicted: {predicted.step_seconds_reason}"
+    else:
+        said = say_seconds(predicted.step_seconds)
+        yield "step time", f"about {said} ({predicted.step_seconds_reason})"
+    asked = plan.measure
+    yield (
+        "until",
+        (
+            f"±{asked.relative_precision:.2%} after {asked.min_samples} samples and "
+            f"{asked.min_seconds:g} s, at most {asked.max_samples} samples or "
+            f"{say_seconds(predicted.max_seconds)}"
+        ),
+    )
+    yield "price", _price(plan)
+
+
+def _device(plan: Plan) -> str:
+    device = plan.device
+    chip = f", {device.chips_used} x {device.accelerator}" if device.accelerator else ""
+    billed = ""
+    if device.instance:
+        billed = f"; billed: {device.instances_billed} x {device.instance}"
+        billed += f" ({device.chips_billed} chips)" if device.accelerator else ""
+    where = "the best one there is" if device.backend == "auto" else device.backend
+    return f"{where}{chip}{billed}"
+
+
+def _memory(plan: Plan) -> str:
+    predicted, there = plan.prediction, plan.device.memory_bytes
+    of = f" of {say_bytes(there)}" if there is not None else ""
+    verdict = predicted.memory_verdict.replace("_", " ")
+    return (
+        f"about {say_bytes(predicted.memory_bytes)}{of} on the fullest device ({verdict}): "
+        f"state {say_bytes(predicted.memory_states_bytes)}, "
+        f"activations {say_bytes(predicted.memory_activations_bytes)}"
+    )
+
+
+def _price(plan: Plan) -> str:
+    price = plan.price
+    if price is None:
+        return f"none: {plan.price_reason}"
+    parts = (price.instance, price.option, price.region, price.date.isoformat(), price.source)
+    told = ", ".join(part for part in parts if part)
+    most = plan.prediction.max_usd
+    limit = f"; this case costs at most {say_usd(most)}" if most is not None else ""
+    return f"${price.usd_per_hour} an hour ({told}){limit}"

@@ -1,0 +1,36 @@
+"""The configs that ship with the package, by name; a path stands for itself."""
+
+import difflib
+from importlib import resources
+from pathlib import Path
+
+from trnbench.schema.errors import ConfigError
+
+DEFAULT_CONFIG = "quick"
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Return the configs in the package by name."""
+    folder = Path(str(resources.files("trnbench"))) / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_config(named: str) -> Path:
+    """Return the file that a CONFIG argument means: a path, or the name of a shipped config.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    path = Path(named)
+    if path.exists() or path.suffix in (".yaml", ".yml") or "/" in named:
+        return path
+    shipped = shipped_configs()
+    # `llama3.2-1b` has a dot of its own, so a name is looked up whole.
+    if named in shipped:
+        return shipped[named]
+    near = difflib.get_close_matches(named, shipped, n=2, cutoff=0.5)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ConfigError(
+        f"{named}: is neither a file nor a config that ships with trnbench",
+        hint=f"{meant}Those are: {', '.join(shipped)}",
+    )
