@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pydantic
@@ -22,13 +23,19 @@ class Places:
     def where(self, path: KeyPath) -> str:
         """Say the place of the value at `path`."""
         dotted = ".".join(map(str, path))
-        for key in self._set_keys:
-            if dotted == key or dotted.startswith(f"{key}."):
-                return f"--set {key}"
         for key in self._swept:
-            if dotted == key or dotted.startswith(f"{key}."):
-                return self._document.where(("sweep", key))
+            if covers(key, dotted):
+                path, dotted = ("sweep", key), f"sweep.{key}"
+                break
+        for key in self._set_keys:
+            if covers(key, dotted):
+                return f"--set {key}"
         return self._document.where(path)
+
+
+def covers(key: str, dotted: str) -> bool:
+    """Tell whether setting `key` sets what stands at `dotted`."""
+    return dotted == key or dotted.startswith(f"{key}.")
 
 
 def explain_faults(error: pydantic.ValidationError, places: Places) -> list[Problem]:
@@ -121,7 +128,7 @@ def say_value(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
+    text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

@@ -2,7 +2,8 @@
 
 import copy
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pydantic
 
 from trnbench.schema.config import Config
-from trnbench.schema.config_faults import Places, explain_faults, say_value
+from trnbench.schema.config_faults import Places, covers, explain_faults, say_value
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.yaml_document import (
     Document,
@@ -80,24 +81,37 @@ def check_document(
     suite = _validate(data, places)
     if not suite.sweep:
         return [CaseConfig(suite, {}, places)]
+    _check_sweep(suite.sweep, values, places)
     cases = []
-    for swept in _combinations(suite.sweep, document):
+    for swept in _combinations(suite.sweep, places):
         one = copy.deepcopy(data)
         del one["sweep"]
-        for key, value in swept.items():
-            _set(one, key, value, document.where(("sweep", key)))
-        places = Places(document, values, swept)
-        cases.append(CaseConfig(_validate(one, places), swept, places))
+        for key in sorted(swept, key=lambda key: key.count(".")):  # a part after its whole
+            _set(one, key, copy.deepcopy(swept[key]), places.where(("sweep", key)))
+        case_places = Places(document, values, swept)
+        cases.append(CaseConfig(_validate(one, case_places), swept, case_places))
     return cases
 
 
-def _combinations(sweep: Mapping[str, list[Any]], document: Document) -> list[dict[str, Any]]:
-    total = 1
-    for values in sweep.values():
-        total *= len(values)
+def _check_sweep(sweep: Iterable[str], set_keys: Iterable[str], places: Places) -> None:
+    """Refuse what one case cannot hold: a sweep in a sweep, two values for one key."""
+    for key in sweep:
+        where = places.where(("sweep", key))
+        if covers("sweep", key):
+            raise ConfigError(f"{where}: sweep.{key}: a sweep cannot be swept", hint="remove it")
+        for given in set_keys:
+            if covers(key, given):
+                raise ConfigError(
+                    f"--set {given}: {key} is swept ({where})",
+                    hint=f"leave one out, or write `--set sweep={{}}` beside `--set {given}`",
+                )
+
+
+def _combinations(sweep: Mapping[str, list[Any]], places: Places) -> list[dict[str, Any]]:
+    total = math.prod(len(values) for values in sweep.values())
     if total > MAX_CASES:
         raise ConfigError(
-            f"{document.where(('sweep',))}: sweep makes {total:,} cases",
+            f"{places.where(('sweep',))}: sweep makes {total:,} cases",
             hint=f"a suite has at most {MAX_CASES:,}; shorten a list or split the file",
         )
     return [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]

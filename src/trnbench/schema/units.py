@@ -17,27 +17,32 @@ def significant_digits(value: float, half_width: float) -> int:
     return max(0, 1 - math.floor(math.log10(half_width)))
 
 
+def _short(value: float) -> str:
+    """Write three digits, and never an exponent: 999.6 rounds to `1000`, not to `1e+03`."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
 def say_count(value: float) -> str:
     """Write a count for people: 8030261248 is `8.03 B`."""
     for scale, suffix in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= scale:
-            return f"{value / scale:.3g}{suffix}"
+            return f"{_short(value / scale)}{suffix}"
     return f"{value:.0f}"
 
 
 def say_seconds(value: float) -> str:
     """Write a duration in the unit that leaves one to three digits before the point."""
     if value < 1e-3:
-        return f"{value * 1e6:.3g} µs"
+        return f"{_short(value * 1e6)} µs"
     if value < 1:
-        return f"{value * 1e3:.3g} ms"
+        return f"{_short(value * 1e3)} ms"
     if value < 120:
-        return f"{value:.3g} s"
+        return f"{_short(value)} s"
     if value < 2 * SECONDS_PER_HOUR:
-        return f"{value / 60:.3g} min"
+        return f"{_short(value / 60)} min"
     if value < 72 * SECONDS_PER_HOUR:
-        return f"{value / SECONDS_PER_HOUR:.3g} h"
-    return f"{value / (24 * SECONDS_PER_HOUR):.3g} d"
+        return f"{_short(value / SECONDS_PER_HOUR)} h"
+    return f"{_short(value / (24 * SECONDS_PER_HOUR))} d"
 
 
 def say_bytes(value: float) -> str:
@@ -45,7 +50,7 @@ def say_bytes(value: float) -> str:
     for scale, suffix in ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if abs(value) >= scale:
             scaled = value / scale
-            return f"{scaled:.0f} {suffix}" if scaled >= 100 else f"{scaled:.3g} {suffix}"
+            return f"{scaled:.0f} {suffix}" if scaled >= 100 else f"{_short(scaled)} {suffix}"
     return f"{value:.0f} B"
 
 
@@ -53,15 +58,15 @@ def say_flops_per_second(value: float) -> str:
     """Write a rate of floating-point operations: 6.67e14 is `667 TFLOP/s`."""
     for scale, suffix in ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s")):
         if value >= scale:
-            return f"{value / scale:.3g} {suffix}"
-    return f"{value / 1e6:.3g} MFLOP/s"
+            return f"{_short(value / scale)} {suffix}"
+    return f"{_short(value / 1e6)} MFLOP/s"
 
 
 def say_flops(value: float) -> str:
     """Write a number of floating-point operations: 5.15e10 is `51.5 GFLOP`."""
     for scale, suffix in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
         if value >= scale:
-            return f"{value / scale:.3g} {suffix}"
+            return f"{_short(value / scale)} {suffix}"
     return f"{value:.0f} FLOP"
 
 

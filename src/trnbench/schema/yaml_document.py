@@ -6,6 +6,7 @@ are read once, scalars follow the YAML 1.2 core schema, and size, depth and expa
 before anything is built.
 """
 
+import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -91,6 +92,21 @@ def parse_document(text: str, source: str) -> Document:
     Raises:
         ConfigError: with the line and what to do.
     """
+    document = _parse(text, source)
+    if document.data is None:
+        raise ConfigError(
+            f"{source}: is empty",
+            hint="`trnbench schema config` shows what a config holds; configs/ has examples",
+        )
+    return document
+
+
+def parse_value(text: str, source: str) -> Any:
+    """Parse one YAML value, as given after `--set key=`; nothing and `null` are None."""
+    return _parse(text, source).data
+
+
+def _parse(text: str, source: str) -> Document:
     builder = _Builder(source)
     try:
         data = builder.document(yaml.parse(text, Loader=_LOADER))
@@ -101,7 +117,7 @@ def parse_document(text: str, source: str) -> Document:
             f"{source}{line}: is not YAML: {error.problem or error.context}",
             hint="check indentation, quotes and brackets on that line and the one above",
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise ConfigError(
             f"{source}: is not YAML: {str(error).splitlines()[0]}",
             hint="save it as plain UTF-8 text",
@@ -109,15 +125,12 @@ def parse_document(text: str, source: str) -> Document:
     return Document(source, data, builder.lines)
 
 
-def parse_value(text: str, source: str) -> Any:
-    """Parse one YAML value, as given after `--set key=`."""
-    return parse_document(text, source).data if text.strip() else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Anchor:
     value: Any
     nodes: int
+    height: int
+    """Levels below the anchored value."""
     lines: dict[KeyPath, int]
 
 
@@ -128,6 +141,7 @@ class _Builder:
         self.source = source
         self.lines: dict[KeyPath, int] = {}
         self.nodes = 0
+        self.deepest = 0
         self.anchors: dict[str, _Anchor | None] = {}
 
     def document(self, events: Iterator[Any]) -> Any:
@@ -138,12 +152,7 @@ class _Builder:
                 if roots:
                     raise self.error(event, "a second document starts", "keep one per file")
                 roots.append(self.value(next(events), (), 0))
-        if not roots or roots[0] is None:
-            raise ConfigError(
-                f"{self.source}: is empty",
-                hint="`trnbench schema config` shows what a config holds; configs/ has examples",
-            )
-        return roots[0]
+        return roots[0] if roots else None
 
     def error(self, event: Any, message: str, hint: str) -> ConfigError:
         line = event.start_mark.line + 1
@@ -152,10 +161,10 @@ class _Builder:
     def value(self, event: Any, path: KeyPath, depth: int) -> Any:
         self.lines.setdefault(path, event.start_mark.line + 1)
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event, path)
-        if depth > MAX_DEPTH:
-            raise self.error(event, f"is nested deeper than {MAX_DEPTH}", "flatten it")
-        if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:str"):
+            return self.alias(event, path, depth)
+        above, self.deepest = self.deepest, 0
+        self.check_depth(event, depth)
+        if event.tag not in (None, "tag:yaml.org,2002:str"):
             raise self.error(event, f"has the tag {event.tag!r}", "remove it: tags are not used")
         self.count(event, 1)
         if event.anchor is not None:
@@ -170,8 +179,15 @@ class _Builder:
         if event.anchor is not None:
             inside = list(self.lines.items())[known:]
             lines = {key[len(path) :]: line for key, line in inside}
-            self.anchors[event.anchor] = _Anchor(value, self.nodes - before + 1, lines)
+            nodes, height = self.nodes - before + 1, self.deepest - depth
+            self.anchors[event.anchor] = _Anchor(value, nodes, height, lines)
+        self.deepest = max(self.deepest, above)
         return value
+
+    def check_depth(self, event: Any, depth: int) -> None:
+        self.deepest = max(self.deepest, depth)
+        if depth > MAX_DEPTH:
+            raise self.error(event, f"is nested deeper than {MAX_DEPTH}", "flatten it")
 
     def count(self, event: Any, nodes: int) -> None:
         self.nodes += nodes
@@ -182,7 +198,7 @@ class _Builder:
                 "a config is small; split the suite or drop the aliases",
             )
 
-    def alias(self, event: Any, path: KeyPath) -> Any:
+    def alias(self, event: Any, path: KeyPath, depth: int) -> Any:
         anchor = self.anchors.get(event.anchor)
         if anchor is None:
             known = event.anchor in self.anchors
@@ -192,9 +208,10 @@ class _Builder:
                 "write the value out",
             )
         self.count(event, anchor.nodes)
+        self.check_depth(event, depth + anchor.height)
         for inside in anchor.lines:
             self.lines.setdefault(path + inside, event.start_mark.line + 1)
-        return anchor.value
+        return copy.deepcopy(anchor.value)  # two keys must not share what `--set` changes
 
     def sequence(self, path: KeyPath, depth: int) -> list[Any]:
         items: list[Any] = []
