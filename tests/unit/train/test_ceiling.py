@@ -1,0 +1,94 @@
+"""The device's ceiling: rates of matrix products from a scripted clock, and a real one."""
+
+import time
+
+import pytest
+import torch
+
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.ceiling import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
+from trnbench.wire import Precision
+
+
+class ScriptedDevice(CpuBackend):
+    """A CPU whose products take a given time each, as told by its clock once it has waited."""
+
+    def __init__(self, seconds_of_size: dict[int, float]) -> None:
+        super().__init__()
+        self._seconds_of_size = seconds_of_size
+        self.products: list[tuple[int, torch.dtype]] = []
+        self._waited_for = 0
+        self.now = 0.0
+
+    def synchronize(self) -> None:
+        for size, _ in self.products[self._waited_for :]:
+            self.now += self._seconds_of_size[size]
+        self._waited_for = len(self.products)
+
+    def clock(self) -> float:
+        return self.now
+
+
+class Products(torch.overrides.TorchFunctionMode):
+    """Tells the scripted device of each product, and spares the work."""
+
+    def __init__(self, device: ScriptedDevice) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.mm:
+            left, right = args
+            assert left.shape == right.shape
+            assert left.dtype == right.dtype == kwargs["out"].dtype
+            self._device.products.append((left.shape[0], left.dtype))
+            return kwargs["out"]
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_rate_is_the_products_operations_over_the_time_waited_for() -> None:
+    device = ScriptedDevice({8: 0.0013, 16: 0.004})
+    with Products(device):
+        points = measure_ceiling(device, "fp32", sizes=(8, 16), clock=device.clock)
+    assert [point.size for point in points] == [8, 16]
+    assert points[0].flops_per_second == pytest.approx([2 * 8**3 / 0.0013] * REPEATS)
+    assert points[1].flops_per_second == pytest.approx([2 * 16**3 / 0.004] * REPEATS)
+
+
+@pytest.mark.parametrize("seconds", [1e-5, 0.0007, 0.04, 0.3, 7.0])
+def test_a_repeat_is_long_against_the_clock_and_no_longer_than_one_product_needs(
+    seconds: float,
+) -> None:
+    device = ScriptedDevice({8: seconds})
+    with Products(device):
+        measure_ceiling(device, "fp32", sizes=(8,), clock=device.clock)
+    # The first product, the doubling search for a number, then the repeats themselves.
+    shortest, longest = SECONDS_PER_REPEAT, max(2 * SECONDS_PER_REPEAT, seconds)
+    search = 1 + 2 * longest / seconds
+    per_repeat = (len(device.products) - search) / REPEATS
+    assert per_repeat * seconds <= longest + 1e-9
+    assert len(device.products) * seconds >= REPEATS * shortest
+
+
+@pytest.mark.parametrize(
+    ("precision", "products"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("pure_bf16", torch.bfloat16)],
+)
+def test_the_products_are_made_in_this_run_s_arithmetic(
+    precision: Precision, products: torch.dtype
+) -> None:
+    device = ScriptedDevice({8: 0.06})
+    with Products(device):
+        measure_ceiling(device, precision, sizes=(8,), clock=device.clock)
+    assert {dtype for _, dtype in device.products} == {products}
+
+
+def test_this_machine_s_own_ceiling_is_the_rate_of_a_plain_loop() -> None:
+    (point,) = measure_ceiling(CpuBackend.open("fp32", threads=1), "fp32", sizes=(256,))
+    left, right = torch.randn(256, 256), torch.randn(256, 256)
+    products, began = 100, time.perf_counter()
+    for _ in range(products):
+        torch.mm(left, right)
+    plain = products * 2 * 256**3 / (time.perf_counter() - began)
+    # The scripted clock checks the count; here the bounds are what a busy machine does to either.
+    assert 0.1 < max(point.flops_per_second) / plain < 10
