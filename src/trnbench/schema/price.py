@@ -1,11 +1,12 @@
 """Price: an hourly rate that says of what, how rented, where, when, and who says so."""
 
 from datetime import date
-from typing import Annotated, Literal, get_args
+from decimal import Decimal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
-from trnbench.schema.base import Strict, Usd
+from trnbench.schema.base import Strict
 
 RentOption = Literal[
     "on_demand",
@@ -24,8 +25,26 @@ PriceOption = RentOption | Literal["user"]
 """How a rate came about; `user` is one that the user gave."""
 
 
-UsdPerHour = Annotated[Usd, Field(gt=0, le=100_000)]
-"""A rate for one whole instance; never zero: a price of 0 is a missing price."""
+def _exact(value: Any) -> Any:
+    """Read a rate as it was written: 35.7608 must not become 35.76079999999999..."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return Decimal(str(value))
+        except ArithmeticError:
+            return value
+    return value
+
+
+_BOUNDS = Field(gt=0, le=100_000)
+
+UsdPerHour = Annotated[
+    Decimal,
+    _BOUNDS,
+    BeforeValidator(_exact, json_schema_input_type=Annotated[float, _BOUNDS]),
+    PlainSerializer(str, return_type=str, when_used="json"),
+]
+"""An exact rate for one whole instance: read from a number or text, written as text; never zero: a
+price of 0 is a missing price."""
 
 
 class Price(Strict):

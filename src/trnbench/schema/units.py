@@ -77,7 +77,7 @@ def say_usd(value: float | Decimal) -> str:
         return f"${amount:,.2f}"
     if abs(amount) >= 0.01:
         return f"${amount:.4g}"
-    return f"${amount:.3g}"
+    return f"${Decimal(f'{amount:.3g}'):f}"  # never an exponent
 
 
 def say_interval(value: float, low: float, high: float) -> str:
