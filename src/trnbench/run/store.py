@@ -162,11 +162,14 @@ class MeasurementFile:
             StorageFull: the disk is full or failing; nothing of the record was kept.
         """
         line = encode(record).encode() + b"\n"
-        with _full_disk_told():
-            written = os.write(self._descriptor, line)
-        if written < len(line):
+        written = 0
+        try:
+            with _full_disk_told():
+                while written < len(line):  # a short write is followed by the error that says why
+                    written += os.write(self._descriptor, line[written:])
+        except StorageFull:
             os.ftruncate(self._descriptor, self._length)
-            raise StorageFull(os.strerror(errno.ENOSPC))
+            raise
         self._length += written
 
     def sync(self) -> None:

@@ -1,0 +1,293 @@
+"""However a case ends: what was measured is readable, the outcome says why, nobody is left."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.command import (
+    COMMAND,
+    is_living,
+    only_case,
+    processes_named,
+    records_of,
+    trnbench,
+)
+from tests.fake_python import Behaviour, fake_python
+
+# One case; a quarter of a second is said for each step, so that samples are single steps.
+CONFIG = """
+name: ends
+model: tiny-llama
+workload: {sequence_length: 64, global_batch_size: 2, learning_rate: 0.003}
+measure: {relative_precision: 0.02, min_seconds: 0, min_samples: 50, hang_seconds: 20}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "ends.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "reason"),
+    [
+        ("dies", "died", r"exit code 7.*something went wrong"),
+        ("is_killed", "died", r"signal 9"),
+        ("garbage", "garbage", r"no record.*Segmentation fault"),
+        ("endless_line", "garbage", r"line without an end"),
+        ("out_of_memory", "out_of_memory", r"no room for 9 GiB"),
+        ("hangs", "hung", r"no word from the worker"),
+        ("ignores_sigterm", "hung", r"no word from the worker"),
+        ("leaves_a_grandchild", "hung", r"no word from the worker"),
+    ],
+)
+def test_a_worker_that_fails_is_an_outcome_with_its_reason(
+    behaviour: Behaviour, status: str, reason: str, config: Path, tmp_path: Path
+) -> None:
+    python = fake_python(tmp_path, behaviour)
+    done = trnbench(
+        "run", config, "-o", tmp_path / "run", "--python", python,
+        "--set", "measure.hang_seconds=1.5",
+    )  # fmt: skip
+    assert done.code == 4, done.err
+    assert "Traceback" not in done.err
+    records = records_of(only_case(tmp_path / "run"))
+    assert records[-1]["kind"] == "outcome"
+    assert records[-1]["status"] == status
+    assert re.search(reason, records[-1]["reason"])
+    assert sum(record["kind"] == "block" for record in records) >= 12
+    assert processes_named(python) == []
+    report = trnbench("report", tmp_path / "run", "--format", "json")
+    assert report.code == 0
+    assert json.loads(report.out)["results"][0]["outcome"] == status
+
+
+def test_a_grandchild_of_the_worker_is_ended_too(config: Path, tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "leaves_a_grandchild")
+    trnbench(
+        "run", config, "-o", tmp_path / "run", "--python", python,
+        "--set", "measure.hang_seconds=1",
+    )  # fmt: skip
+    outcome = records_of(only_case(tmp_path / "run"))[-1]
+    found = re.search(r"grandchild (\d+)", outcome["detail"])
+    assert found is not None
+    assert not is_living(int(found[1]))
+
+
+def test_an_outcome_tells_no_path_of_the_machine(config: Path, tmp_path: Path) -> None:
+    trnbench("run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path, "dies"))
+    written = (only_case(tmp_path / "run") / "measurement.jsonl").read_text()
+    assert "lib.py" in written
+    assert "somebody" not in written
+    assert str(tmp_path) not in written
+
+
+def test_a_worker_of_another_wire_version_is_refused(config: Path, tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "old_wire")
+    done = trnbench("run", config, "-o", tmp_path / "run", "--python", python)
+    assert done.code == 4
+    assert records_of(only_case(tmp_path / "run"))[-1]["status"] == "wrong_order"
+
+
+def test_training_that_is_wrong_is_kept_and_called_invalid(config: Path, tmp_path: Path) -> None:
+    for behaviour, check in (("not_finite", "finite"), ("never_learns", "learning")):
+        run = tmp_path / behaviour
+        python = fake_python(tmp_path, behaviour)  # type: ignore[arg-type]
+        done = trnbench("run", config, "-o", run, "--python", python, "--json")
+        assert done.code == 4
+        (result,) = json.loads(done.out)["results"]
+        assert result["standing"] == "invalid"
+        assert check in result["doubts"]
+
+
+def test_a_worker_that_babbles_is_heard(config: Path, tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "babbles")
+    done = trnbench("run", config, "-o", tmp_path / "run", "--python", python)
+    assert done.code == 0, done.err
+
+
+def test_a_case_that_fails_does_not_end_the_suite(config: Path, tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "dies")
+    done = trnbench(
+        "run", config, "-o", tmp_path / "run", "--python", python, "--json",
+        "--set", "sweep={workload.global_batch_size: [2, 4]}",
+    )  # fmt: skip
+    assert done.code == 4
+    assert [r["outcome"] for r in json.loads(done.out)["results"]] == ["died", "died"]
+    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert document["state"] == "failed"
+    assert [case["status"] for case in document["cases"]] == ["died", "died"]
+
+
+def test_a_run_is_completed_and_nothing_is_measured_twice(config: Path, tmp_path: Path) -> None:
+    run, sweep = tmp_path / "run", "sweep={workload.global_batch_size: [2, 4]}"
+    bad, good = fake_python(tmp_path, "dies"), fake_python(tmp_path, "good")
+    assert trnbench("run", config, "-o", run, "--python", good).code == 0
+    before = only_case(run) / "measurement.jsonl"
+    measured = before.read_bytes()
+    assert trnbench("run", config, "-o", run, "--python", bad, "--set", sweep).code == 4
+    again = trnbench("run", config, "-o", run, "--python", good, "--set", sweep)
+    assert again.code == 0, again.err
+    assert "was measured before" in again.err
+    assert before.read_bytes() == measured
+    assert len(list(run.glob("*/measurement.unfinished-1.jsonl"))) == 1
+
+
+def test_a_job_too_large_for_the_machine_is_not_started(config: Path, tmp_path: Path) -> None:
+    done = trnbench(
+        "run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path),
+        "--set", "model=llama3.1-405b",
+    )  # fmt: skip
+    assert done.code == 4
+    (header, outcome) = records_of(only_case(tmp_path / "run"))
+    assert header["kind"] == "header"
+    assert outcome["status"] == "does_not_fit"
+    assert "GiB" in outcome["reason"]
+
+
+def test_the_limit_in_dollars_ends_a_case_and_is_named(config: Path, tmp_path: Path) -> None:
+    done = trnbench(
+        "run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path, "good"), "--json",
+        "--usd-per-hour", "3600", "--set", "measure.max_usd=0.8",
+        "--set", "measure.relative_precision=0.0000001", "--set", "measure.max_samples=100000",
+    )  # fmt: skip
+    (result,) = json.loads(done.out)["results"]
+    assert result["stopped_because"].startswith("max_usd")
+    assert 0.2 < result["case_usd"] < 1.6
+
+
+# --- stopped from outside -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hanging(config: Path, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A run whose worker has trained 12 steps and then says nothing."""
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(config), "-o", str(tmp_path / "run"),
+         "--python", fake_python(tmp_path, "hangs")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "measure" in line:
+            break
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "status"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_keeps_what_was_measured(
+    number: int, code: int, status: str, hanging: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    hanging.send_signal(number)
+    out, err = hanging.communicate(timeout=60)
+    assert hanging.returncode == code, err
+    assert "Traceback" not in err
+    assert status in out
+    records = records_of(only_case(tmp_path / "run"))
+    assert records[-1]["status"] == status
+    assert 9 <= sum(record["kind"] == "block" for record in records) <= 12
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
+    assert processes_named(str(tmp_path)) == []
+
+
+def test_a_killed_parent_leaves_no_process_and_readable_records(
+    hanging: "subprocess.Popen[str]", config: Path, tmp_path: Path
+) -> None:
+    left = processes_named("python-that-hangs")
+    assert left, "the worker is there before its parent is killed"
+    hanging.kill()
+    hanging.wait()
+    _, alive = psutil.wait_procs([p for p in left if p.pid != hanging.pid], timeout=20)
+    assert alive == []
+    report = trnbench("report", tmp_path / "run", "--format", "json")
+    assert report.code == 0, report.err
+    (result,) = json.loads(report.out)["results"]
+    assert result["outcome"] == "cut_off"
+    again = trnbench("run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path))
+    assert again.code == 0, again.err
+
+
+def test_two_runs_in_one_folder_cannot_hurt_each_other(
+    hanging: "subprocess.Popen[str]", config: Path, tmp_path: Path
+) -> None:
+    second = trnbench("run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path))
+    assert second.code == 4
+    assert "another trnbench" in second.err
+    assert hanging.poll() is None
+
+
+# --- a full disk ----------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_grow_ends_the_run_and_stays_readable(
+    config: Path, tmp_path: Path
+) -> None:
+    command = " ".join(
+        [
+            "ulimit -f 600; exec",  # 300 KiB: room for the reserve, and for some hundred records
+            *COMMAND,
+            f"run {config} -o {tmp_path / 'run'} --python {fake_python(tmp_path, 'good')}",
+            "--set measure.max_samples=5000 --set measure.relative_precision=0.0000001",
+        ]
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    records = records_of(only_case(tmp_path / "run"))
+    assert sum(record["kind"] == "block" for record in records) > 100
+    assert trnbench("report", tmp_path / "run").code == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 640 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_an_outcome_and_the_next_case_is_not_begun(
+    config: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    done = trnbench(
+        "run", config, "-o", small_disk / "run", "--python", fake_python(tmp_path, "good"),
+        "--set", "measure.max_samples=5000", "--set", "measure.relative_precision=0.0000001",
+        "--set", "sweep={workload.global_batch_size: [2, 4]}",
+    )  # fmt: skip
+    assert done.code == 4, done.err
+    assert "No space left on device" in done.err
+    assert "Traceback" not in done.err
+    assert "disk_full" in done.out
+    outcome = records_of(only_case(small_disk / "run"))[-1]
+    assert outcome["status"] == "disk_full"
+    document = json.loads((small_disk / "run" / "run.json").read_text())
+    assert document["state"] == "failed"

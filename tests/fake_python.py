@@ -1,0 +1,132 @@
+"""A stand-in for the training interpreter: it speaks the records' protocol and trains nothing.
+
+`fake_python` writes an executable that `--python` can name. It answers the probe as a CPU would,
+runs blocks whose times are scripted, and at one step does what it is told to do badly. Being a
+real process, it is launched, heard, ended and cleaned up as the real worker is.
+"""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+Behaviour = Literal[
+    "good",
+    "hangs",
+    "ignores_sigterm",
+    "dies",
+    "is_killed",
+    "garbage",
+    "endless_line",
+    "out_of_memory",
+    "not_finite",
+    "never_learns",
+    "babbles",
+    "leaves_a_grandchild",
+    "old_wire",
+]
+
+SCRIPT = """#!{python} -S
+import json, math, os, signal, subprocess, sys, time
+
+BEHAVIOUR, AT_STEP, STEP_SECONDS = {behaviour!r}, {at_step}, {step_seconds}
+arguments = sys.argv[1:]
+task = arguments[1]
+out = os.fdopen(int(arguments[-1]), "w", buffering=1)
+began = time.perf_counter()
+
+
+def send(kind, **fields):
+    out.write(json.dumps(dict(kind=kind, at_seconds=time.perf_counter() - began, **fields)) + "\\n")
+    out.flush()
+
+
+if task == "probe":
+    device = dict(backend="cpu", device_name="a processor", device_count=1, proven=True)
+    send("probe", wire_version=1, devices=[device], versions=dict(torch="0.0"))
+    sys.exit(0)
+
+order = json.load(open(arguments[2]))["order"]
+send("phase", name="probe")
+send("environment", wire_version=2 if BEHAVIOUR == "old_wire" else 1, backend="cpu",
+     device_name="a processor", device_count=1, asynchronous=False, proven=True, threads=2,
+     versions=dict(torch="0.0", python="3.11"), settings={{}})
+send("ceiling", dtype="float32", points=[dict(size=512, flops_per_second=[1e12, 1.1e12, 1e12])])
+send("phase", name="build")
+send("built", parameter_count={parameters}, parameter_bytes=4 * {parameters},
+     embeddings_are_tied=False)
+if BEHAVIOUR == "ignores_sigterm":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if BEHAVIOUR == "leaves_a_grandchild":
+    child = subprocess.Popen(["/bin/sh", "-c", "while :; do read -r x < /dev/zero; done"])
+    print("grandchild", child.pid, flush=True)
+send("phase", name="train")
+step = 0
+for line in sys.stdin:
+    command = json.loads(line)
+    if command["kind"] == "finish":
+        break
+    if step >= AT_STEP:
+        if BEHAVIOUR in ("hangs", "ignores_sigterm", "leaves_a_grandchild"):
+            print("the device does not answer", flush=True)
+            while True:
+                signal.pause()
+        if BEHAVIOUR == "dies":
+            print("RuntimeError: something went wrong in /home/somebody/torch/lib.py", flush=True)
+            sys.exit(7)
+        if BEHAVIOUR == "is_killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if BEHAVIOUR == "garbage":
+            out.write("Segmentation fault, sort of\\n")
+        if BEHAVIOUR == "endless_line":
+            while True:
+                out.write("x" * 2**20)
+        if BEHAVIOUR == "out_of_memory":
+            send("failed", reason="out_of_memory", message="no room for 9 GiB", hint=None,
+                 detail="Traceback ...")
+            sys.exit(0)
+    if BEHAVIOUR == "babbles":
+        print("x" * 200000, flush=True)
+    n = command["steps"]
+    bad = BEHAVIOUR == "not_finite" and step >= AT_STEP
+    pace = 1e9 if BEHAVIOUR == "never_learns" else 8.0
+    losses = [0.73 + 6.95 * math.exp(-(step + i) / pace) for i in range(n)]
+    send("block", purpose=command["purpose"], first_step=step, steps=n,
+         seconds=n * STEP_SECONDS * (1 + 0.001 * (step % 3)), prepare_seconds=0.0,
+         losses=[None if bad else loss for loss in losses], gradient_norms=[1.0] * n,
+         oracle_losses=[0.73] * n)
+    step += n
+send("phase", name="teardown")
+send("memory", peak_bytes=123456789, counted="process_rss")
+send("finished", steps=step)
+"""
+
+TINY_LLAMA_PARAMETERS = 893_568
+
+
+def fake_python(
+    folder: Path,
+    behaviour: Behaviour = "good",
+    *,
+    at_step: int = 12,
+    step_seconds: float = 0.25,
+) -> str:
+    """Write the executable and return its path.
+
+    Args:
+        folder: where to put it.
+        behaviour: what it does from `at_step` on.
+        at_step: the first step at which it misbehaves.
+        step_seconds: what it says that a step took; no time passes.
+    """
+    path = folder / f"python-that-{behaviour}"
+    path.write_text(
+        SCRIPT.format(
+            python=sys.executable,
+            behaviour=behaviour,
+            at_step=at_step,
+            step_seconds=step_seconds,
+            parameters=TINY_LLAMA_PARAMETERS,
+        )
+    )
+    path.chmod(0o755)
+    return str(path)
