@@ -12,7 +12,7 @@ from datetime import date
 from trnbench import __version__
 from trnbench.analysis.flops import DEFAULT_CONVENTION
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
-from trnbench.catalog.instances import Instance, instances
+from trnbench.catalog.instances import Instance, instances, nearest_instances
 from trnbench.prices import PRICE_SOURCES, find_price
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.run.machine import Devices, Machine
@@ -70,6 +70,7 @@ def make_plan(
     backend = found.backend if found else config.device
     precision = _precision(config, backend, accelerator)
     workload = _plan_workload(config, model, parallel, precision)
+    _check_instance(config, instance, backend)
     request = _price_request(config, machine, today)
     device = _plan_device(backend, accelerator, instance, parallel, machine, request)
     price = find_price(request, price_sources)
@@ -194,6 +195,28 @@ def _choose_device(config: Config, devices: Devices | None) -> FoundDevice | Non
 def _choose_instance(config: Config, machine: Machine) -> Instance | None:
     name = machine.instance if config.price.instance == "auto" else config.price.instance
     return instances().get(name) if name else None
+
+
+def _check_instance(config: Config, instance: Instance | None, backend: str) -> None:
+    """Refuse a named instance that is not known, or that is not what the case trains on."""
+    name = config.price.instance
+    if name == "auto":
+        return
+    if instance is None and config.price.usd_per_hour is None:
+        near = nearest_instances(name)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise Conflict(
+            ("price", "instance"),
+            f"price.instance: {name!r} is in no table",
+            hint=f"{meant}`trnbench prices` lists them; or add `usd_per_hour`, your own rate",
+        )
+    if backend == "cpu" and instance is not None and instance.accelerator is not None:
+        raise Conflict(
+            ("price", "instance"),
+            f"price.instance: {name} is paid for its {instance.accelerator.name} chips, and this "
+            "case trains on the CPU",
+            hint="name the instance that this CPU is in, or train on its accelerator (`device`)",
+        )
 
 
 def _accelerator(found: FoundDevice | None, instance: Instance | None) -> Accelerator | None:
