@@ -1,0 +1,68 @@
+"""Starting the child as the parent does: a real process, a plan in a file, commands on a pipe."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trnbench.train import entry
+from trnbench.wire import CHILD_RECORDS, Command, WorkOrder, decode, encode
+
+ENTRY = Path(entry.__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A child that is over."""
+
+    records: list[Any]
+    exit_code: int
+    printed: str
+    errors: str
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of its records in order, a phase by its name."""
+        return [getattr(record, "name", record.kind) for record in self.records]
+
+
+def write_plan(folder: Path, order: WorkOrder, **changes: Any) -> Path:
+    """Write a file that holds the order as a plan does, beside what the child must not read."""
+    plan = folder / "plan.json"
+    document = {"price": "not for the child", "order": {**json.loads(encode(order)), **changes}}
+    plan.write_text(json.dumps(document), encoding="utf-8")
+    return plan
+
+
+def run_child(
+    folder: Path,
+    arguments: Sequence[str | Path],
+    *,
+    commands: Sequence[Command] | bytes = (),
+    python: Sequence[str] = (sys.executable,),
+    environment: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run a child to its end, all its commands given in advance."""
+    given = commands if isinstance(commands, bytes) else _lines(commands)
+    with (folder / "records").open("w+b") as records:
+        descriptor = records.fileno()
+        process = subprocess.run(
+            [*python, str(ENTRY), *map(str, arguments), "--records-fd", str(descriptor)],
+            input=given,
+            capture_output=True,
+            pass_fds=(descriptor,),
+            env={**os.environ, **(environment or {})},
+            timeout=120,
+        )
+        records.seek(0)
+        sent = [decode(line, CHILD_RECORDS) for line in records]
+    printed, errors = process.stdout.decode(), process.stderr.decode()
+    return Ended(sent, process.returncode, printed, errors)
+
+
+def _lines(commands: Sequence[Command]) -> bytes:
+    return b"".join(encode(command).encode() + b"\n" for command in commands)
