@@ -9,6 +9,7 @@ interpreter may have nothing else but torch.
 import dataclasses
 import functools
 import json
+import sys
 import types
 import typing
 from dataclasses import dataclass
@@ -357,8 +358,14 @@ def _fields_of(cls: type) -> dict[str, tuple[Any, bool]]:
     }
 
 
+_LARGEST = sys.float_info.max
+
+
 def _checked(annotation: Any, value: Any, where: str) -> Any:
-    """Return `value` as `annotation` wants it; an int serves as a float, nothing else bends."""
+    """Return `value` as `annotation` wants it; an int serves as a float, nothing else bends.
+
+    NaN, infinities and ints that are no float are refused: such a value is sent as null.
+    """
     origin = typing.get_origin(annotation)
     if dataclasses.is_dataclass(annotation):
         return from_json(annotation, value, f"{where}.")  # type: ignore[arg-type]
@@ -373,7 +380,7 @@ def _checked(annotation: Any, value: Any, where: str) -> Any:
     elif origin is dict and isinstance(value, dict):
         _, item = typing.get_args(annotation)
         return {str(k): _checked(item, entry, f"{where}.{k}") for k, entry in value.items()}
-    elif annotation is float and type(value) in (int, float):
+    elif annotation is float and type(value) in (int, float) and abs(value) <= _LARGEST:
         return float(value)
     elif annotation in (int, str, bool) and type(value) is annotation:
         return value

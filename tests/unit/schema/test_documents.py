@@ -1,0 +1,249 @@
+"""Plan, Result and RunDocument: nothing can be changed, added, left out or made NaN."""
+
+import copy
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pydantic
+import pytest
+
+from trnbench.schema.base import Strict
+from trnbench.schema.plan import Plan
+from trnbench.schema.result import Result
+from trnbench.schema.run_document import RunDocument
+from trnbench.wire import WIRE_VERSION
+
+SHAPE = {
+    "family": "llama", "layers": 2, "hidden_size": 128, "heads": 4, "kv_heads": 2, "head_dim": 32,
+    "intermediate_size": 352, "vocabulary_size": 2048, "max_positions": 2048,
+    "tied_embeddings": False, "qk_norm": False, "norm_epsilon": 1e-5, "rope_theta": 1e4,
+    "rope_scaling": None, "init_std": 0.02,
+}  # fmt: skip
+PRICE = {
+    "usd_per_hour": "35.7608", "instance": "trn2.48xlarge", "option": "capacity_block",
+    "region": "us-east-2", "date": "2026-07-22", "source": "the pricing page", "note": None,
+}  # fmt: skip
+PLAN = {
+    "schema_version": 1,
+    "trnbench_version": "1.0",
+    "suite": "my suite",
+    "case_id": "a-1",
+    "swept": {"workload.seed": 1},
+    "model": {"name": "tiny-llama", "shape": SHAPE, "parameter_count": 893568, "source": "ours"},
+    "workload": {
+        "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
+        "gradient_accumulation_steps": 2, "precision": "fp32", "optimizer": "adamw",
+        "tokens_per_step": 1024,
+    },
+    "parallel": {
+        "world_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1,
+        "context_parallel_size": 1, "data_parallel_size": 1, "data_parallel": "ddp",
+    },
+    "device": {
+        "backend": "cpu", "accelerator": None, "instance": None, "is_instance_recognised": False,
+        "chips_used": 1, "chips_billed": 1, "instances_billed": 1, "memory_bytes": 1e9,
+    },
+    "measure": {
+        "relative_precision": 0.005, "min_samples": 50, "max_samples": 1000, "min_seconds": 30.0,
+        "max_minutes": 15.0, "max_usd": None, "hang_seconds": 600.0,
+    },
+    "price": PRICE,
+    "price_reason": None,
+    "flops_convention": "matmul-causal-v1",
+    "prediction": {
+        "flops_per_token": {"matmul-causal-v1": 1e6}, "memory_bytes": 1e8,
+        "memory_states_bytes": 1e7, "memory_activations_bytes": 1e7, "memory_verdict": "fits",
+        "step_seconds": None, "step_seconds_reason": "no peak", "max_seconds": 900.0,
+        "max_usd": 8.94,
+    },
+    "order": {
+        "wire_version": WIRE_VERSION, "shape": SHAPE, "sequence_length": 128, "micro_batch_size": 4,
+        "gradient_accumulation_steps": 2, "precision": "fp32",
+        "optimizer": {
+            "name": "adamw", "learning_rate": 1e-3, "lr_warmup_steps": 10, "beta1": 0.9,
+            "beta2": 0.95, "epsilon": 1e-8, "weight_decay": 0.1, "gradient_clip_norm": 1.0,
+        },
+        "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
+        "threads": None, "measure_ceiling": True, "seed": 42,
+    },
+}  # fmt: skip
+RESULT = {
+    "schema_version": 1,
+    "trnbench_version": "1.0",
+    "run_id": "r-1",
+    "case_id": "a-1",
+    "suite": "my suite",
+    "started_at": "2026-11-23T10:00:00Z",
+    "standing": "sound",
+    "outcome": {"status": "finished", "reason": "precise enough", "hint": None},
+    "model": {
+        "name": "tiny-llama", "family": "llama", "parameter_count": 893568, "layers": 2,
+        "hidden_size": 128, "vocabulary_size": 2048,
+    },
+    "workload": PLAN["workload"],
+    "device": {
+        "backend": "cpu", "name": "a processor", "device_count": 1, "accelerator": None,
+        "instance": None, "is_instance_recognised": False, "chips_used": 1, "chips_billed": 1,
+        "instances_billed": 1, "is_proven": True, "threads": 2, "settings": {}, "versions": {},
+    },
+    "timing": {
+        "samples": 50, "steps_per_sample": 4, "measured_steps": 200, "warmup_steps": 3,
+        "first_step_seconds": 1.5, "total_seconds": 42.0, "stopped_because": "precise",
+        "interval_method": "ess-t mean", "rules": "stats-v1",
+    },
+    "metrics": {
+        "tokens_per_second": {"value": 6e4, "low": 5.9e4, "high": 6.1e4, "reason": None},
+        "mfu": {"value": None, "low": None, "high": None, "reason": "no peak"},
+    },
+    "utilization": {
+        "convention": "matmul-causal-v1", "flops_per_token": {"matmul-causal-v1": 1e6},
+        "peak_flops_per_second": 1e11, "peak_source": "measured", "peak_reason": None,
+    },
+    "learning": {
+        "initial_loss": 7.6, "final_loss": 0.8, "final_excess_loss": 0.05, "entropy": 0.7295,
+    },
+    "price": PRICE,
+    "price_reason": None,
+    "checks": [{"name": "learned", "verdict": "sound", "evidence": "it did", "advice": None}],
+    "measurement_bytes": 12345,
+}  # fmt: skip
+RUN = {
+    "schema_version": 1,
+    "trnbench_version": "1.0",
+    "run_id": "r-1",
+    "suites": ["my suite"],
+    "started_at": "2026-11-23T10:00:00Z",
+    "ended_at": None,
+    "state": "running",
+    "machine": {"processor": "a processor"},
+    "devices": [{"backend": "cpu"}],
+    "versions": {"torch": "2.13.0"},
+    "cases": [{"case_id": "a-1", "status": "waiting"}],
+}
+
+Path = tuple[str | int, ...]
+FREE = {"swept", "flops_per_token", "metrics", "settings", "versions", "machine", "devices"}
+"""Mappings whose keys are not fixed, and what is inside them."""
+
+DOCUMENTS: list[tuple[type[Strict], dict[str, Any]]] = [
+    (Plan, PLAN),
+    (Result, RESULT),
+    (RunDocument, RUN),
+]
+
+
+def mappings(document: dict[str, Any], path: Path = ()) -> Iterator[Path]:
+    """Walk the mappings whose keys are fixed."""
+    yield path
+    for key, value in document.items():
+        if isinstance(value, dict) and key not in FREE:
+            yield from mappings(value, (*path, key))
+
+
+def at(document: Any, path: Path) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+def refusal(model: type[Strict], document: dict[str, Any]) -> str:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        model.model_validate_json(json.dumps(document))
+    return caught.value.errors()[0]["type"]
+
+
+EVERY_MAPPING = [
+    pytest.param(model, document, path, id=".".join([model.__name__, *map(str, path)]))
+    for model, document in DOCUMENTS
+    for path in mappings(document)
+]
+
+
+@pytest.mark.parametrize(("model", "document"), DOCUMENTS)
+def test_writing_and_reading_changes_nothing(model: type[Strict], document: dict[str, Any]) -> None:
+    read = model.model_validate_json(json.dumps(document))
+    assert json.loads(read.model_dump_json()) == document
+    assert model.model_validate_json(read.model_dump_json()) == read
+
+
+@pytest.mark.parametrize(("model", "document", "path"), EVERY_MAPPING)
+def test_a_key_that_nobody_reads_is_refused(
+    model: type[Strict], document: dict[str, Any], path: Path
+) -> None:
+    changed = copy.deepcopy(document)
+    at(changed, path)["stray"] = 1
+    assert refusal(model, changed) in ("extra_forbidden", "unexpected_keyword_argument")
+
+
+EVERY_NUMBER = [
+    pytest.param(model, document, (*path, key), id=".".join([model.__name__, *map(str, path), key]))
+    for model, document in DOCUMENTS
+    for path in mappings(document)
+    for key, value in at(document, path).items()
+    if isinstance(value, float)
+]
+
+
+@pytest.mark.parametrize(("model", "document", "path"), EVERY_NUMBER)
+def test_not_a_number_is_refused_wherever_a_number_stands(
+    model: type[Strict], document: dict[str, Any], path: Path
+) -> None:
+    for value in (math.nan, math.inf):
+        changed = copy.deepcopy(document)
+        at(changed, path[:-1])[path[-1]] = value
+        assert refusal(model, changed) == "finite_number"
+
+
+def test_not_a_number_is_refused_as_a_metric() -> None:
+    for value in (math.nan, math.inf):
+        metrics = {"mfu": {"value": value}}
+        assert refusal(Result, {**RESULT, "metrics": metrics}) == "finite_number"
+
+
+@pytest.mark.parametrize(("model", "document", "path"), EVERY_MAPPING)
+def test_text_is_not_taken_for_a_number_nor_a_number_for_text(
+    model: type[Strict], document: dict[str, Any], path: Path
+) -> None:
+    for key, value in at(document, path).items():
+        if isinstance(value, bool | dict | list | None) or key == "usd_per_hour":
+            continue
+        changed = copy.deepcopy(document)
+        at(changed, path)[key] = 3 if isinstance(value, str) else str(value)
+        assert refusal(model, changed)
+
+
+@pytest.mark.parametrize(("model", "document"), DOCUMENTS)
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_version_is_refused(
+    model: type[Strict], document: dict[str, Any], version: object
+) -> None:
+    assert refusal(model, {**document, "schema_version": version}) == "literal_error"
+
+
+@pytest.mark.parametrize(("model", "document"), DOCUMENTS)
+def test_a_document_without_one_of_its_parts_is_refused(
+    model: type[Strict], document: dict[str, Any]
+) -> None:
+    for key in document.keys() - {"schema_version"}:
+        without = {k: v for k, v in document.items() if k != key}
+        assert refusal(model, without) == "missing"
+
+
+@pytest.mark.parametrize(("model", "document"), DOCUMENTS)
+def test_a_document_that_was_read_cannot_be_changed(
+    model: type[Strict], document: dict[str, Any]
+) -> None:
+    read = model.model_validate_json(json.dumps(document))
+    parts = [read, *(part for _, part in read if isinstance(part, Strict))]
+    for part in parts:
+        with pytest.raises(pydantic.ValidationError, match="frozen"):
+            setattr(part, next(iter(type(part).model_fields)), "x")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("standing", "splendid"), ("price", 3), ("checks", {}), ("metrics", [])]
+)
+def test_a_result_refuses_words_that_it_does_not_know(key: str, value: object) -> None:
+    assert refusal(Result, {**RESULT, key: value})

@@ -1,0 +1,81 @@
+"""The parent's records: each is written and read unchanged, beside those of the child."""
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trnbench.schema.records import (
+    RECORDS,
+    Decision,
+    Header,
+    Outcome,
+    Status,
+    Watch,
+    parse_record,
+)
+from trnbench.wire import CHILD_RECORDS, Purpose, WireError, encode
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+parents = st.one_of(
+    st.builds(
+        Header,
+        schema_version=st.integers(),
+        trnbench_version=st.text(),
+        case_id=st.text(),
+        plan_sha256=st.text(),
+        started_at=st.text(),
+    ),
+    st.builds(
+        Decision,
+        at_seconds=finite,
+        what=st.sampled_from(["window", "look", "stop"]),
+        value=finite,
+        why=st.text(),
+    ),
+    st.builds(
+        Watch,
+        at_seconds=finite,
+        purpose=st.sampled_from(get_args(Purpose)),
+        seconds=finite,
+        foreign_cpu_share=finite,
+        worker_rss_bytes=st.integers(),
+    ),
+    st.builds(
+        Outcome,
+        at_seconds=finite,
+        status=st.sampled_from(["finished", "died", "hung", "out_of_memory", "disk_full"]),
+        reason=st.text(),
+        hint=st.none() | st.text(),
+        detail=st.none() | st.text(),
+    ),
+)
+
+
+@given(parents)
+def test_writing_and_reading_a_record_changes_nothing(record: Any) -> None:
+    line = encode(record)
+    assert "\n" not in line
+    assert parse_record(line) == record
+    assert parse_record(line.encode() + b"\n") == record
+
+
+def test_a_measurement_file_holds_the_childs_records_and_the_parents() -> None:
+    assert set(RECORDS) == {*CHILD_RECORDS, Header, Decision, Watch, Outcome}
+    kinds = [cls.__dataclass_fields__["kind"].default for cls in RECORDS]  # type: ignore[attr-defined]
+    assert len(set(kinds)) == len(kinds)
+
+
+def test_a_status_that_is_not_known_is_refused() -> None:
+    outcome = Outcome(at_seconds=1.0, status="finished", reason="done")
+    line = encode(outcome).replace('"finished"', '"perfect"')
+    with pytest.raises(WireError, match="status"):
+        parse_record(line)
+
+
+def test_every_failure_of_the_child_is_a_status() -> None:
+    failures = {"unavailable", "out_of_memory", "compile_failure", "device_failure", "wrong_order"}
+    known = {value for part in get_args(Status) for value in get_args(part)}
+    assert failures <= known
+    assert {"finished", "cut_off", "interrupted"} <= known
