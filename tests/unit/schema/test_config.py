@@ -120,7 +120,8 @@ def test_schema_and_parser_refuse_the_same_suite(path: str, value: Any) -> None:
         parse_config(json.dumps(document), "suite.json")
 
 
-scalars = st.none() | st.booleans() | st.integers(-2, 5000) | st.text(max_size=5)
+words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=5)
+scalars = st.none() | st.booleans() | st.integers(-2, 5000) | words
 numbers = st.floats(0.001, 50.0).filter(lambda x: not x.is_integer())
 
 
