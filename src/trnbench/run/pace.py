@@ -147,9 +147,9 @@ class Pacer:
             self._next_look = max(math.ceil(taken * 1.25), taken + 10)
             if self._is_precise():
                 return self._stop("precise", "the interval is as narrow as was asked")
+        elif taken >= self._measure.max_samples:
+            self._look()
         if taken >= self._measure.max_samples:
-            if taken < self._next_look:
-                self._look()
             return self._stop("max_samples", "the plan's number of samples was reached")
         return RunBlock(steps=self._steps_per_sample, purpose="measure")
 
