@@ -153,7 +153,9 @@ def check_tail(evidence: Evidence) -> CheckOutcome:
     seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls{_longest(times)}"
     if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
         return _said("tail", "sound", seen)
-    advice = "rare stalls decide the mean: its interval cannot be trusted; measure for longer"
+    advice = "some steps are much slower than most: measure for longer, and look for their cause"
+    if times.is_tail_dominated:
+        advice = "rare stalls decide the mean: its interval cannot be trusted; measure for longer"
     return _said("tail", "doubtful", seen, advice)
 
 

@@ -1,69 +1,116 @@
-"""Results for a terminal: a table where it fits, else a card for each."""
+"""Results for a terminal: a table where it fits, else a card for each.
 
-import io
-from collections.abc import Sequence
+Laid out by hand, since a thousand rows take a table library longer than all the rest of a report.
+"""
 
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.cells import cell_len
 
 from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
-from trnbench.reports.view import HEADINGS, Line, lines_of, notes_of
-from trnbench.schema.result import Result
-
-STYLES = {"sound": "green", "doubtful": "yellow", "invalid": "bold red", "failed": "red"}
+from trnbench.reports.view import HEADINGS, lines_of, notes_of
+from trnbench.schema.result import Result, Standing
 
 LEAST_TABLE_WIDTH = 150
 """Narrower than this, nine columns break their figures; cards do not."""
+
+FIGURES = {2, 3, 4, 5, 7}
+"""Columns that are right-aligned and never broken; the others may wrap."""
+
+GAP = "  "
+LEAST_TEXT_WIDTH = 12
+
+COLOURS: dict[Standing, int] = {"sound": 32, "doubtful": 33, "invalid": 31, "failed": 31}
+"""ANSI foreground colours."""
+
+_BOLD, _DIM = 1, 2
 
 
 def render(results: Sequence[Result], page: Page) -> str:
     """Return the results as text of the page's width."""
     lines = lines_of(results)
-    body = _table(lines) if page.width >= LEAST_TABLE_WIDTH else _cards(lines)
-    text = io.StringIO()
-    console = Console(
-        file=text,
-        width=page.width,
-        force_terminal=page.is_coloured,
-        color_system="standard" if page.is_coloured else None,
-        highlight=False,
-        emoji=False,
-        markup=False,
+    cells = [tuple(one_line(cell) for cell in line.cells) for line in lines]
+    standings = [line.standing for line in lines]
+    layout = _table if page.width >= LEAST_TABLE_WIDTH else _cards
+    body = layout(cells, standings, page)
+    return "\n".join(line.rstrip() for line in (*body, *_notes(results, page))) + "\n"
+
+
+def _table(
+    cells: Sequence[Sequence[str]], standings: Sequence[Standing], page: Page
+) -> Iterator[str]:
+    widths = _fitted_widths([HEADINGS, *cells], page.width)
+    yield _row(HEADINGS, widths)
+    yield "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
+    last = len(HEADINGS) - 1
+    for row, standing in zip(cells, standings, strict=True):
+        parts = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for number in range(max(map(len, parts))):
+            broken = [part[number] if number < len(part) else "" for part in parts]
+            text = _row(broken[:last], widths[:last]) + GAP
+            yield text + _styled(broken[last], COLOURS[standing], page)
+
+
+def _fitted_widths(rows: Sequence[Sequence[str]], page_width: int) -> list[int]:
+    """Return column widths; where the page is too narrow, the widest text column gives way."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    texts = [n for n in range(len(widths)) if n not in FIGURES]
+    room = page_width - len(GAP) * (len(widths) - 1)
+    while sum(widths) > room:
+        widest = max(texts, key=lambda n: widths[n])
+        if widths[widest] <= LEAST_TEXT_WIDTH:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(
+        " " * (width - cell_len(cell)) + cell
+        if number in FIGURES
+        else cell + " " * (width - cell_len(cell))
+        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
-    console.print(body)
+
+
+def _cards(
+    cells: Sequence[Sequence[str]], standings: Sequence[Standing], page: Page
+) -> Iterator[str]:
+    """Put each result's cells under its model, each after its heading."""
+    indent = max(map(len, HEADINGS)) + 4
+    for place, (row, standing) in enumerate(zip(cells, standings, strict=True)):
+        if place:
+            yield ""
+        yield _styled(row[0], _BOLD, page)
+        for number in range(1, len(HEADINGS)):
+            first, *more = _wrapped(row[number], max(LEAST_TEXT_WIDTH, page.width - indent))
+            colour = COLOURS[standing] if number == len(HEADINGS) - 1 else None
+            yield f"  {HEADINGS[number]:<{indent - 2}}{_styled(first, colour, page)}"
+            yield from (" " * indent + _styled(part, colour, page) for part in more)
+
+
+def _notes(results: Sequence[Result], page: Page) -> Iterable[str]:
+    yield ""
     for note in notes_of(results):
-        console.print(Padding(Text(f"· {one_line(note)}", style="dim"), (0, 0, 0, 1)))
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+        for line in textwrap.wrap(
+            one_line(note),
+            page.width,
+            initial_indent="· ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        ):
+            yield _styled(line, _DIM, page)
 
 
-def _table(lines: Sequence[Line]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    figures = {"tokens/s [95 %]", "step time [95 %]", "MFU", "peak memory", "$ per M tokens [95 %]"}
-    for heading in HEADINGS:
-        is_figure = heading in figures
-        table.add_column(Text(heading), justify="right" if is_figure else "left", no_wrap=is_figure)
-    for line in lines:
-        table.add_row(*(_cell(line, number) for number in range(len(HEADINGS))))
-    return table
-
-
-def _cards(lines: Sequence[Line]) -> RenderableType:
-    """Draw each result as headings and cells in two columns, under its model's name."""
-    parts: list[RenderableType] = []
-    for line in lines:
-        card = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-        card.add_column(no_wrap=True)
-        card.add_column()
-        for number, heading in enumerate(HEADINGS[1:], start=1):
-            card.add_row(Text(f"  {heading}", style="dim"), _cell(line, number))
-        parts += [Text(one_line(line.cells[0]), style="bold"), card, Text("")]
-    return Group(*parts)
-
-
-def _cell(line: Line, number: int) -> Text:
-    is_last = number == len(HEADINGS) - 1
-    return Text(one_line(line.cells[number]), style=STYLES[line.standing] if is_last else "")
+def _styled(text: str, code: int | None, page: Page) -> str:
+    if code is None or not text or not page.is_coloured:
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"

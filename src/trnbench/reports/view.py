@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trnbench.schema.price import Price
-from trnbench.schema.result import MetricValue, Result
+from trnbench.schema.result import MetricValue, Result, Standing
 from trnbench.schema.units import (
     say_bytes,
     say_count,
@@ -30,7 +30,7 @@ class Line:
     """One result as cells, in the order of `HEADINGS`."""
 
     cells: tuple[str, ...]
-    standing: str
+    standing: Standing
 
 
 def lines_of(results: Sequence[Result]) -> list[Line]:
@@ -129,7 +129,7 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"no MFU: {result.metrics['mfu'].reason}"
     if result.price is not None:
         more = f" ({result.price.note})" if result.price.note else ""
-        yield f"price from {result.price.source}{more}"
+        yield f"price: {result.price.source}{more}"
     elif result.price_reason:
         yield f"no price: {result.price_reason}"
 

@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from trnbench.analysis.analyze import analyze
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     measurement_bytes,
@@ -34,6 +33,8 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
         stored = None  # derived data: the records are what counts
     if stored is not None:
         return stored
+    from trnbench.analysis.analyze import analyze  # numpy, which stored results do not need
+
     return analyze(
         read_plan(case),
         read_measurement(case),

@@ -99,4 +99,4 @@ def say_usd_interval(value: float, low: float, high: float) -> str:
 
 def say_percent(value: float) -> str:
     """Write a part of one in percent: 0.487 is `48.7 %`."""
-    return f"{100 * value:.1f} %" if abs(value) >= 0.1 else f"{100 * value:.2g} %"
+    return f"{100 * value:.1f} %" if abs(value) >= 0.01 else f"{100 * value:.2g} %"

@@ -1,0 +1,85 @@
+"""Promise: `--help` takes less than 0.3 s of processor time, a report of 1,000 results below 1 s.
+
+The results are copies of one real result, each with a name of its own; every command is a fresh
+process, and the figures are medians over several.
+
+    python benchmarks/startup.py [--repeats 9]
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RESULTS = 1000
+
+TINY = [
+    "--device", "cpu", "--set", "sweep={model: [tiny-gpt2]}", "--set", "measure.min_seconds=0",
+    "--set", "measure.relative_precision=0.5",
+]  # fmt: skip
+
+
+def main() -> None:
+    """Time the commands and print each beside its limit."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=9)
+    repeats = parser.parse_args().repeats
+    with tempfile.TemporaryDirectory() as folder:
+        many = make_results(Path(folder))
+        rows = (
+            (["--help"], 0.3, "processor"),
+            (["run", "--help"], 0.3, "processor"),
+            (["report", str(many), "--format", "csv"], 1.0, "wall"),
+            (["report", str(many), "--format", "terminal"], 1.0, "wall"),
+            (["report", str(many), "--format", "csv", "--usd-per-hour", "2"], 1.0, "wall"),
+        )
+        for arguments, limit, kind in rows:
+            wall, processor = time_command(arguments, repeats)
+            seconds = processor if kind == "processor" else wall
+            shown = " ".join(
+                a if not a.startswith("/") else f"<{RESULTS} results>" for a in arguments
+            )
+            print(
+                f"trnbench {shown}: {wall:.3f} s wall, {processor:.3f} s processor "
+                f"(median of {repeats}); {kind} limit {limit} s: ratio {seconds / limit:.2f}"
+            )
+
+
+def make_results(folder: Path) -> Path:
+    """Make one real result and many copies of it, each in a run folder of its own."""
+    subprocess.run(
+        [sys.executable, "-m", "trnbench", "run", "quick", "-o", str(folder / "one"), *TINY],
+        check=True,
+        capture_output=True,
+    )
+    many = folder / "many"
+    for number in range(RESULTS):
+        shutil.copytree(folder / "one", many / f"run-{number:04d}")
+    return many
+
+
+def time_command(arguments: list[str], repeats: int) -> tuple[float, float]:
+    """Return the median wall and processor seconds of a command."""
+    walls, processors = [], []
+    for _ in range(repeats + 1):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "trnbench", *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+        walls.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processors.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(walls[1:]), statistics.median(processors[1:])  # the first warms disks
+
+
+if __name__ == "__main__":
+    main()
