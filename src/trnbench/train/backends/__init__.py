@@ -11,7 +11,7 @@ from trnbench.train.backends.base import Backend, Unavailable
 from trnbench.wire import FoundDevice
 
 BACKENDS: dict[str, str] = {
-    "cuda": "trnbench.train.backends.accelerator:CudaBackend",
+    "cuda": "trnbench.train.backends.cuda:CudaBackend",
     "cpu": "trnbench.train.backends.cpu:CpuBackend",
 }
 
