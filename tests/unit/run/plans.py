@@ -1,0 +1,80 @@
+"""Cases, machines and plans that the tests of the parent share."""
+
+from collections.abc import Mapping
+from datetime import date
+
+from trnbench.run.machine import Devices, Machine
+from trnbench.run.planning import make_plan
+from trnbench.schema.config_file import CaseConfig, Conflict, parse_config
+from trnbench.schema.plan import Plan
+from trnbench.schema.units import GIB
+from trnbench.wire import FoundDevice
+
+SUITE = """\
+name: a suite
+model: tiny-llama
+workload: {sequence_length: 128, global_batch_size: 8}
+"""
+TODAY = date(2026, 8, 1)
+
+CPU = FoundDevice(backend="cpu", device_name="AMD EPYC", device_count=1, proven=True)
+H100 = FoundDevice(
+    backend="cuda", device_name="NVIDIA H100 80GB HBM3", device_count=8, proven=False
+)
+UNDRIVEN = FoundDevice(
+    backend="neuron",
+    device_name="neuron",
+    device_count=64,
+    proven=False,
+    supported=False,
+    note="this version has no backend for it",
+)
+
+
+def make_machine(instance: str | None = None) -> Machine:
+    """Return a machine of 16 GiB, on EC2 if an instance type is given."""
+    return Machine(
+        operating_system="Linux 6.1",
+        architecture="x86_64",
+        processor="AMD EPYC",
+        logical_cpus=4,
+        memory_bytes=16 * GIB,
+        instance=instance,
+        variables={},
+    )
+
+
+def make_case(overrides: Mapping[str, str] | None = None, text: str = SUITE) -> CaseConfig:
+    """Return the one case of a suite, with keys set as `--set` does."""
+    (case,) = parse_config(text, "suite.yaml", overrides)
+    return case
+
+
+def plan_case(
+    overrides: Mapping[str, str] | None = None,
+    *,
+    found: tuple[FoundDevice, ...] | None = (CPU,),
+    machine: Machine | None = None,
+    text: str = SUITE,
+) -> Plan:
+    """Plan the one case of a suite; `found=None` plans without looking for devices."""
+    return make_plan(
+        make_case(overrides, text),
+        machine=machine or make_machine(),
+        devices=None if found is None else Devices(found, {"torch": "2.13.0"}),
+        today=TODAY,
+    )
+
+
+def conflict_of(
+    overrides: Mapping[str, str],
+    *,
+    found: tuple[FoundDevice, ...] | None = (CPU,),
+    machine: Machine | None = None,
+) -> Conflict:
+    """Return the conflict that planning must end in."""
+    try:
+        plan_case(overrides, found=found, machine=machine)
+    except Conflict as conflict:
+        return conflict
+    raise AssertionError(f"no conflict was found in {overrides}")
