@@ -65,10 +65,17 @@ def parse_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[PriceRow]:
         ValueError: names the line, the column and the cell.
     """
     for line, row in enumerate(rows, start=2):
-        yield _parse_row(row, line)
+        yield parse_row(row, line)
 
 
-def _parse_row(row: Mapping[str, str], line: int) -> PriceRow:
+def parse_row(row: Mapping[str, str], line: int) -> PriceRow:
+    """Read one row of text; `line` is where it stands.
+
+    Raises:
+        ValueError: names the line, the column and the cell.
+    """
+    if not row["instance_type"]:
+        raise ValueError(f"line {line}: instance_type is empty")
     rate = _rate(row["usd_per_hour"], line)
     option, standing = row["option"], row["standing"]
     if option not in get_args(RentOption):

@@ -1,17 +1,18 @@
-"""A dated table of rates: the bundled one, or a file of the user's in the same columns.
+"""A dated table of rates: the bundled one, or a file of the user's in some of its columns.
 
 Nothing is filled in from a neighbour: not another region's rate, not another option's, not a row
 that its own source doubts.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from trnbench.catalog.instances import instances, nearest_instances
-from trnbench.catalog.prices import PriceRow, parse_rows, price_rows_by_instance
+from trnbench.catalog.prices import PriceRow, parse_row, price_rows_by_instance
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price, RentOption
@@ -23,6 +24,9 @@ EVERYWHERE = {"all", "all-commercial", "all-govcloud"}
 """Regions of rows whose one rate holds in many regions."""
 
 OWN_RATE = "`--usd-per-hour`, or `price: {usd_per_hour: …}` in the config, sets your own rate"
+
+OWN_COLUMNS = ("instance_type", "region", "option", "usd_per_hour", "date", "source")
+"""Of a user's file."""
 
 MAX_FILE_BYTES = 10_000_000
 
@@ -63,6 +67,7 @@ class TableSource:
     def _newest(self, rows: Sequence[PriceRow], request: PriceRequest) -> Price | NoPrice:
         """Take the newest rate of each place; refuse to choose between different ones."""
         latest = _latest_by_place(rows)
+        latest = [row for row in latest if row.region == request.region] or latest
         rates = {row.usd_per_hour for row in latest}
         if len(rates) > 1:
             said = ", ".join(
@@ -123,13 +128,8 @@ def read_price_file(path: Path, today: date) -> TableSource:
             content = stream.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise ConfigError(f"{path}: is longer than {MAX_FILE_BYTES:,} bytes", hint=hint)
-        reader = csv.DictReader(content.decode("utf-8-sig").splitlines())
-        missing = {"instance_type", "option", "usd_per_hour"} - set(reader.fieldnames or ())
-        if missing:
-            raise ConfigError(f"{path}, line 1: column {min(missing)} is missing", hint=hint)
-        completed = [_completed(row, path, today) for row in reader]
         grouped: dict[str, list[PriceRow]] = {}
-        for row in parse_rows(completed):
+        for row in _own_rows(content.decode("utf-8-sig"), path, today):
             grouped.setdefault(row.instance_type, []).append(row)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
@@ -140,9 +140,31 @@ def read_price_file(path: Path, today: date) -> TableSource:
     return TableSource(lambda: grouped, name=path.name)
 
 
+def _own_rows(text: str, path: Path, today: date) -> Iterator[PriceRow]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    columns = list(reader.fieldnames or ())
+    for column in ("instance_type", "option", "usd_per_hour"):
+        if column not in columns:
+            raise ValueError(f"line 1: column {column} is missing")
+    for column in columns:
+        if column not in OWN_COLUMNS:
+            raise ValueError(f"line 1: column {column!r} is not known")
+    first_lines: dict[tuple[object, ...], int] = {}
+    for cells in reader:
+        line = reader.reader.line_num  # the reader's own skips no blank line
+        if None in cells:
+            raise ValueError(f"line {line}: has more cells than columns")
+        row = parse_row(_completed(cells, path, today), line)
+        key = (row.instance_type, row.region, row.option, row.date)
+        first = first_lines.setdefault(key, line)
+        if first != line:
+            raise ValueError(f"line {line}: gives another rate for what line {first} gives one")
+        yield row
+
+
 def _completed(row: Mapping[str, str | None], path: Path, today: date) -> dict[str, str]:
     """Fill in what a user's file may leave out; his own rate is never doubted."""
-    cells = {key: (cell or "").strip() for key, cell in row.items() if key}
+    cells = {key: (cell or "").strip() for key, cell in row.items()}
     return {
         "provider": "user",
         "instance_type": cells["instance_type"],
@@ -190,7 +212,7 @@ def _is_government(region: str) -> bool:
 def _latest_by_place(rows: Iterable[PriceRow]) -> list[PriceRow]:
     """Return each place's newest row; a newer rate for everywhere replaces a place's older one."""
     latest: dict[tuple[str, str | None], PriceRow] = {}
-    for row in sorted(rows, key=lambda row: row.date):
+    for row in sorted(rows, key=lambda row: (row.date, row.region not in EVERYWHERE)):
         if row.region in EVERYWHERE:
             latest.clear()
         latest[row.region, row.zone] = row

@@ -1,0 +1,64 @@
+"""What can be rented: known chips, counts that are cited, a source for each."""
+
+import pytest
+
+from trnbench.catalog.accelerators import accelerators
+from trnbench.catalog.instances import instances, nearest_instances
+from trnbench.catalog.tables import read_table
+
+ROWS = read_table("instances.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "accelerator", "chips", "devices"),
+    [
+        ("trn1.2xlarge", "trainium1", 1, 2),
+        ("trn1.32xlarge", "trainium1", 16, 32),
+        ("trn2.3xlarge", "trainium2", 1, 4),
+        ("trn2.48xlarge", "trainium2", 16, 64),
+        ("p4d.24xlarge", "a100-40", 8, 8),
+        ("p5.4xlarge", "h100-sxm", 1, 1),
+        ("p5.48xlarge", "h100-sxm", 8, 8),
+        ("p5en.48xlarge", "h200", 8, 8),
+        ("u-p6e-gb200x72", "gb200", 72, 72),
+        ("v5p-8", "tpu-v5p", 4, 4),
+    ],
+)
+def test_an_instance_has_its_cited_chips(
+    name: str, accelerator: str, chips: int, devices: int
+) -> None:
+    instance = instances()[name]
+    assert instance.accelerator is accelerators()[accelerator]
+    assert (instance.chips, instance.devices) == (chips, devices)
+
+
+def test_a_machine_without_accelerators_has_no_devices() -> None:
+    instance = instances()["m7i.xlarge"]
+    assert instance.accelerator is None
+    assert (instance.chips, instance.devices, instance.vcpus, instance.memory_gib) == (0, 0, 4, 16)
+
+
+def test_an_accelerator_whose_figures_are_not_known_is_named_as_sold() -> None:
+    instance = instances()["gpu_1x_gh200"]
+    assert instance.accelerator is None
+    assert instance.accelerator_as_sold == "GH200"
+    assert instance.devices == 0
+
+
+def test_no_instance_stands_twice() -> None:
+    assert len(instances()) == len(ROWS) > 100
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["instance_type"])
+def test_every_row_has_known_chips_and_a_source(row: dict[str, str]) -> None:
+    assert len(row["source"]) > 10
+    assert row["provider"]
+    assert row["accelerator"] in {"", *accelerators()}
+    assert (int(row["chips"]) > 0) == bool(row["accelerator_as_sold"])
+
+
+def test_a_misspelt_instance_is_offered_its_nearest() -> None:
+    assert nearest_instances("trn2.48xlrge")[0] == "trn2.48xlarge"
+    assert nearest_instances("p5.48xl")[0].startswith("p5")
+    assert nearest_instances("zzzzzz") == []
+    assert len(nearest_instances("trn")) <= 3

@@ -1,0 +1,114 @@
+"""The models: published weights equal those that the shape comes to, and shapes complete."""
+
+import pytest
+
+from trnbench.analysis.flops import parameter_count
+from trnbench.catalog.models import CatalogModel, complete_shape, models, nearest_models
+from trnbench.wire import RopeScaling
+
+PUBLISHED = {
+    # Distinct weights by each model's page or paper; tiny ones are this project's.
+    "tiny-llama": 893_568,
+    "tiny-gpt2": 790_016,
+    "gpt2-124m": 124_439_808,
+    "llama3.2-1b": 1_235_814_400,
+    "llama3-8b": 8_030_261_248,
+    "llama3.1-70b": 70_553_706_496,
+    "llama3.1-405b": 405_853_388_800,
+    "qwen3-0.6b": 596_049_920,
+    "qwen3-1.7b": 1_720_574_976,
+    "qwen3-8b": 8_190_735_360,
+}
+
+
+def test_every_model_of_the_catalog_is_held_to_a_published_count() -> None:
+    assert models().keys() == PUBLISHED.keys()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_weights_are_those_of_the_shape(name: str) -> None:
+    model = models()[name]
+    assert model.name == name
+    assert model.parameter_count == PUBLISHED[name]
+    assert parameter_count(model.shape) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("model", models().values(), ids=lambda model: model.name)
+def test_every_model_has_a_source_and_sizes_that_fit(model: CatalogModel) -> None:
+    shape = model.shape
+    assert len(model.source) > 10
+    assert shape.heads % shape.kv_heads == 0
+    assert shape.head_dim % 2 == 0
+    assert shape.family in ("llama", "gpt2")
+    assert shape.init_std == 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "theta", "scaling"),
+    [
+        ("tiny-llama", 10_000, None),
+        ("llama3-8b", 500_000, None),
+        ("llama3.2-1b", 500_000, RopeScaling(
+            factor=32.0, low_frequency_factor=1.0, high_frequency_factor=4.0,
+            original_max_positions=8192,
+        )),
+        ("llama3.1-70b", 500_000, RopeScaling(
+            factor=8.0, low_frequency_factor=1.0, high_frequency_factor=4.0,
+            original_max_positions=8192,
+        )),
+        ("qwen3-8b", 1_000_000, None),
+    ],
+)  # fmt: skip
+def test_rotary_frequencies_are_those_of_the_config_file(
+    name: str, theta: float, scaling: RopeScaling | None
+) -> None:
+    shape = models()[name].shape
+    assert shape.rope_theta == theta
+    assert shape.rope_scaling == scaling
+
+
+def test_models_that_share_a_setting_have_it_each() -> None:
+    assert (
+        models()["llama3.1-405b"].shape.rope_scaling == models()["llama3.1-70b"].shape.rope_scaling
+    )
+
+
+SIZES = {
+    "family": "llama",
+    "layers": 2,
+    "hidden_size": 64,
+    "heads": 4,
+    "intermediate_size": 128,
+    "vocabulary_size": 256,
+    "max_positions": 32,
+}
+
+
+def test_a_shape_is_completed_from_its_sizes() -> None:
+    shape = complete_shape(SIZES)
+    assert (shape.kv_heads, shape.head_dim) == (4, 16)
+    assert (shape.tied_embeddings, shape.qk_norm, shape.rope_scaling) == (False, False, None)
+    assert (shape.norm_epsilon, shape.rope_theta, shape.init_std) == (1e-5, 10_000, 0.02)
+
+
+def test_what_is_given_is_not_completed() -> None:
+    shape = complete_shape({**SIZES, "kv_heads": 2, "head_dim": 32, "init_std": 0.01})
+    assert (shape.kv_heads, shape.head_dim, shape.init_std) == (2, 32, 0.01)
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_a_missing_size_is_named(size: str) -> None:
+    with pytest.raises(KeyError) as caught:
+        complete_shape({**SIZES, size: None})
+    assert caught.value.args == (size,)
+
+
+def test_an_unknown_size_is_refused() -> None:
+    with pytest.raises(TypeError, match="hidden_dim"):
+        complete_shape({**SIZES, "hidden_dim": 3})
+
+
+def test_a_misspelt_model_is_offered_its_nearest() -> None:
+    assert nearest_models("lama3-8b")[0] == "llama3-8b"
+    assert nearest_models("Qwen3-0.6B")[0] == "qwen3-0.6b"
+    assert nearest_models("###") == []
