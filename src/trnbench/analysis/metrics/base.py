@@ -20,8 +20,9 @@ class Basis:
 
 
 def of_interval(interval: Interval) -> MetricValue:
-    """Carry an estimate over as it is."""
-    return MetricValue(value=interval.value, low=interval.low, high=interval.high)
+    """Carry an estimate over; a low end at or below zero, as wild samples can have, is no bound."""
+    low = interval.low if interval.low > 0 else None
+    return MetricValue(value=interval.value, low=low, high=interval.high)
 
 
 def exactly(value: float) -> MetricValue:
@@ -46,14 +47,11 @@ def scaled(metric: MetricValue, factor: float) -> MetricValue:
 
 
 def reciprocal(metric: MetricValue, numerator: float) -> MetricValue:
-    """Return numerator / metric; the interval's ends change places.
-
-    A low end at or below zero, which a few wild samples can have, leaves no high end.
-    """
+    """Return numerator / metric; the interval's ends change places."""
     if metric.value is None:
         return metric
     return MetricValue(
         value=numerator / metric.value,
         low=None if metric.high is None else numerator / metric.high,
-        high=None if metric.low is None or metric.low <= 0 else numerator / metric.low,
+        high=None if metric.low is None else numerator / metric.low,
     )
