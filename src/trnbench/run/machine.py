@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from trnbench.run.scrub import scrub
 from trnbench.wire import FoundDevice
 
 _DMI = Path("/sys/devices/virtual/dmi/id")
@@ -20,6 +21,9 @@ KEPT_VARIABLES = (
     "XLA_",
 )  # fmt: skip
 """Prefixes of the environment variables that decide how training runs; no other is recorded."""
+
+_TELLING_WORDS = ("ADDR", "COMM_ID", "HOST", "KEY", "PASSWORD", "SECRET", "TOKEN", "URL")
+"""In the name of a variable: its value is a secret, or names a machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +88,10 @@ def _lines(path: Path) -> list[str]:
 
 
 def _kept_variables(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
-    """Keep the variables that decide how training runs; a value with a path loses it."""
+    """Keep the variables that decide how training runs, without what tells whose machine it is."""
     kept = {}
     for name, value in sorted(environment.items()):
         if name.startswith(KEPT_VARIABLES):
-            secret = any(word in name for word in ("TOKEN", "SECRET", "PASSWORD", "KEY"))
-            kept[name] = "(removed)" if secret or "/" in value else value
+            is_telling = "/" in value or any(word in name for word in _TELLING_WORDS)
+            kept[name] = "(removed)" if is_telling else scrub(value)
     return kept

@@ -5,12 +5,17 @@ import re
 import socket
 
 _TO_PACKAGES = re.compile(r"(?:/[^/\s\"':]+)+/(?:site|dist)-packages/")
-_PATH = re.compile(r"(?<![\w.:/…])/(?:[^/\s\"':]+/)+(?=[^/\s\"':])")
+_QUOTED_PATH = re.compile(r"""(["'])/(?:[^/"'\n]+/)+(?=[^/"'\n])""")
+"""In quotes a path may hold spaces."""
+_HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+")
+_PATH = re.compile(r"(?<![\w./…])(?:file://)?/(?:[^/\s\"':]+/)+(?=[^/\s\"':])")
 
 
 def scrub(text: str) -> str:
     """Cut absolute paths down to the package or the file's name, and blot out names."""
     text = _TO_PACKAGES.sub("", text)
+    text = _QUOTED_PATH.sub(r"\1…/", text)
+    text = _HOME.sub("/home", text)
     text = _PATH.sub("…/", text)
     for name in _names():
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
@@ -23,6 +28,6 @@ def _names() -> list[str]:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = ""  # a container may have no user of this number
-    return [
-        n for n in (user, socket.gethostname()) if len(n) > 2 and n not in ("root", "localhost")
-    ]
+    host = socket.gethostname()
+    names = (user, host, host.partition(".")[0])
+    return [name for name in names if len(name) > 2 and name not in ("root", "localhost")]

@@ -1,0 +1,109 @@
+"""The machine as it is recorded: what decides speed, and nothing that tells whose it is."""
+
+import getpass
+import json
+import os
+import platform
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trnbench.run.machine import _ec2_instance_type, _kept_variables, describe_machine
+
+
+def write_firmware(folder: Path, vendor: str, product: str) -> Path:
+    (folder / "sys_vendor").write_text(f"{vendor}\n")
+    (folder / "product_name").write_text(f"{product}\n")
+    return folder
+
+
+def test_what_decides_speed_is_recorded() -> None:
+    machine = describe_machine()
+    assert machine.logical_cpus == psutil.cpu_count()
+    assert machine.memory_bytes == psutil.virtual_memory().total
+    assert machine.architecture == platform.machine()
+    assert machine.operating_system.startswith(platform.system())
+    assert machine.processor
+
+
+def test_no_name_of_the_host_or_the_user_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "alice.b")
+    monkeypatch.setattr(socket, "gethostname", lambda: "ip-10-0-0-7")
+    monkeypatch.setenv("NCCL_DEBUG", "INFO for alice.b on ip-10-0-0-7")
+    monkeypatch.setenv("HOME", "/home/alice.b")
+    assert getpass.getuser() == "alice.b"
+    machine = describe_machine()
+    assert machine.variables["NCCL_DEBUG"] == "INFO for … on …"
+    text = json.dumps(machine.to_json())
+    assert "alice" not in text
+    assert "ip-10-0-0-7" not in text
+    assert platform.node() not in text.split('"')
+
+
+def test_what_is_kept_of_a_machine_is_plain_json() -> None:
+    machine = describe_machine()
+    assert json.loads(json.dumps(machine.to_json())) == machine.to_json()
+    assert set(machine.to_json()) == {
+        "operating_system", "architecture", "processor", "logical_cpus", "memory_bytes",
+        "instance", "variables",
+    }  # fmt: skip
+
+
+def test_only_variables_that_decide_how_training_runs_are_kept() -> None:
+    kept = _kept_variables(
+        {
+            "OMP_NUM_THREADS": "2",
+            "NEURON_RT_NUM_CORES": "8",
+            "AWS_SECRET_ACCESS_KEY": "abc",
+            "PATH": "x",
+            "MY_OMP_THREADS": "3",
+        }
+    )
+    assert kept == {"NEURON_RT_NUM_CORES": "8", "OMP_NUM_THREADS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NEURON_API_KEY", "abc"),
+        ("TORCH_HUB_TOKEN", "abc"),
+        ("CUDA_SECRET", "abc"),
+        ("XLA_PASSWORD", "abc"),
+        ("NEURON_RT_ROOT_COMM_ID", "10.0.0.7:8990"),
+        ("NCCL_HOSTID", "ip-10-0-0-7"),
+        ("PJRT_MASTER_ADDR", "10.0.0.7"),
+        ("NEURON_COMPILE_CACHE_URL", "s3:bucket"),
+        ("TORCH_HOME", "/home/alice/torch"),
+        ("XLA_FLAGS", "--xla_dump_to=/home/alice/dump"),
+    ],
+)
+def test_secrets_addresses_and_paths_are_removed_and_that_is_told(name: str, value: str) -> None:
+    assert _kept_variables({name: value}) == {name: "(removed)"}
+
+
+def test_the_variables_of_this_process_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "17")
+    assert describe_machine().variables["OMP_NUM_THREADS"] == "17"
+    assert set(describe_machine().variables) <= set(os.environ)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "product", "instance"),
+    [
+        ("Amazon EC2", "trn2.48xlarge", "trn2.48xlarge"),
+        ("Amazon EC2", "HVM domU", None),
+        ("Xen", "HVM domU", None),
+        ("Some Maker", "x570.pro", None),
+        ("", "", None),
+    ],
+)
+def test_the_instance_is_what_the_firmware_of_ec2_says(
+    tmp_path: Path, vendor: str, product: str, instance: str | None
+) -> None:
+    assert _ec2_instance_type(write_firmware(tmp_path, vendor, product)) == instance
+
+
+def test_a_machine_whose_firmware_says_nothing_has_no_instance(tmp_path: Path) -> None:
+    assert _ec2_instance_type(tmp_path / "none") is None
