@@ -78,7 +78,7 @@ def predict_memory(
     activations = layers * stored * in_flight + width * shape.hidden_size * tokens / ranks.tensor
     sequence_copies = 8 * shape.hidden_size * tokens if ranks.tensor > 1 else 0.0
     logits = LOGITS_BYTES_PER_ENTRY * tokens * shape.vocabulary_size / ranks.tensor
-    working = max(sequence_copies, logits)
+    working = max(sequence_copies, logits + sequence_copies / 2)  # the head needs one copy of two
     factor = TENSOR_PARALLEL_FACTOR if ranks.tensor * ranks.pipeline > 1 else 1.0
     return MemoryPrediction(
         states_bytes=states,

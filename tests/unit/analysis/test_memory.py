@@ -1,0 +1,172 @@
+"""Memory before anything is run: worked terms, published differences, and what must hold always."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trnbench.analysis.flops import parameter_count
+from trnbench.analysis.memory import (
+    TENSOR_PARALLEL_FACTOR,
+    MemoryPrediction,
+    Ranks,
+    predict_memory,
+)
+from trnbench.catalog.models import complete_shape, models
+from trnbench.schema.units import GIB
+from trnbench.wire import ModelShape, Precision
+
+
+def predict(
+    shape: ModelShape | str,
+    *,
+    length: int = 8192,
+    micro: int = 1,
+    precision: Precision = "bf16",
+    **ranks: Any,
+) -> MemoryPrediction:
+    return predict_memory(
+        models()[shape].shape if isinstance(shape, str) else shape,
+        sequence_length=length,
+        micro_batch_size=micro,
+        precision=precision,
+        ranks=Ranks(**ranks),
+    )
+
+
+def test_a_block_of_llama_keeps_what_was_measured() -> None:
+    """229,504 bytes a token and block: 28 copies of the hidden state with eager kernels."""
+    tokens, layers, width = 8192, 32, 4096
+    activations = predict("llama3-8b").activations_bytes
+    assert activations == tokens * (layers * 229_504 + 2 * width)
+    assert round(229_504 / (2 * width), 1) == 28.0
+
+
+def test_a_block_of_gpt2_keeps_what_was_measured() -> None:
+    """8,224 bytes by the formula where saved-tensor hooks counted 8,232, at width 256."""
+    shape = complete_shape(
+        {
+            "family": "gpt2",
+            "layers": 1,
+            "hidden_size": 256,
+            "heads": 8,
+            "intermediate_size": 1024,
+            "vocabulary_size": 512,
+            "max_positions": 64,
+        }
+    )
+    assert predict(shape, length=1).activations_bytes == 8224 + 2 * 256
+
+
+@pytest.mark.parametrize(
+    ("precision", "per_weight"), [("fp32", 16), ("bf16", 16), ("pure_bf16", 8)]
+)
+def test_one_rank_holds_weights_gradients_and_moments(
+    precision: Precision, per_weight: int
+) -> None:
+    shape = models()["gpt2-124m"].shape
+    found = predict(shape, precision=precision)
+    assert found.states_bytes == per_weight * parameter_count(shape)
+    assert found.gathered_bytes == 0
+
+
+def test_the_logits_take_fourteen_bytes_an_entry() -> None:
+    assert predict("llama3-8b").working_bytes == 14 * 8192 * 128_256
+
+
+def test_sharding_over_more_ranks_frees_what_was_published() -> None:
+    """From 8 to 128 ranks an 8B model's state shrinks by 14.02 GiB; 15.0 to 15.4 were measured."""
+    few, many = (predict("llama3-8b", data=n, is_sharded=True).states_bytes for n in (8, 128))
+    assert round((few - many) / GIB, 2) == 14.02
+
+
+def test_a_sharded_model_of_seventy_billion_holds_the_published_state() -> None:
+    found = predict("llama3.1-70b", tensor=32, data=2, is_sharded=True)
+    assert round(found.states_bytes / GIB, 1) == 16.4
+
+
+def test_ranks_that_copy_the_state_each_hold_all_of_it() -> None:
+    alone, copied = predict("gpt2-124m"), predict("gpt2-124m", data=8)
+    assert copied == alone
+
+
+def test_gathered_weights_are_the_embeddings_and_two_blocks() -> None:
+    """bf16 copies of embedding, head and two blocks; gradients of one block in bf16 and fp32."""
+    root, block = 2 * 525_336_576, 218_112_000
+    found = predict("llama3-8b", data=8, is_sharded=True)
+    assert found.gathered_bytes == (2 * root + 4 * block) + (6 * block + 2 * root)
+
+
+def test_split_tensors_raise_the_sum_by_the_factor() -> None:
+    for ranks, factor in (
+        ({}, 1.0),
+        ({"tensor": 4}, 1.2),
+        ({"pipeline": 4}, 1.2),
+        ({"data": 4}, 1.0),
+    ):
+        found = predict("llama3-8b", **ranks)  # type: ignore[arg-type]
+        parts = (
+            found.states_bytes
+            + found.gathered_bytes
+            + found.activations_bytes
+            + found.working_bytes
+        )
+        assert found.total_bytes == pytest.approx(factor * parts, rel=1e-12)
+    assert TENSOR_PARALLEL_FACTOR == 1.2
+
+
+def test_fp32_keeps_twice_what_bf16_keeps() -> None:
+    half, whole = predict("llama3-8b"), predict("llama3-8b", precision="fp32")
+    assert whole.activations_bytes == 2 * half.activations_bytes
+    assert whole.states_bytes == half.states_bytes
+
+
+def test_split_tensors_copy_the_sequence_beside_the_logits() -> None:
+    split, alone = predict("llama3-8b", tensor=4), predict("llama3-8b")
+    assert split.working_bytes == alone.working_bytes / 4 + 4 * 4096 * 8192
+
+
+def test_without_a_vocabulary_the_copied_sequences_decide() -> None:
+    shape = replace(models()["llama3-8b"].shape, vocabulary_size=64)
+    assert predict(shape, tensor=4).working_bytes == 8 * 4096 * 8192
+
+
+powers = st.sampled_from([1, 2, 4, 8])
+rank_sets: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "tensor": powers,
+        "pipeline": powers,
+        "context": powers,
+        "data": powers,
+        "is_sharded": st.booleans(),
+    }
+)
+names = st.sampled_from(sorted(models()))
+precisions: st.SearchStrategy[Precision] = st.sampled_from(["fp32", "bf16", "pure_bf16"])
+
+
+@given(names, precisions, rank_sets, st.integers(1, 16), st.sampled_from([128, 1024, 8192]))
+def test_more_sequences_need_more_memory_and_the_same_state(
+    name: str, precision: Precision, ranks: dict[str, Any], micro: int, length: int
+) -> None:
+    one = predict(name, precision=precision, length=length, micro=micro, **ranks)
+    two = predict(name, precision=precision, length=length, micro=2 * micro, **ranks)
+    longer = predict(name, precision=precision, length=2 * length, micro=micro, **ranks)
+    assert two == longer
+    assert two.states_bytes == one.states_bytes > 0
+    assert two.activations_bytes == pytest.approx(2 * one.activations_bytes, rel=1e-12)
+    assert one.total_bytes < two.total_bytes < 2 * one.total_bytes
+
+
+@given(names, precisions, rank_sets)
+def test_sharding_never_holds_more_state_than_copying(
+    name: str, precision: Precision, ranks: dict[str, Any]
+) -> None:
+    copied = predict(name, precision=precision, **{**ranks, "is_sharded": False})
+    sharded = predict(name, precision=precision, **{**ranks, "is_sharded": True})
+    group = ranks["data"] * ranks["context"]
+    assert sharded.states_bytes == pytest.approx(copied.states_bytes / group, rel=1e-12)
+    assert (sharded.gathered_bytes > 0) == (group > 1)
+    assert copied.gathered_bytes == 0
