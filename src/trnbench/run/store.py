@@ -67,6 +67,8 @@ class RunFolder:
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock).st_nlink == 0:
+                raise BlockingIOError("its holder has just removed it: a new one may be held")
         except OSError as error:
             os.close(lock)
             raise RunError(
@@ -126,6 +128,7 @@ class CaseFolder:
         """Write the plan, set an unfinished measurement aside, and return the plan's hash."""
         with _full_disk_told():
             self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / RESULT_FILE).unlink(missing_ok=True)  # first: it must not outlive its records
         earlier = self.path / MEASUREMENT_FILE
         if earlier.exists():
             number = 1
@@ -134,7 +137,6 @@ class CaseFolder:
             earlier.rename(aside)
         text = plan.model_dump_json(indent=1)
         write_whole(self.plan_path, text)
-        (self.path / RESULT_FILE).unlink(missing_ok=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def open_measurement(self) -> "MeasurementFile":
