@@ -183,7 +183,8 @@ def _checked(samples: Sequence[float] | Samples) -> Samples:
 def _lag_one_autocorrelation(x: Samples) -> float:
     centred = x - np.mean(x)
     variance = float(np.dot(centred, centred))
-    return float(np.dot(centred[:-1], centred[1:])) / variance if variance > 0 else 0.0
+    rounding = 1e-24 * float(np.dot(x, x))  # equal samples differ from their mean by as much
+    return float(np.dot(centred[:-1], centred[1:])) / variance if variance > rounding else 0.0
 
 
 def _corrected_autocorrelation(x: Samples) -> float:
