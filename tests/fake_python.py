@@ -5,6 +5,7 @@ runs blocks whose times are scripted, and at one step does what it is told to do
 real process, it is launched, heard, ended and cleaned up as the real worker is.
 """
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Literal
@@ -25,8 +26,7 @@ Behaviour = Literal[
     "old_wire",
 ]
 
-SCRIPT = """#!{python} -S
-import json, math, os, signal, subprocess, sys, time
+SCRIPT = """import json, math, os, signal, subprocess, sys, time
 
 BEHAVIOUR, AT_STEP, STEP_SECONDS = {behaviour!r}, {at_step}, {step_seconds}
 arguments = sys.argv[1:]
@@ -118,15 +118,17 @@ def fake_python(
         at_step: the first step at which it misbehaves.
         step_seconds: what it says that a step took; no time passes.
     """
-    path = folder / f"python-that-{behaviour}"
-    path.write_text(
+    script = folder / f"{behaviour}.py"
+    script.write_text(
         SCRIPT.format(
-            python=sys.executable,
             behaviour=behaviour,
             at_step=at_step,
             step_seconds=step_seconds,
             parameters=TINY_LLAMA_PARAMETERS,
         )
     )
+    path = folder / f"python-that-{behaviour}"
+    # Through the shell, because a `#!` line holds no path with a space.
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S "{script}" "$@"\n')
     path.chmod(0o755)
     return str(path)

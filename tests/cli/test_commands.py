@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -292,7 +293,7 @@ def test_a_report_goes_to_a_file_and_a_pipe_can_close_early(results: Path, tmp_p
     assert trnbench("report", results / "run", "-f", "markdown", "-o", path).code == 0
     assert path.read_text().startswith("| model |")
     piped = subprocess.run(
-        ["/bin/sh", "-c", f"{' '.join(COMMAND)} prices | head -n 1 > /dev/null"],
+        ["/bin/sh", "-c", f"{shlex.join(COMMAND)} prices | head -n 1 > /dev/null"],
         capture_output=True,
         text=True,
         check=False,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def test_a_worker_that_fails_is_an_outcome_with_its_reason(
     assert records[-1]["status"] == status
     assert re.search(reason, records[-1]["reason"])
     assert sum(record["kind"] == "block" for record in records) >= 12
-    assert processes_named(python) == []
+    assert processes_named(str(tmp_path)) == []
     report = trnbench("report", tmp_path / "run", "--format", "json")
     assert report.code == 0
     assert json.loads(report.out)["results"][0]["outcome"] == status
@@ -211,7 +212,7 @@ def test_a_signal_keeps_what_was_measured(
 def test_a_killed_parent_leaves_no_process_and_readable_records(
     hanging: "subprocess.Popen[str]", config: Path, tmp_path: Path
 ) -> None:
-    left = processes_named("python-that-hangs")
+    left = processes_named(str(tmp_path))
     assert left, "the worker is there before its parent is killed"
     hanging.kill()
     hanging.wait()
@@ -240,14 +241,11 @@ def test_two_runs_in_one_folder_cannot_hurt_each_other(
 def test_a_file_that_cannot_grow_ends_the_run_and_stays_readable(
     config: Path, tmp_path: Path
 ) -> None:
-    command = " ".join(
-        [
-            "ulimit -f 600; exec",  # 300 KiB: room for the reserve, and for some hundred records
-            *COMMAND,
-            f"run {config} -o {tmp_path / 'run'} --python {fake_python(tmp_path, 'good')}",
-            "--set measure.max_samples=5000 --set measure.relative_precision=0.0000001",
-        ]
-    )
+    run = [*COMMAND, "run", str(config), "-o", str(tmp_path / "run")]
+    run += ["--python", fake_python(tmp_path, "good"), "--set", "measure.max_samples=5000"]
+    run += ["--set", "measure.relative_precision=0.0000001"]
+    # 300 KiB: room for the reserve, and for some hundred records.
+    command = f"ulimit -f 600; exec {shlex.join(run)}"
     done = subprocess.run(
         ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
     )
