@@ -69,6 +69,17 @@ def test_a_user_s_name_that_tells_nothing_stays(monkeypatch: pytest.MonkeyPatch)
     assert scrub("x = ab @ c") == "x = ab @ c"
 
 
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_container_whose_user_has_no_name_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def nobody() -> str:
+        raise error("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert scrub("cannot open /data/team/x") == "cannot open …/x"
+
+
 @pytest.mark.parametrize(
     ("said", "kept"),
     [

@@ -46,6 +46,11 @@ def test_an_interpreter_that_is_too_old_is_told_so_in_a_record(tmp_path: Path) -
     assert_refuses(lines[0], "3.9")
 
 
+@pytest.mark.parametrize("running", [(2, 7), (3, 6), (3, 10)])
+def test_the_refusal_is_a_record_of_this_version(running: tuple[int, int]) -> None:
+    assert_refuses(entry.refusal(running).encode(), f"{running[0]}.{running[1]}")
+
+
 def test_without_a_descriptor_the_refusal_goes_to_standard_output() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PRETENDS_TO_BE_OLD, str(ENTRY), "probe"],
@@ -106,7 +111,7 @@ def test_a_torch_that_is_broken_is_told_like_one_that_is_missing(tmp_path: Path)
 def test_this_copy_is_loaded_whatever_lies_on_the_search_path(tmp_path: Path) -> None:
     other = tmp_path / "trnbench"
     other.mkdir()
-    (other / "__init__.py").write_text("raise SystemExit('another trnbench was loaded')\n")
+    (other / "__init__.py").write_text("")  # without it, no worker could be imported from here
     (tmp_path / "torch.py").write_text("raise ImportError('far enough')\n")
     ended = run_child(tmp_path, ["probe"], environment={"PYTHONPATH": str(tmp_path)})
     assert ended.kinds == ["probe", "failed"]

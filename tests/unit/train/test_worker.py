@@ -129,7 +129,7 @@ def test_the_child_imports_torch_and_its_own_room_alone(trained: Ended) -> None:
     imported = imported_by(trained)
     assert "torch" in imported
     assert not {name for name in imported if name.partition(".")[0] in FORBIDDEN}
-    ours = {name for name in imported if name.partition(".")[0] == "trnbench"}
+    ours = {name for name in imported if name.startswith("trnbench.")}
     assert ours >= {"trnbench.wire", "trnbench.train.worker", "trnbench.train.loop"}
     assert {name.split(".")[1] for name in ours} == {"wire", "train"}
 
@@ -206,6 +206,19 @@ def test_too_large_a_model_is_told_as_out_of_memory_with_the_vendor_s_words(
     assert "can't allocate memory" in failed.message
     assert "Traceback" in failed.detail
     assert ended.exit_code == 0
+
+
+def test_an_interpreter_that_has_no_memory_left_says_so(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise MemoryError\n")
+    ended = run_child(tmp_path, ["probe"], environment={"PYTHONPATH": str(tmp_path)})
+    failed = ended.records[-1]
+    assert (failed.reason, failed.message) == ("out_of_memory", "MemoryError")
+
+
+def test_training_without_a_plan_is_a_usage_mistake(tmp_path: Path) -> None:
+    ended = run_child(tmp_path, ["train"])
+    assert (ended.exit_code, ended.records) == (2, [])
+    assert "needs the path of a plan" in ended.errors
 
 
 def test_a_bug_is_told_with_its_traceback(tmp_path: Path) -> None:

@@ -56,14 +56,7 @@ class CpuBackend:
 
     def peak_memory_bytes(self) -> tuple[int | None, str]:
         """Return the peak resident set of the process: what the allocator keeps, included."""
-        try:
-            for line in _STATUS.read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024, "process_rss"
-        except OSError:
-            pass  # not Linux: the portable figure follows
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak * (1 if sys.platform == "darwin" else 1024), "process_rss"
+        return _peak_resident_bytes(_STATUS), "process_rss"
 
     def settings(self) -> Mapping[str, str]:
         """Return the threads and the instruction set in use."""
@@ -84,10 +77,22 @@ class CpuBackend:
         return None
 
 
-def _processor_name() -> str:
+def _peak_resident_bytes(status: Path) -> int:
+    """Return the peak that Linux gives, which a reset reaches for sure, else the portable one."""
+    try:
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
+
+
+def _processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the model name that Linux gives, else the platform's."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

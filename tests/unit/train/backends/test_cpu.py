@@ -1,12 +1,13 @@
 """The CPU's own part of the contract: threads, instruction set, the process's peak."""
 
+import platform
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.backends.cpu import CpuBackend, _peak_resident_bytes, _processor_name
 
 
 def test_the_threads_asked_for_are_the_threads_in_force() -> None:
@@ -45,3 +46,16 @@ def test_the_processor_is_named_as_linux_names_it() -> None:
     if not told.exists():
         pytest.skip("no /proc/cpuinfo on this system")
     assert f": {CpuBackend().device_name()}\n" in told.read_text()
+
+
+def test_where_there_is_no_proc_the_portable_figures_serve(tmp_path: Path) -> None:
+    portable = _peak_resident_bytes(tmp_path / "none")
+    assert portable == pytest.approx(_peak_resident_bytes(Path("/proc/self/status")), rel=0.2)
+    assert _processor_name(tmp_path / "none") in (platform.processor(), platform.machine())
+
+
+def test_a_processor_without_a_model_name_is_named_by_its_architecture(tmp_path: Path) -> None:
+    # As on AWS's own Arm machines.
+    told = tmp_path / "cpuinfo"
+    told.write_text("processor\t: 0\nBogoMIPS\t: 243.75\nCPU part\t: 0xd4f\n")
+    assert _processor_name(told) in (platform.processor(), platform.machine())
