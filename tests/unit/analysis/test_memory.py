@@ -87,6 +87,13 @@ def test_a_sharded_model_of_seventy_billion_holds_the_published_state() -> None:
     assert round(found.states_bytes / GIB, 1) == 16.4
 
 
+def test_ranks_that_share_a_sequence_keep_their_part_of_it() -> None:
+    whole, half = predict("llama3-8b"), predict("llama3-8b", context=2)
+    assert half.activations_bytes == whole.activations_bytes / 2
+    assert half.working_bytes == whole.working_bytes / 2
+    assert half.states_bytes == whole.states_bytes
+
+
 def test_ranks_that_copy_the_state_each_hold_all_of_it() -> None:
     alone, copied = predict("gpt2-124m"), predict("gpt2-124m", data=8)
     assert copied == alone

@@ -143,6 +143,16 @@ def test_a_slowdown_says_by_how_much() -> None:
     )
 
 
+@pytest.mark.parametrize(("fast", "verdict"), [(9, "steady"), (10, "slowdown")])
+def test_only_a_stretch_of_ten_samples_tells_of_a_slowdown(fast: int, verdict: str) -> None:
+    assert find_steady_state([1.0] * fast + [1.05] * 60).verdict == verdict
+
+
+def test_levels_within_one_percent_are_one_level() -> None:
+    found = find_steady_state(quiet(100) * np.where(np.arange(100) >= 40, 1.008, 1.0))
+    assert (found.start, found.verdict) == (0, "steady")
+
+
 def test_a_speed_up_is_no_slowdown() -> None:
     found = find_steady_state(quiet(100) / throttled(100))
     assert (found.start, found.verdict) == (70, "steady")
@@ -167,6 +177,12 @@ def test_a_series_that_is_too_short_is_not_judged(n: int) -> None:
     samples = [9.0] * (n // 2) + [1.0] * (n - n // 2)
     assert find_steady_state(samples) == SteadyState(
         start=0, verdict="steady", evidence="too few samples to see a change"
+    )
+
+
+def test_the_shortest_series_that_is_judged_has_two_segments() -> None:
+    assert find_steady_state([1.3] * 8 + [1.0] * 8) == SteadyState(
+        start=8, verdict="no_steady", evidence="only 8 samples since the last change of level"
     )
 
 

@@ -135,6 +135,12 @@ def test_a_row_of_text_becomes_a_row() -> None:
     ]
 
 
+@pytest.mark.parametrize("cell", ["0.0001", "100000"])
+def test_the_cheapest_and_the_dearest_rate_are_rates(cell: str) -> None:
+    (row,) = parse_rows([{**ROW, "usd_per_hour": cell}])
+    assert row.usd_per_hour == Decimal(cell)
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "words"),
     [

@@ -101,6 +101,15 @@ def test_set_into_a_named_model_keeps_its_name_as_the_base() -> None:
     assert model == ModelConfig(base="tiny-llama", layers=3, hidden_size=64)
 
 
+def test_set_two_levels_into_a_named_model_keeps_its_name_as_the_base() -> None:
+    scaling = {"factor": 2, "low_frequency_factor": 1, "high_frequency_factor": 4}
+    overrides = {f"model.rope_scaling.{key}": str(value) for key, value in scaling.items()}
+    model = only_case(SUITE, {**overrides, "model.rope_scaling.original_max_positions": "8"})
+    assert isinstance(model.config.model, ModelConfig)
+    assert model.config.model.base == "tiny-llama"
+    assert model.config.model.rope_scaling is not None
+
+
 def test_set_into_a_model_of_own_sizes_keeps_the_others() -> None:
     text = SUITE.replace("tiny-llama", "{base: tiny-gpt2, layers: 4}")
     model = only_case(text, {"model.heads": "2"}).config.model
@@ -143,6 +152,11 @@ def test_a_set_that_is_not_yaml_is_told() -> None:
 def test_a_set_through_a_value_that_is_no_mapping_is_told() -> None:
     problem = only_problem(SUITE, {"name.first": "x"})
     assert problem.message == "--set name.first: name.first: name is 'my suite', not a mapping"
+
+
+def test_a_set_through_a_value_two_levels_down_is_told() -> None:
+    problem = only_problem(SUITE, {"workload.sequence_length.first": "x"})
+    assert "workload.sequence_length is 128, not a mapping" in problem.message
 
 
 def test_a_set_through_a_list_is_told() -> None:

@@ -94,6 +94,7 @@ def test_operations_are_said_in_decimal_units(value: float, rate: str, amount: s
         (0, "$0.00"),
         (Decimal("35.7608"), "$35.76"),
         (Decimal("113.068"), "$113.07"),
+        (100, "$100.00"),
         (1234567.891, "$1,234,567.89"),
         (0.0926, "$0.0926"),
         (0.01, "$0.01"),

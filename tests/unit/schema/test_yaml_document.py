@@ -195,6 +195,23 @@ def test_the_deepest_nesting_that_is_allowed_is_read() -> None:
     assert depth == MAX_DEPTH
 
 
+def test_an_alias_is_as_deep_as_what_it_stands_for() -> None:
+    anchored = f"x: {{y: &deep {nested(30)}}}\n"
+    used = MAX_DEPTH - 30 - 1  # levels around the alias, below the mapping
+    parse_document(f"{anchored}z: {nested(used, '*deep')}\n", "suite.yaml")
+    problem = fault_of_text(f"{anchored}z: {nested(used + 1, '*deep')}\n")
+    assert problem.message == f"suite.yaml, line 2: is nested deeper than {MAX_DEPTH}"
+
+
+def test_an_alias_counts_as_many_values_as_it_stands_for() -> None:
+    listed = ", ".join(["1"] * 99)
+    whole = f"x: [{', '.join(['1'] * 9_000)}]\ny: &hundred [{listed}]\n"
+    parse_document(f"{whole}z: [{', '.join(['*hundred'] * 100)}]\n", "suite.yaml")
+    assert (
+        "holds more than" in fault_of_text(f"{whole}z: [{', '.join(['*hundred'] * 110)}]\n").message
+    )
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "null\n"])
 def test_an_empty_document_is_refused_with_where_to_look(text: str) -> None:
     problem = fault_of_text(text)
