@@ -106,6 +106,12 @@ def test_gathered_weights_are_the_embeddings_and_two_blocks() -> None:
     assert found.gathered_bytes == (2 * root + 4 * block) + (6 * block + 2 * root)
 
 
+def test_a_tied_embedding_is_gathered_once() -> None:
+    root, block = 128_256 * 2048, 60_821_504
+    found = predict("llama3.2-1b", data=8, is_sharded=True)
+    assert found.gathered_bytes == (2 * root + 4 * block) + (6 * block + 2 * root)
+
+
 def test_split_tensors_raise_the_sum_by_the_factor() -> None:
     for ranks, factor in (
         ({}, 1.0),
