@@ -8,14 +8,18 @@ resident sets of both processes are read from outside, once a second.
 
 import argparse
 import json
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+
+from trnbench.run.machine import describe_machine
 
 CONFIG = """
 name: long run
@@ -44,6 +48,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100_000)
     steps = parser.parse_args().steps
+    machine = describe_machine()
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
+        f"{machine.operating_system}, Python {platform.python_version()}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         config, run = Path(folder) / "long.yaml", Path(folder) / "run"
         config.write_text(CONFIG.format(samples=max(8, steps // STEPS_PER_SAMPLE)))

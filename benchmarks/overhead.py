@@ -2,7 +2,8 @@
 
 Both train the same model on the same tokens with the same threads in fresh processes, one after
 the other, in an order that alternates (bare first, trnbench first, ...). The bare loop has no
-parent, no records and no blocks: it reads the clock, makes all its steps, and reads the clock.
+parent, no records and no blocks: it reads the clock, makes all its steps, and reads the clock. Both
+measure the processor's ceiling first, so that both begin as warm.
 
     python benchmarks/overhead.py [--pairs 12]
 """
@@ -10,13 +11,17 @@ parent, no records and no blocks: it reads the clock, makes all its steps, and r
 import argparse
 import json
 import math
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from scipy.special import stdtrit
+
+from trnbench.run.machine import describe_machine
 
 CONFIG = """
 name: overhead
@@ -38,6 +43,7 @@ import json, sys, time
 sys.path.insert(0, {source!r})
 import torch
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.ceiling import measure_ceiling
 from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
@@ -46,6 +52,7 @@ from pathlib import Path
 
 order = read_order(Path(sys.argv[1]))
 backend = CpuBackend.open(order.precision, order.threads)
+measure_ceiling(backend, order.precision)  # the worker's too: both sides start as warm
 step = TrainingStep(build_model(order.shape, order.sequence_length, order.seed), order, backend)
 stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
 warm = prepare_tokens(stream, order, 0, 10, backend.device)
@@ -67,6 +74,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=12)
     pairs = parser.parse_args().pairs
+    machine = describe_machine()
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
+        f"{machine.operating_system}, Python {platform.python_version()}"
+    )
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

@@ -8,6 +8,7 @@ process, and the figures are medians over several.
 
 import argparse
 import os
+import platform
 import resource
 import shutil
 import statistics
@@ -15,7 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+
+from trnbench.run.machine import describe_machine
 
 RESULTS = 1000
 
@@ -30,6 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
+    machine = describe_machine()
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
+        f"{machine.operating_system}, Python {platform.python_version()}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         many = make_results(Path(folder))
         rows = (
