@@ -2,8 +2,9 @@
 #
 #   make bench                      set up what is missing, run the quick suite
 #   make bench ARGS="CONFIG ..."    the same with arguments of `trnbench run`
-#   make test                       set up what is missing, run every test, slow ones included
-#   make check                      formatting, lint, types, imports, and the fast tests
+#   make test                       set up what is missing; formatting, lint, types, imports, and
+#                                   every test with coverage
+#   make check                      the same with the fast tests alone
 #   make clean                      remove what set-up made
 #
 #   make PYTHON=/path/to/python3 …  start from another interpreter than the active environment's
@@ -21,7 +22,7 @@ export PYTHON VENV TORCH
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$(dirname "$$(command -v "$(PYTHON)")"):$$PATH"
 NEEDS := scripts/setup.sh pyproject.toml constraints.txt
 
-.PHONY: help bench test check clean
+.PHONY: help bench test check static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,15 +30,17 @@ help:
 bench: $(VENV)/.ready-run
 	$(RUN) trnbench run $(ARGS)
 
-test: $(VENV)/.ready-dev
-	$(RUN) python -m pytest --cov --cov-report=term -q
+test: static
+	$(RUN) python -m pytest -q --cov --cov-report=term
 
-check: $(VENV)/.ready-dev
+check: static
+	$(RUN) python -m pytest -q -m "not slow" tests/unit
+
+static: $(VENV)/.ready-dev
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) python -m pytest -q -m "not slow"
 
 clean:
 	rm -rf "$(VENV)" dist build .coverage .coverage.*

@@ -59,3 +59,17 @@ def test_every_benchmark_is_told_with_what_it_printed() -> None:
 def test_every_page_that_it_names_is_there() -> None:
     for page in re.findall(r"`((?:docs|configs|benchmarks)/[\w./-]*)`", README):
         assert (ROOT / page).exists(), page
+
+
+def test_every_heading_that_a_docstring_names_is_there() -> None:
+    source = " ".join(
+        " ".join(path.read_text().split()) for path in (ROOT / "src" / "trnbench").rglob("*.py")
+    )
+    headings = set(re.findall(r"^## (.+)$", (ROOT / "docs" / "metrics.md").read_text(), re.M))
+    named = {
+        heading
+        for places in re.findall(r'docs/metrics\.md((?:,? (?:and )?"[^"]+")+)', source)
+        for heading in re.findall(r'"([^"]+)"', places)
+    }
+    assert len(named) >= 8
+    assert named <= headings

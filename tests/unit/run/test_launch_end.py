@@ -12,6 +12,8 @@ import pytest
 from tests.unit.run.processes import all_events, are_gone, next_line, script_command
 from trnbench.run.launch import Ended, Worker
 
+ROOT = Path(__file__).resolve().parents[3]
+
 RESISTS = """\
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 nested = ("import signal, sys, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -31,6 +33,11 @@ worker = Worker(sys.argv[1:])
 print(next_line(worker).decode().strip(), worker._guardian.pid, flush=True)
 sys.stdin.read()
 """
+
+
+def start_parent(folder: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", PARENT, *script_command(folder, RESISTS)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
 
 
 def test_a_worker_and_its_child_that_ignore_the_request_are_killed(tmp_path: Path) -> None:
@@ -91,8 +98,7 @@ def test_ending_leaves_no_process_no_zombie_and_no_descriptor(
 def test_a_parent_that_is_killed_takes_its_worker_with_it(
     tmp_path: Path, how: signal.Signals
 ) -> None:
-    command = [sys.executable, "-c", PARENT, *script_command(tmp_path, RESISTS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+    with start_parent(tmp_path) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 3
@@ -103,8 +109,7 @@ def test_a_parent_that_is_killed_takes_its_worker_with_it(
 
 
 def test_a_parent_that_ends_by_itself_takes_its_worker_with_it_too(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PARENT, *script_command(tmp_path, RESISTS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+    with start_parent(tmp_path) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert are_gone(pids)
