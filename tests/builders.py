@@ -1,0 +1,147 @@
+"""Cases made of scripted step times and losses, and the results that they come to."""
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tests.unit.run.plans import CPU, make_machine, plan_case
+from trnbench.analysis.analyze import analyze
+from trnbench.schema.measurement import Measurement
+from trnbench.schema.plan import Plan
+from trnbench.schema.records import SCHEMA_VERSION, Decision, Header, Outcome, Status, Watch
+from trnbench.schema.result import Result
+from trnbench.wire import (
+    Block,
+    Built,
+    Ceiling,
+    CeilingPoint,
+    Environment,
+    Memory,
+    Phase,
+)
+
+PLAN_SHA256 = "0" * 64
+ORACLE_LOSS = 0.73
+STEP_SECONDS = 0.05
+
+__all__ = ["CPU", "make_machine", "make_measurement", "make_plan", "make_result"]
+
+
+def make_plan(overrides: dict[str, str] | None = None, **details: Any) -> Plan:
+    """Return a plan of tiny-llama on a CPU, with keys set as `--set` does."""
+    return plan_case({"price.usd_per_hour": "3.6", **(overrides or {})}, **details)
+
+
+def learned(step: int) -> float:
+    """Return the loss of a model that learns as it should."""
+    return ORACLE_LOSS + 6.92 * math.exp(-step / 10)
+
+
+def steady_times(count: int = 60) -> list[float]:
+    """Return step times that wobble by half a percent about `STEP_SECONDS`."""
+    return [STEP_SECONDS * (1 + 0.005 * math.sin(2.4 * i)) for i in range(count)]
+
+
+def make_blocks(
+    times: Sequence[float],
+    *,
+    warmup: int = 8,
+    steps: int = 1,
+    loss: Callable[[int], float | None] = learned,
+    gradient_norm: float | None = 1.0,
+    gap_seconds: float = 0.0001,
+) -> list[Block]:
+    """Return warm-up blocks and then one timed block for each of `times`, the seconds of a step."""
+    blocks, at, step = [], 1.0, 0
+    purposes = [("warmup", 1, STEP_SECONDS)] * warmup + [("measure", steps, t) for t in times]
+    for purpose, count, seconds in purposes:
+        at += count * seconds + gap_seconds
+        blocks.append(
+            Block(
+                at_seconds=at,
+                purpose="warmup" if purpose == "warmup" else "measure",
+                first_step=step,
+                steps=count,
+                seconds=count * seconds,
+                prepare_seconds=gap_seconds / 2,
+                losses=[loss(step + i) for i in range(count)],
+                gradient_norms=[gradient_norm] * count,
+                oracle_losses=[ORACLE_LOSS] * count,
+            )
+        )
+        step += count
+    return blocks
+
+
+def make_measurement(
+    plan: Plan | None = None,
+    *,
+    blocks: Sequence[Block] | None = None,
+    status: Status | None = "finished",
+    foreign_cpu_share: float = 0.01,
+    ceiling: Sequence[float] | None = (9e10, 1e11, 1.1e11),
+    proven: bool = True,
+    **changes: Any,
+) -> Measurement:
+    """Return what would have been recorded of a case; `status=None` leaves its end out."""
+    plan = plan or make_plan()
+    blocks = make_blocks(steady_times()) if blocks is None else blocks
+    end = blocks[-1].at_seconds + 0.5 if blocks else 1.0
+    measurement = Measurement(
+        header=Header(
+            schema_version=SCHEMA_VERSION,
+            trnbench_version="0.1.0",
+            case_id=plan.case_id,
+            plan_sha256=PLAN_SHA256,
+            started_at="2026-08-01T12:00:00+00:00",
+        ),
+        environment=Environment(
+            at_seconds=0.1, wire_version=1, backend=plan.order.backend, device_name="AMD EPYC",
+            device_count=1, asynchronous=False, proven=proven, threads=2,
+            versions={"python": "3.11.7", "torch": "2.13.0"}, settings={},
+        ),
+        built=Built(
+            at_seconds=0.5, parameter_count=plan.model.parameter_count,
+            parameter_bytes=4 * plan.model.parameter_count,
+            embeddings_are_tied=plan.model.shape.tied_embeddings,
+        ),
+        memory=Memory(at_seconds=end, peak_bytes=512 * 2**20, counted="process_rss"),
+        phases=[Phase(at_seconds=end, name="teardown")],
+        blocks=list(blocks),
+        decisions=[Decision(at_seconds=end, what="stop", value=60, why="precise: enough")],
+        watches=[
+            Watch(
+                at_seconds=end, purpose="measure", seconds=3.0,
+                foreign_cpu_share=foreign_cpu_share, worker_rss_bytes=400 * 2**20,
+            )
+        ],
+    )  # fmt: skip
+    if ceiling is not None:
+        points = [CeilingPoint(size=512, flops_per_second=list(ceiling))]
+        measurement.ceiling = Ceiling(at_seconds=0.3, dtype="float32", points=points)
+    if status is not None:
+        reason = "60 samples" if status == "finished" else f"the worker came to {status}"
+        measurement.outcome = Outcome(at_seconds=end, status=status, reason=reason)
+    for name, value in changes.items():
+        setattr(measurement, name, value)
+    return measurement
+
+
+def make_result(
+    plan: Plan | None = None, measurement: Measurement | None = None, **changes: Any
+) -> Result:
+    """Return the result of a case; by default a sound one, with a price."""
+    plan = plan or make_plan()
+    result = analyze(
+        plan,
+        measurement or make_measurement(plan),
+        plan_sha256=PLAN_SHA256,
+        run_id="20260801T120000Z-a-suite",
+        measurement_bytes=1000,
+    )
+    return result.model_copy(update=changes)
+
+
+USD_PER_HOUR = Decimal("3.6")
+"""Of `make_plan`: a tenth of a cent a second."""

@@ -1,0 +1,168 @@
+"""Each metric against arithmetic done by hand, and the laws that it must keep."""
+
+import inspect
+from decimal import Decimal
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import make_blocks, make_measurement, make_plan, make_result
+from trnbench.analysis.analyze import recost
+from trnbench.analysis.metrics import DERIVED, MEASURED, METRICS, cost, memory, throughput
+from trnbench.analysis.metrics import utilization as utilization_metrics
+from trnbench.analysis.metrics.base import Basis, exactly, of_interval, reciprocal, scaled, unknown
+from trnbench.analysis.statistics import Interval
+from trnbench.reports.columns import COLUMNS
+from trnbench.schema.price import Price
+from trnbench.schema.result import MetricValue, ResultUtilization
+
+FAMILIES: tuple[ModuleType, ...] = (throughput, memory, utilization_metrics, cost)
+
+
+def price_of(usd_per_hour: str) -> Price:
+    return Price(
+        usd_per_hour=Decimal(usd_per_hour), instance="trn2.48xlarge", option="capacity_block",
+        region="us-east-2", date="2026-07-22", source="a test",  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def basis(
+    tokens_per_second: float = 100_000.0,
+    usd_per_hour: str | None = "35.7608",
+    instances: int = 1,
+    peak: float | None = 667e12,
+    flops: float = 51_470_401_536.0,
+) -> Basis:
+    return Basis(
+        tokens_per_second=MetricValue(
+            value=tokens_per_second, low=0.99 * tokens_per_second, high=1.02 * tokens_per_second
+        ),
+        total_seconds=1800.0,
+        instances_billed=instances,
+        utilization=ResultUtilization(
+            convention="matmul-causal-v1",
+            flops_per_token={"matmul-causal-v1": flops, "matmul-full-v1": 57_912_852_480.0},
+            peak_flops_per_second=peak,
+            peak_source="a datasheet",
+            peak_reason=None if peak else "nobody has published one",
+        ),
+        price=price_of(usd_per_hour) if usd_per_hour else None,
+        price_reason=None if usd_per_hour else "nobody knows",
+    )
+
+
+def test_a_million_tokens_cost_what_the_hour_costs_by_what_it_yields() -> None:
+    found = cost.usd_per_million_tokens(basis())
+    assert found.value == pytest.approx(35.7608 / 3600 / 100_000 * 1e6, rel=1e-12)
+    assert f"{found.value:.6f}" == "0.099336"
+    assert found.low == pytest.approx(found.value / 1.02, rel=1e-12)
+    assert found.high == pytest.approx(found.value / 0.99, rel=1e-12)
+
+
+def test_tokens_for_a_dollar_are_the_inverse() -> None:
+    per_million = cost.usd_per_million_tokens(basis()).value
+    assert per_million is not None
+    assert cost.tokens_per_usd(basis()).value == pytest.approx(1e6 / per_million, rel=1e-12)
+
+
+def test_what_the_case_took_is_paid_by_the_second_on_every_instance() -> None:
+    assert cost.case_usd(basis(instances=2)).value == pytest.approx(35.7608, rel=1e-12)
+
+
+def test_without_a_price_every_cost_says_why() -> None:
+    for metric in (cost.usd_per_million_tokens, cost.tokens_per_usd, cost.case_usd):
+        assert metric(basis(usd_per_hour=None)) == unknown("nobody knows")
+
+
+def test_mfu_is_the_work_over_the_peak_by_each_convention() -> None:
+    # 40.0 % of one Trainium2 is 5,183.6 tokens/s of llama3-8b at 8192: 0.4 x 667e12 / 51.4704e9.
+    found = basis(tokens_per_second=0.4 * 667e12 / 51_470_401_536)
+    assert utilization_metrics.mfu(found).value == pytest.approx(0.4, rel=1e-12)
+    full = utilization_metrics.mfu_full(found).value
+    assert full is not None
+    assert f"{full:.3f}" == "0.450"
+
+
+def test_an_unknown_peak_gives_no_mfu_and_the_reason() -> None:
+    assert utilization_metrics.mfu(basis(peak=None)) == unknown("nobody has published one")
+
+
+def test_more_than_the_peak_is_an_error_of_measurement_not_a_figure() -> None:
+    found = utilization_metrics.mfu(basis(tokens_per_second=20_000))
+    assert found.value is None
+    assert "cannot be" in (found.reason or "")
+
+
+def test_a_low_end_below_zero_is_no_bound() -> None:
+    wild = Interval(value=1.0, low=-1.0, high=3.0, n=3, n_effective=3, method="x")
+    assert of_interval(wild) == MetricValue(value=1.0, low=None, high=3.0)
+    assert reciprocal(of_interval(wild), 6.0) == MetricValue(value=6.0, low=2.0, high=None)
+
+
+def test_an_unknown_stays_unknown() -> None:
+    assert scaled(unknown("x"), 2.0) == reciprocal(unknown("x"), 2.0) == unknown("x")
+    assert exactly(3.0).low is None
+
+
+def test_throughput_is_tokens_over_the_mean_step() -> None:
+    result = make_result()
+    mean = result.metrics["step_time_mean_seconds"]
+    tokens = result.metrics["tokens_per_second"]
+    assert tokens.value is not None
+    assert mean.value is not None
+    assert mean.low is not None
+    assert tokens.value == pytest.approx(1024 / mean.value, rel=1e-12)
+    assert tokens.high == pytest.approx(1024 / mean.low, rel=1e-12)
+    assert result.metrics["tokens_per_second_per_device"] == tokens
+
+
+def test_too_few_samples_give_a_reason_in_every_figure_of_time() -> None:
+    plan = make_plan()
+    few = make_measurement(plan, blocks=make_blocks([0.1]))
+    metrics = make_result(plan, few).metrics
+    for name in MEASURED:
+        if name != "peak_memory_bytes":
+            assert metrics[name].value is None
+            assert "too few" in (metrics[name].reason or "")
+    assert metrics["usd_per_million_tokens"].value is None
+    assert metrics["case_usd"].value is not None  # it was paid for all the same
+
+
+def test_memory_of_a_case_that_ended_early_is_the_most_that_was_seen() -> None:
+    plan = make_plan()
+    died = make_result(plan, make_measurement(plan, status="died", memory=None))
+    assert died.metrics["peak_memory_bytes"].value == 400 * 2**20
+    unseen = make_measurement(plan, status="died", memory=None, watches=[])
+    assert make_result(plan, unseen).metrics["peak_memory_bytes"].value is None
+
+
+def test_every_function_of_a_family_is_a_metric_and_every_metric_a_column() -> None:
+    written = {
+        name
+        for family in FAMILIES
+        for name, function in inspect.getmembers(family, inspect.isfunction)
+        if function.__module__ == family.__name__ and not name.startswith("_")
+    }
+    assert written == set(METRICS)
+    assert {*MEASURED} & {*DERIVED} == set()
+    assert written <= {column.name for column in COLUMNS}
+
+
+@given(st.decimals("0.01", "1000", places=4), st.integers(2, 50))
+def test_cost_is_linear_in_price_and_inverse_in_throughput(rate: Decimal, factor: int) -> None:
+    one = cost.usd_per_million_tokens(basis(usd_per_hour=str(rate))).value
+    dearer = cost.usd_per_million_tokens(basis(usd_per_hour=str(rate * factor))).value
+    faster = cost.usd_per_million_tokens(
+        basis(tokens_per_second=100_000.0 * factor, usd_per_hour=str(rate))
+    ).value
+    assert one is not None
+    assert dearer == pytest.approx(one * factor, rel=1e-9)
+    assert faster == pytest.approx(one / factor, rel=1e-9)
+
+
+@given(st.decimals("0.01", "1000", places=4))
+def test_recosting_is_the_same_as_having_known_the_price(rate: Decimal) -> None:
+    known = make_result(make_plan({"price.usd_per_hour": str(rate)}))
+    assert recost(make_result(), known.price, None).metrics == known.metrics
