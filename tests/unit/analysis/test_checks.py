@@ -1,0 +1,163 @@
+"""Each check trips on a case that has its fault, and on no other."""
+
+import math
+
+import pytest
+
+from tests.builders import (
+    PLAN_SHA256,
+    learned,
+    make_blocks,
+    make_measurement,
+    make_plan,
+    make_result,
+    steady_times,
+)
+from trnbench.analysis import checks
+from trnbench.analysis.analyze import analyze
+from trnbench.analysis.checks import CHECKS, find_standing
+from trnbench.schema.result import CheckOutcome, Result
+from trnbench.wire import Block, Built
+
+
+def outcome_of(name: str, result: Result) -> CheckOutcome:
+    (found,) = [check for check in result.checks if check.name == name]
+    return found
+
+
+def result_of(blocks: list[Block] | None = None, **changes: object) -> Result:
+    plan = make_plan()
+    return make_result(plan, make_measurement(plan, blocks=blocks, **changes))  # type: ignore[arg-type]
+
+
+def nan_late(step: int) -> float | None:
+    return None if step == 40 else learned(step)
+
+
+STALLED = [0.05] * 57 + [0.9, 0.05, 0.05]
+SLOWER = steady_times(40) + [1.2 * t for t in steady_times(60)]
+
+TRIPPED = {
+    "finished": (result_of(status="died"), "doubtful", "died"),
+    "finite": (result_of(make_blocks(steady_times(), loss=nan_late)), "invalid", "step 40"),
+    "initial_loss": (
+        result_of(make_blocks(steady_times(), loss=lambda s: learned(s) - 0.4)), "invalid", "7.2",
+    ),
+    "learning": (
+        result_of(make_blocks(steady_times(), loss=lambda s: 7.65 - 0.01 * s)), "invalid", "7%",
+    ),
+    "leakage": (
+        result_of(make_blocks(steady_times(), loss=lambda s: learned(s) - 0.1 * (s > 30))),
+        "invalid", "-0.0",
+    ),
+    "steady": (result_of(make_blocks(SLOWER)), "doubtful", "slowdown"),
+    "tail": (result_of(make_blocks(STALLED)), "doubtful", "1 stalls (longest 900 ms)"),
+    "precision": (
+        result_of(make_blocks([t * (1 + i % 7 / 9) for i, t in enumerate(steady_times())])),
+        "doubtful", "asked for",
+    ),
+    "foreign_load": (result_of(foreign_cpu_share=0.3), "doubtful", "30.0%"),
+    "accounted_time": (
+        result_of(make_blocks(steady_times(), gap_seconds=0.03)), "doubtful", "cover 6",
+    ),
+    "proven": (result_of(proven=False), "doubtful", "never run"),
+    "possible": (result_of(ceiling=[1e6] * 3), "invalid", "cannot be"),
+}  # fmt: skip
+
+
+def test_a_good_case_is_sound_in_every_check() -> None:
+    result = make_result()
+    assert {check.verdict for check in result.checks} == {"sound"}, result.checks
+    assert result.standing == "sound"
+    assert all(check.evidence for check in result.checks)
+    assert all(check.advice is None for check in result.checks)
+
+
+@pytest.mark.parametrize("name", sorted(TRIPPED))
+def test_a_fault_trips_its_check(name: str) -> None:
+    result, verdict, evidence = TRIPPED[name]
+    found = outcome_of(name, result)
+    assert found.verdict == verdict, found
+    assert evidence in found.evidence
+    assert found.advice or name == "finished"
+    worst = {c.verdict for c in result.checks}
+    assert result.standing == ("invalid" if "invalid" in worst else "doubtful")
+
+
+def test_every_check_is_tried_here() -> None:
+    tried = {*TRIPPED, "plan", "parameters"}
+    assert {check.name for check in make_result().checks} == tried
+
+
+def test_a_plan_that_was_changed_afterwards_voids_the_result() -> None:
+    plan = make_plan()
+    result = analyze(
+        plan, make_measurement(plan), plan_sha256="1" * 64, run_id="r", measurement_bytes=1
+    )
+    assert PLAN_SHA256 != "1" * 64
+    assert outcome_of("plan", result).verdict == "invalid"
+    assert result.standing == "invalid"
+
+
+@pytest.mark.parametrize(("count", "tied"), [(893_569, False), (893_568, True)])
+def test_another_model_on_the_device_voids_the_result(count: int, tied: bool) -> None:
+    built = Built(
+        at_seconds=0.5, parameter_count=count, parameter_bytes=1, embeddings_are_tied=tied
+    )
+    assert outcome_of("parameters", result_of(built=built)).verdict == "invalid"
+
+
+@pytest.mark.parametrize("norm", [0.0, 1e5, None])
+def test_a_gradient_that_is_nothing_or_everything_is_not_finite(norm: float | None) -> None:
+    result = result_of(make_blocks(steady_times(), gradient_norm=norm))
+    assert outcome_of("finite", result).verdict == "invalid"
+
+
+def test_what_cannot_be_judged_says_what_it_lacks() -> None:
+    plan = make_plan()
+    nothing = make_result(
+        plan,
+        make_measurement(
+            plan, blocks=[], status="out_of_memory", ceiling=None, built=None, environment=None,
+            watches=[], memory=None,
+        ),
+    )  # fmt: skip
+    judged = {check.name: check for check in nothing.checks}
+    for name in set(judged) - {"finished", "plan"}:
+        assert judged[name].verdict == "not_judged", judged[name]
+        assert judged[name].evidence
+    assert nothing.standing == "failed"
+
+
+def test_few_steps_are_too_few_to_judge_learning_but_not_the_first_loss() -> None:
+    result = result_of(make_blocks(steady_times(20)))
+    assert outcome_of("learning", result).verdict == "not_judged"
+    assert outcome_of("initial_loss", result).verdict == "sound"
+    assert outcome_of("precision", result).verdict == "doubtful"
+    assert "50 samples were the least" in outcome_of("precision", result).evidence
+
+
+def test_the_expected_first_loss_is_the_one_of_a_random_head() -> None:
+    # ln 2048 + 128 x 0.02^2 / 2, and 0.05 + 3 x sqrt(128 x 0.02^2 / 64) about it.
+    seen = outcome_of("initial_loss", make_result()).evidence
+    assert f"expected {math.log(2048) + 0.0256:.3f} within {0.05 + 3 * 0.02828:.3f}" in seen
+
+
+@pytest.mark.parametrize(
+    ("has_figure", "verdicts", "standing"),
+    [
+        (True, ["sound", "not_judged"], "sound"),
+        (True, ["sound", "doubtful"], "doubtful"),
+        (True, ["doubtful", "invalid"], "invalid"),
+        (False, ["doubtful"], "failed"),
+        (False, ["invalid"], "invalid"),
+    ],
+)
+def test_the_worst_check_decides(has_figure: bool, verdicts: list[str], standing: str) -> None:
+    found = tuple(CheckOutcome(name="x", verdict=v, evidence="e") for v in verdicts)  # type: ignore[arg-type]
+    assert find_standing(has_figure, found) == standing
+
+
+def test_the_registry_holds_every_check_of_its_file() -> None:
+    written = {name for name in vars(checks) if name.startswith("check_")}
+    assert written - {"check_possible"} == {check.__name__ for check in CHECKS}

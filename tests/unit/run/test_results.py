@@ -1,0 +1,81 @@
+"""Results on disk: read while they are up to date, else derived again."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.builders import make_measurement, make_plan
+from trnbench.run.results import load_result
+from trnbench.schema.errors import DataError
+from trnbench.wire import encode
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    """A case's folder as a finished run leaves it, but for result.json."""
+    plan = make_plan()
+    folder = tmp_path / "a-run" / plan.case_id
+    folder.mkdir(parents=True)
+    text = plan.model_dump_json()
+    (folder / "plan.json").write_text(text)
+    measurement = make_measurement(plan)
+    header = json.loads(encode(measurement.header))
+    header["plan_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    records = [
+        measurement.environment, measurement.ceiling, measurement.built, *measurement.blocks,
+        *measurement.watches, measurement.memory, measurement.outcome,
+    ]  # fmt: skip
+    lines = [json.dumps(header), *map(encode, records)]
+    (folder / "measurement.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_result_is_derived_where_there_is_none(case: Path) -> None:
+    result = load_result(case)
+    assert result.standing == "sound", result.checks
+    assert result.run_id == "a-run"
+    assert result.measurement_bytes == (case / "measurement.jsonl").stat().st_size
+
+
+def test_an_up_to_date_result_is_read_and_not_derived(case: Path) -> None:
+    stored = load_result(case).model_copy(update={"suite": "as it was stored"})
+    (case / "result.json").write_text(stored.model_dump_json())
+    assert load_result(case).suite == "as it was stored"
+
+
+@pytest.mark.parametrize("fault", ["grown", "damaged", "newer"])
+def test_a_result_that_cannot_be_used_is_derived_again(case: Path, fault: str) -> None:
+    stored = load_result(case).model_copy(update={"suite": "as it was stored"})
+    text = stored.model_dump_json()
+    if fault == "grown":
+        with (case / "measurement.jsonl").open("a") as file:
+            file.write('{"kind": "fini')
+    elif fault == "damaged":
+        text = text[:100]
+    else:
+        text = text.replace('"schema_version":1', '"schema_version":2')
+    (case / "result.json").write_text(text)
+    assert load_result(case).suite == "a suite"
+
+
+def test_a_plan_that_was_changed_is_noticed(case: Path) -> None:
+    plan = case / "plan.json"
+    plan.write_text(plan.read_text().replace('"global_batch_size":8', '"global_batch_size":80'))
+    assert load_result(case).standing == "invalid"
+
+
+def test_a_result_without_its_records_is_read_and_a_damaged_one_is_told(case: Path) -> None:
+    (case / "result.json").write_text(load_result(case).model_dump_json())
+    (case / "measurement.jsonl").unlink()
+    assert load_result(case).standing == "sound"
+    (case / "result.json").write_text("{}")
+    with pytest.raises(DataError, match=r"result\.json"):
+        load_result(case)
+
+
+def test_nothing_to_read_is_told_by_its_path(case: Path) -> None:
+    (case / "plan.json").unlink()
+    with pytest.raises(DataError, match=r"plan\.json"):
+        load_result(case)
