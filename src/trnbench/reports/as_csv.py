@@ -9,10 +9,11 @@ import io
 from collections.abc import Sequence
 
 from trnbench.reports.base import Page
+from trnbench.reports.clean import one_line
 from trnbench.reports.columns import COLUMNS, Cell, row
 from trnbench.schema.result import Result
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the full-width forms, which some spreadsheets read alike."""
 
 
@@ -27,6 +28,7 @@ def render(results: Sequence[Result], _page: Page) -> str:
 
 
 def _safe(cell: Cell) -> Cell:
-    if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA_STARTS):
-        return f"'{cell}"
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    text = one_line(cell)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

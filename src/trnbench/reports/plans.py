@@ -44,7 +44,7 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
         "step",
         (
             f"{work.global_batch_size} sequences of {work.sequence_length} = "
-            f"{work.tokens_per_step:,} tokens, in {work.gradient_accumulation_steps} passes of "
+            f"{work.tokens_per_step:,} tokens, in {_passes(work.gradient_accumulation_steps)} of "
             f"{work.micro_batch_size} a rank; {work.precision}, {work.optimizer}"
         ),
     )
@@ -82,6 +82,10 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
         ),
     )
     yield "price", _price(plan)
+
+
+def _passes(count: int) -> str:
+    return "1 pass" if count == 1 else f"{count} passes"
 
 
 def _device(plan: Plan) -> str:

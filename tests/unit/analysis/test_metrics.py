@@ -55,6 +55,7 @@ def basis(
 
 def test_a_million_tokens_cost_what_the_hour_costs_by_what_it_yields() -> None:
     found = cost.usd_per_million_tokens(basis())
+    assert found.value is not None
     assert found.value == pytest.approx(35.7608 / 3600 / 100_000 * 1e6, rel=1e-12)
     assert f"{found.value:.6f}" == "0.099336"
     assert found.low == pytest.approx(found.value / 1.02, rel=1e-12)

@@ -13,8 +13,9 @@ from trnbench.wire import Precision
 class ScriptedDevice(CpuBackend):
     """A CPU whose products take a given time each, as told by its clock once it has waited."""
 
-    def __init__(self, seconds_of_size: dict[int, float]) -> None:
+    def __init__(self, seconds_of_size: dict[int, float], first_seconds: float = 0.0) -> None:
         super().__init__()
+        self._first_seconds = first_seconds
         self._seconds_of_size = seconds_of_size
         self.products: list[tuple[int, torch.dtype]] = []
         self._waited_for = 0
@@ -22,7 +23,8 @@ class ScriptedDevice(CpuBackend):
 
     def synchronize(self) -> None:
         for size, _ in self.products[self._waited_for :]:
-            self.now += self._seconds_of_size[size]
+            self.now += self._seconds_of_size[size] + self._first_seconds
+            self._first_seconds = 0.0
         self._waited_for = len(self.products)
 
     def clock(self) -> float:
@@ -68,6 +70,15 @@ def test_a_repeat_is_long_against_the_clock_and_no_longer_than_one_product_needs
     per_repeat = (len(device.products) - search) / REPEATS
     assert per_repeat * seconds <= longest + 1e-9
     assert len(device.products) * seconds >= REPEATS * shortest
+
+
+def test_a_slow_first_product_shortens_no_repeat() -> None:
+    # The first one of a size compiles or finds its kernel.
+    device, slow = ScriptedDevice({8: 0.0013}), ScriptedDevice({8: 0.0013}, first_seconds=60.0)
+    for each in (device, slow):
+        with Products(each):
+            measure_ceiling(each, "fp32", sizes=(8,), clock=each.clock)
+    assert len(slow.products) == len(device.products)
 
 
 @pytest.mark.parametrize(

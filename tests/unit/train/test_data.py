@@ -66,6 +66,46 @@ def test_a_long_batch_has_the_documented_hash_and_oracle_loss() -> None:
     assert batch.oracle_loss == pytest.approx(0.7664185484624, abs=1e-12)
 
 
+def plain_philox(counter: list[int], key: list[int]) -> list[int]:
+    """Ten rounds as the paper writes them, in Python's own integers."""
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * counter[0], 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * counter[2], 2**32)
+        counter = [high1 ^ counter[1] ^ key[0], low1, high0 ^ counter[3] ^ key[1], low0]
+        key = [(key[0] + 0x9E3779B9) % 2**32, (key[1] + 0xBB67AE85) % 2**32]
+    return counter
+
+
+def plain_symbols(sequence: int, length: int, split: int, settings: StreamSettings) -> list[int]:
+    """Walk along one sequence by the definition."""
+    low, high = settings.seed % 2**32, settings.seed // 2**32
+    symbols: list[int] = []
+    for t in range(length + 1):
+        counter = [t, sequence % 2**32, sequence // 2**32, split]
+        r0, r1, _, _ = plain_philox(counter, [low, high])
+        is_drawn = not symbols or r1 < math.floor(settings.noise * 2**32 + 0.5)
+        drawn = r0 * settings.alphabet_size // 2**32
+        follows = (5 * symbols[-1] + 3) % settings.alphabet_size if symbols else 0
+        symbols.append(drawn if is_drawn else follows)
+    return symbols
+
+
+@given(
+    sequence=st.integers(0, 2**48),
+    seed=st.integers(0, 2**63 - 1),
+    split=st.integers(0, 1),
+    noise=st.floats(0.0, 1.0),
+    alphabet=st.sampled_from([2, 64, 256]),
+)
+def test_any_sequence_is_the_one_that_the_definition_gives(
+    sequence: int, seed: int, split: int, noise: float, alphabet: int
+) -> None:
+    settings = StreamSettings(alphabet_size=alphabet, noise=noise, seed=seed)
+    batch = TokenStream(settings, alphabet, 12, split).batch(sequence, 1)
+    expected = plain_symbols(sequence, 12, split, settings)
+    assert [*batch.inputs[0].tolist(), batch.targets[0, -1].item()] == expected
+
+
 @given(
     first=st.integers(0, 2**40),
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=5),

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
 from tests.unit.train.orders import GPT2, LLAMA, SETTINGS, STREAM, make_order
-from trnbench.train.backends.base import parameter_dtype
+from trnbench.train.backends.base import autocast, parameter_dtype
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.data import TokenStream
 from trnbench.train.loop import (
@@ -167,6 +167,7 @@ def test_every_matrix_product_is_made_in_the_precision_s_type(
     shape: Any, precision: Precision, products: torch.dtype
 ) -> None:
     seen: list[torch.dtype] = []
+    mixed: list[torch.dtype] = []
 
     class Products(torch.overrides.TorchFunctionMode):
         def __torch_function__(
@@ -175,6 +176,8 @@ def test_every_matrix_product_is_made_in_the_precision_s_type(
             outcome = func(*args, **(kwargs or {}))
             if func in (F.linear, F.scaled_dot_product_attention):
                 seen.append(outcome.dtype)
+            if func is F.scaled_dot_product_attention:
+                mixed.extend(part.dtype for part in args)
             return outcome
 
     order = make_order(shape, precision=precision)
@@ -183,13 +186,23 @@ def test_every_matrix_product_is_made_in_the_precision_s_type(
         step.run(make_tokens(order, 0, 1)[0], StepOutcomes())
     per_block = {"llama": 8, "gpt2": 5}[shape.family]  # projections, attention, MLP
     assert len(seen) == shape.layers * per_block + 1
-    assert set(seen) == {products}
+    assert set(seen) == set(mixed) == {products}
+    assert len(mixed) == 3 * shape.layers  # queries, keys and values, turned already
 
 
 @pytest.mark.parametrize("precision", ["bf16", "pure_bf16"])
-def test_the_loss_is_summed_in_fp32_whatever_the_weights_are(precision: Precision) -> None:
-    _, outcomes = run_steps(make_order(precision=precision), 2)
-    assert {loss.dtype for loss in outcomes.losses} == {torch.float32}
+def test_the_loss_is_taken_in_fp32_whatever_the_logits_are(precision: Precision) -> None:
+    order = make_order(precision=precision)
+    _, outcomes = run_steps(order, 1)
+    model, _ = make_step(order)
+    ((inputs, targets),) = make_tokens(order, 0, 1)[0].passes
+    with autocast(torch.device("cpu"), precision):
+        logits = model(inputs)
+    assert logits.dtype == torch.bfloat16
+    in_fp32 = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    assert outcomes.losses[0].dtype == torch.float32
+    assert outcomes.losses[0].item() == pytest.approx(in_fp32.item(), rel=1e-6)
+    assert in_fp32.item() != in_fp32.bfloat16().item(), "bf16 would have held it too"
 
 
 def test_no_gradient_is_left_over_for_the_next_step() -> None:

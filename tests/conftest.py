@@ -1,0 +1,31 @@
+"""Golden files: expected texts, compared as they are, rewritten on one explicit flag."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--refresh-golden",
+        action="store_true",
+        help="rewrite tests/golden/ with what the code prints now; read the difference",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Return a function that holds a text against a golden file of the given name."""
+    is_refresh = request.config.getoption("--refresh-golden")
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if is_refresh:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return check
