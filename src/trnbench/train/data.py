@@ -79,7 +79,7 @@ class TokenStream:
         numbers = torch.arange(first, first + sequences, dtype=torch.int64)[:, None]
         t = self._positions[None, :].expand(sequences, -1)
         split = torch.full_like(t, self._split)
-        counter = (t, (numbers & _MASK).expand_as(t), (numbers >> 31).expand_as(t), split)
+        counter = (t, (numbers & _MASK).expand_as(t), (numbers >> 32).expand_as(t), split)
         r0, r1, _, _ = philox(counter, self._key)
         drawn = (r0 * self._alphabet_size) >> 32
         is_drawn = r1 < self._noise_threshold
