@@ -119,7 +119,7 @@ def make_measurement(
     )  # fmt: skip
     if ceiling is not None:
         points = [CeilingPoint(size=512, flops_per_second=list(ceiling))]
-        measurement.ceiling = Ceiling(at_seconds=0.3, dtype="float32", points=points)
+        measurement.ceilings = [Ceiling(at_seconds=0.3, dtype="float32", points=points)]
     if status is not None:
         reason = "60 samples" if status == "finished" else f"the worker came to {status}"
         measurement.outcome = Outcome(at_seconds=end, status=status, reason=reason)

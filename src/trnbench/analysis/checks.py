@@ -10,6 +10,7 @@ from collections.abc import Callable
 from trnbench.analysis.evidence import Evidence
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.metrics.utilization import mfu, mfu_full
+from trnbench.analysis.peak import MEASURED_HERE
 from trnbench.analysis.stream import stream_entropy
 from trnbench.analysis.summary import StepTimes
 from trnbench.schema.result import CheckOutcome, Standing, Verdict
@@ -238,6 +239,8 @@ def check_possible(basis: Basis) -> CheckOutcome:
     for value in by_convention:
         if value.value is None:
             advice = "the device had not finished when the clock was stopped, or the peak is wrong"
+            if (basis.utilization.peak_source or "").startswith(MEASURED_HERE):
+                advice = "other work held the processor while its peak was measured: measure again"
             return _said("possible", "invalid", value.reason or "", advice)
     highest = max(value.value for value in by_convention if value.value is not None)
     return _said("possible", "sound", f"{highest:.1%} of the peak at most")

@@ -38,7 +38,7 @@ def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Evidence:
         outcome=measurement.outcome or _cut_off(measurement),
         summary=summarize(measurement.blocks),
         losses=losses_by_step(measurement.blocks),
-        peak=find_peak(plan, measurement.ceiling),
+        peak=find_peak(plan, measurement.ceilings),
         total_seconds=_last_seconds(measurement),
     )
 

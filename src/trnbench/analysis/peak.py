@@ -5,6 +5,7 @@ the same arithmetic and the same threads (docs/metrics.md, "A CPU's peak"). No c
 another's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from trnbench.catalog.accelerators import accelerators
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import say_flops_per_second
 from trnbench.wire import Ceiling
+
+MEASURED_HERE = "measured in this run"
+"""How the source of a CPU's peak begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +28,10 @@ class Peak:
     reason: str | None = None
 
 
-def find_peak(plan: Plan, ceiling: Ceiling | None) -> Peak:
+def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
     """Return the peak of a case's chips for the precision of its matrix products."""
     if plan.order.backend == "cpu":
-        return _measured_peak(ceiling)
+        return _measured_peak(ceilings)
     if plan.device.accelerator is None:
         return Peak(flops_per_second=None, reason="the catalog knows no peak of this device")
     chip = accelerators()[plan.device.accelerator]
@@ -42,14 +46,19 @@ def find_peak(plan: Plan, ceiling: Ceiling | None) -> Peak:
     )
 
 
-def _measured_peak(ceiling: Ceiling | None) -> Peak:
-    if ceiling is None or not ceiling.points:
+def _measured_peak(ceilings: Sequence[Ceiling]) -> Peak:
+    """Return the best median of all sizes: a processor is shared, and other work only lowers it."""
+    rates = [
+        (float(np.median(point.flops_per_second)), point.size, ceiling.dtype)
+        for ceiling in ceilings
+        for point in ceiling.points
+    ]
+    if not rates:
         return Peak(
             flops_per_second=None, reason="the case ended before the processor's peak was measured"
         )
-    rates = {point.size: float(np.median(point.flops_per_second)) for point in ceiling.points}
-    size = max(rates, key=lambda n: rates[n])
+    rate, size, dtype = max(rates)
     return Peak(
-        flops_per_second=rates[size],
-        source=f"measured in this run: {size} x {size} matrix products in {ceiling.dtype}",
+        flops_per_second=rate,
+        source=f"{MEASURED_HERE}: {size} x {size} matrix products in {dtype}",
     )

@@ -22,11 +22,11 @@ class Measurement:
 
     header: Header
     environment: Environment | None = None
-    ceiling: Ceiling | None = None
     built: Built | None = None
     memory: Memory | None = None
     outcome: Outcome | None = None
     phases: list[Phase] = field(default_factory=list)
+    ceilings: list[Ceiling] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Measurement:
             case Environment():
                 self.environment = record
             case Ceiling():
-                self.ceiling = record
+                self.ceilings.append(record)
             case Built():
                 self.built = record
             case Memory():

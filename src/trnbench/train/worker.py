@@ -128,6 +128,9 @@ def train(order: WorkOrder, channel: Channel) -> None:
         channel.send(Phase, name="teardown")
         peak_bytes, counted = backend.peak_memory_bytes()
         channel.send(Memory, peak_bytes=peak_bytes, counted=counted)
+        if order.measure_ceiling:
+            # Once more: what kept the processor busy before may be gone, or have come.
+            _send_ceiling(order, backend, channel)
         channel.send(Finished, steps=step.steps_done)
     except Exception as error:
         explained = backend.explain(error)

@@ -24,7 +24,7 @@ def case(tmp_path: Path) -> Path:
     header = json.loads(encode(measurement.header))
     header["plan_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     records = [
-        measurement.environment, measurement.ceiling, measurement.built, *measurement.blocks,
+        measurement.environment, *measurement.ceilings, measurement.built, *measurement.blocks,
         *measurement.watches, measurement.memory, measurement.outcome,
     ]  # fmt: skip
     lines = [json.dumps(header), *map(encode, records)]

@@ -99,7 +99,7 @@ def test_every_record_lands_where_it_belongs() -> None:
     assert parse_measurement(lines_of(*ALL), "m") == Measurement(
         header=HEADER,
         environment=ENVIRONMENT,
-        ceiling=CEILING,
+        ceilings=[CEILING],
         built=BUILT,
         memory=MEMORY,
         outcome=OUTCOME,

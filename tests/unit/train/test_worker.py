@@ -135,12 +135,13 @@ def test_the_child_imports_torch_and_its_own_room_alone(trained: Ended) -> None:
 
 
 @pytest.mark.slow
-def test_the_ceiling_is_measured_before_the_model_is_built(tmp_path: Path) -> None:
+def test_the_ceiling_is_measured_before_and_after_training(tmp_path: Path) -> None:
     ended = train(tmp_path, replace(ORDER, measure_ceiling=True, precision="pure_bf16"), [Finish()])
     assert ended.kinds[:6] == ["probe", "environment", "ceiling", "ceiling", "build", "built"]
     ceiling, built = ended.records[3], ended.records[5]
     assert ceiling.dtype == "bfloat16"
     assert all(rate > 1e6 for point in ceiling.points for rate in point.flops_per_second)
+    assert ended.kinds[-4:] == ["memory", "ceiling", "ceiling", "finished"]
     assert built.parameter_bytes == 2 * built.parameter_count
 
 
