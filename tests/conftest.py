@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+def check_golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Return a function that holds a text against a golden file of the given name."""
     is_refresh = request.config.getoption("--refresh-golden")
 

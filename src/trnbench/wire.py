@@ -34,9 +34,6 @@ class WireError(ValueError):
     """A line that is not a record or a command of this version."""
 
 
-# --- what goes in -------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RopeScaling:
     """Llama 3.1's stretching of rotary frequencies.
@@ -134,9 +131,6 @@ class Finish:
     """Command: report memory, close the device and end."""
 
     kind: Literal["finish"] = "finish"
-
-
-# --- what comes out -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,9 +276,6 @@ CHILD_RECORDS: tuple[type, ...] = typing.get_args(ChildRecord)
 
 Command = RunBlock | Finish
 COMMANDS: tuple[type, ...] = typing.get_args(Command)
-
-
-# --- text and back ------------------------------------------------------------------------------
 
 
 def encode(message: Any) -> str:

@@ -223,11 +223,12 @@ def test_the_files_of_a_run_agree_with_their_schemas(tmp_path: Path) -> None:
         ("run", tmp_path / "run" / "run.json"),
     ):
         schema = json.loads(trnbench("schema", kind).out)
-        jsonschema.Draft202012Validator(schema).validate(json.loads(path.read_text()))
+        validator = jsonschema.Draft202012Validator(schema)
+        assert list(validator.iter_errors(json.loads(path.read_text()))) == []
     schema = json.loads(trnbench("schema", "record").out)
     validator = jsonschema.Draft202012Validator(schema)
     for record in records_of(case):
-        validator.validate(record)
+        assert list(validator.iter_errors(record)) == []
 
 
 # --- report ---------------------------------------------------------------------------------------

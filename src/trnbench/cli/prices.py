@@ -3,12 +3,15 @@
 import json
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import RENT_OPTIONS
+
+if TYPE_CHECKING:
+    from trnbench.catalog.prices import PriceRow
 
 Option = StrEnum("Option", {name.upper(): name for name in RENT_OPTIONS})  # type: ignore[misc]
 
@@ -31,54 +34,68 @@ def prices(
     ] = False,
 ) -> None:
     """Show the bundled price table."""
-    from trnbench.catalog.instances import instances, nearest_instances
-    from trnbench.catalog.prices import price_rows, price_rows_by_instance
-    from trnbench.cli.listing import show_table
-
-    if instance is None:
-        rows = [row for row in price_rows() if row.standing == "default"]
-    else:
-        rows = list(price_rows_by_instance().get(instance, ()))
-        if not rows:
-            known = instance in instances()
-            near = nearest_instances(instance)
-            meant = f"did you mean {' or '.join(near)}? " if near and not known else ""
-            raise ConfigError(
-                f"{instance}: "
-                + ("has no rate in" if known else "is not in")
-                + " the bundled price table",
-                hint=f"{meant}`trnbench prices` lists what it has; --usd-per-hour sets your own",
-            )
-    rows = [
-        row
-        for row in rows
-        if (option is None or row.option == option.value)
-        and (region is None or row.region == region)
-    ]
-    if not rows:
-        what = " ".join(part for part in (instance, option and option.value, region) if part)
-        raise ConfigError(
-            f"{what}: the bundled price table has no such rate",
-            hint="leave --option or --region out to see what it has",
-        )
-    rows.sort(key=lambda row: (row.instance_type, row.option, row.region, row.zone or "", row.date))
+    rows = _find_rows(instance, option.value if option else None, region)
     if as_json:
         document = {"prices": [asdict(row) for row in rows]}
         typer.echo(json.dumps(document, indent=1, default=str))
         return
-    show_table(
-        ("instance", "option", "region", "$/h", "date", "standing", "source"),
-        [
-            (
-                row.instance_type,
-                row.option,
-                row.zone or row.region,
-                str(row.usd_per_hour),
-                row.date.isoformat(),
-                row.standing,
-                row.source,
-            )
-            for row in rows
-        ],
-        figures=(3,),
+    from trnbench.cli.listing import show_table
+
+    show_table(HEADINGS, [_cells(row) for row in rows], figures=(HEADINGS.index("$/h"),))
+
+
+HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
+
+
+def _cells(row: "PriceRow") -> tuple[str, ...]:
+    return (
+        row.instance_type,
+        row.option,
+        row.zone or row.region,
+        str(row.usd_per_hour),
+        row.date.isoformat(),
+        row.standing,
+        row.source,
+    )
+
+
+def _find_rows(instance: str | None, option: str | None, region: str | None) -> "list[PriceRow]":
+    """Return the rows that were asked for, in order.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    from trnbench.catalog.prices import price_rows, price_rows_by_instance
+
+    if instance is None:
+        of_instance = [row for row in price_rows() if row.standing == "default"]
+    else:
+        of_instance = list(price_rows_by_instance().get(instance, ()))
+        if not of_instance:
+            raise _unknown(instance)
+    rows = [
+        row
+        for row in of_instance
+        if (option is None or row.option == option) and (region is None or row.region == region)
+    ]
+    if not rows:
+        what = " ".join(part for part in (instance, option, region) if part)
+        raise ConfigError(
+            f"{what}: the bundled price table has no such rate",
+            hint="leave --option or --region out to see what it has",
+        )
+    return sorted(
+        rows, key=lambda row: (row.instance_type, row.option, row.region, row.zone or "", row.date)
+    )
+
+
+def _unknown(instance: str) -> ConfigError:
+    from trnbench.catalog.instances import instances, nearest_instances
+
+    known = instance in instances()
+    near = nearest_instances(instance)
+    meant = f"did you mean {' or '.join(near)}? " if near and not known else ""
+    return ConfigError(
+        f"{instance}: {'has no rate in' if known else 'is not in'} the bundled price table",
+        hint=f"{meant}`trnbench prices` lists what it has; --usd-per-hour sets your own",
     )

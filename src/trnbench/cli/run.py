@@ -27,57 +27,65 @@ class Device(StrEnum):
     CPU = "cpu"
 
 
+Configs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CONFIG]...",
+        help="YAML files, or names of configs that ship with trnbench.  [default: quick]",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Where results go. A folder of an earlier run is completed: what was measured there "
+        "is not measured again.  [default: results/<date and suite>]",
+        show_default=False,
+    ),
+]
+DeviceChoice = Annotated[
+    Device | None, typer.Option(help="Train on this, whatever the config says.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the config, with dots: workload.global_batch_size=16. May be "
+        "repeated.",
+    ),
+]
+Interpreter = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH",
+        help="The interpreter that trains, e.g. that of a Trainium image's environment. It needs "
+        "torch and nothing else.",
+        show_default="the one that runs trnbench",
+    ),
+]
+UsdPerHour = Annotated[
+    str | None,
+    typer.Option(metavar="USD", help="What the whole instance costs you; wins over the table."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Put one JSON document on stdout.")]
+
+
 def run(
-    configs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[CONFIG]...",
-            help="YAML files, or names of configs that ship with trnbench.  [default: quick]",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Where results go. A folder of an earlier run is completed: what was measured "
-            "there is not measured again.  [default: results/<date and suite>]",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        Device | None, typer.Option(help="Train on this, whatever the config says.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override a key of the config, with dots: workload.global_batch_size=16. "
-            "May be repeated.",
-        ),
-    ] = None,
-    python: Annotated[
-        str,
-        typer.Option(
-            metavar="PATH",
-            help="The interpreter that trains, e.g. that of a Trainium image's environment. "
-            "It needs torch and nothing else.",
-            show_default="the one that runs trnbench",
-        ),
-    ] = sys.executable,
-    usd_per_hour: Annotated[
-        str | None,
-        typer.Option(metavar="USD", help="What the whole instance costs you; wins over the table."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Put one JSON document on stdout.")
-    ] = False,
+    configs: Configs = None,
+    output: Output = None,
+    device: DeviceChoice = None,
+    settings: Settings = None,
+    python: Interpreter = sys.executable,
+    usd_per_hour: UsdPerHour = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure: train real steps of each case, and end with the table."""
     from trnbench.run.configs import DEFAULT_CONFIG, find_config

@@ -104,7 +104,7 @@ def train(order: WorkOrder, channel: Channel) -> None:
     from trnbench.train.loop import TrainingStep
 
     backend = backend_class(order.backend).open(order.precision, order.threads)
-    try:
+    with _VendorErrors(backend):
         channel.send(
             Environment,
             wire_version=WIRE_VERSION,
@@ -132,12 +132,6 @@ def train(order: WorkOrder, channel: Channel) -> None:
             # Once more: what kept the processor busy before may be gone, or have come.
             _send_ceiling(order, backend, channel)
         channel.send(Finished, steps=step.steps_done)
-    except Exception as error:
-        explained = backend.explain(error)
-        if explained is None:
-            raise
-        reason, meaning = explained
-        raise _DeviceError(reason, f"{meaning}: {_first_line(error)}") from error
 
 
 def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
@@ -217,6 +211,22 @@ class _DeviceError(Exception):
         self.reason = reason
 
 
+class _VendorErrors:
+    """Inside it, an error that the backend can explain leaves in our words."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        explained = self._backend.explain(error) if isinstance(error, Exception) else None
+        if explained is not None:
+            reason, meaning = explained
+            raise _DeviceError(reason, f"{meaning}: {_first_line(error)}") from error
+
+
 def _import_torch() -> Any:
     """Import torch, or say what is missing.
 
@@ -258,7 +268,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: BaseException | None) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:500] if lines else type(error).__name__
 

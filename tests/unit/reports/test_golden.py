@@ -30,20 +30,20 @@ def three_results() -> list[Result]:
 
 
 @pytest.mark.parametrize("name", sorted(REPORTS))
-def test_a_format_looks_as_it_did(name: str, golden: Golden) -> None:
+def test_a_format_looks_as_it_did(name: str, check_golden: Golden) -> None:
     text = REPORTS[name](three_results(), Page(width=200))
-    golden(f"reports/{name}.txt", text.replace(f'"{__version__}"', '"0.1.0"'))
+    check_golden(f"reports/{name}.txt", text.replace(f'"{__version__}"', '"0.1.0"'))
 
 
 @pytest.mark.parametrize(("width", "is_coloured"), [(60, False), (80, True), (150, True)])
-def test_the_terminal_looks_as_it_did(width: int, is_coloured: bool, golden: Golden) -> None:
+def test_the_terminal_looks_as_it_did(width: int, is_coloured: bool, check_golden: Golden) -> None:
     text = REPORTS["terminal"](three_results(), Page(width=width, is_coloured=is_coloured))
-    golden(f"reports/terminal-{width}{'-colour' if is_coloured else ''}.txt", text)
+    check_golden(f"reports/terminal-{width}{'-colour' if is_coloured else ''}.txt", text)
 
 
 @pytest.mark.parametrize("name", ["quick", "llama3-8b-trn2.48xlarge"])
-def test_a_plan_looks_as_it_did(name: str, golden: Golden) -> None:
+def test_a_plan_looks_as_it_did(name: str, check_golden: Golden) -> None:
     text = shipped_configs()[name].read_text()
     if name == "quick":
         text = text.replace("model: [tiny-llama, tiny-gpt2]", "model: [tiny-llama]")
-    golden(f"reports/plan-{name}.txt", plans_as_text([plan_case(found=None, text=text)]))
+    check_golden(f"reports/plan-{name}.txt", plans_as_text([plan_case(found=None, text=text)]))

@@ -19,7 +19,7 @@ NAME = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=5, max_size=12
          'File "torch/nn/linear.py", line 3'),
         ('File "/opt/aws/lib/dist-packages/torch_neuronx/x.py", line 3',
          'File "torch_neuronx/x.py", line 3'),
-        ('File "/home/bob/work/train.py", line 3', 'File "…/train.py", line 3'),
+        ('File "/home/bob/job/train.py", line 3', 'File "…/train.py", line 3'),
         ('File "/home/Bob Smith/my work/train.py", line 3', 'File "…/train.py", line 3'),
         ("[Errno 2] No such file: '/mnt/Bob Smith/a'", "[Errno 2] No such file: '…/a'"),
         ("cannot open /data/team-7/model.bin: denied", "cannot open …/model.bin: denied"),
