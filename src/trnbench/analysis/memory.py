@@ -1,8 +1,8 @@
 """How much memory one rank needs, term by term, before anything is run.
 
-Source: docs/metrics.md, "Memory". The terms were held against published peaks of torchtitan: mean
-absolute error 3.7 % for data and context parallelism alone, 13 % and always low with tensor or
-pipeline parallelism, hence the factor.
+Source: docs/metrics.md, "Memory". The form of the terms was held against published peaks of
+torchtitan, most of them with recomputation; with split tensors they fell short by 13 %, hence the
+factor. How far this predictor errs without recomputation is not known yet.
 """
 
 from dataclasses import dataclass
