@@ -1,8 +1,8 @@
 """Points with intervals from timed samples that are few, correlated and now and then stalled.
 
 Rule set `stats-v1`, in full in docs/metrics.md, "Statistics"; tests hold its known answers and
-simulate its coverage. Functions take a one-dimensional sequence of positive, finite samples in order of
-time and know nothing of where they came from.
+simulate its coverage. Functions take a one-dimensional sequence of positive, finite samples in
+order of time and know nothing of where they came from.
 """
 
 import math
