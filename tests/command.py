@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ def trnbench(*arguments: object, cwd: Path | None = None, **environment: str) ->
         check=False,
     )
     return Done(process.returncode, process.stdout, process.stderr)
+
+
+def heed_signals() -> None:
+    """Undo what nohup and a shell's `&` do: in a child, before it becomes a program."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def only_case(run: Path) -> Path:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.command import (
     COMMAND,
+    heed_signals,
     is_living,
     only_case,
     processes_named,
@@ -179,6 +180,7 @@ def hanging(config: Path, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_signals,
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:

@@ -41,7 +41,9 @@ class Interruption:
 def noted_signals() -> Iterator[Interruption]:
     """Take note of signals while inside; the handlers from before come back afterwards."""
     interruption = Interruption()
-    before = {number: signal.signal(number, interruption.note) for number in NOTED}
+    # What was ignored when we were started, as under nohup, stays ignored.
+    heeded = [number for number in NOTED if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interruption.note) for number in heeded}
     try:
         yield interruption
     finally:

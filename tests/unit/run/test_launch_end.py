@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.command import heed_signals
 from tests.unit.run.processes import all_events, are_gone, next_line, script_command
 from trnbench.run.launch import Ended, Worker
 
@@ -37,7 +38,13 @@ sys.stdin.read()
 
 def start_parent(folder: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", PARENT, *script_command(folder, RESISTS)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        preexec_fn=heed_signals,
+    )
 
 
 def test_a_worker_and_its_child_that_ignore_the_request_are_killed(tmp_path: Path) -> None:
