@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any
 
 from tests.unit.run.plans import CPU, make_machine, plan_case
@@ -143,5 +142,14 @@ def make_result(
     return result.model_copy(update=changes)
 
 
-USD_PER_HOUR = Decimal("3.6")
-"""Of `make_plan`: a tenth of a cent a second."""
+def three_results() -> list[Result]:
+    """Return a sound case with a price, a doubtful one without, and one that failed."""
+    noisy = make_plan({"price": "{}", "model": "tiny-gpt2"})
+    times = [0.04 * (1 + i % 5 / 9) for i in range(60)]
+    large = make_plan({"model": "llama3.2-1b", "workload.precision": "bf16"})
+    results = [
+        make_result(),
+        make_result(noisy, make_measurement(noisy, blocks=make_blocks(times))),
+        make_result(large, make_measurement(large, blocks=[], status="out_of_memory", memory=None)),
+    ]
+    return [result.model_copy(update={"trnbench_version": "0.1.0"}) for result in results]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from trnbench import __version__
 from trnbench.reports.base import Page
+from trnbench.reports.clean import escaped_json
 from trnbench.reports.columns import row
 from trnbench.schema.result import Result
 
@@ -27,4 +28,5 @@ def render(results: Sequence[Result], _page: Page) -> str:
             for result in results
         ],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    return escaped_json(text) + "\n"

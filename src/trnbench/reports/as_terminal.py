@@ -6,7 +6,7 @@ Laid out by hand, since a thousand rows take a table library longer than all the
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 
 from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
@@ -66,10 +66,18 @@ def _fitted_widths(rows: Sequence[Sequence[str]], page_width: int) -> list[int]:
     return widths
 
 
-def _wrapped(cell: str, width: int) -> list[str]:
-    if len(cell) <= width:
-        return [cell]
-    return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+def _wrapped(text: str, width: int) -> list[str]:
+    """Break a text at its spaces, and a word only where it is longer than a line."""
+    if len(text) == cell_len(text):
+        return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+            continue
+        for part in chop_cells(word, width):
+            lines = [*lines, part] if lines[-1] else [*lines[:-1], part]
+    return lines
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -100,14 +108,8 @@ def _cards(
 def _notes(results: Sequence[Result], page: Page) -> Iterable[str]:
     yield ""
     for note in notes_of(results):
-        for line in textwrap.wrap(
-            one_line(note),
-            page.width,
-            initial_indent="· ",
-            subsequent_indent="  ",
-            break_on_hyphens=False,
-        ):
-            yield _styled(line, _DIM, page)
+        for number, line in enumerate(_wrapped(one_line(note), page.width - 2)):
+            yield _styled(f"{'  ' if number else '· '}{line}", _DIM, page)
 
 
 def _styled(text: str, code: int | None, page: Page) -> str:

@@ -10,7 +10,10 @@ from trnbench.schema.units import (
     say_count,
     say_interval,
     say_percent,
+    say_rate,
+    say_seconds,
     say_seconds_interval,
+    say_usd,
     say_usd_interval,
 )
 
@@ -60,12 +63,12 @@ def _cells(result: Result) -> tuple[str, ...]:
     return (
         _model(result),
         _device(result),
-        _interval(metrics["tokens_per_second"], say_interval),
-        _interval(metrics["step_time_mean_seconds"], say_seconds_interval),
+        _interval(metrics["tokens_per_second"], say_interval, say_rate),
+        _interval(metrics["step_time_mean_seconds"], say_seconds_interval, say_seconds),
         _plain(metrics["mfu"], say_percent),
         _plain(metrics["peak_memory_bytes"], say_bytes),
         _price(result.price),
-        _interval(metrics["usd_per_million_tokens"], say_usd_interval),
+        _interval(metrics["usd_per_million_tokens"], say_usd_interval, say_usd),
         _checks(result),
     )
 
@@ -88,11 +91,11 @@ def _device(result: Result) -> str:
     return f"{device.device_count} x {name}" if device.device_count > 1 else name
 
 
-def _interval(metric: MetricValue, say: SayInterval) -> str:
+def _interval(metric: MetricValue, say: SayInterval, say_alone: SayValue) -> str:
     if metric.value is None:
         return UNKNOWN
     if metric.low is None or metric.high is None:
-        return f"{metric.value:.4g} [no interval]"
+        return f"{say_alone(metric.value)} [no interval]"
     return say(metric.value, metric.low, metric.high)
 
 

@@ -92,6 +92,11 @@ def say_seconds_interval(value: float, low: float, high: float) -> str:
     return f"{say_interval(value * scale, low * scale, high * scale)} {unit}"
 
 
+def say_rate(value: float) -> str:
+    """Write a rate without an interval: four digits at least, thousands set apart."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
 def say_usd_interval(value: float, low: float, high: float) -> str:
     """Write dollars with their interval."""
     return f"${say_interval(value, low, high)}"

@@ -4,18 +4,21 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from tests.builders import make_result
+from tests.builders import make_plan, make_result, three_results
 from trnbench.cli.report import Format
 from trnbench.reports import REPORTS, as_csv
 from trnbench.reports.base import Page
 from trnbench.reports.columns import COLUMNS, row
+from trnbench.reports.plans import plans_as_json
 from trnbench.schema.result import MetricValue, Result
 
 PAGE = Page(width=200)
@@ -70,12 +73,50 @@ def test_pandas_reads_the_csv_with_numbers_as_numbers() -> None:
     assert frame["mfu_reason"].isna().all()
 
 
+def test_pandas_reads_numbers_beside_cells_that_are_empty() -> None:
+    results = three_results()
+    frame = pandas.read_csv(io.StringIO(REPORTS["csv"](results, PAGE)))
+    for place, result in enumerate(results):
+        for name, cell in row(result).items():
+            if cell is None:
+                assert pandas.isna(frame[name][place]), name
+            elif not isinstance(cell, str):
+                assert frame[name].dtype.kind in "if", name
+                assert frame[name][place] == cell, name
+
+
 def test_json_has_the_columns_the_checks_and_every_reason() -> None:
     poor = make_result(price=None, price_reason="nobody knows")
     (result,) = json.loads(REPORTS["json"]([poor], PAGE))["results"]
     assert {column.name for column in COLUMNS} < set(result)
     assert len(result["checks"]) == len(SAMPLE.checks)
-    assert result["tokens_per_second"] == SAMPLE.metrics["tokens_per_second"].value
+    assert {name: result[name] for name in row(poor)} == row(poor)
+
+
+def test_json_writes_null_and_never_a_number_that_is_none() -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = REPORTS["json"](three_results(), PAGE)
+    failed = json.loads(text, parse_constant=refuse)["results"][2]
+    assert failed["tokens_per_second"] is None
+    assert failed["reasons"]["tokens_per_second"] == "the worker came to out_of_memory"
+    endless = SAMPLE.learning.model_copy(update={"final_loss": float("nan")})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        REPORTS["json"]([SAMPLE.model_copy(update={"learning": endless})], PAGE)
+
+
+def test_a_job_of_many_devices_says_how_many() -> None:
+    device = SAMPLE.device.model_copy(update={"name": "NVIDIA H200", "device_count": 8})
+    of_eight = SAMPLE.model_copy(update={"device": device.model_copy(update={"threads": None})})
+    assert "| 8 x NVIDIA H200 |" in REPORTS["markdown"]([of_eight], PAGE)
+
+
+def test_plans_are_one_json_document_with_every_number() -> None:
+    plan = make_plan()
+    (document,) = json.loads(plans_as_json([plan]))["plans"]
+    assert document == plan.model_dump(mode="json")
+    assert document["prediction"]["flops_per_token"]["matmul-causal-v1"] == 3_981_312
 
 
 def test_a_metric_of_another_version_is_empty_and_not_an_error() -> None:
@@ -91,14 +132,36 @@ def test_no_results_is_a_report_too(name: str) -> None:
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize("name", sorted(REPORTS))
-def test_a_figure_without_an_upper_bound_is_shown_without_an_interval(name: str) -> None:
-    wild = MetricValue(value=4330.0, low=2000.0, high=None)
-    result = SAMPLE.model_copy(update={"metrics": {**SAMPLE.metrics, "tokens_per_second": wild}})
-    text = REPORTS[name]([result], PAGE)
-    assert "4330" in text
-    if name in ("terminal", "markdown"):
-        assert "no interval" in text
+def unbounded() -> Result:
+    """Return a result whose step times were too wild for one of their bounds."""
+    metrics = {
+        **SAMPLE.metrics,
+        "tokens_per_second": MetricValue(value=20_480.0, low=2000.0, high=None),
+        "step_time_mean_seconds": MetricValue(value=0.05, low=None, high=0.5),
+        "usd_per_million_tokens": MetricValue(value=0.048832, low=None, high=0.5),
+    }
+    return SAMPLE.model_copy(update={"metrics": metrics})
+
+
+@pytest.mark.parametrize("name", ["terminal", "markdown"])
+def test_a_figure_without_a_bound_keeps_its_unit_and_says_so(name: str) -> None:
+    text = REPORTS[name]([unbounded()], PAGE).replace("\\", "")
+    assert " 20,480 [no interval] " in text
+    assert " 50 ms [no interval] " in text
+    assert " $0.04883 [no interval] " in text
+
+
+@pytest.mark.parametrize("name", ["csv", "json"])
+def test_a_figure_without_a_bound_has_an_unknown_bound(name: str) -> None:
+    text = REPORTS[name]([unbounded()], PAGE)
+    if name == "csv":
+        (cells,) = csv.DictReader(io.StringIO(text))
+        assert cells["tokens_per_second_ci95_high"] == ""
+        assert cells["tokens_per_second_ci95_low"] == "2000.0"
+    else:
+        (found,) = json.loads(text)["results"]
+        assert found["tokens_per_second_ci95_high"] is None
+        assert found["tokens_per_second_ci95_low"] == 2000.0
 
 
 @given(HOSTILE)
@@ -108,6 +171,20 @@ def test_no_cell_of_the_csv_starts_a_formula(text: str) -> None:
     for name, cell in cells.items():
         if isinstance(row(hostile(text))[name], str):
             assert not cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d", "\uff20")), name
+
+
+@given(HOSTILE)
+def test_no_text_steers_what_shows_the_json_and_none_is_lost(text: str) -> None:
+    written = REPORTS["json"]([hostile(text)], PAGE)
+    steering = {c for c in written if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    assert steering == {"\n"}
+    (found,) = json.loads(written)["results"]
+    assert found["suite"] == found["device_name"] == text
+
+
+def test_half_a_character_can_be_written_in_every_format() -> None:
+    for name, render in REPORTS.items():
+        assert render([hostile("a\ud800b")], PAGE).encode(), name
 
 
 @given(HOSTILE)
@@ -130,6 +207,14 @@ def test_no_line_is_wider_than_a_page_that_can_hold_it(width: int) -> None:
     written = REPORTS["terminal"]([SAMPLE, SAMPLE], Page(width=width))
     longest = max(len(line) for line in written.splitlines())
     assert longest <= max(width, 60)
+
+
+@given(st.integers(60, 260))
+def test_characters_of_two_columns_are_counted_as_two(width: int) -> None:
+    device = SAMPLE.device.model_copy(update={"name": "計算機" * 20})
+    suite = SAMPLE.model_copy(update={"device": device, "price": None, "price_reason": "無" * 99})
+    written = REPORTS["terminal"]([suite], Page(width=width))
+    assert max(cell_len(line) for line in written.splitlines()) <= width
 
 
 def test_colour_is_put_on_a_terminal_alone() -> None:

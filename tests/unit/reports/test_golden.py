@@ -4,29 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.builders import make_blocks, make_measurement, make_plan, make_result
+from tests.builders import three_results
 from tests.unit.run.plans import plan_case
 from trnbench import __version__
 from trnbench.reports import REPORTS
 from trnbench.reports.base import Page
 from trnbench.reports.plans import plans_as_text
 from trnbench.run.configs import shipped_configs
-from trnbench.schema.result import Result
 
 Golden = Callable[[str, str], None]
-
-
-def three_results() -> list[Result]:
-    """Return one case of each kind, as the first version wrote them."""
-    noisy = make_plan({"price": "{}", "model": "tiny-gpt2"})
-    times = [0.04 * (1 + i % 5 / 9) for i in range(60)]
-    large = make_plan({"model": "llama3.2-1b", "workload.precision": "bf16"})
-    results = [
-        make_result(),
-        make_result(noisy, make_measurement(noisy, blocks=make_blocks(times))),
-        make_result(large, make_measurement(large, blocks=[], status="out_of_memory", memory=None)),
-    ]
-    return [result.model_copy(update={"trnbench_version": "0.1.0"}) for result in results]
 
 
 @pytest.mark.parametrize("name", sorted(REPORTS))
