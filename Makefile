@@ -19,15 +19,15 @@ ARGS ?=
 export PYTHON VENV TORCH
 
 # Vendors put their compilers beside the interpreter that has their torch.
-RUN := PATH="$(CURDIR)/$(VENV)/bin:$$(dirname "$$(command -v "$(PYTHON)")"):$$PATH"
-NEEDS := scripts/setup.sh pyproject.toml constraints.txt
+RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
 .PHONY: help bench test check static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-bench: $(VENV)/.ready-run
+bench:
+	@sh scripts/setup.sh run
 	$(RUN) trnbench run $(ARGS)
 
 test: static
@@ -36,19 +36,13 @@ test: static
 check: static
 	$(RUN) python -m pytest -q -m "not slow" tests/unit
 
-static: $(VENV)/.ready-dev
+static:
+	@sh scripts/setup.sh dev
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 
 clean:
-	rm -rf "$(VENV)" dist build .coverage .coverage.*
-
-$(VENV)/.ready-run: $(NEEDS)
-	@sh scripts/setup.sh run
-	@touch "$@"
-
-$(VENV)/.ready-dev: $(NEEDS)
-	@sh scripts/setup.sh dev
-	@touch "$(VENV)/.ready-run" "$@"
+	[ ! -d "$(VENV)/.trnbench" ] || rm -rf "$(VENV)"
+	rm -rf dist build .coverage .coverage.*

@@ -2,10 +2,11 @@
 
     PYTHON find_torch.py FOLDER CONSTRAINTS
 
-Writes into FOLDER: `folders.txt`, where the torch lies (empty if there is none); `pins.txt`, the
-constraints for pip. What that torch needs is pinned to what is there, and taken out of our own
-constraints, so that pip leaves all of it as it is. Prints the torch's version. Standard library
-only: it runs under the interpreter that is looked at.
+Writes into FOLDER: `folders.txt`, where the interpreter keeps its packages, and where its torch
+lies if that is elsewhere (empty if it has no torch); `pins.txt`, the constraints for pip. What that
+torch needs is pinned to what is there, and taken out of our own constraints, so that pip leaves all
+of it as it is. Prints the torch's version. Standard library only: it runs under the interpreter
+that is looked at.
 """
 
 import re
@@ -18,9 +19,9 @@ ALSO_KEPT = ("numpy",)
 """torch is built against one major version of it, and names it nowhere."""
 
 
-def needed_by_torch() -> dict[str, str]:
-    """Return torch, all that it needs, and their versions, as far as they are here."""
-    found: dict[str, str] = {}
+def needed_by_torch() -> dict[str, metadata.Distribution]:
+    """Return torch and all that it needs, as far as they are here."""
+    found: dict[str, metadata.Distribution] = {}
     waiting = ["torch", *ALSO_KEPT]
     while waiting:
         name = normal(waiting.pop())
@@ -30,7 +31,7 @@ def needed_by_torch() -> dict[str, str]:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        found[name] = distribution.version
+        found[name] = distribution
         waiting += [
             re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
             for requirement in distribution.requires or ()
@@ -44,21 +45,28 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def folders_of(found: dict[str, metadata.Distribution]) -> list[str]:
+    """Return where packages are kept and where these lie, in the order of the search path."""
+    wanted = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    wanted |= {Path(str(distribution.locate_file(""))) for distribution in found.values()}
+    return [place for place in dict.fromkeys(sys.path) if Path(place) in wanted]
+
+
 def main(folder: Path, constraints: Path) -> None:
     """Write the two files."""
     found = needed_by_torch()
-    has_torch = "torch" in found
-    kept = found if has_torch else {}
+    if "torch" not in found:
+        found = {}
     ours = [
         line
         for line in constraints.read_text().splitlines()
-        if normal(re.split(r"[=<>~!]", line)[0].strip()) not in kept
+        if normal(re.split(r"[=<>~!]", line)[0].strip()) not in found
     ]
-    pins = [f"{name}=={version}" for name, version in sorted(kept.items())]
+    pins = [f"{name}=={found[name].version}" for name in sorted(found)]
     (folder / "pins.txt").write_text("\n".join([*ours, *pins]) + "\n")
-    places = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    (folder / "folders.txt").write_text("".join(f"{p}\n" for p in places) if has_torch else "")
-    print(found.get("torch", ""))
+    places = folders_of(found) if found else []
+    (folder / "folders.txt").write_text("".join(f"{place}\n" for place in places))
+    print(found["torch"].version if found else "")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@
 #
 # A torch that $PYTHON has is used where it lies: a .pth file puts its folder behind ours on the
 # search path, and a constraint pins its version, so that nothing is copied, downloaded or replaced.
+#
+# $VENV/.trnbench holds what the environment was made from. Nothing is done while that is so still.
 set -eu
 
 PYTHON=${PYTHON:-python3}
@@ -24,38 +26,77 @@ fail() {
     exit 2
 }
 
+tell() { "$PYTHON" -c "import os, sys, sysconfig; print($1)"; }
+
 case $WHAT in
     run) WANTED=. ;;
     dev) WANTED=.[dev] ;;
     *) fail "$WHAT: is neither run nor dev" "type scripts/setup.sh run, or scripts/setup.sh dev" ;;
 esac
 
-command -v "$PYTHON" >/dev/null 2>&1 ||
-    fail "$PYTHON: no such command" "install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"
+# --- the folder, and the interpreter to start from -----------------------------------------------
+
+STATE=$VENV/.trnbench
+[ -d "$STATE" ] || [ -z "$(ls -A "$VENV" 2>/dev/null)" ] ||
+    fail "$VENV: is not an environment that make made" "remove it, or name another place: make VENV=.venv-make"
+
+VERSION=$(tell '"%d.%d.%d" % sys.version_info[:3]' 2>/dev/null) ||
+    fail "$PYTHON: is no Python that starts" "install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$("$PYTHON" --version 2>&1) is too old" "trnbench needs 3.11 or newer; name one: make PYTHON=/path/to/python3"
-"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "$PYTHON has no venv module" "on Debian and Ubuntu: apt install python3-venv"
+    fail "$PYTHON is Python $VERSION, too old for trnbench" "it needs 3.11 or newer; name one: make PYTHON=/path/to/python3"
 
-# A half-made environment, left by an interruption, is made again.
-if [ ! -e "$VENV/.made" ]; then
-    "$PYTHON" -m venv --clear "$VENV"
-    : > "$VENV/.made"
+mkdir -p "$STATE"
+if [ "$(tell 'os.path.realpath(sys.prefix)')" = "$(cd "$VENV" && pwd -P)" ]; then
+    # Our own environment is active. What it was made from is what it is made from.
+    PYTHON=$(cat "$STATE/python" 2>/dev/null) && VERSION=$(tell '"%d.%d.%d" % sys.version_info[:3]') ||
+        fail "$VENV: is active, and what it was made from is gone" "type: deactivate; then make again"
 fi
-INSIDE=$VENV/bin/python
 
-SITE=$("$INSIDE" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-THERE=$("$PYTHON" scripts/find_torch.py "$VENV" constraints.txt)
+# --- is it as it should be? ----------------------------------------------------------------------
+
+THERE=$("$PYTHON" scripts/find_torch.py "$STATE" constraints.txt)
+BASE="$(tell sys.prefix) $VERSION torch=$THERE for $(pwd -P)"
+NOW=$(
+    echo "$BASE ${THERE:-$TORCH}"
+    cksum scripts/setup.sh scripts/find_torch.py pyproject.toml constraints.txt
+    cat "$STATE/pins.txt" "$STATE/folders.txt"
+)
+[ "$NOW" != "$(cat "$STATE/ready-$WHAT" 2>/dev/null)" ] || exit 0
+
+# --- make it -------------------------------------------------------------------------------------
+
+if [ "$BASE" != "$(cat "$STATE/base" 2>/dev/null)" ] || [ -e "$STATE/unfinished" ]; then
+    # Another base, another place, or an interruption: nothing of it can be relied on.
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$PYTHON has no venv module" "on Debian and Ubuntu: apt install python3-venv"
+    rm -f "$STATE/base" "$STATE"/ready-*
+    find "$VENV" -mindepth 1 -maxdepth 1 ! -name .trnbench -exec rm -rf {} +
+    "$PYTHON" -m venv "$VENV"
+    tell sys.executable > "$STATE/python"
+    tell 'sysconfig.get_path("scripts")' > "$STATE/tools"
+    printf '%s\n' "$BASE" > "$STATE/base"
+fi
+
+install() { # what it is for people, then arguments of pip
+    name=$1
+    shift
+    echo "setup: installing $name"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" && return
+    [ $? -gt 128 ] || rm -f "$STATE/unfinished" # if it was not killed, pip has cleaned up
+    fail "pip could not install $name" "see its words above; is there a network, or an index set for pip?"
+}
+
+: > "$STATE/unfinished"
 if [ -n "$THERE" ]; then
-    echo "setup: using the torch $THERE of $PYTHON where it lies"
+    echo "setup: using the torch $THERE of $(tell sys.prefix) where it lies"
     # The name sorts last, so that what is installed here comes before what is there.
-    cp "$VENV/folders.txt" "$SITE/zz_base_torch.pth"
+    cp "$STATE/folders.txt" \
+        "$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_base_torch.pth"
 else
-    rm -f "$SITE/zz_base_torch.pth"
-    "$INSIDE" -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null ||
-        "$INSIDE" -m pip install --quiet "$TORCH" ||
-        fail "pip could not install $TORCH" "see its words above; another torch: make TORCH='torch==2.9.0'"
+    install "$TORCH" "$TORCH"
 fi
+install "trnbench and what it needs" --constraint "$STATE/pins.txt" --editable "$WANTED"
 
-"$INSIDE" -m pip install --quiet --constraint "$VENV/pins.txt" --editable "$WANTED" ||
-    fail "pip could not install $WANTED" "see its words above; is there a network, or an index set for pip?"
+rm -f "$STATE/unfinished"
+printf '%s\n' "$NOW" > "$STATE/ready-run"
+[ "$WHAT" = run ] || printf '%s\n' "$NOW" > "$STATE/ready-dev"
