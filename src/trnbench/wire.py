@@ -27,6 +27,10 @@ FailureReason = Literal[
     "unavailable", "out_of_memory", "compile_failure", "device_failure", "wrong_order", "bug"
 ]
 
+NeuronGeneration = Literal["native", "xla", "stub"]
+"""Two products and an empty package share the name torch-neuronx: the first makes torch's device
+`neuron`, the second `xla`, and the third, of the public index, nothing at all."""
+
 T = TypeVar("T")
 
 
@@ -145,6 +149,21 @@ class FoundDevice:
     supported: bool = True
     """Whether this version has a backend for it; else `note` says what is missing."""
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What the child's interpreter has installed, read without importing any of it."""
+
+    kind: Literal["inventory"] = "inventory"
+    at_seconds: float
+    wire_version: int
+    python: str
+    versions: dict[str, str]
+    """Of the distributions that decide how training runs, by name."""
+    neuron: NeuronGeneration | None
+    entry_points: dict[str, list[str]]
+    """Devices and compilers that packages add to torch, by the group of their entry point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +290,9 @@ class Failed:
     """The traceback, innermost call last."""
 
 
-ChildRecord = Probe | Phase | Environment | Ceiling | Built | Block | Memory | Finished | Failed
+ChildRecord = (
+    Inventory | Probe | Phase | Environment | Ceiling | Built | Block | Memory | Finished | Failed
+)
 CHILD_RECORDS: tuple[type, ...] = typing.get_args(ChildRecord)
 
 Command = RunBlock | Finish

@@ -52,7 +52,7 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
         return st.builds(typing.cast(type, annotation), **fields)
     if origin is Literal:
         return st.sampled_from(arguments)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         return st.one_of([values_of(option) for option in arguments])
     if origin is list:
         return st.lists(values_of(arguments[0]), max_size=3)

@@ -3,6 +3,7 @@
 That interpreter need not have trnbench installed, and must not see the packages of the one that
 has. So the package is loaded from this file's own folder, and nothing beside it becomes visible.
 
+    python entry.py inventory          prints what is installed; imports none of it
     python entry.py probe              prints which devices are here
     python entry.py train PLAN.json    trains as the plan's order says
 
