@@ -42,6 +42,7 @@ BARE_LOOP = """
 import json, sys, time
 sys.path.insert(0, {source!r})
 import torch
+from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.ceiling import measure_ceiling
 from trnbench.train.data import TokenStream
@@ -51,12 +52,12 @@ from trnbench.train.worker import read_order
 from pathlib import Path
 
 order = read_order(Path(sys.argv[1]))
-backend = CpuBackend.open(order.precision, order.threads)
+backend = CpuBackend.open(Claim(precision=order.precision, threads=order.threads))
 measure_ceiling(backend, order.precision)  # the worker's too: both sides start as warm
 step = TrainingStep(build_model(order.shape, order.sequence_length, order.seed), order, backend)
 stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
-warm = prepare_tokens(stream, order, 0, 10, backend.device)
-tokens = prepare_tokens(stream, order, 10, {steps}, backend.device)
+warm = prepare_tokens(stream, order, 0, 10, backend)
+tokens = prepare_tokens(stream, order, 10, {steps}, backend)
 outcomes = StepOutcomes()
 for each in warm:
     step.run(each, outcomes)

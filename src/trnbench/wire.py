@@ -15,17 +15,46 @@ import typing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 """Raised when a record changes shape or meaning; parent and child must agree on it."""
+
+BACKENDS: dict[str, str] = {
+    "neuron": "trnbench.train.backends.neuron:NeuronBackend",
+    "xla": "trnbench.train.backends.xla:XlaBackend",
+    "cuda": "trnbench.train.backends.cuda:CudaBackend",
+    "xpu": "trnbench.train.backends.others:XpuBackend",
+    "mps": "trnbench.train.backends.others:MpsBackend",
+    "cpu": "trnbench.train.backends.cpu:CpuBackend",
+}
+"""Devices by the names that configs give them, best first, and where the child finds the class.
+
+A new device is one file and one line here. Classes are named as text because loading one may load
+its vendor's runtime."""
 
 Precision = Literal["fp32", "bf16", "pure_bf16"]
 """fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included."""
 
+Execution = Literal["eager", "compile"]
+"""eager: operator by operator; compile: through torch.compile and the device's own compiler."""
+
 Purpose = Literal["warmup", "measure"]
 
 FailureReason = Literal[
-    "unavailable", "out_of_memory", "compile_failure", "device_failure", "wrong_order", "bug"
+    "unavailable",
+    "device_busy",
+    "device_not_ready",
+    "out_of_memory",
+    "compile_failure",
+    "unsupported",
+    "collective_timeout",
+    "device_failure",
+    "recompiled",
+    "wrong_order",
+    "bug",
 ]
+"""What stopped the child: the device is not here, held by another process, or its driver does not
+answer; device or host memory; the compiler; an operator or a type that the chip lacks; ranks that
+wait for each other; the hardware; a new compilation in the measuring; else a fault of ours."""
 
 NeuronGeneration = Literal["native", "xla", "stub"]
 """Two products and an empty package share the name torch-neuronx: the first makes torch's device
@@ -119,6 +148,9 @@ class WorkOrder:
     """Whether to measure the device's matrix-product rate before the model is built."""
     seed: int
     """Seeds the initial weights."""
+    execution: Execution = "eager"
+    device_index: int | None = None
+    """Which of several devices of this kind; null takes the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +265,8 @@ class Built:
     parameter_count: int
     parameter_bytes: int
     embeddings_are_tied: bool
+    placement: list[str] | None = None
+    """Where the weights were found, as torch names it: device and type of number, each once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,9 +286,35 @@ class Block:
     seconds: float
     prepare_seconds: float
     """Time to make the block's tokens, before the clock was started."""
+    event_seconds: float | None = None
+    """The same time by the device's own events; null where there are none that can be trusted."""
     losses: list[float | None]
     gradient_norms: list[float | None]
     oracle_losses: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What the device's software has done so far that a timed step must not hold.
+
+    Counts are since the child began; null where this device's software does not tell. It is sent
+    after the first block, and after each block in which something of it changed.
+    """
+
+    kind: Literal["activity"] = "activity"
+    at_seconds: float
+    steps: int
+    """Optimizer steps done."""
+    graphs: int | None
+    """Graphs that torch has captured."""
+    compilations: int | None
+    """Programs that the device's compiler has made."""
+    cache_hits: int | None
+    """Programs that were found compiled."""
+    compile_seconds: list[float]
+    """Of each compilation, as far as it is told."""
+    fallback_ops: dict[str, int] | None
+    """Operators that ran on the processor instead of the device, and how often; 0 for unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,10 +348,22 @@ class Failed:
     hint: str | None
     detail: str
     """The traceback, innermost call last."""
+    code: str | None = None
+    """The vendor's own code for it, such as `NCC_EVRF004`."""
 
 
 ChildRecord = (
-    Inventory | Probe | Phase | Environment | Ceiling | Built | Block | Memory | Finished | Failed
+    Inventory
+    | Probe
+    | Phase
+    | Environment
+    | Ceiling
+    | Built
+    | Block
+    | Activity
+    | Memory
+    | Finished
+    | Failed
 )
 CHILD_RECORDS: tuple[type, ...] = typing.get_args(ChildRecord)
 

@@ -17,12 +17,14 @@ class Accelerator:
     generation: str
     devices_per_chip: int
     """Devices that torch sees for one chip: logical NeuronCores at the default LNC, GPUs' dies."""
+    cores_per_chip: int | None
+    """Physical NeuronCores, where a device may be one of them or two."""
     bf16_flops_per_second: float | None
     fp32_flops_per_second: float | None
     memory_bytes: float | None
     memory_bytes_per_second: float | None
-    device_name: str | None
-    """The name that the driver gives to this chip, where it is known."""
+    device_names: tuple[str, ...]
+    """The names that drivers and runtimes give to this chip, as far as they are known."""
     source: str
 
     def peak_flops_per_second(self, precision: Precision) -> float | None:
@@ -41,11 +43,12 @@ def accelerators() -> dict[str, Accelerator]:
             vendor=row["vendor"],
             generation=row["generation"],
             devices_per_chip=int(row["devices_per_chip"]),
+            cores_per_chip=int(row["cores_per_chip"]) if row["cores_per_chip"] else None,
             bf16_flops_per_second=_tera(row["bf16_dense_tflops"]),
             fp32_flops_per_second=_tera(row["fp32_tflops"]),
             memory_bytes=None if memory_gib is None else memory_gib * GIB,
             memory_bytes_per_second=None if bandwidth is None else bandwidth * 1e12,
-            device_name=row["device_name"] or None,
+            device_names=tuple(filter(None, row["device_name"].split("|"))),
             source=row["source"],
         )
     return found
@@ -54,7 +57,7 @@ def accelerators() -> dict[str, Accelerator]:
 def accelerator_of_device(device_name: str) -> Accelerator | None:
     """Find the chip that the driver calls by exactly this name; a near name is another chip."""
     for accelerator in accelerators().values():
-        if accelerator.device_name == device_name:
+        if device_name in accelerator.device_names:
             return accelerator
     return None
 

@@ -3,28 +3,18 @@
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trnbench.schema.errors import ConfigError, UnavailableError
+from trnbench.wire import BACKENDS
 
 if TYPE_CHECKING:
     from trnbench.run.machine import Devices, Machine
     from trnbench.schema.config_file import CaseConfig
     from trnbench.schema.plan import Plan
-
-
-class Device(StrEnum):
-    """What can be named after `--device`."""
-
-    AUTO = "auto"
-    NEURON = "neuron"
-    XLA = "xla"
-    CUDA = "cuda"
-    CPU = "cpu"
 
 
 Configs = Annotated[
@@ -47,7 +37,11 @@ Output = Annotated[
     ),
 ]
 DeviceChoice = Annotated[
-    Device | None, typer.Option(help="Train on this, whatever the config says.")
+    str | None,
+    typer.Option(
+        metavar="NAME[:INDEX]",
+        help=f"Train on this, whatever the config says: auto, {', '.join(BACKENDS)}.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -95,7 +89,7 @@ def run(
 
     overrides = _overrides(settings or [])
     if device is not None:
-        overrides["device"] = device.value
+        overrides["device"] = device
     if usd_per_hour is not None:
         overrides["price.usd_per_hour"] = usd_per_hour
     cases = [

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trnbench.catalog.faults import Diagnosis, diagnose
 from trnbench.run.budget import Budget
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Ended, Line, Overflow, Worker
@@ -51,6 +52,7 @@ class _Over(Exception):  # noqa: N818 - the end of a case, not an error of ours
     reason: str
     hint: str | None = None
     detail: str | None = None
+    code: str | None = None
 
 
 class CaseRun:
@@ -101,6 +103,7 @@ class CaseRun:
                 reason=scrub(over.reason),
                 hint=over.hint,
                 detail=scrub(over.detail) if over.detail else None,
+                code=over.code,
             )
         raise RuntimeError("the worker's events ended without an end")
 
@@ -113,7 +116,7 @@ class CaseRun:
             raise self._garbage(f"{error}: {line[:120].decode(errors='replace')!r}") from None
         self._heard = self._clock()
         if isinstance(record, Failed):
-            raise _Over(record.reason, record.message, record.hint, record.detail)
+            raise self._failed(record)
         self._file.append(record)
         match record:
             case Finished():
@@ -177,8 +180,25 @@ class CaseRun:
         taken = self._pacer.samples
         return _Over("finished", f"{taken} samples in {say_seconds(self._elapsed())}")
 
+    def _failed(self, failed: Failed) -> _Over:
+        """Say it in our words, if the vendor's text is a known one; what is surely ours stays."""
+        known = None
+        if failed.reason not in ("unavailable", "wrong_order"):
+            texts = (failed.message, failed.detail, self._worker.last_words())
+            known = diagnose(self._plan.order.backend, texts)
+        if known is None:
+            return _Over(failed.reason, failed.message, failed.hint, failed.detail)
+        return self._diagnosed(known, failed.detail)
+
+    def _diagnosed(self, known: Diagnosis, detail: str) -> _Over:
+        reason = f"{known.fault.meaning}: {known.line}"
+        return _Over(known.fault.reason, reason, known.fault.fix, detail, known.code)
+
     def _died(self, exit_code: int) -> _Over:
         words = self._worker.last_words().strip()
+        known = diagnose(self._plan.order.backend, [words])
+        if known is not None:
+            return self._diagnosed(known, words)
         how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         hint = "its last words are in the outcome of its measurement.jsonl"
         if exit_code == -9:

@@ -5,6 +5,7 @@ Nothing here that could tell whose machine it is: no host name, user, address or
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from trnbench.wire import FoundDevice
 _DMI = Path("/sys/devices/virtual/dmi/id")
 
 KEPT_VARIABLES = (
-    "CUDA_", "GOMP_", "KMP_", "MKL_", "NCCL_", "NEURON_", "OMP_", "PJRT_", "PYTORCH_", "TORCH",
-    "XLA_",
+    "COLLECTIVE_", "CUDA_", "FI_", "GOMP_", "HIP_", "HSA_", "KMP_", "LOCAL_", "MKL_", "NCCL_",
+    "NEURON_", "NKI_", "OMP_", "PJRT_", "PYTORCH_", "RANK", "ROCR_", "TORCH", "WORLD_SIZE", "XLA_",
 )  # fmt: skip
 """Prefixes of the environment variables that decide how training runs; no other is recorded."""
 
@@ -89,9 +90,15 @@ def _lines(path: Path) -> list[str]:
 
 def _kept_variables(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
     """Keep the variables that decide how training runs, without what tells whose machine it is."""
+    return untelling(
+        {name: value for name, value in environment.items() if name.startswith(KEPT_VARIABLES)}
+    )
+
+
+def untelling(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables in order, the values that tell whose machine it is removed."""
     kept = {}
-    for name, value in sorted(environment.items()):
-        if name.startswith(KEPT_VARIABLES):
-            is_telling = "/" in value or any(word in name for word in _TELLING_WORDS)
-            kept[name] = "(removed)" if is_telling else scrub(value)
+    for name, value in sorted(variables.items()):
+        is_telling = "/" in value or any(word in name for word in _TELLING_WORDS)
+        kept[name] = "(removed)" if is_telling else scrub(value)
     return kept

@@ -30,6 +30,7 @@ from trnbench.schema.plan import (
 from trnbench.schema.price import Price
 from trnbench.wire import (
     WIRE_VERSION,
+    Execution,
     FoundDevice,
     OptimizerSettings,
     Precision,
@@ -39,6 +40,8 @@ from trnbench.wire import (
 )
 
 STREAM_NOISE = 0.1
+
+LOGICAL_CORES = "NEURON_LOGICAL_NC_CONFIG"
 
 
 def make_plan(
@@ -67,12 +70,13 @@ def make_plan(
     found = _choose_device(config, devices)
     instance = _choose_instance(config, machine)
     accelerator = _accelerator(found, instance)
-    backend = found.backend if found else config.device
+    backend = found.backend if found else asked_backend(config)
     precision = _precision(config, backend, accelerator)
     workload = _plan_workload(config, model, parallel, precision)
     _check_instance(config, instance, backend)
     request = _price_request(config, machine, today)
-    device = _plan_device(backend, accelerator, instance, parallel, machine, request)
+    cores = _devices_per_chip(accelerator, machine)
+    device = _plan_device(backend, accelerator, cores, instance, parallel, machine, request)
     price = find_price(request, price_sources)
     known_price = price if isinstance(price, Price) else None
     if config.measure.max_usd is not None and known_price is None:
@@ -174,20 +178,55 @@ def _multiples(wanted: int, step: int) -> str:
 
 
 def _precision(config: Config, backend: str, accelerator: Accelerator | None) -> Precision:
-    if config.workload.precision != "auto":
-        return config.workload.precision
+    asked = config.workload.precision
+    if asked == "fp8":
+        vendor = accelerator.vendor if accelerator else None
+        # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
+        why = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
+        lacks = f"{accelerator.name} {why}" if accelerator and vendor == "AWS" else "not built yet"
+        raise Conflict(
+            ("workload", "precision"),
+            f"workload.precision: fp8 cannot be trained in: {lacks}",
+            hint="use bf16",
+        )
+    if asked != "auto":
+        return asked
     is_cpu = backend == "cpu" or (backend == "auto" and accelerator is None)
     return "fp32" if is_cpu else "bf16"
 
 
+def _execution(config: Config, backend: str) -> Execution:
+    asked = config.workload.execution
+    if asked == "compile" and backend == "xla":
+        raise Conflict(
+            ("workload", "execution"),
+            "workload.execution: compile is not supported on xla, whose graphs are compiled anyway",
+            hint="use eager, or auto",
+        )
+    if asked != "auto":
+        return asked
+    return "compile" if backend == "neuron" else "eager"
+
+
 # --- what it runs on ----------------------------------------------------------------------------
+
+
+def asked_backend(config: Config) -> str:
+    """Return the kind of device that a config names, without its index."""
+    return config.device.partition(":")[0]
+
+
+def asked_index(config: Config) -> int | None:
+    """Return the index of the device that a config names, if it names one."""
+    _, _, index = config.device.partition(":")
+    return int(index) if index else None
 
 
 def _choose_device(config: Config, devices: Devices | None) -> FoundDevice | None:
     """Return the device that the case will have: the one asked for, else the best one here."""
     found = devices.found if devices else ()
     for device in found:
-        if config.device in ("auto", device.backend):
+        if asked_backend(config) in ("auto", device.backend):
             return device
     return None
 
@@ -230,9 +269,24 @@ def _accelerator(found: FoundDevice | None, instance: Instance | None) -> Accele
     return instance.accelerator if instance else None
 
 
+def _devices_per_chip(accelerator: Accelerator | None, machine: Machine) -> int:
+    """Return the devices that torch sees for one chip: fewer, larger ones where cores are paired.
+
+    Source: AWS Neuron documentation, logical-neuroncore-config (2.32): one physical core, or two,
+    make a logical one; the variable says which, and two is the default from trn2 on.
+    """
+    if accelerator is None:
+        return 1
+    asked = machine.variables.get(LOGICAL_CORES)
+    if asked == "1" and accelerator.cores_per_chip is not None:
+        return accelerator.cores_per_chip
+    return accelerator.devices_per_chip
+
+
 def _plan_device(
     backend: str,
     accelerator: Accelerator | None,
+    devices_per_chip: int,
     instance: Instance | None,
     parallel: PlannedParallel,
     machine: Machine,
@@ -244,12 +298,14 @@ def _plan_device(
             accelerator=None,
             instance=request.instance,
             is_instance_recognised=request.is_this_machine,
+            devices_used=parallel.world_size,
+            devices_per_chip=1,
             chips_used=1,
             chips_billed=1,
             instances_billed=1,
             memory_bytes=machine.memory_bytes if backend == "cpu" else None,
         )
-    used = math.ceil(parallel.world_size / accelerator.devices_per_chip)
+    used = math.ceil(parallel.world_size / devices_per_chip)
     billed, rented = used, 1
     if instance and instance.accelerator == accelerator:
         rented = math.ceil(used / instance.chips)
@@ -260,10 +316,12 @@ def _plan_device(
         accelerator=accelerator.name,
         instance=request.instance,
         is_instance_recognised=request.is_this_machine,
+        devices_used=parallel.world_size,
+        devices_per_chip=devices_per_chip,
         chips_used=used,
         chips_billed=billed,
         instances_billed=rented,
-        memory_bytes=None if memory is None else memory / accelerator.devices_per_chip,
+        memory_bytes=None if memory is None else memory / devices_per_chip,
     )
 
 
@@ -309,6 +367,8 @@ def _make_order(
         threads=asked.threads,
         measure_ceiling=backend == "cpu",
         seed=asked.seed,
+        execution=_execution(config, backend),
+        device_index=asked_index(config),
     )
 
 

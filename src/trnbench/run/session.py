@@ -5,6 +5,7 @@ folder is not measured again.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,15 +14,16 @@ from pathlib import Path
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
 from trnbench.run.case import CaseRun
+from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Worker, worker_command
-from trnbench.run.machine import Devices, Machine
+from trnbench.run.machine import Devices, Machine, untelling
 from trnbench.run.observer import Observer
 from trnbench.run.results import load_result
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull
 from trnbench.schema.errors import RunError
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import SCHEMA_VERSION, Header, Outcome
+from trnbench.schema.records import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.result import Result
 from trnbench.schema.run_document import RunCase, RunDocument
 from trnbench.schema.units import say_bytes
@@ -179,7 +181,9 @@ class Session:
             records.close()
 
     def _follow(self, case: CaseFolder, plan: Plan, records: MeasurementFile) -> Outcome:
-        worker = Worker(worker_command(self._python, "train", case.plan_path))
+        variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
+        records.append(Launch(at_seconds=0.0, variables=untelling(variables)))
+        worker = Worker(worker_command(self._python, "train", case.plan_path), variables)
         try:
             return CaseRun(plan, records, worker, self._interruption, self._observer).follow()
         finally:

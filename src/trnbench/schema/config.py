@@ -6,13 +6,41 @@ fit together are found when a plan is made, because they depend on the model.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from trnbench.schema.base import Strict
 from trnbench.schema.price import RentOption, UsdPerHour
+from trnbench.wire import BACKENDS
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
+
+DEVICES = ("auto", *BACKENDS)
+
+
+def check_device(name: str) -> str:
+    """Return the name, `auto` or a backend with or without an index.
+
+    Raises:
+        ValueError: there is no such backend, or what follows it is no index.
+    """
+    kind, colon, index = name.partition(":")
+    if kind not in DEVICES:
+        raise ValueError(f"is not known; use one of {', '.join(DEVICES)}")
+    if colon and (kind == "auto" or not index.isdecimal()):
+        raise ValueError(f"has no index; write e.g. {'cuda' if kind == 'auto' else kind}:0")
+    return name
+
+
+DeviceName = Annotated[
+    str,
+    AfterValidator(check_device),
+    Field(
+        examples=["cuda:0"],
+        json_schema_extra={"pattern": f"^(auto|({'|'.join(BACKENDS)})(:[0-9]+)?)$"},
+    ),
+]
+"""A device as configs and the command line name it."""
 
 
 class RopeScalingConfig(Strict):
@@ -67,9 +95,12 @@ class WorkloadConfig(Strict):
     """Sequences in one optimizer step, over all ranks."""
     micro_batch_size: Annotated[Count, Field(examples=[1])] | None = None
     """Sequences in one pass of one data-parallel rank; by default all that fall to it."""
-    precision: Literal["auto", "fp32", "bf16", "pure_bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "pure_bf16", "fp8"] = "auto"
     """fp32; bf16: fp32 parameters with bf16 matrix products; pure_bf16: parameters and moments in
-    bf16 too; auto: bf16 on an accelerator, fp32 on a CPU."""
+    bf16 too; auto: bf16 on an accelerator, fp32 on a CPU. fp8 is refused, with the reason."""
+    execution: Literal["auto", "eager", "compile"] = "auto"
+    """eager: operator by operator; compile: by torch.compile and the device's compiler; auto:
+    compile on neuron, eager elsewhere."""
     optimizer: Literal["adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1, examples=[0.001])] = 0.001
     lr_warmup_steps: Annotated[int, Field(ge=0, le=10**6)] = 10
@@ -108,6 +139,8 @@ class MeasureConfig(Strict):
     """Minutes for the case, start-up and compilation included."""
     max_usd: Annotated[float, Field(gt=0, le=10**6)] | None = None
     """Dollars for the case, at the price below; needs a price."""
+    telemetry: bool = True
+    """Whether to read utilisation, memory, temperature and power beside the run."""
     hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """Seconds without a word from the worker after which it is taken for hung and ended. Allow for
     the longest compilation."""
@@ -135,8 +168,9 @@ class Config(Strict):
     """A model of `trnbench models`, or a mapping of your own sizes."""
     workload: WorkloadConfig
     parallel: ParallelConfig = ParallelConfig()
-    device: Literal["auto", "neuron", "xla", "cuda", "cpu"] = "auto"
-    """What to train on; auto: the best device that is here."""
+    device: DeviceName = "auto"
+    """What to train on; auto: the best device that is here. With a number it is that one of
+    several, counted from 0: `cuda:1`."""
     measure: MeasureConfig = MeasureConfig()
     price: PriceConfig = PriceConfig()
     sweep: Annotated[

@@ -84,6 +84,9 @@ def _explain(error: Any, path: KeyPath) -> tuple[str, str]:
         return "is missing", f"add it, e.g. `{key}: {_example(node, key)}`"
     if kind in ("literal_error", "enum"):
         return f"{say_value(value)} is not known", f"use one of {context['expected']}"
+    if kind == "value_error" and "; " in str(context["error"]):
+        what, _, hint = str(context["error"]).partition("; ")
+        return f"{say_value(value)} {what}", hint
     wants = _WANTED.get(kind)
     if wants is None and "type" in kind:
         wants = "a whole number" if kind.startswith("int") else kind.split("_")[0]

@@ -9,11 +9,12 @@ from trnbench.schema.records import (
     SCHEMA_VERSION,
     Decision,
     Header,
+    Launch,
     Outcome,
     Watch,
     parse_record,
 )
-from trnbench.wire import Block, Built, Ceiling, Environment, Memory, Phase, WireError
+from trnbench.wire import Activity, Block, Built, Ceiling, Environment, Memory, Phase, WireError
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,12 +23,14 @@ class Measurement:
 
     header: Header
     environment: Environment | None = None
+    launch: Launch | None = None
     built: Built | None = None
     memory: Memory | None = None
     outcome: Outcome | None = None
     phases: list[Phase] = field(default_factory=list)
     ceilings: list[Ceiling] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
     torn_line: str | None = None
@@ -42,6 +45,10 @@ class Measurement:
                 self.watches.append(record)
             case Decision():
                 self.decisions.append(record)
+            case Activity():
+                self.activities.append(record)
+            case Launch():
+                self.launch = record
             case Phase():
                 self.phases.append(record)
             case Environment():

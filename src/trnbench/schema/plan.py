@@ -54,6 +54,9 @@ class PlannedDevice(Strict):
     """The instance type that is paid for; null where nobody named or recognised one."""
     is_instance_recognised: bool
     """Whether this machine told its instance type, so that only its own region's rate counts."""
+    devices_used: int = 1
+    """Devices that the job drives, as torch counts them: logical NeuronCores, GPUs."""
+    devices_per_chip: int = 1
     chips_used: int
     chips_billed: int
     """Chips of the instances that are paid for; as many as are used where no instance is named."""

@@ -3,6 +3,7 @@
 Format versions, and what changed in each:
 
 1   first version
+2   `launch`, `activity`; blocks may have `event_seconds`, `built` its placement, an outcome a code
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from trnbench.wire import CHILD_RECORDS, ChildRecord, FailureReason, Purpose, decode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = (
     FailureReason
@@ -44,6 +45,16 @@ class Header:
     """Of the plan's text, so that a plan cannot be swapped under its measurement."""
     started_at: str
     """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """The variables that the worker was started with, beside those that the machine had."""
+
+    kind: Literal["launch"] = "launch"
+    at_seconds: float
+    variables: dict[str, str]
+    """What the parent decided; paths and names are removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +93,13 @@ class Outcome:
     hint: str | None = None
     detail: str | None = None
     """The worker's last words: its traceback or the end of what it printed, paths removed."""
+    code: str | None = None
+    """The vendor's own code for what went wrong, such as `NCC_EVRF004`."""
 
 
-ParentRecord = Header | Decision | Watch | Outcome
+ParentRecord = Header | Launch | Decision | Watch | Outcome
 Record = ChildRecord | ParentRecord
-RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Decision, Watch, Outcome)
+RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Launch, Decision, Watch, Outcome)
 
 
 def parse_record(line: str | bytes) -> Any:

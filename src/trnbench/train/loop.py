@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.train.backends.base import Backend, autocast
+from trnbench.train.backends.base import AdamW, Backend, Timer, autocast
 from trnbench.train.data import TokenStream
 from trnbench.wire import OptimizerSettings, WorkOrder
 
@@ -38,12 +38,12 @@ class TrainingStep:
     """Runs optimizer steps of one order on one device; counts them."""
 
     def __init__(self, model: torch.nn.Module, order: WorkOrder, backend: Backend) -> None:
-        self._model = model
+        self._forward = backend.prepare(model)
         self._backend = backend
         self._precision = order.precision
         self._settings = order.optimizer
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._optimizer = make_optimizer(self._parameters, order.optimizer)
+        self._optimizer = make_optimizer(self._parameters, order.optimizer, backend.adamw)
         self.steps_done = 0
 
     def run(self, tokens: StepTokens, outcomes: StepOutcomes) -> None:
@@ -52,8 +52,9 @@ class TrainingStep:
         total = torch.zeros((), device=self._backend.device)
         for inputs, targets in tokens.passes:
             with autocast(self._backend.device, self._precision):
-                logits = self._model(inputs)
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+                logits = self._forward(inputs)
+            # Targets are as narrow as the device wants ids; the loss wants them as 64 bits.
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().long())
             (loss / len(tokens.passes)).backward()
             total += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip_norm)
@@ -62,6 +63,7 @@ class TrainingStep:
         self.steps_done += 1
         outcomes.losses.append(total / len(tokens.passes))
         outcomes.gradient_norms.append(norm.detach())
+        self._backend.end_step()
 
     def _set_learning_rate(self) -> None:
         warmup = self._settings.lr_warmup_steps
@@ -71,9 +73,15 @@ class TrainingStep:
 
 
 def make_optimizer(
-    parameters: Sequence[torch.nn.Parameter], settings: OptimizerSettings
+    parameters: Sequence[torch.nn.Parameter], settings: OptimizerSettings, adamw: AdamW
 ) -> torch.optim.Optimizer:
-    """Build AdamW; weight decay applies to matrices alone, as GPT-2's and Llama's recipes do."""
+    """Build AdamW; weight decay applies to matrices alone, as GPT-2's and Llama's recipes do.
+
+    Args:
+        parameters: as they stand on the device.
+        settings: the recipe.
+        adamw: which of torch's implementations the device is served best by.
+    """
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -83,35 +91,52 @@ def make_optimizer(
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
-        fused=True,
+        fused=adamw == "fused",
+        foreach=adamw == "foreach",
     )
 
 
 def prepare_tokens(
-    stream: TokenStream, order: WorkOrder, first_step: int, steps: int, device: torch.device
+    stream: TokenStream, order: WorkOrder, first_step: int, steps: int, backend: Backend
 ) -> list[StepTokens]:
     """Make the tokens of `steps` optimizer steps and put them on the device."""
+    device, dtype = backend.device, backend.token_dtype
     sequences_per_step = order.micro_batch_size * order.gradient_accumulation_steps
     prepared = []
     for step in range(first_step, first_step + steps):
         batch = stream.batch(step * sequences_per_step, sequences_per_step)
-        inputs = batch.inputs.to(device).split(order.micro_batch_size)
-        targets = batch.targets.to(device).split(order.micro_batch_size)
+        inputs = batch.inputs.to(dtype).to(device).split(order.micro_batch_size)
+        targets = batch.targets.to(dtype).to(device).split(order.micro_batch_size)
         prepared.append(StepTokens(list(zip(inputs, targets, strict=True)), batch.oracle_loss))
     return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A block's time by the clock and, where they can be trusted, by the device's events."""
+
+    seconds: float
+    event_seconds: float | None
+    outcomes: StepOutcomes
 
 
 def timed_block(
     step: Callable[[StepTokens, StepOutcomes], None],
     prepared: Sequence[StepTokens],
     synchronize: Callable[[], None],
+    timer: Timer | None = None,
     clock: Clock = time.perf_counter,
-) -> tuple[float, StepOutcomes]:
+) -> Timed:
     """Time steps as one: wait, clock, steps, wait, clock, and nothing else in between."""
     outcomes = StepOutcomes()
     synchronize()
     started = clock()
+    if timer is not None:
+        timer.start()
     for tokens in prepared:
         step(tokens, outcomes)
+    if timer is not None:
+        timer.stop()
     synchronize()
-    return clock() - started, outcomes
+    seconds = clock() - started
+    return Timed(seconds, None if timer is None else timer.seconds(), outcomes)

@@ -20,6 +20,7 @@ from trnbench.train.channel import Channel
 from trnbench.train.inventory import entry_points, installed_versions, neuron_generation
 from trnbench.wire import (
     WIRE_VERSION,
+    Activity,
     Block,
     Built,
     Ceiling,
@@ -116,10 +117,18 @@ def train(order: WorkOrder, channel: Channel) -> None:
     channel.send(Phase, name="probe")
     torch = _import_torch()
     from trnbench.train.backends import backend_class
+    from trnbench.train.backends.base import Claim
     from trnbench.train.data import TokenStream
     from trnbench.train.loop import TrainingStep
 
-    backend = backend_class(order.backend).open(order.precision, order.threads)
+    kind = backend_class(order.backend)
+    claim = Claim(
+        precision=order.precision,
+        execution=order.execution,
+        threads=order.threads,
+        index=order.device_index,
+    )
+    backend = kind.open(claim)
     with _VendorErrors(backend):
         channel.send(
             Environment,
@@ -148,6 +157,7 @@ def train(order: WorkOrder, channel: Channel) -> None:
             # Once more: what kept the processor busy before may be gone, or have come.
             _send_ceiling(order, backend, channel)
         channel.send(Finished, steps=step.steps_done)
+        backend.close()
 
 
 def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
@@ -157,16 +167,25 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
     # What stands now stays to the end: the collector need not look at it in every pause.
     gc.collect()
     gc.freeze()
+    told: dict[str, Any] | None = None
+    is_measuring = False
     while not isinstance(command := channel.receive(), Finish):
+        if command.purpose == "measure" and not is_measuring:
+            backend.forbid_recompiles()
+            is_measuring = True
         first_step = step.steps_done
         gc.collect()
         gc.disable()
         began = channel.now()
-        prepared = prepare_tokens(stream, order, first_step, command.steps, backend.device)
+        prepared = prepare_tokens(stream, order, first_step, command.steps, backend)
         prepare_seconds = channel.now() - began
-        seconds, outcomes = timed_block(step.run, prepared, backend.synchronize)
+        timed = timed_block(step.run, prepared, backend.synchronize, backend.timer())
         gc.enable()
-        _send_block(channel, command, first_step, prepare_seconds, seconds, outcomes, prepared)
+        _send_block(channel, command, first_step, prepare_seconds, timed, prepared)
+        activity = _activity(backend)
+        if activity != told:
+            channel.send(Activity, steps=step.steps_done, **activity)
+            told = activity
 
 
 def _send_block(
@@ -174,8 +193,7 @@ def _send_block(
     command: RunBlock,
     first_step: int,
     prepare_seconds: float,
-    seconds: float,
-    outcomes: Any,
+    timed: Any,
     prepared: Sequence[Any],
 ) -> None:
     channel.send(
@@ -183,12 +201,25 @@ def _send_block(
         purpose=command.purpose,
         first_step=first_step,
         steps=command.steps,
-        seconds=seconds,
+        seconds=timed.seconds,
         prepare_seconds=prepare_seconds,
-        losses=[_finite(loss.item()) for loss in outcomes.losses],
-        gradient_norms=[_finite(norm.item()) for norm in outcomes.gradient_norms],
+        event_seconds=timed.event_seconds,
+        losses=[_finite(loss.item()) for loss in timed.outcomes.losses],
+        gradient_norms=[_finite(norm.item()) for norm in timed.outcomes.gradient_norms],
         oracle_losses=[tokens.oracle_loss for tokens in prepared],
     )
+
+
+def _activity(backend: Any) -> dict[str, Any]:
+    """Return what the device's software has done so far, as the fields of an `Activity`."""
+    made = backend.compilations()
+    return {
+        "graphs": made.graphs,
+        "compilations": made.programs,
+        "cache_hits": made.cache_hits,
+        "compile_seconds": list(made.seconds),
+        "fallback_ops": backend.fallback_ops(),
+    }
 
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
@@ -215,6 +246,7 @@ def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:
         parameter_count=sum(p.numel() for p in parameters),
         parameter_bytes=sum(p.numel() * p.element_size() for p in parameters),
         embeddings_are_tied=model.head is None,
+        placement=sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters}),
     )
     return model
 
@@ -275,12 +307,13 @@ def _failure(error: BaseException) -> dict[str, Any]:
         reason, hint = "wrong_order", "use the same trnbench for the parent and the child"
     elif type(error).__name__ == "Unavailable":
         reason, hint = "unavailable", getattr(error, "hint", None)
+    # Both ends of a vendor's report tell something: the code stands first, the cause last.
     detail = "".join(traceback.format_exception(error))
     return {
         "reason": reason,
         "message": f"{_first_line(error)}" or type(error).__name__,
         "hint": hint,
-        "detail": detail[-8000:],
+        "detail": detail if len(detail) <= 8000 else f"{detail[:4000]}\n…\n{detail[-4000:]}",
     }
 
 

@@ -55,7 +55,7 @@ def test_an_unknown_peak_is_unknown_and_not_a_neighbours() -> None:
 
 def test_no_chip_stands_twice() -> None:
     assert len(accelerators()) == len(ROWS) > 20
-    names = [chip.device_name for chip in accelerators().values() if chip.device_name]
+    names = [chip.device_names for chip in accelerators().values() if chip.device_names]
     assert len(set(names)) == len(names)
 
 

@@ -5,6 +5,7 @@ import time
 import pytest
 import torch
 
+from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.ceiling import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
 from trnbench.wire import Precision
@@ -14,7 +15,7 @@ class ScriptedDevice(CpuBackend):
     """A CPU whose products take a given time each, as told by its clock once it has waited."""
 
     def __init__(self, seconds_of_size: dict[int, float], first_seconds: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(Claim())
         self._first_seconds = first_seconds
         self._seconds_of_size = seconds_of_size
         self.products: list[tuple[int, torch.dtype]] = []
@@ -95,7 +96,7 @@ def test_the_products_are_made_in_this_run_s_arithmetic(
 
 
 def test_this_machine_s_own_ceiling_is_the_rate_of_a_plain_loop() -> None:
-    (point,) = measure_ceiling(CpuBackend.open("fp32", threads=1), "fp32", sizes=(256,))
+    (point,) = measure_ceiling(CpuBackend.open(Claim(threads=1)), "fp32", sizes=(256,))
     left, right = torch.randn(256, 256), torch.randn(256, 256)
     products, began = 100, time.perf_counter()
     for _ in range(products):

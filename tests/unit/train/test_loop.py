@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
 from tests.unit.train.orders import GPT2, LLAMA, SETTINGS, STREAM, make_order
-from trnbench.train.backends.base import autocast, parameter_dtype
+from trnbench.train.backends.base import Claim, autocast, parameter_dtype
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.data import TokenStream
 from trnbench.train.loop import (
@@ -25,12 +25,12 @@ from trnbench.wire import Precision, WorkOrder
 def make_step(order: WorkOrder) -> tuple[torch.nn.Module, TrainingStep]:
     model = build_model(order.shape, order.sequence_length, order.seed)
     model = model.to(dtype=parameter_dtype(order.precision))
-    return model, TrainingStep(model, order, CpuBackend())
+    return model, TrainingStep(model, order, CpuBackend(Claim()))
 
 
 def make_tokens(order: WorkOrder, first: int, steps: int) -> list[StepTokens]:
     stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
-    return prepare_tokens(stream, order, first, steps, torch.device("cpu"))
+    return prepare_tokens(stream, order, first, steps, CpuBackend(Claim()))
 
 
 def run_steps(order: WorkOrder, steps: int) -> tuple[torch.nn.Module, StepOutcomes]:
@@ -120,7 +120,9 @@ def test_without_warm_up_the_first_step_has_the_whole_learning_rate() -> None:
 @pytest.mark.parametrize("shape", [LLAMA, GPT2], ids=["llama", "gpt2"])
 def test_weight_decay_is_for_matrices_alone_and_leaves_none_out(shape: Any) -> None:
     model = build_model(shape, 16, 1)
-    optimizer = make_optimizer(list(model.parameters()), replace(SETTINGS, weight_decay=0.25))
+    optimizer = make_optimizer(
+        list(model.parameters()), replace(SETTINGS, weight_decay=0.25), "fused"
+    )
     decay_of = {
         id(parameter): group["weight_decay"]
         for group in optimizer.param_groups

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.unit.train.orders import make_order
+from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens, timed_block
@@ -43,20 +44,20 @@ def tokens_of(steps: int) -> list[StepTokens]:
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_block_waits_reads_the_clock_steps_waits_and_reads_it_again(steps: int) -> None:
     device = Device([0.25] * steps)
-    timed_block(device.step, tokens_of(steps), device.synchronize, device.clock)
+    timed_block(device.step, tokens_of(steps), device.synchronize, clock=device.clock)
     assert device.events == ["wait", "clock", *["step"] * steps, "wait", "clock"]
 
 
 def test_a_block_takes_what_its_own_work_takes_on_an_asynchronous_device() -> None:
     device = Device([0.5, 0.25, 0.125])
-    seconds, _ = timed_block(device.step, tokens_of(3), device.synchronize, device.clock)
-    assert seconds == 0.875
+    timed = timed_block(device.step, tokens_of(3), device.synchronize, clock=device.clock)
+    assert (timed.seconds, timed.event_seconds) == (0.875, None)
 
 
 def test_outcomes_come_in_the_order_of_the_steps() -> None:
     device = Device([1.0] * 3)
-    _, outcomes = timed_block(device.step, tokens_of(3), device.synchronize, device.clock)
-    assert [loss.item() for loss in outcomes.losses] == [0.0, 1.0, 2.0]
+    timed = timed_block(device.step, tokens_of(3), device.synchronize, clock=device.clock)
+    assert [loss.item() for loss in timed.outcomes.losses] == [0.0, 1.0, 2.0]
 
 
 def test_no_value_is_read_from_the_device_inside_a_step(
@@ -65,9 +66,9 @@ def test_no_value_is_read_from_the_device_inside_a_step(
     # Reading a value would make an asynchronous device wait in the middle of a block.
     order = make_order(gradient_accumulation_steps=2)
     model = build_model(order.shape, order.sequence_length, order.seed)
-    step = TrainingStep(model, order, CpuBackend())
+    step = TrainingStep(model, order, CpuBackend(Claim()))
     stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
-    prepared = prepare_tokens(stream, order, 0, 2, torch.device("cpu"))
+    prepared = prepare_tokens(stream, order, 0, 2, CpuBackend(Claim()))
     step.run(prepared[0], StepOutcomes())  # the optimizer makes its state in the first step
     reads: list[str] = []
 

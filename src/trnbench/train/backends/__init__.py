@@ -1,19 +1,11 @@
-"""Devices, best first. A backend is one file and one line here.
-
-They are named as text because loading one may load its vendor's runtime.
-"""
+"""Devices, one file each; the table of them, best first, is `wire.BACKENDS`."""
 
 import importlib
 
 import torch
 
 from trnbench.train.backends.base import Backend, Unavailable
-from trnbench.wire import FoundDevice
-
-BACKENDS: dict[str, str] = {
-    "cuda": "trnbench.train.backends.cuda:CudaBackend",
-    "cpu": "trnbench.train.backends.cpu:CpuBackend",
-}
+from trnbench.wire import BACKENDS, FoundDevice
 
 
 def backend_class(name: str) -> type[Backend]:

@@ -1,12 +1,28 @@
-"""What a device must be able to do. torch's device-agnostic API does the rest."""
+"""What a device must be able to do; torch's device-agnostic API does most of it.
+
+A vendor's file holds what differs: how its device is found, claimed, compiled for, waited for and
+metered.
+"""
 
 import contextlib
-from collections.abc import Mapping
-from typing import ClassVar, Protocol, Self
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 
-from trnbench.wire import FailureReason, FoundDevice, Precision
+from trnbench.train.compilation import Compilations, compilations_of_torch
+from trnbench.wire import Execution, FailureReason, FoundDevice, Precision
+
+AdamW = Literal["fused", "foreach", "for-loop"]
+"""Which of torch's implementations steps the weights."""
+
+PEAKS = (
+    ("max_memory_reserved", "reserved_bytes", "device_reserved"),
+    ("max_memory_allocated", "allocated_bytes", "device_allocated"),
+)
+"""Functions of torch's device modules, their keys in `memory_stats`, and what they count."""
 
 
 class Unavailable(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
@@ -17,57 +33,193 @@ class Unavailable(Exception):  # noqa: N818 - it reads as the FailureReason of t
         self.hint = hint
 
 
-class Backend(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What one job asks of a device."""
+
+    precision: Precision = "fp32"
+    execution: Execution = "eager"
+    threads: int | None = None
+    index: int | None = None
+
+
+class Timer(Protocol):
+    """Marks two moments in the device's own stream of work."""
+
+    def start(self) -> None:
+        """Mark the first."""
+
+    def stop(self) -> None:
+        """Mark the second."""
+
+    def seconds(self) -> float:
+        """Return what lies between them, once the device is idle."""
+        ...
+
+
+class Backend:
     """One kind of device, as the training loop uses it."""
 
     name: ClassVar[str]
-    is_asynchronous: ClassVar[bool]
+    is_asynchronous: ClassVar[bool] = True
     """Whether the device still works after a call has returned."""
-    is_proven: ClassVar[bool]
+    is_proven: ClassVar[bool] = False
     """Whether the project has run it on such a device."""
-    device: torch.device
+    adamw: ClassVar[AdamW] = "foreach"
+    token_dtype: ClassVar[torch.dtype] = torch.int64
+    compiler: ClassVar[str] = "inductor"
+    """The name that torch.compile knows this device's compiler by."""
+    peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.device = self._device(claim.index)
+
+    def _device(self, index: int | None) -> torch.device:
+        return torch.device(self.name) if index is None else torch.device(self.name, index)
+
+    # --- finding and claiming ---------------------------------------------------------------------
 
     @classmethod
     def find(cls) -> FoundDevice | None:
         """Look for the device without claiming it; None if it is not here."""
-        ...
+        raise NotImplementedError
 
     @classmethod
-    def open(cls, precision: Precision, threads: int | None) -> Self:
-        """Claim the device and fix its numeric settings.
+    def open(cls, claim: Claim) -> Self:
+        """Claim the device and fix its numeric settings: fp32 products are full fp32.
 
         Raises:
-            Unavailable: it is not here, or something else holds it.
+            Unavailable: it is not here, or cannot do what is asked.
         """
-        ...
+        found = cls.find()
+        if found is None or not found.supported:
+            why = f": {found.note}" if found else ""
+            raise Unavailable(
+                f"torch has no {cls.name} device here{why}",
+                hint="see `trnbench doctor`, or train on another: `--device auto`",
+            )
+        if claim.index is not None and claim.index >= found.device_count:
+            raise Unavailable(
+                f"device {cls.name}:{claim.index} is not here: there are {found.device_count}, "
+                "counted from 0",
+                hint=f"use {cls.name}:0 to {cls.name}:{found.device_count - 1}",
+            )
+        torch.set_float32_matmul_precision("highest")
+        return cls(claim)
 
-    def device_name(self) -> str:
-        """Return the device's own name for itself."""
-        ...
+    def close(self) -> None:
+        """Give the device back; the process ends after it."""
+
+    # --- a step -----------------------------------------------------------------------------------
+
+    def prepare(self, model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what the training step calls: the model as it is, or compiled for the device."""
+        if self.claim.execution == "eager":
+            return model
+        return torch.compile(model, backend=self.compiler, dynamic=False)
+
+    def end_step(self) -> None:
+        """Tell the device that a step's work is complete; most need not be told."""
 
     def synchronize(self) -> None:
         """Return only when the device is idle; the timed block rests on this."""
-        ...
+        self._module.synchronize()
+
+    def timer(self) -> Timer | None:
+        """Return a pair of the device's own marks, or None where they cannot be trusted."""
+        return None
+
+    def forbid_recompiles(self) -> None:
+        """Make a new compilation an error from now on, where torch can."""
+        if self.claim.execution == "compile":
+            torch.compiler.set_stance("fail_on_recompile")
+
+    # --- what it says of itself -------------------------------------------------------------------
+
+    def device_name(self) -> str:
+        """Return the device's own name for itself."""
+        raise NotImplementedError
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far."""
-        ...
+        reset = getattr(self._module, "reset_peak_memory_stats", None)
+        if reset is not None:
+            reset()
 
     def peak_memory_bytes(self) -> tuple[int | None, str]:
         """Return the peak since the reset and what was counted, or None and why not."""
-        ...
+        self.synchronize()  # what is still running still allocates
+        for function, key, counted in self.peaks:
+            ask = getattr(self._module, function, None)
+            if ask is not None:
+                return int(ask()), counted
+            peak = peak_of(getattr(self._module, "memory_stats", dict)(), key)
+            if peak is not None:
+                return peak, counted
+        return None, f"torch.{self.device.type} tells no peak of memory"
+
+    def compilations(self) -> Compilations:
+        """Return what has been captured and compiled so far."""
+        return compilations_of_torch()
+
+    def fallback_ops(self) -> dict[str, int] | None:
+        """Return the operators that ran on the processor instead; None where nobody counts."""
+        return None
 
     def settings(self) -> Mapping[str, str]:
         """Return the numeric settings in force, for the record."""
-        ...
+        return {
+            "execution": self.claim.execution,
+            "adamw": self.adamw,
+            "token_dtype": str(self.token_dtype).removeprefix("torch."),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        }
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions that decide speed: driver, runtime, libraries."""
-        ...
+        return {}
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
-        """Say in our words what the vendor's error means; None if it is not one of theirs."""
-        ...
+        """Say in our words what an error means that torch knows by its class; else None.
+
+        Errors that only their text tells apart are the parent's to know (catalog/faults.csv).
+        """
+        if isinstance(error, torch.OutOfMemoryError):
+            return "out_of_memory", "the device has not enough memory for this model and batch"
+        if isinstance(error, torch.AcceleratorError):
+            return "device_failure", "the device reported an error"
+        if is_recompilation(error):
+            return "recompiled", "a step of the measuring had to be compiled anew"
+        return None
+
+    @property
+    def _module(self) -> Any:
+        return torch.get_device_module(self.device)
+
+
+def peak_of(stats: Mapping[str, Any], key: str) -> int | None:
+    """Return a peak out of `memory_stats`, whichever shape it has; None if it is not in there.
+
+    Flat, as torch's own devices write it (`reserved_bytes.all.peak`), or nested, as early builds of
+    TorchNeuron do (`reserved_bytes: {peak: …}`).
+    """
+    nested = stats.get(key)
+    peak = nested.get("peak") if isinstance(nested, Mapping) else stats.get(f"{key}.all.peak")
+    return int(peak) if isinstance(peak, int | float) else None
+
+
+def is_recompilation(error: BaseException) -> bool:
+    """Tell whether this is what torch raises for a recompilation that was forbidden."""
+    return "fail_on_recompile" in str(error)
+
+
+def version_of(distribution: str) -> str | None:
+    """Return a distribution's version from its metadata, or None if it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[None]:

@@ -1,5 +1,6 @@
 """The CPU: always there, synchronous, its memory that of the process."""
 
+import os
 import platform
 import resource
 import sys
@@ -9,21 +10,25 @@ from typing import ClassVar, Self
 
 import torch
 
-from trnbench.wire import FailureReason, FoundDevice, Precision
+from trnbench.train.backends.base import AdamW, Backend, Claim, Unavailable
+from trnbench.wire import FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
+_CPUINFO = Path("/proc/cpuinfo")
+
+BF16_FEATURES = ("amx_bf16", "avx512_bf16", "bf16")
+"""As /proc/cpuinfo calls them, best first; the last is Arm's. None of them means that a bf16
+product is made in fp32."""
 
 
-class CpuBackend:
+class CpuBackend(Backend):
     """Trains on the processor's cores."""
 
     name: ClassVar[str] = "cpu"
     is_asynchronous: ClassVar[bool] = False
     is_proven: ClassVar[bool] = True
-
-    def __init__(self) -> None:
-        self.device = torch.device("cpu")
+    adamw: ClassVar[AdamW] = "fused"
 
     @classmethod
     def find(cls) -> FoundDevice | None:
@@ -33,12 +38,19 @@ class CpuBackend:
         )
 
     @classmethod
-    def open(cls, precision: Precision, threads: int | None) -> Self:
+    def open(cls, claim: Claim) -> Self:
         """Set the threads, and fp32 products to full fp32."""
-        if threads is not None:
-            torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision("highest")
-        return cls()
+        if claim.index:
+            raise Unavailable(
+                f"device cpu:{claim.index} is not here: the processor is one device",
+                hint="use `--device cpu`; workload.threads sets how much of it",
+            )
+        if claim.threads is not None:
+            torch.set_num_threads(claim.threads)
+        return super().open(claim)
+
+    def _device(self, index: int | None) -> torch.device:
+        return torch.device("cpu")
 
     def device_name(self) -> str:
         """Return the processor's model name."""
@@ -59,22 +71,42 @@ class CpuBackend:
         return _peak_resident_bytes(_STATUS), "process_rss"
 
     def settings(self) -> Mapping[str, str]:
-        """Return the threads and the instruction set in use."""
+        """Return the threads, where they may run, and the instructions that they have."""
         return {
+            **super().settings(),
             "threads": str(torch.get_num_threads()),
+            "affinity": _affinity(),
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "bf16_instructions": _bf16_feature(_CPUINFO),
         }
-
-    def versions(self) -> Mapping[str, str]:
-        """Return nothing beside torch's own version."""
-        return {}
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
         """Recognise the CPU allocator's refusal."""
         if "can't allocate memory" in str(error):
             return "out_of_memory", "the machine has not enough memory for this model and batch"
-        return None
+        return super().explain(error)
+
+
+def _affinity() -> str:
+    """Return the processors that this process may use, as ranges."""
+    if not hasattr(os, "sched_getaffinity"):
+        return "not told by this system"
+    numbers = sorted(os.sched_getaffinity(0))
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    pairs = zip(starts, ends, strict=True)
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
+
+
+def _bf16_feature(cpuinfo: Path) -> str:
+    """Return the best bf16 instructions that the processor has, `none`, or `unknown`."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return "unknown"  # not Linux
+    told = [line.split() for line in lines if line.startswith(("flags", "Features"))]
+    flags = set(told[0]) if told else set()
+    return next((feature for feature in BF16_FEATURES if feature in flags), "none")
 
 
 def _peak_resident_bytes(status: Path) -> int:
@@ -89,7 +121,7 @@ def _peak_resident_bytes(status: Path) -> int:
     return peak * (1 if sys.platform == "darwin" else 1024)
 
 
-def _processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def _processor_name(cpuinfo: Path = _CPUINFO) -> str:
     """Return the model name that Linux gives, else the platform's."""
     try:
         for line in cpuinfo.read_text().splitlines():

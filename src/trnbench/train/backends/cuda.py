@@ -1,4 +1,4 @@
-"""GPUs through torch's device-agnostic API: NVIDIA's CUDA, and ROCm, which torch also calls cuda.
+"""GPUs: NVIDIA's CUDA, and ROCm, which torch also calls cuda.
 
 Nobody has run this file on a GPU for this project yet, and each result made by it says so.
 """
@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import torch
+from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use_flash_attention
 
-from trnbench.train.backends.base import Unavailable
-from trnbench.wire import FailureReason, FoundDevice, Precision
+from trnbench.train.backends.base import AdamW, Backend, Claim, Timer, Unavailable
+from trnbench.wire import FoundDevice
+
+ATTENTION_SHAPE = (1, 8, 128, 64)
+"""Batch, heads, tokens and head width on which the choice of attention kernel is asked."""
 
 
-class CudaBackend:
+class CudaBackend(Backend):
     """Trains on one GPU."""
 
     name: ClassVar[str] = "cuda"
-    is_asynchronous: ClassVar[bool] = True
-    is_proven: ClassVar[bool] = False
-
-    def __init__(self) -> None:
-        self.device = torch.device("cuda")
+    adamw: ClassVar[AdamW] = "fused"
 
     @classmethod
     def find(cls) -> FoundDevice | None:
@@ -35,45 +35,76 @@ class CudaBackend:
         )
 
     @classmethod
-    def open(cls, precision: Precision, threads: int | None) -> Self:
-        """Claim the first GPU; fp32 stays fp32, never TF32."""
-        if not torch.cuda.is_available():
+    def open(cls, claim: Claim) -> Self:
+        """Claim the GPU; fp32 stays fp32, never TF32, and bf16 sums are kept in fp32."""
+        opened = super().open(claim)
+        torch.cuda.set_device(opened.device)
+        if claim.precision != "fp32" and not torch.cuda.is_bf16_supported(False):
             raise Unavailable(
-                "torch sees no CUDA or ROCm device",
-                hint="check the driver with nvidia-smi or rocm-smi, or use `--device cpu`",
+                f"{torch.cuda.get_device_name()} has no bf16 products of its own",
+                hint="use workload.precision: fp32",
             )
-        torch.set_float32_matmul_precision("highest")
-        return cls()
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        return opened
+
+    def _device(self, index: int | None) -> torch.device:
+        return torch.device("cuda", index or 0)
 
     def device_name(self) -> str:
         """Return the driver's name for the GPU."""
-        return torch.cuda.get_device_name()
+        return torch.cuda.get_device_name(self.device)
 
-    def synchronize(self) -> None:
-        """Wait until every stream of the GPU is idle."""
-        torch.cuda.synchronize()
-
-    def reset_peak_memory(self) -> None:
-        """Forget the allocator's peak."""
-        torch.cuda.reset_peak_memory_stats()
-
-    def peak_memory_bytes(self) -> tuple[int | None, str]:
-        """Return the peak that torch's allocator reserved on the GPU."""
-        return torch.cuda.max_memory_reserved(), "device_reserved"
+    def timer(self) -> Timer:
+        """Return a pair of CUDA events: they must agree with the clock."""
+        return _EventTimer()
 
     def settings(self) -> Mapping[str, str]:
-        """Return what decides the arithmetic."""
-        return {"float32_matmul_precision": torch.get_float32_matmul_precision()}
+        """Return what decides the arithmetic, and which kernel attention takes."""
+        matmul = torch.backends.cuda.matmul
+        return {
+            **super().settings(),
+            "matmul_tf32": str(matmul.allow_tf32).lower(),
+            "cudnn_tf32": str(torch.backends.cudnn.allow_tf32).lower(),
+            "bf16_reduced_precision_reduction": str(
+                matmul.allow_bf16_reduced_precision_reduction
+            ).lower(),
+            "attention": self._attention_kernel(),
+        }
 
     def versions(self) -> Mapping[str, str]:
-        """Return CUDA's or ROCm's version, as torch was built with it."""
-        found = {"cuda": torch.version.cuda, "rocm": torch.version.hip}
+        """Return CUDA's or ROCm's version, as torch was built with it, and cuDNN's."""
+        cudnn = torch.backends.cudnn.version()
+        found = {
+            "cuda": torch.version.cuda,
+            "rocm": torch.version.hip,
+            "cudnn": None if cudnn is None else str(cudnn),
+            "compute_capability": ".".join(map(str, torch.cuda.get_device_capability(self.device))),
+        }
         return {name: version for name, version in found.items() if version}
 
-    def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
-        """Recognise the allocator's refusal and an error of the device itself."""
-        if isinstance(error, torch.OutOfMemoryError):
-            return "out_of_memory", "the GPU has not enough memory for this model and batch"
-        if isinstance(error, torch.AcceleratorError):
-            return "device_failure", "the GPU reported an error"
-        return None
+    def _attention_kernel(self) -> str:
+        """Return which of torch's fused attention kernels takes this precision, or `math`."""
+        dtype = torch.float32 if self.claim.precision == "fp32" else torch.bfloat16
+        heads = torch.empty(ATTENTION_SHAPE, device=self.device, dtype=dtype)
+        asked = SDPAParams(heads, heads, heads, None, 0.0, True, False)
+        if can_use_flash_attention(asked):
+            return "flash"
+        return "efficient" if can_use_efficient_attention(asked) else "math"
+
+
+class _EventTimer:
+    """Two events in the current stream."""
+
+    def __init__(self) -> None:
+        self._first = torch.cuda.Event(enable_timing=True)
+        self._last = torch.cuda.Event(enable_timing=True)
+
+    def start(self) -> None:
+        self._first.record()
+
+    def stop(self) -> None:
+        self._last.record()
+
+    def seconds(self) -> float:
+        return self._first.elapsed_time(self._last) / 1000  # elapsed_time is in milliseconds

@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from trnbench.train import backends
-from trnbench.train.backends import BACKENDS, backend_class, find_devices
+from trnbench.train.backends import backend_class, find_devices
 from trnbench.train.backends.base import (
     Backend,
+    Claim,
     Unavailable,
     autocast,
     parameter_dtype,
     product_dtype,
 )
-from trnbench.wire import FoundDevice, Precision, encode, from_json
+from trnbench.wire import BACKENDS, FoundDevice, Precision, encode, from_json
 
 PRESENT = [name for name in BACKENDS if backend_class(name).find() is not None]
 ABSENT = [name for name in BACKENDS if name not in PRESENT]
@@ -26,7 +27,7 @@ SHARED_FILES = {"__init__", "base"}
 
 @pytest.fixture(params=PRESENT)
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return backend_class(request.param).open("fp32", threads=None)
+    return backend_class(request.param).open(Claim(threads=None))
 
 
 def assert_texts(mapping: Mapping[str, str]) -> None:
@@ -58,7 +59,7 @@ def test_a_name_that_is_not_registered_is_refused_with_those_that_are() -> None:
 @pytest.mark.parametrize("name", ABSENT)
 def test_a_device_that_is_not_here_is_not_opened_and_the_hint_says_what_to_do(name: str) -> None:
     with pytest.raises(Unavailable) as refused:
-        backend_class(name).open("bf16", threads=None)
+        backend_class(name).open(Claim(precision="bf16"))
     assert "--device" in refused.value.hint
 
 
@@ -74,7 +75,7 @@ def test_the_cpu_is_always_found_and_comes_last() -> None:
 def test_a_device_that_is_found_is_described_as_it_opens(name: str) -> None:
     found = backend_class(name).find()
     assert found is not None
-    opened = backend_class(name).open("fp32", threads=None)
+    opened = backend_class(name).open(Claim(threads=None))
     assert found.backend == name
     assert found.device_name == opened.device_name() != ""
     assert found.device_count >= 1
@@ -86,7 +87,7 @@ def test_a_device_that_is_found_is_described_as_it_opens(name: str) -> None:
 def test_a_step_s_work_is_done_on_the_device_when_it_is_waited_for(
     name: str, precision: Precision
 ) -> None:
-    backend = backend_class(name).open(precision, threads=None)
+    backend = backend_class(name).open(Claim(precision=precision))
     weight = torch.ones(64, 64, device=backend.device, dtype=parameter_dtype(precision))
     with autocast(backend.device, precision):
         product = weight @ weight
@@ -98,7 +99,7 @@ def test_a_step_s_work_is_done_on_the_device_when_it_is_waited_for(
 
 def test_opening_undoes_a_shortcut_in_fp32_products(backend: Backend) -> None:
     torch.set_float32_matmul_precision("medium")
-    opened = type(backend).open("fp32", threads=None)
+    opened = type(backend).open(Claim(threads=None))
     assert torch.get_float32_matmul_precision() == "highest"
     assert opened.settings()["float32_matmul_precision"] == "highest"
 

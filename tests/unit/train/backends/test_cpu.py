@@ -7,17 +7,18 @@ import psutil
 import pytest
 import torch
 
+from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend, _peak_resident_bytes, _processor_name
 
 
 def test_the_threads_asked_for_are_the_threads_in_force() -> None:
-    assert CpuBackend.open("fp32", threads=2).settings()["threads"] == "2"
-    assert CpuBackend.open("fp32", threads=None).settings()["threads"] == "2"
-    assert CpuBackend.open("fp32", threads=1).settings()["threads"] == "1"
+    assert CpuBackend.open(Claim(threads=2)).settings()["threads"] == "2"
+    assert CpuBackend.open(Claim(threads=None)).settings()["threads"] == "2"
+    assert CpuBackend.open(Claim(threads=1)).settings()["threads"] == "1"
 
 
 def test_the_peak_is_the_resident_set_of_this_process() -> None:
-    backend = CpuBackend.open("fp32", threads=1)
+    backend = CpuBackend.open(Claim(threads=1))
     backend.reset_peak_memory()
     peak, counted = backend.peak_memory_bytes()
     assert counted == "process_rss"
@@ -29,7 +30,7 @@ def test_a_reset_forgets_what_was_given_back() -> None:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as error:
         pytest.skip(f"this system does not let a process forget its peak: {error.strerror}")
-    backend = CpuBackend.open("fp32", threads=1)
+    backend = CpuBackend.open(Claim(threads=1))
     used = torch.ones(64 * 2**20)
     used_bytes = used.nbytes
     del used
@@ -45,7 +46,7 @@ def test_the_processor_is_named_as_linux_names_it() -> None:
     told = Path("/proc/cpuinfo")
     if not told.exists():
         pytest.skip("no /proc/cpuinfo on this system")
-    assert f": {CpuBackend().device_name()}\n" in told.read_text()
+    assert f": {CpuBackend(Claim()).device_name()}\n" in told.read_text()
 
 
 def test_where_there_is_no_proc_the_portable_figures_serve(tmp_path: Path) -> None:

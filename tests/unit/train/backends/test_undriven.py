@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from trnbench.train.backends import BACKENDS, find_devices, find_undriven
-from trnbench.wire import FoundDevice, from_json
+from trnbench.train.backends import find_devices, find_undriven
+from trnbench.wire import BACKENDS, FoundDevice, from_json
 
 # A vendor's torch plug-in renames PrivateUse1, once in a process: hence one of its own.
 FINDS = """
