@@ -10,6 +10,7 @@ from trnbench.schema.records import (
     Decision,
     Header,
     Outcome,
+    Reading,
     Watch,
     parse_record,
 )
@@ -30,6 +31,7 @@ class Measurement:
     blocks: list[Block] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
     torn_line: str | None = None
     """The beginning of a last line that was cut off while it was written."""
 
@@ -40,20 +42,16 @@ class Measurement:
                 self.blocks.append(record)
             case Watch():
                 self.watches.append(record)
+            case Reading():
+                self.readings.append(record)
             case Decision():
                 self.decisions.append(record)
             case Phase():
                 self.phases.append(record)
-            case Environment():
-                self.environment = record
             case Ceiling():
                 self.ceilings.append(record)
-            case Built():
-                self.built = record
-            case Memory():
-                self.memory = record
-            case Outcome():
-                self.outcome = record
+            case Environment() | Built() | Memory() | Outcome():
+                setattr(self, record.kind, record)  # one of each, named as its kind
             case _:
                 pass  # Finished and Failed are told again, with the parent's view, by Outcome
 
