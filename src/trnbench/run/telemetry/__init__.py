@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 
 from trnbench.run.telemetry.base import Absent, Source, Subject
 from trnbench.run.telemetry.host import HostSource
+from trnbench.run.telemetry.nvml import NvmlSource
 from trnbench.run.telemetry.rapl import RaplSource
 
 SOURCES: Mapping[str, Callable[[Subject], Source | Absent]] = {
     "host": HostSource.open,
     "rapl": RaplSource.open,
+    "nvml": NvmlSource.open,
 }
 
 
