@@ -12,6 +12,7 @@ QUANTITIES: Mapping[str, str] = {
     "cpu_share": "busy part of all processors since the last reading, 0 to 1",
     "load_average": "runnable processes, mean of the last minute",
     "utilization_share": "part of the source's own window in which the device worked, 0 to 1",
+    "runtime_busy_cpus": "processors that the device's runtimes keep busy, one at full load is 1",
     "foreign_processes": "processes on the device that are not of this run",
     # Memory.
     "memory_used_bytes": "memory in use: of the host (host), of the device (all others)",
@@ -33,6 +34,7 @@ QUANTITIES: Mapping[str, str] = {
     "executions_failed": "executions that did not, in this report's period",
     "numerical_errors": "executions that met a numerical error, in this report's period",
     "latency_p50_seconds": "median time of an execution; of several ranks, the slowest's",
+    "device_latency_p50_seconds": "of that, the time on the device",
     "flops_per_second": "operations a second, as the device's counters tell",
     "ecc_corrected": "memory errors that the device corrected, by its own counter",
     "ecc_uncorrected": "memory errors that it could not correct, by its own counter",

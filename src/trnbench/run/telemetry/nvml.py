@@ -248,7 +248,7 @@ def visible_indices(visible: str | None, uuids: Sequence[str]) -> list[int]:
     chosen: list[int] = []
     for entry in (entry.strip() for entry in visible.split(",")):
         if entry.isdecimal():
-            fits = [int(entry)] if int(entry) < len(uuids) else []
+            fits = [n for n in range(len(uuids)) if str(n) == entry]
         else:
             is_uuid = entry.startswith("GPU-")
             fits = [n for n, uuid in enumerate(uuids) if is_uuid and uuid.startswith(entry)]

@@ -153,6 +153,16 @@ def test_a_slow_source_lowers_the_beat(cost: float, pause: float) -> None:
     assert recorder.cost_seconds == pytest.approx(2 * cost)
 
 
+def test_a_source_that_cannot_even_be_opened_is_absent() -> None:
+    def refuse(subject: Subject) -> Scripted:
+        raise LookupError("no such board")
+
+    opened = open_sources(Subject(), {"bad": refuse, "good": lambda _: Scripted(one_each_time)})
+    told, fine = Recorder(opened, 1.0, Clock()).poll(0.0)
+    assert told == failure("bad", 0.0, "cannot be opened: LookupError: no such board")
+    assert fine.is_valid
+
+
 def test_every_source_opens_here_or_says_why_not() -> None:
     opened = open_sources(Subject())
     assert list(opened) == list(SOURCES)
