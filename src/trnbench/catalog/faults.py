@@ -9,7 +9,7 @@ from trnbench.catalog.tables import read_table
 from trnbench.wire import FailureReason
 
 CODE = re.compile(r"NCC_[A-Z]+[0-9]+")
-"""All of neuronx-cc's error codes. Source: AWS Neuron documentation, compiler/error-codes (2.32)."""
+"""Any of neuronx-cc's codes. Source: AWS Neuron documentation, compiler/error-codes (2.32)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """One worker process group: started, heard, told, and gone without a trace when it is over.
 
 The worker leads a session of its own, so a Ctrl-C meant for the parent does not reach it. A
-guardian, one line of shell, waits on a pipe that only the parent holds: if the parent dies in any
-way, the pipe closes and the guardian kills the whole group.
+guardian sees to it that it does not outlive the parent.
 """
 
 import contextlib
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trnbench.run.guardian import Guardian
 from trnbench.schema.errors import ConfigError
 from trnbench.wire import Command, encode
 
@@ -23,7 +23,6 @@ MAX_LINE_BYTES = 16 * 2**20
 """A record of a thousand steps has some 60 kB; a longer line than this is not one of ours."""
 
 _LOG_TAIL_BYTES = 32 * 1024
-_GUARDIAN = 'read -r line || kill -s KILL -- "-$1"'
 _TICK_SECONDS = 0.2
 
 
@@ -98,7 +97,7 @@ class Worker:
             for descriptor in (records_end, log_end):
                 os.close(descriptor)
         self.pid = self._process.pid
-        self._guardian = _start_guardian(self.pid)
+        self._guardian = Guardian(self.pid)
         self._records, self._log = records, log
         self._buffer = b""
         self._log_tail = b""
@@ -153,11 +152,7 @@ class Worker:
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-        if self._guardian.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._guardian.stdin.write(b"done\n")
-                self._guardian.stdin.close()
-        self._guardian.wait()
+        self._guardian.dismiss()
         self._selector.close()
         for descriptor in (self._records, self._log):
             os.close(descriptor)
@@ -189,13 +184,3 @@ class Worker:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-
-
-def _start_guardian(group: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        ["/bin/sh", "-c", _GUARDIAN, "trnbench-guardian", str(group)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )

@@ -11,6 +11,7 @@ from trnbench.schema.records import (
     Header,
     Launch,
     Outcome,
+    Reading,
     Watch,
     parse_record,
 )
@@ -33,36 +34,32 @@ class Measurement:
     activities: list[Activity] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
     torn_line: str | None = None
     """The beginning of a last line that was cut off while it was written."""
 
     def add(self, record: Any) -> None:
         """Put one record where it belongs."""
+        several = _SEVERAL.get(type(record))
         match record:
-            case Block():
-                self.blocks.append(record)
-            case Watch():
-                self.watches.append(record)
-            case Decision():
-                self.decisions.append(record)
-            case Activity():
-                self.activities.append(record)
-            case Launch():
-                self.launch = record
-            case Phase():
-                self.phases.append(record)
-            case Environment():
-                self.environment = record
-            case Ceiling():
-                self.ceilings.append(record)
-            case Built():
-                self.built = record
-            case Memory():
-                self.memory = record
-            case Outcome():
-                self.outcome = record
+            case _ if several is not None:
+                getattr(self, several).append(record)
+            case Environment() | Launch() | Built() | Memory() | Outcome():
+                setattr(self, record.kind, record)  # one of each, named as its kind
             case _:
                 pass  # Finished and Failed are told again, with the parent's view, by Outcome
+
+
+_SEVERAL: dict[type, str] = {
+    Block: "blocks",
+    Watch: "watches",
+    Reading: "readings",
+    Decision: "decisions",
+    Activity: "activities",
+    Phase: "phases",
+    Ceiling: "ceilings",
+}
+"""Records of which there are many, and the list that each goes to."""
 
 
 def parse_measurement(lines: Iterable[bytes], source: str) -> Measurement:

@@ -3,7 +3,7 @@
 Format versions, and what changed in each:
 
 1   first version
-2   `launch`, `activity`; blocks may have `event_seconds`, `built` its placement, an outcome a code
+2   `launch`, `activity`, `reading`; blocks may have `event_seconds`, `built` its placement, an outcome a code
 """
 
 from dataclasses import dataclass
@@ -83,6 +83,30 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one source said of one device, or of all that it looks at, beside the run.
+
+    A value that a source does not have is not there: never a zero in its place. What each name
+    counts stands in `run/telemetry/base.py`.
+    """
+
+    kind: Literal["reading"] = "reading"
+    at_seconds: float
+    source: str
+    """`host`, `rapl`, `nvml` or `neuron-monitor`."""
+    device: int | None
+    """By the source's own count; null: the whole machine, or all that the source sees."""
+    is_valid: bool
+    """False: there is no figure here, and `note` says why. Told once, not at every turn."""
+    note: str | None
+    """Why it is not valid, or what is counted."""
+    values: dict[str, float]
+    flags: list[str]
+    """States without a figure. What begins with `throttle_` is a reason why the chip runs slower
+    than it could; others are `clocks_…`, `ecc_uncorrected` and `numerical_errors`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """Last line of a measurement: how it ended, and why."""
 
@@ -97,9 +121,9 @@ class Outcome:
     """The vendor's own code for what went wrong, such as `NCC_EVRF004`."""
 
 
-ParentRecord = Header | Launch | Decision | Watch | Outcome
+ParentRecord = Header | Launch | Decision | Watch | Reading | Outcome
 Record = ChildRecord | ParentRecord
-RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Launch, Decision, Watch, Outcome)
+RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Launch, Decision, Watch, Reading, Outcome)
 
 
 def parse_record(line: str | bytes) -> Any:

@@ -14,6 +14,7 @@ from trnbench.schema.records import (
     Decision,
     Header,
     Outcome,
+    Reading,
     Record,
     Watch,
 )
@@ -71,10 +72,19 @@ DECISION = Decision(at_seconds=3.1, what="look", value=0.02, why="too wide")
 WATCH = Watch(
     at_seconds=3.1, purpose="measure", seconds=0.5, foreign_cpu_share=0.1, worker_rss_bytes=2**30
 )
+READING = Reading(
+    at_seconds=3.2,
+    source="nvml",
+    device=0,
+    is_valid=True,
+    note=None,
+    values={"power_watts": 300.5},
+    flags=["throttle_sw_power_cap"],
+)
 OUTCOME = Outcome(at_seconds=5.0, status="finished", reason="precise enough")
 
 ALL: list[Record] = [
-    HEADER, PHASE, ENVIRONMENT, CEILING, BUILT, BLOCK, WATCH, DECISION, MEMORY,
+    HEADER, PHASE, ENVIRONMENT, CEILING, BUILT, BLOCK, WATCH, READING, DECISION, MEMORY,
     Finished(at_seconds=4.5, steps=2), OUTCOME,
 ]  # fmt: skip
 
@@ -107,6 +117,7 @@ def test_every_record_lands_where_it_belongs() -> None:
         blocks=[BLOCK],
         decisions=[DECISION],
         watches=[WATCH],
+        readings=[READING],
     )
 
 

@@ -11,6 +11,7 @@ from trnbench.schema.records import (
     Decision,
     Header,
     Outcome,
+    Reading,
     Status,
     Watch,
     parse_record,
@@ -43,6 +44,16 @@ parents = st.one_of(
         worker_rss_bytes=st.integers(),
     ),
     st.builds(
+        Reading,
+        at_seconds=finite,
+        source=st.text(),
+        device=st.none() | st.integers(),
+        is_valid=st.booleans(),
+        note=st.none() | st.text(),
+        values=st.dictionaries(st.text(), finite),
+        flags=st.lists(st.text()),
+    ),
+    st.builds(
         Outcome,
         at_seconds=finite,
         status=st.sampled_from(["finished", "died", "hung", "out_of_memory", "disk_full"]),
@@ -62,7 +73,7 @@ def test_writing_and_reading_a_record_changes_nothing(record: Any) -> None:
 
 
 def test_a_measurement_file_holds_the_childs_records_and_the_parents() -> None:
-    assert set(RECORDS) == {*CHILD_RECORDS, Header, Decision, Watch, Outcome}
+    assert set(RECORDS) == {*CHILD_RECORDS, Header, Decision, Watch, Reading, Outcome}
     kinds = [cls.__dataclass_fields__["kind"].default for cls in RECORDS]  # type: ignore[attr-defined]
     assert len(set(kinds)) == len(kinds)
 

@@ -1,6 +1,7 @@
 """Trainium by torch-xla: torch-neuronx up to 2.9, torch's device `xla`, for trn1 and older SDKs.
 
-AWS supports it for training up to SDK 2.29 (announce-no-support-pytorch-xla-training). Its calls run for real on torch-xla's CPU client in the project's tests; nobody has run them on a
+AWS supports it for training up to SDK 2.29 (announce-no-support-pytorch-xla-training).
+Its calls run for real on torch-xla's CPU client in the project's tests; nobody has run them on a
 Trainium for this project yet, and each result made by it says so.
 
 Names: torch_xla 2.7 to 2.9; `torch_xla.sync` waits for nothing but the hand-over, so that a clock

@@ -1,0 +1,281 @@
+"""`neuron-monitor` as a process beside the run: started, heard, started again, ended.
+
+It reports by itself, a line of JSON each period; what has come is taken when it is asked for. It
+sees every Neuron process of the host, so a filter on their tags picks out the run's own. It leads
+a session of its own, and a guardian sees to it that it does not outlive us.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from trnbench.run.guardian import Guardian
+from trnbench.run.scrub import scrub
+from trnbench.run.telemetry.base import Absent, Subject, failure
+from trnbench.run.telemetry.neuron_report import NAME, parse_report
+from trnbench.schema.records import Reading
+
+TOOLS = Path("/opt/aws/neuron/bin")
+"""Where Neuron's packages put their tools; not every image has it on its PATH."""
+
+RESTART_PAUSES = (1.0, 5.0, 25.0)
+"""Seconds before it is started again; after the last of them it is given up."""
+
+SILENT_PERIODS = 3
+"""So many periods without a line are told as silence."""
+
+MAX_LINE_BYTES = 16 * 2**20
+"""A report of 64 cores has some 160 kB."""
+
+_MAX_READ_BYTES = 2 * MAX_LINE_BYTES
+_PIPE_BYTES = 2**20
+"""The kernel's usual 64 kB would hold back a report of many cores over several turns."""
+_TAIL_BYTES = 4096
+_NICENESS = 10
+
+
+def monitor_config(period_seconds: float, tag_filter: str) -> dict[str, Any]:
+    """Return the tool's configuration: the groups that are read, and no others.
+
+    Source: Neuron Monitor User Guide, "Configuration file", Neuron SDK 2.32, read 2026-11-23.
+    """
+    runtime_groups = (
+        "neuroncore_counters", "execution_stats", "memory_used", "neuron_runtime_vcpu_usage",
+    )  # fmt: skip
+    return {
+        "period": f"{period_seconds:g}s",
+        "neuron_runtimes": [
+            {"tag_filter": tag_filter, "metrics": [{"type": group} for group in runtime_groups]}
+        ],
+        "system_metrics": [{"type": "neuron_hw_counters"}, {"type": "memory_info"}],
+    }
+
+
+class _Process:
+    """The tool, running: what it prints is read without waiting."""
+
+    def __init__(self, command: list[str]) -> None:
+        """Start it.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        if self._process.stdout is None or self._process.stderr is None:
+            raise RuntimeError("the tool was started without its pipes")
+        self._output, self._errors = self._process.stdout, self._process.stderr
+        try:
+            self._guardian = Guardian(self._process.pid)
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            raise
+        for pipe in (self._output, self._errors):
+            os.set_blocking(pipe.fileno(), False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):  # another limit here: then it keeps its size
+                fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+        self._rest = b""
+        self._tail = b""
+        self.has_closed = False
+        """It closed its output: nothing more will come."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return how it ended; negative is a signal, None: it runs."""
+        return self._process.poll()
+
+    def fileno(self) -> int:
+        """Return the descriptor of its output."""
+        return self._output.fileno()
+
+    def read_lines(self) -> list[bytes]:
+        """Return the whole lines that it printed since the last time."""
+        parts, size = [self._rest], 0
+        while size < _MAX_READ_BYTES and (content := self._read(self._output)):
+            parts.append(content)
+            size += len(content)
+        *lines, self._rest = b"".join(parts).split(b"\n")
+        if len(self._rest) > MAX_LINE_BYTES:
+            lines.append(self._rest)  # no report is this long
+            self._rest = b""
+        for _ in range(16):  # a bounded part of it: one that babbles must not hold us
+            content = self._read(self._errors)
+            if not content:
+                break
+            self._tail = (self._tail + content)[-_TAIL_BYTES:]
+        return lines
+
+    def last_words(self) -> str:
+        """Return the last line that it printed to stderr."""
+        lines = self._tail.decode(errors="replace").split("\n")
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
+    def end(self) -> None:
+        """Kill it with everything that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)  # longer only if it hangs inside the driver
+        self._guardian.dismiss()
+        self._output.close()
+        self._errors.close()
+
+    def _read(self, pipe: Any) -> bytes:
+        content: bytes | None = pipe.read(2**16)
+        if content == b"" and pipe is self._output:
+            self.has_closed = True
+        return content or b""
+
+
+class NeuronMonitorSource:
+    """Reads what the tool says of the run's cores."""
+
+    name = NAME
+
+    @classmethod
+    def open(cls, subject: Subject, tools: Path = TOOLS) -> "NeuronMonitorSource | Absent":
+        """Find the tool and start it, or say why there is none."""
+        program = shutil.which(NAME, path=subject.environment.get("PATH", os.defpath))
+        program = program or shutil.which(NAME, path=str(tools))
+        if program is None:
+            return Absent(f"{NAME} is neither on the PATH nor in {tools}")
+        config = monitor_config(subject.period_seconds, subject.neuron_tag_filter)
+        try:
+            descriptor, path = tempfile.mkstemp(prefix="trnbench-", suffix=".json")
+            os.close(descriptor)
+            Path(path).write_text(json.dumps(config), encoding="utf-8")
+        except OSError as error:
+            return Absent(f"its configuration cannot be written: {error.strerror}")
+        source = cls([program, "-c", path], Path(path), subject.period_seconds)
+        problem = source.start()
+        if problem is not None:
+            source.close()
+            return Absent(problem)
+        return source
+
+    def __init__(self, command: list[str], config: Path, period_seconds: float) -> None:
+        self._command = command
+        self._config = config
+        self._silent_seconds = SILENT_PERIODS * period_seconds
+        self._process: _Process | None = None
+        self._heard_at: float | None = None
+        """When a line last came, or it was started; None until it is first read."""
+        self._restarts = 0
+        self._restart_at = math.inf
+        self._closed_at: float | None = None
+        """When its output was found closed."""
+        self.unreadable_lines = 0
+        """Lines that were no report."""
+
+    def start(self) -> str | None:
+        """Start the tool; return what is wrong if it cannot be."""
+        try:
+            self._process = _Process(self._command)
+        except OSError as error:
+            return f"{NAME} cannot be started: {error.strerror}"
+        self._closed_at = None
+        return None
+
+    def fileno(self) -> int:
+        """Return the descriptor of the tool's output, to wait on by who has nothing else to do.
+
+        Raises:
+            ValueError: it does not run now.
+        """
+        if self._process is None:
+            raise ValueError(f"{NAME} does not run")
+        return self._process.fileno()
+
+    def read(self, at_seconds: float) -> list[Reading]:
+        """Return what has come since the last time, and what became of the tool."""
+        if self._heard_at is None:
+            self._heard_at = at_seconds
+        if self._process is None:
+            return self._start_again(at_seconds)
+        exit_code = self._process.exit_code  # before reading: what it said before is then all there
+        lines = [line for line in self._process.read_lines() if line.strip()]
+        if lines:
+            self._heard_at = at_seconds
+        readings = [reading for line in lines for reading in self._parse(line, at_seconds)]
+        # One that closed its output is about to end: its exit code is waited for until next time.
+        is_left = self._closed_at is not None and at_seconds > self._closed_at
+        if exit_code is not None or is_left:
+            return [*readings, self._ended(exit_code, at_seconds)]
+        if at_seconds - self._heard_at >= self._silent_seconds:
+            why = f"silent: no line for {self._silent_seconds:g} s"
+            readings.append(failure(NAME, at_seconds, why))
+        if self._process.has_closed and self._closed_at is None:
+            self._closed_at = at_seconds
+        return readings
+
+    def close(self) -> None:
+        """Kill the tool with everything that it started, and remove its configuration."""
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+        self._restart_at = math.inf
+        with contextlib.suppress(OSError):
+            self._config.unlink(missing_ok=True)
+
+    def _parse(self, line: bytes, at_seconds: float) -> list[Reading]:
+        readings = parse_report(line, at_seconds)
+        if readings is None:
+            self.unreadable_lines += 1
+            if self.unreadable_lines > 1:
+                return []
+            text = scrub(line[:80].decode(errors="replace"))
+            return [failure(NAME, at_seconds, f"sent a line that is no report: {text!r}")]
+        return [self._completed(r) if r.device is None else r for r in readings]
+
+    def _completed(self, reading: Reading) -> Reading:
+        """Take out of a note what tells whose machine it is, and add the count of rubbish."""
+        values = dict(reading.values)
+        if self.unreadable_lines:
+            values["unreadable_lines"] = float(self.unreadable_lines)
+        note = scrub(reading.note) if reading.note else None
+        return dataclasses.replace(reading, note=note, values=values)
+
+    def _ended(self, exit_code: int | None, at_seconds: float) -> Reading:
+        """End what is left of the tool, and say what will be done."""
+        words = ""
+        if self._process is not None:
+            words = scrub(self._process.last_words())
+            self._process.end()
+            self._process = None
+        how = "closed its output" if exit_code is None else f"ended (exit code {exit_code})"
+        return self._try_later(f"{how}: {words}" if words else how, at_seconds)
+
+    def _try_later(self, what: str, at_seconds: float) -> Reading:
+        if self._restarts == len(RESTART_PAUSES):
+            self._restart_at = math.inf
+            return failure(NAME, at_seconds, f"{what}; given up after {self._restarts + 1} starts")
+        pause = RESTART_PAUSES[self._restarts]
+        self._restarts += 1
+        self._restart_at = at_seconds + pause
+        return failure(NAME, at_seconds, f"{what}; it is started again in {pause:g} s")
+
+    def _start_again(self, at_seconds: float) -> list[Reading]:
+        if at_seconds < self._restart_at:
+            return []
+        self._heard_at = at_seconds
+        problem = self.start()
+        return [self._try_later(problem, at_seconds)] if problem else []

@@ -1,0 +1,269 @@
+"""NVIDIA GPUs through NVML: load, memory, heat, power, energy, clocks, throttling, ECC, neighbours.
+
+Indices are NVML's, in the order of the PCI bus. Only the GPUs that the run can see are read. The
+binding is imported when it is needed; no driver is no fault.
+"""
+
+import contextlib
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trnbench.run.telemetry.base import Absent, Subject, failure
+from trnbench.schema.records import Reading
+
+CLOCK_REASONS: Mapping[int, str] = {
+    0x1: "clocks_gpu_idle",
+    0x2: "clocks_application_setting",
+    0x4: "throttle_sw_power_cap",
+    0x8: "throttle_hw_slowdown",
+    0x10: "clocks_sync_boost",
+    0x20: "throttle_sw_thermal",
+    0x40: "throttle_hw_thermal",
+    0x80: "throttle_hw_power_brake",
+    0x100: "clocks_display_setting",
+    0x200: "throttle_board_limit",
+    0x400: "throttle_reliability",
+}
+"""Bits of the reasons why the clocks are what they are; another bit is told by its number.
+
+Source: nvidia-ml-py 13.615.71, `nvmlClocksEventReason…` and `nvmlClocksThrottleReason…`, read
+2026-11-23.
+"""
+
+_INTEGRATED = "energy_joules integrates samples of power by trapezoids: no energy counter here"
+_UNORDERED = (
+    "which of these GPUs are the run's is not known: their kinds differ, and CUDA orders them its "
+    "own way unless CUDA_DEVICE_ORDER=PCI_BUS_ID"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """One figure: which function gives it, with which constants, in which part, times what."""
+
+    quantity: str
+    function: str
+    constants: tuple[str, ...] = ()
+    part: str | None = None
+    factor: float = 1.0
+
+
+_ECC = "nvmlDeviceGetTotalEccErrors"
+_QUERIES = (
+    _Query("utilization_share", "nvmlDeviceGetUtilizationRates", part="gpu", factor=0.01),
+    _Query("memory_used_bytes", "nvmlDeviceGetMemoryInfo", part="used"),
+    _Query("temperature_celsius", "nvmlDeviceGetTemperature", ("NVML_TEMPERATURE_GPU",)),
+    _Query("power_watts", "nvmlDeviceGetPowerUsage", factor=1e-3),
+    _Query("core_clock_hertz", "nvmlDeviceGetClockInfo", ("NVML_CLOCK_SM",), factor=1e6),
+    _Query("memory_clock_hertz", "nvmlDeviceGetClockInfo", ("NVML_CLOCK_MEM",), factor=1e6),
+    _Query("ecc_corrected", _ECC, ("NVML_MEMORY_ERROR_TYPE_CORRECTED", "NVML_VOLATILE_ECC")),
+    _Query("ecc_uncorrected", _ECC, ("NVML_MEMORY_ERROR_TYPE_UNCORRECTED", "NVML_VOLATILE_ECC")),
+)
+
+
+@dataclass(slots=True)
+class _Device:
+    """One GPU, and its energy so far."""
+
+    index: int
+    handle: Any
+    millijoules: int | None
+    """The counter's last value; None: it has none, and power is integrated instead."""
+    joules: float = 0.0
+    power_sample: tuple[float, float] | None = None
+    """When the last power was read, and the power."""
+
+    def integrate(self, at_seconds: float, watts: float) -> None:
+        """Add the trapezoid between the last power and this one."""
+        if self.power_sample is not None:
+            at, last_watts = self.power_sample
+            self.joules += max(at_seconds - at, 0.0) * (last_watts + watts) / 2
+        self.power_sample = (at_seconds, watts)
+
+
+class NvmlSource:
+    """Reads the GPUs of one run."""
+
+    name = "nvml"
+
+    @classmethod
+    def open(cls, subject: Subject, library: Any = None) -> "NvmlSource | Absent":
+        """Start NVML and find the run's GPUs, or say why there are none.
+
+        Args:
+            subject: whose GPUs are read.
+            library: what answers as the module `pynvml` does; None imports it.
+        """
+        if library is None:
+            try:
+                library = importlib.import_module("pynvml")
+            except ImportError:
+                return Absent("the package nvidia-ml-py is not installed")
+        try:
+            library.nvmlInit()
+        except (library.NVMLError_LibraryNotFound, library.NVMLError_DriverNotLoaded):
+            return Absent("no NVIDIA driver")
+        except library.NVMLError as error:
+            return Absent(f"NVML does not start: {error}")
+        try:
+            found = cls(library, subject)
+        except library.NVMLError as error:
+            why = f"NVML does not tell the GPUs: {error}"
+        else:
+            if found.indices:
+                return found
+            why = "the run can see no NVIDIA GPU"
+            if "MIG-" in subject.environment.get("CUDA_VISIBLE_DEVICES", ""):
+                why = "the run has a slice of a GPU (MIG), which has no figures of its own"
+        with contextlib.suppress(library.NVMLError):
+            library.nvmlShutdown()
+        return Absent(why)
+
+    def __init__(self, library: Any, subject: Subject) -> None:
+        self._nvml = library
+        self._worker_pid = subject.worker_pid
+        self._last_error = "nothing is supported"
+        handles = [
+            library.nvmlDeviceGetHandleByIndex(index)
+            for index in range(library.nvmlDeviceGetCount())
+        ]
+        uuids = [_text(self._ask("nvmlDeviceGetUUID", handle)) for handle in handles]
+        kinds = {_text(self._ask("nvmlDeviceGetName", handle)) for handle in handles}
+        chosen = visible_indices(subject.environment.get("CUDA_VISIBLE_DEVICES"), uuids)
+        chosen = chosen[: subject.device_count]
+        is_by_uuid = "GPU-" in subject.environment.get("CUDA_VISIBLE_DEVICES", "")
+        is_ordered = subject.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+        self._note = None
+        if 0 < len(chosen) < len(handles) and len(kinds) > 1 and not (is_by_uuid or is_ordered):
+            chosen, self._note = list(range(len(handles))), _UNORDERED
+        self._devices = [
+            _Device(index, handles[index], self._ask(_ENERGY, handles[index])) for index in chosen
+        ]
+
+    @property
+    def indices(self) -> list[int]:
+        """NVML's indices of the GPUs that are read."""
+        return [device.index for device in self._devices]
+
+    def read(self, at_seconds: float) -> list[Reading]:
+        """Return one reading of each GPU."""
+        return [self._read(device, at_seconds) for device in self._devices]
+
+    def close(self) -> None:
+        """End NVML."""
+        with contextlib.suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
+
+    def _read(self, device: _Device, at_seconds: float) -> Reading:
+        values: dict[str, float] = {}
+        for query in _QUERIES:
+            constants = [getattr(self._nvml, name) for name in query.constants]
+            answer = self._ask(query.function, device.handle, *constants)
+            if answer is not None:
+                figure = getattr(answer, query.part) if query.part else answer
+                values[query.quantity] = float(figure) * query.factor
+        if not values:
+            why = f"gives no figure: {self._last_error}"
+            return failure(self.name, at_seconds, why, device.index)
+        values |= self._energy(device, at_seconds, values.get("power_watts"))
+        values |= self._foreign_processes(device)
+        notes = [self._note] if self._note else []
+        if "energy_joules" in values and device.millijoules is None:
+            notes.append(_INTEGRATED)
+        return Reading(
+            at_seconds=at_seconds,
+            source=self.name,
+            device=device.index,
+            is_valid=True,
+            note="; ".join(notes) or None,
+            values=values,
+            flags=self._flags(device, values),
+        )
+
+    def _energy(self, device: _Device, at_seconds: float, watts: float | None) -> dict[str, float]:
+        if device.millijoules is not None:
+            now = self._ask(_ENERGY, device.handle)
+            if now is None:
+                return {}
+            # A counter that fell was set to zero by another; what it lost is not known.
+            device.joules += max(now - device.millijoules, 0) * 1e-3
+            device.millijoules = now
+            return {"energy_joules": device.joules}
+        if watts is None:
+            device.power_sample = None  # across a gap nothing is drawn
+            return {"energy_joules": device.joules} if device.joules else {}
+        device.integrate(at_seconds, watts)
+        return {"energy_joules": device.joules}
+
+    def _foreign_processes(self, device: _Device) -> dict[str, float]:
+        """Count the processes on a GPU that are not of the worker's session.
+
+        In a container NVML may tell the host's process numbers: where none is known as the
+        worker's, nothing can be said of the others.
+        """
+        if self._worker_pid is None:
+            return {}
+        processes = self._ask("nvmlDeviceGetComputeRunningProcesses", device.handle)
+        if processes is None:
+            return {}
+        ours = sum(_session_of(process.pid) == self._worker_pid for process in processes)
+        if processes and not ours:
+            return {}
+        return {"foreign_processes": float(len(processes) - ours)}
+
+    def _flags(self, device: _Device, values: Mapping[str, float]) -> list[str]:
+        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons", device.handle)
+        if reasons is None:  # drivers before 535 know it by its older name alone
+            reasons = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", device.handle)
+        bits = [1 << n for n in range((reasons or 0).bit_length()) if reasons >> n & 1]
+        flags = [CLOCK_REASONS.get(bit, f"clocks_reason_{bit:#x}") for bit in bits]
+        return flags + (["ecc_uncorrected"] if values.get("ecc_uncorrected") else [])
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        """Return what NVML answers, or None if this driver, GPU or binding cannot tell."""
+        call = getattr(self._nvml, function, None)
+        if call is None:
+            return None
+        try:
+            return call(*arguments)
+        except self._nvml.NVMLError as error:
+            self._last_error = str(error)
+            return None
+
+
+_ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
+
+
+def visible_indices(visible: str | None, uuids: Sequence[str]) -> list[int]:
+    """Return NVML's indices of the GPUs that `CUDA_VISIBLE_DEVICES` leaves, in its order.
+
+    As in CUDA, an entry is an index or a UUID, which may be cut short, and from the first that
+    fits no GPU on nothing is visible. A slice of a GPU (`MIG-…`) has no figures of its own.
+    """
+    if visible is None:
+        return list(range(len(uuids)))
+    chosen: list[int] = []
+    for entry in (entry.strip() for entry in visible.split(",")):
+        if entry.isdecimal():
+            fits = [n for n in range(len(uuids)) if str(n) == entry]
+        else:
+            is_uuid = entry.startswith("GPU-")
+            fits = [n for n, uuid in enumerate(uuids) if is_uuid and uuid.startswith(entry)]
+        if len(fits) != 1 or fits[0] in chosen:
+            break
+        chosen += fits
+    return chosen
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (OSError, OverflowError):
+        return None  # gone, or a number of another namespace
+
+
+def _text(answer: Any) -> str:
+    return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer or "")

@@ -1,0 +1,102 @@
+"""All sources at one beat: what is due is read, what fails is told once, nothing is raised.
+
+It runs in the parent. How long it takes is measured, and a slow source lowers the beat instead of
+taking a larger part of the parent's time.
+"""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from trnbench.run.telemetry.base import Absent, Source, failure
+from trnbench.schema.records import Reading
+
+MAX_SHARE = 0.02
+"""Reading takes at most this part of the time: after a slow turn the next one comes later."""
+
+MAX_PAUSE_SECONDS = 30.0
+"""However slow a turn was, the next one comes after this pause."""
+
+
+class Recorder:
+    """Reads sources beside a run; whoever polls writes down what it returns."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source | Absent],
+        period_seconds: float = 1.0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Take the sources over: `close` closes them.
+
+        Args:
+            sources: by name, open or absent, as of `open_sources`.
+            period_seconds: between two readings of a source.
+            clock: tells how long reading takes; when it is due is told by `poll`'s argument.
+        """
+        self._period_seconds = period_seconds
+        self._clock = clock
+        self._sources = {n: s for n, s in sources.items() if not isinstance(s, Absent)}
+        self._absent = {n: s for n, s in sources.items() if isinstance(s, Absent)}
+        self._told: dict[tuple[str, int | None], str | None] = {}
+        self._due_at = -math.inf
+        self.polls = 0
+        """Turns in which something was read."""
+        self.cost_seconds = 0.0
+        """Time spent in those turns."""
+
+    def poll(self, at_seconds: float) -> list[Reading]:
+        """Return the readings that are due now; none if it is too soon."""
+        if at_seconds < self._due_at:
+            return []
+        began = self._clock()
+        readings = [failure(n, at_seconds, a.reason) for n, a in self._absent.items()]
+        self._absent = {}
+        for name, source in list(self._sources.items()):
+            readings += [r for r in self._read(name, source, at_seconds) if self._is_news(r)]
+        cost = self._clock() - began
+        self.polls += 1
+        self.cost_seconds += cost
+        pause = max(self._period_seconds, min(cost / MAX_SHARE, MAX_PAUSE_SECONDS))
+        self._due_at = at_seconds + pause
+        return readings
+
+    def close(self) -> None:
+        """Close every source."""
+        for source in self._sources.values():
+            self._close(source)
+        self._sources = {}
+
+    def _read(self, name: str, source: Source, at_seconds: float) -> list[Reading]:
+        try:
+            return [_writable(reading) for reading in source.read(at_seconds)]
+        except Exception as error:  # noqa: BLE001 - no fault in a source may end a measurement
+            del self._sources[name]
+            self._close(source)
+            why = f"broke and is read no more: {type(error).__name__}: {error}"
+            return [failure(name, at_seconds, why[:200])]
+
+    def _close(self, source: Source) -> None:
+        with contextlib.suppress(Exception):  # nothing is left to be told of it
+            source.close()
+
+    def _is_news(self, reading: Reading) -> bool:
+        """Tell whether a failure was not just told of this device; a valid reading always is."""
+        key = (reading.source, reading.device)
+        if reading.is_valid:
+            self._told.pop(key, None)
+            return True
+        if key in self._told and self._told[key] == reading.note:
+            return False
+        self._told[key] = reading.note
+        return True
+
+
+def _writable(reading: Reading) -> Reading:
+    """Leave out what is not a finite number: a record could not be written with it."""
+    if all(map(math.isfinite, reading.values.values())):
+        return reading
+    values = {name: value for name, value in reading.values.items() if math.isfinite(value)}
+    return dataclasses.replace(reading, values=values)
