@@ -60,17 +60,20 @@ class Device:
         Raises:
             RuntimeError: in a multi-rank launch, another than this rank's was named.
         """
-        if index not in (None, self.own_index()) and self.settings.local_rank is not None:
-            raise RuntimeError(f"rank {self.own_index()} owns neuron:{self.own_index()} alone")
+        rank = self.settings.local_rank
+        if rank is not None and index not in (None, rank):
+            raise RuntimeError(f"rank {rank} owns neuron:{rank} alone, not neuron:{index}")
 
     def begin_copy(self, name: str) -> None:
         """Queue a copy."""
+        self.touch()
         self._begin(name, 0.0)
 
     def begin_op(
         self, name: str, tensors: Sequence[torch.Tensor], flops: Callable[[], int]
     ) -> None:
         """Queue an op that computes: compile it where it is new, and charge its time."""
+        self.touch()
         if not self._is_in_graph():
             self.faults.at_compile()
             self._compile_eagerly(name, tensors)
@@ -87,7 +90,6 @@ class Device:
             self._thread.is_in_graph = False
 
     def _begin(self, name: str, seconds: float) -> None:
-        self.touch()
         self.tracker.count(name)
         self.faults.at_op()
         self.clock.give(self.settings.op_seconds + seconds)

@@ -163,7 +163,8 @@ KERNELS = {
 
 
 def _allocate_on(device: torch.device | None) -> None:
-    DEVICE.check_index(device.index if device is not None else None)
+    # torch has put 0 where no index was given: that one cannot be told from "neuron:0".
+    DEVICE.check_index((device.index if device is not None else None) or None)
     DEVICE.touch()
 
 
