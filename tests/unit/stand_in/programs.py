@@ -118,6 +118,15 @@ def dynamic_compile() -> str:
     return error_of(lambda: double(torch.ones(3, 3, device=DEVICE)))
 
 
+def failing_compile() -> str:
+    from torch_neuronx.faults import Faults
+
+    x = torch.ones(3, 3, device=DEVICE)
+    STAND_IN.faults = Faults("compiler_killed", None)
+    triple = torch.compile(lambda x: x * 3, backend="neuron", dynamic=False)
+    return error_of(lambda: triple(x))
+
+
 def error_of(call: Callable[[], object]) -> str:
     """Return the error's type and text; empty where there is none."""
     try:

@@ -29,13 +29,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         **stand_in_environment(compile_seconds=COMPILE_SECONDS),
         "TORCH_NEURONX_NEFF_CACHE_DIR": str(cache),
     }
-    first = ask("compiled_training", "dynamic_compile", environment=environment)
+    first = ask("compiled_training", "dynamic_compile", "failing_compile", environment=environment)
     files = sorted(cache.rglob("*.neff"))
     warm = ask("compiled_training", environment=environment)["compiled_training"]
     return {
         "cold": first["compiled_training"],
         "warm": warm,
         "dynamic": first["dynamic_compile"],
+        "failing": first["failing_compile"],
         "files": files,
         "files at the end": sorted(cache.rglob("*.neff")),
     }
@@ -82,6 +83,10 @@ def test_the_metrics_tell_of_each_graph(compiled: dict[str, Any]) -> None:
 
 def test_shapes_that_change_are_refused(compiled: dict[str, Any]) -> None:
     assert "[NCC_EMOD025] Dynamic shape is not supported" in compiled["dynamic"]
+
+
+def test_a_graph_can_fail_to_compile(compiled: dict[str, Any]) -> None:
+    assert "RuntimeError: neuronx-cc failed with -9" in compiled["failing"]
 
 
 def compile_seconds(run: dict[str, Any]) -> list[float]:

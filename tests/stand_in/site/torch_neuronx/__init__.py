@@ -1,7 +1,7 @@
 """A stand-in for AWS's native torch-neuronx: the device `neuron`, made of Python on the CPU.
 
 It is no TorchNeuron. It shows whether a program treats the device rightly: everything moved, time
-read only when the device is idle, vendor's errors understood. Its speed, its memory and what it can
+read only when the device is idle, its errors understood. Its speed, its memory and what it can
 run say nothing about Trainium, and no number from it is a result.
 
 With the folder above on PYTHONPATH, `import torch` finds this package as it finds the real one, by

@@ -4,8 +4,10 @@ Nothing is compiled. Each graph costs the host the time that was set and leaves 
 named by a hash of its code and its inputs' shapes; where the file is there, it costs nothing. A
 forward and its backward are two graphs.
 
-This module is imported when something is compiled or asks for the figures, and imports dynamo only
-when something is compiled: with it, `import torch` would take seconds more.
+Shapes must be fixed: unless told `dynamic=False`, dynamo makes the second shape that it meets a
+dynamic one, and that is refused here as `dynamic=True` is.
+
+Dynamo is imported only when something is compiled: with it, `import torch` would take seconds more.
 """
 
 import hashlib
