@@ -1,0 +1,56 @@
+"""A stand-in for AWS's native torch-neuronx: the device `neuron`, made of Python on the CPU.
+
+It is no TorchNeuron. It shows whether a program treats the device rightly: everything moved, time
+read only when the device is idle, its errors understood. Its speed, its memory and what it can
+run say nothing about Trainium, and no number from it is a result.
+
+With the folder above on PYTHONPATH, `import torch` finds this package as it finds the real one, by
+the entry point group `torch.backends`, and then has `torch.device("neuron")`, `torch.neuron` and
+`torch.compile(backend="neuron")`. What it does is set by the environment, read once:
+
+| Variable | Default | What it sets |
+|---|---|---|
+| STAND_IN_OP_SECONDS | 0 | device time that each op takes, while the host goes on |
+| STAND_IN_FLOPS_PER_SECOND | none | speed of matrix products, whose time comes on top |
+| STAND_IN_EAGER_COMPILE_SECONDS | 0 | host time for each new op, shapes and dtypes |
+| STAND_IN_COMPILE_SECONDS | 0 | host time for each graph that is not in the NEFF cache |
+| STAND_IN_MEMORY | nested | shape of memory_stats: nested, flat; none: no memory functions |
+| STAND_IN_MEMORY_LIMIT_BYTES | none | what may be allocated |
+| STAND_IN_FALLBACK | none | ops that count as run on the CPU: `aten::a,aten::b` |
+| STAND_IN_FALLBACK_SHAPE | list | get_fallback_ops returns a list of names, or a dict with counts |
+| STAND_IN_FAULT | none | KIND or KIND@N: what fails, and at which op; see faults.py |
+| STAND_IN_KEEP_PARAMETERS | 0 | 1: `.to("neuron")` keeps Parameter objects, so tied weights |
+| STAND_IN_NEURON_LS | idle | what bin/neuron-ls answers: idle, busy, none, rubbish, hangs, trn1 |
+| STAND_IN_NEURON_MONITOR | good | bin/neuron-monitor: good, rubbish, hangs, dies, torn |
+| STAND_IN_NEURON_MONITOR_SECONDS | none | its period, in place of the configured one |
+| TORCH_NEURONX_NEFF_CACHE_DIR | /tmp/neff_cache | where compiled graphs lie, as for the real one |
+| LOCAL_RANK | none | the one core that this process may use |
+
+`torch.neuron._stand_in` shows what happened: `.clock.waits`, `.tracker.calls` and more.
+
+Left out: pinned memory, `untyped_storage().resize_` (so FSDP), saving and loading device tensors,
+inductor, collectives. Tensors always say `neuron:0`, whatever the rank: torch's guard for backends
+written in Python knows one device.
+"""
+
+import importlib
+from typing import Any
+
+
+def _autoload() -> None:
+    """Make the device; torch calls this at the end of its own import. Again: do nothing."""
+    from torch_neuronx.install import install
+
+    install()
+
+
+def __getattr__(name: str) -> Any:
+    """Give what `torch.neuron` has; the real package shows the same functions in both places."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(importlib.import_module("torch").neuron, name)
+
+
+# Last, since importing torch calls _autoload; called once more where autoload is switched off.
+importlib.import_module("torch")
+_autoload()
