@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 
 ROOMS = (
-    "", "cli", "reports", "run", "train", "train/models", "train/backends", "prices", "analysis",
+    "", "cli", "reports", "run", "run/machine", "train", "train/models", "train/backends", "prices", "analysis",
     "analysis/metrics", "catalog", "schema",
 )  # fmt: skip
 

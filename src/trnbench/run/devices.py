@@ -1,19 +1,15 @@
 """What the training interpreter can train on, and whether it is what was asked for."""
 
-import contextlib
 import time
 from collections.abc import Callable
 
-from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
+from trnbench.run.ask import ask_worker
 from trnbench.run.machine import Devices
-from trnbench.run.scrub import scrub
 from trnbench.schema.errors import UnavailableError
-from trnbench.wire import CHILD_RECORDS, WIRE_VERSION, Failed, Probe, WireError, decode
+from trnbench.wire import Probe
 
 PROBE_SECONDS = 120.0
 """An accelerator's runtime may take half a minute to come up; a probe longer than this hangs."""
-
-PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
 
 
 def probe_devices(python: str, clock: Callable[[], float] = time.perf_counter) -> Devices:
@@ -23,35 +19,8 @@ def probe_devices(python: str, clock: Callable[[], float] = time.perf_counter) -
         ConfigError: the interpreter cannot be started.
         UnavailableError: it has no torch, hangs, dies, or is no Python.
     """
-    worker = Worker(worker_command(python, "probe"))
-    began = clock()
-    try:
-        for event in worker.events():
-            if isinstance(event, Line):
-                with contextlib.suppress(WireError):
-                    record = decode(event.text, CHILD_RECORDS)
-                    if isinstance(record, Probe | Failed):
-                        return _devices(record)
-            if isinstance(event, Overflow | Ended) or clock() - began > PROBE_SECONDS:
-                break
-        said = scrub(worker.last_words().strip()).splitlines()
-    finally:
-        worker.end()
-    last = f"; it last said: {said[-1][:200]}" if said else ""
-    raise UnavailableError(
-        f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
-    )
-
-
-def _devices(record: Probe | Failed) -> Devices:
-    if isinstance(record, Failed):
-        raise UnavailableError(scrub(record.message), hint=record.hint or PYTHON_HINT)
-    if record.wire_version != WIRE_VERSION:
-        raise UnavailableError(
-            f"the worker speaks version {record.wire_version} of the records, not {WIRE_VERSION}",
-            hint="this is a mixed installation: install trnbench again",
-        )
-    return Devices(tuple(record.devices), record.versions)
+    probe = ask_worker(python, "probe", Probe, PROBE_SECONDS, clock)
+    return Devices(tuple(probe.devices), probe.versions)
 
 
 def require_device(asked: str, devices: Devices) -> None:

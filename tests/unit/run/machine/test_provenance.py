@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trnbench.run.machine import _ec2_instance_type, _kept_variables, describe_machine
+from trnbench.run.machine import describe_machine
+from trnbench.run.machine.host import firmware_instance
+from trnbench.run.machine.provenance import kept_variables
 
 
 def write_firmware(folder: Path, vendor: str, product: str) -> Path:
@@ -47,12 +49,14 @@ def test_what_is_kept_of_a_machine_is_plain_json() -> None:
     assert json.loads(json.dumps(machine.to_json())) == machine.to_json()
     assert set(machine.to_json()) == {
         "operating_system", "architecture", "processor", "logical_cpus", "memory_bytes",
-        "instance", "variables",
+        "instance", "variables", "physical_cores", "cpu_flags", "numa_nodes", "governor",
+        "huge_pages", "huge_page_bytes", "region", "zone", "life_cycle", "image", "neuron",
+        "nvidia", "efa",
     }  # fmt: skip
 
 
 def test_only_variables_that_decide_how_training_runs_are_kept() -> None:
-    kept = _kept_variables(
+    kept = kept_variables(
         {
             "OMP_NUM_THREADS": "2",
             "NEURON_RT_NUM_CORES": "8",
@@ -80,7 +84,7 @@ def test_only_variables_that_decide_how_training_runs_are_kept() -> None:
     ],
 )
 def test_secrets_addresses_and_paths_are_removed_and_that_is_told(name: str, value: str) -> None:
-    assert _kept_variables({name: value}) == {name: "(removed)"}
+    assert kept_variables({name: value}) == {name: "(removed)"}
 
 
 def test_the_variables_of_this_process_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,8 +106,8 @@ def test_the_variables_of_this_process_are_read(monkeypatch: pytest.MonkeyPatch)
 def test_the_instance_is_what_the_firmware_of_ec2_says(
     tmp_path: Path, vendor: str, product: str, instance: str | None
 ) -> None:
-    assert _ec2_instance_type(write_firmware(tmp_path, vendor, product)) == instance
+    assert firmware_instance(write_firmware(tmp_path, vendor, product)) == instance
 
 
 def test_a_machine_whose_firmware_says_nothing_has_no_instance(tmp_path: Path) -> None:
-    assert _ec2_instance_type(tmp_path / "none") is None
+    assert firmware_instance(tmp_path / "none") is None

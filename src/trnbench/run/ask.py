@@ -1,0 +1,67 @@
+"""One question to the training interpreter: a worker that answers with one record and is ended."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
+from trnbench.run.scrub import scrub
+from trnbench.schema.errors import UnavailableError
+from trnbench.wire import (
+    CHILD_RECORDS,
+    WIRE_VERSION,
+    Failed,
+    Inventory,
+    Probe,
+    WireError,
+    decode,
+)
+
+PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
+
+Answer = TypeVar("Answer", Inventory, Probe)
+
+
+def ask_worker(
+    python: str,
+    task: str,
+    kind: type[Answer],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Answer:
+    """Start a worker for one task and return the record that it answers with.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it cannot do it, hangs, dies, or is no Python.
+    """
+    worker = Worker(worker_command(python, task))
+    began = clock()
+    try:
+        for event in worker.events():
+            if isinstance(event, Line):
+                with contextlib.suppress(WireError):
+                    record = decode(event.text, CHILD_RECORDS)
+                    if isinstance(record, kind | Failed):
+                        return _checked(record)
+            if isinstance(event, Overflow | Ended) or clock() - began > seconds:
+                break
+        said = scrub(worker.last_words().strip()).splitlines()
+    finally:
+        worker.end()
+    last = f"; it last said: {said[-1][:200]}" if said else ""
+    raise UnavailableError(
+        f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
+    )
+
+
+def _checked(record: Answer | Failed) -> Answer:
+    if isinstance(record, Failed):
+        raise UnavailableError(scrub(record.message), hint=record.hint or PYTHON_HINT)
+    if record.wire_version != WIRE_VERSION:
+        raise UnavailableError(
+            f"the worker speaks version {record.wire_version} of the records, not {WIRE_VERSION}",
+            hint="this is a mixed installation: install trnbench again",
+        )
+    return record
