@@ -89,7 +89,6 @@ def run(
 ) -> None:
     """Measure: train real steps of each case, and end with the table."""
     from trnbench.run.configs import DEFAULT_CONFIG, find_config
-    from trnbench.run.devices import probe_devices
     from trnbench.run.machine import describe_machine
     from trnbench.schema.config_file import read_config
 
@@ -109,10 +108,28 @@ def run(
         return
     # A fault in the config is told before an interpreter is started for it.
     make_plans(cases, machine, None)
-    devices = probe_devices(python)
+    machine, devices = look_around(machine, python)
     require_devices(cases, devices)
     plans = make_plans(cases, machine, devices)
     _measure(plans, output, python, machine, devices, is_json=as_json)
+
+
+def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
+    """Probe for devices, and meanwhile look at the chips, which no run has to wait for.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it cannot say what it trains on.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from trnbench.run.devices import probe_devices
+    from trnbench.run.machine.provenance import look_at_accelerators
+
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        seen = beside.submit(look_at_accelerators)
+        devices = probe_devices(python)
+    return machine.with_accelerators(seen.result()), devices
 
 
 def make_plans(

@@ -23,8 +23,8 @@ def accelerator(seen: Inspection) -> Finding | None:
     return Finding(
         "accelerator",
         "absent",
-        f"no accelerator here, and nothing wrong with that: trnbench trains on the "
-        f"{seen.host.processor}, and plans for any machine with `--dry-run`",
+        f"no accelerator here: trnbench trains on the {seen.host.processor}, and plans for any "
+        "machine with `--dry-run`",
     )
 
 
