@@ -102,7 +102,10 @@ def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
         try:
             chips, holders, instance = parse_neuron_ls(answer.text)
         except ValueError as error:
-            reason = answer.reason or f"neuron-ls {error}"
+            reason = f"neuron-ls {error}"
+        if device_files and not chips and reason is None:
+            reason = f"neuron-ls saw none of {device_files} devices"
+        reason = answer.reason or reason
     elif device_files:
         reason = "neuron-ls is not installed"
     is_here = bool(chips or device_files or pci_devices)

@@ -9,7 +9,6 @@ import re
 
 from trnbench.run.machine.finding import Finding, join_words
 from trnbench.run.machine.inspection import Inspection
-from trnbench.wire import Inventory
 
 REPOSITORY = "--extra-index-url https://pip.repos.neuron.amazonaws.com"
 """The Neuron package repository, as the Neuron documentation's own install commands name it."""
@@ -71,14 +70,14 @@ def neuron_stub(seen: Inspection) -> Finding | None:
     if not stubs:
         return None
     names = " ".join(name for name in STUBS if versions.get(name) in STUBS[name])
-    wanted = _wanted_torch_neuronx(versions.get("torch"))
+    wanted = _requirements(versions.get("torch"))
     return Finding(
         "neuron_stub",
         "problem",
         f"WRONG PACKAGE: {join_words(stubs)} {'is' if len(stubs) == 1 else 'are'} an empty "
         "stand-in of the public index, which fails when it is imported",
         f"`pip uninstall {names}`, then install from the Neuron package repository: `pip install "
-        f"{REPOSITORY} '{wanted}' 'neuronx-cc==2.*'`",
+        f"{REPOSITORY} {wanted} 'neuronx-cc==2.*'`",
     )
 
 
@@ -88,13 +87,13 @@ def neuron_missing(seen: Inspection) -> Finding | None:
         return None
     if "torch" not in seen.inventory.versions:
         return None  # one problem at a time: that fix names the environment too
-    wanted = _wanted_torch_neuronx(seen.inventory.versions["torch"])
+    wanted = _requirements(seen.inventory.versions["torch"])
     return Finding(
         "neuron_missing",
         "problem",
         "Neuron chips are here and this interpreter has no torch-neuronx, so it would train on "
         "the CPU",
-        f"{IMAGE}; or `pip install {REPOSITORY} '{wanted}'`",
+        f"{IMAGE}; or `pip install {REPOSITORY} {wanted}`",
     )
 
 
@@ -195,19 +194,15 @@ def torch_build(seen: Inspection) -> Finding | None:
     )
 
 
-def _wanted_torch_neuronx(torch_version: str | None) -> str:
-    """Return the requirement that fits a torch, or the newest supported one."""
+def _requirements(torch_version: str | None) -> str:
+    """Return what to ask pip for: what fits this torch, else the newest pair."""
     numbers = _numbers(torch_version or "")
-    newest = max(NATIVE_PAIRS)
-    major, minor = numbers if numbers in NATIVE_PAIRS else newest
-    return f"torch-neuronx=={major}.{minor}.*"
+    if numbers in NATIVE_PAIRS:
+        return "'torch-neuronx=={}.{}.*'".format(*numbers)
+    newest = "{}.{}.*".format(*max(NATIVE_PAIRS))
+    return f"'torch=={newest}' 'torch-neuronx=={newest}'"
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     """Return the first two numbers of a version."""
     return tuple(map(int, re.findall(r"\d+", version)[:2]))
-
-
-def versions_said(inventory: Inventory) -> str:
-    """Return the versions for people."""
-    return ", ".join(f"{name} {version}" for name, version in inventory.versions.items())
