@@ -48,7 +48,7 @@ CACHE_VARIABLES = {
 def huge_pages(seen: Inspection) -> Finding | None:
     """Whether EFA finds the huge pages that it takes its buffers from.
 
-    Source: libfabric's maintainers, github.com/ofiwg/libfabric/issues/9739, read 2026-11-24.
+    Source: libfabric's maintainers, github.com/ofiwg/libfabric/issues/9739, read 2026-11-23.
     """
     if not seen.network.efa_devices or seen.host.huge_pages is None:
         return None

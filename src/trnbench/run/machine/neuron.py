@@ -22,7 +22,7 @@ _TOOLS = "opt/aws/neuron/bin"
 _AMAZON = "0x1d0f"
 _PCI_IDS = ("0x7164", "0x7264", "0x7364", "0x7564", "0x7565")
 """Trainium1, Inferentia2, Trainium2, and Trainium3 twice.
-Source: the public Neuron driver, neuron_device.h, read 2026-11-24."""
+Source: the public Neuron driver, neuron_device.h, read 2026-11-23."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

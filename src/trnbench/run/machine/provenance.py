@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trnbench.run.machine.ec2 import Ec2, ask_ec2, rent_option
+from trnbench.run.machine.ec2 import BASE_URL, Ec2, ask_ec2, rent_option
 from trnbench.run.machine.files import ROOT
 from trnbench.run.machine.host import Host, look_at_host
 from trnbench.run.machine.network import Network, look_at_network
@@ -99,13 +99,13 @@ class Devices:
     versions: dict[str, str]
 
 
-def describe_machine(root: Path = ROOT) -> Machine:
+def describe_machine(root: Path = ROOT, metadata_url: str = BASE_URL) -> Machine:
     """Look at this machine as far as planning needs it: in milliseconds, and at no accelerator.
 
     EC2's metadata service is asked only where the firmware says that this is EC2.
     """
     host = look_at_host(root)
-    ec2 = ask_ec2(seconds=EC2_SECONDS) if host.is_ec2 else Ec2()
+    ec2 = ask_ec2(metadata_url, EC2_SECONDS) if host.is_ec2 else Ec2()
     return make_machine(host, ec2, kept_variables(os.environ))
 
 

@@ -5,14 +5,21 @@ import json
 import os
 import platform
 import socket
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.unit.run.machine import places
+from tests.unit.run.machine.metadata_service import ANSWERS, metadata_service
 from trnbench.run.machine import describe_machine
 from trnbench.run.machine.host import firmware_instance
-from trnbench.run.machine.provenance import kept_variables
+from trnbench.run.machine.provenance import (
+    EC2_SECONDS,
+    kept_variables,
+    look_at_accelerators,
+)
 
 
 def write_firmware(folder: Path, vendor: str, product: str) -> Path:
@@ -60,12 +67,19 @@ def test_only_variables_that_decide_how_training_runs_are_kept() -> None:
         {
             "OMP_NUM_THREADS": "2",
             "NEURON_RT_NUM_CORES": "8",
+            "NKI_DEBUG_INFO": "1",
+            "FI_PROVIDER": "efa",
             "AWS_SECRET_ACCESS_KEY": "abc",
             "PATH": "x",
             "MY_OMP_THREADS": "3",
         }
     )
-    assert kept == {"NEURON_RT_NUM_CORES": "8", "OMP_NUM_THREADS": "2"}
+    assert kept == {
+        "FI_PROVIDER": "efa",
+        "NEURON_RT_NUM_CORES": "8",
+        "NKI_DEBUG_INFO": "1",
+        "OMP_NUM_THREADS": "2",
+    }
 
 
 @pytest.mark.parametrize(
@@ -80,6 +94,7 @@ def test_only_variables_that_decide_how_training_runs_are_kept() -> None:
         ("PJRT_MASTER_ADDR", "10.0.0.7"),
         ("NEURON_COMPILE_CACHE_URL", "s3:bucket"),
         ("TORCH_HOME", "/home/alice/torch"),
+        ("FI_OPX_HOST", "node-7"),
         ("XLA_FLAGS", "--xla_dump_to=/home/alice/dump"),
     ],
 )
@@ -111,3 +126,55 @@ def test_the_instance_is_what_the_firmware_of_ec2_says(
 
 def test_a_machine_whose_firmware_says_nothing_has_no_instance(tmp_path: Path) -> None:
     assert firmware_instance(tmp_path / "none") is None
+
+
+# --- on EC2, with chips ---------------------------------------------------------------------------
+
+
+def test_place_and_life_cycle_are_kept_and_nothing_that_tells_whose_it_is(tmp_path: Path) -> None:
+    places.write_firmware(tmp_path, "Amazon EC2", "trn2.48xlarge")
+    answers = {**ANSWERS, "instance-id": "i-0123456789abcdef0", "local-ipv4": "10.0.12.34"}
+    with metadata_service(answers) as service:
+        machine = describe_machine(tmp_path, service.url)
+    kept = machine.to_json()
+    assert (kept["instance"], kept["region"], kept["zone"]) == (
+        "trn2.48xlarge",
+        "us-east-2",
+        "us-east-2c",
+    )
+    assert (kept["life_cycle"], machine.rent_option) == ("capacity-block", "capacity_block")
+    assert "i-0123" not in json.dumps(kept)
+    assert "10.0.12" not in json.dumps(kept)
+
+
+def test_a_metadata_service_that_hangs_holds_no_run_up(tmp_path: Path) -> None:
+    places.write_firmware(tmp_path, "Amazon EC2", "trn2.48xlarge")
+    began = time.perf_counter()
+    with metadata_service(hangs_at="token") as service:
+        machine = describe_machine(tmp_path, service.url)
+    assert EC2_SECONDS <= time.perf_counter() - began < EC2_SECONDS + 2
+    assert (machine.instance, machine.region) == ("trn2.48xlarge", None)
+
+
+def test_chips_are_kept_without_whoever_holds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places.write_neuron_ls(tmp_path / "bin", "trn2.48xlarge")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    places.write(tmp_path, "sys/module/neuron/version", "2.31.7.0\n")
+    machine = describe_machine(tmp_path).with_accelerators(look_at_accelerators(tmp_path))
+    kept = machine.to_json()
+    assert kept["neuron"]["logical_cores"] == 64
+    assert kept["neuron"]["driver_version"] == "2.31.7.0"
+    assert (kept["nvidia"], kept["efa"]) == (None, None)
+    assert json.loads(json.dumps(kept)) == kept
+    assert "4242" not in json.dumps(kept)
+
+
+def test_the_instance_that_the_tools_name_serves_where_the_firmware_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places.write_neuron_ls(tmp_path / "bin", "trn2.3xlarge")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    machine = describe_machine(tmp_path).with_accelerators(look_at_accelerators(tmp_path))
+    assert machine.instance == "trn2.3xlarge"
