@@ -23,10 +23,9 @@ def machine_rows(seen: Inspection) -> Rows:
     if host.governor:
         rows.append(("governor", host.governor))
     if host.is_ec2 or machine.instance:
-        place = machine.zone or machine.region or "nobody knows where"
+        place = machine.zone or machine.region or "place not known"
         kinds = [kind for kind in (machine.life_cycle, machine.image) if kind]
-        said = ", ".join([f"{machine.instance or 'an instance'} in {place}", *kinds])
-        rows.append(("EC2", said))
+        rows.append(("EC2", ", ".join([machine.instance or "type not known", place, *kinds])))
     rows += [("variable", f"{name}={value}") for name, value in machine.variables.items()]
     return rows
 

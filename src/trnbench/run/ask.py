@@ -1,6 +1,5 @@
 """One question to the training interpreter: a worker that answers with one record and is ended."""
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -38,22 +37,33 @@ def ask_worker(
     """
     worker = Worker(worker_command(python, task))
     began = clock()
+    answer: Answer | Failed | None = None
     try:
         for event in worker.events():
             if isinstance(event, Line):
-                with contextlib.suppress(WireError):
-                    record = decode(event.text, CHILD_RECORDS)
-                    if isinstance(record, kind | Failed):
-                        return _checked(record)
+                answer = answer or _read(event.text, kind)
+            elif answer is not None:
+                break  # it has ended by itself, or has been given the time to
             if isinstance(event, Overflow | Ended) or clock() - began > seconds:
                 break
         said = scrub(worker.last_words().strip()).splitlines()
     finally:
         worker.end()
+    if answer is not None:
+        return _checked(answer)
     last = f"; it last said: {said[-1][:200]}" if said else ""
     raise UnavailableError(
         f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
     )
+
+
+def _read(line: bytes, kind: type[Answer]) -> Answer | Failed | None:
+    """Return the record of a line, if it is one that answers."""
+    try:
+        record = decode(line, CHILD_RECORDS)
+    except WireError:
+        return None
+    return record if isinstance(record, kind | Failed) else None
 
 
 def _checked(record: Answer | Failed) -> Answer:
