@@ -9,8 +9,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 
 ROOMS = (
-    "", "cli", "reports", "run", "run/telemetry", "train", "train/models", "train/backends",
-    "prices", "analysis", "analysis/metrics", "catalog", "schema",
+    "", "cli", "reports", "run", "run/machine", "run/telemetry", "train", "train/models",
+    "train/backends", "prices", "analysis", "analysis/metrics", "catalog", "schema",
 )  # fmt: skip
 
 

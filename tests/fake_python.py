@@ -1,8 +1,8 @@
 """A stand-in for the training interpreter: it speaks the records' protocol and trains nothing.
 
-`fake_python` writes an executable that `--python` can name. It answers the probe as a CPU would,
-runs blocks whose times are scripted, and at one step does what it is told to do badly. Being a
-real process, it is launched, heard, ended and cleaned up as the real worker is.
+`fake_python` writes an executable that `--python` can name. It says what it has, answers the probe
+as a CPU would, runs blocks whose times are scripted, and at one step does what it is told to do
+badly. Being a real process, it is launched, heard, ended and cleaned up as the real worker is.
 """
 
 import shlex
@@ -39,6 +39,11 @@ def send(kind, **fields):
     out.write(json.dumps(dict(kind=kind, at_seconds=time.perf_counter() - began, **fields)) + "\\n")
     out.flush()
 
+
+if task == "inventory":
+    send("inventory", wire_version=1, python="3.11", versions=dict(torch="0.0"), neuron=None,
+         entry_points={{}})
+    sys.exit(0)
 
 if task == "probe":
     device = dict(backend="cpu", device_name="a processor", device_count=1, proven=True)

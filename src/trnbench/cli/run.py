@@ -83,7 +83,6 @@ def run(
 ) -> None:
     """Measure: train real steps of each case, and end with the table."""
     from trnbench.run.configs import DEFAULT_CONFIG, find_config
-    from trnbench.run.devices import probe_devices
     from trnbench.run.machine import describe_machine
     from trnbench.schema.config_file import read_config
 
@@ -103,10 +102,29 @@ def run(
         return
     # A fault in the config is told before an interpreter is started for it.
     make_plans(cases, machine, None)
-    devices = probe_devices(python)
+    machine, devices = look_around(machine, python)
     require_devices(cases, devices)
     plans = make_plans(cases, machine, devices)
     _measure(plans, output, python, machine, devices, is_json=as_json)
+
+
+def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
+    """Probe for devices, and meanwhile look at the chips, which no run has to wait for.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it cannot say what it trains on.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from trnbench.run.devices import probe_devices, with_chips
+    from trnbench.run.machine.provenance import look_at_accelerators
+
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        seen = beside.submit(look_at_accelerators)
+        devices = probe_devices(python)
+    chips = seen.result()
+    return machine.with_accelerators(chips), with_chips(devices, chips.neuron)
 
 
 def make_plans(
@@ -173,12 +191,12 @@ def _plan_only(
 ) -> None:
     """Print plans; without torch or the device they are made as far as they go without it."""
     from trnbench.reports.plans import plans_as_json, plans_as_text
-    from trnbench.run.devices import probe_devices, require_device
+    from trnbench.run.devices import require_device
 
     make_plans(cases, machine, None)
     devices = None
     try:
-        devices = probe_devices(python)
+        machine, devices = look_around(machine, python)
         for case in cases:
             require_device(case.config.device, devices)
     except UnavailableError as error:

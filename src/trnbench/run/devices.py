@@ -1,46 +1,22 @@
 """What the training interpreter can train on, and whether it is what was asked for."""
 
-import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+from trnbench.run.ask import ask_worker
 from trnbench.run.environment import environment_of_probe
-from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
 from trnbench.run.machine import Devices
-from trnbench.run.scrub import scrub
+from trnbench.run.machine.neuron import Neuron
 from trnbench.schema.errors import UnavailableError
-from trnbench.wire import (
-    CHILD_RECORDS,
-    WIRE_VERSION,
-    Failed,
-    FoundDevice,
-    Inventory,
-    Probe,
-    WireError,
-    decode,
-)
+from trnbench.wire import FoundDevice, Inventory, Probe
 
 Clock = Callable[[], float]
 
+NEURON_BACKENDS = ("neuron", "xla")
 INVENTORY_SECONDS = 20.0
 PROBE_SECONDS = 120.0
 """An accelerator's runtime may take half a minute to come up; a probe longer than this hangs."""
-
-PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
-
-
-def take_inventory(python: str, clock: Clock = time.perf_counter) -> Inventory:
-    """Read what the training interpreter has installed: nothing is imported, no device touched.
-
-    Raises:
-        ConfigError: the interpreter cannot be started.
-        UnavailableError: it hangs, dies, or is no Python that this version can use.
-    """
-    worker = Worker(worker_command(python, "inventory"))
-    record = _first_answer(python, worker, INVENTORY_SECONDS, clock)
-    if isinstance(record, Inventory):
-        return record
-    raise _refusal(record)
 
 
 def probe_devices(python: str, clock: Clock = time.perf_counter) -> Devices:
@@ -50,50 +26,25 @@ def probe_devices(python: str, clock: Clock = time.perf_counter) -> Devices:
         ConfigError: the interpreter cannot be started.
         UnavailableError: it has no torch, hangs, dies, or is no Python.
     """
-    inventory = take_inventory(python, clock)
-    worker = Worker(worker_command(python, "probe"), environment_of_probe(inventory.neuron))
-    record = _first_answer(python, worker, PROBE_SECONDS, clock)
-    if isinstance(record, Probe):
-        return _devices(record)
-    raise _refusal(record)
+    inventory = ask_worker(python, "inventory", Inventory, INVENTORY_SECONDS, clock)
+    variables = environment_of_probe(inventory.neuron)
+    probe = ask_worker(python, "probe", Probe, PROBE_SECONDS, clock, variables)
+    return Devices(tuple(probe.devices), probe.versions)
 
 
-def _first_answer(
-    python: str, worker: Worker, limit_seconds: float, clock: Clock
-) -> Inventory | Probe | Failed:
-    """Wait for the one record that the worker was asked for, and end it."""
-    began = clock()
-    try:
-        for event in worker.events():
-            if isinstance(event, Line):
-                with contextlib.suppress(WireError):
-                    record = decode(event.text, CHILD_RECORDS)
-                    if isinstance(record, Inventory | Probe | Failed):
-                        return record
-            if isinstance(event, Overflow | Ended) or clock() - began > limit_seconds:
-                break
-        said = scrub(worker.last_words().strip()).splitlines()
-    finally:
-        worker.end()
-    last = f"; it last said: {said[-1][:200]}" if said else ""
-    raise UnavailableError(
-        f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
-    )
+def with_chips(devices: Devices, seen: Neuron) -> Devices:
+    """Return the devices with what is known of Neuron's chips, which the probe must not touch."""
+    return replace(devices, found=tuple(_with_chips(device, seen) for device in devices.found))
 
 
-def _refusal(record: Inventory | Probe | Failed) -> UnavailableError:
-    if isinstance(record, Failed):
-        return UnavailableError(scrub(record.message), hint=record.hint or PYTHON_HINT)
-    return UnavailableError(f"the worker answered with {record.kind}", hint=PYTHON_HINT)
-
-
-def _devices(record: Probe) -> Devices:
-    if record.wire_version != WIRE_VERSION:
-        raise UnavailableError(
-            f"the worker speaks version {record.wire_version} of the records, not {WIRE_VERSION}",
-            hint="this is a mixed installation: install trnbench again",
-        )
-    return Devices(tuple(record.devices), record.versions)
+def _with_chips(device: FoundDevice, seen: Neuron) -> FoundDevice:
+    if device.backend not in NEURON_BACKENDS or not device.supported:
+        return device
+    if not seen.is_here:
+        note = f"no Neuron chip is plugged in ({seen.reason or 'neuron-ls and /dev show none'})"
+        return replace(device, supported=False, note=note)
+    family = (seen.instance or device.backend).partition(".")[0]
+    return replace(device, device_name=family, device_count=seen.logical_cores or 1)
 
 
 def require_device(asked: str, devices: Devices) -> None:

@@ -330,8 +330,8 @@ def _price_request(config: Config, machine: Machine, today: date) -> PriceReques
     is_this_machine = asked.instance == "auto"
     return PriceRequest(
         instance=machine.instance if is_this_machine else asked.instance,
-        option=asked.option,
-        region=asked.region,
+        option=asked.option or (machine.rent_option if is_this_machine else None),
+        region=asked.region or (machine.region if is_this_machine else None),
         is_this_machine=is_this_machine,
         usd_per_hour=asked.usd_per_hour,
         today=today,

@@ -3,7 +3,8 @@
 Format versions, and what changed in each:
 
 1   first version
-2   `launch`, `activity`, `reading`; blocks may have `event_seconds`, `built` its placement, an outcome a code
+2   `launch`, `activity` and `reading`; a block may have `event_seconds`, a built model its
+    `placement`, an outcome the vendor's `code`
 """
 
 from dataclasses import dataclass

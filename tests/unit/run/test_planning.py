@@ -1,6 +1,7 @@
 """From a case to a plan: what is resolved, what conflicts, and what a case is called."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -343,6 +344,21 @@ def test_a_limit_in_dollars_needs_a_price() -> None:
     assert conflict.path == ("measure", "max_usd")
     assert conflict.message == "measure.max_usd: 5.0 cannot be kept without a price"
     assert "--usd-per-hour" in conflict.hint
+
+
+def test_a_machine_that_knows_its_place_and_how_it_is_rented_has_its_own_rate() -> None:
+    machine = replace(
+        make_machine("trn2.48xlarge"), region="us-east-2", life_cycle="capacity-block"
+    )
+    price = plan_case(machine=machine).price
+    assert price is not None
+    assert (price.option, price.region) == ("capacity_block", "us-east-2")
+    spot = plan_case(machine=replace(machine, life_cycle="spot"))
+    assert spot.price is None or spot.price.option == "spot"
+    named = {"price.region": "us-east-1", "price.instance": "p5.48xlarge"}
+    elsewhere = plan_case(named, found=(H100,), machine=machine).price
+    assert elsewhere is not None
+    assert (elsewhere.option, elsewhere.region) == ("on_demand", "us-east-1")
 
 
 def test_a_recognised_machine_needs_its_region_for_a_rate() -> None:

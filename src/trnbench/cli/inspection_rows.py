@@ -1,0 +1,136 @@
+"""What an inspection says to people, section by section: labels, and a text beside each."""
+
+from trnbench.run.machine.inspection import Inspection
+from trnbench.schema.price import Price
+from trnbench.schema.units import say_bytes, say_usd
+
+Rows = list[tuple[str, str]]
+
+
+def machine_rows(seen: Inspection) -> Rows:
+    """Say what the computer is."""
+    host, machine = seen.host, seen.machine
+    cores = f"{host.logical_cpus} logical CPUs"
+    cores += f" on {host.physical_cores} cores" if host.physical_cores else ""
+    nodes = f", {host.numa_nodes} NUMA nodes" if (host.numa_nodes or 1) > 1 else ""
+    rows = [
+        ("processor", f"{host.processor}, {cores}{nodes}"),
+        ("instructions", ", ".join(host.cpu_flags) or "none that speed matrix products up"),
+        ("memory", say_bytes(host.memory_bytes)),
+        ("huge pages", _huge_pages(seen)),
+        ("system", f"{host.operating_system}, {host.architecture}"),
+    ]
+    if host.governor:
+        rows.append(("governor", host.governor))
+    if host.is_ec2 or machine.instance:
+        place = machine.zone or machine.region or "place not known"
+        kinds = [kind for kind in (machine.life_cycle, machine.image) if kind]
+        rows.append(("EC2", ", ".join([machine.instance or "type not known", place, *kinds])))
+    rows += [("variable", f"{name}={value}") for name, value in machine.variables.items()]
+    return rows
+
+
+def _huge_pages(seen: Inspection) -> str:
+    host = seen.host
+    if not host.huge_pages:
+        return "not known here" if host.huge_pages is None else "none reserved"
+    size = f" of {say_bytes(host.huge_page_bytes)}" if host.huge_page_bytes else ""
+    return f"{host.huge_pages}{size} reserved, {host.huge_pages_free} free"
+
+
+def neuron_rows(seen: Inspection) -> Rows:
+    """Say what there is of Neuron."""
+    neuron = seen.neuron
+    if not neuron.is_here:
+        return []
+    kept = neuron.kept() or {}
+    said = f"{kept['chips']} {'chip' if kept['chips'] == 1 else 'chips'}"
+    if neuron.logical_cores:
+        said += f", {neuron.logical_cores} logical cores"
+    if neuron.logical_core_config:
+        said += f" (LNC {neuron.logical_core_config})"
+    if kept["memory_bytes_per_chip"]:
+        said += f", {say_bytes(kept['memory_bytes_per_chip'])} each"
+    rows = [("Neuron", said), ("driver", neuron.driver_version or "version not known")]
+    if neuron.system_packages:
+        packages = ", ".join(f"{name} {v}" for name, v in neuron.system_packages.items())
+        rows.append(("software", packages))
+    return rows
+
+
+def nvidia_rows(seen: Inspection) -> Rows:
+    """Say what there is of NVIDIA."""
+    nvidia = seen.nvidia
+    if not nvidia.is_here:
+        return []
+    rows = []
+    for number, gpu in enumerate(nvidia.gpus):
+        modes = [
+            *([say_bytes(gpu.memory_bytes)] if gpu.memory_bytes else []),
+            *(["MIG"] if gpu.is_mig else []),
+            *(["ECC off"] if gpu.is_ecc is False else []),
+        ]
+        rows.append((f"GPU {number}", ", ".join([gpu.name, *modes])))
+    if not rows:
+        rows.append(("NVIDIA", f"{nvidia.pci_devices} devices on the PCI bus"))
+    cuda = f", CUDA up to {nvidia.cuda_version}" if nvidia.cuda_version else ""
+    return [*rows, ("driver", f"{nvidia.driver_version or 'version not known'}{cuda}")]
+
+
+GENERATIONS = {
+    "native": "native torch-neuronx: torch's device `neuron`",
+    "xla": "the XLA torch-neuronx: torch's device `xla`",
+    "stub": "the empty package of the public index",
+}
+
+
+def package_rows(seen: Inspection) -> Rows:
+    """Say what the training interpreter has."""
+    inventory = seen.inventory
+    if inventory is None:
+        return [("unknown", seen.inventory_reason)]
+    rows = [("Python", inventory.python), *inventory.versions.items()]
+    if inventory.neuron is not None:
+        rows.append(("Neuron SDK", GENERATIONS[inventory.neuron]))
+    names = [name for group in inventory.entry_points.values() for name in group]
+    if names:
+        rows.append(("adds to torch", ", ".join(names)))
+    return rows
+
+
+def network_rows(seen: Inspection) -> Rows:
+    """Say what is between this machine and others."""
+    network = seen.network
+    if not network.efa_devices:
+        others = f"; {network.other_rdma_devices} other RDMA devices"
+        return [("EFA", f"none{others if network.other_rdma_devices else ''}")]
+    offered = {True: "offered", False: "not offered", None: network.reason or "not known"}
+    return [
+        ("EFA", f"{len(network.efa_devices)} devices"),
+        ("driver", network.driver_version or "version not known"),
+        ("libfabric", f"provider `efa`: {offered[network.has_provider]}"),
+    ]
+
+
+def price_rows(seen: Inspection) -> Rows:
+    """Say what a run here would be priced at."""
+    price = seen.price
+    if not isinstance(price, Price):
+        return [("unknown", f"{price.reason}; {price.hint}")]
+    said = f"{say_usd(price.usd_per_hour)}/h for {price.instance}, {price.option}, {price.region}"
+    note = [("note", price.note)] if price.note else []
+    return [("rate", f"{said}, {price.date}"), ("source", price.source), *note]
+
+
+def device_rows(seen: Inspection) -> Rows:
+    """Say what torch can use."""
+    if seen.devices is None:
+        return [("unknown", seen.devices_reason or "torch was not asked")]
+    rows = []
+    for device in seen.devices.found:
+        count = f", {device.device_count} of them" if device.device_count > 1 else ""
+        notes = [] if device.supported else [device.note or "not driven by this version"]
+        notes += [] if device.proven else ["not yet run on such a device by the project"]
+        said = "; ".join([f"{device.device_name}{count}", *notes])
+        rows.append((device.backend, said))
+    return rows

@@ -1,0 +1,78 @@
+"""One question to the training interpreter: a worker that answers with one record and is ended."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
+from trnbench.run.scrub import scrub
+from trnbench.schema.errors import UnavailableError
+from trnbench.wire import (
+    CHILD_RECORDS,
+    WIRE_VERSION,
+    Failed,
+    Inventory,
+    Probe,
+    WireError,
+    decode,
+)
+
+PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
+
+Answer = TypeVar("Answer", Inventory, Probe)
+
+
+def ask_worker(
+    python: str,
+    task: str,
+    kind: type[Answer],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+    variables: Mapping[str, str] | None = None,
+) -> Answer:
+    """Start a worker for one task and return the record that it answers with.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it cannot do it, hangs, dies, or is no Python.
+    """
+    worker = Worker(worker_command(python, task), variables)
+    began = clock()
+    answer: Answer | Failed | None = None
+    try:
+        for event in worker.events():
+            if isinstance(event, Line):
+                answer = answer or _read(event.text, kind)
+            elif answer is not None:
+                break  # it has ended by itself, or has been given the time to
+            if isinstance(event, Overflow | Ended) or clock() - began > seconds:
+                break
+        said = scrub(worker.last_words().strip()).splitlines()
+    finally:
+        worker.end()
+    if answer is not None:
+        return _checked(answer)
+    last = f"; it last said: {said[-1][:200]}" if said else ""
+    raise UnavailableError(
+        f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
+    )
+
+
+def _read(line: bytes, kind: type[Answer]) -> Answer | Failed | None:
+    """Return the record of a line, if it is one that answers."""
+    try:
+        record = decode(line, CHILD_RECORDS)
+    except WireError:
+        return None
+    return record if isinstance(record, kind | Failed) else None
+
+
+def _checked(record: Answer | Failed) -> Answer:
+    if isinstance(record, Failed):
+        raise UnavailableError(scrub(record.message), hint=record.hint or PYTHON_HINT)
+    if record.wire_version != WIRE_VERSION:
+        raise UnavailableError(
+            f"the worker speaks version {record.wire_version} of the records, not {WIRE_VERSION}",
+            hint="this is a mixed installation: install trnbench again",
+        )
+    return record

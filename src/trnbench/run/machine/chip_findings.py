@@ -1,0 +1,190 @@
+"""What is right and wrong with the chips that are plugged in: a function for each thing.
+
+Sources: AWS Neuron documentation 2.32 and 2.33, neuron-runtime/nrt-troubleshoot, tools/neuron-ls,
+about-neuron/arch/neuron-features/logical-neuroncore-config, release-notes/2.33.0.
+"""
+
+from trnbench.run.machine.finding import Finding, join_words
+from trnbench.run.machine.inspection import Inspection
+
+LNC_VARIABLES = ("NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE")
+"""The documented name, and an older one."""
+
+FIRST_CORES = ("trn1", "inf2")
+"""Families whose chips the native packages do not support."""
+
+
+def accelerator(seen: Inspection) -> Finding | None:
+    """Whether there is anything but a CPU."""
+    if seen.neuron.is_here or seen.nvidia.is_here:
+        return Finding("accelerator", "ok", describe_chips(seen))
+    if _is_neuron_instance(seen):
+        return None  # its driver is what is missing
+    return Finding(
+        "accelerator",
+        "absent",
+        f"no accelerator here: trnbench trains on the {seen.host.processor}, and plans for any "
+        "machine with `--dry-run`",
+    )
+
+
+def describe_chips(seen: Inspection) -> str:
+    """Return what is plugged in, in a few words."""
+    parts = []
+    if seen.neuron.is_here:
+        kept = seen.neuron.kept() or {}
+        cores = f", {kept['logical_cores']} logical cores" if kept["logical_cores"] else ""
+        parts.append(f"Neuron chips: {kept['chips']}{cores}")
+    if seen.nvidia.gpus:
+        names = [gpu.name for gpu in seen.nvidia.gpus]
+        parts += [f"{name}: {names.count(name)}" for name in dict.fromkeys(names)]
+    elif seen.nvidia.is_here:
+        parts.append(f"NVIDIA GPUs: {seen.nvidia.pci_devices}")
+    return "; ".join(parts)
+
+
+def neuron_driver(seen: Inspection) -> Finding | None:
+    """Whether chips that are here have their driver."""
+    neuron = seen.neuron
+    if neuron.device_files or neuron.chips:
+        version = f" {neuron.driver_version}" if neuron.driver_version else ""
+        return Finding("neuron_driver", "ok", f"driver{version}")
+    if not neuron.pci_devices and not _is_neuron_instance(seen):
+        return None
+    if neuron.is_driver_loaded:
+        return Finding(
+            "neuron_driver",
+            "problem",
+            "the Neuron driver is loaded and there is no /dev/neuron0",
+            "in a container, hand the devices through: `--device=/dev/neuron0`; else look at "
+            "`sudo dmesg | grep -i neuron`",
+        )
+    return Finding(
+        "neuron_driver",
+        "problem",
+        "Neuron chips are here without their driver",
+        "install it for the running kernel: `sudo apt-get install linux-headers-$(uname -r) "
+        "aws-neuronx-dkms`, then `sudo modprobe neuron`; in a container, `--device=/dev/neuron0`",
+    )
+
+
+def neuron_tools(seen: Inspection) -> Finding | None:
+    """Whether `neuron-ls` could say what is here."""
+    if seen.neuron.reason is None:
+        return None
+    return Finding(
+        "neuron_tools",
+        "warning",
+        f"{seen.neuron.reason}: who holds the chips is not known",
+        "`sudo apt-get install aws-neuronx-tools`, of the same SDK as the driver",
+    )
+
+
+def nvidia_driver(seen: Inspection) -> Finding | None:
+    """Whether GPUs that are here have their driver, and it answers."""
+    nvidia = seen.nvidia
+    if not nvidia.is_here:
+        return None
+    if not nvidia.is_driver_loaded:
+        return Finding(
+            "nvidia_driver",
+            "problem",
+            "an NVIDIA GPU is here without its driver",
+            "install NVIDIA's driver for the running kernel; in a container, start it with "
+            "`--gpus all`",
+        )
+    if nvidia.reason is not None:
+        return Finding(
+            "nvidia_driver",
+            "warning",
+            f"{nvidia.reason}: memory, ECC and who holds the GPUs are not known",
+            "`pip install nvidia-ml-py` beside trnbench; then see what `nvidia-smi` says",
+        )
+    lost = nvidia.pci_devices - len(nvidia.gpus)
+    if lost > 0:
+        return Finding(
+            "nvidia_driver",
+            "problem",
+            f"the driver sees {len(nvidia.gpus)} of {nvidia.pci_devices} NVIDIA devices",
+            "see `nvidia-smi` and `sudo dmesg | grep -i NVRM`; a GPU that fell off the bus needs a "
+            "restart of the machine",
+        )
+    return Finding("nvidia_driver", "ok", f"driver {nvidia.driver_version}")
+
+
+def holders(seen: Inspection) -> Finding | None:
+    """Whether another process has a device."""
+    found = (*seen.neuron.holders, *seen.nvidia.holders)
+    if not found:
+        return None
+    devices: dict[tuple[int, str | None], list[str]] = {}
+    for holder in found:
+        devices.setdefault((holder.pid, holder.program), []).append(holder.device)
+    said = [
+        f"{program or 'a process'} (pid {pid}) holds {_some(names)}"
+        for (pid, program), names in devices.items()
+    ]
+    return Finding(
+        "holders",
+        "problem",
+        "; ".join(said),
+        "wait until it has ended, or end it yourself; its cores are free some ten seconds later. "
+        "trnbench never ends a process of others",
+    )
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def neuron_hardware(seen: Inspection) -> Finding | None:
+    """Whether native packages meet chips that they do not support."""
+    is_native = seen.inventory is not None and seen.inventory.neuron == "native"
+    if not is_native or not (seen.neuron.is_here or _is_neuron_instance(seen)):
+        return None
+    instance = seen.machine.instance or ""
+    is_first = instance.startswith(FIRST_CORES)
+    if not instance and seen.neuron.chips:
+        is_first = all(chip.logical_core_config is None for chip in seen.neuron.chips)
+    if not is_first:
+        return None
+    return Finding(
+        "neuron_hardware",
+        "problem",
+        f"native torch-neuronx does not support {instance or 'chips of the first generation'}: "
+        "there is no supported way to train on it in SDK 2.33",
+        "use a machine image of SDK 2.31 or earlier with its XLA packages (torch 2.9), or a trn2",
+    )
+
+
+def logical_cores(seen: Inspection) -> Finding | None:
+    """Whether the variables of LNC agree with each other and with the chips."""
+    variables = seen.machine.variables
+    asked = {name: variables[name] for name in LNC_VARIABLES if name in variables}
+    here = seen.neuron.logical_core_config
+    if not asked or not (seen.neuron.is_here or (seen.inventory and seen.inventory.neuron)):
+        return None
+    said = join_words([f"{name}={value}" for name, value in asked.items()])
+    values = set(asked.values())
+    knows_one = bool(seen.neuron.chips) and here is None
+    if len(values) > 1:
+        wrong = "contradict each other"
+    elif not values <= {"1", "2"}:
+        wrong = "is neither 1 nor 2"
+    elif knows_one and values != {"1"}:
+        wrong = "is not possible on these chips, which know only 1"
+    elif here is not None and values != {str(here)}:
+        wrong = f"is not what the chips are set to: {here}"
+    else:
+        return Finding("logical_cores", "ok", f"{said}, as the chips are set")
+    return Finding(
+        "logical_cores",
+        "problem",
+        f"{said} {wrong}",
+        f"`unset {' '.join(asked)}` for the chips' own setting",
+    )
+
+
+def _is_neuron_instance(seen: Inspection) -> bool:
+    """Tell whether the instance type is one with Neuron chips, seen or not."""
+    return (seen.machine.instance or "").startswith(("trn", "inf2"))

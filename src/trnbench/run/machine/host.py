@@ -1,0 +1,99 @@
+"""The computer itself: processor, memory, and what of them decides how fast training runs."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from trnbench.run.machine.files import ROOT, list_names, read_lines, read_word
+
+CPU_FLAGS = (
+    "amx_bf16", "amx_tile", "asimd", "avx2", "avx512_bf16", "avx512f", "bf16",
+)  # fmt: skip
+"""Instruction sets that a matrix product is several times faster with."""
+
+_FIRMWARE = "sys/devices/virtual/dmi/id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A computer, whatever is plugged into it."""
+
+    operating_system: str
+    architecture: str
+    processor: str
+    logical_cpus: int
+    physical_cores: int | None
+    memory_bytes: int
+    cpu_flags: tuple[str, ...]
+    """Those of `CPU_FLAGS` that it has."""
+    numa_nodes: int | None
+    governor: str | None
+    """What sets the first processor's clock; None where the kernel does not say, as in most
+    virtual machines."""
+    huge_pages: int | None
+    """Reserved."""
+    huge_pages_free: int | None
+    huge_page_bytes: int | None
+    is_ec2: bool
+    """Whether the firmware says so."""
+    instance: str | None
+    """EC2's instance type, where the firmware says it."""
+
+
+def look_at_host(root: Path = ROOT) -> Host:
+    """Look at this computer."""
+    memory = _meminfo(root)
+    firmware = root / _FIRMWARE
+    page = memory.get("Hugepagesize")
+    return Host(
+        operating_system=f"{platform.system()} {platform.release()}",
+        architecture=platform.machine(),
+        processor=_processor_name(root),
+        logical_cpus=psutil.cpu_count() or 1,
+        physical_cores=psutil.cpu_count(logical=False),
+        memory_bytes=psutil.virtual_memory().total,
+        cpu_flags=_cpu_flags(root),
+        numa_nodes=len(list_names(root / "sys/devices/system/node", "node[0-9]*")) or None,
+        governor=read_word(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        huge_pages=memory.get("HugePages_Total"),
+        huge_pages_free=memory.get("HugePages_Free"),
+        huge_page_bytes=None if page is None else page * 1024,
+        is_ec2=read_word(firmware / "sys_vendor") == "Amazon EC2",
+        instance=firmware_instance(firmware),
+    )
+
+
+def firmware_instance(firmware: Path) -> str | None:
+    """Read the instance type from the firmware's tables, as EC2's Nitro machines carry it."""
+    vendor, product = read_word(firmware / "sys_vendor"), read_word(firmware / "product_name")
+    if vendor and "Amazon" in vendor and product and "." in product:
+        return product
+    return None
+
+
+def _processor_name(root: Path) -> str:
+    for line in read_lines(root / "proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cpu_flags(root: Path) -> tuple[str, ...]:
+    for line in read_lines(root / "proc/cpuinfo"):
+        if line.startswith(("flags", "Features")):
+            has = set(line.partition(":")[2].split())
+            return tuple(flag for flag in CPU_FLAGS if flag in has)
+    return ()
+
+
+def _meminfo(root: Path) -> dict[str, int]:
+    """Return the kernel's figures of memory, each in the unit that it has there."""
+    found = {}
+    for line in read_lines(root / "proc/meminfo"):
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdigit():
+            found[name] = int(words[0])
+    return found

@@ -1,0 +1,194 @@
+"""AWS Trainium and Inferentia: what `neuron-ls`, the driver and the PCI bus say.
+
+The tool's output differs from its documentation in small ways, so it is read leniently: what is
+missing or odd is unknown, and never an error.
+Source: AWS Neuron documentation 2.32, tools/neuron-sys-tools/neuron-ls; public captures.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trnbench.run.machine.files import ROOT, count_pci_devices, list_names, read_lines, read_word
+from trnbench.run.machine.processes import Holder, program_of
+from trnbench.run.machine.tools import find_tool, run_tool
+
+LS_SECONDS = 5.0
+
+_TOOLS = "opt/aws/neuron/bin"
+"""Where the tools are; it may not be on PATH."""
+
+_AMAZON = "0x1d0f"
+_PCI_IDS = ("0x7164", "0x7264", "0x7364", "0x7564", "0x7565")
+"""Trainium1, Inferentia2, Trainium2, and Trainium3 twice.
+Source: the public Neuron driver, neuron_device.h, read 2026-11-23."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeuronChip:
+    """One chip, as `neuron-ls` describes it."""
+
+    index: int
+    logical_cores: int | None
+    logical_core_config: int | None
+    """Physical cores in a logical one (LNC); None on chips that know only one."""
+    memory_bytes: int | None
+    numa_node: int | None
+    connected_to: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neuron:
+    """Neuron chips and what is needed to use them."""
+
+    chips: tuple[NeuronChip, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    device_files: int = 0
+    """`/dev/neuron*`: made by the driver, and in a container handed through."""
+    pci_devices: int = 0
+    is_driver_loaded: bool = False
+    driver_version: str | None = None
+    system_packages: dict[str, str] = field(default_factory=dict)
+    instance: str | None = None
+    """The instance type, where the tool says it."""
+    has_tool: bool = False
+    reason: str | None = None
+    """Why nothing is known of chips that are here."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether there is a chip, usable or not."""
+        return bool(self.chips or self.device_files or self.pci_devices)
+
+    @property
+    def logical_cores(self) -> int | None:
+        """Logical cores of all chips."""
+        counts = [chip.logical_cores for chip in self.chips]
+        return sum(n for n in counts if n) if counts and None not in counts else None
+
+    @property
+    def logical_core_config(self) -> int | None:
+        """The one LNC of all chips."""
+        configs = {chip.logical_core_config for chip in self.chips}
+        return configs.pop() if len(configs) == 1 else None
+
+    def kept(self) -> dict[str, Any] | None:
+        """Return what a result keeps of it: no process of anybody."""
+        if not self.is_here:
+            return None
+        return {
+            "chips": len(self.chips) or self.device_files or self.pci_devices,
+            "logical_cores": self.logical_cores,
+            "logical_core_config": self.logical_core_config,
+            "memory_bytes_per_chip": self.chips[0].memory_bytes if self.chips else None,
+            "driver_version": self.driver_version,
+            "system_packages": dict(self.system_packages),
+        }
+
+
+def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
+    """Look for Neuron chips without touching one."""
+    device_files = len(list_names(root / "dev", "neuron[0-9]*"))
+    pci_devices = count_pci_devices(root, _AMAZON, _PCI_IDS)
+    driver_version = read_word(root / "sys/module/neuron/version")
+    loaded = any(line.startswith("neuron ") for line in read_lines(root / "proc/modules"))
+    tool = find_tool("neuron-ls", root / _TOOLS)
+    chips: tuple[NeuronChip, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    instance, reason = None, None
+    if tool is not None:
+        answer = run_tool([tool, "--json-output"], seconds)
+        try:
+            chips, holders, instance = parse_neuron_ls(answer.text)
+        except ValueError as error:
+            reason = f"neuron-ls {error}"
+        if device_files and not chips and reason is None:
+            reason = f"neuron-ls saw none of {device_files} devices"
+        reason = answer.reason or reason
+    elif device_files:
+        reason = "neuron-ls is not installed"
+    is_here = bool(chips or device_files or pci_devices)
+    return Neuron(
+        chips=chips,
+        holders=holders,
+        device_files=device_files,
+        pci_devices=pci_devices,
+        is_driver_loaded=loaded or driver_version is not None,
+        driver_version=driver_version,
+        system_packages=_system_packages(root) if is_here or tool else {},
+        instance=instance,
+        has_tool=tool is not None,
+        reason=reason,
+    )
+
+
+def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ...], str | None]:
+    """Read the chips, who holds them, and the instance type out of `neuron-ls --json-output`.
+
+    Raises:
+        ValueError: it is not what that tool writes.
+    """
+    if not text.strip():
+        return (), (), None  # its way to say that there is no chip
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("wrote something that is not JSON") from None
+    if not isinstance(document, list):
+        raise ValueError("wrote something that is not a list of devices")
+    entries = [entry for entry in document if isinstance(entry, dict)]
+    chips = tuple(_chip(entry, number) for number, entry in enumerate(entries))
+    holders = tuple(
+        holder
+        for entry, chip in zip(entries, chips, strict=True)
+        for holder in _holders(entry, f"Neuron device {chip.index}")
+    )
+    types = [entry.get("instance_type") for entry in entries]
+    return chips, holders, next((name for name in types if isinstance(name, str) and name), None)
+
+
+def _chip(entry: dict[str, Any], number: int) -> NeuronChip:
+    index, node = _whole(entry.get("neuron_device")), _whole(entry.get("numa_node"))
+    connected = entry.get("connected_to")
+    return NeuronChip(
+        index=number if index is None else index,
+        logical_cores=_whole(entry.get("nc_count")),
+        logical_core_config=_whole(entry.get("logical_neuroncore_config")),
+        memory_bytes=_whole(entry.get("memory_size")),
+        numa_node=None if node is None or node < 0 else node,
+        connected_to=tuple(
+            there
+            for there in map(_whole, connected if isinstance(connected, list) else ())
+            if there is not None
+        ),
+    )
+
+
+def _holders(entry: dict[str, Any], device: str) -> list[Holder]:
+    processes = entry.get("neuron_processes")
+    found = []
+    for process in processes if isinstance(processes, list) else ():
+        pid = _whole(process.get("pid")) if isinstance(process, dict) else None
+        if pid is not None:
+            found.append(Holder(device, pid, program_of(str(process.get("command") or ""))))
+    return found
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number that came as one or as text."""
+    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _system_packages(root: Path) -> dict[str, str]:
+    """Return the versions of the `aws-neuronx-*` packages, from dpkg's own list."""
+    found, name = {}, ""
+    for line in read_lines(root / "var/lib/dpkg/status"):
+        key, _, value = line.partition(": ")
+        if key == "Package":
+            name = value
+        elif key == "Version" and name.startswith("aws-neuron"):
+            found[name] = value
+    return found

@@ -1,0 +1,208 @@
+"""What is right and wrong with the packages of the training interpreter: a function for each.
+
+Sources: AWS Neuron documentation, release-notes/2.33.0 and release-notes/components/torchneuron for
+versions, pairs and Pythons; announce-no-support-pytorch-xla-training; the public index for the
+empty packages.
+"""
+
+import re
+
+from trnbench.run.machine.finding import Finding, join_words
+from trnbench.run.machine.inspection import Inspection
+
+REPOSITORY = "--extra-index-url https://pip.repos.neuron.amazonaws.com"
+"""The Neuron package repository, as the Neuron documentation's own install commands name it."""
+
+NATIVE_PAIRS: dict[tuple[int, ...], str] = {(2, 13): "2.13.3", (2, 14): "2.14.3"}
+"""Of each torch the torch-neuronx of SDK 2.33 that was built for it."""
+
+XLA_TORCH = (2, 9)
+"""The last torch that an XLA torch-neuronx was built for; it trains with SDK 2.29 and earlier."""
+
+PYTHONS = {"native": ((3, 12), (3, 14)), "xla": ((3, 11), (3, 13))}
+"""Oldest and newest Python of each generation."""
+
+STUBS = {"torch-neuronx": ("1.0",), "neuronx-cc": ("1.0", "1.0.post1")}
+"""Empty packages on the public index: they install, and fail when imported."""
+
+FIRST_NATIVE_TORCH_XLA = (2, 10)
+FIRST_NATIVE_LIBNEURONXLA = (3, 0)
+
+IMAGE = (
+    "on a Neuron machine image name the environment that is there: `--python "
+    "/opt/aws_neuronx_venv_torch_neuronx_2_14_0/bin/python`"
+)
+
+
+def interpreter(seen: Inspection) -> Finding | None:
+    """Whether the interpreter can say what it has."""
+    if seen.inventory is None:
+        return Finding(
+            "interpreter",
+            "problem",
+            seen.inventory_reason,
+            "name a Python 3.11 or newer that has torch with `--python PATH`",
+        )
+    return Finding("interpreter", "ok", f"Python {seen.inventory.python}")
+
+
+def torch(seen: Inspection) -> Finding | None:
+    """Whether there is a torch."""
+    if seen.inventory is None:
+        return None
+    version = seen.inventory.versions.get("torch")
+    if version is not None:
+        return Finding("torch", "ok", f"torch {version}")
+    where = (
+        IMAGE
+        if seen.neuron.is_here
+        else "install it (`pip install 'trnbench[train]'`), or name one by `--python PATH`"
+    )
+    return Finding("torch", "problem", "the training interpreter has no torch", where)
+
+
+def neuron_stub(seen: Inspection) -> Finding | None:
+    """Whether Neuron packages are the empty ones of the public index."""
+    if seen.inventory is None:
+        return None
+    versions = seen.inventory.versions
+    stubs = [f"{name} {versions[name]}" for name in STUBS if versions.get(name) in STUBS[name]]
+    if not stubs:
+        return None
+    names = " ".join(name for name in STUBS if versions.get(name) in STUBS[name])
+    wanted = _requirements(versions.get("torch"))
+    return Finding(
+        "neuron_stub",
+        "problem",
+        f"WRONG PACKAGE: {join_words(stubs)} {'is' if len(stubs) == 1 else 'are'} an empty "
+        "stand-in of the public index, which fails when it is imported",
+        f"`pip uninstall {names}`, then install from the Neuron package repository: `pip install "
+        f"{REPOSITORY} {wanted} 'neuronx-cc==2.*'`",
+    )
+
+
+def neuron_missing(seen: Inspection) -> Finding | None:
+    """Whether there are chips that this torch knows nothing of."""
+    if seen.inventory is None or not seen.neuron.is_here or seen.inventory.neuron is not None:
+        return None
+    if "torch" not in seen.inventory.versions:
+        return None  # one problem at a time: that fix names the environment too
+    wanted = _requirements(seen.inventory.versions["torch"])
+    return Finding(
+        "neuron_missing",
+        "problem",
+        "Neuron chips are here and this interpreter has no torch-neuronx, so it would train on "
+        "the CPU",
+        f"{IMAGE}; or `pip install {REPOSITORY} {wanted}`",
+    )
+
+
+def neuron_generations(seen: Inspection) -> Finding | None:
+    """Whether packages of both generations lie in one environment."""
+    if seen.inventory is None or seen.inventory.neuron not in ("native", "xla"):
+        return None
+    versions, generation = seen.inventory.versions, seen.inventory.neuron
+    strangers = [
+        f"{name} {versions[name]}"
+        for name, first_native in (
+            ("torch-xla", FIRST_NATIVE_TORCH_XLA),
+            ("libneuronxla", FIRST_NATIVE_LIBNEURONXLA),
+        )
+        if name in versions
+        and (_numbers(versions[name]) >= first_native) != (generation == "native")
+    ]
+    here = f"{generation} torch-neuronx {versions['torch-neuronx']}"
+    if not strangers:
+        return Finding("neuron_generations", "ok", f"{here}, and nothing of the other generation")
+    other = "XLA" if generation == "native" else "native"
+    return Finding(
+        "neuron_generations",
+        "problem",
+        f"two SDK generations are mixed: {here} beside {join_words(strangers)} of the {other} one",
+        "make a new virtual environment and install one generation alone; the two share package "
+        f"names and cannot share an environment; {IMAGE}",
+    )
+
+
+def neuron_pair(seen: Inspection) -> Finding | None:
+    """Whether torch is the one that torch-neuronx was built for."""
+    if seen.inventory is None or seen.inventory.neuron not in ("native", "xla"):
+        return None
+    versions = seen.inventory.versions
+    neuron = versions["torch-neuronx"]
+    if "torch" not in versions:
+        return None
+    pair = f"torch {versions['torch']} with torch-neuronx {neuron}"
+    built_for, here = _numbers(neuron), _numbers(versions["torch"])
+    if built_for != here:
+        wanted = ".".join(map(str, built_for))
+        return Finding(
+            "neuron_pair",
+            "problem",
+            f"{pair}: torch-neuronx {neuron} was built for torch {wanted}",
+            f"`pip install 'torch=={wanted}.*' --index-url https://download.pytorch.org/whl/cpu`, "
+            f"or {IMAGE}; never let pip choose or upgrade torch there",
+        )
+    if seen.inventory.neuron == "xla":
+        return Finding(
+            "neuron_pair",
+            "warning",
+            f"{pair}: a pair, of the XLA generation, which is not supported for training since "
+            "SDK 2.30",
+            "on Trainium2 and 3 use torch 2.14 with torch-neuronx 2.14.3 (SDK 2.33)",
+        )
+    supported = NATIVE_PAIRS.get(here)
+    if supported is None or not neuron.startswith(supported):
+        known = join_words([f"torch {a}.{b} with {v}" for (a, b), v in NATIVE_PAIRS.items()])
+        return Finding(
+            "neuron_pair",
+            "warning",
+            f"{pair}: not a pair that SDK 2.33 supports",
+            f"its pairs are {known}",
+        )
+    return Finding("neuron_pair", "ok", f"{pair}: a supported pair")
+
+
+def neuron_python(seen: Inspection) -> Finding | None:
+    """Whether the Neuron packages support this Python."""
+    if seen.inventory is None or seen.inventory.neuron not in PYTHONS:
+        return None
+    oldest, newest = PYTHONS[seen.inventory.neuron]
+    if oldest <= _numbers(seen.inventory.python) <= newest:
+        return None
+    supported = " to ".join(".".join(map(str, version)) for version in (oldest, newest))
+    return Finding(
+        "neuron_python",
+        "warning",
+        f"Python {seen.inventory.python}: these Neuron packages support {supported}",
+        "name an interpreter of such a version with `--python PATH`",
+    )
+
+
+def torch_build(seen: Inspection) -> Finding | None:
+    """Whether torch was built without CUDA on a machine with an NVIDIA GPU."""
+    version = seen.inventory.versions.get("torch") if seen.inventory else None
+    if version is None or not seen.nvidia.is_here or not version.endswith("+cpu"):
+        return None
+    gpu = seen.nvidia.gpus[0].name if seen.nvidia.gpus else "NVIDIA GPU"
+    return Finding(
+        "torch_build",
+        "problem",
+        f"torch {version} is a build for the CPU alone, and an {gpu} is here",
+        "install a build with CUDA (pytorch.org, Get Started), or name an interpreter that has one "
+        "with `--python PATH`",
+    )
+
+
+def _requirements(torch_version: str | None) -> str:
+    """Return what to ask pip for: what fits this torch, else the newest pair."""
+    numbers = _numbers(torch_version or "")
+    if numbers in NATIVE_PAIRS:
+        return "'torch-neuronx=={}.{}.*'".format(*numbers)
+    newest = "{}.{}.*".format(*max(NATIVE_PAIRS))
+    return f"'torch=={newest}' 'torch-neuronx=={newest}'"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
