@@ -11,6 +11,7 @@ from trnbench.schema.plan import Plan
 from trnbench.schema.records import SCHEMA_VERSION, Decision, Header, Outcome, Status, Watch
 from trnbench.schema.result import Result
 from trnbench.wire import (
+    WIRE_VERSION,
     Block,
     Built,
     Ceiling,
@@ -96,8 +97,8 @@ def make_measurement(
             started_at="2026-08-01T12:00:00+00:00",
         ),
         environment=Environment(
-            at_seconds=0.1, wire_version=1, backend=plan.order.backend, device_name="AMD EPYC",
-            device_count=1, asynchronous=False, proven=proven, threads=2,
+            at_seconds=0.1, wire_version=WIRE_VERSION, backend=plan.order.backend,
+            device_name="AMD EPYC", device_count=1, asynchronous=False, proven=proven, threads=2,
             versions={"python": "3.11.7", "torch": "2.13.0"}, settings={},
         ),
         built=Built(

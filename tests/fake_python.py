@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from trnbench.wire import WIRE_VERSION
+
 Behaviour = Literal[
     "good",
     "hangs",
@@ -41,18 +43,18 @@ def send(kind, **fields):
 
 
 if task == "inventory":
-    send("inventory", wire_version=1, python="3.11", versions=dict(torch="0.0"), neuron=None,
+    send("inventory", wire_version={wire}, python="3.11", versions=dict(torch="0.0"), neuron=None,
          entry_points={{}})
     sys.exit(0)
 
 if task == "probe":
     device = dict(backend="cpu", device_name="a processor", device_count=1, proven=True)
-    send("probe", wire_version=1, devices=[device], versions=dict(torch="0.0"))
+    send("probe", wire_version={wire}, devices=[device], versions=dict(torch="0.0"))
     sys.exit(0)
 
 order = json.load(open(arguments[2]))["order"]
 send("phase", name="probe")
-send("environment", wire_version=2 if BEHAVIOUR == "old_wire" else 1, backend="cpu",
+send("environment", wire_version=1 if BEHAVIOUR == "old_wire" else {wire}, backend="cpu",
      device_name="a processor", device_count=1, asynchronous=False, proven=True, threads=2,
      versions=dict(torch="0.0", python="3.11"), settings={{}})
 send("ceiling", dtype="float32", points=[dict(size=512, flops_per_second=[1e12, 1.1e12, 1e12])])
@@ -129,6 +131,7 @@ def fake_python(
             behaviour=behaviour,
             at_step=at_step,
             step_seconds=step_seconds,
+            wire=WIRE_VERSION,
             parameters=TINY_LLAMA_PARAMETERS,
         )
     )

@@ -5,6 +5,7 @@ it less certain than it looks makes it doubtful. Rules and thresholds: docs/metr
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable
 
 from trnbench.analysis.evidence import Evidence
@@ -25,6 +26,9 @@ LEAK_NATS = 0.02
 MAX_TAIL_OVERHEAD = 0.02
 MAX_FOREIGN_CPU_SHARE = 0.05
 MIN_ACCOUNTED_SHARE = 0.9
+MAX_CLOCK_DIFFERENCE = 0.02
+DEVICE_SOURCES = ("nvml", "neuron-monitor")
+FAULT_FLAGS = ("ecc_uncorrected", "errors_hardware")
 
 
 def check_finished(evidence: Evidence) -> CheckOutcome:
@@ -246,6 +250,101 @@ def check_possible(basis: Basis) -> CheckOutcome:
     return _said("possible", "sound", f"{highest:.1%} of the peak at most")
 
 
+def check_placement(evidence: Evidence) -> CheckOutcome:
+    """All weights lay on the device that the case names, in the type of number it names."""
+    built, order = evidence.measurement.built, evidence.plan.order
+    if built is None or built.placement is None:
+        return _said("placement", "not_judged", "the worker did not tell where the weights lay")
+    dtype = "bfloat16" if order.precision == "pure_bf16" else "float32"
+    seen = f"weights on {', '.join(built.placement)}"
+    wrong = [
+        place
+        for place in built.placement
+        if place.split()[0].partition(":")[0] != order.backend or place.split()[1] != dtype
+    ]
+    if not wrong:
+        return _said("placement", "sound", seen)
+    return _said(
+        "placement",
+        "invalid",
+        f"{seen}; {order.backend} in {dtype} was asked for",
+        "this is a bug in the backend: please report it",
+    )
+
+
+def check_fallback(evidence: Evidence) -> CheckOutcome:
+    """No operator ran on the host's processor in the device's stead."""
+    told = [a.fallback_ops for a in evidence.measurement.activities if a.fallback_ops is not None]
+    if not told:
+        return _said("fallback", "not_judged", "this device's software does not tell")
+    if not any(told):
+        return _said("fallback", "sound", "every operator ran on the device")
+    names = sorted(name for name in told[-1] or max(told, key=len))
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return _said(
+        "fallback",
+        "invalid",
+        f"ran on the processor instead of the device: {listed}",
+        "these times are not the device's: use an operator that it has, or a newer SDK",
+    )
+
+
+def check_recompiled(evidence: Evidence) -> CheckOutcome:
+    """Nothing was compiled once measuring had begun."""
+    activities, blocks = evidence.measurement.activities, evidence.measurement.blocks
+    measured = [block.first_step for block in blocks if block.purpose == "measure"]
+    counts = [(a.steps, (a.graphs, a.compilations)) for a in activities]
+    if not measured or not counts or counts[-1][1] == (None, None):
+        return _said("recompiled", "not_judged", "nothing tells what was compiled when")
+    before = [count for steps, count in counts if steps <= measured[0]]
+    later = [(steps, count) for steps, count in counts if steps > measured[0]]
+    grown = [steps for steps, count in later if not before or count != before[-1]]
+    if not grown:
+        return _said("recompiled", "sound", "nothing was compiled in the measuring")
+    return _said(
+        "recompiled",
+        "invalid",
+        f"something was compiled in the measuring, by step {grown[0]}",
+        "shapes must stay as they are; see the activity records of its measurement.jsonl",
+    )
+
+
+def check_clocks(evidence: Evidence) -> CheckOutcome:
+    """The device's own events and the host's clock tell the same time."""
+    both = [
+        (block.seconds, block.event_seconds)
+        for block in evidence.measurement.blocks
+        if block.purpose == "measure" and block.event_seconds is not None
+    ]
+    if not both:
+        return _said("clocks", "not_judged", "this device has no events that can be trusted")
+    by_clock, by_events = sum(c for c, _ in both), sum(e for _, e in both)
+    apart = by_events / by_clock - 1
+    seen = f"the device's events differ by {apart:+.2%} from the clock"
+    if abs(apart) <= MAX_CLOCK_DIFFERENCE:
+        return _said("clocks", "sound", seen)
+    return _said("clocks", "doubtful", seen, "steps may be too short for a clock around them")
+
+
+def check_throttling(evidence: Evidence) -> CheckOutcome:
+    """The device did not slow itself down, and its memory made no errors."""
+    readings = evidence.measurement.readings
+    valid = [reading for reading in readings if reading.is_valid]
+    if not any(reading.source in DEVICE_SOURCES for reading in valid):
+        return _said("throttling", "not_judged", "no source told of the device's own state")
+    flags = Counter(
+        flag
+        for reading in valid
+        for flag in reading.flags
+        if flag.startswith("throttle_") or flag in FAULT_FLAGS
+    )
+    if not flags:
+        return _said("throttling", "sound", f"no throttling in {len(valid)} readings")
+    seen = ", ".join(f"{flag} in {count} readings" for flag, count in sorted(flags.items()))
+    advice = "see to cooling and power, or replace the device; measure again"
+    return _said("throttling", "doubtful", seen, advice)
+
+
 CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_finished,
     check_plan,
@@ -259,6 +358,11 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_precision,
     check_foreign_load,
     check_accounted_time,
+    check_clocks,
+    check_placement,
+    check_fallback,
+    check_recompiled,
+    check_throttling,
     check_proven,
 )
 """What is looked at in a measurement; `check_possible` looks at what was derived from it."""

@@ -17,6 +17,7 @@ from trnbench.run.observer import Observer, Progress
 from trnbench.run.pace import Pacer
 from trnbench.run.scrub import scrub
 from trnbench.run.store import MeasurementFile
+from trnbench.run.telemetry.recorder import Recorder
 from trnbench.run.watch import LoadWatch
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Decision, Outcome, Status
@@ -66,6 +67,7 @@ class CaseRun:
         interruption: Interruption,
         observer: Observer,
         clock: Clock = time.perf_counter,
+        recorder: Recorder | None = None,
     ) -> None:
         self._plan = plan
         self._file = records
@@ -73,6 +75,7 @@ class CaseRun:
         self._interruption = interruption
         self._observer = observer
         self._clock = clock
+        self._recorder = recorder
         self._budget = Budget.of(plan)
         self._pacer = Pacer(plan.measure, self._budget.reason)
         self._watch: LoadWatch | None = None
@@ -218,6 +221,9 @@ class CaseRun:
     def _look_at_the_clock(self) -> None:
         """End what was interrupted, hangs, or has had its time; tell whoever watches."""
         now = self._clock()
+        if self._recorder is not None:
+            for reading in self._recorder.poll(self._elapsed()):
+                self._file.append(reading)
         if self._interruption.signal is not None:
             raise _Over(
                 self._interruption.status,

@@ -6,7 +6,7 @@ folder is not measured again.
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +21,17 @@ from trnbench.run.machine import Devices, Machine, untelling
 from trnbench.run.observer import Observer
 from trnbench.run.results import load_result
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull
+from trnbench.run.telemetry import open_sources
+from trnbench.run.telemetry.base import Subject
+from trnbench.run.telemetry.recorder import Recorder
 from trnbench.schema.errors import RunError
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.result import Result
 from trnbench.schema.run_document import RunCase, RunDocument
 from trnbench.schema.units import say_bytes
+
+TELEMETRY_SECONDS = 1.0
 
 FULL_HINT = "free some disk and run the same command with the same `-o` folder"
 
@@ -184,9 +189,19 @@ class Session:
         variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
         records.append(Launch(at_seconds=0.0, variables=untelling(variables)))
         worker = Worker(worker_command(self._python, "train", case.plan_path), variables)
+        recorder = _recorder(plan, worker.pid, variables)
         try:
-            return CaseRun(plan, records, worker, self._interruption, self._observer).follow()
+            return CaseRun(
+                plan,
+                records,
+                worker,
+                self._interruption,
+                self._observer,
+                recorder=recorder,
+            ).follow()
         finally:
+            if recorder is not None:
+                recorder.close()
             worker.end()
 
     # --- run.json -------------------------------------------------------------------------------
@@ -210,6 +225,20 @@ class Session:
 
     def _write_document(self, run: RunFolder) -> None:
         run.write_document(self._document)
+
+
+def _recorder(plan: Plan, worker_pid: int, variables: Mapping[str, str]) -> Recorder | None:
+    """Open what can be read beside a case, unless the plan wants it run alone."""
+    if not plan.measure.telemetry:
+        return None
+    subject = Subject(
+        worker_pid=worker_pid,
+        device_count=plan.device.devices_used,
+        period_seconds=TELEMETRY_SECONDS,
+        environment={**os.environ, **variables},
+        neuron_tag_filter=variables.get("NEURON_PROCESS_TAG", ".*"),
+    )
+    return Recorder(open_sources(subject), period_seconds=TELEMETRY_SECONDS)
 
 
 def _too_large(plan: Plan) -> Outcome | None:

@@ -93,7 +93,7 @@ def test_schema_and_parser_accept_the_same_suite(document: dict[str, Any]) -> No
         ("workload.sequence_length", "8"),
         ("workload.global_batch_size", 0),
         ("workload.global_batch_size", 10**10),
-        ("workload.precision", "fp8"),
+        ("workload.precision", "fp4"),
         ("workload.learning_rate", 2),
         ("workload.threads", 5000),
         ("parallel.data_parallel", "zero"),

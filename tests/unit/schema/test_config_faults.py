@@ -110,7 +110,8 @@ def test_a_wrong_value_is_told_with_its_line_key_and_what_is_expected(
         ("measure: {max_usd: little}", "write e.g. `max_usd: 0.5` (Dollars for the case"),
         ("price: {usd_per_hour: cheap}", "write e.g. `usd_per_hour: 35.76` (Your own rate"),
         ("price: {instance: [x]}", "write e.g. `instance: trn2.48xlarge` (The instance type"),
-        ("device: tpu", "use one of 'auto', 'neuron', 'xla', 'cuda' or 'cpu'"),
+        ("device: tpu", "use one of auto, neuron, xla, cuda, xpu, mps, cpu"),
+        ("device: cuda:first", "write e.g. cuda:0"),
         ("parallel: 3", "keys here: tensor_parallel_size, pipeline_parallel_size,"),
     ],
 )

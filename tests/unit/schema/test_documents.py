@@ -43,11 +43,13 @@ PLAN = {
     },
     "device": {
         "backend": "cpu", "accelerator": None, "instance": None, "is_instance_recognised": False,
-        "chips_used": 1, "chips_billed": 1, "instances_billed": 1, "memory_bytes": 1e9,
+        "devices_used": 1, "devices_per_chip": 1, "chips_used": 1, "chips_billed": 1,
+        "instances_billed": 1, "memory_bytes": 1e9,
     },
     "measure": {
         "relative_precision": 0.005, "min_samples": 50, "max_samples": 1000, "min_seconds": 30.0,
-        "max_minutes": 15.0, "max_usd": None, "hang_seconds": 600.0,
+        "max_minutes": 15.0, "max_usd": None, "telemetry": True,
+        "hang_seconds": 600.0,
     },
     "price": PRICE,
     "price_reason": None,
@@ -67,6 +69,7 @@ PLAN = {
         },
         "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
         "threads": None, "measure_ceiling": True, "seed": 42,
+        "execution": "eager", "device_index": None,
     },
 }  # fmt: skip
 RESULT = {

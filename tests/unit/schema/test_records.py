@@ -10,6 +10,7 @@ from trnbench.schema.records import (
     RECORDS,
     Decision,
     Header,
+    Launch,
     Outcome,
     Reading,
     Status,
@@ -73,7 +74,7 @@ def test_writing_and_reading_a_record_changes_nothing(record: Any) -> None:
 
 
 def test_a_measurement_file_holds_the_childs_records_and_the_parents() -> None:
-    assert set(RECORDS) == {*CHILD_RECORDS, Header, Decision, Watch, Reading, Outcome}
+    assert set(RECORDS) == {*CHILD_RECORDS, Header, Launch, Decision, Watch, Reading, Outcome}
     kinds = [cls.__dataclass_fields__["kind"].default for cls in RECORDS]  # type: ignore[attr-defined]
     assert len(set(kinds)) == len(kinds)
 
