@@ -12,6 +12,7 @@ from trnbench.schema.records import SCHEMA_VERSION, Decision, Header, Outcome, S
 from trnbench.schema.result import Result
 from trnbench.wire import (
     WIRE_VERSION,
+    Activity,
     Block,
     Built,
     Ceiling,
@@ -74,6 +75,17 @@ def make_blocks(
     return blocks
 
 
+def make_activity(steps: int, **changes: Any) -> Activity:
+    """Return what an eager case on a processor tells: nothing compiled, fallbacks unknown."""
+    told = {"graphs": 0, "compilations": 0, "cache_hits": 0, "fallback_ops": None}
+    return Activity(
+        at_seconds=1.0,
+        steps=steps,
+        compile_seconds=[],
+        **{**told, **changes},
+    )
+
+
 def make_measurement(
     plan: Plan | None = None,
     *,
@@ -105,7 +117,9 @@ def make_measurement(
             at_seconds=0.5, parameter_count=plan.model.parameter_count,
             parameter_bytes=4 * plan.model.parameter_count,
             embeddings_are_tied=plan.model.shape.tied_embeddings,
+            placement=[f"{plan.order.backend} float32"],
         ),
+        activities=[make_activity(1)] if blocks else [],
         memory=Memory(at_seconds=end, peak_bytes=512 * 2**20, counted="process_rss"),
         phases=[Phase(at_seconds=end, name="teardown")],
         blocks=list(blocks),

@@ -1,12 +1,14 @@
 """Each check trips on a case that has its fault, and on no other."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from tests.builders import (
     PLAN_SHA256,
     learned,
+    make_activity,
     make_blocks,
     make_measurement,
     make_plan,
@@ -16,6 +18,7 @@ from tests.builders import (
 from trnbench.analysis import checks
 from trnbench.analysis.analyze import analyze
 from trnbench.analysis.checks import CHECKS, find_standing
+from trnbench.schema.records import Reading
 from trnbench.schema.result import CheckOutcome, Result
 from trnbench.wire import Block, Built
 
@@ -36,6 +39,17 @@ def nan_late(step: int) -> float | None:
 
 STALLED = [0.05] * 57 + [0.9, 0.05, 0.05]
 SLOWER = steady_times(40) + [1.2 * t for t in steady_times(60)]
+
+built = make_measurement().built
+assert built is not None
+BUILT = built
+
+
+def make_reading(flags: list[str]) -> Reading:
+    return Reading(
+        at_seconds=2.0, source="nvml", device=0, is_valid=True, note=None, values={}, flags=flags
+    )
+
 
 TRIPPED = {
     "finished": (result_of(status="died"), "doubtful", "died"),
@@ -61,13 +75,37 @@ TRIPPED = {
         result_of(make_blocks(steady_times(), gap_seconds=0.03)), "doubtful", "cover 6",
     ),
     "proven": (result_of(proven=False), "doubtful", "never run"),
+    "placement": (
+        result_of(built=replace(BUILT, placement=["cpu float32", "meta float32"])),
+        "invalid", "meta float32",
+    ),
+    "fallback": (
+        result_of(activities=[make_activity(1, fallback_ops={}),
+                              make_activity(40, fallback_ops={"aten::mm": 3})]),
+        "invalid", "aten::mm",
+    ),
+    "recompiled": (
+        result_of(activities=[make_activity(1, graphs=1), make_activity(40, graphs=2)]),
+        "invalid", "by step 40",
+    ),
+    "clocks": (
+        result_of([replace(b, event_seconds=0.9 * b.seconds) for b in make_blocks(steady_times())]),
+        "doubtful", "-10.00%",
+    ),
+    "throttling": (
+        result_of(readings=[make_reading(flags=["throttle_thermal"])]),
+        "doubtful", "throttle_thermal in 1 readings",
+    ),
     "possible": (result_of(ceiling=[1e6] * 3), "invalid", "cannot be"),
 }  # fmt: skip
 
 
 def test_a_good_case_is_sound_in_every_check() -> None:
     result = make_result()
-    assert {check.verdict for check in result.checks} == {"sound"}, result.checks
+    sound = [check.name for check in result.checks if check.verdict == "sound"]
+    untold = {check.name for check in result.checks if check.verdict == "not_judged"}
+    assert untold == {"clocks", "fallback", "throttling"}, "a processor alone cannot tell them"
+    assert len(sound) + len(untold) == len(result.checks)
     assert result.standing == "sound"
     assert all(check.evidence for check in result.checks)
     assert all(check.advice is None for check in result.checks)
@@ -161,3 +199,24 @@ def test_the_worst_check_decides(has_figure: bool, verdicts: list[str], standing
 def test_the_registry_holds_every_check_of_its_file() -> None:
     written = {name for name in vars(checks) if name.startswith("check_")}
     assert written - {"check_possible"} == {check.__name__ for check in CHECKS}
+
+
+def test_what_was_compiled_before_the_measuring_is_no_fault() -> None:
+    result = result_of(activities=[make_activity(1, graphs=1), make_activity(5, graphs=2)])
+    assert outcome_of("recompiled", result).verdict == "sound"
+
+
+def test_a_first_step_that_was_timed_is_caught_by_what_it_compiled() -> None:
+    blocks = [replace(block, purpose="measure") for block in make_blocks(steady_times())]
+    result = result_of(blocks, activities=[make_activity(1, graphs=1)])
+    assert outcome_of("recompiled", result).verdict == "invalid"
+
+
+def test_a_fallback_that_is_told_once_is_not_forgotten() -> None:
+    told = [make_activity(1, fallback_ops={"aten::sort": 1}), make_activity(9, fallback_ops={})]
+    assert outcome_of("fallback", result_of(activities=told)).verdict == "invalid"
+
+
+def test_nothing_falls_back_on_a_device_that_counts() -> None:
+    result = result_of(activities=[make_activity(1, fallback_ops={})])
+    assert outcome_of("fallback", result).verdict == "sound"

@@ -1,0 +1,77 @@
+"""A vendor nobody heard of is one file and one line: shown on a copy of the package."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trnbench
+
+VENDOR = '''"""A device of a made-up vendor, which is the processor under another name."""
+
+from typing import ClassVar
+
+import torch
+
+from trnbench.train.backends.base import Backend
+from trnbench.wire import FoundDevice
+
+
+class AcmeBackend(Backend):
+    """Trains on one Acme."""
+
+    name: ClassVar[str] = "acme"
+
+    @classmethod
+    def find(cls) -> FoundDevice | None:
+        return FoundDevice(backend="acme", device_name="Acme 1", device_count=2, proven=False)
+
+    def _device(self, index: int | None) -> torch.device:
+        return torch.device("cpu")
+
+    def synchronize(self) -> None:
+        pass
+
+    def device_name(self) -> str:
+        return "Acme 1"
+'''
+LINE = '    "acme": "trnbench.train.backends.acme:AcmeBackend",\n'
+SUITE = """
+name: new vendor
+model: {family: gpt2, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
+        vocabulary_size: 128, max_positions: 64}
+workload: {sequence_length: 16, global_batch_size: 2, precision: fp32}
+device: acme:1
+measure: {min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0.9}
+"""
+
+
+@pytest.mark.slow
+def test_one_file_and_one_line_make_a_device(tmp_path: Path) -> None:
+    package = tmp_path / "copy" / "trnbench"
+    shutil.copytree(Path(trnbench.__file__).parent, package)
+    (package / "train" / "backends" / "acme.py").write_text(VENDOR)
+    table = (package / "wire.py").read_text()
+    mark = "BACKENDS: dict[str, str] = {\n"
+    assert mark in table
+    (package / "wire.py").write_text(table.replace(mark, mark + LINE))
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    done = subprocess.run(
+        [sys.executable, "-m", "trnbench", "run", "suite.yaml", "-o", "out", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(package.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["backend"], result["device_name"]) == ("acme", "Acme 1")
+    # Its weights lie on the processor, and that is told: no figure goes under another's name.
+    (placement,) = [check for check in result["checks"] if check["name"] == "placement"]
+    assert placement["verdict"] == "invalid"
+    assert placement["evidence"] == "weights on cpu float32; acme in float32 was asked for"
