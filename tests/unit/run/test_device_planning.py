@@ -1,0 +1,82 @@
+"""Which device, how it executes, and whose peak it is held against."""
+
+import pytest
+
+from tests.unit.run.plans import CPU, H100, conflict_of, make_machine, plan_case
+from trnbench.run.devices import require_device, with_chips
+from trnbench.run.machine import Devices
+from trnbench.run.machine.neuron import Neuron, NeuronChip
+from trnbench.schema.errors import UnavailableError
+from trnbench.wire import FoundDevice
+
+TRN2 = FoundDevice(backend="neuron", device_name="trn2", device_count=4, proven=False)
+
+
+def neuron_chip(logical_cores: int = 4) -> NeuronChip:
+    return NeuronChip(
+        index=0, logical_cores=logical_cores, logical_core_config=2, memory_bytes=96 * 2**30,
+        numa_node=0, connected_to=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "execution"), [(TRN2, "compile"), (H100, "eager"), (CPU, "eager")]
+)
+def test_each_device_executes_as_suits_it(found: FoundDevice, execution: str) -> None:
+    assert plan_case(found=(found,)).order.execution == execution
+
+
+def test_what_the_user_says_of_the_execution_stands() -> None:
+    plan = plan_case({"workload.execution": "eager"}, found=(TRN2,))
+    assert plan.order.execution == "eager"
+    compiled = plan_case({"workload.execution": "compile"})
+    assert compiled.order.execution == "compile"
+    assert compiled.case_id != plan_case().case_id
+
+
+def test_torch_xla_compiles_by_itself() -> None:
+    conflict = conflict_of({"device": "xla", "workload.execution": "compile"}, found=None)
+    assert conflict.path == ("workload", "execution")
+
+
+def test_fp8_is_refused_with_the_chip_s_reason() -> None:
+    conflict = conflict_of({"workload.precision": "fp8"}, found=(TRN2,))
+    assert "trainium2 has cFP8 and not the F8E4M3FN" in str(conflict)
+    assert "not built yet" in str(conflict_of({"workload.precision": "fp8"}, found=(H100,)))
+
+
+@pytest.mark.parametrize(
+    ("config", "cores", "gib"), [({}, 4, 24), ({"NEURON_LOGICAL_NC_CONFIG": "1"}, 8, 12)]
+)
+def test_a_logical_core_has_its_part_of_the_chip(
+    config: dict[str, str], cores: int, gib: int
+) -> None:
+    from dataclasses import replace
+
+    machine = replace(make_machine("trn2.3xlarge"), variables=config)
+    device = plan_case(found=(TRN2,), machine=machine).device
+    assert (device.accelerator, device.devices_per_chip) == ("trainium2", cores)
+    assert (device.devices_used, device.chips_used, device.chips_billed) == (1, 1, 1)
+    assert device.memory_bytes == gib * 2**30
+
+
+def test_an_index_is_kept_and_one_out_of_range_is_refused() -> None:
+    assert plan_case({"device": "cuda:3"}, found=(H100,)).order.device_index == 3
+    devices = Devices((H100, CPU), {})
+    require_device("cuda:7", devices)
+    with pytest.raises(UnavailableError, match="cuda:8 is not here: there are 8"):
+        require_device("cuda:8", devices)
+
+
+def test_chips_are_the_parent_s_to_count() -> None:
+    probed = FoundDevice(backend="neuron", device_name="neuron", device_count=1, proven=False)
+    seen = Neuron(chips=(neuron_chip(), neuron_chip()), instance="trn2.48xlarge")
+    (device, cpu) = with_chips(Devices((probed, CPU), {}), seen).found
+    assert (device.device_name, device.device_count, cpu) == ("trn2", 8, CPU)
+
+
+def test_packages_without_a_chip_are_told_and_not_passed_over() -> None:
+    probed = FoundDevice(backend="neuron", device_name="neuron", device_count=1, proven=False)
+    devices = with_chips(Devices((probed, CPU), {}), Neuron())
+    with pytest.raises(UnavailableError, match="no Neuron chip is plugged in"):
+        require_device("auto", devices)
