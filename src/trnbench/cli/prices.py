@@ -2,18 +2,15 @@
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli.price_options import OptionName
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.price import RENT_OPTIONS
 
 if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow
-
-Option = StrEnum("Option", {name.upper(): name for name in RENT_OPTIONS})  # type: ignore[misc]
 
 
 def prices(
@@ -25,15 +22,30 @@ def prices(
             show_default=False,
         ),
     ] = None,
-    option: Annotated[Option | None, typer.Option(help="Only rates for renting it so.")] = None,
+    option: Annotated[OptionName | None, typer.Option(help="Only rates for renting it so.")] = None,
     region: Annotated[
         str | None, typer.Option(metavar="REGION", help="Only rates of this region.")
     ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="With --live: the availability zone, for spot."),
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Ask AWS now, for each option, in place of the table; needs --region."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Put one JSON document on stdout.")
     ] = False,
 ) -> None:
-    """Show the bundled price table."""
+    """Show the bundled price table, or what AWS answers now."""
+    if live:
+        from trnbench.cli.live_prices import show_live_prices
+
+        show_live_prices(instance, option.value if option else None, region, zone, as_json=as_json)
+        return
     rows = _find_rows(instance, option.value if option else None, region)
     if as_json:
         document = {"prices": [asdict(row) for row in rows]}

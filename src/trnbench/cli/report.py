@@ -2,24 +2,19 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trnbench.analysis.flops import CONVENTIONS
+from trnbench.cli.price_options import OptionName, SourceName
 from trnbench.schema.errors import ConfigError, DataError, Problem
-from trnbench.schema.price import RENT_OPTIONS, RentOption, UsdPerHour
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trnbench.schema.result import Result
 
-Option = StrEnum("Option", {name.upper(): name for name in RENT_OPTIONS})  # type: ignore[misc]
 Convention = StrEnum("Convention", {n.upper(): n for n in CONVENTIONS})  # type: ignore[misc]
 
 
@@ -49,7 +44,7 @@ def report(
         typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to stdout."),
     ] = None,
     price_option: Annotated[
-        Option | None, typer.Option(help="Cost it as if it were rented so.")
+        OptionName | None, typer.Option(help="Cost it as if it were rented so.")
     ] = None,
     region: Annotated[
         str | None, typer.Option(metavar="REGION", help="Cost it at the rate of this region.")
@@ -65,16 +60,29 @@ def report(
             "usd_per_hour[, date][, source].",
         ),
     ] = None,
+    price_source: Annotated[
+        SourceName | None,
+        typer.Option(help="Cost it at what the table says, or the cloud does now, or either."),
+    ] = None,
     flops_convention: Annotated[
         Convention | None, typer.Option(help="Count MFU by this convention.")
     ] = None,
 ) -> None:
     """Show results as a table, CSV, Markdown or JSON; re-cost old ones at other prices."""
     from trnbench.analysis.analyze import recount
+    from trnbench.cli.repricing import PriceChoice, make_repricer
     from trnbench.cli.screen import page_of_stdout
     from trnbench.reports import REPORTS
 
-    reprice = _repricer(price_option, region, usd_per_hour, prices)
+    reprice = make_repricer(
+        PriceChoice(
+            option=price_option,
+            region=region,
+            usd_per_hour=usd_per_hour,
+            file=prices,
+            source=price_source,
+        )
+    )
     problems: list[Problem] = []
     results = []
     for result in _load(paths or [Path("results")], problems):
@@ -104,57 +112,6 @@ def _load(paths: list[Path], problems: list[Problem]) -> "Iterator[Result]":
                 yield load_result(case)
             except DataError as error:
                 problems.extend(error.problems)
-
-
-def _repricer(
-    option: Option | None, region: str | None, usd_per_hour: str | None, file: Path | None
-) -> "Callable[[Result], Result]":
-    """Return what gives a result its price: itself, where nothing about prices was asked."""
-    from trnbench.analysis.analyze import recost
-    from trnbench.prices import PRICE_SOURCES, find_price
-    from trnbench.prices.base import NoPrice, PriceRequest
-    from trnbench.prices.table import read_price_file
-    from trnbench.prices.user import UserRateSource
-
-    if option is None and region is None and usd_per_hour is None and file is None:
-        return lambda result: result
-    today = datetime.now(UTC).date()
-    rate = None if usd_per_hour is None else _rate(usd_per_hour)
-    sources = PRICE_SOURCES
-    if file is not None:
-        sources = (UserRateSource(), read_price_file(file, today))
-
-    def reprice(result: "Result") -> "Result":
-        known = result.price
-        known_option = known.option if known and known.option != "user" else None
-        request = PriceRequest(
-            instance=result.device.instance,
-            option=cast(RentOption, option.value) if option else known_option,
-            region=region or (known.region if known else None),
-            is_this_machine=result.device.is_instance_recognised,
-            usd_per_hour=rate,
-            today=today,
-        )
-        price = find_price(request, sources)
-        if isinstance(price, NoPrice):
-            return recost(result, None, f"{price.reason}; {price.hint}")
-        return recost(result, price, None)
-
-    return reprice
-
-
-def _rate(text: str) -> Decimal:
-    """Read `--usd-per-hour` as exactly as it was written, and as strictly as a config's."""
-    import pydantic
-
-    reader: pydantic.TypeAdapter[Decimal] = pydantic.TypeAdapter(UsdPerHour)
-    try:
-        return reader.validate_python(text)
-    except pydantic.ValidationError:
-        raise ConfigError(
-            f"--usd-per-hour {text}: is not a rate in dollars above 0 and up to 100,000",
-            hint="write e.g. --usd-per-hour 35.76",
-        ) from None
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli.price_options import SourceName
 from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.wire import BACKENDS
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from trnbench.run.machine import Devices, Machine
     from trnbench.schema.config_file import CaseConfig
     from trnbench.schema.plan import Plan
-
 
 Configs = Annotated[
     list[str] | None,
@@ -65,6 +65,14 @@ UsdPerHour = Annotated[
     str | None,
     typer.Option(metavar="USD", help="What the whole instance costs you; wins over the table."),
 ]
+SourceOfPrices = Annotated[
+    SourceName | None,
+    typer.Option(
+        "--price-source",
+        help="Whom to ask what the instance costs: the bundled table, the cloud, or the cloud and "
+        "else the table.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
 ]
@@ -78,6 +86,7 @@ def run(
     settings: Settings = None,
     python: Interpreter = sys.executable,
     usd_per_hour: UsdPerHour = None,
+    price_source: SourceOfPrices = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -91,6 +100,8 @@ def run(
         overrides["device"] = device
     if usd_per_hour is not None:
         overrides["price.usd_per_hour"] = usd_per_hour
+    if price_source is not None:
+        overrides["price.source"] = price_source.value
     cases = [
         case
         for named in configs or [DEFAULT_CONFIG]
@@ -134,6 +145,7 @@ def make_plans(
 
     Raises:
         ConfigError: values that cannot stand together.
+        UnavailableError: a live price was asked for and is not to be had.
     """
     from trnbench.run.planning import make_plan
     from trnbench.schema.config_file import Conflict

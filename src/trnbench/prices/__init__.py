@@ -1,13 +1,26 @@
 """Where a price may come from, first answer wins: one file a source, one line here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from trnbench.prices.aws.source import AwsSource
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.prices.cache import CachedSource
+from trnbench.prices.fallback import LiveOrTable
 from trnbench.prices.table import TableSource
 from trnbench.prices.user import UserRateSource
-from trnbench.schema.price import Price
+from trnbench.schema.price import Price, PriceSourceName
 
-PRICE_SOURCES: tuple[PriceSource, ...] = (UserRateSource(), TableSource())
+_LIVE = CachedSource(AwsSource())
+
+SOURCES: Mapping[PriceSourceName, tuple[PriceSource, ...]] = {
+    "table": (UserRateSource(), TableSource()),
+    "live": (UserRateSource(), _LIVE),
+    "live_or_table": (UserRateSource(), LiveOrTable(_LIVE, TableSource())),
+}
+"""Whom `price.source` asks, in order."""
+
+PRICE_SOURCES: tuple[PriceSource, ...] = SOURCES["table"]
+"""Whom everything asks that was not told otherwise: nobody beyond this machine."""
 
 
 def find_price(

@@ -17,6 +17,10 @@ class PriceRequest:
     region: str | None
     is_this_machine: bool = False
     """Whether the instance was recognised, not named: then another region's rate is no answer."""
+    zone: str | None = None
+    """An availability zone by name or id, where rates differ by zone."""
+    instance_reason: str | None = None
+    """Why nobody knows the instance, where the machine was asked and did not say."""
     usd_per_hour: Decimal | None = None
     """A rate that the user gave."""
     today: date
@@ -28,6 +32,14 @@ class NoPrice:
 
     reason: str
     hint: str
+    is_failure: bool = False
+    """Whether a source could not be asked or understood; else it knows that there is none."""
+
+
+def nobody_knows(request: PriceRequest, hint: str) -> NoPrice:
+    """Return what is said where the instance itself is not known."""
+    why = f": {request.instance_reason}" if request.instance_reason else ""
+    return NoPrice(f"nobody knows what this machine costs{why}", hint)
 
 
 class PriceSource(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trnbench.catalog.instances import instances, nearest_instances
 from trnbench.catalog.prices import PriceRow, parse_row, price_rows_by_instance
-from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price, RentOption
 
@@ -41,7 +41,7 @@ class TableSource:
     def quote(self, request: PriceRequest) -> Price | NoPrice:
         """Return the newest rate that fits, if exactly one does."""
         if request.instance is None:
-            return NoPrice("nobody knows what this machine costs", OWN_RATE)
+            return nobody_knows(request, OWN_RATE)
         if request.is_this_machine and request.region is None:
             return NoPrice(
                 f"this {request.instance} does not say which region it is in",
@@ -68,6 +68,15 @@ class TableSource:
         """Take the newest rate of each place; refuse to choose between different ones."""
         latest = _latest_by_place(rows)
         latest = [row for row in latest if row.region == request.region] or latest
+        if request.zone is not None:
+            zones = ", ".join(sorted({row.zone for row in latest if row.zone}))
+            latest = _of_zone(latest, request.zone)
+            if not latest:
+                return NoPrice(
+                    f"{self.name} has no {rows[0].option} rate of {request.instance} in "
+                    f"{request.zone}",
+                    f"it has rates in {zones} (`price.zone`, by its id); {OWN_RATE}",
+                )
         rates = {row.usd_per_hour for row in latest}
         if len(rates) > 1:
             said = ", ".join(
@@ -78,7 +87,7 @@ class TableSource:
             return NoPrice(
                 f"{request.instance} {latest[0].option} costs differently by "
                 f"{'zone' if by_zone else 'region'}: {said}",
-                OWN_RATE if by_zone else f"name one with `price.region`; {OWN_RATE}",
+                f"name one with `price.{'zone' if by_zone else 'region'}`; {OWN_RATE}",
             )
         row = max(latest, key=lambda row: row.date)
         note = None
@@ -91,6 +100,7 @@ class TableSource:
             instance=row.instance_type,
             option=row.option,
             region=request.region or row.region,
+            zone=row.zone if request.zone is not None else None,
             date=row.date,
             source=row.source,
             note=note,
@@ -203,6 +213,12 @@ def _of_region(rows: Iterable[PriceRow], region: str | None) -> list[PriceRow]:
     wide = "all-govcloud" if _is_government(region) else "all-commercial"
     around = {"all", wide} if own else {"all"}
     return own + [row for row in rows if row.region in around]
+
+
+def _of_zone(rows: Iterable[PriceRow], zone: str) -> list[PriceRow]:
+    """Keep a zone's rows; where there is none, those that do not differ by zone."""
+    rows = list(rows)
+    return [row for row in rows if row.zone == zone] or [row for row in rows if row.zone is None]
 
 
 def _is_government(region: str) -> bool:

@@ -157,6 +157,12 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("price_source", "who says so", lambda r: r.price.source if r.price else None),
     Column("price_note", "to know beside it", lambda r: r.price.note if r.price else None),
+    Column("price_zone", "availability zone", lambda r: r.price.zone if r.price else None),
+    Column(
+        "price_retrieved_at",
+        "when the cloud was asked, UTC; empty where it was not",
+        lambda r: r.price.retrieved_at if r.price else None,
+    ),
     Column("price_reason", "why there is no price, and what sets it", lambda r: r.price_reason),
     # did it learn
     Column("initial_loss", "nats a token, first step", lambda r: r.learning.initial_loss),

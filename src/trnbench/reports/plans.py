@@ -115,7 +115,7 @@ def _price(plan: Plan) -> str:
     if price is None:
         return f"none: {plan.price_reason}"
     parts = (price.instance, price.option, price.region, price.date.isoformat(), price.source)
-    told = ", ".join(part for part in parts if part)
+    told = ", ".join(part for part in (*parts, price.note) if part)
     most = plan.prediction.max_usd
     limit = f"; this case costs at most {say_usd(most)}" if most is not None else ""
     return f"${price.usd_per_hour} an hour ({told}){limit}"

@@ -13,13 +13,14 @@ from trnbench import __version__
 from trnbench.analysis.flops import DEFAULT_CONVENTION
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.instances import Instance, instances, nearest_instances
-from trnbench.prices import PRICE_SOURCES, find_price
+from trnbench.prices import SOURCES, find_price
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.run.machine import Devices, Machine
 from trnbench.run.model_choice import ALPHABET_SIZE, choose_model
 from trnbench.run.prediction import predict
 from trnbench.schema.config import Config
 from trnbench.schema.config_file import CaseConfig, Conflict
+from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
     Plan,
     PlannedDevice,
@@ -50,7 +51,7 @@ def make_plan(
     machine: Machine,
     devices: Devices | None,
     today: date,
-    price_sources: Sequence[PriceSource] = PRICE_SOURCES,
+    price_sources: Sequence[PriceSource] | None = None,
 ) -> Plan:
     """Resolve one case.
 
@@ -59,10 +60,11 @@ def make_plan(
         machine: where the run is made, or planned from.
         devices: what the training interpreter found; None plans without looking.
         today: the day for which prices are asked.
-        price_sources: whom to ask, in order.
+        price_sources: whom to ask, in order; by default those that the config names.
 
     Raises:
         Conflict: values that cannot stand together, with the key to blame.
+        UnavailableError: a live price was asked for and is not to be had.
     """
     config = case.config
     model = choose_model(config.model)
@@ -73,12 +75,14 @@ def make_plan(
     backend = found.backend if found else asked_backend(config)
     precision = _precision(config, backend, accelerator)
     workload = _plan_workload(config, model, parallel, precision)
-    _check_instance(config, instance, backend)
+    _check_instance(config, instance, backend, machine)
     request = _price_request(config, machine, today)
     cores = _devices_per_chip(accelerator, machine)
     device = _plan_device(backend, accelerator, cores, instance, parallel, machine, request)
-    price = find_price(request, price_sources)
+    price = find_price(request, price_sources or SOURCES[config.price.source])
     known_price = price if isinstance(price, Price) else None
+    if isinstance(price, NoPrice) and config.price.source == "live":
+        raise UnavailableError(f"price.source: live: {price.reason}", hint=price.hint)
     if config.measure.max_usd is not None and known_price is None:
         raise Conflict(
             ("measure", "max_usd"),
@@ -236,10 +240,28 @@ def _choose_instance(config: Config, machine: Machine) -> Instance | None:
     return instances().get(name) if name else None
 
 
-def _check_instance(config: Config, instance: Instance | None, backend: str) -> None:
+def _check_auto(config: Config, machine: Machine) -> None:
+    """Refuse `auto` where it was written and cannot be kept; left out, it is no more than a try."""
+    is_written = "instance" in config.price.model_fields_set
+    if not is_written or machine.instance is not None or config.price.usd_per_hour is not None:
+        return
+    why = machine.instance_reason or "its firmware does not say that it is an EC2 instance"
+    raise Conflict(
+        ("price", "instance"),
+        f"price.instance: auto: this machine does not tell what it is rented as: {why}",
+        hint="name the type, e.g. `price: {instance: trn2.48xlarge, region: us-east-2}`, or give "
+        "`usd_per_hour`; a container needs a metadata hop limit of 2 "
+        "(`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`)",
+    )
+
+
+def _check_instance(
+    config: Config, instance: Instance | None, backend: str, machine: Machine
+) -> None:
     """Refuse a named instance that is not known, or that is not what the case trains on."""
     name = config.price.instance
     if name == "auto":
+        _check_auto(config, machine)
         return
     if instance is None and config.price.usd_per_hour is None:
         near = nearest_instances(name)
@@ -332,7 +354,9 @@ def _price_request(config: Config, machine: Machine, today: date) -> PriceReques
         instance=machine.instance if is_this_machine else asked.instance,
         option=asked.option or (machine.rent_option if is_this_machine else None),
         region=asked.region or (machine.region if is_this_machine else None),
+        zone=asked.zone or (machine.spot_zone if is_this_machine else None),
         is_this_machine=is_this_machine,
+        instance_reason=machine.instance_reason,
         usd_per_hour=asked.usd_per_hour,
         today=today,
     )

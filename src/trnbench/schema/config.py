@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from trnbench.schema.base import Strict
-from trnbench.schema.price import RentOption, UsdPerHour
+from trnbench.schema.price import PriceSourceName, RentOption, UsdPerHour
 from trnbench.wire import BACKENDS
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
@@ -155,8 +155,14 @@ class PriceConfig(Strict):
     """How it is rented; by default on demand where that is sold, else a capacity block."""
     region: Annotated[str, Field(examples=["us-east-2"])] | None = None
     """Needed where the price differs from region to region."""
+    zone: Annotated[str, Field(examples=["use2-az3"])] | None = None
+    """Needed where the price differs from zone to zone, as spot rates do; an id or a letter."""
     usd_per_hour: Annotated[UsdPerHour, Field(examples=[35.76])] | None = None
-    """Your own rate for the whole instance, in US dollars; it wins over the table."""
+    """Your own rate for the whole instance, in US dollars; it wins over every source."""
+    source: PriceSourceName = "table"
+    """table: the dated table that ships with trnbench, offline; live: the cloud, now, or an error;
+    live_or_table: the cloud, and where it does not answer the table, with the reason. AWS is asked
+    by boto3: `pip install 'trnbench[aws]'`."""
 
 
 class Config(Strict):

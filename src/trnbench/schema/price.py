@@ -21,8 +21,13 @@ RentOption = Literal[
 
 RENT_OPTIONS: tuple[RentOption, ...] = get_args(RentOption)
 
-PriceOption = RentOption | Literal["user"]
-"""How a rate came about; `user` is one that the user gave."""
+PriceOption = RentOption | Literal["user", "owned"]
+"""How a rate came about; `user` is one that the user gave, `owned` that of hardware that is his."""
+
+PriceSourceName = Literal["table", "live", "live_or_table"]
+PRICE_SOURCE_NAMES: tuple[PriceSourceName, ...] = get_args(PriceSourceName)
+"""Who is asked: the dated table; the cloud, now; the cloud, and where it does not answer the
+table."""
 
 
 def _exact(value: Any) -> Any:
@@ -57,9 +62,13 @@ class Price(Strict):
     option: PriceOption
     region: str | None
     """null where the user gave a rate without one."""
+    zone: str | None = None
+    """The availability zone, where the rate is a zone's own; its id where that is known."""
     date: Annotated[date, Field(strict=False)]
     """The day on which the rate held."""
     source: str
     """Who says so."""
     note: str | None = None
     """What a reader must know beside it."""
+    retrieved_at: str | None = None
+    """When the cloud was asked for it, UTC, ISO 8601; null where it was not asked."""

@@ -15,19 +15,28 @@ from urllib.parse import urlsplit
 from trnbench.schema.price import RentOption
 
 BASE_URL = "http://169.254.169.254"
+IPV6_URL = "http://[fd00:ec2::254]"
+"""Asked where the other cannot be reached: instances may have IPv6 alone."""
 SECONDS = 1.0
 
 _TOKEN_PATH = "/latest/api/token"
 _MAX_BYTES = 256
 
+WHO = "EC2's metadata service"
+UNREACHABLE = "it cannot be reached"
+
 _FIELDS = {
     "instance": ("instance-type", r"[a-z0-9-]+\.[a-z0-9-]+"),
     "region": ("placement/region", r"[a-z]{2,}(-[a-z]+)+-\d+"),
     "zone": ("placement/availability-zone", r"[a-z]{2,}(-[a-z0-9]+)+"),
+    "zone_id": ("placement/availability-zone-id", r"[a-z0-9]+(-[a-z0-9]+)*-az\d+"),
     "life_cycle": ("instance-life-cycle", r"[a-z]+(-[a-z]+)*"),
     "image": ("ami-id", r"ami-[0-9a-z]+"),
 }
 """Of each field its path, and the form that an answer must have to be believed."""
+
+_NEWER = {"zone_id"}
+"""Fields that older services do not know: nothing is said where they are missing."""
 
 _OPTIONS: dict[str, RentOption] = {"spot": "spot", "capacity-block": "capacity_block"}
 """`on-demand` says nothing: a savings plan or a reservation looks the same from inside."""
@@ -40,6 +49,9 @@ class Ec2:
     instance: str | None = None
     region: str | None = None
     zone: str | None = None
+    """By its letter, which is each account's own."""
+    zone_id: str | None = None
+    """The same for all accounts."""
     life_cycle: str | None = None
     image: str | None = None
     reason: str | None = None
@@ -55,6 +67,7 @@ def ask_ec2(
     base_url: str = BASE_URL,
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
+    other_url: str | None = None,
 ) -> Ec2:
     """Ask the metadata service.
 
@@ -62,8 +75,19 @@ def ask_ec2(
         base_url: where it is.
         seconds: how long all questions together may take.
         clock: tells how long they took.
+        other_url: where else it may be, asked if nobody is at the first; by default IPv6's own
+            address beside IPv4's.
     """
     until = clock() + seconds
+    if other_url is None and base_url == BASE_URL:
+        other_url = IPV6_URL
+    found = _ask(base_url, seconds, until, clock)
+    if other_url is not None and found.reason == f"{WHO}: {UNREACHABLE}":
+        found = _ask(other_url, seconds, until, clock)
+    return found
+
+
+def _ask(base_url: str, seconds: float, until: float, clock: Callable[[], float]) -> Ec2:
     address = urlsplit(base_url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=seconds)
     found: dict[str, str] = {}
@@ -77,6 +101,8 @@ def ask_ec2(
             try:
                 said = _exchange(connection, "GET", asked, header, until - clock())
             except _RefusalError as refusal:
+                if name in _NEWER:
+                    continue
                 odd.append(f"{path}: {refusal}")
                 continue
             if re.fullmatch(form, said):
@@ -86,10 +112,10 @@ def ask_ec2(
     except TimeoutError:
         odd.append(f"it did not answer in {seconds:g} s")
     except (OSError, http.client.HTTPException, ValueError, _RefusalError) as error:
-        odd.append(str(error) if isinstance(error, _RefusalError) else "it cannot be reached")
+        odd.append(str(error) if isinstance(error, _RefusalError) else UNREACHABLE)
     finally:
         connection.close()
-    return Ec2(**found, reason=f"EC2's metadata service: {'; '.join(odd)}" if odd else None)
+    return Ec2(**found, reason=f"{WHO}: {'; '.join(odd)}" if odd else None)
 
 
 class _RefusalError(Exception):

@@ -102,7 +102,9 @@ def price_of(machine: Machine, today: date) -> Price | NoPrice:
         instance=machine.instance,
         option=machine.rent_option,
         region=machine.region,
+        zone=machine.spot_zone,
         is_this_machine=True,
+        instance_reason=machine.instance_reason,
         today=today,
     )
     return find_price(request, PRICE_SOURCES)

@@ -65,8 +65,11 @@ class Machine:
     huge_page_bytes: int | None = None
     region: str | None = None
     zone: str | None = None
+    zone_id: str | None = None
     life_cycle: str | None = None
     image: str | None = None
+    instance_reason: str | None = None
+    """Why EC2's metadata service did not tell all, where it was asked."""
     neuron: dict[str, Any] | None = None
     nvidia: dict[str, Any] | None = None
     efa: dict[str, Any] | None = None
@@ -75,6 +78,11 @@ class Machine:
     def rent_option(self) -> RentOption | None:
         """How the instance is rented, where its life cycle leaves no doubt."""
         return rent_option(self.life_cycle)
+
+    @property
+    def spot_zone(self) -> str | None:
+        """The zone whose spot rate is this instance's; None where it is not rented so."""
+        return (self.zone_id or self.zone) if self.rent_option == "spot" else None
 
     def with_accelerators(self, seen: Accelerators) -> "Machine":
         """Return it with what a result keeps of its accelerators and its network."""
@@ -133,6 +141,8 @@ def make_machine(host: Host, ec2: Ec2, variables: dict[str, str]) -> Machine:
         instance=ec2.instance or host.instance,
         region=ec2.region,
         zone=ec2.zone,
+        zone_id=ec2.zone_id,
+        instance_reason=ec2.reason,
         life_cycle=ec2.life_cycle,
         image=ec2.image,
         variables=variables,

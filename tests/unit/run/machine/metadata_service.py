@@ -12,6 +12,7 @@ ANSWERS = {
     "instance-type": "trn2.48xlarge",
     "placement/region": "us-east-2",
     "placement/availability-zone": "us-east-2c",
+    "placement/availability-zone-id": "use2-az3",
     "instance-life-cycle": "capacity-block",
     "ami-id": "ami-0example000000000",
 }

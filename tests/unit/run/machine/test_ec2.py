@@ -17,6 +17,7 @@ def test_type_place_and_life_cycle_are_asked_with_a_token() -> None:
         instance="trn2.48xlarge",
         region="us-east-2",
         zone="us-east-2c",
+        zone_id="use2-az3",
         life_cycle="capacity-block",
         image="ami-0example000000000",
     )
@@ -95,6 +96,23 @@ def test_a_wrong_answer_is_not_believed_and_not_repeated(wrong: str) -> None:
     assert len(ec2.reason) < 100
     if wrong:
         assert wrong[:20] not in ec2.reason
+
+
+def test_where_nobody_is_at_the_first_address_the_second_is_asked() -> None:
+    with metadata_service() as service:
+        ec2 = ask_ec2("http://127.0.0.1:9", other_url=service.url)
+        assert ec2.instance == "trn2.48xlarge"
+        refused = len(service.asked)
+        with metadata_service(token_status=403) as first:
+            assert ask_ec2(first.url, other_url=service.url).instance is None
+        assert len(service.asked) == refused  # who answers, even with a refusal, is the one
+
+
+def test_an_older_service_does_not_know_ids_of_zones_and_nothing_is_said() -> None:
+    answers = {k: v for k, v in ANSWERS.items() if k != "placement/availability-zone-id"}
+    with metadata_service(answers) as service:
+        ec2 = ask_ec2(service.url)
+    assert (ec2.zone, ec2.zone_id, ec2.reason) == ("us-east-2c", None, None)
 
 
 def test_an_answer_that_is_no_http_is_told() -> None:

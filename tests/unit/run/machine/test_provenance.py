@@ -58,7 +58,7 @@ def test_what_is_kept_of_a_machine_is_plain_json() -> None:
         "operating_system", "architecture", "processor", "logical_cpus", "memory_bytes",
         "instance", "variables", "physical_cores", "cpu_flags", "numa_nodes", "governor",
         "huge_pages", "huge_page_bytes", "region", "zone", "life_cycle", "image", "neuron",
-        "nvidia", "efa",
+        "nvidia", "efa", "zone_id", "instance_reason",
     }  # fmt: skip
 
 

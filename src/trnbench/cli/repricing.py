@@ -1,0 +1,140 @@
+"""Prices for results that are there already: what was asked on the command line, found for each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+import pydantic
+
+from trnbench.analysis.analyze import recost
+from trnbench.cli.price_options import OptionName, SourceName
+from trnbench.prices import SOURCES, find_price
+from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.prices.table import read_price_file
+from trnbench.prices.user import UserRateSource
+from trnbench.schema.errors import ConfigError, UnavailableError
+from trnbench.schema.price import (
+    RENT_OPTIONS,
+    Price,
+    PriceSourceName,
+    RentOption,
+    UsdPerHour,
+)
+from trnbench.schema.result import Result
+
+Reprice = Callable[[Result], Result]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChoice:
+    """What was asked of prices; None leaves it as the result has it."""
+
+    option: OptionName | None = None
+    region: str | None = None
+    usd_per_hour: str | None = None
+    file: Path | None = None
+    source: SourceName | None = None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything was asked at all."""
+        asked = (self.option, self.region, self.usd_per_hour, self.file, self.source)
+        return any(each is not None for each in asked)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFinder:
+    """Finds the price of an instance as it was chosen on the command line."""
+
+    choice: PriceChoice
+    sources: tuple[PriceSource, ...]
+    usd_per_hour: Decimal | None
+
+    @classmethod
+    def of(cls, choice: PriceChoice) -> "PriceFinder":
+        """Read what was chosen.
+
+        Raises:
+            ConfigError: a rate or a file of rates cannot be read.
+        """
+        rate = None if choice.usd_per_hour is None else _rate(choice.usd_per_hour)
+        sources = SOURCES[cast(PriceSourceName, choice.source.value if choice.source else "table")]
+        if choice.file is not None:
+            sources = (UserRateSource(), read_price_file(choice.file, today()))
+        return cls(choice, sources, rate)
+
+    def of_result(self, result: Result, option: RentOption | None = None) -> Price | NoPrice:
+        """Return what a result's machine costs; what was not asked is as its own price has it.
+
+        Args:
+            result: whose instance, region and option count.
+            option: another way of renting, whatever was chosen.
+
+        Raises:
+            UnavailableError: a live price was asked for and is not to be had.
+        """
+        known = result.price
+        own = known.option if known and known.option in RENT_OPTIONS else None
+        chosen = cast(RentOption, self.choice.option.value) if self.choice.option else own
+        return self.of_request(
+            PriceRequest(
+                instance=result.device.instance,
+                option=option or chosen,
+                region=self.choice.region or (known.region if known else None),
+                zone=known.zone if known else None,
+                is_this_machine=result.device.is_instance_recognised,
+                usd_per_hour=self.usd_per_hour,
+                today=today(),
+            )
+        )
+
+    def of_request(self, request: PriceRequest) -> Price | NoPrice:
+        """Return what a request costs.
+
+        Raises:
+            UnavailableError: a live price was asked for and is not to be had.
+        """
+        price = find_price(request, self.sources)
+        is_live = self.choice.source is not None and self.choice.source.value == "live"
+        if isinstance(price, NoPrice) and is_live and request.instance is not None:
+            raise UnavailableError(f"--price-source live: {price.reason}", hint=price.hint)
+        return price
+
+
+def make_repricer(choice: PriceChoice) -> Reprice:
+    """Return what gives a result its price: itself, where nothing about prices was asked.
+
+    Raises:
+        ConfigError: a rate or a file of rates cannot be read.
+    """
+    if not choice.is_any:
+        return lambda result: result
+    finder = PriceFinder.of(choice)
+
+    def reprice(result: Result) -> Result:
+        price = finder.of_result(result)
+        if isinstance(price, NoPrice):
+            return recost(result, None, f"{price.reason}; {price.hint}")
+        return recost(result, price, None)
+
+    return reprice
+
+
+def today() -> date:
+    """Return the day for which prices are asked, in UTC."""
+    return datetime.now(UTC).date()
+
+
+def _rate(text: str) -> Decimal:
+    """Read `--usd-per-hour` as exactly as it was written, and as strictly as a config's."""
+    reader: pydantic.TypeAdapter[Decimal] = pydantic.TypeAdapter(UsdPerHour)
+    try:
+        return reader.validate_python(text)
+    except pydantic.ValidationError:
+        raise ConfigError(
+            f"--usd-per-hour {text}: is not a rate in dollars above 0 and up to 100,000",
+            hint="write e.g. --usd-per-hour 35.76",
+        ) from None

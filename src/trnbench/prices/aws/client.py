@@ -1,0 +1,154 @@
+"""Clients of AWS that can ask for prices and do nothing else: no call that buys can be made.
+
+boto3 is the extra `trnbench[aws]`. It is imported when a live rate is asked for, never before.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trnbench.prices.aws.faults import explain_fault, explain_missing_library
+from trnbench.prices.base import NoPrice
+
+OPERATIONS: Mapping[str, frozenset[str]] = {
+    "pricing": frozenset({"GetProducts"}),
+    "ec2": frozenset({"DescribeSpotPriceHistory", "DescribeCapacityBlockOfferings"}),
+    "savingsplans": frozenset({"DescribeSavingsPlansOfferingRates"}),
+}
+"""All that this program may ever ask of AWS, by service. Each is free of charge and only reads."""
+
+MAX_PAGES = 50
+
+_STALE_TOKENS = ("InvalidNextTokenException", "ExpiredNextTokenException", "InvalidNextToken")
+
+
+class ForbiddenOperationError(RuntimeError):
+    """A call that is not in `OPERATIONS` was about to be made: a bug, and it was stopped."""
+
+
+class AskError(Exception):
+    """AWS could not be asked, or refused; `answer` says why and what to do."""
+
+    def __init__(self, answer: NoPrice) -> None:
+        super().__init__(answer.reason)
+        self.answer = answer
+
+
+class ReadOnlyClient:
+    """One service in one region; every call goes through `call`."""
+
+    def __init__(self, service: str, region: str, client: Any) -> None:
+        """Take over a client of boto3 and bar it from all but `OPERATIONS`.
+
+        Args:
+            service: as boto3 names it.
+            region: for what is said of failures.
+            client: boto3's.
+        """
+        self._service, self._region, self._client = service, region, client
+        self._methods = {api: name for name, api in client.meta.method_to_api_mapping.items()}
+        client.meta.events.register_first("provide-client-params", self._guard)
+
+    def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Make one call.
+
+        Raises:
+            AskError: it failed, or was refused.
+            ForbiddenOperationError: it is not one of `OPERATIONS`.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        method = getattr(self._client, self._methods[operation])
+        try:
+            answer: dict[str, Any] = method(**parameters)
+        except (BotoCoreError, ClientError, ResponseParserError, OSError) as error:
+            asked = f"{self._service}:{operation}"
+            raise AskError(explain_fault(error, asked, self._region)) from error
+        return answer
+
+    def pages(
+        self, operation: str, items: str, token: str = "NextToken", **parameters: Any
+    ) -> list[Any]:
+        """Return the items of every page; a token that went stale starts over, once.
+
+        Args:
+            operation: what is called.
+            items: the answer's list.
+            token: the key of the next page's token, in questions and answers.
+            parameters: of the call.
+
+        Raises:
+            AskError: a call failed, or the pages have no end.
+        """
+        try:
+            return self._read_pages(operation, items, token, parameters)
+        except AskError as error:
+            if _code(error.__cause__) not in _STALE_TOKENS:
+                raise
+            return self._read_pages(operation, items, token, parameters)
+
+    def _read_pages(
+        self, operation: str, items: str, token: str, parameters: Mapping[str, Any]
+    ) -> list[Any]:
+        found: list[Any] = []
+        more: dict[str, Any] = {}
+        for _ in range(MAX_PAGES):
+            answer = self.call(operation, **parameters, **more)
+            page = answer.get(items)
+            if not isinstance(page, list):
+                raise AskError(odd_answer(f"{self._service}:{operation}", f"no list of {items}"))
+            found += page
+            if not answer.get(token) or more.get(token) == answer[token]:
+                return found  # AWS ends with no token, or an empty one
+            more = {token: answer[token]}
+        raise AskError(
+            odd_answer(f"{self._service}:{operation}", f"more than {MAX_PAGES} pages of {items}")
+        )
+
+    def _guard(self, model: Any, **_: Any) -> None:
+        if model.name not in OPERATIONS.get(self._service, frozenset()):
+            raise ForbiddenOperationError(f"{self._service}:{model.name} is never called")
+
+
+Connect = Callable[[str, str], ReadOnlyClient]
+"""Opens a service in a region."""
+
+
+def connect(service: str, region: str) -> ReadOnlyClient:
+    """Open a service, with the credentials that boto3 finds by its own rules.
+
+    Throttled calls are tried again by boto3, with growing pauses.
+
+    Raises:
+        AskError: boto3 is not here, or has no credentials.
+    """
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
+        raise AskError(explain_missing_library()) from error
+    settings = Config(
+        connect_timeout=3,
+        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": 4},
+    )
+    try:
+        client = boto3.client(service, region_name=region, config=settings)
+    except (BotoCoreError, ValueError) as error:
+        raise AskError(explain_fault(error, service, region)) from error
+    return ReadOnlyClient(service, region, client)
+
+
+def odd_answer(asked: str, what: str) -> NoPrice:
+    """Return what is said of an answer that is not understood: nothing is guessed from it."""
+    return NoPrice(
+        f"{asked} answered with what trnbench does not understand: {what}",
+        "use the bundled table (`price.source: table`), or give `--usd-per-hour`; please report it",
+        is_failure=True,
+    )
+
+
+def _code(error: BaseException | None) -> str:
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))

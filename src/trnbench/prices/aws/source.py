@@ -1,0 +1,131 @@
+"""AWS as a source of prices: each way of renting asked of the service that knows it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from trnbench.catalog.instances import instances, nearest_instances
+from trnbench.catalog.prices import price_rows_by_instance
+from trnbench.prices.aws.capacity_block import ask_capacity_block
+from trnbench.prices.aws.client import Connect, connect
+from trnbench.prices.aws.price_list import ask_price_list
+from trnbench.prices.aws.savings_plan import ask_savings_plan
+from trnbench.prices.aws.spot import ask_spot
+from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows
+from trnbench.prices.table import OPTION_ORDER, OWN_RATE
+from trnbench.schema.price import Price, RentOption
+
+Ask = Callable[[Connect, PriceRequest, datetime], Price | NoPrice]
+
+ASKED: Mapping[RentOption, Ask] = {
+    "on_demand": lambda open_, request, _: ask_price_list(open_, request),
+    "reserved_1y": lambda open_, request, _: ask_price_list(open_, request),
+    "reserved_3y": lambda open_, request, _: ask_price_list(open_, request),
+    "spot": ask_spot,
+    "capacity_block": lambda open_, request, _: ask_capacity_block(open_, request),
+    "savings_plan_1y": lambda open_, request, _: ask_savings_plan(open_, request),
+    "savings_plan_3y": lambda open_, request, _: ask_savings_plan(open_, request),
+}
+"""Who knows the rate of an option."""
+
+ODD_FACTOR = 3
+"""A list price that moved by more than this since the table was made is told as odd."""
+
+_INSTANCE = re.compile(r"[a-z0-9-]{2,30}\.[a-z0-9-]{2,30}")
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
+
+
+def utc_now() -> datetime:
+    """Return the time of day, by which a live rate is dated."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSource:
+    """Asks AWS now. Without an option on-demand is asked for, then capacity blocks."""
+
+    connect: Connect = connect
+    now: Callable[[], datetime] = utc_now
+
+    def quote(self, request: PriceRequest) -> Price | NoPrice:
+        """Return the rate of one option, dated by the moment it was asked for."""
+        refusal = _refusal(request)
+        if refusal is not None:
+            return refusal
+        first, *others = [request.option] if request.option else OPTION_ORDER
+        answer = self._ask(request, first)
+        for option in others:
+            if isinstance(answer, Price) or answer.is_failure:
+                break  # not told is not the same as not sold
+            answer = self._ask(request, option)
+        return answer if isinstance(answer, Price) else _with_near_names(answer, request)
+
+    def _ask(self, request: PriceRequest, option: RentOption) -> Price | NoPrice:
+        now = self.now()
+        answer = ASKED[option](self.connect, replace(request, option=option), now)
+        if isinstance(answer, NoPrice):
+            return answer
+        notes = [note for note in (answer.note, _beside_the_table(answer)) if note]
+        return answer.model_copy(
+            update={
+                "retrieved_at": now.isoformat(timespec="seconds"),
+                "note": "; ".join(notes) or None,
+            }
+        )
+
+
+def _refusal(request: PriceRequest) -> NoPrice | None:
+    """Return why AWS is not asked at all, if it is not."""
+    name, region = request.instance, request.region
+    if name is None:
+        return nobody_knows(request, OWN_RATE)
+    known = instances().get(name)
+    if known is not None and known.provider != "aws":
+        return NoPrice(
+            f"{name} is of {known.provider}, and live rates are asked of AWS alone",
+            f"use the bundled table (`price.source: table`); {OWN_RATE}",
+        )
+    if region is None:
+        return NoPrice(
+            f"a live rate of {name} needs a region", f"name one by `price.region`; {OWN_RATE}"
+        )
+    if not _INSTANCE.fullmatch(name) or not _REGION.fullmatch(region):
+        return NoPrice(
+            f"{name} in {region} is no instance type and region of AWS",
+            f"write e.g. `price: {{instance: trn2.48xlarge, region: us-east-2}}`; {OWN_RATE}",
+        )
+    if region.startswith("cn-"):
+        return NoPrice(
+            f"rates in {region} are in yuan, and trnbench reckons in US dollars", OWN_RATE
+        )
+    return None
+
+
+def _with_near_names(answer: NoPrice, request: PriceRequest) -> NoPrice:
+    if request.instance in instances():
+        return answer
+    near = nearest_instances(str(request.instance))
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return replace(answer, hint=f"{meant}{answer.hint}")
+
+
+def _beside_the_table(price: Price) -> str | None:
+    """Return what a rate looks like beside the table's of the same region, if it looks odd."""
+    rows = [
+        row
+        for row in price_rows_by_instance().get(str(price.instance), ())
+        if row.region == price.region and row.standing != "listed"
+    ]
+    newest = {row.option: row for row in sorted(rows, key=lambda row: row.date)}
+    list_price = newest.get("on_demand")
+    if price.option == "spot" and list_price and price.usd_per_hour >= list_price.usd_per_hour:
+        return "it is no less than the on-demand rate, which often means that none is to be had"
+    same = next((row for option, row in newest.items() if option == price.option), None)
+    if same is None or price.option == "spot":
+        return None
+    factor = price.usd_per_hour / same.usd_per_hour
+    if 1 / ODD_FACTOR <= factor <= ODD_FACTOR:
+        return None
+    said = f"{float(factor):.2g} times the table's ${same.usd_per_hour} of {same.date}"
+    return f"{said}: hold it against AWS's own page"
