@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Literal, cast, get_args
 
 from trnbench.catalog.tables import read_table
-from trnbench.schema.price import RentOption
+from trnbench.schema.price import MAX_USD_PER_HOUR, RentOption
 
 Standing = Literal["default", "on_request", "listed"]
 
@@ -104,6 +104,6 @@ def _rate(cell: str, line: int) -> Decimal:
         rate = Decimal(cell)
     except ArithmeticError as error:
         raise ValueError(f"line {line}: usd_per_hour {cell!r} is not a number") from error
-    if not rate.is_finite() or not 0 < rate <= 100_000:
+    if not rate.is_finite() or not 0 < rate <= MAX_USD_PER_HOUR:
         raise ValueError(f"line {line}: usd_per_hour {cell!r} is not a price")
     return rate

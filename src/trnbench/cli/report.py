@@ -56,8 +56,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Cost it at the rates of this CSV file alone: instance_type, region, option, "
-            "usd_per_hour[, date][, source].",
+            help="Cost it at your own rates, CSV or YAML (docs/prices.md): contracts, discounts, "
+            "machines that you bought.",
         ),
     ] = None,
     price_source: Annotated[

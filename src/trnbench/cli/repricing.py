@@ -1,6 +1,6 @@
 """Prices for results that are there already: what was asked on the command line, found for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,10 +11,8 @@ import pydantic
 
 from trnbench.analysis.analyze import recost
 from trnbench.cli.price_options import OptionName, SourceName
-from trnbench.prices import SOURCES, find_price
+from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
-from trnbench.prices.table import read_price_file
-from trnbench.prices.user import UserRateSource
 from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.schema.price import (
     RENT_OPTIONS,
@@ -50,7 +48,7 @@ class PriceFinder:
     """Finds the price of an instance as it was chosen on the command line."""
 
     choice: PriceChoice
-    sources: tuple[PriceSource, ...]
+    sources: Sequence[PriceSource]
     usd_per_hour: Decimal | None
 
     @classmethod
@@ -61,10 +59,8 @@ class PriceFinder:
             ConfigError: a rate or a file of rates cannot be read.
         """
         rate = None if choice.usd_per_hour is None else _rate(choice.usd_per_hour)
-        sources = SOURCES[cast(PriceSourceName, choice.source.value if choice.source else "table")]
-        if choice.file is not None:
-            sources = (UserRateSource(), read_price_file(choice.file, today()))
-        return cls(choice, sources, rate)
+        name = cast(PriceSourceName, choice.source.value if choice.source else "table")
+        return cls(choice, sources_for(name, choice.file, today()), rate)
 
     def of_result(self, result: Result, option: RentOption | None = None) -> Price | NoPrice:
         """Return what a result's machine costs; what was not asked is as its own price has it.

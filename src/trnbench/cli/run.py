@@ -1,5 +1,6 @@
 """`trnbench run`: measure suites, and end with the table."""
 
+import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -73,6 +74,10 @@ SourceOfPrices = Annotated[
         "else the table.",
     ),
 ]
+PriceFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Your own rates, as for `trnbench report`."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
 ]
@@ -87,6 +92,7 @@ def run(
     python: Interpreter = sys.executable,
     usd_per_hour: UsdPerHour = None,
     price_source: SourceOfPrices = None,
+    prices: PriceFile = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -100,6 +106,8 @@ def run(
         overrides["device"] = device
     if usd_per_hour is not None:
         overrides["price.usd_per_hour"] = usd_per_hour
+    if prices is not None:
+        overrides["price.file"] = json.dumps(str(prices))  # YAML too: no name is read as more
     if price_source is not None:
         overrides["price.source"] = price_source.value
     cases = [

@@ -1,11 +1,14 @@
 """Where a price may come from, first answer wins: one file a source, one line here."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
 
 from trnbench.prices.aws.source import AwsSource
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.prices.cache import CachedSource
 from trnbench.prices.fallback import LiveOrTable
+from trnbench.prices.own_file import read_rates_file
 from trnbench.prices.table import TableSource
 from trnbench.prices.user import UserRateSource
 from trnbench.schema.price import Price, PriceSourceName
@@ -21,6 +24,24 @@ SOURCES: Mapping[PriceSourceName, tuple[PriceSource, ...]] = {
 
 PRICE_SOURCES: tuple[PriceSource, ...] = SOURCES["table"]
 """Whom everything asks that was not told otherwise: nobody beyond this machine."""
+
+
+def sources_for(
+    name: PriceSourceName, file: Path | None = None, today: date | None = None
+) -> Sequence[PriceSource]:
+    """Return whom to ask, in order.
+
+    Args:
+        name: as `price.source` has it.
+        file: the user's own rates: then nobody else is asked, but for what its discounts are off.
+        today: the day of the rates there that have no date; needed with a file.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    if file is None or today is None:
+        return SOURCES[name]
+    return (UserRateSource(), read_rates_file(file, today, SOURCES[name][-1]))
 
 
 def find_price(

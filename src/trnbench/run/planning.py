@@ -1,19 +1,21 @@
-"""From one checked config to a plan in which every number is resolved. Pure: it looks at nothing.
+"""From one checked config to a plan in which every number is resolved.
 
-What the machine and its devices are is an argument; without them a plan can still be made, and
-says what will be decided on the machine.
+Pure, but for the price that it asks of others where the config says so. What the machine and its
+devices are is an argument; without them a plan can still be made, and says what will be decided on
+the machine.
 """
 
 import hashlib
 import math
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 from trnbench import __version__
 from trnbench.analysis.flops import DEFAULT_CONVENTION
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.instances import Instance, instances, nearest_instances
-from trnbench.prices import SOURCES, find_price
+from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.run.machine import Devices, Machine
 from trnbench.run.model_choice import ALPHABET_SIZE, choose_model
@@ -75,14 +77,14 @@ def make_plan(
     backend = found.backend if found else asked_backend(config)
     precision = _precision(config, backend, accelerator)
     workload = _plan_workload(config, model, parallel, precision)
-    _check_instance(config, instance, backend, machine)
     request = _price_request(config, machine, today)
     cores = _devices_per_chip(accelerator, machine)
     device = _plan_device(backend, accelerator, cores, instance, parallel, machine, request)
-    price = find_price(request, price_sources or SOURCES[config.price.source])
+    price = find_price(request, price_sources or _price_sources(config, today))
     known_price = price if isinstance(price, Price) else None
     if isinstance(price, NoPrice) and config.price.source == "live":
         raise UnavailableError(f"price.source: live: {price.reason}", hint=price.hint)
+    _check_instance(config, instance, backend, machine, is_priced=known_price is not None)
     if config.measure.max_usd is not None and known_price is None:
         raise Conflict(
             ("measure", "max_usd"),
@@ -256,14 +258,14 @@ def _check_auto(config: Config, machine: Machine) -> None:
 
 
 def _check_instance(
-    config: Config, instance: Instance | None, backend: str, machine: Machine
+    config: Config, instance: Instance | None, backend: str, machine: Machine, *, is_priced: bool
 ) -> None:
     """Refuse a named instance that is not known, or that is not what the case trains on."""
     name = config.price.instance
     if name == "auto":
         _check_auto(config, machine)
         return
-    if instance is None and config.price.usd_per_hour is None:
+    if instance is None and not is_priced:
         near = nearest_instances(name)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise Conflict(
@@ -345,6 +347,11 @@ def _plan_device(
         instances_billed=rented,
         memory_bytes=None if memory is None else memory / devices_per_chip,
     )
+
+
+def _price_sources(config: Config, today: date) -> Sequence[PriceSource]:
+    file = None if config.price.file is None else Path(config.price.file)
+    return sources_for(config.price.source, file, today)
 
 
 def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:

@@ -159,6 +159,9 @@ class PriceConfig(Strict):
     """Needed where the price differs from zone to zone, as spot rates do; an id or a letter."""
     usd_per_hour: Annotated[UsdPerHour, Field(examples=[35.76])] | None = None
     """Your own rate for the whole instance, in US dollars; it wins over every source."""
+    file: Annotated[str, Field(min_length=1, examples=["rates.yaml"])] | None = None
+    """Your own rates, as CSV or YAML: contracts, discounts, machines that you bought. Then nobody
+    else is asked, but for what a discount is off."""
     source: PriceSourceName = "table"
     """table: the dated table that ships with trnbench, offline; live: the cloud, now, or an error;
     live_or_table: the cloud, and where it does not answer the table, with the reason. AWS is asked

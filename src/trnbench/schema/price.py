@@ -30,7 +30,7 @@ PRICE_SOURCE_NAMES: tuple[PriceSourceName, ...] = get_args(PriceSourceName)
 table."""
 
 
-def _exact(value: Any) -> Any:
+def read_exactly(value: Any) -> Any:
     """Read a rate as it was written: 35.7608 must not become 35.76079999999999..."""
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
@@ -40,12 +40,15 @@ def _exact(value: Any) -> Any:
     return value
 
 
-_BOUNDS = Field(gt=0, le=100_000)
+MAX_USD_PER_HOUR = 100_000
+"""Above this nothing that is rented by the hour costs."""
+
+_BOUNDS = Field(gt=0, le=MAX_USD_PER_HOUR)
 
 UsdPerHour = Annotated[
     Decimal,
     _BOUNDS,
-    BeforeValidator(_exact, json_schema_input_type=Annotated[float, _BOUNDS]),
+    BeforeValidator(read_exactly, json_schema_input_type=Annotated[float, _BOUNDS]),
     PlainSerializer(str, return_type=str, when_used="json"),
 ]
 """An exact rate for one whole instance: read from a number or text, written as text; never zero: a

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 GIB = 2**30
 SECONDS_PER_HOUR = 3600
+HOURS_PER_YEAR = 8760
+"""Of 365 days."""
 
 
 def significant_digits(value: float, half_width: float) -> int:

@@ -24,7 +24,7 @@ from trnbench.prices.aws.documents import (
     text_at,
 )
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.schema.price import Price
+from trnbench.schema.price import MAX_USD_PER_HOUR, Price
 
 ACTION = "ec2:DescribeCapacityBlockOfferings"
 BLOCK_HOURS = 24
@@ -126,7 +126,7 @@ def _read_offer(offer: Mapping[str, Any], today: date) -> _Offer:
         exact.prec = 28
         hours = Decimal(count_at(offer, "InstanceCount") * minutes) / 60
         rate = shortest((fee / hours).quantize(Decimal("1e-10")))
-    if not 0 < rate <= 100_000:
+    if not 0 < rate <= MAX_USD_PER_HOUR:
         raise OddDocumentError(f"a fee that comes to ${rate} an hour")
     return _Offer(rate, text_at(offer, "AvailabilityZone"), starts, fee, shortest(hours))
 

@@ -10,8 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-MAX_USD_PER_HOUR = 100_000
-"""Above this nothing that is rented by the hour costs."""
+from trnbench.schema.price import MAX_USD_PER_HOUR
 
 
 class OddDocumentError(Exception):
