@@ -142,6 +142,20 @@ COLUMNS: tuple[Column, ...] = (
     *_metric("usd_per_million_tokens", "at the price below", has_interval=True),
     *_metric("tokens_per_usd", "at the price below", has_interval=True),
     *_metric("case_usd", "what measuring this case cost", has_interval=False),
+    *_metric(
+        "case_billed_usd",
+        "what is billed for it alone: 60 s at least, whole days of a capacity block",
+        has_interval=False,
+    ),
+    *_metric("usd_per_chip_hour", "for one billed chip", has_interval=False),
+    *_metric(
+        "usd_per_model_exaflop", "for 10^18 operations that the model needed", has_interval=True
+    ),
+    *_metric(
+        "usd_per_peak_petaflop_hour",
+        "for an hour of 10^15 operations a second at the peak",
+        has_interval=False,
+    ),
     Column(
         "price_usd_per_hour",
         "for one instance",

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from tests.builders import make_blocks, make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
+from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.metrics import DERIVED, MEASURED, METRICS, cost, memory, throughput
 from trnbench.analysis.metrics import utilization as utilization_metrics
 from trnbench.analysis.metrics.base import Basis, exactly, of_interval, reciprocal, scaled, unknown
 from trnbench.analysis.statistics import Interval
 from trnbench.reports.columns import COLUMNS
-from trnbench.schema.price import Price
+from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, ResultUtilization
 
 FAMILIES: tuple[ModuleType, ...] = (throughput, memory, utilization_metrics, cost)
@@ -32,6 +33,7 @@ def basis(
     tokens_per_second: float = 100_000.0,
     usd_per_hour: str | None = "35.7608",
     instances: int = 1,
+    chips: int | None = 16,
     peak: float | None = 667e12,
     flops: float = 51_470_401_536.0,
 ) -> Basis:
@@ -41,6 +43,7 @@ def basis(
         ),
         total_seconds=1800.0,
         instances_billed=instances,
+        chips_billed=chips,
         utilization=ResultUtilization(
             convention="matmul-causal-v1",
             flops_per_token={"matmul-causal-v1": flops, "matmul-full-v1": 57_912_852_480.0},
@@ -68,12 +71,90 @@ def test_tokens_for_a_dollar_are_the_inverse() -> None:
     assert cost.tokens_per_usd(basis()).value == pytest.approx(1e6 / per_million, rel=1e-12)
 
 
+def test_the_worked_example_is_exact_to_its_last_digit() -> None:
+    # 20 $/h (made up), 60,000 tokens/s of llama3-8b at 8192 on the 16 chips of one trn2 instance.
+    found = basis(60_000, "20", peak=16 * 667e12)
+    values = {
+        "usd_per_million_tokens": "0.0926",
+        "usd_per_chip_hour": "1.2500",
+        "usd_per_model_exaflop": "1.7989",
+        "usd_per_peak_petaflop_hour": "1.8741",
+    }
+    for name, expected in values.items():
+        value = DERIVED[name](found).value
+        assert value is not None
+        assert f"{value:.4f}" == expected, name
+    tokens, mfu = cost.tokens_per_usd(found).value, utilization_metrics.mfu(found).value
+    assert tokens is not None
+    assert mfu is not None
+    assert f"{tokens / 1e6:.1f}" == "10.8"
+    assert f"{mfu:.4f}" == "0.2894"
+    assert f"{cost.usd_per_model_exaflop(found).value:.2f}" == "1.80"
+
+
+def test_the_price_of_an_effective_operation_is_the_list_price_over_utilization() -> None:
+    found = basis(60_000, "20", peak=16 * 667e12)
+    effective, listed = (
+        cost.usd_per_model_exaflop(found).value,
+        cost.usd_per_peak_petaflop_hour(found).value,
+    )
+    mfu = utilization_metrics.mfu(found).value
+    assert effective is not None
+    assert listed is not None
+    assert mfu is not None
+    assert effective == pytest.approx(listed / 3.6 / mfu, rel=1e-12)
+
+
+def test_what_is_reserved_is_paid_for_used_or_not() -> None:
+    half = basis(30_000, "20", peak=16 * 667e12)
+    whole = basis(60_000, "20", peak=16 * 667e12)
+    assert cost.usd_per_chip_hour(half) == cost.usd_per_chip_hour(whole)
+    a, b = cost.usd_per_million_tokens(half).value, cost.usd_per_million_tokens(whole).value
+    assert a is not None
+    assert b is not None
+    assert a == pytest.approx(2 * b)
+
+
+def test_a_price_by_chip_needs_a_chip_and_one_by_peak_a_peak() -> None:
+    assert "no accelerator chip" in (cost.usd_per_chip_hour(basis(chips=None)).reason or "")
+    assert cost.usd_per_peak_petaflop_hour(basis(peak=None)) == unknown("nobody has published one")
+
+
+@pytest.mark.parametrize(
+    ("option", "seconds", "billed"),
+    [
+        ("on_demand", 10.2, 60),
+        ("on_demand", 61.2, 62),
+        ("spot", 3600, 3600),
+        ("capacity_block", 10, 86_400),
+        ("capacity_block", 86_400, 86_400),
+        ("capacity_block", 86_401, 2 * 86_400),
+        ("capacity_block", 14 * 86_400, 14 * 86_400),
+        ("capacity_block", 14 * 86_400 + 1, 21 * 86_400),
+        ("reserved_1y", 10.2, 10.2),
+        ("owned", 10.2, 10.2),
+        ("user", 10.2, 10.2),
+    ],
+)
+def test_a_bill_is_made_of_seconds_or_of_whole_days(
+    option: PriceOption, seconds: float, billed: float
+) -> None:
+    assert billed_seconds(option, seconds) == billed
+
+
+def test_a_case_alone_in_a_block_is_billed_the_whole_day() -> None:
+    assert cost.case_billed_usd(basis()).value == pytest.approx(35.7608 * 24, rel=1e-12)
+    assert cost.case_usd(basis()).value == pytest.approx(35.7608 / 2, rel=1e-12)
+
+
 def test_what_the_case_took_is_paid_by_the_second_on_every_instance() -> None:
     assert cost.case_usd(basis(instances=2)).value == pytest.approx(35.7608, rel=1e-12)
 
 
 def test_without_a_price_every_cost_says_why() -> None:
-    for metric in (cost.usd_per_million_tokens, cost.tokens_per_usd, cost.case_usd):
+    for name, metric in inspect.getmembers(cost, inspect.isfunction):
+        if metric.__module__ != cost.__name__ or name.startswith("_"):
+            continue
         assert metric(basis(usd_per_hour=None)) == unknown("nobody knows")
 
 

@@ -27,7 +27,11 @@ DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "mfu_full": utilization.mfu_full,
     "usd_per_million_tokens": cost.usd_per_million_tokens,
     "tokens_per_usd": cost.tokens_per_usd,
+    "usd_per_chip_hour": cost.usd_per_chip_hour,
+    "usd_per_model_exaflop": cost.usd_per_model_exaflop,
+    "usd_per_peak_petaflop_hour": cost.usd_per_peak_petaflop_hour,
     "case_usd": cost.case_usd,
+    "case_billed_usd": cost.case_billed_usd,
 }
 
 METRICS = (*MEASURED, *DERIVED)

@@ -14,6 +14,8 @@ class Basis:
     tokens_per_second: MetricValue
     total_seconds: float
     instances_billed: int
+    chips_billed: int | None
+    """None where no accelerator is known."""
     utilization: ResultUtilization
     price: Price | None
     price_reason: str | None

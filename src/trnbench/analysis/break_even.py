@@ -1,0 +1,98 @@
+"""Where two offers cost the same: by price, by speed, by discount, by how much is trained.
+
+Source: docs/metrics.md, "Two offers". Prices are constants, so an interval here is that of the two
+speeds, each taken at its own ends: wider than a 95 % interval of their ratio, never narrower.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["cheaper", "dearer", "cannot_tell"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A job's speed and what it costs."""
+
+    usd_per_hour: float
+    """Of all instances that are billed."""
+    tokens_per_second: float
+    low: float | None = None
+    """Lower end of the speed's interval; None where none is known."""
+    high: float | None = None
+
+    @property
+    def usd_per_token(self) -> float:
+        """At the measured speed."""
+        return self.usd_per_hour / 3600 / self.tokens_per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A figure between two offers, and its ends; None where a speed has no interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def price_performance_ratio(offer: Offer, other: Offer) -> Between:
+    """Return what a token costs at the other over what it costs at the offer: above 1, cheaper."""
+    price = other.usd_per_hour / offer.usd_per_hour
+    value = price * offer.tokens_per_second / other.tokens_per_second
+    if offer.low is None or offer.high is None or other.low is None or other.high is None:
+        return Between(value, None, None)
+    return Between(value, price * offer.low / other.high, price * offer.high / other.low)
+
+
+def compare_cost(offer: Offer, other: Offer) -> Verdict:
+    """Say which is cheaper, if the whole interval lies on one side of 1."""
+    ratio = price_performance_ratio(offer, other)
+    if ratio.low is None or ratio.high is None:
+        return "cannot_tell"
+    if ratio.low > 1:
+        return "cheaper"
+    return "dearer" if ratio.high < 1 else "cannot_tell"
+
+
+def break_even_usd_per_hour(offer: Offer, other: Offer) -> Between:
+    """Return the price of the offer at which its tokens would cost what the other's do."""
+    ratio = price_performance_ratio(offer, other)
+    at = offer.usd_per_hour
+    return Between(
+        ratio.value * at,
+        None if ratio.low is None else ratio.low * at,
+        None if ratio.high is None else ratio.high * at,
+    )
+
+
+def break_even_tokens_per_second(offer: Offer, other: Offer) -> Between:
+    """Return the speed that the offer would need for its tokens to cost what the other's do."""
+    price = offer.usd_per_hour / other.usd_per_hour
+    return Between(
+        price * other.tokens_per_second,
+        None if other.low is None else price * other.low,
+        None if other.high is None else price * other.high,
+    )
+
+
+def break_even_discount(offer: Offer, other: Offer) -> Between:
+    """Return the part off the other's price at which its tokens would cost what the offer's do.
+
+    Below zero the other is cheaper already, and could cost so much more.
+    """
+    ratio = price_performance_ratio(offer, other)
+    return Between(
+        1 - 1 / ratio.value,
+        None if ratio.low is None else 1 - 1 / ratio.low,
+        None if ratio.high is None else 1 - 1 / ratio.high,
+    )
+
+
+def break_even_tokens(offer: Offer, other: Offer, one_time_usd: float) -> float | None:
+    """Return how many tokens pay for moving to the offer: porting, tuning, cold compilation.
+
+    None: never, for its tokens are not cheaper.
+    """
+    saved = other.usd_per_token - offer.usd_per_token
+    return one_time_usd / saved if saved > 0 else None
