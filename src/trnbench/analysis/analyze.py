@@ -78,6 +78,7 @@ def analyze(
         metrics={**measured, **_derived(basis)},
         utilization=utilization,
         learning=_learning(evidence),
+        energy=evidence.energy,
         price=plan.price,
         price_reason=plan.price_reason,
         checks=checks,

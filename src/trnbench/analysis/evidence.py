@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from trnbench.analysis.energy import find_energy
 from trnbench.analysis.peak import Peak, find_peak
 from trnbench.analysis.summary import Summary, losses_by_step, summarize
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Outcome
+from trnbench.schema.result import ResultEnergy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class Evidence:
     losses: list[tuple[float | None, float]]
     """Each step's loss and the oracle's, in nats."""
     peak: Peak
+    energy: ResultEnergy
     total_seconds: float
     """From the worker's start to its last record: what was paid for."""
 
@@ -39,6 +42,7 @@ def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Evidence:
         summary=summarize(measurement.blocks),
         losses=losses_by_step(measurement.blocks),
         peak=find_peak(plan, measurement.ceilings),
+        energy=find_energy(plan, measurement),
         total_seconds=_last_seconds(measurement),
     )
 

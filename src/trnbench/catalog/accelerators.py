@@ -23,6 +23,8 @@ class Accelerator:
     fp32_flops_per_second: float | None
     memory_bytes: float | None
     memory_bytes_per_second: float | None
+    tdp_watts: float | None
+    """Thermal rating of one chip, the most that it is made to draw for long; None: unpublished."""
     device_names: tuple[str, ...]
     """The names that drivers and runtimes give to this chip, as far as they are known."""
     source: str
@@ -48,6 +50,7 @@ def accelerators() -> dict[str, Accelerator]:
             fp32_flops_per_second=_tera(row["fp32_tflops"]),
             memory_bytes=None if memory_gib is None else memory_gib * GIB,
             memory_bytes_per_second=None if bandwidth is None else bandwidth * 1e12,
+            tdp_watts=number(row["tdp_watts"]),
             device_names=tuple(filter(None, row["device_name"].split("|"))),
             source=row["source"],
         )

@@ -122,6 +122,30 @@ COLUMNS: tuple[Column, ...] = (
         "device memory; for a CPU the process's resident set",
         has_interval=False,
     ),
+    # what it drew
+    *_metric("mean_power_watts", "while it measured, of `energy_scope`", has_interval=False),
+    *_metric("joules_per_token", "mean power over tokens per second", has_interval=True),
+    *_metric(
+        "joules_per_token_tdp_bound",
+        "no measurement: at most, if every billed chip drew its thermal rating",
+        has_interval=False,
+    ),
+    Column(
+        "energy_kind",
+        "counter, power_samples, or none",
+        lambda r: r.energy.kind if r.energy else None,
+    ),
+    Column("energy_scope", "what was metered", lambda r: r.energy.scope if r.energy else None),
+    Column(
+        "energy_is_valid",
+        "1: may be used; 0: not, for `energy_reason`",
+        lambda r: int(r.energy.is_valid) if r.energy else None,
+    ),
+    Column(
+        "energy_reason",
+        "why no energy is known, or it may not be used",
+        lambda r: r.energy.reason if r.energy else None,
+    ),
     # how well used
     *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1", has_interval=True),
     *_metric("mfu_full", "the same by matmul-full-v1", has_interval=True),

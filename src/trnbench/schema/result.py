@@ -120,6 +120,25 @@ class ResultUtilization(Strict):
     """Why there is no peak."""
 
 
+class ResultEnergy(Strict):
+    """What power was metered, and whether it may be used."""
+
+    kind: Literal["counter", "power_samples", "none"]
+    """counter: of energy that the device counted itself; power_samples: power, integrated."""
+    scope: str | None
+    """What is in it, and what is not."""
+    source: str | None
+    """Of the readings."""
+    is_valid: bool
+    reason: str | None
+    """Why it is not valid, or is not there."""
+    mean_power_watts: float | None
+    """Over the time that was measured, of all that the scope names."""
+    tdp_bound_watts: float | None
+    """No measurement: the thermal rating of all billed chips; null where none is published."""
+    tdp_source: str | None
+
+
 class ResultLearning(Strict):
     """Whether it learned, on a stream whose entropy is known."""
 
@@ -149,6 +168,8 @@ class Result(Strict):
     metrics: dict[str, MetricValue]
     utilization: ResultUtilization
     learning: ResultLearning
+    energy: ResultEnergy | None = None
+    """null in results of versions that did not look."""
     price: Price | None
     price_reason: str | None
     checks: tuple[CheckOutcome, ...]

@@ -57,7 +57,14 @@ def test_recosting_changes_what_follows_from_the_price_and_nothing_else() -> Non
     )  # fmt: skip
     dear = recost(result, price, None)
     changed = {k for k in result.metrics if result.metrics[k] != dear.metrics[k]}
-    assert changed == {"usd_per_million_tokens", "tokens_per_usd", "case_usd"}
+    assert changed == {
+        "usd_per_million_tokens",
+        "tokens_per_usd",
+        "usd_per_model_exaflop",
+        "usd_per_peak_petaflop_hour",
+        "case_usd",
+        "case_billed_usd",
+    }
     one, two = (r.metrics["usd_per_million_tokens"].value for r in (result, dear))
     assert one is not None
     assert two == pytest.approx(2 * one)

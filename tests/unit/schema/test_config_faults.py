@@ -33,7 +33,8 @@ def test_an_unknown_key_is_told_with_its_value_the_nearest_and_all() -> None:
         "suite.yaml, line 4: price.regoin: is not a key (its value is 'us-east-2')"
     )
     assert (
-        problem.hint == "did you mean `region`? Keys here: instance, option, region, usd_per_hour"
+        problem.hint == "did you mean `region`? Keys here: file, instance, option, region, source, "
+        "usd_per_hour, zone"
     )
 
 

@@ -23,7 +23,8 @@ SHAPE = {
 }  # fmt: skip
 PRICE = {
     "usd_per_hour": "35.7608", "instance": "trn2.48xlarge", "option": "capacity_block",
-    "region": "us-east-2", "date": "2026-07-22", "source": "the pricing page", "note": None,
+    "region": "us-east-2", "zone": None, "date": "2026-07-22", "source": "the pricing page",
+    "note": None, "retrieved_at": None,
 }  # fmt: skip
 PLAN = {
     "schema_version": 1,
@@ -107,11 +108,16 @@ RESULT = {
     "learning": {
         "initial_loss": 7.6, "final_loss": 0.8, "final_excess_loss": 0.05, "entropy": 0.7295,
     },
+    "energy": {
+        "kind": "counter", "scope": "the GPUs' boards", "source": "nvml", "is_valid": True,
+        "reason": None, "mean_power_watts": 650.5, "tdp_bound_watts": 700.0, "tdp_source": "a page",
+    },
     "price": PRICE,
     "price_reason": None,
     "checks": [{"name": "learned", "verdict": "sound", "evidence": "it did", "advice": None}],
     "measurement_bytes": 12345,
 }  # fmt: skip
+CAME_LATER = ("energy",)
 RUN = {
     "schema_version": 1,
     "trnbench_version": "1.0",
@@ -229,9 +235,18 @@ def test_another_version_is_refused(
 def test_a_document_without_one_of_its_parts_is_refused(
     model: type[Strict], document: dict[str, Any]
 ) -> None:
-    for key in document.keys() - {"schema_version"}:
+    for key in document.keys() - {"schema_version", *CAME_LATER}:
         without = {k: v for k, v in document.items() if k != key}
         assert refusal(model, without) == "missing"
+
+
+def test_a_result_from_before_its_later_parts_is_read() -> None:
+    price = {k: v for k, v in PRICE.items() if k not in ("zone", "retrieved_at")}
+    old = {k: v for k, v in RESULT.items() if k not in CAME_LATER}
+    read = Result.model_validate_json(json.dumps({**old, "price": price}))
+    assert read.energy is None
+    assert read.price is not None
+    assert (read.price.zone, read.price.retrieved_at) == (None, None)
 
 
 @pytest.mark.parametrize(("model", "document"), DOCUMENTS)

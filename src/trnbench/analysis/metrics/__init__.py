@@ -7,7 +7,7 @@ that an old result can be re-costed without its records.
 from collections.abc import Callable, Mapping
 
 from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.metrics import cost, memory, throughput, utilization
+from trnbench.analysis.metrics import cost, energy, memory, throughput, utilization
 from trnbench.analysis.metrics.base import Basis
 from trnbench.schema.result import MetricValue
 
@@ -20,6 +20,9 @@ MEASURED: Mapping[str, Callable[[Evidence], MetricValue]] = {
     "tail_overhead": throughput.tail_overhead,
     "stall_share": throughput.stall_share,
     "peak_memory_bytes": memory.peak_memory_bytes,
+    "mean_power_watts": energy.mean_power_watts,
+    "joules_per_token": energy.joules_per_token,
+    "joules_per_token_tdp_bound": energy.joules_per_token_tdp_bound,
 }
 
 DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {

@@ -1,0 +1,183 @@
+"""How much power a case drew, from the readings beside it, or why nobody can say.
+
+Source: docs/metrics.md, "Energy". Only what was metered is a measurement. A maker's thermal rating
+is shown as an upper bound of the chips alone, and never in a measurement's place.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trnbench.catalog.accelerators import accelerators
+from trnbench.schema.measurement import Measurement
+from trnbench.schema.plan import Plan
+from trnbench.schema.records import Reading
+from trnbench.schema.result import ResultEnergy
+
+METERS = {"cpu": "rapl", "cuda": "nvml"}
+"""Which source meters what a backend drives."""
+
+SCOPES = {
+    "rapl": "processor packages, without memory and the rest of the machine",
+    "nvml": "the GPUs' boards, without the rest of the machine",
+}
+
+COVERED_SHARE = 0.8
+"""Of the time that was measured, the readings must cover so much."""
+MAX_GAP_SECONDS = 2.5
+"""Power that is sampled more rarely than this is not integrated."""
+FOREIGN_SHARE = 0.05
+"""Others' part of the processors' time, above which their energy is not the job's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a job takes from the grid, and what that emits."""
+
+    kwh_it: float
+    kwh_facility: float
+    grams_co2e: float | None
+    """None where the grid is not known."""
+
+
+def footprint(
+    *, mean_power_watts: float, seconds: float, pue: float, grams_co2e_per_kwh: float | None
+) -> Footprint:
+    """Work out what so much power for so long comes to."""
+    kwh = mean_power_watts * seconds / 3.6e6
+    facility = kwh * pue
+    grams = None if grams_co2e_per_kwh is None else facility * grams_co2e_per_kwh
+    return Footprint(kwh, facility, grams)
+
+
+def find_energy(plan: Plan, measurement: Measurement) -> ResultEnergy:
+    """Return the power that was metered while the case measured, with its scope and standing."""
+    bound = _bound(plan)
+    meter = METERS.get(plan.order.backend)
+    if meter is None:
+        return _none(_why_unmetered(plan.order.backend), bound)
+    of_meter = [reading for reading in measurement.readings if reading.source == meter]
+    valid = [r for r in of_meter if r.is_valid and "energy_joules" in r.values]
+    if not valid:
+        told = next((r.note for r in of_meter if r.note), None)
+        return _none(f"no energy was read from {meter}{f': {told}' if told else ''}", bound)
+    window = _window(measurement)
+    if window is None:
+        return _none("nothing was measured, so no time is known for the power", bound)
+    return _metered(valid, meter, window, plan, measurement, bound)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """The most that the chips are made for, and who says so."""
+
+    watts: float | None
+    source: str | None
+
+
+def _metered(
+    readings: Sequence[Reading],
+    meter: str,
+    window: tuple[float, float],
+    plan: Plan,
+    measurement: Measurement,
+    bound: _Bound,
+) -> ResultEnergy:
+    by_device: dict[int | None, list[Reading]] = {}
+    for reading in readings:
+        if window[0] <= reading.at_seconds <= window[1]:
+            by_device.setdefault(reading.device, []).append(reading)
+    powers = [_mean_power(series) for series in by_device.values()]
+    known = [power for power in powers if power is not None]
+    if not known or len(known) < len(powers):
+        return _none(f"{meter} gave too few readings while it measured", bound)
+    doubt = _doubt(by_device, meter, window, plan, measurement)
+    sampled = any("integrates samples" in (reading.note or "") for reading in readings)
+    return ResultEnergy(
+        kind="power_samples" if sampled else "counter",
+        scope=SCOPES[meter],
+        source=meter,
+        is_valid=doubt is None,
+        reason=doubt,
+        mean_power_watts=sum(known),
+        tdp_bound_watts=bound.watts,
+        tdp_source=bound.source,
+    )
+
+
+def _mean_power(series: Sequence[Reading]) -> float | None:
+    """Return the energy from the first reading to the last, over the time between them."""
+    first, last = series[0], series[-1]
+    seconds = last.at_seconds - first.at_seconds
+    joules = last.values["energy_joules"] - first.values["energy_joules"]
+    return joules / seconds if seconds > 0 and joules > 0 else None
+
+
+def _doubt(
+    by_device: dict[int | None, list[Reading]],
+    meter: str,
+    window: tuple[float, float],
+    plan: Plan,
+    measurement: Measurement,
+) -> str | None:
+    """Return why the power is not the job's own, or not known well enough."""
+    if meter == "nvml" and len(by_device) != plan.device.devices_used:
+        return f"{len(by_device)} GPUs were metered and the job drove {plan.device.devices_used}"
+    for series in by_device.values():
+        span = series[-1].at_seconds - series[0].at_seconds
+        if span < COVERED_SHARE * (window[1] - window[0]):
+            return f"the readings cover {span:.0f} s of {window[1] - window[0]:.0f} s measured"
+        sampled = any("integrates samples" in (reading.note or "") for reading in series)
+        times = [reading.at_seconds for reading in series]
+        gap = max(b - a for a, b in itertools.pairwise(times))
+        if sampled and gap > MAX_GAP_SECONDS:
+            return f"power was sampled {gap:.1f} s apart, which is too rarely to be summed"
+        if any(reading.values.get("foreign_processes", 0) > 0 for reading in series):
+            return "other processes were on the device: their energy is in it"
+    return _foreign_load(measurement) if meter == "rapl" else None
+
+
+def _foreign_load(measurement: Measurement) -> str | None:
+    watches = [watch for watch in measurement.watches if watch.purpose == "measure"]
+    seconds = sum(watch.seconds for watch in watches)
+    if not seconds:
+        return "nobody watched whether others used the processors"
+    foreign = sum(watch.foreign_cpu_share * watch.seconds for watch in watches) / seconds
+    if foreign > FOREIGN_SHARE:
+        return f"others used {foreign:.0%} of the processors: their energy is in it"
+    return None
+
+
+def _window(measurement: Measurement) -> tuple[float, float] | None:
+    """Return when it measured: from the start of the first block that counts to the last's end."""
+    blocks = [block for block in measurement.blocks if block.purpose == "measure"]
+    if not blocks:
+        return None
+    return blocks[0].at_seconds - blocks[0].seconds, blocks[-1].at_seconds
+
+
+def _bound(plan: Plan) -> _Bound:
+    chip = accelerators().get(plan.device.accelerator or "")
+    if chip is None or chip.tdp_watts is None:
+        return _Bound(None, None)
+    return _Bound(chip.tdp_watts * plan.device.chips_billed, f"{chip.name}: {chip.source}")
+
+
+def _why_unmetered(backend: str) -> str:
+    if backend in ("neuron", "xla"):
+        # Source: AWS Neuron documentation, tools/neuron-sys-tools (2.32): sysfs has a percentage.
+        return "Neuron's tools tell no power in watts, and AWS publishes no rating to reckon with"
+    return f"nothing here meters the power of {backend}"
+
+
+def _none(reason: str, bound: _Bound) -> ResultEnergy:
+    return ResultEnergy(
+        kind="none",
+        scope=None,
+        source=None,
+        is_valid=False,
+        reason=reason,
+        mean_power_watts=None,
+        tdp_bound_watts=bound.watts,
+        tdp_source=bound.source,
+    )
