@@ -13,6 +13,9 @@ from trnbench.cli.price_options import OptionName, SourceName
 from trnbench.schema.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trnbench.cli.repricing import PriceChoice
     from trnbench.schema.result import Result
 
 Convention = StrEnum("Convention", {n.upper(): n for n in CONVENTIONS})  # type: ignore[misc]
@@ -64,6 +67,12 @@ def report(
         SourceName | None,
         typer.Option(help="Cost it at what the table says, or the cloud does now, or either."),
     ] = None,
+    all_options: Annotated[
+        bool,
+        typer.Option(
+            "--all-options", help="Cost it under every way of renting its machine, side by side."
+        ),
+    ] = False,
     flops_convention: Annotated[
         Convention | None, typer.Option(help="Count MFU by this convention.")
     ] = None,
@@ -74,15 +83,19 @@ def report(
     from trnbench.cli.screen import page_of_stdout
     from trnbench.reports import REPORTS
 
-    reprice = make_repricer(
-        PriceChoice(
-            option=price_option,
-            region=region,
-            usd_per_hour=usd_per_hour,
-            file=prices,
-            source=price_source,
-        )
+    choice = PriceChoice(
+        option=price_option,
+        region=region,
+        usd_per_hour=usd_per_hour,
+        file=prices,
+        source=price_source,
     )
+    if all_options and (price_option or usd_per_hour):
+        raise ConfigError(
+            "--all-options: every way of renting was asked for, and one alone",
+            hint="leave --price-option and --usd-per-hour out",
+        )
+    reprice = make_repricer(choice)
     problems: list[Problem] = []
     results = []
     for result in _load(paths or [Path("results")], problems):
@@ -90,10 +103,28 @@ def report(
         results.append(
             repriced if flops_convention is None else recount(repriced, flops_convention.value)
         )
-    if results:
+    if results and all_options:
+        _write(_under_all_options(results, choice, format_), output)
+    elif results:
         _write(REPORTS[format_.value](results, page_of_stdout()), output)
     if problems:
         raise DataError.of(problems)
+
+
+def _under_all_options(results: "Sequence[Result]", choice: "PriceChoice", format_: Format) -> str:
+    """Return each result under every way of renting its machine."""
+    from trnbench.cli.repricing import under_all_options
+    from trnbench.cli.screen import page_of_stdout
+    from trnbench.reports import REPORTS
+    from trnbench.reports.options import options_as_markdown, options_as_text
+
+    page = page_of_stdout()
+    offered = [each for result in results for each in under_all_options(result, choice)]
+    if format_ is Format.TERMINAL:
+        return options_as_text(offered, page)
+    if format_ is Format.MARKDOWN:
+        return options_as_markdown(offered, page)
+    return REPORTS[format_.value]([each.result for each in offered], page)
 
 
 def _load(paths: list[Path], problems: list[Problem]) -> "Iterator[Result]":

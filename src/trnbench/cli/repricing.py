@@ -13,6 +13,7 @@ from trnbench.analysis.analyze import recost
 from trnbench.cli.price_options import OptionName, SourceName
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.reports.options import Offered
 from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.schema.price import (
     RENT_OPTIONS,
@@ -70,12 +71,13 @@ class PriceFinder:
             option: another way of renting, whatever was chosen.
 
         Raises:
-            UnavailableError: a live price was asked for and is not to be had.
+            UnavailableError: a live price was asked for and could not be had; what is not sold in
+                a way that is only tried, as `option` is, is no error.
         """
         known = result.price
         own = known.option if known and known.option in RENT_OPTIONS else None
         chosen = cast(RentOption, self.choice.option.value) if self.choice.option else own
-        return self.of_request(
+        price = find_price(
             PriceRequest(
                 instance=result.device.instance,
                 option=option or chosen,
@@ -84,18 +86,13 @@ class PriceFinder:
                 is_this_machine=result.device.is_instance_recognised,
                 usd_per_hour=self.usd_per_hour,
                 today=today(),
-            )
+            ),
+            self.sources,
         )
-
-    def of_request(self, request: PriceRequest) -> Price | NoPrice:
-        """Return what a request costs.
-
-        Raises:
-            UnavailableError: a live price was asked for and is not to be had.
-        """
-        price = find_price(request, self.sources)
         is_live = self.choice.source is not None and self.choice.source.value == "live"
-        if isinstance(price, NoPrice) and is_live and request.instance is not None:
+        if isinstance(price, Price) or not is_live or result.device.instance is None:
+            return price
+        if option is None or price.is_failure:
             raise UnavailableError(f"--price-source live: {price.reason}", hint=price.hint)
         return price
 
@@ -117,6 +114,37 @@ def make_repricer(choice: PriceChoice) -> Reprice:
         return recost(result, price, None)
 
     return reprice
+
+
+def under_all_options(result: Result, choice: PriceChoice) -> list[Offered]:
+    """Return a result at each price that its machine can be had for, or once at none and why.
+
+    A rate of the user's own stands beside the others. A way of renting that has no rate because
+    rates differ, or nobody could be asked, is told; one that is not sold is left out.
+
+    Raises:
+        ConfigError: a file of rates cannot be read.
+        UnavailableError: a live price was asked for and is not to be had.
+    """
+    finder = PriceFinder.of(choice)
+    offered = []
+    if result.price is not None and result.price.option not in RENT_OPTIONS:
+        offered.append(Offered(result.price.option, result))
+    reasons = []
+    for option in RENT_OPTIONS:
+        price = finder.of_result(result, option)
+        if isinstance(price, Price):
+            offered.append(Offered(price.option, recost(result, price, None)))
+        elif price.is_open or price.is_failure:
+            told = f"{price.reason}; {price.hint}"
+            offered.append(Offered(option, recost(result, None, told)))
+        else:
+            reasons.append(f"{price.reason}; {price.hint}")
+    seen: dict[tuple[object, ...], Offered] = {}
+    for each in offered:
+        key = each.option if each.result.price is None else each.result.price.model_dump_json()
+        seen.setdefault((key,), each)
+    return list(seen.values()) or [Offered("none", recost(result, None, reasons[0]))]
 
 
 def today() -> date:

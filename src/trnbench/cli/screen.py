@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from datetime import UTC, datetime
 from typing import TextIO
 
 from trnbench.reports.base import Page
@@ -13,7 +14,11 @@ PIPE_WIDTH = 200
 
 def page_of_stdout() -> Page:
     """Return the page that a report for people is written on."""
-    return Page(width=_width(sys.stdout), is_coloured=_is_coloured(sys.stdout))
+    return Page(
+        width=_width(sys.stdout),
+        is_coloured=_is_coloured(sys.stdout),
+        today=datetime.now(UTC).date(),
+    )
 
 
 def _width(stream: TextIO) -> int:

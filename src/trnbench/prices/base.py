@@ -34,6 +34,8 @@ class NoPrice:
     hint: str
     is_failure: bool = False
     """Whether a source could not be asked or understood; else it knows that there is none."""
+    is_open: bool = False
+    """Whether there are rates, and what was asked leaves open which of them is meant."""
 
 
 def nobody_knows(request: PriceRequest, hint: str) -> NoPrice:

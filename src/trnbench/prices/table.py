@@ -88,6 +88,7 @@ class TableSource:
                 f"{request.instance} {latest[0].option} costs differently by "
                 f"{'zone' if by_zone else 'region'}: {said}",
                 f"name one with `price.{'zone' if by_zone else 'region'}`; {OWN_RATE}",
+                is_open=True,
             )
         row = max(latest, key=lambda row: row.date)
         note = None

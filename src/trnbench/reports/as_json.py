@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from trnbench import __version__
+from trnbench.analysis.fairness import fairness_notes
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json
 from trnbench.reports.columns import row
@@ -12,11 +13,12 @@ from trnbench.schema.result import Result
 REPORT_VERSION = 1
 
 
-def render(results: Sequence[Result], _page: Page) -> str:
+def render(results: Sequence[Result], page: Page) -> str:
     """Return the document; null is unknown, and a `…_reason` beside it says why."""
     document = {
         "report_version": REPORT_VERSION,
         "trnbench_version": __version__,
+        "notes": fairness_notes([r.price for r in results], page.today) if page.today else [],
         "results": [
             {
                 **row(result),

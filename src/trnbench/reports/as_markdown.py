@@ -8,20 +8,20 @@ from trnbench.reports.view import HEADINGS, lines_of, notes_of
 from trnbench.schema.result import Result
 
 
-def render(results: Sequence[Result], _page: Page) -> str:
+def render(results: Sequence[Result], page: Page) -> str:
     """Return a GitHub-flavoured table and a list of notes."""
     rows = [_row(HEADINGS), "|---|---|--:|--:|--:|--:|---|--:|---|"]
     rows += [_row(line.cells) for line in lines_of(results)]
-    notes = [f"- {_escaped(note)}" for note in notes_of(results)]
+    notes = [f"- {escaped(note)}" for note in notes_of(results, page.today)]
     return "\n".join([*rows, "", *notes]) + "\n"
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+    return f"| {' | '.join(escaped(cell) for cell in cells)} |"
 
 
-def _escaped(text: str) -> str:
-    """Keep a text from another's file from being read as markup."""
+def escaped(text: str) -> str:
+    """Return a text of another's file so that none of it is read as markup."""
     text = one_line(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
     for character in "|`*_[]$~":
         text = text.replace(character, f"\\{character}")

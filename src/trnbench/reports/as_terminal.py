@@ -107,7 +107,7 @@ def _cards(
 
 def _notes(results: Sequence[Result], page: Page) -> Iterable[str]:
     yield ""
-    for note in notes_of(results):
+    for note in notes_of(results, page.today):
         for number, line in enumerate(_wrapped(one_line(note), page.width - 2)):
             yield _styled(f"{'  ' if number else '· '}{line}", _DIM, page)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from trnbench.schema.result import Result
 
@@ -13,6 +14,8 @@ class Page:
     width: int = 120
     """Columns of the terminal."""
     is_coloured: bool = False
+    today: date | None = None
+    """The day on which it is read, to tell how old prices are; None tells nothing of it."""
 
 
 Render = Callable[[Sequence[Result], Page], str]

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
+from trnbench.analysis.fairness import fairness_notes
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue, Result, Standing
 from trnbench.schema.units import (
@@ -41,17 +43,25 @@ def lines_of(results: Sequence[Result]) -> list[Line]:
     return [Line(_cells(result), result.standing) for result in results]
 
 
-def notes_of(results: Sequence[Result]) -> list[str]:
-    """Return what must be read beside the cells: sources, reasons, doubts, each said once."""
+def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
+    """Return what must be read beside the cells: sources, reasons, doubts, each said once.
+
+    Args:
+        results: that stand side by side.
+        today: the day on which they are read; None tells nothing of how their prices compare.
+    """
     told: dict[str, list[str]] = {}
     for result in results:
         for note in _notes(result):
             told.setdefault(note, []).append(_short_name(result))
     everyone = {_short_name(result) for result in results}
-    return [
+    notes = [
         note if set(names) == everyone else f"{', '.join(dict.fromkeys(names))}: {note}"
         for note, names in told.items()
     ]
+    if today is not None:
+        notes += fairness_notes([result.price for result in results], today)
+    return notes
 
 
 def _short_name(result: Result) -> str:
@@ -61,19 +71,20 @@ def _short_name(result: Result) -> str:
 def _cells(result: Result) -> tuple[str, ...]:
     metrics = result.metrics
     return (
-        _model(result),
+        model_cell(result),
         _device(result),
-        _interval(metrics["tokens_per_second"], say_interval, say_rate),
-        _interval(metrics["step_time_mean_seconds"], say_seconds_interval, say_seconds),
+        interval_cell(metrics["tokens_per_second"], say_interval, say_rate),
+        interval_cell(metrics["step_time_mean_seconds"], say_seconds_interval, say_seconds),
         _plain(metrics["mfu"], say_percent),
         _plain(metrics["peak_memory_bytes"], say_bytes),
         _price(result.price),
-        _interval(metrics["usd_per_million_tokens"], say_usd_interval, say_usd),
+        interval_cell(metrics["usd_per_million_tokens"], say_usd_interval, say_usd),
         _checks(result),
     )
 
 
-def _model(result: Result) -> str:
+def model_cell(result: Result) -> str:
+    """Return the model, its weights, its batch and its arithmetic."""
     work = result.workload
     passes = work.gradient_accumulation_steps
     batch = f"{work.global_batch_size}" if passes == 1 else f"{work.global_batch_size} in {passes}"
@@ -91,7 +102,8 @@ def _device(result: Result) -> str:
     return f"{device.device_count} x {name}" if device.device_count > 1 else name
 
 
-def _interval(metric: MetricValue, say: SayInterval, say_alone: SayValue) -> str:
+def interval_cell(metric: MetricValue, say: SayInterval, say_alone: SayValue) -> str:
+    """Return a figure with its interval, or that there is none."""
     if metric.value is None:
         return UNKNOWN
     if metric.low is None or metric.high is None:
@@ -130,6 +142,9 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
     elif result.metrics["mfu"].reason:
         yield f"no MFU: {result.metrics['mfu'].reason}"
+    if result.energy is not None and result.metrics["joules_per_token"].value is not None:
+        joules, watts = result.metrics["joules_per_token"].value, result.energy.mean_power_watts
+        yield f"{joules:.3g} J a token at {watts:.4g} W: {result.energy.scope}"
     if result.price is not None:
         more = f" ({result.price.note})" if result.price.note else ""
         yield f"price: {result.price.source}{more}"

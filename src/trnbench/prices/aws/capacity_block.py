@@ -90,6 +90,7 @@ def read_offers(offers: Sequence[Any], request: PriceRequest) -> Price | NoPrice
         return NoPrice(
             f"capacity blocks of {request.instance} are on offer at different rates: {said}",
             "name a zone by `price.zone`, or give the one you take by `--usd-per-hour`",
+            is_open=True,
         )
     first = min(found, key=lambda offer: offer.starts)
     zones = {offer.zone for offer in found}

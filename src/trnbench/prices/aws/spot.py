@@ -111,6 +111,7 @@ def _choose(quotes: Sequence[_Quote], request: PriceRequest) -> Price | NoPrice:
         return NoPrice(
             f"{request.instance} spot costs differently by zone: {said}",
             "name one by `price.zone`, or give `--usd-per-hour`",
+            is_open=True,
         )
     newest = max(quotes, key=lambda quote: quote.since)
     return Price(
