@@ -22,6 +22,8 @@ def billed_seconds(option: PriceOption, seconds: float) -> float:
     A reservation and a machine of one's own are paid for anyway: of them the job's own seconds
     count.
     """
+    if math.isinf(seconds):
+        return seconds
     if option == "capacity_block":
         return block_days(seconds / _DAY) * _DAY
     if option in _BY_SECOND:

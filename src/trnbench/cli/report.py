@@ -1,7 +1,6 @@
 """`trnbench report`: results to text, at their own price or another."""
 
 import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,6 +79,7 @@ def report(
     """Show results as a table, CSV, Markdown or JSON; re-cost old ones at other prices."""
     from trnbench.analysis.analyze import recount
     from trnbench.cli.repricing import PriceChoice, make_repricer
+    from trnbench.cli.results import load_results
     from trnbench.cli.screen import page_of_stdout
     from trnbench.reports import REPORTS
 
@@ -98,7 +98,7 @@ def report(
     reprice = make_repricer(choice)
     problems: list[Problem] = []
     results = []
-    for result in _load(paths or [Path("results")], problems):
+    for result in load_results(paths or [Path("results")], problems):
         repriced = reprice(result)
         results.append(
             repriced if flops_convention is None else recount(repriced, flops_convention.value)
@@ -125,24 +125,6 @@ def _under_all_options(results: "Sequence[Result]", choice: "PriceChoice", forma
     if format_ is Format.MARKDOWN:
         return options_as_markdown(offered, page)
     return REPORTS[format_.value]([each.result for each in offered], page)
-
-
-def _load(paths: list[Path], problems: list[Problem]) -> "Iterator[Result]":
-    """Yield what can be read; what cannot is added to `problems` and the rest still comes."""
-    from trnbench.run.results import load_result
-    from trnbench.run.store import find_cases
-
-    for path in paths:
-        try:
-            cases = list(find_cases([path]))
-        except DataError as error:
-            problems.extend(error.problems)
-            continue
-        for case in cases:
-            try:
-                yield load_result(case)
-            except DataError as error:
-                problems.extend(error.problems)
 
 
 def _write(text: str, output: Path | None) -> None:

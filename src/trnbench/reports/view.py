@@ -72,7 +72,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     metrics = result.metrics
     return (
         model_cell(result),
-        _device(result),
+        device_cell(result),
         interval_cell(metrics["tokens_per_second"], say_interval, say_rate),
         interval_cell(metrics["step_time_mean_seconds"], say_seconds_interval, say_seconds),
         _plain(metrics["mfu"], say_percent),
@@ -94,7 +94,8 @@ def model_cell(result: Result) -> str:
     )
 
 
-def _device(result: Result) -> str:
+def device_cell(result: Result) -> str:
+    """Return what it was trained on."""
     device = result.device
     name = device.name or device.backend
     if device.threads:

@@ -1,6 +1,7 @@
 """Base units inside, scaled units at the edge: the one place where quantities become words."""
 
 import math
+import re
 from decimal import Decimal
 
 GIB = 2**30
@@ -17,6 +18,37 @@ def significant_digits(value: float, half_width: float) -> int:
     if half_width <= 0 or not math.isfinite(half_width):
         return 3 if value == 0 else max(0, 3 - math.floor(math.log10(abs(value))) - 1)
     return max(0, 1 - math.floor(math.log10(half_width)))
+
+
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
+_COUNT = re.compile(r"([0-9]*\.?[0-9]+(?:e[0-9]{1,2})?) ?([kmbgtp]?)", re.ASCII | re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]*\.?[0-9]+) ?(s|min|m|h|d|w)", re.ASCII)
+_DURATIONS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def read_count(text: str) -> float:
+    """Read a count as people write it: `1T`, `300B`, `15e12`, `2.5 M`.
+
+    Raises:
+        ValueError: it is none above zero.
+    """
+    found = _COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
+    value = float(found[1]) * _SCALES[found[2].lower()] if found else 0.0
+    if not 0 < value < 1e30:
+        raise ValueError("is not a count; write e.g. 1T, 300B or 15e12")
+    return value
+
+
+def read_seconds(text: str) -> float:
+    """Read a duration as people write it: `30d`, `12h`, `90 min`, `45s`, `2w`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("is not a duration; write e.g. 30d, 12h or 90min")
+    return float(found[1]) * _DURATIONS[found[2]]
 
 
 def _short(value: float) -> str:

@@ -180,3 +180,32 @@ def test_nothing_is_said_with_an_exponent(value: float) -> None:
         units.say_usd,
     ):
         assert "e" not in say(value).removesuffix("e")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1T", 1e12), ("300B", 3e11), ("15e12", 1.5e13), ("2.5 M", 2.5e6), ("1,000", 1e3), ("7", 7)],
+)
+def test_counts_are_read_as_people_write_them(text: str, value: float) -> None:
+    assert units.read_count(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "T", "-1", "0", "1X", "nan", "inf", "1e99", "\uff11", "1 2"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a count"):
+        units.read_count(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("30d", 2_592_000), ("12h", 43_200), ("90 min", 5400), ("90m", 5400), ("45s", 45),
+     ("2w", 1_209_600), (".5h", 1800), ("0s", 0)],
+)  # fmt: skip
+def test_durations_are_read_as_people_write_them(text: str, value: float) -> None:
+    assert units.read_seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "5", "d", "-1h", "1 year", "1h30m", "infs"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        units.read_seconds(text)
