@@ -4,6 +4,7 @@ Source: docs/metrics.md, "What a cost depends on": it is linear in price and inv
 goodput, so that dC/C = dp/p - d(speed)/speed - d(goodput)/goodput.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -38,14 +39,18 @@ class CostBasis:
 
     @property
     def goodput(self) -> float:
-        """The part of the time in which work is done that is kept."""
-        return 1 / seconds_with_failures(1.0, self.reliability, self.instances)
+        """The part of the time in which work is done that is kept; 0 where none ever is."""
+        return 1 / self._paid_per_kept
+
+    @property
+    def _paid_per_kept(self) -> float:
+        return seconds_with_failures(1.0, self.reliability, self.instances)
 
     @property
     def usd_per_million_tokens(self) -> float:
         """Checkpoints, failures and restarts included."""
         per_token = self.usd_per_hour / 3600 / self.tokens_per_second
-        return per_token * 1e6 / self.goodput
+        return per_token * 1e6 * self._paid_per_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +64,14 @@ class Swing:
     def span(self) -> float:
         """From the cheapest to the dearest."""
         costs = [usd for _, usd in self.settings]
-        return max(costs) - min(costs)
+        return max(costs) - min(costs) if math.isfinite(max(costs)) else math.inf
 
 
 def tornado(basis: CostBasis) -> list[Swing]:
     """Return what the cost moves with, what moves it most first."""
-    swings = [_price(basis), _goodput(basis), _failures(basis)]
+    swings = [_price(basis), _failures(basis)]
+    if basis.goodput > 0:
+        swings.append(_goodput(basis))
     if basis.low is not None and basis.high is not None:
         swings.append(_speed(basis, basis.low, basis.high))
     if basis.option in COMMITTED:
