@@ -77,13 +77,9 @@ def make_blocks(
 
 def make_activity(steps: int, **changes: Any) -> Activity:
     """Return what an eager case on a processor tells: nothing compiled, fallbacks unknown."""
-    told = {"graphs": 0, "compilations": 0, "cache_hits": 0, "fallback_ops": None}
-    return Activity(
-        at_seconds=1.0,
-        steps=steps,
-        compile_seconds=[],
-        **{**told, **changes},
-    )
+    told: dict[str, Any] = {"graphs": 0, "compilations": 0, "cache_hits": 0}
+    told |= {"fallback_ops": None, "compile_seconds": []}
+    return Activity(at_seconds=1.0, steps=steps, **{**told, **changes})
 
 
 def make_measurement(
