@@ -19,7 +19,7 @@ SUITE = """\
 name: stand-in
 model: {family: llama, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
         vocabulary_size: 128, max_positions: 64, tied_embeddings: true}
-workload: {sequence_length: 16, global_batch_size: 2, learning_rate: 0.01, precision: fp32}
+workload: {sequence_length: 16, global_batch_size: 4, learning_rate: 0.01, precision: fp32}
 device: neuron
 measure: {min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0.9}
 """

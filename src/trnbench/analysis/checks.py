@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from trnbench.analysis.evidence import Evidence
+from trnbench.analysis.gate import check_movement, check_parity
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.metrics.utilization import mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak import MEASURED_HERE
@@ -371,6 +372,8 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_parameters,
     check_finite,
     check_initial_loss,
+    check_parity,
+    check_movement,
     check_learning,
     check_leakage,
     check_steady,

@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import (
+    MOVEMENT,
+    PARITY,
     PLAN_SHA256,
     learned,
     make_activity,
@@ -89,6 +91,11 @@ TRIPPED = {
         result_of(built=replace(BUILT, placement=["cpu float32", "meta float32"])),
         "invalid", "meta float32",
     ),
+    "parity": (
+        result_of(parity=replace(PARITY, losses=[7.625, 8.0, 8.5])),
+        "invalid", "loss of step 2 is 8",
+    ),
+    "movement": (result_of(movement=replace(MOVEMENT, still=["norm.weight"])), "invalid", "norm"),
     "chip": (on_a_chip("trainium2", "trn3"), "invalid", "trn3 is trainium3"),
     "fallback": (
         result_of(activities=[make_activity(1, fallback_ops={}),
@@ -174,7 +181,7 @@ def test_what_cannot_be_judged_says_what_it_lacks() -> None:
         plan,
         make_measurement(
             plan, blocks=[], status="out_of_memory", ceiling=None, built=None, environment=None,
-            watches=[], memory=None,
+            watches=[], memory=None, parity=None, movement=None,
         ),
     )  # fmt: skip
     judged = {check.name: check for check in nothing.checks}

@@ -48,7 +48,7 @@ PLAN = {
     },
     "measure": {
         "relative_precision": 0.005, "min_samples": 50, "max_samples": 1000, "min_seconds": 30.0,
-        "max_minutes": 15.0, "max_usd": None, "telemetry": True,
+        "max_minutes": 15.0, "max_usd": None, "gate": True, "telemetry": True,
         "hang_seconds": 600.0,
     },
     "price": PRICE,
@@ -70,6 +70,7 @@ PLAN = {
         "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
         "threads": None, "measure_ceiling": True, "seed": 42,
         "execution": "eager", "device_index": None,
+        "gate": None,
     },
 }  # fmt: skip
 RESULT = {
