@@ -19,6 +19,7 @@ SEQUENCES_A_PASS = 2
 PASSES = 2
 STEPS = 20
 LEARNING_RATE = 3e-3
+"""Of a model of `LEAST_WIDTH`; wider ones take less, or rounding grows too fast to be told apart."""
 WARMUP_STEPS = 5
 MLP_MULTIPLE = 16
 
@@ -26,13 +27,15 @@ MLP_MULTIPLE = 16
 def plan_gate(shape: ModelShape, sequence_length: int, optimizer: OptimizerSettings) -> GateOrder:
     """Return what the worker checks before it trains the case's own model."""
     length = min(SEQUENCE_LENGTH, sequence_length)
+    small = parity_shape(shape, length)
+    rate = LEARNING_RATE * min(1.0, LEAST_WIDTH / small.hidden_size)
     return GateOrder(
-        shape=parity_shape(shape, length),
+        shape=small,
         sequence_length=length,
         sequences_a_pass=SEQUENCES_A_PASS,
         passes=PASSES,
         steps=STEPS,
-        optimizer=replace(optimizer, learning_rate=LEARNING_RATE, lr_warmup_steps=WARMUP_STEPS),
+        optimizer=replace(optimizer, learning_rate=rate, lr_warmup_steps=WARMUP_STEPS),
     )
 
 

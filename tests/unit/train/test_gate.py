@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.faulty_steps import FAULTS, ComputesInBf16, WrongSign
+from tests.faulty_steps import FAULTS, ComputesInBf16, TenthTooFast, WrongSign
 from tests.unit.train.orders import GPT2, LLAMA, make_order
 from trnbench.analysis.gate import TOLERANCES, find_faults
 from trnbench.run.gate import plan_gate
@@ -47,6 +47,8 @@ def test_right_training_has_no_fault(family: str, precision: Precision) -> None:
 def test_a_fault_is_caught(fault: type[TrainingStep], precision: Precision) -> None:
     if fault is ComputesInBf16 and precision != "fp32":
         pytest.skip("it is what was asked for")
+    if fault is TenthTooFast and precision == "pure_bf16":
+        pytest.skip("of a model this narrow, rounding hides a tenth; see benchmarks/parity.py")
     assert faults_of(gated_order(precision=precision), fault)
 
 
