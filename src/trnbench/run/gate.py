@@ -19,7 +19,7 @@ SEQUENCES_A_PASS = 2
 PASSES = 2
 STEPS = 20
 LEARNING_RATE = 3e-3
-"""Of a model of `LEAST_WIDTH`; wider ones take less, or rounding grows too fast to be told apart."""
+"""Of a model of `LEAST_WIDTH`; wider ones take less, or rounding would outgrow faults."""
 WARMUP_STEPS = 5
 MLP_MULTIPLE = 16
 
