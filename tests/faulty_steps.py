@@ -34,7 +34,7 @@ class SkippedBackward(TrainingStep):
 
 class FrozenLayer(TrainingStep):
     def __init__(self, model: torch.nn.Module, order: WorkOrder, backend: Backend) -> None:
-        for parameter in list(model.children())[1][0].parameters():  # type: ignore[index]
+        for parameter in model.blocks[0].parameters():  # type: ignore[index, union-attr]
             parameter.requires_grad_(False)
         super().__init__(model, order, backend)
 
