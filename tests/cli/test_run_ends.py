@@ -85,6 +85,19 @@ def test_a_grandchild_of_the_worker_is_ended_too(config: Path, tmp_path: Path) -
     assert not is_living(int(found[1]))
 
 
+def test_work_below_a_silent_worker_does_not_keep_it_for_ever(config: Path, tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "leaves_a_spinner")
+    trnbench(
+        "run", config, "-o", tmp_path / "run", "--python", python,
+        "--set", "measure.hang_seconds=0.3",
+    )  # fmt: skip
+    outcome = records_of(only_case(tmp_path / "run"))[-1]
+    assert outcome["status"] == "hung"
+    found = re.search(r"grandchild (\d+)", outcome["detail"])
+    assert found is not None
+    assert not is_living(int(found[1]))
+
+
 def test_an_outcome_tells_no_path_of_the_machine(config: Path, tmp_path: Path) -> None:
     trnbench("run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path, "dies"))
     written = (only_case(tmp_path / "run") / "measurement.jsonl").read_text()
