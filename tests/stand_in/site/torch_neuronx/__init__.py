@@ -2,7 +2,8 @@
 
 It is no TorchNeuron. It shows whether a program treats the device rightly: everything moved, time
 read only when the device is idle, its errors understood. Its speed, its memory and what it can
-run say nothing about Trainium, and no number from it is a result.
+run say nothing about Trainium, and no number from it is a result: its version ends in `+standin`,
+and the device calls itself `trn2 (stand-in)`.
 
 With the folder above on PYTHONPATH, `import torch` finds this package as it finds the real one, by
 the entry point group `torch.backends`, and then has `torch.device("neuron")`, `torch.neuron` and
@@ -44,10 +45,16 @@ def _autoload() -> None:
     install()
 
 
+OP_TRACKING = ("get_fallback_ops", "get_executed_ops", "clear_op_tracking")
+"""In the package alone; all else is in `torch.neuron` too."""
+
+
 def __getattr__(name: str) -> Any:
-    """Give what `torch.neuron` has; the real package shows the same functions in both places."""
+    """Give what the real package has beside its modules."""
     if name.startswith("__"):
         raise AttributeError(name)
+    if name in OP_TRACKING:
+        return getattr(importlib.import_module("torch_neuronx.device").DEVICE.tracker, name)
     return getattr(importlib.import_module("torch").neuron, name)
 
 
