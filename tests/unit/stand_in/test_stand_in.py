@@ -1,5 +1,6 @@
 """The stand-in for the Neuron device does what the tests of the backend rest on."""
 
+import fcntl
 import runpy
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,23 @@ def test_a_rank_has_its_own_core_alone(plain: dict[str, Any], other: dict[str, A
     assert (found["current"], found["own"]) == (2, "")
     assert (found["other"], found["allocated on other"]) == (f"{alone}0", f"{alone}1")
     assert plain["surface"]["other"] == ""
+
+
+def test_a_core_is_of_one_process_and_who_names_none_wants_all(tmp_path: Path) -> None:
+    settings = stand_in_environment(cores=str(tmp_path))
+    free = ask("touch", environment={**settings, "NEURON_RT_VISIBLE_CORES": "1"})
+    with (tmp_path / "core-0").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        beside = ask("touch", environment={**settings, "NEURON_RT_VISIBLE_CORES": "1-3"})
+        everything = ask("touch", environment=settings)
+    assert (free["touch"], beside["touch"]) == ("", "")
+    refusal = "Logical Neuron Core(s) not available - Requested:lnc0-lnc3 Available:3"
+    assert refusal in everything["touch"]
+
+
+def test_more_than_a_core_has_is_refused_before_the_host_is_asked() -> None:
+    code = "import torch; torch.empty(2**50, dtype=torch.uint8, device='neuron')"
+    assert "Allocation Failure" in start(["-c", code], stand_in_environment()).stderr
 
 
 def test_a_forked_child_cannot_use_it(other: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ the entry point group `torch.backends`, and then has `torch.device("neuron")`, `
 | STAND_IN_EAGER_COMPILE_SECONDS | 0 | host time for each new op, shapes and dtypes |
 | STAND_IN_COMPILE_SECONDS | 0 | host time for each graph that is not in the NEFF cache |
 | STAND_IN_MEMORY | nested | shape of memory_stats: nested, flat; none: no memory functions |
-| STAND_IN_MEMORY_LIMIT_BYTES | none | what may be allocated |
+| STAND_IN_MEMORY_LIMIT_BYTES | 24 GiB | what may be allocated |
+| STAND_IN_CORES | none | folder in which processes claim cores; without it nobody does |
 | STAND_IN_FALLBACK | none | ops that count as run on the CPU: `aten::a,aten::b` |
 | STAND_IN_FALLBACK_SHAPE | list | get_fallback_ops returns a list of names, or a dict with counts |
 | STAND_IN_FAULT | none | KIND or KIND@N: what fails, and at which op; see faults.py |
@@ -25,6 +26,7 @@ the entry point group `torch.backends`, and then has `torch.device("neuron")`, `
 | STAND_IN_NEURON_MONITOR | good | bin/neuron-monitor: good, rubbish, hangs, dies, torn |
 | STAND_IN_NEURON_MONITOR_SECONDS | none | its period, in place of the configured one |
 | TORCH_NEURONX_NEFF_CACHE_DIR | /tmp/neff_cache | where compiled graphs lie, as for the real one |
+| NEURON_RT_VISIBLE_CORES | all | the cores that this process claims, as for the real one |
 | LOCAL_RANK | none | the one core that this process may use |
 
 `torch.neuron._stand_in` shows what happened: `.clock.waits`, `.tracker.calls` and more.

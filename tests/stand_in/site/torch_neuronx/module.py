@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from torch_neuronx import compiler, events
+from torch_neuronx.cores import LOGICAL_CORES
 from torch_neuronx.device import DEVICE, NAME
-
-LOGICAL_CORES = 4
-"""One Trainium2 chip, two physical cores to a logical one."""
+from torch_neuronx.settings import CORE_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Properties:
     """What `get_device_properties` returns."""
 
     name: str = "trn2 (stand-in)"
-    total_memory: int = 24 * 1024**3
+    total_memory: int = CORE_BYTES
 
 
 def synchronize(device: object = None) -> None:
