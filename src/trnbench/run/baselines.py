@@ -30,7 +30,7 @@ class FolderSource:
 
     path: Path
 
-    def load(self) -> list[Launch]:
+    def load(self, _without: frozenset[str]) -> list[Launch]:
         """Read every case."""
         return _load_cases([self.path])
 
@@ -42,7 +42,7 @@ class LastSource:
     count: int
     path: Path
 
-    def load(self, without: frozenset[str] = frozenset()) -> list[Launch]:
+    def load(self, without: frozenset[str]) -> list[Launch]:
         """Read every case and keep the newest of each.
 
         Args:
@@ -69,7 +69,7 @@ class GitSource:
     ref: str
     path: str
 
-    def load(self) -> list[Launch]:
+    def load(self, _without: frozenset[str]) -> list[Launch]:
         """Read every case below the path in the ref; nothing is checked out."""
         commit = _resolve(self.ref)
         with tempfile.TemporaryDirectory(prefix="trnbench-") as folder:
@@ -140,8 +140,7 @@ def _load(
     launches = []
     for source in sources:
         try:
-            is_window = isinstance(source, LastSource)
-            launches += source.load(without) if is_window else source.load()
+            launches += source.load(without)
         except DataError as error:
             problems += error.problems
     return launches
@@ -192,7 +191,7 @@ def _resolve(ref: str) -> str:
         )
     raise ConfigError(
         f"git:{ref}: this repository has no such ref",
-        hint="fetch it first: git fetch origin <branch>; in CI a shallow clone lacks other branches",
+        hint="fetch it first: a shallow clone, as CI makes them, lacks other branches",
     )
 
 
@@ -212,17 +211,16 @@ def _extract(commit: str, source: GitSource, folder: Path) -> Iterator[tuple[Pat
         name = PurePosixPath(os.fsdecode(raw))
         if len(fields) == 3 and fields[0].startswith("100") and name.name in FILES:
             blobs.setdefault(name.parent, {})[name.name] = fields[2]
-    cases = {parent: files for parent, files in blobs.items() if len(files) > 0}
-    if not cases:
+    if not blobs:
         raise DataError(
             f"git:{source.ref}:{source.path}: holds no result",
             hint="name the folder from the repository's root; were results committed there?",
         )
-    for number, (parent, files) in enumerate(sorted(cases.items())):
+    for number, (parent, files) in enumerate(sorted(blobs.items())):
         case = folder / f"{number:06d}" / "case"
         case.mkdir(parents=True)
-        for name, blob in files.items():
-            _write_blob(blob, case / name, f"git:{source.ref}:{parent / name}")
+        for file, blob in files.items():
+            _write_blob(blob, case / file, f"git:{source.ref}:{parent / file}")
         yield case, parent
 
 

@@ -44,7 +44,7 @@ def load_launch(case: Path, run_id: str | None = None) -> Launch:
     if not (case / MEASUREMENT_FILE).exists():
         return _load_stored(case)
     measurement, plan = read_measurement(case), read_plan(case)
-    _check_times(measurement, case / MEASUREMENT_FILE)
+    _check_blocks(measurement, case / MEASUREMENT_FILE)
     derived = analyze(
         plan,
         measurement,
@@ -140,9 +140,16 @@ def _said(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 
-def _check_times(measurement: Measurement, path: Path) -> None:
-    """Refuse times that no clock tells: steps of no time or less, and records before their time."""
+def _check_blocks(measurement: Measurement, path: Path) -> None:
+    """Refuse what no worker tells: steps of no time or less, before their time, or without loss."""
     for block in measurement.blocks:
+        counts = {len(block.losses), len(block.gradient_norms), len(block.oracle_losses)}
+        if counts != {block.steps}:
+            raise DataError(
+                f"{path}: has not one loss and one gradient for each of the {block.steps} steps "
+                f"from step {block.first_step}",
+                hint="the file was edited or is damaged; measure again",
+            )
         if block.seconds <= 0 or block.steps < 1:
             raise DataError(
                 f"{path}: says that {block.steps} steps from step {block.first_step} took "
