@@ -19,6 +19,7 @@ from trnbench.analysis.comparison.ratio import (
     find_difference,
     interval_of_side,
     launches_needed,
+    middle_of,
     permutation_p,
     planning_deviation,
 )
@@ -83,7 +84,8 @@ def make_pair(base: Group, cand: Group, terms: Terms) -> Pair:
 
 def _measure(comparable: Comparable, base: Side, cand: Side, terms: Terms) -> Measured:
     samples = [_sample(comparable, side, terms.target_excess_nats) for side in (base, cand)]
-    values = [_side_value(sample) for sample in samples]
+    seeds_known = not comparable.needs_seeds or _seeds_tried(base, cand) >= LEAST_LAUNCHES
+    values = [_side_value(sample, has_interval=seeds_known) for sample in samples]
     missing = [sample for sample in samples if isinstance(sample, str)]
     ratio, difference, reason, permuted = None, None, None, None
     if missing:
@@ -91,7 +93,7 @@ def _measure(comparable: Comparable, base: Side, cand: Side, terms: Terms) -> Me
         reason = missing[0] if len(set(missing)) == 1 < len(missing) else f"{which}: {missing[0]}"
     else:
         first, second = (sample for sample in samples if not isinstance(sample, str))
-        ratio = exp_of(_mean_log(second) - _mean_log(first))
+        ratio = exp_of(math.log(middle_of(second)) - math.log(middle_of(first)))
         found = _difference(comparable, base, cand, first, second, terms)
         if isinstance(found, str):
             reason = found
@@ -117,7 +119,7 @@ def _difference(
     comparable: Comparable, base: Side, cand: Side, first: Sample, second: Sample, terms: Terms
 ) -> LogDifference | str:
     if comparable.needs_seeds:
-        seeds = min(len(seeds_of(base)), len(seeds_of(cand)))
+        seeds = _seeds_tried(base, cand)
         if seeds < LEAST_LAUNCHES:
             return (
                 f"how many steps it takes hangs on the seed, and {seeds or 'no'} "
@@ -148,18 +150,19 @@ def _sample(comparable: Comparable, side: Side, target: float) -> Sample | str:
     )
 
 
-def _side_value(sample: Sample | str) -> SideValue:
+def _side_value(sample: Sample | str, *, has_interval: bool) -> SideValue:
     if isinstance(sample, str):
         return SideValue(value=None, reason=sample)
-    interval = interval_of_side(sample)
+    interval = interval_of_side(sample) if has_interval else None
     if interval is None:
-        return SideValue(value=exp_of(_mean_log(sample)), launches=sample.values)
+        return SideValue(value=middle_of(sample), launches=sample.values)
     value, low, high = interval
     return SideValue(value=value, low=low, high=high, launches=sample.values)
 
 
-def _mean_log(sample: Sample) -> float:
-    return statistics.fmean(map(math.log, sample.values))
+def _seeds_tried(base: Side, cand: Side) -> int:
+    """Return how many seeds the side with fewer of them was made with."""
+    return min(len(seeds_of(base)), len(seeds_of(cand)))
 
 
 # --- what reports show of a case ------------------------------------------------------------------

@@ -250,7 +250,9 @@ def _judged(
     if state == "passed":
         evidence = f"{seen}: the whole interval keeps the limit"
     elif state == "failed":
-        evidence = f"{seen}: the change is real, and may be past the limit"
+        is_beyond = (high < gate.limit) if gate.is_lower_bound else (low > gate.limit)
+        how = "the whole interval breaks" if is_beyond else "it is real, and may be past"
+        evidence = f"{seen}: {how} the limit"
     else:
         evidence = f"{seen}: the interval is too wide to say"
         count = needed(difference, gate.size)

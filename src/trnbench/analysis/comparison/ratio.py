@@ -114,6 +114,8 @@ def interval_of_side(sample: Sample) -> tuple[float, float, float] | None:
     by itself, which allows for what one launch cannot see.
     """
     logs = tuple(map(math.log, sample.values))
+    if len(logs) >= LEAST_LAUNCHES and len(set(logs)) == 1:
+        return sample.values[0], sample.values[0], sample.values[0]
     centre = statistics.fmean(logs)
     if len(logs) >= LEAST_LAUNCHES:
         error, degrees = _deviation(logs) / math.sqrt(len(logs)), float(len(logs) - 1)
@@ -125,6 +127,11 @@ def interval_of_side(sample: Sample) -> tuple[float, float, float] | None:
         return None
     half_width = t_quantile(0.5 + CONFIDENCE / 2, degrees) * error
     return exp_of(centre), exp_of(centre - half_width), exp_of(centre + half_width)
+
+
+def middle_of(sample: Sample) -> float:
+    """Return the geometric mean over a side's launches."""
+    return statistics.geometric_mean(sample.values)
 
 
 def launches_needed(deviation: float, change: float, *, is_paired: bool = False) -> int | None:

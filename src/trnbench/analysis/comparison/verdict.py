@@ -25,15 +25,13 @@ def judge(
         p_adjusted: the probability of such a difference if there were none, corrected.
     """
     low, high, limit = difference.low(), difference.high(), math.log1p(margin)
-    span = f"{say_change(exp_of(low) - 1)} to {say_change(exp_of(high) - 1)}"
+    ends = " to ".join(say_change(exp_of(end) - 1) for end in (low, high))
+    span = f"the interval {ends}"
     if -limit <= low and high <= limit:
         return "same", f"{span} is all within the margin of {100 * margin:g} %"
     if low <= 0 <= high:
-        return "cannot_tell", f"it may be anything from {span}"
+        return "cannot_tell", f"{span} holds losses and gains"
     if p_adjusted >= ALPHA:
-        return (
-            "cannot_tell",
-            f"{span} leaves out no change, which among so many comparisons happens by chance",
-        )
+        return "cannot_tell", f"{span} does not hold 0, but of so many one may do so by chance"
     is_gain = (low > 0) == (better == "higher")
-    return ("better" if is_gain else "worse"), f"{span} leaves out no change"
+    return ("better" if is_gain else "worse"), f"{span} does not hold 0"
