@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.run.devices import require_device
 from trnbench.run.interruption import Interruption
 from trnbench.run.machine import Devices, Machine
@@ -57,13 +58,22 @@ def check_again(side: Again) -> None:
                 hint="measure both sides again with this version",
             )
         require_device(plan.order.backend, side.devices)
-        here = {d.device_name for d in side.devices.found if d.backend == plan.order.backend}
-        if side.device_names and not here & side.device_names:
+        here = next(d for d in side.devices.found if d.backend == plan.order.backend)
+        if _is_another(plan, here.device_name, side.device_names):
+            measured_on = plan.device.accelerator or ", ".join(sorted(side.device_names))
             raise UnavailableError(
-                f"--confirm: {plan.case_id} was measured on "
-                f"{', '.join(sorted(side.device_names))}, and here is {', '.join(sorted(here))}",
+                f"--confirm: {plan.case_id} was measured on {measured_on}, and here is "
+                f"{here.device_name}",
                 hint="confirm on the kind of machine that measured it",
             )
+
+
+def _is_another(plan: Plan, here: str, measured_on: frozenset[str]) -> bool:
+    """Tell whether a device is of another kind: another chip, or another processor."""
+    if plan.device.accelerator is not None:
+        chip = accelerator_of_device(here)
+        return chip is not None and chip.name != plan.device.accelerator
+    return bool(measured_on) and here not in measured_on
 
 
 def order_of(count: int, labels: Sequence[Label]) -> list[Label]:

@@ -34,6 +34,7 @@ ROUNDING = 1e-12
 LARGEST_LOG = 700.0
 
 Method = Literal["welch", "pooled", "paired", "assumed"]
+Logs = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +98,24 @@ def find_difference(
         is_paired: whether the n-th launches of both sides were made one after the other.
     """
     logs = [tuple(map(math.log, side.values)) for side in (base, cand)]
-    if is_paired and len(logs[0]) == len(logs[1]) >= LEAST_LAUNCHES:
-        return _paired(*logs)
-    counts = [len(side) for side in logs]
+    seen = _seen(logs[0], logs[1], is_alike=is_alike, is_paired=is_paired)
+    is_timed = None not in (*base.errors, *cand.errors)
+    if seen is None or (is_timed and seen.launch_deviation == 0):
+        # No clock gives the same time twice: such launches tell nothing of how they differ.
+        return _assumed(base, cand, *logs)
+    return seen
+
+
+def _seen(base: Logs, cand: Logs, *, is_alike: bool, is_paired: bool) -> LogDifference | None:
+    """Estimate the difference by the spread that the launches show; None if they are too few."""
+    counts = (len(base), len(cand))
+    if is_paired and counts[0] == counts[1] >= LEAST_LAUNCHES:
+        return _paired(base, cand)
     if min(counts) >= LEAST_LAUNCHES:
-        return _welch(*logs)
+        return _welch(base, cand)
     if is_alike and sum(counts) - len(counts) >= LEAST_LAUNCHES - 1:
-        return _pooled(*logs)
-    return _assumed(base, cand, *logs)
+        return _pooled(base, cand)
+    return None
 
 
 def interval_of_side(sample: Sample) -> tuple[float, float, float] | None:
@@ -224,8 +235,6 @@ def _t_below(t: float, degrees: float | None) -> float:
 
 
 # --- the four ways --------------------------------------------------------------------------------
-
-Logs = tuple[float, ...]
 
 
 def _paired(base: Logs, cand: Logs) -> LogDifference:

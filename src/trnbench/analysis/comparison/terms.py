@@ -15,6 +15,8 @@ TARGET_EXCESS_NATS = 0.25
 """The target loss above the best possible: a third of the stream's entropy, which a model reaches
 when it has learned the stream's rule and not yet how sure of it to be."""
 
+DEFAULT_METRICS = tuple(one.name for one in COMPARABLES.values() if one.is_default)
+
 CASE_KEY = "case"
 """`--allow` with this key lets gates pass though a case of BASE has no counterpart."""
 
@@ -25,7 +27,7 @@ ALLOWED_KEYS = (*WORK, CASE_KEY)
 class Terms:
     """What was asked for."""
 
-    metrics: tuple[str, ...] = tuple(c.name for c in COMPARABLES.values() if c.is_default)
+    metrics: tuple[str, ...] = DEFAULT_METRICS
     margin: float = MARGIN
     correction: Correction = "holm"
     gates: tuple[Gate, ...] = ()
