@@ -89,8 +89,7 @@ def compare(
 
 def _without_copies(launches: Sequence[Launch], label: str) -> tuple[list[Launch], list[str]]:
     """Count a measurement once, however often it was named: copies tell nothing of the spread."""
-    once = {launch.digest: launch for launch in reversed(launches)}
-    kept = [launch for launch in launches if once[launch.digest] is launch]
+    kept = list({launch.digest: launch for launch in launches}.values())
     copies = len(launches) - len(kept)
     if not copies:
         return kept, []

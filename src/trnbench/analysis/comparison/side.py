@@ -10,7 +10,7 @@ from trnbench.analysis.comparison.work import Group
 from trnbench.schema.comparison import ComparedLaunch, ComparedSide
 from trnbench.schema.price import Price
 
-LONG_APART_DAYS = 1.0
+LONG_APART_DAYS = 2.0
 """From here on the time between two sides is told: launches of one hour do not see its drift."""
 
 
