@@ -25,8 +25,13 @@ CAND = (1.021, 1.026, 1.018, 1.024, 1.019, 1.027)
 """Of the other; the answers are known: docs/metrics.md, "Comparison"."""
 
 
-def measured(plan: Plan, factor: float, **changes: Any) -> Measurement:
-    """Return the records of a launch whose steps take `factor` times as long as usual."""
+def measured(plan: Plan, factor: float | None, **changes: Any) -> Measurement:
+    """Return the records of a launch whose steps take `factor` times as long as usual.
+
+    None: it ended before its first step.
+    """
+    if factor is None:
+        return make_measurement(plan, blocks=[], **changes)
     times = [factor * seconds for seconds in steady_times()]
     return make_measurement(plan, blocks=make_blocks(times), **changes)
 
@@ -85,7 +90,7 @@ def with_seed(launches: Sequence[Launch]) -> list[Launch]:
 
 def write_launch(
     path: Path,
-    factor: float = 1.0,
+    factor: float | None = 1.0,
     *,
     number: int = 0,
     day: int = 1,

@@ -239,10 +239,15 @@ def _reasons(case: CaseComparison) -> list[str]:
     for metric in case.metrics:
         if metric.verdict == "cannot_tell":
             told.setdefault(metric.reason, []).append(LABELS[metric.metric])
-    needed = {m.ratio.launches_needed for m in case.metrics if m.verdict == "cannot_tell"}
-    notes = [f"{', '.join(labels)}: {reason}" for reason, labels in told.items()]
-    most = max((count for count in needed if count is not None), default=None)
-    if most is not None:
+    every = len(case.metrics)
+    notes = [
+        reason if len(labels) == every else f"{', '.join(labels)}: {reason}"
+        for reason, labels in told.items()
+    ]
+    needed = [m.ratio.launches_needed or 0 for m in case.metrics if m.verdict == "cannot_tell"]
+    most = max(needed, default=0)
+    launches = (*case.base.launches, *case.cand.launches)
+    if most and all(launch.standing != "invalid" for launch in launches):
         notes.append(f"{most} launches a side would tell a change of the margin's size")
     return notes
 
