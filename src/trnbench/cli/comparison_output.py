@@ -69,7 +69,10 @@ def open_outputs(
             raise ConfigError(f"{file.name}: is named for two outputs", hint="name a file for each")
     for target in targets:
         if target.path is not None:
+            is_there = target.path.exists()
             _write_file(target.path, "", is_appended=True)
+            if not is_there:
+                target.path.unlink()  # a file without a comparison in it would mislead its reader
     return Outputs(tuple(targets))
 
 
