@@ -191,6 +191,19 @@ def test_wrong_training_never_passes_a_gate(tmp_path: Path) -> None:
     assert "came out invalid" in err
 
 
+def test_its_help_is_light() -> None:
+    program = (
+        "import sys; from trnbench.cli.main import main\n"
+        "sys.argv = ['trnbench', 'compare', '--help']\n"
+        "try: main()\n"
+        "finally: print([m for m in ('numpy', 'scipy') if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 def test_it_needs_no_torch(sides: Path) -> None:
     program = (
         "import sys; from trnbench.cli.main import main\n"

@@ -223,6 +223,8 @@ def raise_for(comparison: "Comparison", *, is_strict: bool) -> None:
     Raises:
         CheckFailed: a gate failed or could not be judged; with `is_strict`, or is undecided.
     """
+    from trnbench.reports.comparison.view import say_evidence
+
     problems = []
     for gate in comparison.gates:
         if gate.state == "passed" or (gate.state == "undecided" and not is_strict):
@@ -230,7 +232,7 @@ def raise_for(comparison: "Comparison", *, is_strict: bool) -> None:
         problems.append(
             Problem(
                 f"gate {gate.gate!r} {gate.state.replace('_', ' ')} on {gate.case}: "
-                f"{gate.evidence}",
+                f"{say_evidence(gate)}",
                 gate.advice or "if this change is meant, take these results for the next baseline",
             )
         )

@@ -29,6 +29,10 @@ from trnbench.schema.result import Result
 SAME = 1e-6
 """Relative difference up to which a stored figure is the derived one, rounded differently."""
 
+SHORTEST_STEP_SECONDS = 1e-9
+LONGEST_BLOCK_SECONDS = 1e8
+"""No step takes less than a clock's tick, no block more than three years."""
+
 
 def load_launch(case: Path, run_id: str | None = None) -> Launch:
     """Return a case's launch.
@@ -38,17 +42,23 @@ def load_launch(case: Path, run_id: str | None = None) -> Launch:
         run_id: the run that it belongs to; by default the name of the folder above.
 
     Raises:
-        DataError: it cannot be read, its records cannot be, or its stored figures are not those
-            that its records give.
+        DataError: it cannot be read, its records cannot be, its plan is another one, or its stored
+            figures are not those that its records give.
     """
     if not (case / MEASUREMENT_FILE).exists():
         return _load_stored(case)
     measurement, plan = read_measurement(case), read_plan(case)
+    plan_sha256 = hashlib.sha256(read_plan_text(case)).hexdigest()
+    if plan_sha256 != measurement.header.plan_sha256:
+        raise DataError(
+            f"{case / PLAN_FILE}: is not the plan that its measurement was made by",
+            hint="put the old plan.json back, or measure again",
+        )
     _check_blocks(measurement, case / MEASUREMENT_FILE)
     derived = analyze(
         plan,
         measurement,
-        plan_sha256=hashlib.sha256(read_plan_text(case)).hexdigest(),
+        plan_sha256=plan_sha256,
         run_id=run_id or case.resolve().parent.name,
         measurement_bytes=measurement_bytes(case),
     )
@@ -150,7 +160,8 @@ def _check_blocks(measurement: Measurement, path: Path) -> None:
                 f"from step {block.first_step}",
                 hint="the file was edited or is damaged; measure again",
             )
-        if block.seconds <= 0 or block.steps < 1:
+        is_possible = SHORTEST_STEP_SECONDS * block.steps <= block.seconds <= LONGEST_BLOCK_SECONDS
+        if block.steps < 1 or not is_possible:
             raise DataError(
                 f"{path}: says that {block.steps} steps from step {block.first_step} took "
                 f"{block.seconds:g} s",

@@ -205,6 +205,8 @@ class GateOutcome(Strict):
     corrected for the number of gates and cases."""
     evidence: str
     advice: str | None = None
+    doubts: tuple[str, ...] = ()
+    """Checks that found launches of either side doubtful: the outcome is no surer than they are."""
 
 
 class Comparison(Strict):

@@ -96,6 +96,12 @@ def test_the_price_that_a_result_was_given_later_is_kept(case: Path) -> None:
     assert str(load_launch(case).result.price.usd_per_hour) == "7.2"  # type: ignore[union-attr]
 
 
+def test_a_plan_that_was_changed_by_hand_is_refused(case: Path) -> None:
+    edit(case / PLAN_FILE, device__instances_billed=0)
+    with pytest.raises(DataError, match="is not the plan that its measurement was made by"):
+        load_launch(case)
+
+
 def test_a_result_by_other_rules_is_derived_again(case: Path) -> None:
     edit(
         case / RESULT_FILE,
@@ -180,8 +186,8 @@ def test_records_cut_off_later_are_an_unfinished_launch(case: Path) -> None:
     assert launch.result.metrics["tokens_per_second"].value is None
 
 
-@pytest.mark.parametrize("seconds", [0.0, -0.05])
-def test_steps_of_no_time_or_less_are_refused(case: Path, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0.0, -0.05, 1e-300, 1e300])
+def test_steps_of_no_time_or_of_endless_time_are_refused(case: Path, seconds: float) -> None:
     rewrite(case, lambda records: blocks(records)[20].update(seconds=seconds))
     with pytest.raises(DataError, match=r"took .* s"):
         load_launch(case)

@@ -15,7 +15,7 @@ from trnbench.analysis.comparison.case import (
 from trnbench.analysis.comparison.gates import Gate, judge_gate
 from trnbench.analysis.comparison.launch import Launch
 from trnbench.analysis.comparison.ratio import LogDifference, adjust, exp_of
-from trnbench.analysis.comparison.side import why_not
+from trnbench.analysis.comparison.side import doubts_of, why_not
 from trnbench.analysis.comparison.terms import CASE_KEY, Terms
 from trnbench.analysis.comparison.work import group_launches, match_groups
 from trnbench.schema.comparison import Comparison, Correction, GateOutcome, Unmatched
@@ -100,7 +100,7 @@ def _unlike(unmatched: Sequence[Unmatched]) -> ConfigError:
     """Refuse to compare unlike work, with all in which it differs."""
     problems = []
     for case in unmatched:
-        if case.side == "base" or not case.differences:
+        if case.side == "base" or case.nearest is None:
             continue
         keys = [d.key for d in case.differences if d.kind == "work"]
         told = "; ".join(
@@ -212,6 +212,7 @@ def _read_gate(
         change_high=None,
         p_adjusted=None,
         evidence="",
+        doubts=doubts_of((pair.base, pair.cand)),
     )
     unusable = [launch for launch in pair.cand.group.launches if not launch.is_usable]
     if unusable:

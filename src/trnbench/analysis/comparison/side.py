@@ -41,6 +41,18 @@ class Side:
         )
 
 
+def doubts_of(sides: Sequence[Side]) -> tuple[str, ...]:
+    """Return the names of the checks that found any usable launch doubtful, each once."""
+    names = (
+        check.name
+        for side in sides
+        for launch in side.usable
+        for check in launch.result.checks
+        if check.verdict == "doubtful"
+    )
+    return tuple(dict.fromkeys(names))
+
+
 def make_side(group: Group) -> Side:
     """Sort out which launches of a group count, and at what price."""
     usable = tuple(launch for launch in group.launches if launch.is_usable)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
-from trnbench.reports.comparison.view import say_ratio, say_value, say_verdict
+from trnbench.reports.comparison.view import say_evidence, say_ratio, say_value, say_verdict
 from trnbench.schema.comparison import CaseComparison, Comparison, GateOutcome, MetricComparison
 
 CLASS = "trnbench"
@@ -47,20 +47,20 @@ def _suites(comparison: Comparison) -> Iterable[str]:
 
 def _add_gate(suite: ElementTree.Element, gate: GateOutcome) -> None:
     test = _test(suite, f"{CLASS}.gates", gate.gate)
-    told = {"message": _clean(gate.evidence)}
+    told = {"message": _clean(say_evidence(gate))}
     if gate.state == "failed":
         ElementTree.SubElement(test, "failure", {**told, "type": "gate"}).text = _clean(
-            f"{gate.gate}: {gate.evidence}"
+            f"{gate.gate}: {say_evidence(gate)}"
         )
     elif gate.state == "not_judged":
         ElementTree.SubElement(test, "error", {**told, "type": "not_judged"}).text = _clean(
-            f"{gate.evidence} {gate.advice or ''}"
+            f"{say_evidence(gate)} {gate.advice or ''}"
         )
     elif gate.state == "undecided":
-        why = f"undecided: {gate.evidence} {gate.advice or ''}"
+        why = f"undecided: {say_evidence(gate)} {gate.advice or ''}"
         ElementTree.SubElement(test, "skipped", {"message": _clean(why)})
     else:
-        ElementTree.SubElement(test, "system-out").text = _clean(gate.evidence)
+        ElementTree.SubElement(test, "system-out").text = _clean(say_evidence(gate))
 
 
 def _add_case(suite: ElementTree.Element, case: CaseComparison) -> None:

@@ -78,10 +78,16 @@ def gate_lines(gates: Iterable[GateOutcome]) -> list[tuple[GateState, str, str]]
         (
             gate.state,
             gate.gate,
-            f"{gate.case}: {gate.evidence}{f' → {gate.advice}' if gate.advice else ''}",
+            f"{gate.case}: {say_evidence(gate)}{f' → {gate.advice}' if gate.advice else ''}",
         )
         for gate in gates
     ]
+
+
+def say_evidence(gate: GateOutcome) -> str:
+    """Say what a gate saw, and which doubts there are about it."""
+    doubts = f" (doubtful: {', '.join(gate.doubts)})" if gate.doubts else ""
+    return f"{gate.evidence}{doubts}"
 
 
 def summary_of(comparison: Comparison) -> str:
@@ -211,6 +217,9 @@ def _side(side: ComparedSide) -> str:
     count = f"{used} {'launch' if used == 1 else 'launches'}"
     if used < total:
         count = f"{used} of {total} launches"
+    doubtful = sum(one.is_used and one.standing == "doubtful" for one in side.launches)
+    if doubtful:
+        count += f" ({'doubtful' if doubtful == used else f'{doubtful} doubtful'})"
     days = sorted({launch.started_at[:10] for launch in side.launches})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     device = side.device if side.device_count == 1 else f"{side.device_count} x {side.device}"

@@ -192,8 +192,9 @@ def test_a_failed_launch_is_left_out_and_told() -> None:
 
 def test_doubts_are_carried_through() -> None:
     cand = [at_standing(one, "doubtful") for one in cand_side()]
-    comparison = compare(base_side(), cand, terms())
+    comparison = compare(base_side(), cand, terms(SPEED))
     assert metric(comparison, "tokens_per_second").verdict == "worse"
+    assert comparison.gates[0].doubts == ("learning",)
     case = comparison.cases[0]
     assert "CAND: 6 of 6 launches are doubtful, learning: the loss did not fall" in case.notes
     assert case.cand.launches[0].doubts == ("doubtful, learning: the loss did not fall",)
@@ -225,6 +226,18 @@ def test_allowed_differences_are_compared_and_shown() -> None:
         "precision", "fp32", "bf16", "allowed",
     )  # fmt: skip
     assert comparison.allowed == ("precision",)
+
+
+def test_cases_that_may_mean_either_are_refused_with_the_reason() -> None:
+    def sizes(*wanted: int) -> list[Launch]:
+        return [
+            launch(number=size, overrides={"workload.micro_batch_size": str(size)})
+            for size in wanted
+        ]
+
+    with pytest.raises(ConfigError, match="in several ways") as raised:
+        compare(sizes(1, 2), sizes(4, 8), terms())
+    assert raised.value.problems[0].hint == "name one of those results alone"
 
 
 def test_nothing_cannot_be_compared() -> None:

@@ -113,6 +113,23 @@ def test_no_line_is_wider_than_the_page(comparison: Comparison, width: int) -> N
     assert max(cell_len(line) for line in written.splitlines()) <= width
 
 
+def test_doubts_stand_beside_the_launches_and_the_gates() -> None:
+    case = SLOWER.cases[0]
+    doubted = tuple(
+        one.model_copy(update={"standing": "doubtful"}) for one in case.cand.launches[:2]
+    )
+    side = case.cand.model_copy(update={"launches": (*doubted, *case.cand.launches[2:])})
+    gates = tuple(gate.model_copy(update={"doubts": ("drift",)}) for gate in SLOWER.gates)
+    comparison = SLOWER.model_copy(
+        update={"cases": (case.model_copy(update={"cand": side}),), "gates": gates}
+    )
+    for name in ("terminal", "markdown", "github"):
+        written = COMPARISON_REPORTS[name](comparison, PAGE)
+        assert "6 launches (2 doubtful)" in written
+        assert "(doubtful: drift)" in written
+    assert "(doubtful: drift)" in COMPARISON_REPORTS["junit"](comparison, PAGE)
+
+
 def test_colour_is_put_on_a_terminal_alone() -> None:
     assert "\x1b[31m" in COMPARISON_REPORTS["terminal"](SLOWER, Page(width=80, is_coloured=True))
     assert "\x1b[" not in COMPARISON_REPORTS["terminal"](SLOWER, Page(width=80))
