@@ -1,6 +1,7 @@
 """`trnbench compare` as it is typed: files, exit codes, and a gate that measures again."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import junitparser
 import pytest
 
-from tests.command import trnbench
+from tests.command import COMMAND, heed_signals, processes_named, trnbench
 from tests.comparisons import BASE, CAND, edit, write_launch, write_side
 from tests.fake_python import fake_python
 from trnbench.reports.comparison import COMPARISON_REPORTS
@@ -128,6 +129,16 @@ def test_a_side_can_be_costed_at_another_rate(sides: Path) -> None:
     assert cost.verdict == "better"
 
 
+def test_the_metrics_and_the_margin_can_be_chosen(sides: Path) -> None:
+    code, out, _ = compare(
+        sides, "base", "cand", "--metric", "mfu", "--margin", "5%", "--format", "json"
+    )
+    assert code == 0
+    comparison = Comparison.model_validate_json(out)
+    assert comparison.margin == 0.05
+    assert [(one.metric, one.verdict) for one in comparison.cases[0].metrics] == [("mfu", "same")]
+
+
 def test_unlike_work_is_refused_until_it_is_allowed(sides: Path) -> None:
     code, out, err = compare(sides, "base", "other")
     assert (code, out) == (2, "")
@@ -150,6 +161,7 @@ def test_unlike_work_is_refused_until_it_is_allowed(sides: Path) -> None:
         (["base", "cand", "--metric", "speed"], 2, "--metric speed"),
         (["base", "cand", "--margin", "2"], 2, "--margin 2: is no percentage"),
         (["base", "cand", "--margin", "nan%"], 2, "is no percentage"),
+        (["base", "cand", "--margin", "some%"], 2, "--margin some%: is no percentage"),
         (["base", "cand", "--allow", "everything"], 2, "--allow everything"),
         (["base", "cand", "--write", "pdf=x"], 2, "--write pdf=x: is not FORMAT=FILE"),
         (["base", "cand", "--write", "json"], 2, "is not FORMAT=FILE"),
@@ -301,6 +313,33 @@ def test_a_confirmation_that_cannot_train_says_so(measured: Path) -> None:
     )  # fmt: skip
     assert code == 3
     assert "did not answer as a Python with torch" in err
+
+
+def test_a_confirmation_needs_the_plan(measured: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare" / "case"
+    bare.mkdir(parents=True)
+    (case,) = (measured / "cand").glob("*/result.json")
+    (bare / "result.json").write_text(case.read_text())
+    code, out, err = compare(measured, "base", tmp_path / "bare", *GATE, "--confirm")
+    assert (code, out) == (2, "")
+    assert "--confirm: the plan of" in err
+
+
+def test_a_confirmation_that_is_interrupted_says_so_and_leaves_nobody(measured: Path) -> None:
+    (measured / "hangs").mkdir()
+    python = fake_python(measured / "hangs", "hangs")
+    process = subprocess.Popen(
+        [*COMMAND, "compare", "base", "cand", *GATE, "--confirm", "--python", python],
+        cwd=measured, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_signals,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert any("step 9" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert processes_named(python) == []
+    assert list((measured / "results").glob("*-confirm/cand-1"))
 
 
 def test_the_schema_of_a_comparison_is_printed() -> None:

@@ -167,6 +167,12 @@ def _check_blocks(measurement: Measurement, path: Path) -> None:
                 f"{block.seconds:g} s",
                 hint="the clock jumped or the file was edited; measure again",
             )
+    for ceiling in measurement.ceilings:
+        if not all(point.flops_per_second for point in ceiling.points) or not ceiling.points:
+            raise DataError(
+                f"{path}: holds a ceiling without a rate",
+                hint="the file was edited or is damaged; measure again",
+            )
     for before, after in itertools.pairwise(measurement.blocks):
         if after.at_seconds < before.at_seconds:
             raise DataError(

@@ -212,6 +212,17 @@ def test_steps_without_their_losses_are_refused(case: Path, key: str) -> None:
         load_launch(case)
 
 
+@pytest.mark.parametrize("points", [[], [{"size": 512, "flops_per_second": []}]])
+def test_a_ceiling_without_a_rate_is_refused(case: Path, points: list[object]) -> None:
+    def empty(records: Lines) -> None:
+        (ceiling,) = [record for record in records if record["kind"] == "ceiling"]
+        ceiling.update(points=points)
+
+    rewrite(case, empty)
+    with pytest.raises(DataError, match="holds a ceiling without a rate"):
+        load_launch(case)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_a_few_steps_give_no_figure_and_say_why(case: Path, count: int) -> None:
     def shorten(records: Lines) -> None:

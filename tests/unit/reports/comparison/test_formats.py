@@ -27,7 +27,7 @@ from trnbench.cli.compare import ComparisonFormat
 from trnbench.reports.base import Page
 from trnbench.reports.comparison import COMPARISON_REPORTS, as_github, as_terminal
 from trnbench.reports.comparison.as_csv import COLUMNS, describe_columns
-from trnbench.reports.comparison.view import LABELS
+from trnbench.reports.comparison.view import LABELS, say_value, say_verdict
 from trnbench.schema.comparison import Comparison, Difference, GateOutcome
 
 PAGE = Page(width=160)
@@ -157,6 +157,40 @@ def test_a_step_summary_stays_below_what_github_shows() -> None:
     written = COMPARISON_REPORTS["github"](many, PAGE)
     assert len(written.encode()) < 1024 * 1024
     assert as_github.SHORTENED in written
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "said"),
+    [
+        (1.021, "better", "better by 2.1 %"),
+        (0.5, "worse", "worse by 50.0 %"),
+        (5.3, "better", "better, 5.3 x"),
+        (0.1, "worse", "worse, 10 x"),
+        (1.001, "same", "same"),
+        (1.001, "cannot_tell", "cannot tell"),
+        (None, "cannot_tell", "cannot tell"),
+    ],
+)
+def test_a_verdict_is_said_with_the_size_of_the_change(
+    ratio: float | None, verdict: str, said: str
+) -> None:
+    metric = SLOWER.cases[0].metrics[0]
+    changed = metric.ratio.model_copy(update={"value": ratio})
+    assert say_verdict(metric.model_copy(update={"ratio": changed, "verdict": verdict})) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(1.5, "1.5 s"), (0.05113, "51.13 ms"), (0.00004567, "45.67 µs")]
+)
+def test_times_keep_four_digits(value: float, said: str) -> None:
+    assert say_value("step_time_median_seconds", value) == said
+
+
+def test_a_job_of_several_instances_says_how_many_are_paid() -> None:
+    case = SLOWER.cases[0]
+    side = case.cand.model_copy(update={"instances_billed": 4})
+    comparison = SLOWER.model_copy(update={"cases": (case.model_copy(update={"cand": side}),)})
+    assert "$3.6/h x 4 (user 2026-08-01)" in COMPARISON_REPORTS["terminal"](comparison, PAGE)
 
 
 # --- for programs ---------------------------------------------------------------------------------
