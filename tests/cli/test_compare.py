@@ -139,6 +139,16 @@ def test_the_metrics_and_the_margin_can_be_chosen(sides: Path) -> None:
     assert [(one.metric, one.verdict) for one in comparison.cases[0].metrics] == [("mfu", "same")]
 
 
+def test_no_report_holds_a_path_of_this_machine(sides: Path, tmp_path: Path) -> None:
+    names = sorted(COMPARISON_REPORTS)
+    writes = [x for name in names for x in ("--write", f"{name}={tmp_path / name}")]
+    code, out, err = compare(sides, sides / "base", sides / "cand", *GATE, *writes)
+    assert code == 6
+    for text in (out, err, *((tmp_path / name).read_text() for name in names)):
+        assert str(sides) not in text
+    assert "BASE is …/base; CAND is …/cand" in out
+
+
 def test_unlike_work_is_refused_until_it_is_allowed(sides: Path) -> None:
     code, out, err = compare(sides, "base", "other")
     assert (code, out) == (2, "")

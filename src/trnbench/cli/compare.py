@@ -42,7 +42,7 @@ class Correcting(StrEnum):
 Sides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[BASE CAND]",
+        metavar="BASE CAND",
         help="What is compared with, and what is compared: a folder of a case, of a run or of many "
         "runs; git:REF[:PATH], as a git ref holds it; last:N:PATH, the newest N launches of each "
         "case below PATH.",
@@ -184,6 +184,7 @@ def compare(
     from trnbench.analysis.comparison.terms import DEFAULT_METRICS, Terms
     from trnbench.cli.comparison_output import open_outputs
     from trnbench.run.baselines import read_sides
+    from trnbench.run.scrub import scrub
 
     sources = _sides(sides or [], base or [], cand or [])
     terms = Terms(
@@ -200,7 +201,11 @@ def compare(
     found = read_sides(*sources)
     launches = tuple(_at_rate(side, rate) for side, rate in zip(found, rates, strict=True))
     comparison = compare_sides(
-        launches[0], launches[1], terms, base_sources=sources[0], cand_sources=sources[1]
+        launches[0],
+        launches[1],
+        terms,
+        base_sources=list(map(scrub, sources[0])),
+        cand_sources=list(map(scrub, sources[1])),
     )
     if confirm:
         from trnbench.cli.confirmation import Confirmation

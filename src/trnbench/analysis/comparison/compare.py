@@ -251,7 +251,7 @@ def _judged(
         evidence = f"{seen}: the whole interval keeps the limit"
     elif state == "failed":
         is_beyond = (high < gate.limit) if gate.is_lower_bound else (low > gate.limit)
-        how = "the whole interval breaks" if is_beyond else "it is real, and may be past"
+        how = "the whole interval breaks" if is_beyond else "the change is real, and may be past"
         evidence = f"{seen}: {how} the limit"
     else:
         evidence = f"{seen}: the interval is too wide to say"
