@@ -113,6 +113,8 @@ def write_launch(
         measurement.environment,
         measurement.built,
         *measurement.ceilings,
+        measurement.parity,
+        measurement.movement,
         *measurement.blocks,
         *measurement.activities,
         *measurement.decisions,

@@ -38,6 +38,7 @@ class TrainingStep:
     """Runs optimizer steps of one order on one device; counts them."""
 
     def __init__(self, model: torch.nn.Module, order: WorkOrder, backend: Backend) -> None:
+        self.model = model
         self._forward = backend.prepare(model)
         self._backend = backend
         self._precision = order.precision
@@ -49,6 +50,17 @@ class TrainingStep:
     def run(self, tokens: StepTokens, outcomes: StepOutcomes) -> None:
         """Run one optimizer step."""
         self._set_learning_rate()
+        loss = self.accumulate(tokens)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.steps_done += 1
+        outcomes.losses.append(loss)
+        outcomes.gradient_norms.append(norm.detach())
+        self._backend.end_step()
+
+    def accumulate(self, tokens: StepTokens) -> torch.Tensor:
+        """Leave the gradients of the mean loss over all passes in the model; return that loss."""
         total = torch.zeros((), device=self._backend.device)
         for inputs, targets in tokens.passes:
             with autocast(self._backend.device, self._precision):
@@ -57,13 +69,7 @@ class TrainingStep:
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().long())
             (loss / len(tokens.passes)).backward()
             total += loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self.steps_done += 1
-        outcomes.losses.append(total / len(tokens.passes))
-        outcomes.gradient_norms.append(norm.detach())
-        self._backend.end_step()
+        return total / len(tokens.passes)
 
     def _set_learning_rate(self) -> None:
         warmup = self._settings.lr_warmup_steps

@@ -31,6 +31,8 @@ from trnbench.wire import (
     Finished,
     Inventory,
     Memory,
+    Movement,
+    Parity,
     Phase,
     Probe,
     RunBlock,
@@ -142,6 +144,8 @@ def train(order: WorkOrder, channel: Channel) -> None:
             versions={**_library_versions(), **backend.versions()},
             settings=dict(backend.settings()),
         )
+        if order.gate is not None:
+            _send_gate(order, backend, channel)
         if order.measure_ceiling:
             _send_ceiling(order, backend, channel)
         channel.send(Phase, name="build")
@@ -163,7 +167,10 @@ def train(order: WorkOrder, channel: Channel) -> None:
 def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
     """Run blocks of steps as commanded, until told to finish."""
     from trnbench.train.loop import prepare_tokens, timed_block
+    from trnbench.train.movement import WeightSample
 
+    weights = None if order.gate is None else WeightSample(step.model)
+    before = backend.compilations()
     # What stands now stays to the end: the collector need not look at it in every pause.
     gc.collect()
     gc.freeze()
@@ -182,7 +189,10 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
         timed = timed_block(step.run, prepared, backend.synchronize, backend.timer())
         gc.enable()
         _send_block(channel, command, first_step, prepare_seconds, timed, prepared)
-        activity = _activity(backend)
+        if weights is not None:
+            channel.send(Movement, **weights.moved(step.steps_done))
+            weights = None
+        activity = _activity(backend, before)
         if activity != told:
             channel.send(Activity, steps=step.steps_done, **activity)
             told = activity
@@ -210,9 +220,9 @@ def _send_block(
     )
 
 
-def _activity(backend: Any) -> dict[str, Any]:
-    """Return what the device's software has done so far, as the fields of an `Activity`."""
-    made = backend.compilations()
+def _activity(backend: Any, before: Any) -> dict[str, Any]:
+    """Return what the device's software has done for this model, as the fields of an `Activity`."""
+    made = backend.compilations().since(before)
     return {
         "graphs": made.graphs,
         "compilations": made.programs,
@@ -220,6 +230,14 @@ def _activity(backend: Any) -> dict[str, Any]:
         "compile_seconds": list(made.seconds),
         "fallback_ops": backend.fallback_ops(),
     }
+
+
+def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
+    from trnbench.train.gate import run_gate
+    from trnbench.train.reference import cache_folder
+
+    channel.send(Phase, name="gate")
+    channel.send(Parity, **run_gate(order, backend, cache_folder()))
 
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trnbench.analysis.comparison.launch import Launch
-from trnbench.schema.result import MetricValue
+from trnbench.schema.result import CompileCache, MetricValue
 
 Unit = Literal["tokens_per_second", "seconds", "bytes", "ratio", "usd", "tokens_per_usd", "tokens"]
 
@@ -70,11 +70,27 @@ def _reading(metric: MetricValue) -> Reading:
     return Reading(value=metric.value, error=error)
 
 
-def _compile_seconds(launch: Launch, _target: float) -> Reading:
-    if "compile_seconds" in launch.result.metrics:
-        return _reading(launch.result.metrics["compile_seconds"])
-    spent = launch.compiling
-    return _reading(MetricValue(value=spent.seconds, reason=spent.reason))
+def _compile_seconds(launch: Launch, target: float) -> Reading:
+    """Read what compiling took where nothing was found compiled.
+
+    A launch that found some of its programs has spent another time than it would with an empty
+    cache: the two are never held against each other.
+    """
+    told = launch.result.compilation
+    if told is None:
+        return Reading(value=None, reason="its version did not tell what was compiled")
+    if told.cache == "cold":
+        return _of_result("compile_seconds")(launch, target)
+    return Reading(value=None, reason=_NOT_COLD[told.cache])
+
+
+_NOT_COLD: Mapping[CompileCache, str] = {
+    "none": "nothing was compiled",
+    "cached": "its programs were found compiled, and cold and cached are not compared",
+    "mixed": "some of its programs were found compiled, and cold and cached are not compared",
+    "failed": "the compiler gave up",
+    "unknown": "this device's software does not tell what was compiled",
+}
 
 
 def _first_step_seconds(launch: Launch, _target: float) -> Reading:

@@ -8,10 +8,11 @@ from tests.comparisons import base_side, cand_side, launch, side
 from trnbench.analysis.comparison.comparables import COMPARABLES
 from trnbench.analysis.comparison.compare import compare
 from trnbench.analysis.comparison.gates import parse_gates
-from trnbench.analysis.comparison.launch import Compiling, Launch
+from trnbench.analysis.comparison.launch import Launch
 from trnbench.analysis.comparison.terms import Terms
 from trnbench.schema.comparison import Comparison
 from trnbench.schema.price import Price
+from trnbench.schema.result import MetricValue
 
 GATES = (
     "tokens_per_second > -2%",
@@ -34,10 +35,15 @@ def on_chip(one: Launch) -> Launch:
         usd_per_hour=Decimal("63.16"), instance="p5en.48xlarge", option="capacity_block",
         region="us-east-2", date=date(2026, 10, 7), source="a page",
     )  # fmt: skip
-    result = one.result.model_copy(update={"device": device, "price": price})
-    return dataclasses.replace(
-        one, result=result, digest=f"{one.digest} there", compiling=Compiling(seconds=12.5)
-    )
+    assert one.result.compilation is not None
+    compilation = one.result.compilation.model_copy(update={"cache": "cold"})
+    metrics = {**one.result.metrics, "compile_seconds": MetricValue(value=12.5)}
+    result = one.result.model_copy(
+        update={
+            "device": device, "price": price, "compilation": compilation, "metrics": metrics,
+        }
+    )  # fmt: skip
+    return dataclasses.replace(one, result=result, digest=f"{one.digest} there")
 
 
 def slower() -> Comparison:

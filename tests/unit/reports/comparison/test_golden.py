@@ -17,6 +17,10 @@ LONG = re.compile(r"\d+\.\d{9,}(?:e-\d+)?")
 """What another processor rounds otherwise in its last places is the same figure."""
 
 
+MARK = re.compile(r"(?<=-cpu-)[0-9a-f]{8}")
+"""The end of a case's id changes with all that the worker can be told."""
+
+
 def shortened(found: re.Match[str]) -> str:
     return f"{float(found[0]):.8g}"
 
