@@ -1,6 +1,6 @@
 """What people read of a comparison, in words: the same rows for the terminal and for Markdown."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from trnbench.analysis.comparison.comparables import COMPARABLES, Unit
@@ -253,12 +253,25 @@ def _reasons(case: CaseComparison) -> list[str]:
         reason if len(labels) == every else f"{', '.join(labels)}: {reason}"
         for reason, labels in told.items()
     ]
-    needed = [m.ratio.launches_needed or 0 for m in case.metrics if m.verdict == "cannot_tell"]
-    most = max(needed, default=0)
-    launches = (*case.base.launches, *case.cand.launches)
-    if most and all(launch.standing != "invalid" for launch in launches):
-        notes.append(f"{most} launches a side would tell a change of the margin's size")
-    return notes
+    return notes if _is_spoilt(case) else [*notes, *_needed(case)]
+
+
+def _is_spoilt(case: CaseComparison) -> bool:
+    """Tell whether wrong training takes every verdict away, so that more launches give none."""
+    return any(one.standing == "invalid" for one in (*case.base.launches, *case.cand.launches))
+
+
+def _needed(case: CaseComparison) -> Iterator[str]:
+    """Say how many launches would tell, for the rows that it holds for."""
+    told: dict[int | None, list[str]] = {}
+    for metric in case.metrics:
+        if metric.verdict == "cannot_tell" and metric.ratio.method is not None:
+            told.setdefault(metric.ratio.launches_needed, []).append(LABELS[metric.metric])
+    for count, labels in told.items():
+        many = "more than 1,000" if count is None else count
+        yield (
+            f"{many} launches a side would tell a change of the margin's size: {', '.join(labels)}"
+        )
 
 
 def _break_even(case: CaseComparison) -> list[str]:
