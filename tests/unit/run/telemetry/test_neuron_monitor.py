@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,7 +26,6 @@ from trnbench.schema.records import Reading
 SAMPLE = Path(__file__).resolve().parents[3] / "data" / "neuron" / "neuron-monitor.sample.jsonl"
 
 START = f"""\
-#!{sys.executable}
 import os, pathlib, signal, subprocess, sys
 here = pathlib.Path(__file__).parent
 with open(here / "pids", "a") as pids:
@@ -49,8 +49,12 @@ class Stage:
         self._opened: list[NeuronMonitorSource] = []
 
     def write(self, body: str) -> None:
+        script = self.folder / "neuron_monitor.py"
+        script.write_text(START + body)
         tool = self.folder / "neuron-monitor"
-        tool.write_text(START + body)
+        # By way of a shell: a first line of `#!` cannot hold a space, and a checkout's path can.
+        command = shlex.join([sys.executable, str(script)])
+        tool.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         tool.chmod(0o755)
 
     def open(self, body: str) -> NeuronMonitorSource:
