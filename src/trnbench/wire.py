@@ -42,6 +42,9 @@ Recompute = Literal["none", "selective", "full"]
 """What of each block is made again in the backward pass: nothing; what lies between its matrix
 products and its attention; all of it."""
 
+AdamW = Literal["fused", "foreach", "for-loop"]
+"""Which of torch's implementations steps the weights."""
+
 Purpose = Literal["warmup", "measure"]
 
 FailureReason = Literal[
@@ -178,6 +181,45 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters beside frozen weights: all that is trained.
+
+    Source: Hu et al., arXiv 2106.09685.
+    """
+
+    rank: int
+    alpha: float
+    """The adapters' outcome is scaled by alpha / rank."""
+    targets: Literal["attention", "all"]
+    """Which products have adapters: those of attention, or every one in the blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """How one step is carried out; the plan has resolved each for the device."""
+
+    recompute: Recompute = "none"
+    loss_chunk_rows: int | None = None
+    """Rows whose logits exist at once; null: those of a whole pass."""
+    adamw: AdamW | None = None
+    """Which of torch's implementations steps the weights; null: the device's own choice."""
+    document_length: int | None = None
+    """Tokens of each document packed into a sequence; attention stays within a document."""
+    lora: Lora | None = None
+    expert_capacity: float | None = None
+    """Places of each expert over the rows that it gets on average, where shapes must not move;
+    null: as many as come."""
+
+
+def masked_positions(sequence_length: int) -> int:
+    """Return how many tokens of a sequence an encoder must fill in: 15 %, and never none.
+
+    Source: Devlin et al., arXiv 1810.04805, section 3.1; 76 of 512 are MLPerf Training's too.
+    """
+    return max(1, sequence_length * 15 // 100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOrder:
     """All that the child is told: what to build, on what, and from which tokens.
 
@@ -204,6 +246,7 @@ class WorkOrder:
     execution: Execution = "eager"
     device_index: int | None = None
     """Which of several devices of this kind; null takes the first."""
+    step: StepSettings = StepSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,6 +363,10 @@ class Built:
     embeddings_are_tied: bool
     placement: list[str] | None = None
     """Where the weights were found, as torch names it: device and type of number, each once."""
+    trained_count: int | None = None
+    """Weights that the optimizer steps; null: all."""
+    flops_per_token: float | None = None
+    """Counted by torch where the plan could not; null where it could."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +391,8 @@ class Block:
     losses: list[float | None]
     gradient_norms: list[float | None]
     oracle_losses: list[float]
+    expert_imbalances: list[float | None] | None = None
+    """Rows of the fullest expert over the mean, mean over the blocks that have experts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
