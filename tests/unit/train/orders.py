@@ -75,3 +75,11 @@ def make_order(shape: ModelShape = LLAMA, **changes: Any) -> WorkOrder:
         seed=7,
     )
     return replace(order, **changes)
+
+
+def order_of(shape: ModelShape, **changes: Any) -> WorkOrder:
+    """Return the same with the sequences and symbols that the shape's family takes."""
+    if shape.image is None:
+        return make_order(shape, **changes)
+    pictures = replace(STREAM, alphabet_size=16)
+    return make_order(shape, sequence_length=shape.max_positions, stream=pictures, **changes)

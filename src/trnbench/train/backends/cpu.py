@@ -10,8 +10,9 @@ from typing import ClassVar, Self
 
 import torch
 
-from trnbench.train.backends.base import AdamW, Backend, Claim, Unavailable
-from trnbench.wire import FailureReason, FoundDevice
+from trnbench.train.backends.base import Backend, Claim, Products, Unavailable
+from trnbench.train.layers import onednn
+from trnbench.wire import AdamW, FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -70,6 +71,19 @@ class CpuBackend(Backend):
         """Return the peak resident set of the process: what the allocator keeps, included."""
         return _peak_resident_bytes(_STATUS), "process_rss"
 
+    def products(self) -> Products:
+        """Make fp32 products by oneDNN where MKL would make them on a processor not Intel's."""
+        if self._takes_onednn:
+            return Products(onednn.linear, onednn.multiply)
+        return super().products()
+
+    @property
+    def _takes_onednn(self) -> bool:
+        is_foreign = _processor_maker(_CPUINFO) not in ("GenuineIntel", None)
+        takes_mkl = torch.backends.mkl.is_available()
+        is_fp32 = self.claim.precision == "fp32"
+        return is_fp32 and takes_mkl and is_foreign and onednn.has_onednn()
+
     def settings(self) -> Mapping[str, str]:
         """Return the threads, where they may run, and the instructions that they have."""
         return {
@@ -78,6 +92,7 @@ class CpuBackend(Backend):
             "affinity": _affinity(),
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "bf16_instructions": _bf16_feature(_CPUINFO),
+            "fp32_products": "onednn" if self._takes_onednn else "torch",
         }
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
@@ -96,6 +111,16 @@ def _affinity() -> str:
     ends = [n for n in numbers if n + 1 not in numbers]
     pairs = zip(starts, ends, strict=True)
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
+
+
+def _processor_maker(cpuinfo: Path) -> str | None:
+    """Return the maker's name as an x86 processor gives it, or None."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return None  # not Linux
+    told = [line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")]
+    return told[0] if told else None
 
 
 def _bf16_feature(cpuinfo: Path) -> str:
