@@ -220,6 +220,21 @@ def masked_positions(sequence_length: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateOrder:
+    """A small model of the case's make, to be trained first and held against the CPU."""
+
+    shape: ModelShape
+    sequence_length: int
+    sequences_a_pass: int
+    passes: int
+    """In one optimizer step."""
+    steps: int
+    optimizer: OptimizerSettings
+    step: StepSettings = StepSettings()
+    """As the case's, with documents, chunks and adapters of the small model's size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOrder:
     """All that the child is told: what to build, on what, and from which tokens.
 
@@ -246,6 +261,8 @@ class WorkOrder:
     execution: Execution = "eager"
     device_index: int | None = None
     """Which of several devices of this kind; null takes the first."""
+    gate: GateOrder | None = None
+    """Null: the training is not held against the CPU."""
     step: StepSettings = StepSettings()
 
 
@@ -311,7 +328,7 @@ class Phase:
 
     kind: Literal["phase"] = "phase"
     at_seconds: float
-    name: Literal["probe", "ceiling", "build", "train", "teardown"]
+    name: Literal["probe", "gate", "ceiling", "build", "train", "teardown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,6 +349,66 @@ class Environment:
     versions: dict[str, str]
     settings: dict[str, str]
     """Numeric settings in force: matrix-product precision, fused optimizer, instruction set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityPoint:
+    """The gradients of one batch against those of fp32 on the CPU, from one set of weights.
+
+    A figure is null where it was not finite.
+    """
+
+    start: Literal["production", "stress"]
+    """The family's own initial weights; or ones by which attention is far from even."""
+    loss: float | None
+    reference_loss: float
+    gradient_norm: float | None
+    reference_gradient_norm: float
+    tensors: int
+    worst_tensor: str
+    worst_distance: float | None
+    """Norm of the difference over the norm of the reference, of the weight where it is largest."""
+    least_cosine_tensor: str
+    least_cosine: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The gate: a small model of the case's make, trained on the device and on the CPU."""
+
+    kind: Literal["parity"] = "parity"
+    at_seconds: float
+    seconds: float
+    """Of the whole gate."""
+    reference_seconds: float
+    """Of that, what the reference took."""
+    was_cached: bool
+    """Whether the reference was found."""
+    points: list[ParityPoint]
+    losses: list[float | None]
+    """Of the first steps, in nats."""
+    reference_losses: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """How far the first steps moved the weights of the case's own model.
+
+    Relative: the norm of the change over the norm of the weight, both over an even sample of it.
+    A weight that began as zeros counts as `from_zero`: it only has to move.
+    """
+
+    kind: Literal["movement"] = "movement"
+    at_seconds: float
+    steps: int
+    tensors: int
+    still: list[str]
+    """Weights that did not move at all."""
+    least_tensor: str | None
+    least: float | None
+    most_tensor: str | None
+    most: float | None
+    """Null where a weight became something that is no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,8 +476,8 @@ class Block:
 class Activity:
     """What the device's software has done so far that a timed step must not hold.
 
-    Counts are since the child began; null where this device's software does not tell. It is sent
-    after the first block, and after each block in which something of it changed.
+    Counts are since the case's own model was built; null where this device's software does not
+    tell. It is sent after the first block, and after each block in which something of it changed.
     """
 
     kind: Literal["activity"] = "activity"
@@ -459,6 +536,8 @@ ChildRecord = (
     | Probe
     | Phase
     | Environment
+    | Parity
+    | Movement
     | Ceiling
     | Built
     | Block

@@ -5,12 +5,13 @@ Pure: the same records give the same result for ever.
 
 from trnbench import __version__
 from trnbench.analysis.checks import CHECKS, check_possible, entropy_of, find_standing
+from trnbench.analysis.compilation import summarize_compilation
 from trnbench.analysis.evidence import Evidence, gather
 from trnbench.analysis.metrics import DERIVED, MEASURED
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.statistics import RULES
 from trnbench.schema.measurement import Measurement
-from trnbench.schema.plan import Plan
+from trnbench.schema.plan import Plan, PlannedDevice
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
     MetricValue,
@@ -74,6 +75,7 @@ def analyze(
         workload=_workload(plan),
         device=_device(evidence),
         timing=_timing(evidence),
+        compilation=summarize_compilation(plan, measurement.activities, evidence.outcome),
         metrics={**measured, **_derived(basis)},
         utilization=utilization,
         learning=_learning(evidence),
@@ -140,7 +142,13 @@ def _utilization(evidence: Evidence) -> ResultUtilization:
         peak_flops_per_second=evidence.peak.flops_per_second,
         peak_source=evidence.peak.source,
         peak_reason=evidence.peak.reason,
+        used_share=_used_share(evidence.plan.device),
     )
+
+
+def _used_share(device: PlannedDevice) -> float:
+    """Return which part of the billed chips' devices the job drives; a part of a core never."""
+    return min(device.devices_used / (device.chips_billed * device.devices_per_chip), 1.0)
 
 
 def _model(plan: Plan) -> ResultModel:

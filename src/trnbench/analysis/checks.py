@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 from trnbench.analysis.evidence import Evidence
 from trnbench.analysis.flops import lora_parameter_count
+from trnbench.analysis.gate import check_movement, check_parity
 from trnbench.analysis.metrics.base import Basis
-from trnbench.analysis.metrics.utilization import mfu, mfu_full
+from trnbench.analysis.metrics.utilization import mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak import MEASURED_HERE
 from trnbench.analysis.stream import fill_in_entropy, stream_entropy
 from trnbench.analysis.summary import StepTimes
+from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.schema.result import CheckOutcome, Standing, Verdict
 from trnbench.schema.units import say_seconds
 
@@ -243,7 +245,7 @@ def check_proven(evidence: Evidence) -> CheckOutcome:
 
 def check_possible(basis: Basis) -> CheckOutcome:
     """The work was not faster than the chips can be."""
-    by_convention = (mfu(basis), mfu_full(basis))
+    by_convention = (mfu(basis), mfu_full(basis), mfu_used_devices(basis))
     if basis.utilization.peak_flops_per_second is None:
         reason = basis.utilization.peak_reason or "no peak is known"
         return _said("possible", "not_judged", reason)
@@ -280,6 +282,25 @@ def check_placement(evidence: Evidence) -> CheckOutcome:
         "invalid",
         f"{seen}; {order.backend} in {' and '.join(sorted(dtypes))} was asked for",
         "this is a bug in the backend: please report it",
+    )
+
+
+def check_chip(evidence: Evidence) -> CheckOutcome:
+    """The device is the chip whose peak and price the case takes."""
+    planned, seen = evidence.plan.device.accelerator, evidence.measurement.environment
+    if planned is None or seen is None:
+        return _said("chip", "not_judged", "no chip was named, or none was opened")
+    found = accelerator_of_device(seen.device_name)
+    if found is None:
+        doubt = f"the catalog knows no chip that calls itself {seen.device_name}"
+        return _said("chip", "not_judged", f"{doubt}; {planned} was planned")
+    if found.name == planned:
+        return _said("chip", "sound", f"{seen.device_name} is {planned}")
+    return _said(
+        "chip",
+        "invalid",
+        f"{seen.device_name} is {found.name}, and its peak and price are those of {planned}",
+        "name the instance that this is (`price.instance`), or leave it to be recognised",
     )
 
 
@@ -362,6 +383,8 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_parameters,
     check_finite,
     check_initial_loss,
+    check_parity,
+    check_movement,
     check_learning,
     check_leakage,
     check_steady,
@@ -371,6 +394,7 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_accounted_time,
     check_clocks,
     check_placement,
+    check_chip,
     check_fallback,
     check_recompiled,
     check_throttling,

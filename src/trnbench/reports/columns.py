@@ -38,6 +38,11 @@ def _value(result: Result, name: str) -> MetricValue:
     return result.metrics.get(name, absent)
 
 
+def _compilation(result: Result, name: str) -> Cell:
+    cell: Cell = getattr(result.compilation, name) if result.compilation else None
+    return cell
+
+
 def _said(checks: Iterable[CheckOutcome]) -> str | None:
     return "; ".join(f"{c.name}: {c.verdict}: {c.evidence}" for c in checks) or None
 
@@ -117,6 +122,23 @@ COLUMNS: tuple[Column, ...] = (
     Column("stopped_because", "which limit ended it", lambda r: r.timing.stopped_because),
     Column("interval_method", "of the mean", lambda r: r.timing.interval_method),
     Column("statistics_rules", "rule set, by name and version", lambda r: r.timing.rules),
+    Column("execution", "eager or compile", lambda r: _compilation(r, "execution")),
+    Column(
+        "compile_cache",
+        "cold: compiled here; cached: found compiled; mixed; none; failed; unknown",
+        lambda r: _compilation(r, "cache"),
+    ),
+    Column(
+        "compiled_graphs",
+        "captured by torch",
+        lambda r: _compilation(r, "graphs"),
+    ),
+    Column(
+        "compiled_programs",
+        "made by the device's compiler",
+        lambda r: _compilation(r, "programs"),
+    ),
+    *_metric("compile_seconds", "of all compilations that were told of", has_interval=False),
     *_metric(
         "peak_memory_bytes",
         "device memory; for a CPU the process's resident set",
@@ -125,6 +147,7 @@ COLUMNS: tuple[Column, ...] = (
     # how well used
     *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1", has_interval=True),
     *_metric("mfu_full", "the same by matmul-full-v1", has_interval=True),
+    *_metric("mfu_used_devices", "`mfu` of the devices driven, not billed", has_interval=True),
     Column("mfu_reason", "why there is no MFU", lambda r: _value(r, "mfu").reason),
     Column("flops_convention", "by which `mfu` counts", lambda r: r.utilization.convention),
     Column(

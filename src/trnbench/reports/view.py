@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trnbench.schema.price import Price
-from trnbench.schema.result import MetricValue, Result, Standing
+from trnbench.schema.result import MetricValue, Result, ResultCompilation, Standing
 from trnbench.schema.units import (
     say_bytes,
     say_count,
@@ -125,6 +125,8 @@ def _notes(result: Result) -> Iterable[str]:
     for check in result.checks:
         if check.name != "finished" and check.verdict in ("invalid", "doubtful"):
             yield _with_advice(f"{check.verdict}, {check.name}: {check.evidence}", check.advice)
+    if result.compilation is not None and result.compilation.execution == "compile":
+        yield _compiled(result.compilation, result.metrics.get("compile_seconds"))
     utilization = result.utilization
     if result.metrics["mfu"].value is not None:
         yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
@@ -135,6 +137,20 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"price: {result.price.source}{more}"
     elif result.price_reason:
         yield f"no price: {result.price_reason}"
+
+
+def _compiled(compilation: ResultCompilation, seconds: MetricValue | None) -> str:
+    counts = [
+        f"{count} {what}"
+        for count, what in (
+            (compilation.graphs, "graphs"),
+            (compilation.programs, "programs made"),
+            (compilation.cache_hits, "found"),
+        )
+        if count is not None
+    ]
+    took = f"; {say_seconds(seconds.value)} in all" if seconds and seconds.value else ""
+    return f"compile cache {compilation.cache}: {', '.join(counts) or 'no counts'}{took}"
 
 
 def _with_advice(text: str, advice: str | None) -> str:

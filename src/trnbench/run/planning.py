@@ -7,6 +7,7 @@ says what will be decided on the machine.
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from trnbench import __version__
@@ -15,6 +16,7 @@ from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.instances import Instance, instances, nearest_instances
 from trnbench.prices import PRICE_SOURCES, find_price
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.run.gate import plan_gate
 from trnbench.run.machine import Devices, Machine
 from trnbench.run.model_checks import alphabet_of
 from trnbench.run.model_choice import choose_model
@@ -92,11 +94,12 @@ def make_plan(
             f"measure.max_usd: {config.measure.max_usd} cannot be kept without a price",
             hint=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else "",
         )
-    order = _make_order(config, model, workload, backend)
+    work = _make_order(config, model, workload, backend)
+    order = replace(work, gate=plan_gate(work)) if config.measure.gate else work
     return Plan(
         trnbench_version=__version__,
         suite=config.name,
-        case_id=_case_id(model, workload, parallel, order),
+        case_id=_case_id(model, workload, parallel, work),
         swept=dict(case.swept),
         model=model,
         workload=workload,

@@ -220,6 +220,9 @@ class MeasureConfig(Strict):
     """Minutes for the case, start-up and compilation included."""
     max_usd: Annotated[float, Field(gt=0, le=10**6)] | None = None
     """Dollars for the case, at the price below; needs a price."""
+    gate: bool = True
+    """Whether to hold the training of a small model of the same make against the CPU first. Without
+    it nobody knows whether what was timed was right."""
     telemetry: bool = True
     """Whether to read utilisation, memory, temperature and power beside the run."""
     hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0

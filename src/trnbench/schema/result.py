@@ -108,6 +108,27 @@ class ResultTiming(Strict):
     """The rule set of the statistics, by name and version."""
 
 
+CompileCache = Literal["none", "cold", "cached", "mixed", "failed", "unknown"]
+"""none: nothing was compiled; cold: all of it here; cached: all of it found; mixed: some of each;
+failed: the compiler gave up; unknown: this device's software does not tell."""
+
+
+class ResultCompilation(Strict):
+    """What was compiled before the timing began, and where it came from."""
+
+    execution: str
+    """eager or compile, as the case was ordered."""
+    cache: CompileCache
+    graphs: int | None
+    """Captured by torch; null where nobody tells, as for the two counts below."""
+    programs: int | None
+    """Made by the device's compiler in this case."""
+    cache_hits: int | None
+    """Found compiled."""
+    seconds_per_program: tuple[float, ...]
+    """Of each compilation, as far as the compiler tells."""
+
+
 class ResultUtilization(Strict):
     """What the MFU was made of."""
 
@@ -118,6 +139,8 @@ class ResultUtilization(Strict):
     peak_source: str | None
     peak_reason: str | None
     """Why there is no peak."""
+    used_share: float = 1.0
+    """Of the billed chips' devices, the part that the job drove, 0 to 1."""
 
 
 class ResultLearning(Strict):
@@ -146,6 +169,8 @@ class Result(Strict):
     workload: ResultWorkload
     device: ResultDevice
     timing: ResultTiming
+    compilation: ResultCompilation | None = None
+    """Null in a result of a version that did not tell."""
     metrics: dict[str, MetricValue]
     utilization: ResultUtilization
     learning: ResultLearning

@@ -4,34 +4,45 @@ import torch
 from torch import nn
 
 from trnbench.train.backends.base import Backend, parameter_dtype, product_dtype
-from trnbench.train.data import Stream, TokenStream
-from trnbench.train.fill_in import FillInStream
+from trnbench.train.data import Stream
 from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.layers.linear import use_product
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective
-from trnbench.train.pictures import PictureStream
-from trnbench.wire import WorkOrder
+from trnbench.train.streams import stream_of
+from trnbench.wire import ModelShape, StepSettings, WorkOrder
 
 
 def build_objective(order: WorkOrder, backend: Backend) -> Objective:
     """Build the model on the CPU, fit it to the order, and move it to the device."""
-    step = order.step
-    model = build_model(order.shape, order.sequence_length, order.seed, step.document_length)
-    if step.lora is None:
-        model = model.to(parameter_dtype(order.precision))
-    else:
-        add_adapters(model, step.lora, order.seed, product_dtype(order.precision))
-        for parameter in trained_parameters(model):
-            parameter.data = parameter.data.to(parameter_dtype(order.precision))
+    return fit(adapted_model(order.shape, order.sequence_length, order.seed, order.step), order, backend)
+
+
+def adapted_model(
+    shape: ModelShape, sequence_length: int, seed: int, step: StepSettings
+) -> Model:
+    """Build a model on the CPU in fp32, with its adapters where it has some."""
+    model = build_model(shape, sequence_length, seed, step.document_length)
+    if step.lora is not None:
+        add_adapters(model, step.lora, seed)
+    return model
+
+
+def fit(model: Model, order: WorkOrder, backend: Backend) -> Objective:
+    """Bring a model that stands on the CPU in fp32 to the device and the order's arithmetic."""
+    for parameter in model.parameters():
+        # What is frozen is kept in the type that products read it in.
+        is_trained = parameter.requires_grad
+        kept = parameter_dtype if is_trained else product_dtype
+        parameter.data = parameter.data.to(kept(order.precision))
     model = model.to(backend.device)
     products = backend.products()
     use_product(model, products.linear)
     set_options(model, order)
     return Objective(
-        model, loss_chunk_rows=step.loss_chunk_rows, multiply=products.multiply
+        model, loss_chunk_rows=order.step.loss_chunk_rows, multiply=products.multiply
     )
 
 
@@ -51,13 +62,8 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def make_stream(order: WorkOrder) -> Stream:
-    """Return what the model is trained on, by its family."""
-    shape, length = order.shape, order.sequence_length
-    if shape.image is not None:
-        return PictureStream(order.stream, shape.vocabulary_size, shape.image)
-    if shape.family == "bert":
-        return FillInStream(order.stream, shape.vocabulary_size, length)
-    return TokenStream(order.stream, shape.vocabulary_size, length)
+    """Return what the order's model is trained on."""
+    return stream_of(order.shape, order.sequence_length, order.stream)
 
 
 def is_tied(model: nn.Module) -> bool:

@@ -51,6 +51,7 @@ class TrainingStep:
     """Runs optimizer steps of one order on one device; counts them."""
 
     def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        self.model = objective.model
         self._forward: Callable[..., Losses] = backend.prepare(objective)
         self._backend = backend
         self._settings = order.optimizer
@@ -58,27 +59,33 @@ class TrainingStep:
         self._optimizer = make_optimizer(
             self._parameters, order.optimizer, order.step.adamw or backend.adamw, order.precision
         )
+        self._imbalance: torch.Tensor | None = None
         self.steps_done = 0
 
     def run(self, tokens: StepTokens, outcomes: StepOutcomes) -> None:
         """Run one optimizer step."""
         self._set_learning_rate()
-        share = 1.0 / len(tokens.passes)
-        total: torch.Tensor | None = None
-        for given in tokens.passes:
-            losses = self._forward(*given)
-            (losses.minimised if share == 1.0 else losses.minimised * share).backward()
-            total = losses.told if total is None else total + losses.told
+        loss = self.accumulate(tokens)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        if total is not None:
-            outcomes.losses.append(total * share)
-            outcomes.gradient_norms.append(norm.detach())
-        if losses.imbalance is not None:
-            outcomes.imbalances.append(losses.imbalance)
+        outcomes.losses.append(loss)
+        outcomes.gradient_norms.append(norm.detach())
+        if self._imbalance is not None:
+            outcomes.imbalances.append(self._imbalance)
         self._backend.end_step()
+
+    def accumulate(self, tokens: StepTokens) -> torch.Tensor:
+        """Leave the gradients of the mean over all passes in the model; return the mean loss."""
+        share = 1.0 / len(tokens.passes)
+        told: list[torch.Tensor] = []
+        for given in tokens.passes:
+            losses = self._forward(*given)
+            (losses.minimised if share == 1.0 else losses.minimised * share).backward()
+            told.append(losses.told)
+            self._imbalance = losses.imbalance
+        return told[0] if share == 1.0 else torch.stack(told).mean()
 
     def _set_learning_rate(self) -> None:
         warmup = self._settings.lr_warmup_steps

@@ -31,6 +31,8 @@ from trnbench.wire import (
     Finished,
     Inventory,
     Memory,
+    Movement,
+    Parity,
     Phase,
     Probe,
     RunBlock,
@@ -142,6 +144,8 @@ def train(order: WorkOrder, channel: Channel) -> None:
             versions={**_library_versions(), **backend.versions()},
             settings=dict(backend.settings()),
         )
+        if order.gate is not None:
+            _send_gate(order, backend, channel)
         if order.measure_ceiling:
             _send_ceiling(order, backend, channel)
         channel.send(Phase, name="build")
@@ -162,7 +166,10 @@ def train(order: WorkOrder, channel: Channel) -> None:
 def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
     """Run blocks of steps as commanded, until told to finish."""
     from trnbench.train.loop import prepare_tokens, timed_block
+    from trnbench.train.movement import WeightSample
 
+    weights = None if order.gate is None else WeightSample(step.model, _adapters(order, step.model))
+    before = backend.compilations()
     # What stands now stays to the end: the collector need not look at it in every pause.
     gc.collect()
     gc.freeze()
@@ -181,10 +188,20 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
         timed = timed_block(step.run, prepared, backend.synchronize, backend.timer())
         gc.enable()
         _send_block(channel, command, first_step, prepare_seconds, timed, prepared)
-        activity = _activity(backend)
+        if weights is not None:
+            channel.send(Movement, **weights.moved(step.steps_done))
+            weights = None
+        activity = _activity(backend, before)
         if activity != told:
             channel.send(Activity, steps=step.steps_done, **activity)
             told = activity
+
+
+def _adapters(order: WorkOrder, model: Any) -> list[str] | None:
+    """Return what the first step moves where adapters alone are trained: not those beneath zeros."""
+    if order.step.lora is None:
+        return None
+    return [name for name, _ in model.named_parameters() if name.endswith("adapter_out")]
 
 
 def _send_block(
@@ -210,9 +227,9 @@ def _send_block(
     )
 
 
-def _activity(backend: Any) -> dict[str, Any]:
-    """Return what the device's software has done so far, as the fields of an `Activity`."""
-    made = backend.compilations()
+def _activity(backend: Any, before: Any) -> dict[str, Any]:
+    """Return what the device's software has done for this model, as the fields of an `Activity`."""
+    made = backend.compilations().since(before)
     return {
         "graphs": made.graphs,
         "compilations": made.programs,
@@ -220,6 +237,14 @@ def _activity(backend: Any) -> dict[str, Any]:
         "compile_seconds": list(made.seconds),
         "fallback_ops": backend.fallback_ops(),
     }
+
+
+def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
+    from trnbench.train.gate import run_gate
+    from trnbench.train.reference import cache_folder
+
+    channel.send(Phase, name="gate")
+    channel.send(Parity, **run_gate(order, backend, cache_folder()))
 
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:

@@ -7,7 +7,7 @@ that an old result can be re-costed without its records.
 from collections.abc import Callable, Mapping
 
 from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.metrics import cost, memory, throughput, utilization
+from trnbench.analysis.metrics import compilation, cost, memory, throughput, utilization
 from trnbench.analysis.metrics.base import Basis
 from trnbench.schema.result import MetricValue
 
@@ -19,12 +19,14 @@ MEASURED: Mapping[str, Callable[[Evidence], MetricValue]] = {
     "step_time_p95_seconds": throughput.step_time_p95_seconds,
     "tail_overhead": throughput.tail_overhead,
     "stall_share": throughput.stall_share,
+    "compile_seconds": compilation.compile_seconds,
     "peak_memory_bytes": memory.peak_memory_bytes,
 }
 
 DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "mfu": utilization.mfu,
     "mfu_full": utilization.mfu_full,
+    "mfu_used_devices": utilization.mfu_used_devices,
     "usd_per_million_tokens": cost.usd_per_million_tokens,
     "tokens_per_usd": cost.tokens_per_usd,
     "case_usd": cost.case_usd,

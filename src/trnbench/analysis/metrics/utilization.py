@@ -19,10 +19,17 @@ def mfu_full(basis: Basis) -> MetricValue:
     return _utilization(basis, FULL_CONVENTION)
 
 
-def _utilization(basis: Basis, convention: str) -> MetricValue:
+def mfu_used_devices(basis: Basis) -> MetricValue:
+    """Of the devices that the job drove alone: what the chip could do, not what was paid for."""
+    return _utilization(basis, basis.utilization.convention, basis.utilization.used_share)
+
+
+def _utilization(basis: Basis, convention: str, share: float = 1.0) -> MetricValue:
+    """Hold the throughput against this share of the billed chips' peak."""
     peak = basis.utilization.peak_flops_per_second
     if peak is None:
         return unknown(basis.utilization.peak_reason or "the peak is not known")
+    peak *= share
     value = scaled(basis.tokens_per_second, basis.utilization.flops_per_token[convention] / peak)
     if value.value is not None and value.value > 1:
         return unknown(

@@ -171,6 +171,12 @@ class Backend:
                 return peak, counted
         return None, f"torch.{self.device.type} tells no peak of memory"
 
+    def empty_cache(self) -> None:
+        """Give memory that nobody uses back to the device, where torch keeps some."""
+        empty = getattr(self._module, "empty_cache", None)
+        if empty is not None:
+            empty()
+
     def compilations(self) -> Compilations:
         """Return what has been captured and compiled so far."""
         return compilations_of_torch()

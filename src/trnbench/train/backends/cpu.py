@@ -60,6 +60,9 @@ class CpuBackend(Backend):
     def synchronize(self) -> None:
         """Do nothing: a call on the CPU returns when its work is done."""
 
+    def empty_cache(self) -> None:
+        """Do nothing: what is freed goes back to the allocator, and no further."""
+
     def reset_peak_memory(self) -> None:
         """Ask Linux to forget the process's peak; elsewhere the peak is since its start."""
         try:

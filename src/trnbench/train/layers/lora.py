@@ -34,17 +34,15 @@ class LoraLinear(Linear):
         return super().forward(x) + adapted * self.scale
 
 
-def add_adapters(model: nn.Module, lora: Lora, seed: int, frozen_type: torch.dtype) -> None:
-    """Freeze a model's weights, in the type that products read them in, and put adapters beside.
+def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
+    """Freeze a model's weights, and put adapters beside them.
 
     Args:
         model: one of ours, its weights drawn; its blocks stand under `blocks.`.
         lora: which products have adapters, and how narrow they are.
         seed: of the adapters' first values.
-        frozen_type: what the frozen weights are kept in.
     """
     model.requires_grad_(False)
-    model.to(frozen_type)
     generator = torch.Generator().manual_seed(seed)
     chosen = [
         (name, module)

@@ -1,0 +1,12 @@
+"""NVIDIA's and AMD's GPUs: `pytest -m gpu` on a machine that has one."""
+
+from typing import ClassVar
+
+import pytest
+
+from tests.device.suite import DeviceSuite
+
+
+@pytest.mark.gpu
+class TestGpu(DeviceSuite):
+    backend: ClassVar[str] = "cuda"
