@@ -238,11 +238,14 @@ def _keys(shape: ModelShape, layer: int, sequence_length: int, step: StepSetting
     length = step.document_length or sequence_length
     whole, rest = divmod(sequence_length, min(length, sequence_length))
     documents = [(whole, min(length, sequence_length)), (1, rest)]
-    return sum(
-        count * tokens * _keys_in_document(shape, layer, tokens)
-        for count, tokens in documents
-        if tokens
-    ) / sequence_length
+    return (
+        sum(
+            count * tokens * _keys_in_document(shape, layer, tokens)
+            for count, tokens in documents
+            if tokens
+        )
+        / sequence_length
+    )
 
 
 def _keys_in_document(shape: ModelShape, layer: int, tokens: int) -> float:
@@ -309,8 +312,13 @@ def _vit_outside(shape: ModelShape) -> int:
     """The patches' product and bias, class token, positions, last norm, and the classifier."""
     d, image = shape.hidden_size, shape.image
     patch = 0 if image is None else image.channels * image.patch_size**2 * d + d
-    return patch + d + shape.max_positions * d + 2 * d + embedding_parameters(shape) + (
-        shape.vocabulary_size
+    return (
+        patch
+        + d
+        + shape.max_positions * d
+        + 2 * d
+        + embedding_parameters(shape)
+        + (shape.vocabulary_size)
     )
 
 

@@ -145,9 +145,7 @@ def _gathered_bytes(layer: int, root: int, tensor: int) -> float:
     return (copies + gradients) / tensor
 
 
-def _kept_bytes_per_token(
-    shape: ModelShape, layer: int, width: int, step: StepSettings
-) -> float:
+def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
     """Bytes that a block keeps for the backward pass, per token, under this recomputation."""
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     if step.recompute == "full":

@@ -32,9 +32,9 @@ def fill_in_entropy(alphabet_size: int, noise: float) -> float:
     apart = 2 * h * e + (alphabet_size - 2) * e**2
     if_agreeing = [(h**2, 1), (e**2, alphabet_size - 1)]
     if_apart = [(h * e, 2), (e**2, alphabet_size - 2)]
-    return agreeing * _entropy_of(if_agreeing, agreeing) + (
-        1 - agreeing
-    ) * _entropy_of(if_apart, apart)
+    return agreeing * _entropy_of(if_agreeing, agreeing) + (1 - agreeing) * _entropy_of(
+        if_apart, apart
+    )
 
 
 def _entropy_of(weights: list[tuple[float, int]], total: float) -> float:

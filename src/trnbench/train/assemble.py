@@ -17,12 +17,12 @@ from trnbench.wire import ModelShape, StepSettings, WorkOrder
 
 def build_objective(order: WorkOrder, backend: Backend) -> Objective:
     """Build the model on the CPU, fit it to the order, and move it to the device."""
-    return fit(adapted_model(order.shape, order.sequence_length, order.seed, order.step), order, backend)
+    return fit(
+        adapted_model(order.shape, order.sequence_length, order.seed, order.step), order, backend
+    )
 
 
-def adapted_model(
-    shape: ModelShape, sequence_length: int, seed: int, step: StepSettings
-) -> Model:
+def adapted_model(shape: ModelShape, sequence_length: int, seed: int, step: StepSettings) -> Model:
     """Build a model on the CPU in fp32, with its adapters where it has some."""
     model = build_model(shape, sequence_length, seed, step.document_length)
     if step.lora is not None:
@@ -41,9 +41,7 @@ def fit(model: Model, order: WorkOrder, backend: Backend) -> Objective:
     products = backend.products()
     use_product(model, products.linear)
     set_options(model, order)
-    return Objective(
-        model, loss_chunk_rows=order.step.loss_chunk_rows, multiply=products.multiply
-    )
+    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows, multiply=products.multiply)
 
 
 def set_options(model: Model, order: WorkOrder) -> None:

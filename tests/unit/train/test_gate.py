@@ -11,7 +11,7 @@ import torch
 from tests.faulty_steps import FAULTS, ComputesInBf16, TenthTooFast, WrongSign
 from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
 from trnbench.analysis.flops import PLAIN
-from trnbench.analysis.gate import TOLERANCES, find_faults
+from trnbench.analysis.gate import find_faults, tolerance_of
 from trnbench.run.gate import plan_gate
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
@@ -64,7 +64,11 @@ def faults_of(
 ) -> list[str]:
     backend = CpuBackend.open(Claim(precision=order.precision))
     told = run_gate(order, backend, None, make_step)
-    return list(find_faults(Parity(at_seconds=1.0, **told), TOLERANCES[order.precision]))
+    return list(
+        find_faults(
+            Parity(at_seconds=1.0, **told), tolerance_of(order.precision, order.shape.family)
+        )
+    )
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -129,9 +129,7 @@ def test_without_warm_up_the_first_step_has_the_whole_learning_rate() -> None:
 @pytest.mark.parametrize("shape", [LLAMA, GPT2], ids=["llama", "gpt2"])
 def test_weight_decay_is_for_matrices_alone_and_leaves_none_out(shape: Any) -> None:
     model = build_model(shape, 16, 1)
-    optimizer = make_adamw(
-        list(model.parameters()), replace(SETTINGS, weight_decay=0.25), "fused"
-    )
+    optimizer = make_adamw(list(model.parameters()), replace(SETTINGS, weight_decay=0.25), "fused")
     decay_of = {
         id(parameter): group["weight_decay"]
         for group in optimizer.param_groups

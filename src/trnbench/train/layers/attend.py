@@ -145,9 +145,7 @@ def _band_mask(bands: int, window: int, device: torch.device) -> torch.Tensor:
     return inside & ~(is_first & (key < window))
 
 
-def _with_sinks(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: torch.Tensor
-) -> Heads:
+def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: torch.Tensor) -> Heads:
     """Widen the heads so that a key of ones in the first new column scores the head's sink.
 
     No kernel has sinks; this says the same in the terms that they all have.

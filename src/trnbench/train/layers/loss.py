@@ -17,7 +17,10 @@ Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def plain_loss(
-    rows_RD: torch.Tensor, weight_VD: torch.Tensor, bias_V: torch.Tensor | None, targets_R: torch.Tensor
+    rows_RD: torch.Tensor,
+    weight_VD: torch.Tensor,
+    bias_V: torch.Tensor | None,
+    targets_R: torch.Tensor,
 ) -> torch.Tensor:
     """Return the mean cross-entropy in fp32, all logits at once.
 
