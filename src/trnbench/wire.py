@@ -84,7 +84,7 @@ class RopeScaling:
 
     factor: float
     low_frequency_factor: float
-    """Turns in the original context below which a frequency is slowed in full (YaRN's beta_slow)."""
+    """Turns in the original context below which one is slowed in full (YaRN's beta_slow)."""
     high_frequency_factor: float
     """Turns above which it is kept (YaRN's beta_fast)."""
     original_max_positions: int

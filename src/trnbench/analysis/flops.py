@@ -19,7 +19,7 @@ GATED_MATRICES, PLAIN_MATRICES = 3, 2
 """Weights of an MLP: gate, up and down; or up and down."""
 
 
-# --- weights ---------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 
 def parameter_count(shape: ModelShape) -> int:
@@ -113,7 +113,7 @@ def lora_parameter_count(shape: ModelShape, step: StepSettings) -> int:
     return shape.layers * step.lora.rank * sum(a + b for a, b in edges)
 
 
-# --- operations ------------------------------------------------------------------------------------
+# --- operations -----------------------------------------------------------------------------------
 
 
 def flops_per_token(
@@ -217,7 +217,7 @@ def _products(shape: ModelShape, sequence_length: int, step: StepSettings) -> fl
 
 
 def _patch_flops(shape: ModelShape, sequence_length: int) -> float:
-    """Return those of a picture's patches: nobody asks for the gradient of a pixel, so 4 a weight."""
+    """Return those of patches: nobody asks for the gradient of a pixel, so 4 a weight."""
     if shape.image is None:
         return 0.0
     weights = shape.image.channels * shape.image.patch_size**2 * shape.hidden_size
@@ -232,8 +232,8 @@ def _core(shape: ModelShape, keys: float) -> float:
 def _keys(shape: ModelShape, layer: int, sequence_length: int, step: StepSettings) -> float:
     """Return the mean number of keys that block `layer` lets a query attend to.
 
-    The continuous form that Megatron-LM and MaxText use: s/2 under a causal mask, W - W^2 / 2s under
-    one with a window, the mean over documents weighted by their tokens where several are packed.
+    The continuous form that Megatron-LM and MaxText use: s/2 under a causal mask, W - W^2 / 2s
+    under one with a window, and of packed documents the mean, weighted by their tokens.
     """
     length = step.document_length or sequence_length
     whole, rest = divmod(sequence_length, min(length, sequence_length))
@@ -259,7 +259,7 @@ def _keys_in_document(shape: ModelShape, layer: int, tokens: int) -> float:
     return window - window**2 / (2 * tokens)
 
 
-# --- what differs between families ---------------------------------------------------------------
+# --- what differs between families ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ LOGITS_BYTES_PER_ENTRY = 14
 """Eager cross-entropy in fp32: bf16 logits, fp32 copy, log-softmax, fp32 gradient."""
 
 CHUNK_BYTES_PER_ENTRY = 10
-"""A chunk's: bf16 logits, fp32 copy that becomes the gradient, bf16 gradient, and one on the way."""
+"""A chunk's: bf16 logits, fp32 copy that becomes the gradient, bf16 gradient, one on the way."""
 
 TENSOR_PARALLEL_FACTOR = 1.2
 """How much the terms fall short of published peaks as soon as tensors or layers are split."""

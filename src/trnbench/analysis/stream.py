@@ -21,8 +21,8 @@ def stream_entropy(alphabet_size: int, noise: float) -> float:
 def fill_in_entropy(alphabet_size: int, noise: float) -> float:
     """Return the entropy of a symbol given both its neighbours, in nats.
 
-    With K symbols, h the chance of the predicted one and e = noise / K of each other: the neighbours
-    agree on one symbol with chance h^2 + (K - 1) e^2, and else each points to its own.
+    With K symbols, h the chance of the predicted one and e = noise / K of each other: the
+    neighbours agree on one with chance h^2 + (K - 1) e^2, and else each points to its own.
     """
     if not noise:
         return 0.0

@@ -52,7 +52,7 @@ def check_workload(shape: ModelShape, name: str, workload: WorkloadConfig) -> No
         rule(shape, name, workload)
 
 
-# --- rules of the shape -----------------------------------------------------------------------------
+# --- rules of the shape ---------------------------------------------------------------------------
 
 
 def _heads(shape: ModelShape) -> None:
@@ -189,7 +189,7 @@ SHAPE_RULES: tuple[Callable[[ModelShape], None], ...] = (
 )
 
 
-# --- rules of the workload --------------------------------------------------------------------------
+# --- rules of the workload ------------------------------------------------------------------------
 
 
 def _length(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
@@ -197,8 +197,8 @@ def _length(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
     if shape.image is not None and length != shape.max_positions:
         raise Conflict(
             ("workload", "sequence_length"),
-            f"workload.sequence_length: {length} is not the {shape.max_positions} patches and class "
-            f"token of {name}",
+            f"workload.sequence_length: {length} is not the {shape.max_positions} patches and "
+            f"class token of {name}",
             hint=f"use {shape.max_positions}; a picture is one sequence",
         )
     if length > shape.max_positions:

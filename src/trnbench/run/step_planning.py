@@ -185,7 +185,7 @@ def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> 
         if asked.expert_capacity is not None:
             raise Conflict(
                 ("workload", "expert_capacity"),
-                f"workload.expert_capacity: {asked.expert_capacity:g}, and the model has no experts",
+                f"workload.expert_capacity: {asked.expert_capacity:g} is for models with experts",
                 hint="leave it out",
             )
         return None

@@ -189,7 +189,7 @@ class WorkloadConfig(Strict):
     """Train adapters alone, all other weights frozen; by default every weight is trained."""
     expert_capacity: Annotated[float, Field(ge=1, le=1000, examples=[2.0])] | None = None
     """Places of each expert over the tokens that it gets on average: those beyond go without it.
-    By default experts take as many as come, but on neuron and xla, whose shapes must not move, 2."""
+    By default as many as come, but on neuron and xla, whose shapes must not move, 2."""
     threads: Annotated[Count, Field(le=4096, examples=[2])] | None = None
     """Threads of the CPU backend; by default torch's choice."""
 

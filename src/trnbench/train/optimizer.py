@@ -34,7 +34,7 @@ class MasterAdamW:
                 weight.grad = None
             self._inner.step()
             self._inner.zero_grad(set_to_none=True)
-            torch._foreach_copy_(self._weights, self.masters)
+            torch._foreach_copy_([*self._weights], [*self.masters])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Do nothing more: a step has taken the gradients with it."""

@@ -118,9 +118,9 @@ def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
     channel.send(Phase, name="probe")
     torch = _import_torch()
+    from trnbench.train.assemble import make_stream
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
-    from trnbench.train.assemble import make_stream
     from trnbench.train.loop import TrainingStep
 
     kind = backend_class(order.backend)
@@ -198,7 +198,7 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
 
 
 def _adapters(order: WorkOrder, model: Any) -> list[str] | None:
-    """Return what the first step moves where adapters alone are trained: not those beneath zeros."""
+    """Return what a first step moves where adapters alone are trained: not those below zeros."""
     if order.step.lora is None:
         return None
     return [name for name, _ in model.named_parameters() if name.endswith("adapter_out")]

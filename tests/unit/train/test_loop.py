@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
-
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.unit.train.orders import (
@@ -20,9 +19,9 @@ from tests.unit.train.orders import (
     make_order,
     order_of,
 )
+from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model

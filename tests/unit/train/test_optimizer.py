@@ -47,9 +47,7 @@ def test_masters_are_stepped_as_fp32_weights_are_and_the_weights_are_their_round
 
 def test_small_steps_add_up_where_bf16_alone_would_lose_them() -> None:
     slow = replace(SETTINGS, learning_rate=1e-5, weight_decay=0.0)
-    narrow, kept = (
-        [torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))] for _ in range(2)
-    )
+    narrow, kept = ([torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))] for _ in range(2))
     plain, mastered = make_adamw(narrow, slow, "for-loop"), MasterAdamW(kept, slow, "for-loop")
     for _ in range(300):
         for parameter in (*narrow, *kept):

@@ -52,7 +52,7 @@ def attend(
         q_BNTH, k_BKTH, v_BKTH = _with_sinks(q_BNTH, k_BKTH, v_BKTH, sinks_N / scale)
     length = mask.document_length
     if length is None or length >= tokens:
-        mixed = _one_document(q_BNTH, k_BKTH, v_BKTH, mask, scale, sinks_N is not None)
+        mixed = _one_document((q_BNTH, k_BKTH, v_BKTH), mask, scale, sinks_N is not None)
     else:
         whole = tokens // length * length
         parts = [
@@ -79,24 +79,18 @@ def _documents(
     """Attend within documents of one length, as so many more sequences of a batch."""
     batch, _, tokens, _ = heads[0].shape
     count = tokens // length
-    folded = (
+    q, k, v = (
         x.unflatten(2, (count, length)).transpose(1, 2).flatten(0, 1)  # (B x count, heads, length)
         for x in heads
     )
-    mixed = _one_document(*folded, mask, scale, has_sinks)
+    mixed = _one_document((q, k, v), mask, scale, has_sinks)
     return mixed.unflatten(0, (batch, count)).transpose(1, 2).flatten(2, 3)
 
 
-def _one_document(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    mask: Mask,
-    scale: float,
-    has_sinks: bool,
-) -> torch.Tensor:
+def _one_document(heads: Heads, mask: Mask, scale: float, has_sinks: bool) -> torch.Tensor:
+    q, k, v = heads
     if mask.window is not None and mask.window < q.shape[2]:
-        return _banded(q, k, v, mask.window, scale, has_sinks)
+        return _banded(heads, mask.window, scale, has_sinks)
     if not has_sinks:
         return _core(q, k, v, scale, is_causal=mask.is_causal)
     # The sink is the key that every query sees: put first, with a query of its own that is then
@@ -106,17 +100,15 @@ def _one_document(
     return _core(q, k, v, scale, is_causal=True)[:, :, 1:]
 
 
-def _banded(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, has_sinks: bool
-) -> torch.Tensor:
+def _banded(heads: Heads, window: int, scale: float, has_sinks: bool) -> torch.Tensor:
     """Let each band of W queries look at its own band of keys and the one before it.
 
     That is 2 W keys for the W of the mask: twice the least work, and linear in the sequence.
     """
-    batch, heads, tokens, width = q.shape
+    batch, count, tokens, width = heads[0].shape
     bands = -(-tokens // window)
     padding = bands * window - tokens
-    q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
+    q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in heads)
     q = q.unflatten(2, (bands, window)).transpose(1, 2).flatten(0, 1)  # (B x C, N, W, H)
     k, v = (_pairs_of_bands(x, bands, window) for x in (k, v))
     allowed = _band_mask(bands, window, q.device)
@@ -125,7 +117,7 @@ def _banded(
         allowed = F.pad(allowed, (1, 0), value=True)
     allowed = allowed.repeat(batch, 1, 1, 1)
     mixed = _core(q, k, v, scale, allowed=allowed)
-    mixed = mixed.unflatten(0, (batch, bands)).transpose(1, 2).reshape(batch, heads, -1, width)
+    mixed = mixed.unflatten(0, (batch, bands)).transpose(1, 2).reshape(batch, count, -1, width)
     return mixed[:, :, :tokens]
 
 

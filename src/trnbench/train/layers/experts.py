@@ -120,7 +120,7 @@ class ExpertsMlp(nn.Module):
     def _padded(self, x_MD: torch.Tensor, chosen_MX: torch.Tensor, places: int) -> torch.Tensor:
         """Give each expert a fixed number of places, first come first served, (R, D).
 
-        Places are counted, not sorted into: sorting is what Neuron's compiler has not (NCC_EVRF029).
+        Places are counted and not sorted into: Neuron's compiler cannot sort (NCC_EVRF029).
         """
         count, width = self.experts.count, x_MD.shape[1]
         expert_R = chosen_MX.flatten()

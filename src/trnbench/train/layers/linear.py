@@ -21,8 +21,9 @@ class Linear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out)."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return self.product(x, self.weight.to(x.dtype), bias)
+        bias: torch.Tensor | None = self.bias
+        cast = None if bias is None else bias.to(x.dtype)
+        return self.product(x, self.weight.to(x.dtype), cast)
 
 
 class RmsNorm(nn.RMSNorm):
@@ -46,4 +47,4 @@ def use_product(model: nn.Module, product: Product) -> None:
     """Let every `Linear` of a model make its product so."""
     for module in model.modules():
         if isinstance(module, Linear):
-            module.product = product  # type: ignore[method-assign]
+            module.product = product

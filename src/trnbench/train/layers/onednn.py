@@ -1,4 +1,4 @@
-"""fp32 products by oneDNN, where the library that torch would take serves another maker's processor.
+"""fp32 products by oneDNN, where torch's own choice was made for another maker's processor.
 
 torch's own wheels make fp32 products by Intel's MKL, which gives other processors its older
 kernels: on an AMD EPYC of 2025 they reach half of what oneDNN's reach, which torch has beside it

@@ -88,7 +88,7 @@ def test_an_encoder_sees_both_ways_within_a_document(document: int | None) -> No
 def test_bf16_is_the_same_but_for_its_rounding(mask: Mask, has_sinks: bool) -> None:
     q, k, v = (x.detach() for x in heads_of(16, 4, 2))
     sinks = torch.linspace(-1.0, 2.0, 4) if has_sinks else None
-    made = attend(*(x.bfloat16() for x in (q, k, v)), mask, sinks)
+    made = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, sinks)
     assert made.dtype == torch.bfloat16
     torch.testing.assert_close(made.float(), by_hand(q, k, v, mask, sinks), rtol=0.05, atol=0.03)
 

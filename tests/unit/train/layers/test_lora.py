@@ -1,7 +1,7 @@
 """Adapters: training begins where the frozen model stands, and they alone are trained."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ from trnbench.analysis.flops import FULL_CONVENTION, flops_per_token, lora_param
 from trnbench.train.assemble import build_objective, make_stream, trained_parameters
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.layers.lora import add_adapters
+from trnbench.train.layers.linear import Linear
+from trnbench.train.layers.lora import ATTENTION, LoraLinear, add_adapters
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
 from trnbench.wire import Lora, ModelShape, Precision, StepSettings
@@ -39,15 +40,15 @@ def test_a_fresh_adapter_changes_nothing_and_its_weights_are_those_counted(
 def test_adapters_are_scaled_by_alpha_over_rank(targets: Literal["attention", "all"]) -> None:
     model = build_model(replace(LLAMA, layers=1), 8, 1)
     x = torch.randn(3, LLAMA.hidden_size)
-    query = model.blocks[0].attention.query
+    query: Any = model.get_submodule("blocks.0.attention.query")
     before = query(x)
     add_adapters(model, Lora(rank=4, alpha=2.0, targets=targets), 1)
-    adapted = model.blocks[0].attention.query
+    adapted: Any = model.get_submodule("blocks.0.attention.query")
     with torch.no_grad():
         adapted.adapter_out.fill_(0.1)
     expected = before + 0.5 * (x @ adapted.adapter_in.T) @ adapted.adapter_out.T
     torch.testing.assert_close(adapted(x), expected)
-    assert hasattr(model.blocks[0].mlp.up, "adapter_in") == (targets == "all")
+    assert hasattr(model.get_submodule("blocks.0.mlp.up"), "adapter_in") == (targets == "all")
 
 
 @pytest.mark.parametrize(
@@ -83,14 +84,14 @@ def test_frozen_products_cost_four_a_weight_and_adapters_six(
     model = build_on_meta(shape)
     with torch.device("meta"):
         model.requires_grad_(False)
-    from trnbench.train.layers import lora as room
-
     for name, frozen in list(model.named_modules()):
-        if isinstance(frozen, room.Linear) and name.startswith("blocks.") and (
-            targets == "all" or room.ATTENTION in name
+        if (
+            isinstance(frozen, Linear)
+            and name.startswith("blocks.")
+            and (targets == "all" or ATTENTION in name)
         ):
             with torch.device("meta"):
-                adapted = room.LoraLinear(frozen, lora)
+                adapted = LoraLinear(frozen, lora)
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, adapted)
     with FlopCounterMode(display=False) as counter:

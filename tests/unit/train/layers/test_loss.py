@@ -13,12 +13,15 @@ from trnbench.train.layers.loss import chunked_loss, plain_loss
 WIDTH, VOCABULARY = 6, 11
 
 
-def made(rows: int, has_bias: bool, dtype: torch.dtype) -> list[torch.Tensor | None]:
+Made = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]
+
+
+def made(rows: int, has_bias: bool, dtype: torch.dtype) -> Made:
     generator = torch.Generator().manual_seed(rows)
     x = torch.randn(rows, WIDTH, generator=generator).to(dtype).requires_grad_()
     weight = torch.randn(VOCABULARY, WIDTH, generator=generator).requires_grad_()
     bias = torch.randn(VOCABULARY, generator=generator).requires_grad_() if has_bias else None
-    return [x, weight, bias, torch.randint(0, VOCABULARY, (rows,), generator=generator)]
+    return x, weight, bias, torch.randint(0, VOCABULARY, (rows,), generator=generator)
 
 
 @settings(deadline=None, max_examples=80)
@@ -36,7 +39,7 @@ def test_chunks_make_the_value_and_the_gradients_of_the_whole(
     whole, parts = (
         plain_loss(x, weight, bias, targets),
         chunked_loss(x, weight, bias, targets, chunk),
-    )  # type: ignore[arg-type]
+    )
     torch.testing.assert_close(whole, parts)
     expected = torch.autograd.grad(whole * scale, asked)
     for a, b in zip(torch.autograd.grad(parts * scale, asked), expected, strict=True):
@@ -45,15 +48,13 @@ def test_chunks_make_the_value_and_the_gradients_of_the_whole(
 
 def test_in_bf16_gradients_have_their_weights_types_and_the_loss_is_fp32() -> None:
     x, weight, bias, targets = made(16, True, torch.bfloat16)
-    loss = chunked_loss(x, weight, bias, targets, 5)  # type: ignore[arg-type]
+    loss = chunked_loss(x, weight, bias, targets, 5)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, plain_loss(x, weight, bias, targets), rtol=1e-2, atol=1e-2)  # type: ignore[arg-type]
+    torch.testing.assert_close(loss, plain_loss(x, weight, bias, targets), rtol=1e-2, atol=1e-2)
     loss.backward()
-    assert [part.grad.dtype for part in (x, weight, bias)] == [  # type: ignore[union-attr]
-        torch.bfloat16,
-        torch.float32,
-        torch.float32,
-    ]
+    assert bias is not None
+    types = [part.grad.dtype for part in (x, weight, bias) if part.grad is not None]
+    assert types == [torch.bfloat16, torch.float32, torch.float32]
 
 
 class Largest(TorchDispatchMode):
@@ -82,13 +83,13 @@ def test_the_logits_of_a_whole_pass_never_exist(chunk: int) -> None:
 
 def test_a_frozen_head_has_no_gradient_made_for_it() -> None:
     x, weight, _, targets = made(12, False, torch.float32)
-    frozen = weight.detach()  # type: ignore[union-attr]
+    frozen = weight.detach()
     shapes: list[tuple[int, ...]] = []
 
     def noted(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         shapes.append((left.shape[0], right.shape[1]))
         return left @ right
 
-    chunked_loss(x, frozen, None, targets, 4, noted).backward()  # type: ignore[arg-type]
+    chunked_loss(x, frozen, None, targets, 4, noted).backward()
     assert (VOCABULARY, WIDTH) not in shapes
     assert len(shapes) == 2 * 3

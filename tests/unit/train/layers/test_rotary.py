@@ -2,8 +2,8 @@
 
 import torch
 
-from trnbench.train.layers.rotary import rotary_tables, rotate
 from tests.unit.train.orders import LLAMA
+from trnbench.train.layers.rotary import rotary_tables, rotate
 
 HEADS = torch.randn(2, 3, 7, LLAMA.head_dim, generator=torch.Generator().manual_seed(1)).double()
 

@@ -155,31 +155,23 @@ def mistral(shape: ModelShape) -> torch.nn.Module:
     config = transformers.MistralConfig(
         **llama_settings(shape), sliding_window=shape.sliding_window
     )
-    return transformers.MistralForCausalLM(config)  # type: ignore[no-any-return]
+    return transformers.MistralForCausalLM(config)
 
 
 def qwen2(shape: ModelShape) -> torch.nn.Module:
-    return transformers.Qwen2ForCausalLM(  # type: ignore[no-any-return]
-        transformers.Qwen2Config(**llama_settings(shape))
-    )
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**llama_settings(shape)))
 
 
 def mixtral(shape: ModelShape) -> torch.nn.Module:
-    return transformers.MixtralForCausalLM(  # type: ignore[no-any-return]
-        transformers.MixtralConfig(**experts_settings(shape))
-    )
+    return transformers.MixtralForCausalLM(transformers.MixtralConfig(**experts_settings(shape)))
 
 
 def qwen3_moe(shape: ModelShape) -> torch.nn.Module:
-    return transformers.Qwen3MoeForCausalLM(  # type: ignore[no-any-return]
-        transformers.Qwen3MoeConfig(**experts_settings(shape))
-    )
+    return transformers.Qwen3MoeForCausalLM(transformers.Qwen3MoeConfig(**experts_settings(shape)))
 
 
 def qwen2_moe(shape: ModelShape) -> torch.nn.Module:
-    return transformers.Qwen2MoeForCausalLM(  # type: ignore[no-any-return]
-        transformers.Qwen2MoeConfig(**experts_settings(shape))
-    )
+    return transformers.Qwen2MoeForCausalLM(transformers.Qwen2MoeConfig(**experts_settings(shape)))
 
 
 def gpt_oss(shape: ModelShape) -> torch.nn.Module:
@@ -200,9 +192,7 @@ def gpt_oss(shape: ModelShape) -> torch.nn.Module:
         "full_attention" if every and (layer + 1) % every == 0 else "sliding_attention"
         for layer in range(shape.layers)
     ]
-    return transformers.GptOssForCausalLM(  # type: ignore[no-any-return]
-        transformers.GptOssConfig(**settings)
-    )
+    return transformers.GptOssForCausalLM(transformers.GptOssConfig(**settings))
 
 
 def bert(shape: ModelShape) -> torch.nn.Module:
@@ -212,7 +202,7 @@ def bert(shape: ModelShape) -> torch.nn.Module:
         max_position_embeddings=shape.max_positions,
         tie_word_embeddings=shape.tied_embeddings,
     )
-    return transformers.BertForMaskedLM(config)  # type: ignore[no-any-return]
+    return transformers.BertForMaskedLM(config)
 
 
 def vit(shape: ModelShape) -> torch.nn.Module:
@@ -223,7 +213,7 @@ def vit(shape: ModelShape) -> torch.nn.Module:
         patch_size=shape.image.patch_size,
         num_labels=shape.vocabulary_size,
     )
-    return transformers.ViTForImageClassification(config)  # type: ignore[no-any-return]
+    return transformers.ViTForImageClassification(config)
 
 
 GPT_OSS = replace(
