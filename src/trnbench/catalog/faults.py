@@ -67,13 +67,3 @@ def diagnose(backend: str, texts: Iterable[str]) -> Diagnosis | None:
 def _line_around(text: str, place: int) -> str:
     begin = text.rfind("\n", 0, place) + 1
     return text[begin:].partition("\n")[0].strip()[:500]
-
-
-def describe_faults(backend: str) -> str:
-    """Return what is known to go wrong on a device as a Markdown table."""
-    lines = ["| text | meaning | what to do | read in |", "|---|---|---|---|"]
-    for fault in faults():
-        if backend in fault.backends:
-            text = fault.pattern.pattern.replace("|", "\\|")
-            lines.append(f"| `{text}` | {fault.meaning} | {fault.fix} | {fault.source} |")
-    return "\n".join(lines) + "\n"
