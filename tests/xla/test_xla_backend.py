@@ -90,7 +90,7 @@ def test_it_says_of_itself_what_records_take(backend: CpuClient) -> None:
 def test_training_is_that_of_the_cpu(shape: ModelShape, precision: Precision) -> None:
     """One layer, one pass and six steps: the CPU client takes seconds for each graph."""
     order = make_order(replace(shape, layers=1), precision=precision)
-    gate = plan_gate(order.shape, order.sequence_length, order.optimizer)
+    gate = plan_gate(order)
     order = replace(order, gate=replace(gate, passes=1, steps=6))
     told = run_gate(order, CpuClient.open(Claim(precision=precision)), None)
     assert list(find_faults(Parity(at_seconds=0.0, **told), TOLERANCES[precision])) == []

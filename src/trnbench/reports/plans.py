@@ -98,7 +98,7 @@ def _carried_out(plan: Plan) -> str:
     if step.document_length is not None:
         said.append(f"documents of {step.document_length} tokens packed")
     if step.lora is not None:
-        said.append(f"adapters of rank {step.lora.rank} on {step.lora.targets} products, rest frozen")
+        said.append(f"adapters of rank {step.lora.rank} ({step.lora.targets}), the rest frozen")
     if step.expert_capacity is not None:
         said.append(f"{step.expert_capacity:g} places an expert for each row of its share")
     if step.adamw is not None:

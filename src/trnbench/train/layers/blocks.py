@@ -18,23 +18,20 @@ from torch.utils.checkpoint import (
 
 from trnbench.wire import Recompute
 
-_ATEN = torch.ops.aten
-KEPT = frozenset(
-    {
-        _ATEN.mm.default,
-        _ATEN.addmm.default,
-        _ATEN.bmm.default,
-        _ATEN.baddbmm.default,
-        _ATEN._grouped_mm.default,
-        _ATEN._scaled_mm.default,
-        _ATEN._scaled_dot_product_flash_attention.default,
-        _ATEN._scaled_dot_product_flash_attention_for_cpu.default,
-        _ATEN._scaled_dot_product_efficient_attention.default,
-        _ATEN._scaled_dot_product_cudnn_attention.default,
-        _ATEN._scaled_dot_product_fused_attention_overrideable.default,
-    }
+KEPT = (
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "_grouped_mm",
+    "_scaled_mm",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
 )
-"""Operators whose outcome `selective` keeps; `trnbench::product` is added where it is made."""
+"""Operators of torch whose outcome `selective` keeps, beside our own `trnbench::product`."""
 
 
 class Blocks(nn.ModuleList):
@@ -56,7 +53,8 @@ class Blocks(nn.ModuleList):
 
 
 def _policy(_context: Any, operator: Any, *_: Any, **__: Any) -> CheckpointPolicy:
-    is_kept = operator in KEPT or operator.namespace == "trnbench"
+    name = operator.name().partition("::")[2].partition(".")[0]
+    is_kept = operator.namespace == "trnbench" or (operator.namespace == "aten" and name in KEPT)
     return CheckpointPolicy.MUST_SAVE if is_kept else CheckpointPolicy.PREFER_RECOMPUTE
 
 
