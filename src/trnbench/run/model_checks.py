@@ -62,18 +62,18 @@ def _heads(shape: ModelShape) -> None:
             f"model: heads={shape.heads} is not a multiple of kv_heads={shape.kv_heads}",
             hint="each key head serves the same number of query heads",
         )
+    is_default = shape.head_dim == shape.hidden_size // shape.heads
+    if shape.head_dim and is_default and shape.hidden_size % shape.heads:
+        raise Conflict(
+            ("model", "heads"),
+            f"model: hidden_size={shape.hidden_size} is not a multiple of heads={shape.heads}",
+            hint="change one of them, or give a head_dim that is not hidden_size / heads",
+        )
     if shape.head_dim < 1 or (shape.family in ROTARY and shape.head_dim % 2):
         raise Conflict(
             ("model", "head_dim"),
             f"model: head_dim={shape.head_dim} cannot be turned in pairs",
             hint="rotary positions need an even head_dim; by default it is hidden_size / heads",
-        )
-    is_default = shape.head_dim == shape.hidden_size // shape.heads
-    if is_default and shape.hidden_size % shape.heads:
-        raise Conflict(
-            ("model", "heads"),
-            f"model: hidden_size={shape.hidden_size} is not a multiple of heads={shape.heads}",
-            hint="change one of them, or give a head_dim that is not hidden_size / heads",
         )
     if shape.family not in ROTARY and shape.heads != shape.kv_heads:
         raise Conflict(
