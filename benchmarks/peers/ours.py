@@ -1,0 +1,66 @@
+"""Ours: the step that `trnbench run` times, made by the same objects."""
+
+from bursts import HEADS, LAYERS, MLP_WIDTH, SEQUENCES, TOKENS, VOCABULARY, WIDTH, options, serve
+
+from trnbench.catalog.models import complete_shape
+from trnbench.run.step_planning import CHUNK_BYTES
+from trnbench.train.assemble import build_objective
+from trnbench.train.backends.base import Claim
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
+from trnbench.train.streams import stream_of
+from trnbench.wire import WIRE_VERSION, OptimizerSettings, StepSettings, StreamSettings, WorkOrder
+
+
+def main() -> None:
+    """Serve bursts of our own training step, gradient clipping included."""
+    asked = options()
+    claim = Claim(
+        precision=asked.precision, execution=asked.execution, threads=asked.threads or None
+    )
+    backend = CpuBackend.open(claim)
+    shape = complete_shape(
+        {
+            "family": "llama", "layers": LAYERS, "hidden_size": WIDTH, "heads": HEADS,
+            "intermediate_size": MLP_WIDTH, "vocabulary_size": VOCABULARY, "max_positions": TOKENS,
+        }
+    )  # fmt: skip
+    order = WorkOrder(
+        wire_version=WIRE_VERSION,
+        shape=shape,
+        sequence_length=TOKENS,
+        micro_batch_size=SEQUENCES,
+        gradient_accumulation_steps=1,
+        precision=asked.precision,
+        optimizer=OptimizerSettings(
+            name="adamw",
+            learning_rate=1e-3,
+            lr_warmup_steps=10,
+            beta1=0.9,
+            beta2=0.95,
+            epsilon=1e-8,
+            weight_decay=0.1,
+            gradient_clip_norm=1.0,
+        ),
+        stream=StreamSettings(alphabet_size=64, noise=0.1, seed=42),
+        backend="cpu",
+        threads=asked.threads or None,
+        measure_ceiling=False,
+        seed=42,
+        execution=asked.execution,
+        step=StepSettings(loss_chunk_rows=CHUNK_BYTES["cpu"] // 4 // VOCABULARY),
+    )
+    objective = build_objective(order, backend)
+    training = TrainingStep(objective, order, backend)
+    stream = stream_of(shape, TOKENS, order.stream)
+    ready = prepare_tokens(stream, order, 0, 64, backend)
+    outcomes = StepOutcomes()
+
+    def step() -> None:
+        training.run(ready[training.steps_done % len(ready)], outcomes)
+
+    serve(step, sum(p.numel() for p in objective.parameters()), asked)
+
+
+if __name__ == "__main__":
+    main()
