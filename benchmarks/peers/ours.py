@@ -2,14 +2,23 @@
 
 from bursts import HEADS, LAYERS, MLP_WIDTH, SEQUENCES, TOKENS, VOCABULARY, WIDTH, options, serve
 
-from trnbench.catalog.models import complete_shape
-from trnbench.run.step_planning import CHUNK_BYTES
 from trnbench.train.assemble import build_objective
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.streams import stream_of
-from trnbench.wire import WIRE_VERSION, OptimizerSettings, StepSettings, StreamSettings, WorkOrder
+from trnbench.wire import (
+    WIRE_VERSION,
+    ModelShape,
+    OptimizerSettings,
+    StepSettings,
+    StreamSettings,
+    WorkOrder,
+)
+
+
+CHUNK_ROWS = 256
+"""What `loss: auto` plans for this vocabulary on a CPU."""
 
 
 def main() -> None:
@@ -19,11 +28,11 @@ def main() -> None:
         precision=asked.precision, execution=asked.execution, threads=asked.threads or None
     )
     backend = CpuBackend.open(claim)
-    shape = complete_shape(
-        {
-            "family": "llama", "layers": LAYERS, "hidden_size": WIDTH, "heads": HEADS,
-            "intermediate_size": MLP_WIDTH, "vocabulary_size": VOCABULARY, "max_positions": TOKENS,
-        }
+    shape = ModelShape(
+        family="llama", layers=LAYERS, hidden_size=WIDTH, heads=HEADS, kv_heads=HEADS,
+        head_dim=WIDTH // HEADS, intermediate_size=MLP_WIDTH, vocabulary_size=VOCABULARY,
+        max_positions=TOKENS, tied_embeddings=False, qk_norm=False, norm_epsilon=1e-5,
+        rope_theta=1e4, rope_scaling=None, init_std=0.02,
     )  # fmt: skip
     order = WorkOrder(
         wire_version=WIRE_VERSION,
@@ -48,7 +57,7 @@ def main() -> None:
         measure_ceiling=False,
         seed=42,
         execution=asked.execution,
-        step=StepSettings(loss_chunk_rows=CHUNK_BYTES["cpu"] // 4 // VOCABULARY),
+        step=StepSettings(loss_chunk_rows=CHUNK_ROWS),
     )
     objective = build_objective(order, backend)
     training = TrainingStep(objective, order, backend)
