@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from bursts import (
+
+from benchmarks.peers.bursts import (
     BETAS,
     HEADS,
     LAYERS,
@@ -24,16 +25,17 @@ def make_model() -> Any:
     """Return the model, from its config, with torch's own attention."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
+    sizes: dict[str, Any] = dict(
         vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=MLP_WIDTH,
         num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
         max_position_embeddings=TOKENS, rms_norm_eps=1e-5, tie_word_embeddings=False,
         use_cache=False, attn_implementation="sdpa", bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
-    return LlamaForCausalLM(config)
+    return LlamaForCausalLM(LlamaConfig(**sizes))
 
 
 def main() -> None:
+    """Serve bursts of its training step."""
     asked = options()
     prepare(asked)
     model = make_model().train()

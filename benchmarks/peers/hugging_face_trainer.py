@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 import torch
-from bursts import (
+
+from benchmarks.peers.bursts import (
     BETAS,
     LEARNING_RATE,
     SEQUENCES,
@@ -18,7 +19,7 @@ from bursts import (
     prepare,
     tokens,
 )
-from hugging_face import make_model
+from benchmarks.peers.hugging_face import make_model
 
 
 def main() -> None:
@@ -30,15 +31,17 @@ def main() -> None:
     records = Records(asked.records_fd)
     model = make_model()
 
-    class Bursts(TrainerCallback):  # type: ignore[misc]
+    class Bursts(TrainerCallback):
         """Times each step from its begin to the next one's, and waits between bursts."""
 
         def __init__(self) -> None:
-            self.left, self.times = WARMUP_STEPS + 1, []
+            self.left = WARMUP_STEPS + 1
+            self.times: list[float] = []
             self.began = 0.0
             self.is_ready = False
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
+            """End the last step's time, and wait if a burst is done."""
             if self.times or self.began:
                 self._note()
             if self.left == 0:

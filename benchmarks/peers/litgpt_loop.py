@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from bursts import (
+
+from benchmarks.peers.bursts import (
     BETAS,
     HEADS,
     LAYERS,
@@ -21,6 +22,7 @@ from bursts import (
 
 
 def main() -> None:
+    """Serve bursts of its training step."""
     asked = options()
     prepare(asked)
     from litgpt import GPT, Config

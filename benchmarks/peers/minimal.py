@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
-from bursts import (
+from torch import nn
+
+from benchmarks.peers.bursts import (
     BETAS,
     HEADS,
     LAYERS,
@@ -19,10 +21,11 @@ from bursts import (
     prepare,
     serve,
 )
-from torch import nn
 
 
 class Block(nn.Module):
+    """Attention and a gated MLP, each after a norm."""
+
     def __init__(self) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.RMSNorm(WIDTH, eps=1e-5), nn.RMSNorm(WIDTH, eps=1e-5)
@@ -31,6 +34,7 @@ class Block(nn.Module):
         self.down = nn.Linear(MLP_WIDTH, WIDTH, bias=False)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """Return the stream after this block, (batch, tokens, width)."""
         b, t, _ = x.shape
         y = self.norm1(x)
         q, k, v = (m(y).view(b, t, HEADS, -1).transpose(1, 2) for m in (self.q, self.k, self.v))
@@ -42,12 +46,15 @@ class Block(nn.Module):
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Turn the halves of each head against each other, by position."""
     a, b = x.chunk(2, -1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
 class Model(nn.Module):
+    """The Llama shape of `bursts`, with its loss."""
+
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, WIDTH)
@@ -63,6 +70,7 @@ class Model(nn.Module):
                 nn.init.normal_(weight, 0.0, 0.02)
 
     def forward(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross-entropy."""
         x = self.embedding(ids)
         for block in self.blocks:
             x = block(x, self.cos, self.sin)
@@ -71,6 +79,7 @@ class Model(nn.Module):
 
 
 def main() -> None:
+    """Serve bursts of its training step."""
     asked = options()
     prepare(asked)
     model = Model()

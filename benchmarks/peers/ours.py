@@ -1,7 +1,16 @@
 """Ours: the step that `trnbench run` times, made by the same objects."""
 
-from bursts import HEADS, LAYERS, MLP_WIDTH, SEQUENCES, TOKENS, VOCABULARY, WIDTH, options, serve
-
+from benchmarks.peers.bursts import (
+    HEADS,
+    LAYERS,
+    MLP_WIDTH,
+    SEQUENCES,
+    TOKENS,
+    VOCABULARY,
+    WIDTH,
+    options,
+    serve,
+)
 from trnbench.train.assemble import build_objective
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
@@ -15,7 +24,6 @@ from trnbench.wire import (
     StreamSettings,
     WorkOrder,
 )
-
 
 CHUNK_ROWS = 256
 """What `loss: auto` plans for this vocabulary on a CPU."""

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,14 +23,22 @@ from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.gate import run_gate
-from trnbench.train.loop import Timed, TrainingStep, prepare_tokens, timed_block
+from trnbench.train.loop import (
+    StepOutcomes,
+    StepTokens,
+    Timed,
+    TrainingStep,
+    prepare_tokens,
+    timed_block,
+)
 from trnbench.train.models import build_model
-from trnbench.wire import Parity, WorkOrder
+from trnbench.wire import Execution, Parity, WorkOrder
 
 REPEATS = 5
 STEPS = 4
 PRODUCTS = 32
 LEAST_SECONDS = 0.03
+SMALLEST_SIZE = 128
 LARGEST_SIZE = 8192
 ALLOCATED_BYTES = 64 * 2**20
 
@@ -44,11 +53,16 @@ MODEL = {
 class Job:
     """A small model on the device, and the steps that train it."""
 
-    def __init__(self, name: str, index: int | None, precision: str = "bf16") -> None:
-        plan = plan_case({**MODEL, "workload.precision": precision}, found=None)
+    def __init__(
+        self,
+        name: str,
+        index: int | None,
+        precision: str = "bf16",
+        execution: Execution | None = None,
+    ) -> None:
+        plan = plan_case({**MODEL, "device": name, "workload.precision": precision}, found=None)
         kind = backend_class(name)
-        execution = "compile" if name == "neuron" else "eager"
-        self.order = _order(plan.order, name, execution, index)
+        self.order = _order(plan.order, name, execution or plan.order.execution, index)
         claim = Claim(precision=self.order.precision, execution=self.order.execution, index=index)
         self.backend: Backend = kind.open(claim)
         objective = build_objective(self.order, self.backend)
@@ -64,10 +78,8 @@ class Job:
         return timed_block(self.step.run, prepared, wait, self.backend.timer())
 
 
-def _order(order: WorkOrder, name: str, execution: str, index: int | None) -> WorkOrder:
-    from dataclasses import replace
-
-    return replace(order, backend=name, execution=execution, device_index=index)  # type: ignore[arg-type]
+def _order(order: WorkOrder, name: str, execution: Execution, index: int | None) -> WorkOrder:
+    return replace(order, backend=name, execution=execution, device_index=index)
 
 
 def prove_waiting(name: str, index: int | None) -> dict[str, Any]:
@@ -102,18 +114,19 @@ class _Chain:
         self.seconds(1)
 
     def seconds(self, products: int, wait: Callable[[], None] | None = None) -> float:
+        """Time so many products as the worker times steps."""
         self._backend.synchronize()
-        began = time.perf_counter()
-        result = self._matrix
-        for _ in range(products):
-            result = result @ self._matrix
-        (wait or self._backend.synchronize)()
-        return time.perf_counter() - began
+        self._last = self._matrix
+        made = [StepTokens(passes=[], oracle_loss=0.0)] * products
+        return timed_block(self._multiply, made, wait or self._backend.synchronize).seconds
+
+    def _multiply(self, _tokens: StepTokens, _outcomes: StepOutcomes) -> None:
+        self._last = self._last @ self._matrix
 
 
 def _telling_size(backend: Backend) -> int:
     """Return an edge at which a chain takes at least `LEAST_SECONDS`."""
-    size = 256
+    size = SMALLEST_SIZE
     while _Chain(backend, size).seconds(PRODUCTS) < LEAST_SECONDS and size < LARGEST_SIZE:
         size *= 2
     return size
@@ -137,7 +150,7 @@ def prove_memory(name: str, index: int | None) -> dict[str, Any]:
 
 def prove_compilation(name: str, index: int | None) -> dict[str, Any]:
     """What is compiled is compiled in the first step, and nothing after it."""
-    job = Job(name, index)
+    job = Job(name, index, execution="compile")
     at_start = job.backend.compilations()
     began = time.perf_counter()
     job.train(1)

@@ -1,5 +1,6 @@
 """Trainium by native TorchNeuron: `pytest -m neuron` on the day that someone has the chip."""
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,13 @@ from trnbench.wire import FoundDevice
 @pytest.mark.neuron
 class TestNeuron(DeviceSuite):
     backend: ClassVar[str] = "neuron"
+
+    def calls_itself(self, name: str) -> bool:
+        return re.match(r"(trn[2-9]|neuron)", name) is not None
+
+    def test_events_are_never_used(self, device: FoundDevice, tmp_path: Path) -> None:
+        """Proves that no time here is one that the device's own events told."""
+        assert self.prove("clocks", tmp_path) == {"events_over_clock": None}
 
     def test_fp8_is_refused_where_the_chip_has_none_that_torch_knows(
         self, device: FoundDevice, tmp_path: Path

@@ -30,6 +30,8 @@ MAX_FOREIGN_CPU_SHARE = 0.05
 MIN_ACCOUNTED_SHARE = 0.9
 MAX_CLOCK_DIFFERENCE = 0.02
 DEVICE_SOURCES = ("nvml", "neuron-monitor")
+OWN = ("python", "torch")
+"""Versions that every backend has; the others are those of the device's own software."""
 FAULT_FLAGS = ("ecc_uncorrected", "errors_hardware")
 
 
@@ -139,10 +141,14 @@ def check_proven(evidence: Evidence) -> CheckOutcome:
         return said("proven", "not_judged", "the worker never told its device")
     if environment.proven:
         return said("proven", "sound", f"the {environment.backend} backend is proven")
+    # A stand-in for a vendor's package is told by its version.
+    packages = [f"{name} {v}" for name, v in environment.versions.items() if name not in OWN]
+    with_them = f" (here with {', '.join(packages)})" if packages else ""
     return said(
         "proven",
         "doubtful",
-        f"the {environment.backend} backend was never run on such a device by the project",
+        f"the {environment.backend} backend was never run on such a device by the project"
+        f"{with_them}",
         "hold the figure against another tool's before you rely on it",
     )
 

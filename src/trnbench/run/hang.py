@@ -3,6 +3,7 @@
 A step that is captured for the first time can wait half an hour for a device's compiler, which
 runs as a process of its own under the worker. As long as that uses the processor the worker is
 alive, however quiet; a worker that waits for a device or for another rank has no such process.
+Work without an end is a hang as well: a compiler that spins must not keep a rented machine.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,10 @@ LOOK_SECONDS = 30.0
 
 LEAST_WORK = 0.05
 """Of one processor, over the time between two looks: less than this is no compiler at work."""
+
+MOST_SILENCES = 12
+"""Times the allowed silence: longer than this no work below the worker excuses it. Two hours as
+configured, which no documented compilation of one training step takes."""
 
 
 class HangWatch:
@@ -52,11 +57,15 @@ class HangWatch:
     def is_hung(self, now: float) -> bool:
         """Tell whether the silence is longer than allowed, and nothing works below the worker.
 
+        Nor may it last longer than `MOST_SILENCES` times what is allowed, whatever works.
+
         At the end of the allowed time whatever a compiler has worked so far counts; after it, what
         it worked since the last look.
         """
         if now <= self._next_look:
             return False
+        if self.silent_seconds(now) > MOST_SILENCES * self._limit_seconds:
+            return True
         worked = self._work_seconds(self._pid)
         is_working = worked - self._worked > LEAST_WORK * min(now - self._looked, LOOK_SECONDS)
         self._worked, self._looked = worked, now

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from subprocess import PIPE
 
-from trnbench.run.hang import LOOK_SECONDS, HangWatch, descendants_cpu_seconds
+from trnbench.run.hang import LOOK_SECONDS, MOST_SILENCES, HangWatch, descendants_cpu_seconds
 
 # Starts a child that spins for so many seconds of processor time and ends, tells, and waits.
 PARENT_OF_A_SPINNER = """
@@ -52,6 +52,16 @@ def test_a_compiler_at_work_is_no_hang_until_it_stops_working() -> None:
         work.seconds += 0.9 * LOOK_SECONDS
         assert not watch.is_hung(now)
     assert watch.is_hung(now + LOOK_SECONDS + 0.1)
+
+
+def test_work_without_an_end_is_a_hang_too() -> None:
+    work = Work()
+    watch = HangWatch(1, 60.0, 0.0, work)
+    now = 0.0
+    while not watch.is_hung(now):
+        now += 1.0
+        work.seconds += 1.0
+    assert MOST_SILENCES * 60.0 < now <= MOST_SILENCES * 60.0 + LOOK_SECONDS + 1.0
 
 
 def test_processes_that_wait_below_the_worker_do_not_count_as_work() -> None:

@@ -111,7 +111,7 @@ class _ChunkedLoss(torch.autograd.Function):
 
 
 def _softmax_in_fp32(logits: torch.Tensor) -> torch.Tensor:
-    """Return the softmax of each row; a CPU is nine times as fast if it need not cast on the way."""
+    """Return each row's softmax; a CPU is nine times as fast if it need not cast on the way."""
     if logits.device.type == "cpu":
         return torch.softmax(logits.float(), 1)
     return torch.softmax(logits, 1, dtype=torch.float32)

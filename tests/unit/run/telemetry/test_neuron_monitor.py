@@ -219,16 +219,14 @@ def test_one_that_dies_is_started_again_after_growing_pauses_and_then_given_up(
     source = stage.open("say(lines[0])\nprint('no driver', file=sys.stderr)\nsys.exit(3)")
     now = 100.0
     for turn, pause in enumerate(RESTART_PAUSES):
-        assert read_until(source, 1, now)[0].is_valid
-        wait_for_end(stage.pids[turn])
-        (ended,) = source.read(now)
+        report, ended = read_until(source, 2, now)
+        assert report.is_valid
+        assert len(stage.pids) == turn + 1
         assert ended.note == (f"ended (exit code 3): no driver; it is started again in {pause:g} s")
         assert source.read(now + pause - 0.1) == []
         now += pause
         assert source.read(now) == []
-    read_until(source, 1, now)
-    wait_for_end(stage.pids[-1])
-    (given_up,) = source.read(now)
+    _, given_up = read_until(source, 2, now)
     assert given_up.note == "ended (exit code 3): no driver; given up after 4 starts"
     assert source.read(now + 1e6) == []
     assert len(stage.pids) == 4
