@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trnbench.train.backends.base import Backend, parameter_dtype, product_dtype
+from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream
 from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.layers.linear import use_product
@@ -11,6 +11,7 @@ from trnbench.train.layers.lora import add_adapters
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective
+from trnbench.train.precision import parameter_dtype, product_dtype
 from trnbench.train.streams import stream_of
 from trnbench.wire import ModelShape, StepSettings, WorkOrder
 

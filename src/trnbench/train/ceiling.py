@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import torch
 
-from trnbench.train.backends.base import Backend, product_dtype
+from trnbench.train.backends.base import Backend
 from trnbench.train.loop import Clock
+from trnbench.train.precision import product_dtype
 from trnbench.wire import CeilingPoint, Precision
 
 SIZES = (512, 1024, 2048)

@@ -248,7 +248,7 @@ def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
 
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
-    from trnbench.train.backends.base import product_dtype
+    from trnbench.train.precision import product_dtype
     from trnbench.train.ceiling import measure_ceiling
 
     channel.send(Phase, name="ceiling")
