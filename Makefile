@@ -5,6 +5,7 @@
 #   make test                       set up what is missing; formatting, lint, types, imports, and
 #                                   every test with coverage
 #   make check                      the same with the fast tests alone
+#   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
 #   make clean                      remove what set-up made
 #
 #   make PYTHON=/path/to/python3 …  start from another interpreter than the active environment's
@@ -21,7 +22,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench test check static clean
+.PHONY: help bench test check test-xla static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,10 +32,14 @@ bench:
 	$(RUN) trnbench run $(ARGS)
 
 test: static
-	$(RUN) python -m pytest -q --cov --cov-report=term
+	$(RUN) python -m pytest -q -n auto --dist worksteal --cov --cov-report=term
 
 check: static
-	$(RUN) python -m pytest -q -m "not slow" tests/unit
+	$(RUN) python -m pytest -q -n auto -m "not slow" tests/unit
+
+test-xla:
+	@sh scripts/setup_xla.sh
+	PJRT_DEVICE=CPU .venv-xla/bin/python -m pytest -q -W default tests/xla
 
 static:
 	@sh scripts/setup.sh dev

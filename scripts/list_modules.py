@@ -9,8 +9,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 
 ROOMS = (
-    "", "cli", "reports", "run", "run/machine", "run/telemetry", "train", "train/models",
-    "train/backends", "prices", "analysis", "analysis/metrics", "catalog", "schema",
+    "", "cli", "reports", "reports/comparison", "run", "run/machine", "run/telemetry", "train",
+    "train/models", "train/layers", "train/backends", "prices", "analysis", "analysis/comparison",
+    "analysis/metrics", "catalog", "schema",
 )  # fmt: skip
 
 
@@ -19,10 +20,10 @@ def list_modules() -> str:
     lines = []
     for room in ROOMS:
         folder = PACKAGE / room
-        lines.append(f"{room + '/' if room else 'src/trnbench/':<19}{_purpose(folder)}")
+        lines.append(f"{room + '/' if room else 'src/trnbench/':<18} {_purpose(folder)}")
         for path in sorted(folder.glob("*.py")):
             if path.name != "__init__.py":
-                lines.append(f"  {path.name:<17}{_purpose(path)}")
+                lines.append(f"  {path.name:<16} {_purpose(path)}")
     return "\n".join(lines) + "\n"
 
 

@@ -19,12 +19,31 @@ from trnbench.wire import (
     CeilingPoint,
     Environment,
     Memory,
+    Movement,
+    Parity,
+    ParityPoint,
     Phase,
 )
 
 PLAN_SHA256 = "0" * 64
 ORACLE_LOSS = 0.73
 STEP_SECONDS = 0.05
+
+PARITY = Parity(
+    at_seconds=0.4, seconds=0.5, reference_seconds=0.2, was_cached=False,
+    points=[
+        ParityPoint(
+            start="production", loss=7.625001, reference_loss=7.625, gradient_norm=1.5,
+            reference_gradient_norm=1.5, tensors=21, worst_tensor="blocks.0.mlp.up.weight",
+            worst_distance=2e-7, least_cosine_tensor="norm.weight", least_cosine=1.0,
+        )
+    ],
+    losses=[7.625001, 7.5, 7.25], reference_losses=[7.625, 7.5, 7.25],
+)  # fmt: skip
+MOVEMENT = Movement(
+    at_seconds=1.05, steps=1, tensors=21, still=[], least_tensor="embedding.weight",
+    least=2e-4, most_tensor="norm.weight", most=3e-3,
+)  # fmt: skip
 
 __all__ = ["CPU", "make_machine", "make_measurement", "make_plan", "make_result"]
 
@@ -77,13 +96,9 @@ def make_blocks(
 
 def make_activity(steps: int, **changes: Any) -> Activity:
     """Return what an eager case on a processor tells: nothing compiled, fallbacks unknown."""
-    told = {"graphs": 0, "compilations": 0, "cache_hits": 0, "fallback_ops": None}
-    return Activity(
-        at_seconds=1.0,
-        steps=steps,
-        compile_seconds=[],
-        **{**told, **changes},
-    )
+    told: dict[str, Any] = {"graphs": 0, "compilations": 0, "cache_hits": 0}
+    told |= {"fallback_ops": None, "compile_seconds": []}
+    return Activity(at_seconds=1.0, steps=steps, **{**told, **changes})
 
 
 def make_measurement(
@@ -119,6 +134,8 @@ def make_measurement(
             embeddings_are_tied=plan.model.shape.tied_embeddings,
             placement=[f"{plan.order.backend} float32"],
         ),
+        parity=PARITY,
+        movement=MOVEMENT,
         activities=[make_activity(1)] if blocks else [],
         memory=Memory(at_seconds=end, peak_bytes=512 * 2**20, counted="process_rss"),
         phases=[Phase(at_seconds=end, name="teardown")],

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,41 @@ class Done:
 
 def trnbench(*arguments: object, cwd: Path | None = None, **environment: str) -> Done:
     """Run `trnbench` with these arguments to its end."""
+    return run_to_end(arguments, cwd, environment)
+
+
+def run_to_end(
+    arguments: Sequence[object],
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    seconds: float = 240,
+) -> Done:
+    """Run `trnbench` with these arguments; its end must come within the seconds."""
     process = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment},
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=seconds,
         check=False,
     )
     return Done(process.returncode, process.stdout, process.stderr)
+
+
+def environment_of_copy(package_parent: Path) -> dict[str, str]:
+    """Return the variables under which a changed copy of the package runs in the package's place.
+
+    What runs of it is not counted: it has the package's name, and its lines are not the package's.
+    """
+    before = os.environ.get("PYTHONPATH")
+    places = [str(package_parent), before] if before else [str(package_parent)]
+    return {**uncounted_environment(), "PYTHONPATH": os.pathsep.join(places)}
+
+
+def uncounted_environment() -> dict[str, str]:
+    """Return the variables under which a process does not count what it runs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
 
 
 def heed_signals() -> None:

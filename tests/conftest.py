@@ -1,4 +1,7 @@
-"""Golden files: expected texts, compared as they are, rewritten on one explicit flag."""
+"""What all tests share: golden files, and the flag by which a device must be here.
+
+A golden file is an expected text, compared as it is and rewritten on one explicit flag.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--refresh-golden",
         action="store_true",
         help="rewrite tests/golden/ with what the code prints now; read the difference",
+    )
+    parser.addoption(
+        "--require-device",
+        action="store_true",
+        help="fail the tests of a device that is not here, instead of skipping them",
     )
 
 

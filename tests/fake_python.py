@@ -25,6 +25,7 @@ Behaviour = Literal[
     "never_learns",
     "babbles",
     "leaves_a_grandchild",
+    "leaves_a_spinner",
     "old_wire",
 ]
 
@@ -61,10 +62,12 @@ send("ceiling", dtype="float32", points=[dict(size=512, flops_per_second=[1e12, 
 send("phase", name="build")
 send("built", parameter_count={parameters}, parameter_bytes=4 * {parameters},
      embeddings_are_tied=False)
+HANGS = ("hangs", "ignores_sigterm", "leaves_a_grandchild", "leaves_a_spinner")
 if BEHAVIOUR == "ignores_sigterm":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if BEHAVIOUR == "leaves_a_grandchild":
-    child = subprocess.Popen(["/bin/sh", "-c", "while :; do read -r x < /dev/zero; done"])
+if BEHAVIOUR in ("leaves_a_grandchild", "leaves_a_spinner"):
+    spin, wait = ["/bin/sh", "-c", "while :; do :; done"], ["tail", "-f", "/dev/null"]
+    child = subprocess.Popen(spin if BEHAVIOUR == "leaves_a_spinner" else wait)
     print("grandchild", child.pid, flush=True)
 send("phase", name="train")
 step = 0
@@ -73,7 +76,7 @@ for line in sys.stdin:
     if command["kind"] == "finish":
         break
     if step >= AT_STEP:
-        if BEHAVIOUR in ("hangs", "ignores_sigterm", "leaves_a_grandchild"):
+        if BEHAVIOUR in HANGS:
             print("the device does not answer", flush=True)
             while True:
                 signal.pause()

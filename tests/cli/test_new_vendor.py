@@ -1,7 +1,6 @@
 """A vendor nobody heard of is one file and one line: shown on a copy of the package."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import trnbench
+from tests.command import environment_of_copy
 
 VENDOR = '''"""A device of a made-up vendor, which is the processor under another name."""
 
@@ -63,7 +63,7 @@ def test_one_file_and_one_line_make_a_device(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "trnbench", "run", "suite.yaml", "-o", "out", "--json"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(package.parent)},
+        env=environment_of_copy(package.parent),
         capture_output=True,
         text=True,
         timeout=120,

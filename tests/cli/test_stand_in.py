@@ -19,7 +19,7 @@ SUITE = """\
 name: stand-in
 model: {family: llama, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
         vocabulary_size: 128, max_positions: 64, tied_embeddings: true}
-workload: {sequence_length: 16, global_batch_size: 2, learning_rate: 0.01, precision: fp32}
+workload: {sequence_length: 16, global_batch_size: 4, learning_rate: 0.01, precision: fp32}
 device: neuron
 measure: {min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0.9}
 """
@@ -54,7 +54,8 @@ def test_a_case_is_trained_compiled_and_measured_on_the_device(tmp_path: Path) -
     sound = ("placement", "fallback", "recompiled", "parameters", "finite", "initial_loss")
     assert {name: checks[name] for name in sound} == dict.fromkeys(sound, "sound")
     assert checks["proven"] == "doubtful"
-    assert result["device"]["name"] == "trn2"
+    assert result["device"]["name"] == "trn2 (stand-in)"
+    assert "+standin" in done.out, "a stand-in's figures must not pass for a Trainium's"
     assert result["device"]["settings"]["execution"] == "compile"
     assert result["metrics"]["peak_memory_bytes"]["value"] > 0
     activity = next(record for record in records if record["kind"] == "activity")
@@ -63,17 +64,30 @@ def test_a_case_is_trained_compiled_and_measured_on_the_device(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_tied_weights_are_one_also_where_moving_keeps_objects_and_memory_is_not_told(
+    tmp_path: Path,
+) -> None:
+    done, result = run(tmp_path, keep_parameters=True, memory="none")
+    assert done.code == 0, done.err
+    (built,) = [r for r in records_of(only_case(tmp_path / "out")) if r["kind"] == "built"]
+    assert built["embeddings_are_tied"]
+    assert checks_of(result)["parameters"] == "sound"
+    assert result["metrics"]["peak_memory_bytes"]["value"] is None
+    assert result["metrics"]["peak_memory_bytes"]["reason"]
+
+
+@pytest.mark.slow
 def test_a_warm_cache_is_told_from_a_cold_one(tmp_path: Path) -> None:
-    compilations = []
+    caches = []
     for name in ("cold", "warm"):
         suite = tmp_path / "suite.yaml"
         suite.write_text(SUITE)
         environment = {**stand_in_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         done = trnbench("run", suite, "-o", tmp_path / name, cwd=tmp_path, **environment)
         assert done.code == 0, done.err
-        records = records_of(only_case(tmp_path / name))
-        compilations.append([r["compilations"] for r in records if r["kind"] == "activity"][-1])
-    assert compilations == [2, 0]
+        result = json.loads((only_case(tmp_path / name) / "result.json").read_text())
+        caches.append([result["compilation"][key] for key in ("cache", "graphs", "programs")])
+    assert caches == [["cold", 1, 2], ["cached", 1, 0]]
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ class Settings(TypedDict, total=False):
     compile_seconds: float
     memory: Literal["nested", "flat", "none"]
     memory_limit_bytes: int
+    cores: str
     fallback: str
     fallback_shape: Literal["list", "dict"]
     fault: str

@@ -4,13 +4,16 @@ Pure: the same records give the same result for ever.
 """
 
 from trnbench import __version__
-from trnbench.analysis.checks import CHECKS, check_possible, entropy_of, find_standing
+from trnbench.analysis.checks import CHECKS, check_possible, find_standing
+from trnbench.analysis.compilation import summarize_compilation
 from trnbench.analysis.evidence import Evidence, gather
+from trnbench.analysis.flops import active_parameter_count
 from trnbench.analysis.metrics import DERIVED, MEASURED
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.statistics import RULES
+from trnbench.analysis.training_checks import entropy_of
 from trnbench.schema.measurement import Measurement
-from trnbench.schema.plan import Plan
+from trnbench.schema.plan import Plan, PlannedDevice
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
     MetricValue,
@@ -75,6 +78,7 @@ def analyze(
         workload=_workload(plan),
         device=_device(evidence),
         timing=_timing(evidence),
+        compilation=summarize_compilation(plan, measurement.activities, evidence.outcome),
         metrics={**measured, **_derived(basis)},
         utilization=utilization,
         learning=_learning(evidence),
@@ -140,10 +144,17 @@ def _utilization(evidence: Evidence) -> ResultUtilization:
     return ResultUtilization(
         convention=evidence.plan.flops_convention,
         flops_per_token=evidence.plan.prediction.flops_per_token,
+        recomputed_flops_per_token=evidence.plan.prediction.recomputed_flops_per_token or 0.0,
         peak_flops_per_second=evidence.peak.flops_per_second,
         peak_source=evidence.peak.source,
         peak_reason=evidence.peak.reason,
+        used_share=_used_share(evidence.plan.device),
     )
+
+
+def _used_share(device: PlannedDevice) -> float:
+    """Return which part of the billed chips' devices the job drives; a part of a core never."""
+    return min(device.devices_used / (device.chips_billed * device.devices_per_chip), 1.0)
 
 
 def _model(plan: Plan) -> ResultModel:
@@ -155,6 +166,7 @@ def _model(plan: Plan) -> ResultModel:
         layers=shape.layers,
         hidden_size=shape.hidden_size,
         vocabulary_size=shape.vocabulary_size,
+        active_parameter_count=active_parameter_count(shape),
     )
 
 
@@ -168,6 +180,7 @@ def _workload(plan: Plan) -> ResultWorkload:
         precision=planned.precision,
         optimizer=planned.optimizer,
         tokens_per_step=planned.tokens_per_step,
+        step=planned.step,
     )
 
 

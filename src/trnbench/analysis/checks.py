@@ -4,30 +4,34 @@ A check that finds the training or the measurement wrong makes the result invali
 it less certain than it looks makes it doubtful. Rules and thresholds: docs/metrics.md, "Checks".
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable
 
 from trnbench.analysis.evidence import Evidence
+from trnbench.analysis.gate import check_movement, check_parity
 from trnbench.analysis.metrics.base import Basis
-from trnbench.analysis.metrics.utilization import mfu, mfu_full
+from trnbench.analysis.metrics.utilization import hfu, mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak import MEASURED_HERE
-from trnbench.analysis.stream import stream_entropy
 from trnbench.analysis.summary import StepTimes
-from trnbench.schema.result import CheckOutcome, Standing, Verdict
+from trnbench.analysis.training_checks import (
+    check_finite,
+    check_initial_loss,
+    check_leakage,
+    check_learning,
+    check_parameters,
+    said,
+)
+from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.schema.result import CheckOutcome, Standing
 from trnbench.schema.units import say_seconds
 
-MAX_GRADIENT_NORM = 1e4
-INITIAL_LOSS_TOLERANCE = 0.05
-LEARNED_BY_STEP = 50
-LEARNED_PROGRESS = 0.5
-LEAK_WINDOW_STEPS = 10
-LEAK_NATS = 0.02
 MAX_TAIL_OVERHEAD = 0.02
 MAX_FOREIGN_CPU_SHARE = 0.05
 MIN_ACCOUNTED_SHARE = 0.9
 MAX_CLOCK_DIFFERENCE = 0.02
 DEVICE_SOURCES = ("nvml", "neuron-monitor")
+OWN = ("python", "torch")
+"""Versions that every backend has; the others are those of the device's own software."""
 FAULT_FLAGS = ("ecc_uncorrected", "errors_hardware")
 
 
@@ -35,15 +39,15 @@ def check_finished(evidence: Evidence) -> CheckOutcome:
     """The case was measured to its planned end."""
     outcome = evidence.outcome
     if outcome.status == "finished":
-        return _said("finished", "sound", outcome.reason)
-    return _said("finished", "doubtful", f"{outcome.status}: {outcome.reason}", outcome.hint)
+        return said("finished", "sound", outcome.reason)
+    return said("finished", "doubtful", f"{outcome.status}: {outcome.reason}", outcome.hint)
 
 
 def check_plan(evidence: Evidence) -> CheckOutcome:
     """The plan beside the measurement is the one that it was made by."""
     if evidence.is_plan_unchanged:
-        return _said("plan", "sound", "the plan is the one that the measurement names")
-    return _said(
+        return said("plan", "sound", "the plan is the one that the measurement names")
+    return said(
         "plan",
         "invalid",
         "plan.json is not the plan that this measurement was made by",
@@ -51,124 +55,37 @@ def check_plan(evidence: Evidence) -> CheckOutcome:
     )
 
 
-def check_parameters(evidence: Evidence) -> CheckOutcome:
-    """The model that stood on the device has the weights that its shape comes to."""
-    built = evidence.measurement.built
-    if built is None:
-        return _said("parameters", "not_judged", "the model was not built")
-    planned = evidence.plan.model
-    seen = f"{built.parameter_count:,} weights on the device, {planned.parameter_count:,} planned"
-    is_tied = built.embeddings_are_tied
-    if built.parameter_count != planned.parameter_count:
-        return _said("parameters", "invalid", seen, "this is a bug in the model: please report it")
-    if is_tied != planned.shape.tied_embeddings:
-        tied = "tied" if is_tied else "not tied"
-        return _said("parameters", "invalid", f"{seen}; embedding and head are {tied} there")
-    return _said("parameters", "sound", seen)
-
-
-def check_finite(evidence: Evidence) -> CheckOutcome:
-    """Every loss is a number, and every gradient one above zero and below 10,000."""
-    if not evidence.losses:
-        return _said("finite", "not_judged", "no step was made")
-    norms = [norm for block in evidence.measurement.blocks for norm in block.gradient_norms]
-    for step, ((loss, _), norm) in enumerate(zip(evidence.losses, norms, strict=True)):
-        if loss is None or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
-            seen = f"step {step}: loss {_number(loss)}, gradient norm {_number(norm)}"
-            return _said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
-    return _said("finite", "sound", f"losses and gradients of {len(norms)} steps")
-
-
-def check_initial_loss(evidence: Evidence) -> CheckOutcome:
-    """The first loss is that of a model that knows nothing: ln V and what its logits' spread adds.
-
-    Source: docs/metrics.md, "Checks", initial loss: logits of a unit hidden state and a head of
-    standard deviation sigma have variance d x sigma^2, which adds half of it to the loss.
-    """
-    name = "initial_loss"
-    first = evidence.losses[0][0] if evidence.losses else None
-    if first is None:
-        return _said(name, "not_judged", "there is no first loss")
-    shape = evidence.plan.model.shape
-    variance = shape.hidden_size * shape.init_std**2
-    expected = math.log(shape.vocabulary_size) + variance / 2
-    symbols = evidence.plan.order.stream.alphabet_size
-    allowed = INITIAL_LOSS_TOLERANCE + 3 * math.sqrt(variance / symbols)
-    seen = f"{first:.3f}, expected {expected:.3f} within {allowed:.3f}"
-    if abs(first - expected) <= allowed:
-        return _said(name, "sound", seen)
-    return _said(name, "invalid", seen, "the model, its weights or its targets are wrong")
-
-
-def check_learning(evidence: Evidence) -> CheckOutcome:
-    """By step 50 at least half of what can be learned has been learned."""
-    losses = evidence.losses[:LEARNED_BY_STEP]
-    first = losses[0][0] if losses else None
-    if len(losses) < LEARNED_BY_STEP or first is None:
-        seen = f"{len(evidence.losses)} steps are too few: {LEARNED_BY_STEP} are needed"
-        return _said("learning", "not_judged", seen)
-    recent = [loss for loss, _ in losses[-5:] if loss is not None]
-    if len(recent) < 5:
-        return _said("learning", "invalid", "the loss is no number", "see the check `finite`")
-    oracle = sum(oracle for _, oracle in losses[-5:]) / 5
-    progress = (first - sum(recent) / 5) / (first - oracle)
-    seen = f"{progress:.0%} of the way to the stream's entropy by step {LEARNED_BY_STEP}"
-    if progress >= LEARNED_PROGRESS:
-        return _said("learning", "sound", seen)
-    advice = "raise workload.learning_rate if you lowered it; else the training step is wrong"
-    return _said("learning", "invalid", seen, advice)
-
-
-def check_leakage(evidence: Evidence) -> CheckOutcome:
-    """No model can do better than the one that knows the stream: that would be a look ahead."""
-    excess = [loss - oracle for loss, oracle in evidence.losses if loss is not None]
-    if len(excess) < LEAK_WINDOW_STEPS:
-        return _said("leakage", "not_judged", f"{len(excess)} losses are too few")
-    lowest, total = math.inf, 0.0
-    for step, value in enumerate(excess):
-        total += value
-        if step >= LEAK_WINDOW_STEPS:
-            total -= excess[step - LEAK_WINDOW_STEPS]
-        if step >= LEAK_WINDOW_STEPS - 1:
-            lowest = min(lowest, total / LEAK_WINDOW_STEPS)
-    seen = f"loss stays {lowest:+.3f} nat or more from the best that is possible"
-    if lowest >= -LEAK_NATS:
-        return _said("leakage", "sound", seen)
-    advice = "the model sees its targets: the causal mask or the shift of the targets is wrong"
-    return _said("leakage", "invalid", seen, advice)
-
-
 def check_steady(evidence: Evidence) -> CheckOutcome:
     """The step time settled, and stayed where it was."""
     state = evidence.summary.steady
     if state is None:
-        return _said("steady", "not_judged", "there are too few samples")
+        return said("steady", "not_judged", "there are too few samples")
     if state.verdict == "steady":
-        return _said("steady", "sound", state.evidence)
+        return said("steady", "sound", state.evidence)
     advice = "look for throttling or other work on this machine; allow more measure.max_minutes"
-    return _said("steady", "doubtful", f"{state.verdict}: {state.evidence}", advice)
+    return said("steady", "doubtful", f"{state.verdict}: {state.evidence}", advice)
 
 
 def check_tail(evidence: Evidence) -> CheckOutcome:
     """Mean and median agree, and no handful of stalls decides the mean."""
     times = evidence.summary.step_times
     if times is None:
-        return _said("tail", "not_judged", "there are too few samples")
+        return said("tail", "not_judged", "there are too few samples")
     overhead = times.mean.value / times.median.value - 1
     seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls{_longest(times)}"
     if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
-        return _said("tail", "sound", seen)
+        return said("tail", "sound", seen)
     advice = "some steps are much slower than most: measure for longer, and look for their cause"
     if times.is_tail_dominated:
         advice = "rare stalls decide the mean: its interval cannot be trusted; measure for longer"
-    return _said("tail", "doubtful", seen, advice)
+    return said("tail", "doubtful", seen, advice)
 
 
 def check_precision(evidence: Evidence) -> CheckOutcome:
     """The interval is as narrow, and rests on as many samples, as was asked for."""
     asked, times = evidence.plan.measure, evidence.summary.step_times
     if times is None:
-        return _said("precision", "not_judged", "there are too few samples")
+        return said("precision", "not_judged", "there are too few samples")
     taken = len(evidence.summary.samples)
     seen = (
         f"±{times.relative_half_width:.2%} within this launch from {times.mean.n} samples, "
@@ -176,10 +93,10 @@ def check_precision(evidence: Evidence) -> CheckOutcome:
     )
     if taken < asked.min_samples:
         few = f"{seen}; {asked.min_samples} samples were the least"
-        return _said("precision", "doubtful", few, "allow more measure.max_minutes")
+        return said("precision", "doubtful", few, "allow more measure.max_minutes")
     if times.relative_half_width <= asked.relative_precision:
-        return _said("precision", "sound", seen)
-    return _said(
+        return said("precision", "sound", seen)
+    return said(
         "precision", "doubtful", seen, "allow more measure.max_minutes or measure.max_samples"
     )
 
@@ -189,12 +106,12 @@ def check_foreign_load(evidence: Evidence) -> CheckOutcome:
     watches = [w for w in evidence.measurement.watches if w.purpose == "measure"]
     seconds = sum(watch.seconds for watch in watches)
     if not seconds:
-        return _said("foreign_load", "not_judged", "the measuring was too short to look")
+        return said("foreign_load", "not_judged", "the measuring was too short to look")
     share = sum(w.foreign_cpu_share * w.seconds for w in watches) / seconds
     seen = f"others used {share:.1%} of the processors"
     if share <= MAX_FOREIGN_CPU_SHARE:
-        return _said("foreign_load", "sound", seen)
-    return _said("foreign_load", "doubtful", seen, "stop the other work and measure again")
+        return said("foreign_load", "sound", seen)
+    return said("foreign_load", "doubtful", seen, "stop the other work and measure again")
 
 
 def check_accounted_time(evidence: Evidence) -> CheckOutcome:
@@ -204,7 +121,7 @@ def check_accounted_time(evidence: Evidence) -> CheckOutcome:
     """
     summary, name = evidence.summary, "accounted_time"
     if not summary.spanned_seconds:
-        return _said(name, "not_judged", "nothing was timed")
+        return said(name, "not_judged", "nothing was timed")
     share = summary.timed_seconds / summary.spanned_seconds
     prepared = sum(b.prepare_seconds for b in evidence.measurement.blocks if b.purpose == "measure")
     seen = (
@@ -212,63 +129,88 @@ def check_accounted_time(evidence: Evidence) -> CheckOutcome:
         f"took {prepared / summary.spanned_seconds:.0%}"
     )
     if share >= MIN_ACCOUNTED_SHARE:
-        return _said(name, "sound", seen)
+        return said(name, "sound", seen)
     advice = "steps are short against what happens between blocks: use a larger global_batch_size"
-    return _said(name, "doubtful", seen, advice)
+    return said(name, "doubtful", seen, advice)
 
 
 def check_proven(evidence: Evidence) -> CheckOutcome:
     """The project has run this backend on a device of this kind before."""
     environment = evidence.measurement.environment
     if environment is None:
-        return _said("proven", "not_judged", "the worker never told its device")
+        return said("proven", "not_judged", "the worker never told its device")
     if environment.proven:
-        return _said("proven", "sound", f"the {environment.backend} backend is proven")
-    return _said(
+        return said("proven", "sound", f"the {environment.backend} backend is proven")
+    # A stand-in for a vendor's package is told by its version.
+    packages = [f"{name} {v}" for name, v in environment.versions.items() if name not in OWN]
+    with_them = f" (here with {', '.join(packages)})" if packages else ""
+    return said(
         "proven",
         "doubtful",
-        f"the {environment.backend} backend was never run on such a device by the project",
+        f"the {environment.backend} backend was never run on such a device by the project"
+        f"{with_them}",
         "hold the figure against another tool's before you rely on it",
     )
 
 
 def check_possible(basis: Basis) -> CheckOutcome:
     """The work was not faster than the chips can be."""
-    by_convention = (mfu(basis), mfu_full(basis))
+    by_convention = (mfu(basis), mfu_full(basis), mfu_used_devices(basis), hfu(basis))
     if basis.utilization.peak_flops_per_second is None:
         reason = basis.utilization.peak_reason or "no peak is known"
-        return _said("possible", "not_judged", reason)
+        return said("possible", "not_judged", reason)
     if basis.tokens_per_second.value is None:
-        return _said("possible", "not_judged", "there is no throughput")
+        return said("possible", "not_judged", "there is no throughput")
     for value in by_convention:
         if value.value is None:
             advice = "the device had not finished when the clock was stopped, or the peak is wrong"
             if (basis.utilization.peak_source or "").startswith(MEASURED_HERE):
                 advice = "other work held the processor while its peak was measured: measure again"
-            return _said("possible", "invalid", value.reason or "", advice)
+            return said("possible", "invalid", value.reason or "", advice)
     highest = max(value.value for value in by_convention if value.value is not None)
-    return _said("possible", "sound", f"{highest:.1%} of the peak at most")
+    return said("possible", "sound", f"{highest:.1%} of the peak at most")
 
 
 def check_placement(evidence: Evidence) -> CheckOutcome:
     """All weights lay on the device that the case names, in the type of number it names."""
     built, order = evidence.measurement.built, evidence.plan.order
     if built is None or built.placement is None:
-        return _said("placement", "not_judged", "the worker did not tell where the weights lay")
-    dtype = "bfloat16" if order.precision == "pure_bf16" else "float32"
+        return said("placement", "not_judged", "the worker did not tell where the weights lay")
+    dtypes = {"bfloat16" if order.precision in ("pure_bf16", "bf16_master") else "float32"}
+    if order.step.lora is not None and order.precision != "fp32":
+        dtypes |= {"bfloat16"}  # what is frozen
     seen = f"weights on {', '.join(built.placement)}"
     wrong = [
         place
         for place in built.placement
-        if place.split()[0].partition(":")[0] != order.backend or place.split()[1] != dtype
+        if place.split()[0].partition(":")[0] != order.backend or place.split()[1] not in dtypes
     ]
     if not wrong:
-        return _said("placement", "sound", seen)
-    return _said(
+        return said("placement", "sound", seen)
+    return said(
         "placement",
         "invalid",
-        f"{seen}; {order.backend} in {dtype} was asked for",
+        f"{seen}; {order.backend} in {' and '.join(sorted(dtypes))} was asked for",
         "this is a bug in the backend: please report it",
+    )
+
+
+def check_chip(evidence: Evidence) -> CheckOutcome:
+    """The device is the chip whose peak and price the case takes."""
+    planned, seen = evidence.plan.device.accelerator, evidence.measurement.environment
+    if planned is None or seen is None:
+        return said("chip", "not_judged", "no chip was named, or none was opened")
+    found = accelerator_of_device(seen.device_name)
+    if found is None:
+        doubt = f"the catalog knows no chip that calls itself {seen.device_name}"
+        return said("chip", "not_judged", f"{doubt}; {planned} was planned")
+    if found.name == planned:
+        return said("chip", "sound", f"{seen.device_name} is {planned}")
+    return said(
+        "chip",
+        "invalid",
+        f"{seen.device_name} is {found.name}, and its peak and price are those of {planned}",
+        "name the instance that this is (`price.instance`), or leave it to be recognised",
     )
 
 
@@ -276,12 +218,12 @@ def check_fallback(evidence: Evidence) -> CheckOutcome:
     """No operator ran on the host's processor in the device's stead."""
     told = [a.fallback_ops for a in evidence.measurement.activities if a.fallback_ops is not None]
     if not told:
-        return _said("fallback", "not_judged", "this device's software does not tell")
+        return said("fallback", "not_judged", "this device's software does not tell")
     if not any(told):
-        return _said("fallback", "sound", "every operator ran on the device")
+        return said("fallback", "sound", "every operator ran on the device")
     names = sorted(name for name in told[-1] or max(told, key=len))
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return _said(
+    return said(
         "fallback",
         "invalid",
         f"ran on the processor instead of the device: {listed}",
@@ -295,13 +237,13 @@ def check_recompiled(evidence: Evidence) -> CheckOutcome:
     measured = [block.first_step for block in blocks if block.purpose == "measure"]
     counts = [(a.steps, (a.graphs, a.compilations)) for a in activities]
     if not measured or not counts or counts[-1][1] == (None, None):
-        return _said("recompiled", "not_judged", "nothing tells what was compiled when")
+        return said("recompiled", "not_judged", "nothing tells what was compiled when")
     before = [count for steps, count in counts if steps <= measured[0]]
     later = [(steps, count) for steps, count in counts if steps > measured[0]]
     grown = [steps for steps, count in later if not before or count != before[-1]]
     if not grown:
-        return _said("recompiled", "sound", "nothing was compiled in the measuring")
-    return _said(
+        return said("recompiled", "sound", "nothing was compiled in the measuring")
+    return said(
         "recompiled",
         "invalid",
         f"something was compiled in the measuring, by step {grown[0]}",
@@ -317,13 +259,13 @@ def check_clocks(evidence: Evidence) -> CheckOutcome:
         if block.purpose == "measure" and block.event_seconds is not None
     ]
     if not both:
-        return _said("clocks", "not_judged", "this device has no events that can be trusted")
+        return said("clocks", "not_judged", "this device has no events that can be trusted")
     by_clock, by_events = sum(c for c, _ in both), sum(e for _, e in both)
     apart = by_events / by_clock - 1
     seen = f"the device's events differ by {apart:+.2%} from the clock"
     if abs(apart) <= MAX_CLOCK_DIFFERENCE:
-        return _said("clocks", "sound", seen)
-    return _said("clocks", "doubtful", seen, "steps may be too short for a clock around them")
+        return said("clocks", "sound", seen)
+    return said("clocks", "doubtful", seen, "steps may be too short for a clock around them")
 
 
 def check_throttling(evidence: Evidence) -> CheckOutcome:
@@ -331,7 +273,7 @@ def check_throttling(evidence: Evidence) -> CheckOutcome:
     readings = evidence.measurement.readings
     valid = [reading for reading in readings if reading.is_valid]
     if not any(reading.source in DEVICE_SOURCES for reading in valid):
-        return _said("throttling", "not_judged", "no source told of the device's own state")
+        return said("throttling", "not_judged", "no source told of the device's own state")
     flags = Counter(
         flag
         for reading in valid
@@ -339,10 +281,10 @@ def check_throttling(evidence: Evidence) -> CheckOutcome:
         if flag.startswith("throttle_") or flag in FAULT_FLAGS
     )
     if not flags:
-        return _said("throttling", "sound", f"no throttling in {len(valid)} readings")
+        return said("throttling", "sound", f"no throttling in {len(valid)} readings")
     seen = ", ".join(f"{flag} in {count} readings" for flag, count in sorted(flags.items()))
     advice = "see to cooling and power, or replace the device; measure again"
-    return _said("throttling", "doubtful", seen, advice)
+    return said("throttling", "doubtful", seen, advice)
 
 
 CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
@@ -351,6 +293,8 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_parameters,
     check_finite,
     check_initial_loss,
+    check_parity,
+    check_movement,
     check_learning,
     check_leakage,
     check_steady,
@@ -360,6 +304,7 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_accounted_time,
     check_clocks,
     check_placement,
+    check_chip,
     check_fallback,
     check_recompiled,
     check_throttling,
@@ -376,20 +321,6 @@ def find_standing(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Standin
     if not has_figure:
         return "failed"
     return "doubtful" if "doubtful" in verdicts else "sound"
-
-
-def entropy_of(evidence: Evidence) -> float:
-    """Return the lowest loss that the case's stream allows, in nats."""
-    stream = evidence.plan.order.stream
-    return stream_entropy(stream.alphabet_size, stream.noise)
-
-
-def _said(name: str, verdict: Verdict, evidence: str, advice: str | None = None) -> CheckOutcome:
-    return CheckOutcome(name=name, verdict=verdict, evidence=evidence, advice=advice)
-
-
-def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4g}"
 
 
 def _longest(times: StepTimes) -> str:

@@ -1,5 +1,6 @@
 """All about what one result's tokens cost: to train so many, what it hangs on, its energy."""
 
+import math
 from dataclasses import dataclass
 
 from trnbench.analysis.billing import billed_seconds
@@ -106,6 +107,8 @@ def _ladder(result: Result, basis: CostBasis) -> list[tuple[float, float]]:
 def _footprint(result: Result, found: CostRange, surroundings: Surroundings) -> Footprint | None:
     energy = result.energy
     if energy is None or not energy.is_valid or energy.mean_power_watts is None:
+        return None
+    if math.isinf(found.expected.total_seconds):
         return None
     return footprint(
         mean_power_watts=energy.mean_power_watts,

@@ -9,7 +9,7 @@ from typing import Annotated, TextIO
 import typer
 
 from trnbench import __version__
-from trnbench.cli import cost, doctor, models, prices, report, run, schema
+from trnbench.cli import compare, cost, doctor, models, prices, report, run, schema
 from trnbench.schema.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
@@ -29,6 +29,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
     "report": report.report,
+    "compare": compare.compare,
     "cost": cost.cost,
     "doctor": doctor.doctor,
     "models": models.models,

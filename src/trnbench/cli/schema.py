@@ -18,6 +18,7 @@ class Kind(StrEnum):
     RECORD = "record"
     RESULT = "result"
     RUN = "run"
+    COMPARISON = "comparison"
     COLUMNS = "columns"
 
 
@@ -26,7 +27,8 @@ def schema(
         Kind,
         typer.Argument(
             help="config: what you write. plan, record (a line of measurement.jsonl), result, run: "
-            "what trnbench writes. columns: what CSV and JSON reports hold.",
+            "what trnbench writes. comparison: what `compare --format json` writes. columns: what "
+            "CSV and JSON reports hold.",
         ),
     ] = Kind.CONFIG,
 ) -> None:
@@ -72,10 +74,17 @@ def _run() -> dict[str, Any]:
     return RunDocument.model_json_schema(mode="serialization")
 
 
+def _comparison() -> dict[str, Any]:
+    from trnbench.schema.comparison import Comparison
+
+    return Comparison.model_json_schema(mode="serialization")
+
+
 _SCHEMAS: Mapping[Kind, Callable[[], dict[str, Any]]] = {
     Kind.CONFIG: _config,
     Kind.PLAN: _plan,
     Kind.RECORD: _record,
     Kind.RESULT: _result,
     Kind.RUN: _run,
+    Kind.COMPARISON: _comparison,
 }

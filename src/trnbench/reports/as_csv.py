@@ -23,11 +23,12 @@ def render(results: Sequence[Result], _page: Page) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.name for column in COLUMNS])
     for result in results:
-        writer.writerow([_safe(cell) for cell in row(result).values()])
+        writer.writerow([safe(cell) for cell in row(result).values()])
     return text.getvalue()
 
 
-def _safe(cell: Cell) -> Cell:
+def safe(cell: Cell) -> Cell:
+    """Return a cell that no spreadsheet takes for a formula."""
     if not isinstance(cell, str):
         return cell
     text = one_line(cell)

@@ -3,13 +3,13 @@
 Laid out by hand, since a thousand rows take a table library longer than all the rest of a report.
 """
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
+from trnbench.reports.lines import styled, wrapped
 from trnbench.reports.view import HEADINGS, lines_of, notes_of
 from trnbench.schema.result import Result, Standing
 
@@ -46,11 +46,11 @@ def _table(
     yield "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
     last = len(HEADINGS) - 1
     for row, standing in zip(cells, standings, strict=True):
-        parts = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+        parts = [wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
         for number in range(max(map(len, parts))):
             broken = [part[number] if number < len(part) else "" for part in parts]
             text = _row(broken[:last], widths[:last]) + GAP
-            yield text + _styled(broken[last], COLOURS[standing], page)
+            yield text + styled(broken[last], COLOURS[standing], page)
 
 
 def _fitted_widths(rows: Sequence[Sequence[str]], page_width: int) -> list[int]:
@@ -64,20 +64,6 @@ def _fitted_widths(rows: Sequence[Sequence[str]], page_width: int) -> list[int]:
             break
         widths[widest] -= 1
     return widths
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Break a text at its spaces, and a word only where it is longer than a line."""
-    if len(text) == cell_len(text):
-        return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
-    lines = [""]
-    for word in text.split():
-        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-            lines[-1] += f" {word}"
-            continue
-        for part in chop_cells(word, width):
-            lines = [*lines, part] if lines[-1] else [*lines[:-1], part]
-    return lines
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -97,22 +83,16 @@ def _cards(
     for place, (row, standing) in enumerate(zip(cells, standings, strict=True)):
         if place:
             yield ""
-        yield _styled(row[0], _BOLD, page)
+        yield styled(row[0], _BOLD, page)
         for number in range(1, len(HEADINGS)):
-            first, *more = _wrapped(row[number], max(LEAST_TEXT_WIDTH, page.width - indent))
+            first, *more = wrapped(row[number], max(LEAST_TEXT_WIDTH, page.width - indent))
             colour = COLOURS[standing] if number == len(HEADINGS) - 1 else None
-            yield f"  {HEADINGS[number]:<{indent - 2}}{_styled(first, colour, page)}"
-            yield from (" " * indent + _styled(part, colour, page) for part in more)
+            yield f"  {HEADINGS[number]:<{indent - 2}}{styled(first, colour, page)}"
+            yield from (" " * indent + styled(part, colour, page) for part in more)
 
 
 def _notes(results: Sequence[Result], page: Page) -> Iterable[str]:
     yield ""
     for note in notes_of(results, page.today):
-        for number, line in enumerate(_wrapped(one_line(note), page.width - 2)):
-            yield _styled(f"{'  ' if number else '· '}{line}", _DIM, page)
-
-
-def _styled(text: str, code: int | None, page: Page) -> str:
-    if code is None or not text or not page.is_coloured:
-        return text
-    return f"\x1b[{code}m{text}\x1b[0m"
+        for number, line in enumerate(wrapped(one_line(note), page.width - 2)):
+            yield styled(f"{'  ' if number else '· '}{line}", _DIM, page)

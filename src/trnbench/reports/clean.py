@@ -16,6 +16,14 @@ def one_line(text: str) -> str:
     return "".join("·" if unicodedata.category(c) in _STEERING else c for c in joined)
 
 
+def escaped_markdown(text: str) -> str:
+    """Keep a text from another's file from being read as markup."""
+    text = one_line(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    for character in "|`*_[]$~":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
 def escaped_json(text: str) -> str:
     """Return a JSON document with its steering characters as JSON's own escapes: none is lost."""
     return _BEYOND_ASCII.sub(_escaped, text)

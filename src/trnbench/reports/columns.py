@@ -38,8 +38,18 @@ def _value(result: Result, name: str) -> MetricValue:
     return result.metrics.get(name, absent)
 
 
+def _compilation(result: Result, name: str) -> Cell:
+    cell: Cell = getattr(result.compilation, name) if result.compilation else None
+    return cell
+
+
 def _said(checks: Iterable[CheckOutcome]) -> str | None:
     return "; ".join(f"{c.name}: {c.verdict}: {c.evidence}" for c in checks) or None
+
+
+def _lora_rank(result: Result) -> int | None:
+    lora = result.workload.step.lora
+    return None if lora is None else lora.rank
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -64,7 +74,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     # what was trained
     Column("model", "name in the catalog or the config", lambda r: r.model.name),
-    Column("model_family", "llama or gpt2", lambda r: r.model.family),
+    Column("model_family", "llama, gpt2, moe, bert or vit", lambda r: r.model.family),
     Column("parameter_count", "distinct weights", lambda r: r.model.parameter_count),
     Column("sequence_length", "tokens a sequence", lambda r: r.workload.sequence_length),
     Column(
@@ -83,8 +93,38 @@ COLUMNS: tuple[Column, ...] = (
         lambda r: r.workload.gradient_accumulation_steps,
     ),
     Column("tokens_per_step", "target tokens, all ranks", lambda r: r.workload.tokens_per_step),
-    Column("precision", "fp32, bf16 or pure_bf16", lambda r: r.workload.precision),
+    Column(
+        "precision",
+        "fp32, bf16, pure_bf16, bf16_master or fp8",
+        lambda r: r.workload.precision,
+    ),
     Column("optimizer", "by name", lambda r: r.workload.optimizer),
+    Column(
+        "activation_checkpointing",
+        "none, selective or full",
+        lambda r: r.workload.step.recompute,
+    ),
+    Column(
+        "loss_chunk_rows",
+        "rows whose logits exist at once; empty: all of a pass",
+        lambda r: r.workload.step.loss_chunk_rows,
+    ),
+    Column(
+        "document_length",
+        "tokens of each document packed into a sequence; empty: one document",
+        lambda r: r.workload.step.document_length,
+    ),
+    Column("lora_rank", "of adapters; empty: all weights are trained", _lora_rank),
+    Column(
+        "expert_capacity",
+        "places of each expert over its mean rows; empty: as many as come",
+        lambda r: r.workload.step.expert_capacity,
+    ),
+    Column(
+        "active_parameter_count",
+        "weights that one token meets: of many experts those that it is sent to",
+        lambda r: r.model.active_parameter_count,
+    ),
     # on what
     Column("backend", "device type, as torch names it", lambda r: r.device.backend),
     Column("device_name", "as the device names itself", lambda r: r.device.name),
@@ -117,6 +157,23 @@ COLUMNS: tuple[Column, ...] = (
     Column("stopped_because", "which limit ended it", lambda r: r.timing.stopped_because),
     Column("interval_method", "of the mean", lambda r: r.timing.interval_method),
     Column("statistics_rules", "rule set, by name and version", lambda r: r.timing.rules),
+    Column("execution", "eager or compile", lambda r: _compilation(r, "execution")),
+    Column(
+        "compile_cache",
+        "cold: compiled here; cached: found compiled; mixed; none; failed; unknown",
+        lambda r: _compilation(r, "cache"),
+    ),
+    Column(
+        "compiled_graphs",
+        "captured by torch",
+        lambda r: _compilation(r, "graphs"),
+    ),
+    Column(
+        "compiled_programs",
+        "made by the device's compiler",
+        lambda r: _compilation(r, "programs"),
+    ),
+    *_metric("compile_seconds", "of all compilations that were told of", has_interval=False),
     *_metric(
         "peak_memory_bytes",
         "device memory; for a CPU the process's resident set",
@@ -149,6 +206,7 @@ COLUMNS: tuple[Column, ...] = (
     # how well used
     *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1", has_interval=True),
     *_metric("mfu_full", "the same by matmul-full-v1", has_interval=True),
+    *_metric("mfu_used_devices", "`mfu` of the devices driven, not billed", has_interval=True),
     Column("mfu_reason", "why there is no MFU", lambda r: _value(r, "mfu").reason),
     Column("flops_convention", "by which `mfu` counts", lambda r: r.utilization.convention),
     Column(
@@ -162,6 +220,14 @@ COLUMNS: tuple[Column, ...] = (
         lambda r: r.utilization.peak_flops_per_second,
     ),
     Column("peak_source", "where the peak is from", lambda r: r.utilization.peak_source),
+    *_metric("hfu", "`mfu` with what was made again and experts' empty places", has_interval=True),
+    Column(
+        "recomputed_flops_per_token",
+        "FLOPs of one token beyond the model's need",
+        lambda r: r.utilization.recomputed_flops_per_token,
+    ),
+    Column("flops_source", "where operations were counted", lambda r: r.utilization.flops_source),
+    *_metric("expert_imbalance", "rows of the fullest expert over the mean", has_interval=False),
     # what it costs
     *_metric("usd_per_million_tokens", "at the price below", has_interval=True),
     *_metric("tokens_per_usd", "at the price below", has_interval=True),

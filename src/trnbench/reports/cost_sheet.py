@@ -52,7 +52,7 @@ def sheet_as_json(sheet: CostSheet) -> dict[str, Any]:
         "reliability": asdict(sheet.job.reliability),
         "usd_per_million_tokens_at_mfu": [list(step) for step in sheet.mfu_ladder],
         "sensitivity": [
-            {"what": swing.what, "usd_per_million_tokens": dict(swing.settings)}
+            {"what": swing.what, "usd_per_million_tokens": _finite(dict(swing.settings))}
             for swing in sheet.swings
         ],
         "energy": None
@@ -154,6 +154,8 @@ def _energy(sheet: CostSheet) -> str:
     energy, found = sheet.result.energy, sheet.footprint
     if energy is None:
         return "the version that made this result did not look"
+    if found is None and energy.is_valid:
+        return "without end, as the job is"
     if found is None:
         bound = ""
         if energy.tdp_bound_watts is not None:

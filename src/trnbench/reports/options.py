@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trnbench.analysis.fairness import fairness_notes
-from trnbench.reports.as_markdown import escaped
 from trnbench.reports.base import Page
-from trnbench.reports.clean import one_line
+from trnbench.reports.clean import escaped_markdown, one_line
 from trnbench.reports.tables import table_as_markdown, table_as_text
 from trnbench.reports.view import UNKNOWN, interval_cell, model_cell
 from trnbench.schema.result import Result
@@ -37,7 +36,7 @@ def options_as_text(offered: Sequence[Offered], page: Page) -> str:
 def options_as_markdown(offered: Sequence[Offered], page: Page) -> str:
     """Return a table in Markdown, and what must be read beside it."""
     table = table_as_markdown(HEADINGS, _rows(offered), FIGURES)
-    return table + "\n" + "".join(f"- {escaped(note)}\n" for note in _notes(offered, page))
+    return table + "\n" + "".join(f"- {escaped_markdown(note)}\n" for note in _notes(offered, page))
 
 
 def _rows(offered: Iterable[Offered]) -> list[tuple[str, ...]]:

@@ -5,8 +5,7 @@ from collections.abc import Collection, Sequence
 
 from rich.cells import cell_len
 
-from trnbench.reports.as_markdown import escaped
-from trnbench.reports.clean import one_line
+from trnbench.reports.clean import escaped_markdown, one_line
 
 GAP = "  "
 LEAST_LAST_WIDTH = 24
@@ -42,8 +41,8 @@ def table_as_text(
 def table_as_markdown(headings: Sequence[str], rows: Rows, figures: Collection[int] = ()) -> str:
     """Return a GitHub-flavoured table."""
     marks = ["--:" if number in figures else "---" for number in range(len(headings))]
-    lines = [f"| {' | '.join(map(escaped, headings))} |", f"|{'|'.join(marks)}|"]
-    lines += [f"| {' | '.join(map(escaped, row))} |" for row in rows]
+    lines = [f"| {' | '.join(map(escaped_markdown, headings))} |", f"|{'|'.join(marks)}|"]
+    lines += [f"| {' | '.join(map(escaped_markdown, row))} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

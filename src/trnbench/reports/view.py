@@ -6,7 +6,7 @@ from datetime import date
 
 from trnbench.analysis.fairness import fairness_notes
 from trnbench.schema.price import Price
-from trnbench.schema.result import MetricValue, Result, Standing
+from trnbench.schema.result import MetricValue, Result, ResultCompilation, Standing
 from trnbench.schema.units import (
     say_bytes,
     say_count,
@@ -138,6 +138,8 @@ def _notes(result: Result) -> Iterable[str]:
     for check in result.checks:
         if check.name != "finished" and check.verdict in ("invalid", "doubtful"):
             yield _with_advice(f"{check.verdict}, {check.name}: {check.evidence}", check.advice)
+    if result.compilation is not None and result.compilation.execution == "compile":
+        yield _compiled(result.compilation, result.metrics.get("compile_seconds"))
     utilization = result.utilization
     if result.metrics["mfu"].value is not None:
         yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
@@ -146,11 +148,40 @@ def _notes(result: Result) -> Iterable[str]:
     if result.energy is not None and result.metrics["joules_per_token"].value is not None:
         joules, watts = result.metrics["joules_per_token"].value, result.energy.mean_power_watts
         yield f"{joules:.3g} J a token at {watts:.4g} W: {result.energy.scope}"
+    yield from _step_notes(result)
     if result.price is not None:
         more = f" ({result.price.note})" if result.price.note else ""
         yield f"price: {result.price.source}{more}"
     elif result.price_reason:
         yield f"no price: {result.price_reason}"
+
+
+def _step_notes(result: Result) -> Iterable[str]:
+    """Say how the step was carried out where that is not the plain way."""
+    step, hfu = result.workload.step, result.metrics.get("hfu")
+    if step.recompute != "none" and hfu is not None and hfu.value is not None:
+        yield f"activation checkpointing {step.recompute}; HFU {say_percent(hfu.value)}"
+    if step.lora is not None:
+        yield f"adapters of rank {step.lora.rank} are trained, all other weights are frozen"
+    imbalance = result.metrics.get("expert_imbalance")
+    if imbalance is not None and imbalance.value is not None:
+        active = result.model.active_parameter_count
+        met = f"; a token meets {say_count(active)} weights" if active else ""
+        yield f"the fullest expert has {imbalance.value:.2f} times its share of the tokens{met}"
+
+
+def _compiled(compilation: ResultCompilation, seconds: MetricValue | None) -> str:
+    counts = [
+        f"{count} {what}"
+        for count, what in (
+            (compilation.graphs, "graphs"),
+            (compilation.programs, "programs made"),
+            (compilation.cache_hits, "found"),
+        )
+        if count is not None
+    ]
+    took = f"; {say_seconds(seconds.value)} in all" if seconds and seconds.value else ""
+    return f"compile cache {compilation.cache}: {', '.join(counts) or 'no counts'}{took}"
 
 
 def _with_advice(text: str, advice: str | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from trnbench.catalog.faults import Diagnosis, diagnose
 from trnbench.run.budget import Budget
+from trnbench.run.hang import HangWatch
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Ended, Line, Overflow, Worker
 from trnbench.run.observer import Observer, Progress
@@ -79,7 +80,8 @@ class CaseRun:
         self._budget = Budget.of(plan)
         self._pacer = Pacer(plan.measure, self._budget.reason)
         self._watch: LoadWatch | None = None
-        self._began = self._heard = self._told = self._synced = clock()
+        self._began = self._told = self._synced = clock()
+        self._hang = HangWatch(worker.pid, plan.measure.hang_seconds, self._began)
         self._last_block_seconds = 0.0
         self._phase = "start"
         self._steps = 0
@@ -117,7 +119,7 @@ class CaseRun:
             record: ChildRecord = decode(line, CHILD_RECORDS)
         except WireError as error:
             raise self._garbage(f"{error}: {line[:120].decode(errors='replace')!r}") from None
-        self._heard = self._clock()
+        self._hang.heard(self._clock())
         if isinstance(record, Failed):
             raise self._failed(record)
         self._file.append(record)
@@ -158,9 +160,10 @@ class CaseRun:
             seen = self._watch.look(self._elapsed(), block.purpose)
             if seen is not None:
                 self._file.append(seen)
-        if self._heard - self._synced > SYNC_SECONDS:
+        now = self._clock()
+        if now - self._synced > SYNC_SECONDS:
             self._file.sync()
-            self._synced = self._heard
+            self._synced = now
         self._tell_observer()
         self._command_next()
 
@@ -230,11 +233,13 @@ class CaseRun:
                 f"{self._interruption.reason} after {self._pacer.samples} samples",
                 "run the same command with the same `-o` folder to measure it again",
             )
-        silent, limit = now - self._heard, self._plan.measure.hang_seconds
-        if silent > limit:
+        if self._hang.is_hung(now):
+            silent = say_seconds(self._hang.silent_seconds(now))
+            limit = self._plan.measure.hang_seconds
             raise _Over(
                 "hung",
-                f"no word from the worker for {say_seconds(silent)} in phase {self._phase!r}",
+                f"no word from the worker for {silent} in phase {self._phase!r}, and no compiler "
+                "at work",
                 f"if that is no hang, allow more than measure.hang_seconds={limit:g}",
                 self._worker.last_words() or None,
             )

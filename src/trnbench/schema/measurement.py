@@ -15,7 +15,18 @@ from trnbench.schema.records import (
     Watch,
     parse_record,
 )
-from trnbench.wire import Activity, Block, Built, Ceiling, Environment, Memory, Phase, WireError
+from trnbench.wire import (
+    Activity,
+    Block,
+    Built,
+    Ceiling,
+    Environment,
+    Memory,
+    Movement,
+    Parity,
+    Phase,
+    WireError,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +38,8 @@ class Measurement:
     launch: Launch | None = None
     built: Built | None = None
     memory: Memory | None = None
+    parity: Parity | None = None
+    movement: Movement | None = None
     outcome: Outcome | None = None
     phases: list[Phase] = field(default_factory=list)
     ceilings: list[Ceiling] = field(default_factory=list)
@@ -44,7 +57,7 @@ class Measurement:
         match record:
             case _ if several is not None:
                 getattr(self, several).append(record)
-            case Environment() | Launch() | Built() | Memory() | Outcome():
+            case Environment() | Launch() | Parity() | Built() | Movement() | Memory() | Outcome():
                 setattr(self, record.kind, record)  # one of each, named as its kind
             case _:
                 pass  # Finished and Failed are told again, with the parent's view, by Outcome

@@ -11,6 +11,7 @@ from typing import Literal
 
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
+from trnbench.wire import StepSettings
 
 RESULT_VERSION: Literal[1] = 1
 
@@ -55,6 +56,8 @@ class ResultModel(Strict):
     layers: int
     hidden_size: int
     vocabulary_size: int
+    active_parameter_count: int | None = None
+    """Weights that one token meets; null in results older than the count."""
 
 
 class ResultWorkload(Strict):
@@ -67,6 +70,8 @@ class ResultWorkload(Strict):
     precision: str
     optimizer: str
     tokens_per_step: int
+    step: StepSettings = StepSettings()
+    """How the step was carried out."""
 
 
 class ResultDevice(Strict):
@@ -108,6 +113,27 @@ class ResultTiming(Strict):
     """The rule set of the statistics, by name and version."""
 
 
+CompileCache = Literal["none", "cold", "cached", "mixed", "failed", "unknown"]
+"""none: nothing was compiled; cold: all of it here; cached: all of it found; mixed: some of each;
+failed: the compiler gave up; unknown: this device's software does not tell."""
+
+
+class ResultCompilation(Strict):
+    """What was compiled before the timing began, and where it came from."""
+
+    execution: str
+    """eager or compile, as the case was ordered."""
+    cache: CompileCache
+    graphs: int | None
+    """Captured by torch; null where nobody tells, as for the two counts below."""
+    programs: int | None
+    """Made by the device's compiler in this case."""
+    cache_hits: int | None
+    """Found compiled."""
+    seconds_per_program: tuple[float, ...]
+    """Of each compilation, as far as the compiler tells."""
+
+
 class ResultUtilization(Strict):
     """What the MFU was made of."""
 
@@ -118,6 +144,13 @@ class ResultUtilization(Strict):
     peak_source: str | None
     peak_reason: str | None
     """Why there is no peak."""
+    used_share: float = 1.0
+    """Of the billed chips' devices, the part that the job drove, 0 to 1."""
+    recomputed_flops_per_token: float = 0.0
+    """What was done beyond the model's need: forward passes made again, experts' empty places."""
+    flops_source: str = "the shape"
+    """Where the model's operations were counted: in its shape, in a config of a known family, or by
+    torch's counter."""
 
 
 class ResultEnergy(Strict):
@@ -165,6 +198,8 @@ class Result(Strict):
     workload: ResultWorkload
     device: ResultDevice
     timing: ResultTiming
+    compilation: ResultCompilation | None = None
+    """Null in a result of a version that did not tell."""
     metrics: dict[str, MetricValue]
     utilization: ResultUtilization
     learning: ResultLearning

@@ -139,3 +139,10 @@ def say_usd_interval(value: float, low: float, high: float) -> str:
 def say_percent(value: float) -> str:
     """Write a part of one in percent: 0.487 is `48.7 %`."""
     return f"{100 * value:.1f} %" if abs(value) >= 0.01 else f"{100 * value:.2g} %"
+
+
+def say_change(value: float) -> str:
+    """Write a relative change in percent, with its sign: -0.0213 is `-2.13 %`."""
+    size = abs(value)
+    digits = 2 if size < 0.1 else 1 if size < 1 else 0
+    return f"{round(100 * value, digits) + 0.0:+.{digits}f} %"

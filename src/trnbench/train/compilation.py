@@ -26,6 +26,19 @@ class Compilations:
     seconds: tuple[float, ...] = ()
     """Of each compilation, as far as it is told."""
 
+    def since(self, before: "Compilations") -> "Compilations":
+        """Return what came about after another count of the same process."""
+        return Compilations(
+            graphs=_less(self.graphs, before.graphs),
+            programs=_less(self.programs, before.programs),
+            cache_hits=_less(self.cache_hits, before.cache_hits),
+            seconds=self.seconds[len(before.seconds) :],
+        )
+
+
+def _less(count: int | None, before: int | None) -> int | None:
+    return None if count is None else count - (before or 0)
+
 
 def compilations_of_torch() -> Compilations:
     """Read torch's counters; a process that never compiled has none."""

@@ -31,6 +31,8 @@ from trnbench.wire import (
     Finished,
     Inventory,
     Memory,
+    Movement,
+    Parity,
     Phase,
     Probe,
     RunBlock,
@@ -116,9 +118,9 @@ def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
     channel.send(Phase, name="probe")
     torch = _import_torch()
+    from trnbench.train.assemble import make_stream
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
-    from trnbench.train.data import TokenStream
     from trnbench.train.loop import TrainingStep
 
     kind = backend_class(order.backend)
@@ -142,12 +144,13 @@ def train(order: WorkOrder, channel: Channel) -> None:
             versions={**_library_versions(), **backend.versions()},
             settings=dict(backend.settings()),
         )
+        if order.gate is not None:
+            _send_gate(order, backend, channel)
         if order.measure_ceiling:
             _send_ceiling(order, backend, channel)
         channel.send(Phase, name="build")
-        model = _build(order, backend, channel)
-        step = TrainingStep(model, order, backend)
-        stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
+        step = TrainingStep(_build(order, backend, channel), order, backend)
+        stream = make_stream(order)
         channel.send(Phase, name="train")
         _obey(order, step, stream, backend, channel)
         channel.send(Phase, name="teardown")
@@ -163,7 +166,10 @@ def train(order: WorkOrder, channel: Channel) -> None:
 def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
     """Run blocks of steps as commanded, until told to finish."""
     from trnbench.train.loop import prepare_tokens, timed_block
+    from trnbench.train.movement import WeightSample
 
+    weights = None if order.gate is None else WeightSample(step.model, _adapters(order, step.model))
+    before = backend.compilations()
     # What stands now stays to the end: the collector need not look at it in every pause.
     gc.collect()
     gc.freeze()
@@ -182,10 +188,20 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
         timed = timed_block(step.run, prepared, backend.synchronize, backend.timer())
         gc.enable()
         _send_block(channel, command, first_step, prepare_seconds, timed, prepared)
-        activity = _activity(backend)
+        if weights is not None:
+            channel.send(Movement, **weights.moved(step.steps_done))
+            weights = None
+        activity = _activity(backend, before)
         if activity != told:
             channel.send(Activity, steps=step.steps_done, **activity)
             told = activity
+
+
+def _adapters(order: WorkOrder, model: Any) -> list[str] | None:
+    """Return what a first step moves where adapters alone are trained: not those below zeros."""
+    if order.step.lora is None:
+        return None
+    return [name for name, _ in model.named_parameters() if name.endswith("adapter_out")]
 
 
 def _send_block(
@@ -207,12 +223,13 @@ def _send_block(
         losses=[_finite(loss.item()) for loss in timed.outcomes.losses],
         gradient_norms=[_finite(norm.item()) for norm in timed.outcomes.gradient_norms],
         oracle_losses=[tokens.oracle_loss for tokens in prepared],
+        expert_imbalances=[_finite(i.item()) for i in timed.outcomes.imbalances] or None,
     )
 
 
-def _activity(backend: Any) -> dict[str, Any]:
-    """Return what the device's software has done so far, as the fields of an `Activity`."""
-    made = backend.compilations()
+def _activity(backend: Any, before: Any) -> dict[str, Any]:
+    """Return what the device's software has done for this model, as the fields of an `Activity`."""
+    made = backend.compilations().since(before)
     return {
         "graphs": made.graphs,
         "compilations": made.programs,
@@ -222,9 +239,17 @@ def _activity(backend: Any) -> dict[str, Any]:
     }
 
 
+def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
+    from trnbench.train.gate import run_gate
+    from trnbench.train.reference import cache_folder
+
+    channel.send(Phase, name="gate")
+    channel.send(Parity, **run_gate(order, backend, cache_folder()))
+
+
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
-    from trnbench.train.backends.base import product_dtype
     from trnbench.train.ceiling import measure_ceiling
+    from trnbench.train.precision import product_dtype
 
     channel.send(Phase, name="ceiling")
     points = measure_ceiling(backend, order.precision)
@@ -233,22 +258,27 @@ def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
 
 
 def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:
-    """Build the model on the CPU, move it, and count what stands on the device."""
-    from trnbench.train.backends.base import parameter_dtype
-    from trnbench.train.models import build_model
+    """Build what is trained, and count what stands on the device."""
+    from trnbench.train.assemble import (
+        build_objective,
+        bytes_of,
+        is_tied,
+        places_of,
+        trained_parameters,
+    )
 
     backend.reset_peak_memory()
-    model = build_model(order.shape, order.sequence_length, order.seed)
-    model = model.to(device=backend.device, dtype=parameter_dtype(order.precision))
-    parameters = list(model.parameters())
+    objective = build_objective(order, backend)
+    parameters = list(objective.parameters())
     channel.send(
         Built,
         parameter_count=sum(p.numel() for p in parameters),
-        parameter_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        embeddings_are_tied=model.head is None,
-        placement=sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters}),
+        parameter_bytes=bytes_of(parameters),
+        embeddings_are_tied=is_tied(objective.model),
+        placement=places_of(parameters),
+        trained_count=sum(p.numel() for p in trained_parameters(objective)),
     )
-    return model
+    return objective
 
 
 class _DeviceError(Exception):

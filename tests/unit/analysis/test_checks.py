@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import (
+    MOVEMENT,
+    PARITY,
     PLAN_SHA256,
     learned,
     make_activity,
@@ -45,6 +47,16 @@ assert built is not None
 BUILT = built
 
 
+def on_a_chip(planned: str, told: str) -> Result:
+    """Return the result of a case planned for one chip on a device that calls itself so."""
+    plan = make_plan()
+    device = plan.device.model_copy(update={"accelerator": planned})
+    measurement = make_measurement(plan)
+    assert measurement.environment is not None
+    measurement.environment = replace(measurement.environment, device_name=told)
+    return make_result(plan.model_copy(update={"device": device}), measurement)
+
+
 def make_reading(flags: list[str]) -> Reading:
     return Reading(
         at_seconds=2.0, source="nvml", device=0, is_valid=True, note=None, values={}, flags=flags
@@ -79,6 +91,12 @@ TRIPPED = {
         result_of(built=replace(BUILT, placement=["cpu float32", "meta float32"])),
         "invalid", "meta float32",
     ),
+    "parity": (
+        result_of(parity=replace(PARITY, losses=[7.625, 8.0, 8.5])),
+        "invalid", "loss of step 2 is 8",
+    ),
+    "movement": (result_of(movement=replace(MOVEMENT, still=["norm.weight"])), "invalid", "norm"),
+    "chip": (on_a_chip("trainium2", "trn3"), "invalid", "trn3 is trainium3"),
     "fallback": (
         result_of(activities=[make_activity(1, fallback_ops={}),
                               make_activity(40, fallback_ops={"aten::mm": 3})]),
@@ -104,7 +122,7 @@ def test_a_good_case_is_sound_in_every_check() -> None:
     result = make_result()
     sound = [check.name for check in result.checks if check.verdict == "sound"]
     untold = {check.name for check in result.checks if check.verdict == "not_judged"}
-    assert untold == {"clocks", "fallback", "throttling"}, "a processor alone cannot tell them"
+    assert untold == {"chip", "clocks", "fallback", "throttling"}, "a processor has none of them"
     assert len(sound) + len(untold) == len(result.checks)
     assert result.standing == "sound"
     assert all(check.evidence for check in result.checks)
@@ -120,6 +138,12 @@ def test_a_fault_trips_its_check(name: str) -> None:
     assert found.advice or name == "finished"
     worst = {c.verdict for c in result.checks}
     assert result.standing == ("invalid" if "invalid" in worst else "doubtful")
+
+
+@pytest.mark.parametrize("told", ["trn2", "trn2u", "TRN2"])
+def test_a_chip_by_its_own_name_is_sound_and_by_an_unknown_one_not_judged(told: str) -> None:
+    found = outcome_of("chip", on_a_chip("trainium2", told))
+    assert found.verdict == ("not_judged" if told == "TRN2" else "sound"), found
 
 
 def test_every_check_is_tried_here() -> None:
@@ -157,7 +181,7 @@ def test_what_cannot_be_judged_says_what_it_lacks() -> None:
         plan,
         make_measurement(
             plan, blocks=[], status="out_of_memory", ceiling=None, built=None, environment=None,
-            watches=[], memory=None,
+            watches=[], memory=None, parity=None, movement=None,
         ),
     )  # fmt: skip
     judged = {check.name: check for check in nothing.checks}

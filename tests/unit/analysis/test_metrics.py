@@ -1,5 +1,6 @@
 """Each metric against arithmetic done by hand, and the laws that it must keep."""
 
+import dataclasses
 import inspect
 from decimal import Decimal
 from types import ModuleType
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 from tests.builders import make_blocks, make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.analysis.billing import billed_seconds
+from trnbench.analysis.checks import check_possible
 from trnbench.analysis.metrics import (
     DERIVED,
     MEASURED,
     METRICS,
+    compilation,
     cost,
     energy,
+    experts,
     memory,
     throughput,
 )
@@ -27,7 +31,15 @@ from trnbench.reports.columns import COLUMNS
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, ResultUtilization
 
-FAMILIES: tuple[ModuleType, ...] = (throughput, memory, energy, utilization_metrics, cost)
+FAMILIES: tuple[ModuleType, ...] = (
+    throughput,
+    compilation,
+    memory,
+    energy,
+    experts,
+    utilization_metrics,
+    cost,
+)
 
 
 def price_of(usd_per_hour: str) -> Price:
@@ -175,6 +187,25 @@ def test_mfu_is_the_work_over_the_peak_by_each_convention() -> None:
     assert f"{full:.3f}" == "0.450"
 
 
+def driven(tokens_per_second: float, share: float) -> Basis:
+    whole = basis(tokens_per_second=tokens_per_second)
+    utilization = whole.utilization.model_copy(update={"used_share": share})
+    return dataclasses.replace(whole, utilization=utilization)
+
+
+def test_one_core_of_four_is_held_against_itself_beside_the_chip_that_is_billed() -> None:
+    found = driven(0.1 * 667e12 / 51_470_401_536, share=0.25)
+    assert utilization_metrics.mfu(found).value == pytest.approx(0.1, rel=1e-12)
+    assert utilization_metrics.mfu_used_devices(found).value == pytest.approx(0.4, rel=1e-12)
+    assert check_possible(found).verdict == "sound"
+
+
+def test_a_core_that_did_more_than_it_can_is_no_measurement_though_its_chip_could() -> None:
+    found = driven(0.5 * 667e12 / 51_470_401_536, share=0.25)
+    assert utilization_metrics.mfu(found).value == pytest.approx(0.5, rel=1e-12)
+    assert check_possible(found).verdict == "invalid"
+
+
 def test_an_unknown_peak_gives_no_mfu_and_the_reason() -> None:
     assert utilization_metrics.mfu(basis(peak=None)) == unknown("nobody has published one")
 
@@ -213,7 +244,8 @@ def test_too_few_samples_give_a_reason_in_every_figure_of_time() -> None:
     few = make_measurement(plan, blocks=make_blocks([0.1]))
     metrics = make_result(plan, few).metrics
     for name in MEASURED:
-        if name not in ("peak_memory_bytes", "mean_power_watts") and "joules" not in name:
+        optional = ("peak_memory_bytes", "compile_seconds", "expert_imbalance", "mean_power_watts")
+        if name not in optional and "joules" not in name:
             assert metrics[name].value is None
             assert "too few" in (metrics[name].reason or "")
     assert metrics["usd_per_million_tokens"].value is None

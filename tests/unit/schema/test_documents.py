@@ -19,7 +19,12 @@ SHAPE = {
     "family": "llama", "layers": 2, "hidden_size": 128, "heads": 4, "kv_heads": 2, "head_dim": 32,
     "intermediate_size": 352, "vocabulary_size": 2048, "max_positions": 2048,
     "tied_embeddings": False, "qk_norm": False, "norm_epsilon": 1e-5, "rope_theta": 1e4,
-    "rope_scaling": None, "init_std": 0.02,
+    "rope_scaling": None, "init_std": 0.02, "sliding_window": None, "full_attention_every": None,
+    "attention_sinks": False, "attention_biases": "none", "experts": None, "image": None,
+}  # fmt: skip
+STEP = {
+    "recompute": "full", "loss_chunk_rows": 256, "adamw": None, "document_length": None,
+    "lora": {"rank": 8, "alpha": 16.0, "targets": "all"}, "expert_capacity": None,
 }  # fmt: skip
 PRICE = {
     "usd_per_hour": "35.7608", "instance": "trn2.48xlarge", "option": "capacity_block",
@@ -36,7 +41,7 @@ PLAN = {
     "workload": {
         "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
         "gradient_accumulation_steps": 2, "precision": "fp32", "optimizer": "adamw",
-        "tokens_per_step": 1024,
+        "tokens_per_step": 1024, "step": STEP,
     },
     "parallel": {
         "world_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1,
@@ -49,14 +54,15 @@ PLAN = {
     },
     "measure": {
         "relative_precision": 0.005, "min_samples": 50, "max_samples": 1000, "min_seconds": 30.0,
-        "max_minutes": 15.0, "max_usd": None, "telemetry": True,
+        "max_minutes": 15.0, "max_usd": None, "gate": True, "telemetry": True,
         "hang_seconds": 600.0,
     },
     "price": PRICE,
     "price_reason": None,
     "flops_convention": "matmul-causal-v1",
     "prediction": {
-        "flops_per_token": {"matmul-causal-v1": 1e6}, "memory_bytes": 1e8,
+        "flops_per_token": {"matmul-causal-v1": 1e6}, "recomputed_flops_per_token": 2e5,
+        "memory_bytes": 1e8,
         "memory_states_bytes": 1e7, "memory_activations_bytes": 1e7, "memory_verdict": "fits",
         "step_seconds": None, "step_seconds_reason": "no peak", "max_seconds": 900.0,
         "max_usd": 8.94,
@@ -71,6 +77,7 @@ PLAN = {
         "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
         "threads": None, "measure_ceiling": True, "seed": 42,
         "execution": "eager", "device_index": None,
+        "gate": None, "step": STEP,
     },
 }  # fmt: skip
 RESULT = {
@@ -84,7 +91,7 @@ RESULT = {
     "outcome": {"status": "finished", "reason": "precise enough", "hint": None},
     "model": {
         "name": "tiny-llama", "family": "llama", "parameter_count": 893568, "layers": 2,
-        "hidden_size": 128, "vocabulary_size": 2048,
+        "hidden_size": 128, "vocabulary_size": 2048, "active_parameter_count": 893568,
     },
     "workload": PLAN["workload"],
     "device": {
@@ -97,6 +104,10 @@ RESULT = {
         "first_step_seconds": 1.5, "total_seconds": 42.0, "stopped_because": "precise",
         "interval_method": "ess-t mean", "rules": "stats-v1",
     },
+    "compilation": {
+        "execution": "compile", "cache": "cold", "graphs": 1, "programs": 2, "cache_hits": None,
+        "seconds_per_program": [1.5, 2.5],
+    },
     "metrics": {
         "tokens_per_second": {"value": 6e4, "low": 5.9e4, "high": 6.1e4, "reason": None},
         "mfu": {"value": None, "low": None, "high": None, "reason": "no peak"},
@@ -104,6 +115,7 @@ RESULT = {
     "utilization": {
         "convention": "matmul-causal-v1", "flops_per_token": {"matmul-causal-v1": 1e6},
         "peak_flops_per_second": 1e11, "peak_source": "measured", "peak_reason": None,
+        "used_share": 0.25, "recomputed_flops_per_token": 2e5, "flops_source": "the shape",
     },
     "learning": {
         "initial_loss": 7.6, "final_loss": 0.8, "final_excess_loss": 0.05, "entropy": 0.7295,
@@ -117,7 +129,6 @@ RESULT = {
     "checks": [{"name": "learned", "verdict": "sound", "evidence": "it did", "advice": None}],
     "measurement_bytes": 12345,
 }  # fmt: skip
-CAME_LATER = ("energy",)
 RUN = {
     "schema_version": 1,
     "trnbench_version": "1.0",
@@ -133,6 +144,9 @@ RUN = {
 }
 
 Path = tuple[str | int, ...]
+LATER = {"compilation", "energy"}
+"""Parts that files of an older version lack: they are read without."""
+
 FREE = {"swept", "flops_per_token", "metrics", "settings", "versions", "machine", "devices"}
 """Mappings whose keys are not fixed, and what is inside them."""
 
@@ -235,16 +249,17 @@ def test_another_version_is_refused(
 def test_a_document_without_one_of_its_parts_is_refused(
     model: type[Strict], document: dict[str, Any]
 ) -> None:
-    for key in document.keys() - {"schema_version", *CAME_LATER}:
+    for key in document.keys() - {"schema_version"} - LATER:
         without = {k: v for k, v in document.items() if k != key}
         assert refusal(model, without) == "missing"
 
 
 def test_a_result_from_before_its_later_parts_is_read() -> None:
     price = {k: v for k, v in PRICE.items() if k not in ("zone", "retrieved_at")}
-    old = {k: v for k, v in RESULT.items() if k not in CAME_LATER}
+    old = {k: v for k, v in RESULT.items() if k not in LATER}
     read = Result.model_validate_json(json.dumps({**old, "price": price}))
     assert read.energy is None
+    assert read.compilation is None
     assert read.price is not None
     assert (read.price.zone, read.price.retrieved_at) == (None, None)
 

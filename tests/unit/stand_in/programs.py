@@ -3,6 +3,7 @@
 Each function returns what can be JSON.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from torch import nn
 
 DEVICE = torch.device("neuron")
 NEURON: Any = torch.get_device_module("neuron")
+PACKAGE: Any = sys.modules["torch_neuronx"]
 STAND_IN = NEURON._stand_in
 
 VOCABULARY, WIDTH, HEADS, LENGTH, BATCH = 48, 32, 4, 12, 3
@@ -108,7 +110,7 @@ def compiled_training() -> dict[str, Any]:
     return {
         "losses": losses,
         "expected": losses_of("cpu", fused=True),
-        "metrics": NEURON.get_dynamo_metrics(),
+        "metrics": [dataclasses.asdict(record) for record in NEURON.get_dynamo_metrics()],
         "seconds": time.perf_counter() - began,
     }
 
@@ -246,12 +248,17 @@ def memory() -> dict[str, Any]:
 
 def fallback() -> dict[str, Any]:
     x = torch.ones(3, 3, device=DEVICE)
-    before = NEURON.get_fallback_ops()
+    before = PACKAGE.get_fallback_ops()
     x.cumsum(0)
     x.cumsum(0)
-    found = NEURON.get_fallback_ops()
-    NEURON.clear_op_tracking()
-    return {"before": before, "found": found, "cleared": NEURON.get_fallback_ops()}
+    found, executed = PACKAGE.get_fallback_ops(), PACKAGE.get_executed_ops()
+    PACKAGE.clear_op_tracking()
+    return {
+        "before": before,
+        "found": found,
+        "executed": [name for name in executed if "cumsum" in name],
+        "cleared": PACKAGE.get_fallback_ops(),
+    }
 
 
 def tied() -> bool:

@@ -1,5 +1,6 @@
 """The stand-in for the Neuron device does what the tests of the backend rest on."""
 
+import fcntl
 import runpy
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def test_it_shows_itself_as_one_trainium2_chip(plain: dict[str, Any]) -> None:
     assert (found["device"], found["accelerator"]) == ("neuron", "neuron")
     assert found["available"] == [True, True]
     assert found["count"] == 4
-    assert found["properties"] == ["trn2", 24 * 1024**3]
+    assert found["properties"] == ["trn2 (stand-in)", 24 * 1024**3]
     assert found["bf16"]
     assert found["same draws"]
 
@@ -74,6 +75,23 @@ def test_a_rank_has_its_own_core_alone(plain: dict[str, Any], other: dict[str, A
     assert (found["current"], found["own"]) == (2, "")
     assert (found["other"], found["allocated on other"]) == (f"{alone}0", f"{alone}1")
     assert plain["surface"]["other"] == ""
+
+
+def test_a_core_is_of_one_process_and_who_names_none_wants_all(tmp_path: Path) -> None:
+    settings = stand_in_environment(cores=str(tmp_path))
+    free = ask("touch", environment={**settings, "NEURON_RT_VISIBLE_CORES": "1"})
+    with (tmp_path / "core-0").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        beside = ask("touch", environment={**settings, "NEURON_RT_VISIBLE_CORES": "1-3"})
+        everything = ask("touch", environment=settings)
+    assert (free["touch"], beside["touch"]) == ("", "")
+    refusal = "Logical Neuron Core(s) not available - Requested:lnc0-lnc3 Available:3"
+    assert refusal in everything["touch"]
+
+
+def test_more_than_a_core_has_is_refused_before_the_host_is_asked() -> None:
+    code = "import torch; torch.empty(2**50, dtype=torch.uint8, device='neuron')"
+    assert "Allocation Failure" in start(["-c", code], stand_in_environment()).stderr
 
 
 def test_a_forked_child_cannot_use_it(other: dict[str, Any]) -> None:
@@ -181,8 +199,11 @@ def test_beyond_the_limit_nothing_is_allocated(
 
 
 def test_named_ops_count_as_run_on_the_cpu(plain: dict[str, Any], other: dict[str, Any]) -> None:
-    assert plain["fallback"] == {"before": [], "found": [], "cleared": []}
-    assert other["fallback"] == {"before": {}, "found": {"aten::cumsum": 2}, "cleared": {}}
+    on_device = {"executed": ["aten::cumsum"] * 2, "before": [], "found": [], "cleared": []}
+    assert plain["fallback"] == on_device
+    assert other["fallback"] == {
+        "executed": [], "before": {}, "found": {"aten::cumsum": 2}, "cleared": {}
+    }  # fmt: skip
 
 
 def test_tied_weights_come_untied_unless_parameters_are_kept(
@@ -209,6 +230,6 @@ def test_its_metadata_is_that_of_the_native_package(tmp_path: Path) -> None:
     environment = stand_in_environment()
     (inventory,) = run_child(tmp_path, ["inventory"], environment=environment).records
     assert inventory.neuron == "native"
-    assert inventory.versions["torch-neuronx"] == "2.13.3.0.1"
+    assert inventory.versions["torch-neuronx"] == "2.13.3.0.1+standin"
     assert "torch_neuronx" in inventory.entry_points["torch.backends"]
     assert "neuron" in inventory.entry_points["torch_dynamo_backends"]

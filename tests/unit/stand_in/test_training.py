@@ -76,7 +76,7 @@ def test_the_metrics_tell_of_each_graph(compiled: dict[str, Any]) -> None:
         "graph_id", "graph_name", "model_name", "has_collectives", "graph_node_count", "timestamp",
         "torch_neuronx_compile_us",
     }  # fmt: skip
-    assert (first["graph_id"], second["graph_id"]) == (0, 1)
+    assert (first["graph_id"], second["graph_id"]) == ("0", "1")
     assert min(first["graph_node_count"], second["graph_node_count"]) > 100
     assert not first["has_collectives"]
 

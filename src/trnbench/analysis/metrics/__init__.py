@@ -7,7 +7,15 @@ that an old result can be re-costed without its records.
 from collections.abc import Callable, Mapping
 
 from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.metrics import cost, energy, memory, throughput, utilization
+from trnbench.analysis.metrics import (
+    compilation,
+    cost,
+    energy,
+    experts,
+    memory,
+    throughput,
+    utilization,
+)
 from trnbench.analysis.metrics.base import Basis
 from trnbench.schema.result import MetricValue
 
@@ -19,15 +27,19 @@ MEASURED: Mapping[str, Callable[[Evidence], MetricValue]] = {
     "step_time_p95_seconds": throughput.step_time_p95_seconds,
     "tail_overhead": throughput.tail_overhead,
     "stall_share": throughput.stall_share,
+    "compile_seconds": compilation.compile_seconds,
     "peak_memory_bytes": memory.peak_memory_bytes,
     "mean_power_watts": energy.mean_power_watts,
     "joules_per_token": energy.joules_per_token,
     "joules_per_token_tdp_bound": energy.joules_per_token_tdp_bound,
+    "expert_imbalance": experts.expert_imbalance,
 }
 
 DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "mfu": utilization.mfu,
     "mfu_full": utilization.mfu_full,
+    "mfu_used_devices": utilization.mfu_used_devices,
+    "hfu": utilization.hfu,
     "usd_per_million_tokens": cost.usd_per_million_tokens,
     "tokens_per_usd": cost.tokens_per_usd,
     "usd_per_chip_hour": cost.usd_per_chip_hour,

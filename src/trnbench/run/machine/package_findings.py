@@ -11,7 +11,8 @@ from trnbench.run.machine.finding import Finding, join_words
 from trnbench.run.machine.inspection import Inspection
 
 REPOSITORY = "--extra-index-url https://pip.repos.neuron.amazonaws.com"
-"""The Neuron package repository, as the Neuron documentation's own install commands name it."""
+"""The Neuron package repository, as install commands in public repositories name it; its contents
+could not be looked at for this project."""
 
 NATIVE_PAIRS: dict[tuple[int, ...], str] = {(2, 13): "2.13.3", (2, 14): "2.14.3"}
 """Of each torch the torch-neuronx of SDK 2.33 that was built for it."""

@@ -7,7 +7,8 @@ are listed in docs/trainium.md.
 """
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -81,7 +82,7 @@ class NeuronBackend(Backend):
                 "must not be set",
             )
         # Op tracking is not documented: where it is absent, fallbacks are unknown.
-        clear = getattr(module, "clear_op_tracking", None)
+        clear = undocumented("clear_op_tracking")
         if clear is not None:
             clear()
         return opened
@@ -96,7 +97,7 @@ class NeuronBackend(Backend):
 
         Eager operators are compiled to such files too, so that nothing compiled goes unseen.
         """
-        metrics = getattr(self._module, "get_dynamo_metrics", None)  # not documented
+        metrics = undocumented("get_dynamo_metrics")
         records = metrics() if metrics is not None else ()
         made = count_programs(self._cache)
         return Compilations(
@@ -107,7 +108,7 @@ class NeuronBackend(Backend):
 
     def fallback_ops(self) -> dict[str, int] | None:
         """Return what ran on the host's processor instead (not documented; None where absent)."""
-        ask = getattr(self._module, "get_fallback_ops", None)
+        ask = undocumented("get_fallback_ops")
         return counted(ask()) if ask is not None else None
 
     def versions(self) -> Mapping[str, str]:
@@ -137,9 +138,27 @@ def count_programs(cache: Path | None) -> int | None:
     return None if cache is None else sum(1 for _ in cache.rglob("*.neff"))
 
 
-def compile_seconds(record: Mapping[str, Any]) -> float:
-    """Return how long one graph's compilation took, from TorchNeuron's record of it."""
-    return float(record.get("torch_neuronx_compile_us", 0)) / 1e6
+def undocumented(name: str) -> Callable[..., Any] | None:
+    """Return a function of TorchNeuron's that is in `torch.neuron` or in the package, if any.
+
+    Source: public source of a pre-release (docs/trainium.md): the package has op tracking,
+    `torch.neuron` has not; both have the compiler's metrics.
+    """
+    for place in (getattr(torch, "neuron", None), sys.modules.get("torch_neuronx")):
+        found: Callable[..., Any] | None = getattr(place, name, None)
+        if found is not None:
+            return found
+    return None
+
+
+def compile_seconds(record: Any) -> float:
+    """Return how long one graph's compilation took; TorchNeuron's record is an object or a mapping.
+
+    Whatever else it may be, a record that is not understood costs a figure, never the case.
+    """
+    key = "torch_neuronx_compile_us"
+    told = record.get(key) if isinstance(record, Mapping) else getattr(record, key, None)
+    return float(told) / 1e6 if isinstance(told, int | float) else 0.0
 
 
 def counted(told: Any) -> dict[str, int]:

@@ -21,6 +21,10 @@ from trnbench.wire import FoundDevice
 FALLBACK_PREFIX = "aten::"
 """A counter of torch-xla that begins so is an operator that ran on the host's processor."""
 
+READS_A_NUMBER = "aten::_local_scalar_dense"
+"""Counted so as well, and none: the host asked for a number that lay on the device, as it does
+for losses after the clock was read (torch-xla documentation, learn/troubleshoot)."""
+
 
 class XlaBackend(Backend):
     """Trains on one NeuronCore through lazily traced graphs."""
@@ -96,6 +100,9 @@ class XlaBackend(Backend):
         """Return the kind of the client's device: `NEURON`, or `CPU` where that is what runs."""
         return str(self._xla.runtime.device_type())
 
+    def empty_cache(self) -> None:
+        """Do nothing: torch-xla keeps no memory that could be given back."""
+
     def reset_peak_memory(self) -> None:
         """Do nothing: there is no peak to forget."""
 
@@ -104,13 +111,17 @@ class XlaBackend(Backend):
         return None, "torch-xla tells no peak of memory; see the readings of neuron-monitor"
 
     def compilations(self) -> Compilations:
-        """Read torch-xla's own metrics; the seconds it keeps are of the latest compilations."""
-        compiled, cached = self._metric("CompileTime"), self._metrics.counter_value("CachedCompile")
+        """Read torch-xla's own metrics; the seconds it keeps are of the latest compilations.
+
+        Its counter `CachedCompile` counts every step whose graph this process has met before, and
+        nothing of a cache on disk: hits are not told.
+        """
+        # (samples, total, [(time, nanoseconds), ...]), or None before the first.
+        compiled = self._metrics.metric_data("CompileTime")
         count, samples = (0, ()) if compiled is None else (compiled[0], compiled[2])
         return Compilations(
             graphs=count,
             programs=count,
-            cache_hits=int(cached or 0),
             seconds=tuple(nanoseconds / 1e9 for _, nanoseconds in samples),
         )
 
@@ -120,16 +131,13 @@ class XlaBackend(Backend):
     def fallback_ops(self) -> dict[str, int] | None:
         """Return the operators that torch-xla handed to the host's processor."""
         names = [name for name in self._metrics.counter_names() if name.startswith(FALLBACK_PREFIX)]
-        return {name: int(self._metrics.counter_value(name) or 0) for name in names}
+        counts = {name: int(self._metrics.counter_value(name) or 0) for name in names}
+        return {name: count for name, count in counts.items() if name != READS_A_NUMBER}
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the packages that make the device."""
         names = ("torch-xla", "torch-neuronx", "libneuronxla", "neuronx-cc")
         return {name: version for name in names if (version := version_of(name))}
-
-    def _metric(self, name: str) -> Any:
-        """Return (samples, total, [(time, value), ...]) of a metric, or None before its first."""
-        return self._metrics.metric_data(name)
 
 
 def import_torch_xla() -> tuple[Any, Any]:
@@ -141,6 +149,7 @@ def import_torch_xla() -> tuple[Any, Any]:
     try:
         import torch_xla
         import torch_xla.debug.metrics as metrics
+        import torch_xla.runtime
     except (ImportError, OSError) as error:
         raise Unavailable(
             f"torch-xla cannot be imported: {str(error).splitlines()[0]}",

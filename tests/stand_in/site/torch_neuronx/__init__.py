@@ -2,7 +2,8 @@
 
 It is no TorchNeuron. It shows whether a program treats the device rightly: everything moved, time
 read only when the device is idle, its errors understood. Its speed, its memory and what it can
-run say nothing about Trainium, and no number from it is a result.
+run say nothing about Trainium, and no number from it is a result: its version ends in `+standin`,
+and the device calls itself `trn2 (stand-in)`.
 
 With the folder above on PYTHONPATH, `import torch` finds this package as it finds the real one, by
 the entry point group `torch.backends`, and then has `torch.device("neuron")`, `torch.neuron` and
@@ -15,7 +16,8 @@ the entry point group `torch.backends`, and then has `torch.device("neuron")`, `
 | STAND_IN_EAGER_COMPILE_SECONDS | 0 | host time for each new op, shapes and dtypes |
 | STAND_IN_COMPILE_SECONDS | 0 | host time for each graph that is not in the NEFF cache |
 | STAND_IN_MEMORY | nested | shape of memory_stats: nested, flat; none: no memory functions |
-| STAND_IN_MEMORY_LIMIT_BYTES | none | what may be allocated |
+| STAND_IN_MEMORY_LIMIT_BYTES | 24 GiB | what may be allocated |
+| STAND_IN_CORES | none | folder in which processes claim cores; without it nobody does |
 | STAND_IN_FALLBACK | none | ops that count as run on the CPU: `aten::a,aten::b` |
 | STAND_IN_FALLBACK_SHAPE | list | get_fallback_ops returns a list of names, or a dict with counts |
 | STAND_IN_FAULT | none | KIND or KIND@N: what fails, and at which op; see faults.py |
@@ -24,6 +26,7 @@ the entry point group `torch.backends`, and then has `torch.device("neuron")`, `
 | STAND_IN_NEURON_MONITOR | good | bin/neuron-monitor: good, rubbish, hangs, dies, torn |
 | STAND_IN_NEURON_MONITOR_SECONDS | none | its period, in place of the configured one |
 | TORCH_NEURONX_NEFF_CACHE_DIR | /tmp/neff_cache | where compiled graphs lie, as for the real one |
+| NEURON_RT_VISIBLE_CORES | all | the cores that this process claims, as for the real one |
 | LOCAL_RANK | none | the one core that this process may use |
 
 `torch.neuron._stand_in` shows what happened: `.clock.waits`, `.tracker.calls` and more.
@@ -44,10 +47,16 @@ def _autoload() -> None:
     install()
 
 
+OP_TRACKING = ("get_fallback_ops", "get_executed_ops", "clear_op_tracking")
+"""In the package alone; all else is in `torch.neuron` too."""
+
+
 def __getattr__(name: str) -> Any:
-    """Give what `torch.neuron` has; the real package shows the same functions in both places."""
+    """Give what the real package has beside its modules."""
     if name.startswith("__"):
         raise AttributeError(name)
+    if name in OP_TRACKING:
+        return getattr(importlib.import_module("torch_neuronx.device").DEVICE.tracker, name)
     return getattr(importlib.import_module("torch").neuron, name)
 
 

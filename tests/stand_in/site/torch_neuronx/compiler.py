@@ -10,6 +10,7 @@ dynamic one, and that is refused here as `dynamic=True` is.
 Dynamo is imported only when something is compiled: with it, `import torch` would take seconds more.
 """
 
+import dataclasses
 import hashlib
 import os
 import tempfile
@@ -28,7 +29,21 @@ DEFAULT_CACHE = "/tmp/neff_cache"
 
 _COLLECTIVES = "c10d"
 
-_metrics: list[dict[str, Any]] = []
+
+@dataclasses.dataclass
+class GraphMetrics:
+    """What is told of one compiled graph: an object, as in the native package's early source."""
+
+    graph_id: str
+    graph_name: str
+    model_name: str
+    has_collectives: bool
+    graph_node_count: int
+    timestamp: str
+    torch_neuronx_compile_us: int
+
+
+_metrics: list[GraphMetrics] = []
 
 
 def compile_graph(
@@ -59,9 +74,9 @@ def compile_graph(
     return aot_eager(graph, list(inputs), compile_forward, compile_backward)
 
 
-def get_dynamo_metrics() -> list[dict[str, Any]]:
+def get_dynamo_metrics() -> list[GraphMetrics]:
     """Return one record for each graph since the last reset."""
-    return [dict(record) for record in _metrics]
+    return list(_metrics)
 
 
 def reset_dynamo_metrics() -> None:
@@ -127,13 +142,13 @@ def _record(graph: torch.fx.GraphModule, model: str, part: str, seconds: float) 
     number = len(_metrics)
     nodes = list(graph.graph.nodes)
     _metrics.append(
-        {
-            "graph_id": number,
-            "graph_name": f"{part}_{number}",
-            "model_name": model,
-            "has_collectives": any(_COLLECTIVES in str(node.target) for node in nodes),
-            "graph_node_count": len(nodes),
-            "timestamp": time.time(),
-            "torch_neuronx_compile_us": round(seconds * 1e6),
-        }
+        GraphMetrics(
+            graph_id=str(number),
+            graph_name=f"{part}_{number}",
+            model_name=model,
+            has_collectives=any(_COLLECTIVES in str(node.target) for node in nodes),
+            graph_node_count=len(nodes),
+            timestamp=str(time.time()),
+            torch_neuronx_compile_us=round(seconds * 1e6),
+        )
     )

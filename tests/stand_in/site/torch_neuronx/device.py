@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from torch_neuronx import cores
 from torch_neuronx.clock import DeviceClock
 from torch_neuronx.faults import Faults
 from torch_neuronx.memory import DeviceMemory
@@ -48,6 +49,8 @@ class Device:
         if self.is_forked_after_start:
             raise RuntimeError(IN_FORKED_CHILD)
         self.faults.at_start()
+        if self.settings.cores is not None:
+            cores.claim(self.settings.cores, self.settings.visible_cores)
         self.is_started = True
 
     def own_index(self) -> int:

@@ -6,6 +6,7 @@ is still at work is the clock's affair.
 """
 
 import functools
+import math
 from typing import Any
 
 import torch
@@ -102,6 +103,7 @@ def empty(
 ) -> torch.Tensor:
     """Allocate."""
     _allocate_on(device)
+    _require_room(math.prod(size), dtype)
     form = memory_format or torch.contiguous_format
     return wrap(torch.empty(size, dtype=dtype, memory_format=form, device="cpu"))
 
@@ -117,6 +119,7 @@ def empty_strided(
 ) -> torch.Tensor:
     """Allocate with strides."""
     _allocate_on(device)
+    _require_room(math.prod(size), dtype)
     return wrap(torch.empty_strided(size, stride, dtype=dtype, device="cpu"))
 
 
@@ -166,6 +169,10 @@ def _allocate_on(device: torch.device | None) -> None:
     # torch has put 0 where no index was given: that one cannot be told from "neuron:0".
     DEVICE.check_index((device.index if device is not None else None) or None)
     DEVICE.touch()
+
+
+def _require_room(elements: int, dtype: torch.dtype | None) -> None:
+    DEVICE.memory.require_room(elements * (dtype or torch.get_default_dtype()).itemsize)
 
 
 def _pointer(tensor: torch.Tensor) -> int:

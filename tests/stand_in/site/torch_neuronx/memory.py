@@ -35,13 +35,23 @@ class Gauge:
 class DeviceMemory:
     """Counts what tensors hold and the segments that were reserved for them."""
 
-    def __init__(self, shape: str, limit: int | None) -> None:
+    def __init__(self, shape: str, limit: int) -> None:
         self._lock = threading.Lock()
         self._shape = shape
         self._limit = limit
         self._failures = 0
         self._allocated = Gauge()
         self._reserved = Gauge()
+
+    def require_room(self, size: int) -> None:
+        """Refuse what does not fit, before the host is asked for it.
+
+        Raises:
+            RuntimeError: there is no room, in the runtime's words.
+        """
+        if self._allocated.current + size > self._limit:
+            self._failures += 1
+            raise RuntimeError(ALLOCATION_FAILURE)
 
     def take(self, size: int) -> None:
         """Allocate.
@@ -50,9 +60,7 @@ class DeviceMemory:
             RuntimeError: there is no room, in the runtime's words.
         """
         with self._lock:
-            if self._limit is not None and self._allocated.current + size > self._limit:
-                self._failures += 1
-                raise RuntimeError(ALLOCATION_FAILURE)
+            self.require_room(size)
             self._allocated.add(size)
             missing = self._allocated.current - self._reserved.current
             if missing > 0:

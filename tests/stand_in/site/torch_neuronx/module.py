@@ -1,7 +1,7 @@
 """The functions of `torch.neuron`.
 
 Their names are those of the native package's early public source and of the memory profiling guide
-of the AWS Neuron documentation 2.33.
+of the AWS Neuron documentation 2.33. Op tracking is not among them: the package itself has it.
 """
 
 import dataclasses
@@ -11,18 +11,17 @@ from typing import Any
 import torch
 
 from torch_neuronx import compiler, events
+from torch_neuronx.cores import LOGICAL_CORES
 from torch_neuronx.device import DEVICE, NAME
-
-LOGICAL_CORES = 4
-"""One Trainium2 chip, two physical cores to a logical one."""
+from torch_neuronx.settings import CORE_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
 class Properties:
     """What `get_device_properties` returns."""
 
-    name: str = "trn2"
-    total_memory: int = 24 * 1024**3
+    name: str = "trn2 (stand-in)"
+    total_memory: int = CORE_BYTES
 
 
 def synchronize(device: object = None) -> None:
@@ -71,8 +70,6 @@ def make_module() -> types.ModuleType:
         "current_stream": lambda device=None: events.DEFAULT_STREAM,
         "default_stream": lambda device=None: events.DEFAULT_STREAM,
         "set_stream": lambda stream: None,
-        "get_fallback_ops": DEVICE.tracker.get_fallback_ops,
-        "clear_op_tracking": DEVICE.tracker.clear_op_tracking,
         "get_dynamo_metrics": compiler.get_dynamo_metrics,
         "reset_dynamo_metrics": compiler.reset_dynamo_metrics,
         "_stand_in": DEVICE,

@@ -3,11 +3,15 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 FAULTS = (
     "busy", "init", "driver", "memory", "hbm", "compiler_killed", "compiler_error", "unsupported",
     "timeout", "aborts", "hangs", "compile_hangs",
 )  # fmt: skip
+
+CORE_BYTES = 24 * 1024**3
+"""What one logical core of a Trainium2 has."""
 
 _PREFIX = "STAND_IN_"
 _OF_THE_TOOLS = ("NEURON_LS", "NEURON_MONITOR", "NEURON_MONITOR_SECONDS")
@@ -27,7 +31,9 @@ class Settings:
     eager_compile_seconds: float
     compile_seconds: float
     memory: str
-    memory_limit_bytes: int | None
+    memory_limit_bytes: int
+    cores: Path | None
+    visible_cores: str | None
     fallback: tuple[str, ...]
     fallback_shape: str
     fault: str | None
@@ -54,13 +60,16 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     flops = given.pop("FLOPS_PER_SECOND", "")
     limit = given.pop("MEMORY_LIMIT_BYTES", "")
     rank = environment.get("LOCAL_RANK", "")
+    cores = given.pop("CORES", "")
     settings = Settings(
         op_seconds=float(given.pop("OP_SECONDS", "0")),
         flops_per_second=float(flops) if flops else None,
         eager_compile_seconds=float(given.pop("EAGER_COMPILE_SECONDS", "0")),
         compile_seconds=float(given.pop("COMPILE_SECONDS", "0")),
         memory=_choice(given, "MEMORY"),
-        memory_limit_bytes=int(limit) if limit else None,
+        memory_limit_bytes=int(limit) if limit else CORE_BYTES,
+        cores=Path(cores) if cores else None,
+        visible_cores=environment.get("NEURON_RT_VISIBLE_CORES"),
         fallback=tuple(name.strip() for name in fallback.split(",") if name.strip()),
         fallback_shape=_choice(given, "FALLBACK_SHAPE"),
         fault=fault or None,

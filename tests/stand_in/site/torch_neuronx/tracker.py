@@ -22,6 +22,10 @@ class OpTracker:
         """Return the ops that ran on the CPU, in the shape that was set."""
         return dict(self.fallbacks) if self._shape == "dict" else sorted(self.fallbacks)
 
+    def get_executed_ops(self) -> list[str]:
+        """Return the ops that ran on the device, once for each call."""
+        return sorted((self.calls - self.fallbacks).elements())
+
     def clear_op_tracking(self) -> None:
         """Forget all calls."""
         self.calls.clear()

@@ -1,0 +1,88 @@
+"""What the prices of two sides have to do with each other, and the price at which they are even."""
+
+from collections.abc import Sequence
+
+from trnbench.analysis.comparison.launch import Launch
+from trnbench.schema.comparison import BreakEven, Ratio
+from trnbench.schema.price import Price
+from trnbench.schema.units import say_usd
+
+
+def side_price(launches: Sequence[Launch]) -> Price | str:
+    """Return the one price that holds for all launches of a side, the newest of equal rates.
+
+    Returns:
+        The price, or why there is none.
+    """
+    if not launches:
+        return "no launch of this side can be used"
+    prices = []
+    for launch in launches:
+        if launch.result.price is None:
+            return launch.result.price_reason or "no price is known"
+        prices.append(launch.result.price)
+    rates = {
+        (price.usd_per_hour, launch.result.device.instances_billed)
+        for price, launch in zip(prices, launches, strict=True)
+    }
+    if len(rates) > 1:
+        told = ", ".join(say_usd(rate) for rate, _ in sorted(rates))
+        return (
+            f"its launches have several rates ({told}); give one with --base-usd-per-hour or "
+            "--cand-usd-per-hour"
+        )
+    return max(prices, key=lambda price: price.date)
+
+
+def rate_ratio(base: Price | str, cand: Price | str, billed: tuple[int, int]) -> float | None:
+    """Return what an hour of CAND costs, over what an hour of BASE costs; None if one is unknown.
+
+    Args:
+        base: the price of one instance of BASE's.
+        cand: the price of one instance of CAND's.
+        billed: how many instances each side is billed for.
+    """
+    if isinstance(base, str) or isinstance(cand, str):
+        return None
+    return float(cand.usd_per_hour) * billed[1] / (float(base.usd_per_hour) * billed[0])
+
+
+def tell_prices(base: Price | str, cand: Price | str) -> str | None:
+    """Say in what two prices differ beside their rate: such costs compare more than the chips."""
+    if isinstance(base, str) or isinstance(cand, str):
+        return None
+    pairs = {
+        "option": (base.option, cand.option),
+        "region": (base.region or "none named", cand.region or "none named"),
+        "date": (base.date.isoformat(), cand.date.isoformat()),
+        "source": (base.source, cand.source),
+    }
+    unlike = [
+        f"{key} {first} / {second}" for key, (first, second) in pairs.items() if first != second
+    ]
+    if not unlike:
+        return None
+    return f"costs are at prices of unlike terms (BASE / CAND): {'; '.join(unlike)}"
+
+
+def break_even(speed: Ratio, base: Price | str, billed: tuple[int, int]) -> BreakEven:
+    """Return the rate of CAND's instance at which a token costs the same on both sides.
+
+    Source: docs/metrics.md, "Comparison": the rate of BASE, times the ratio of the speeds.
+
+    Args:
+        speed: CAND's tokens per second over BASE's.
+        base: the price of one instance of BASE's.
+        billed: how many instances each side is billed for.
+    """
+    if isinstance(base, str):
+        return BreakEven(usd_per_hour=None, reason=f"BASE has no price: {base}")
+    if speed.value is None:
+        return BreakEven(usd_per_hour=None, reason=speed.reason)
+    even = float(base.usd_per_hour) * billed[0] / billed[1]
+    return BreakEven(
+        usd_per_hour=even * speed.value,
+        low=None if speed.low is None else even * speed.low,
+        high=None if speed.high is None else even * speed.high,
+        reason=speed.reason,
+    )

@@ -1,0 +1,132 @@
+"""Gates: `tokens_per_second > -2%` to what is looked at, and what the interval says of it.
+
+A gate reads the ends of the interval, never the point. It passes where even the end that is worse
+for CAND keeps the limit. It fails where that end breaks the limit and the interval leaves out every
+change that nobody would mind. Else it is undecided: more launches decide it.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from trnbench.analysis.comparison.comparables import COMPARABLES
+from trnbench.analysis.comparison.ratio import LogDifference
+from trnbench.schema.comparison import GateState
+from trnbench.schema.errors import ConfigError, Problem
+
+Relation = Literal[">", ">=", "<", "<="]
+
+ALPHA = 0.05
+SMALLEST_LIMIT = -1.0
+LARGEST_LIMIT = 100.0
+GRAMMAR = (
+    "write METRIC > -N% or METRIC < +N%, e.g. 'tokens_per_second > -2%' or "
+    "'usd_per_million_tokens < +1%'"
+)
+
+_GATE = re.compile(
+    r"\s*(?P<metric>[a-z_]\w*)\s*(?P<relation>[<>]=?)\s*(?P<limit>[+\-\u2212]?\d+(?:\.\d+)?)\s*"
+    r"(?P<percent>%?)\s*",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A limit on the change of one metric."""
+
+    text: str
+    """As it was written."""
+    metric: str
+    relation: Relation
+    limit: float
+    """A relative change: -0.02 for `-2%`."""
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether the change must stay above the limit."""
+        return self.relation.startswith(">")
+
+    @property
+    def reference(self) -> float:
+        """Return the relative change that CAND must be shown to fall short of, to fail.
+
+        That is no change at all where a loss up to the limit is tolerated, and the limit itself
+        where it asks for a gain.
+        """
+        return max(0.0, self.limit) if self.is_lower_bound else min(0.0, self.limit)
+
+    @property
+    def size(self) -> float:
+        """Return the relative change that the gate has to tell from none."""
+        return abs(self.limit)
+
+
+def parse_gates(texts: Sequence[str]) -> tuple[Gate, ...]:
+    """Read gates as they are written on the command line.
+
+    Raises:
+        ConfigError: with every text that is no gate, and what one looks like.
+    """
+    gates, problems = [], []
+    for text in texts:
+        found = _parse(text)
+        if isinstance(found, Gate):
+            gates.append(found)
+        else:
+            problems.append(found)
+    if problems:
+        raise ConfigError.of(problems)
+    return tuple(gates)
+
+
+def _parse(text: str) -> Gate | Problem:
+    match = _GATE.fullmatch(text)
+    if match is None:
+        return Problem(f"--gate {text!r}: is no gate", GRAMMAR)
+    metric = match["metric"]
+    if metric not in COMPARABLES:
+        near = difflib.get_close_matches(metric, COMPARABLES, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        return Problem(
+            f"--gate {text!r}: {metric!r} is no metric that can be compared",
+            f"{meant}use one of {', '.join(COMPARABLES)}",
+        )
+    if not match["percent"]:
+        return Problem(
+            f"--gate {text!r}: {match['limit']} has no percent sign",
+            "a gate limits a change in percent, e.g. 'tokens_per_second > -2%'",
+        )
+    limit = float(match["limit"].replace("\u2212", "-")) / 100
+    if not SMALLEST_LIMIT < limit <= LARGEST_LIMIT:
+        return Problem(
+            f"--gate {text!r}: a change of {100 * limit:g}% cannot be",
+            "use a limit above -100% and up to +10000%",
+        )
+    return Gate(
+        text=text.strip(), metric=metric, relation=cast(Relation, match["relation"]), limit=limit
+    )
+
+
+def judge_gate(gate: Gate, difference: LogDifference, p_adjusted: float) -> GateState:
+    """Say what an interval means for a gate.
+
+    Args:
+        gate: the gate.
+        difference: ln(CAND / BASE) with its error.
+        p_adjusted: the probability of such a difference if the truth were the gate's reference,
+            corrected for the number of gates and cases.
+    """
+    low, high = difference.low(), difference.high()
+    if not gate.is_lower_bound:
+        low, high = -high, -low
+    sign = 1 if gate.is_lower_bound else -1
+    limit, reference = sign * math.log1p(gate.limit), sign * math.log1p(gate.reference)
+    if low > limit or (low == limit and gate.relation.endswith("=")):
+        return "passed"
+    if high < reference and p_adjusted < ALPHA:
+        return "failed"
+    return "undecided"

@@ -1,0 +1,311 @@
+"""The ratio of two sides, each of several launches, with its interval; one launch is one value.
+
+Launches are what is repeated: steps of one launch say nothing of how the next one differs. All is
+done on logarithms, so that swapping the sides inverts the ratio and its interval exactly.
+
+Rules, with their sources: docs/metrics.md, "Comparison".
+"""
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD, CONFIDENCE
+
+LEAST_LAUNCHES = 3
+"""Launches a side from which their own spread is used."""
+
+UNSEEN_LAUNCH_SD = 0.0208
+"""Relative standard deviation between launches where too few were made to see it.
+
+It is the largest of any submission in MLPerf Training v5.0's public logs, because a verdict must
+not rest on this machine's being quieter than the one that was seen least quiet.
+"""
+
+LEAST_GATE_LAUNCHES = 4
+MOST_LAUNCHES = 1000
+MOST_PERMUTATIONS = 13_000
+ROUNDING = 1e-12
+"""Logarithms that differ by less are the same figure, rounded differently."""
+
+LARGEST_LOG = 700.0
+
+Method = Literal["welch", "pooled", "paired", "assumed"]
+Logs = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One metric on one side."""
+
+    values: tuple[float, ...]
+    """One for each launch, above zero."""
+    errors: tuple[float | None, ...]
+    """Relative standard error of each inside its launch; None where nothing is known of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogDifference:
+    """ln(CAND / BASE) with all that is known of its error."""
+
+    value: float
+    standard_error: float
+    degrees_of_freedom: float | None
+    """None where the spread is assumed, not estimated."""
+    launch_deviation: float
+    """Between launches; of pairs, of their differences."""
+    method: Method
+
+    def low(self) -> float:
+        """Return the lower end of the 95 % interval."""
+        return self.value - self.half_width()
+
+    def high(self) -> float:
+        """Return the upper end of the 95 % interval."""
+        return self.value + self.half_width()
+
+    def half_width(self) -> float:
+        """Return half the width of the 95 % interval."""
+        return t_quantile(0.5 + CONFIDENCE / 2, self.degrees_of_freedom) * self.standard_error
+
+    def p_value(self, reference: float = 0.0) -> float:
+        """Return the two-sided probability of a difference this far from the reference."""
+        distance = abs(self.value - reference)
+        if self.standard_error <= ROUNDING:
+            return 1.0 if distance <= ROUNDING else 0.0
+        return 2 * _t_below(-distance / self.standard_error, self.degrees_of_freedom)
+
+    def least_change(self) -> float:
+        """Return the least relative change that is found 95 times in 100."""
+        t = t_quantile(0.5 + CONFIDENCE / 2, self.degrees_of_freedom)
+        t += t_quantile(CONFIDENCE, self.degrees_of_freedom)
+        return exp_of(t * self.standard_error) - 1
+
+
+def find_difference(
+    base: Sample, cand: Sample, *, is_alike: bool, is_paired: bool = False
+) -> LogDifference | str:
+    """Estimate ln(CAND / BASE), or say why there is no interval for it.
+
+    Args:
+        base: values of the side that is compared with.
+        cand: values of the side that is compared.
+        is_alike: whether both sides ran on the same kind of device, so that the spread of one
+            side's launches holds for the other's.
+        is_paired: whether the n-th launches of both sides were made one after the other.
+    """
+    logs = [tuple(map(math.log, side.values)) for side in (base, cand)]
+    seen = _seen(logs[0], logs[1], is_alike=is_alike, is_paired=is_paired)
+    is_timed = None not in (*base.errors, *cand.errors)
+    if seen is None or (is_timed and seen.launch_deviation == 0):
+        # No clock gives the same time twice: such launches tell nothing of how they differ.
+        return _assumed(base, cand, *logs)
+    return seen
+
+
+def _seen(base: Logs, cand: Logs, *, is_alike: bool, is_paired: bool) -> LogDifference | None:
+    """Estimate the difference by the spread that the launches show; None if they are too few."""
+    counts = (len(base), len(cand))
+    if is_paired and counts[0] == counts[1] >= LEAST_LAUNCHES:
+        return _paired(base, cand)
+    if min(counts) >= LEAST_LAUNCHES:
+        return _welch(base, cand)
+    if is_alike and sum(counts) - len(counts) >= LEAST_LAUNCHES - 1:
+        return _pooled(base, cand)
+    return None
+
+
+def interval_of_side(sample: Sample) -> tuple[float, float, float] | None:
+    """Return the geometric mean over a side's launches with its 95 % interval.
+
+    None where nothing tells an interval. Fewer than three launches have the interval that each has
+    by itself, which allows for what one launch cannot see.
+    """
+    logs = tuple(map(math.log, sample.values))
+    if len(logs) >= LEAST_LAUNCHES and len(set(logs)) == 1:
+        return sample.values[0], sample.values[0], sample.values[0]
+    centre = statistics.fmean(logs)
+    if len(logs) >= LEAST_LAUNCHES:
+        error, degrees = _deviation(logs) / math.sqrt(len(logs)), float(len(logs) - 1)
+    elif None not in sample.errors:
+        errors = [error for error in sample.errors if error is not None]
+        seen = _deviation(logs) if len(logs) > 1 else 0.0
+        error, degrees = math.sqrt(max(_mean_square(errors), seen**2) / len(logs)), None
+    else:
+        return None
+    half_width = t_quantile(0.5 + CONFIDENCE / 2, degrees) * error
+    return exp_of(centre), exp_of(centre - half_width), exp_of(centre + half_width)
+
+
+def middle_of(sample: Sample) -> float:
+    """Return the geometric mean over a side's launches."""
+    return statistics.geometric_mean(sample.values)
+
+
+def launches_needed(deviation: float, change: float, *, is_paired: bool = False) -> int | None:
+    """Return how many launches a side tell a relative change from none.
+
+    With as many, the interval reaches half the change to either side: then a gate at `change`
+    passes what did not change and fails what changed by as much, each 97.5 times in 100.
+
+    Args:
+        deviation: relative standard deviation between launches, or between pairs.
+        change: the relative change, above zero.
+        is_paired: whether `deviation` is that of the differences of pairs.
+
+    Returns:
+        The number, at least 4; None where not even 1,000 would do.
+    """
+    allowed = math.log1p(change) / 2
+    for count in range(LEAST_GATE_LAUNCHES, MOST_LAUNCHES + 1):
+        degrees = count - 1 if is_paired else 2 * count - 2
+        spread = deviation * math.sqrt((1 if is_paired else 2) / count)
+        if t_quantile(0.5 + CONFIDENCE / 2, float(degrees)) * spread <= allowed:
+            return count
+    return None
+
+
+def planning_deviation(difference: LogDifference) -> float:
+    """Return the spread to plan launches with: the one that was seen, else the usual one."""
+    return BETWEEN_LAUNCH_SD if difference.method == "assumed" else difference.launch_deviation
+
+
+def permutation_p(base: Sample, cand: Sample) -> float | None:
+    """Return the exact two-sided p-value of the difference of means of logarithms.
+
+    None below four launches a side, where no such test can reach 5 %, or where there are more than
+    13,000 ways to divide them.
+
+    Source: Fisher, The Design of Experiments (1935), section 21; Phipson and Smyth, Stat. Appl.
+    Genet. Mol. Biol. 9 (2010), on counting the observed division among them.
+    """
+    logs = [math.log(value) for value in (*base.values, *cand.values)]
+    first, count = len(base.values), len(logs)
+    if min(first, count - first) < LEAST_GATE_LAUNCHES:
+        return None
+    ways = math.comb(count, first)
+    if ways > MOST_PERMUTATIONS:
+        return None
+    centred = [value - statistics.fmean(logs) for value in logs]
+    observed = abs(sum(centred[:first])) - ROUNDING
+    as_far = sum(abs(sum(chosen)) >= observed for chosen in itertools.combinations(centred, first))
+    return as_far / ways
+
+
+def adjust(p_values: Sequence[float], correction: Literal["holm", "bh", "none"]) -> list[float]:
+    """Return p-values corrected for their number, in their order.
+
+    Source: Holm, Scand. J. Statist. 6 (1979); Benjamini and Hochberg, J. R. Statist. Soc. B 57
+    (1995).
+    """
+    if correction == "none":
+        return list(p_values)
+    count = len(p_values)
+    order = sorted(range(count), key=lambda place: p_values[place])
+    ranked = [p_values[place] for place in order]
+    if correction == "holm":
+        steps = [(count - rank) * p for rank, p in enumerate(ranked)]
+        bounds = list(itertools.accumulate(steps, max))
+    else:
+        steps = [count * p / (rank + 1) for rank, p in enumerate(ranked)]
+        bounds = list(itertools.accumulate(reversed(steps), min))[::-1]
+    adjusted = dict(zip(order, bounds, strict=True))
+    return [min(1.0, adjusted[place]) for place in range(count)]
+
+
+def exp_of(logarithm: float) -> float:
+    """Return e to this power, kept finite: ends of an interval may lie beyond all numbers."""
+    return math.exp(min(max(logarithm, -LARGEST_LOG), LARGEST_LOG))
+
+
+def t_quantile(part: float, degrees: float | None) -> float:
+    """Return Student's quantile; of the normal distribution where no spread was estimated."""
+    from scipy.special import ndtri, stdtrit  # a tenth of a second that not every command can spare
+
+    return float(ndtri(part) if degrees is None else stdtrit(degrees, part))
+
+
+def _t_below(t: float, degrees: float | None) -> float:
+    from scipy.special import ndtr, stdtr
+
+    return float(ndtr(t) if degrees is None else stdtr(degrees, t))
+
+
+# --- the four ways --------------------------------------------------------------------------------
+
+
+def _paired(base: Logs, cand: Logs) -> LogDifference:
+    apart = tuple(later - earlier for earlier, later in zip(base, cand, strict=True))
+    deviation = _deviation(apart)
+    return LogDifference(
+        value=statistics.fmean(apart),
+        standard_error=deviation / math.sqrt(len(apart)),
+        degrees_of_freedom=float(len(apart) - 1),
+        launch_deviation=deviation,
+        method="paired",
+    )
+
+
+def _welch(base: Logs, cand: Logs) -> LogDifference:
+    """Source: Welch, Biometrika 34 (1947)."""
+    parts = [_deviation(side) ** 2 / len(side) for side in (base, cand)]
+    variance = sum(parts)
+    degrees = float(len(base) + len(cand) - 2)
+    if variance > 0:
+        shares = [part / variance for part in parts]  # of the sum, so that squares cannot vanish
+        degrees = 1 / sum(
+            share**2 / (len(side) - 1) for share, side in zip(shares, (base, cand), strict=True)
+        )
+    return LogDifference(
+        value=statistics.fmean(cand) - statistics.fmean(base),
+        standard_error=math.sqrt(variance),
+        degrees_of_freedom=degrees,
+        launch_deviation=math.sqrt(_mean_square([_deviation(base), _deviation(cand)])),
+        method="welch",
+    )
+
+
+def _pooled(base: Logs, cand: Logs) -> LogDifference:
+    degrees = len(base) + len(cand) - 2
+    squares = sum((value - statistics.fmean(side)) ** 2 for side in (base, cand) for value in side)
+    deviation = math.sqrt(squares / degrees)
+    return LogDifference(
+        value=statistics.fmean(cand) - statistics.fmean(base),
+        standard_error=deviation * math.sqrt(1 / len(base) + 1 / len(cand)),
+        degrees_of_freedom=float(degrees),
+        launch_deviation=deviation,
+        method="pooled",
+    )
+
+
+def _assumed(base: Sample, cand: Sample, *logs: Logs) -> LogDifference | str:
+    variance, deviations = 0.0, []
+    for sample, values in zip((base, cand), logs, strict=True):
+        errors = [error for error in sample.errors if error is not None]
+        if len(errors) < len(sample.errors):
+            count = len(sample.values)
+            launches = "one launch" if count == 1 else f"{count} launches"
+            return f"{launches} a side cannot tell how it differs from launch to launch"
+        seen = _deviation(values) if len(values) > 1 else 0.0
+        deviations.append(max(UNSEEN_LAUNCH_SD, seen))
+        variance += (_mean_square(errors) + deviations[-1] ** 2) / len(values)
+    return LogDifference(
+        value=statistics.fmean(logs[1]) - statistics.fmean(logs[0]),
+        standard_error=math.sqrt(variance),
+        degrees_of_freedom=None,
+        launch_deviation=max(deviations),
+        method="assumed",
+    )
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation, exactly zero for values that differ by rounding alone."""
+    deviation = statistics.stdev(values)
+    return deviation if deviation > ROUNDING else 0.0
+
+
+def _mean_square(values: Sequence[float]) -> float:
+    return statistics.fmean([value * value for value in values])

@@ -1,0 +1,185 @@
+"""The gate's judgement: whether the device's training agrees with fp32 on the CPU, and moves.
+
+Tolerances are two to ten times the largest distance seen over seeds and families, and below a tenth
+of the smallest effect of a fault: docs/metrics.md, "The gate", has both, and
+`benchmarks/parity.py` makes them anew.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from trnbench.analysis.evidence import Evidence
+from trnbench.schema.result import CheckOutcome
+from trnbench.schema.units import say_seconds
+from trnbench.wire import Movement, Parity, ParityPoint, Precision
+
+EARLY_STEPS = 5
+"""Steps whose losses must agree closely; after them a rounding has had time to grow."""
+
+LEAST_MOVEMENT, MOST_MOVEMENT = 1e-7, 0.5
+"""Of a weight's norm, in the first step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far a precision may be from fp32; relative, but for the cosine."""
+
+    distance: float
+    """Of any weight's gradient."""
+    cosine: float
+    first_loss: float
+    gradient_norm: float
+    early_loss: float
+    """Of the losses of steps 2 to `EARLY_STEPS`."""
+    late_loss: float
+
+
+TOLERANCES: Mapping[Precision, Tolerance] = {
+    "fp32": Tolerance(
+        distance=1e-4, cosine=0.99999, first_loss=1e-5, gradient_norm=1e-4,
+        early_loss=1e-4, late_loss=1e-3,
+    ),
+    "bf16": Tolerance(
+        distance=5e-2, cosine=0.998, first_loss=1e-3, gradient_norm=1e-2,
+        early_loss=3e-3, late_loss=5e-2,
+    ),
+    "pure_bf16": Tolerance(
+        distance=5e-2, cosine=0.998, first_loss=1e-3, gradient_norm=1e-2,
+        early_loss=6e-3, late_loss=0.2,
+    ),
+    "bf16_master": Tolerance(
+        distance=5e-2, cosine=0.998, first_loss=1e-3, gradient_norm=1e-2,
+        early_loss=6e-3, late_loss=5e-2,
+    ),
+}  # fmt: skip
+
+
+ENCODER_SLACK = 3.0
+"""Encoders in bf16 round more: their gradients are sums over few targets, which cancel."""
+
+
+def tolerance_of(precision: Precision, family: str) -> Tolerance:
+    """Return how far a model of this family may be from fp32 in this precision."""
+    base = TOLERANCES[precision]
+    if precision == "fp32" or family not in ("bert", "vit"):
+        return base
+    return replace(
+        base,
+        distance=ENCODER_SLACK * base.distance,
+        cosine=1 - ENCODER_SLACK * (1 - base.cosine),
+        first_loss=ENCODER_SLACK * base.first_loss,
+    )
+
+
+def check_parity(evidence: Evidence) -> CheckOutcome:
+    """A small model of the same make trains on the device as it does in fp32 on the CPU."""
+    parity = evidence.measurement.parity
+    if parity is None:
+        if not evidence.plan.measure.gate:
+            return CheckOutcome(
+                name="parity",
+                verdict="doubtful",
+                evidence="nobody knows whether the training was right: measure.gate is false",
+                advice="leave measure.gate at true",
+            )
+        why = "the case ended before the gate was through, or its version had none"
+        return CheckOutcome(name="parity", verdict="not_judged", evidence=why)
+    order = evidence.plan.order
+    faults = list(find_faults(parity, tolerance_of(order.precision, order.shape.family)))
+    if faults:
+        return CheckOutcome(
+            name="parity",
+            verdict="invalid",
+            evidence=f"the training is not that of fp32 on the CPU: {'; '.join(faults[:3])}",
+            advice="the device, its compiler or the precision computes something else; try "
+            "`workload.execution: eager`, and fp32, to see which",
+        )
+    worst = max(point.worst_distance or 0.0 for point in parity.points)
+    took = f"{say_seconds(parity.seconds)}, {_share_of_case(evidence, parity):.1%} of the case"
+    return CheckOutcome(
+        name="parity",
+        verdict="sound",
+        evidence=f"gradients within {worst:.1e} of fp32 on the CPU, and the losses of "
+        f"{len(parity.losses)} steps; the gate took {took}",
+    )
+
+
+def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
+    """Say what differs by more than it may, the worst kind first."""
+    for point in parity.points:
+        yield from _faults_of_point(point, tolerance)
+    if len(parity.losses) != len(parity.reference_losses):
+        yield f"{len(parity.losses)} losses of {len(parity.reference_losses)} steps"
+    for step, (loss, expected) in enumerate(
+        zip(parity.losses, parity.reference_losses, strict=False)
+    ):
+        allowed = tolerance.early_loss if step < EARLY_STEPS else tolerance.late_loss
+        if not _is_near(loss, expected, allowed):
+            yield f"the loss of step {step + 1} is {_number(loss)} for {expected:.6g}"
+
+
+def _faults_of_point(point: ParityPoint, tolerance: Tolerance) -> Iterator[str]:
+    begin = f"from {point.start} weights"
+    if point.worst_distance is None or point.worst_distance > tolerance.distance:
+        yield (
+            f"{begin} the gradient of {point.worst_tensor} is off by "
+            f"{_number(point.worst_distance)}"
+        )
+    if point.least_cosine is None or point.least_cosine < tolerance.cosine:
+        yield (
+            f"{begin} the gradient of {point.least_cosine_tensor} points elsewhere (cosine "
+            f"{_number(point.least_cosine)})"
+        )
+    if not _is_near(point.gradient_norm, point.reference_gradient_norm, tolerance.gradient_norm):
+        yield (
+            f"{begin} the norm of all gradients is {_number(point.gradient_norm)} for "
+            f"{point.reference_gradient_norm:.6g}"
+        )
+    if not _is_near(point.loss, point.reference_loss, tolerance.first_loss):
+        yield f"{begin} the loss is {_number(point.loss)} for {point.reference_loss:.6g}"
+
+
+def check_movement(evidence: Evidence) -> CheckOutcome:
+    """The first steps moved every weight of the case's own model, and none of them far."""
+    movement = evidence.measurement.movement
+    if movement is None:
+        why = "nobody looked at the weights before and after the first steps"
+        return CheckOutcome(name="movement", verdict="not_judged", evidence=why)
+    fault = _fault_of_movement(movement)
+    if fault is not None:
+        return CheckOutcome(
+            name="movement",
+            verdict="invalid",
+            evidence=fault,
+            advice="a weight is frozen, the learning rate is far off, or the optimizer's step was "
+            "not done",
+        )
+    evidence_text = f"{movement.tensors} weights moved"
+    if movement.least is not None and movement.most is not None:
+        evidence_text += f" by {movement.least:.1e} to {movement.most:.1e} of their norm"
+    return CheckOutcome(name="movement", verdict="sound", evidence=evidence_text)
+
+
+def _fault_of_movement(movement: Movement) -> str | None:
+    if movement.still:
+        more = f" and {len(movement.still) - 1} more" if len(movement.still) > 1 else ""
+        return f"{movement.still[0]}{more} did not move in the first {movement.steps} steps"
+    if movement.least is not None and movement.least < LEAST_MOVEMENT:
+        return f"{movement.least_tensor} moved by {movement.least:.1e} of its norm alone"
+    if movement.most_tensor is None:
+        return None
+    if movement.most is None or movement.most > MOST_MOVEMENT * movement.steps:
+        return f"{movement.most_tensor} moved by {_number(movement.most)} of its norm"
+    return None
+
+
+def _share_of_case(evidence: Evidence, parity: Parity) -> float:
+    return parity.seconds / evidence.total_seconds if evidence.total_seconds else 1.0
+
+
+def _is_near(value: float | None, expected: float, tolerance: float) -> bool:
+    return value is not None and abs(value - expected) <= tolerance * abs(expected)
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.6g}"

@@ -1,0 +1,130 @@
+"""`trnbench compare --confirm`: measure again what a gate did not see pass, and look again."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import typer
+
+from trnbench.analysis.comparison.compare import compare
+from trnbench.analysis.comparison.confirm import cases_to_confirm, launches_of, with_second_look
+from trnbench.analysis.comparison.launch import Launch
+from trnbench.analysis.comparison.terms import Terms
+from trnbench.cli.live import make_observer
+from trnbench.cli.run import look_around
+from trnbench.run.baselines import FolderSource
+from trnbench.run.confirm import Again, Label, Measured, check_again, measure_again
+from trnbench.run.interruption import noted_signals
+from trnbench.run.machine import describe_machine
+from trnbench.schema.comparison import Comparison
+from trnbench.schema.errors import ConfigError
+
+Rates = tuple[Decimal | None, Decimal | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """How a second look is taken."""
+
+    count: int
+    """Launches a side."""
+    folder: Path | None
+    python: str | None
+    base_python: str | None
+    """None leaves BASE as it was measured."""
+    rates: Rates
+    reprice: Callable[[Sequence[Launch], Decimal | None], list[Launch]]
+
+    def look_again(
+        self, first: Comparison, base: Sequence[Launch], cand: Sequence[Launch], terms: Terms
+    ) -> Comparison:
+        """Return the comparison with every gate decided that fresh launches can decide.
+
+        Raises:
+            ConfigError: the plans were not kept, or the folder is not empty.
+            UnavailableError: the device is not here.
+            RunError: the disk is full.
+        """
+        cases = cases_to_confirm(first)
+        if not cases:
+            return first
+        named = {
+            "base": [launches_of(case, base, is_base=True) for case in cases],
+            "cand": [launches_of(case, cand, is_base=False) for case in cases],
+        }
+        labels: tuple[Label, ...] = ("base", "cand") if self.base_python else ("cand",)
+        sides = [self._side(label, named[label]) for label in labels]
+        folder = self._empty_folder()
+        names = {
+            launches[-1].result.case_id: case.name
+            for case, launches in zip(cases, named["cand"], strict=True)
+        }
+        sys.stderr.write(
+            f"confirming {len(cases)} {'case' if len(cases) == 1 else 'cases'} with "
+            f"{self.count} launches a side in {folder}\n"
+        )
+        made = self._measure(sides, folder)
+        fresh_cand = self.reprice(_load(made.cand), self.rates[1])
+        fresh_base = (
+            self.reprice(_load(made.base), self.rates[0])
+            if self.base_python
+            else [launch for launches in named["base"] for launch in launches]
+        )
+        second = compare(fresh_base, fresh_cand, terms)
+        return with_second_look(first, second, names)
+
+    def _measure(self, sides: Sequence[Again], folder: Path) -> Measured:
+        with noted_signals() as interruption, make_observer() as observer:
+            made = measure_again(
+                sides,
+                count=self.count,
+                folder=folder,
+                observer=observer,
+                interruption=interruption,
+            )
+        if interruption.signal is not None:
+            raise typer.Exit(128 + interruption.signal)
+        return made
+
+    def _side(self, label: Label, cases: Sequence[Sequence[Launch]]) -> Again:
+        """Find out what is needed to measure a side again, and refuse where it is not here."""
+        plans, names = {}, set()
+        for launches in cases:
+            plan = launches[-1].plan
+            if plan is None:
+                raise ConfigError(
+                    f"--confirm: the plan of {launches[-1].result.case_id} was not kept",
+                    hint="keep plan.json beside result.json, or leave --confirm out",
+                )
+            plans[plan.case_id] = plan
+            names |= {launch.result.device.name for launch in launches}
+        python = (self.base_python if label == "base" else self.python) or sys.executable
+        machine, devices = look_around(describe_machine(), python)
+        side = Again(
+            label=label,
+            plans=tuple(plans.values()),
+            python=python,
+            machine=machine,
+            devices=devices,
+            device_names=frozenset(name for name in names if name is not None),
+        )
+        check_again(side)
+        return side
+
+    def _empty_folder(self) -> Path:
+        """Return a folder without results: a run in one that has some would measure nothing."""
+        if self.folder is None:
+            return Path("results") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-confirm"
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise ConfigError(
+                f"--confirm-folder {self.folder}: is not an empty folder",
+                hint="fresh launches need a folder of their own",
+            )
+        return self.folder
+
+
+def _load(runs: Sequence[Path]) -> list[Launch]:
+    return [launch for run in runs for launch in FolderSource(path=run).load(frozenset())]

@@ -1,0 +1,8 @@
+"""What every format of a comparison is given, and what it answers: text, never a file."""
+
+from collections.abc import Callable
+
+from trnbench.reports.base import Page
+from trnbench.schema.comparison import Comparison
+
+RenderComparison = Callable[[Comparison, Page], str]

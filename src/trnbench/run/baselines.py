@@ -1,0 +1,268 @@
+"""What a side of a comparison is named by, and the launches that it stands for.
+
+PATH             a folder of a case, of a run, or of many runs
+git:REF[:PATH]   the same as it is stored in a git ref; PATH counts from the repository's root
+last:N:PATH      of every case below PATH, the N newest launches that can be used
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from trnbench.analysis.comparison.launch import Launch
+from trnbench.analysis.comparison.work import group_launches
+from trnbench.run.launches import load_launch
+from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE, find_cases
+from trnbench.schema.errors import ConfigError, DataError, Problem
+
+GIT_SECONDS = 120.0
+DEFAULT_GIT_PATH = "results"
+FILES = (PLAN_FILE, MEASUREMENT_FILE, RESULT_FILE)
+LFS_START = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSource:
+    """Everything at or below a folder."""
+
+    path: Path
+
+    def load(self, _without: frozenset[str]) -> list[Launch]:
+        """Read every case."""
+        return _load_cases([self.path])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastSource:
+    """A window that rolls on: of every case the newest launches that can be used."""
+
+    count: int
+    path: Path
+
+    def load(self, without: frozenset[str]) -> list[Launch]:
+        """Read every case and keep the newest of each.
+
+        Args:
+            without: digests of launches that are the other side, and so no baseline for it.
+        """
+        found = [launch for launch in _load_cases([self.path]) if launch.digest not in without]
+        usable = [launch for launch in found if launch.is_usable]
+        kept = [
+            launch for group in group_launches(usable) for launch in group.launches[-self.count :]
+        ]
+        if not kept:
+            raise DataError(
+                f"last:{self.count}:{self.path}: holds no result that can be used, beside the "
+                "ones that are compared with it",
+                hint="measure a baseline first, or name a folder that has one",
+            )
+        return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """Results as a git ref holds them."""
+
+    ref: str
+    path: str
+
+    def load(self, _without: frozenset[str]) -> list[Launch]:
+        """Read every case below the path in the ref; nothing is checked out."""
+        commit = _resolve(self.ref)
+        with tempfile.TemporaryDirectory(prefix="trnbench-") as folder:
+            cases = list(_extract(commit, self, Path(folder)))
+            problems: list[Problem] = []
+            launches = []
+            for case, name in cases:
+                try:
+                    launches.append(load_launch(case, name.parent.name or None))
+                except DataError as error:
+                    where = f"git:{self.ref}:{name}"
+                    problems += [
+                        Problem(p.message.replace(str(case), where), p.hint) for p in error.problems
+                    ]
+        if problems:
+            raise DataError.of(problems)
+        return launches
+
+
+Source = FolderSource | LastSource | GitSource
+
+
+def parse_source(text: str) -> Source:
+    """Read one name of a side.
+
+    Raises:
+        ConfigError: it is none of the three forms.
+    """
+    if text.startswith("git:"):
+        ref, _, path = text.removeprefix("git:").partition(":")
+        # A ref that starts with a dash would be an option of git's.
+        if not ref or ref.startswith("-") or not ref.isprintable():
+            raise ConfigError(
+                f"{text!r}: {ref!r} is no git ref",
+                hint="write git:REF or git:REF:PATH, e.g. git:main:results/nightly",
+            )
+        return GitSource(ref=ref, path=_git_path(path or DEFAULT_GIT_PATH, text))
+    if text.startswith("last:"):
+        count, _, path = text.removeprefix("last:").partition(":")
+        if not (count.isascii() and count.isdigit() and int(count) > 0 and path):
+            raise ConfigError(
+                f"{text!r}: is not last:N:PATH with N from 1 on",
+                hint="write e.g. last:5:results/nightly; for a folder of that name, ./last:…",
+            )
+        return LastSource(count=int(count), path=Path(path))
+    return FolderSource(path=Path(text))
+
+
+def read_sides(base: Sequence[str], cand: Sequence[str]) -> tuple[list[Launch], list[Launch]]:
+    """Read both sides; a rolling window never holds what it is compared with.
+
+    Raises:
+        ConfigError: a name is none of the three forms, or is no ref of this repository.
+        DataError: something cannot be read, with everything that cannot.
+    """
+    sources = [[parse_source(text) for text in side] for side in (base, cand)]
+    problems: list[Problem] = []
+    later = _load(sources[1], frozenset(), problems)
+    earlier = _load(sources[0], frozenset(launch.digest for launch in later), problems)
+    if problems:
+        raise DataError.of(problems)
+    return earlier, later
+
+
+def _load(
+    sources: Sequence[Source], without: frozenset[str], problems: list[Problem]
+) -> list[Launch]:
+    launches = []
+    for source in sources:
+        try:
+            launches += source.load(without)
+        except DataError as error:
+            problems += error.problems
+    return launches
+
+
+def _load_cases(paths: list[Path]) -> list[Launch]:
+    problems: list[Problem] = []
+    launches = []
+    for case in find_cases(paths):
+        try:
+            launches.append(load_launch(case))
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError.of(problems)
+    return launches
+
+
+# --- git ------------------------------------------------------------------------------------------
+
+
+def _git_path(path: str, text: str) -> str:
+    """Return a path inside a repository; git's own pathspec signs have no meaning here."""
+    parts = PurePosixPath(path).parts
+    if path.startswith("/") or ".." in parts or not path.isprintable():
+        raise ConfigError(
+            f"{text!r}: {path!r} is no path inside the repository",
+            hint="write it from the repository's root, e.g. git:main:results/nightly",
+        )
+    return "/".join(parts)
+
+
+def _resolve(ref: str) -> str:
+    """Return the commit that a ref names.
+
+    Raises:
+        ConfigError: this is no repository, or it has no such ref.
+    """
+    done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    commit = done.stdout.decode(errors="replace").strip()
+    if done.returncode == 0 and commit:
+        return commit
+    where = _git("rev-parse", "--git-dir")
+    if where.returncode != 0:
+        raise ConfigError(
+            f"git:{ref}: the current folder is in no git repository",
+            hint="change into the repository that holds the results",
+        )
+    raise ConfigError(
+        f"git:{ref}: this repository has no such ref",
+        hint="fetch it first: a shallow clone, as CI makes them, lacks other branches",
+    )
+
+
+def _extract(commit: str, source: GitSource, folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Write the result files of a commit below a path into numbered folders of our own.
+
+    Names in a tree are another's: none becomes a path on this disk. Links and submodules are
+    passed over, and git's filters are not run.
+    """
+    listed = _git(
+        "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit, "--", source.path
+    )
+    blobs: dict[PurePosixPath, dict[str, str]] = {}
+    for entry in listed.stdout.split(b"\0"):
+        meta, _, raw = entry.partition(b"\t")
+        fields = meta.decode(errors="replace").split()
+        name = PurePosixPath(os.fsdecode(raw))
+        if len(fields) == 3 and fields[0].startswith("100") and name.name in FILES:
+            blobs.setdefault(name.parent, {})[name.name] = fields[2]
+    if not blobs:
+        raise DataError(
+            f"git:{source.ref}:{source.path}: holds no result",
+            hint="name the folder from the repository's root; were results committed there?",
+        )
+    for number, (parent, files) in enumerate(sorted(blobs.items())):
+        case = folder / f"{number:06d}" / "case"
+        case.mkdir(parents=True)
+        for file, blob in files.items():
+            _write_blob(blob, case / file, f"git:{source.ref}:{parent / file}")
+        yield case, parent
+
+
+def _write_blob(blob: str, path: Path, told: str) -> None:
+    with path.open("wb") as stream:
+        done = _git("cat-file", "blob", blob, into=stream.fileno())
+    if done.returncode != 0:
+        raise DataError(
+            f"{told}: cannot be read: {done.stderr.decode(errors='replace').strip()[:200]}",
+            hint="fetch the ref with its files: a partial clone leaves them out",
+        )
+    with path.open("rb") as stream:
+        if stream.read(len(LFS_START)) == LFS_START:
+            raise DataError(
+                f"{told}: is a pointer of git-lfs, not the file",
+                hint="commit result files as they are, or check the ref out and name the folder",
+            )
+
+
+def _git(*arguments: str, into: int | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run git, which asks nobody anything, runs no filter and fetches nothing.
+
+    Raises:
+        ConfigError: there is no git here, or it takes longer than two minutes.
+    """
+    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if into is None else into,
+            stderr=subprocess.PIPE,
+            env=variables,
+            timeout=GIT_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "git: is not installed", hint="install git, or name a folder instead of a ref"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(
+            f"git {arguments[0]}: has not answered in {GIT_SECONDS:.0f} s",
+            hint="look at the repository, or name a folder instead of a ref",
+        ) from error

@@ -1,0 +1,233 @@
+"""Comparison: two sides of results, case by case, and what can be said of each difference.
+
+It is derived: the same results, margin and gates give the same comparison for ever.
+
+Format versions, and what changed in each:
+
+1   first version
+"""
+
+from typing import Literal
+
+from trnbench.schema.base import Strict
+from trnbench.schema.price import Price
+from trnbench.schema.result import Standing
+
+COMPARISON_VERSION: Literal[1] = 1
+
+ComparisonVerdict = Literal["better", "worse", "same", "cannot_tell"]
+"""Of CAND against BASE: better or worse than it, the same within the margin, or not to be told."""
+
+GateState = Literal["passed", "failed", "undecided", "not_judged"]
+"""undecided: the figures are too uncertain; not_judged: there are no figures that may be used."""
+
+Direction = Literal["higher", "lower"]
+"""Which of two values of a metric is the better one."""
+
+Method = Literal["welch", "pooled", "paired", "assumed"]
+"""welch: each side's launches tell their own spread; pooled: both sides' launches tell one spread;
+paired: the spread of the differences of pairs; assumed: too few launches to tell any."""
+
+Correction = Literal["holm", "bh", "none"]
+"""For many comparisons: Holm's bounds the chance of one false verdict among all, Benjamini and
+Hochberg's the part of false ones among the verdicts."""
+
+DifferenceKind = Literal["work", "allowed", "setup"]
+"""work: not the same work; allowed: not the same work, and overruled by the user; setup: how, where
+and by which versions the same work was done, which is what a comparison is about."""
+
+
+class SideValue(Strict):
+    """A metric on one side: the geometric mean over its launches."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    """Ends of its 95 % interval."""
+    launches: tuple[float, ...] = ()
+    """Each launch's own figure, in order of time."""
+    reason: str | None = None
+    """Why the value is null; never set beside a value."""
+
+
+class Ratio(Strict):
+    """CAND / BASE, with its 95 % interval, and all that the interval rests on."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+    """Why there is no value, or none of its interval's ends."""
+    method: Method | None = None
+    standard_error: float | None = None
+    """Of the ratio's logarithm."""
+    degrees_of_freedom: float | None = None
+    """null where the spread is assumed."""
+    launch_deviation: float | None = None
+    """Relative standard deviation between launches, measured or assumed; of pairs, of their
+    differences."""
+    p_value: float | None = None
+    """Two-sided, for no difference at all."""
+    p_adjusted: float | None = None
+    """The same, corrected for the number of comparisons."""
+    permutation_p: float | None = None
+    """By exact permutation of the launches, which assumes no shape of their noise; null with fewer
+    than four launches a side, or with more than can be permuted."""
+    least_change: float | None = None
+    """The least relative change that would have been found 95 times in 100."""
+    launches_needed: int | None = None
+    """Launches a side after which a change of the margin's size is told from none."""
+
+
+class MetricComparison(Strict):
+    """One metric of one case on both sides, and what can be said."""
+
+    metric: str
+    better: Direction
+    base: SideValue
+    cand: SideValue
+    ratio: Ratio
+    verdict: ComparisonVerdict
+    reason: str
+    """Why this verdict."""
+
+
+class ComparedLaunch(Strict):
+    """One result of a side."""
+
+    run_id: str
+    case_id: str
+    started_at: str
+    standing: Standing
+    is_used: bool
+    why_not: str | None
+    """Why it is not used; null if it is."""
+    is_verified: bool
+    """Whether its figures were derived from raw records now; else they are taken as stored."""
+    doubts: tuple[str, ...]
+    """Each check that found it doubtful or invalid, with its evidence."""
+
+
+class ComparedSide(Strict):
+    """One side of a case."""
+
+    launches: tuple[ComparedLaunch, ...]
+    device: str
+    backend: str
+    device_count: int
+    accelerator: str | None
+    instance: str | None
+    instances_billed: int
+    versions: dict[str, str]
+    """Of the software that trained; several where the launches differ."""
+    price: Price | None
+    price_reason: str | None
+    """Why there is no price that holds for the whole side."""
+
+    @property
+    def used(self) -> int:
+        """How many launches its figures rest on."""
+        return sum(launch.is_used for launch in self.launches)
+
+
+class Difference(Strict):
+    """One thing in which the two sides differ."""
+
+    key: str
+    base: str
+    cand: str
+    kind: DifferenceKind
+
+
+class BreakEven(Strict):
+    """The rate for one instance of CAND's at which a token costs the same on both sides."""
+
+    usd_per_hour: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+
+class TargetLoss(Strict):
+    """The loss on the learnable stream that both sides are held to."""
+
+    excess_nats: float
+    """Above the loss of a model that knows the stream."""
+    base_steps: float | None
+    cand_steps: float | None
+    """Geometric mean of the steps that each side took to it; null if one launch never did."""
+    reason: str | None = None
+
+
+class CaseComparison(Strict):
+    """The same work on both sides."""
+
+    name: str
+    base: ComparedSide
+    cand: ComparedSide
+    differences: tuple[Difference, ...]
+    metrics: tuple[MetricComparison, ...]
+    break_even: BreakEven
+    target: TargetLoss
+    notes: tuple[str, ...]
+    """What must be read beside the figures: prices, dates, launches left out."""
+
+
+class Unmatched(Strict):
+    """A case of one side that has no counterpart on the other."""
+
+    side: Literal["base", "cand"]
+    name: str
+    case_id: str
+    nearest: str | None
+    """The case of the other side that is least unlike it."""
+    differences: tuple[Difference, ...]
+    reason: str
+
+
+class GateOutcome(Strict):
+    """What became of one gate on one case."""
+
+    gate: str
+    """As it was written."""
+    metric: str
+    relation: Literal[">", ">=", "<", "<="]
+    limit: float
+    """The relative change that is the limit: -0.02 for `-2%`."""
+    case: str
+    state: GateState
+    change: float | None
+    """CAND / BASE - 1."""
+    change_low: float | None
+    change_high: float | None
+    p_adjusted: float | None
+    """For no change, or for a change of the limit's size where the limit asks for a gain;
+    corrected for the number of gates and cases."""
+    evidence: str
+    advice: str | None = None
+    doubts: tuple[str, ...] = ()
+    """Checks that found launches of either side doubtful: the outcome is no surer than they are."""
+
+
+class Comparison(Strict):
+    """BASE against CAND, as reports show it."""
+
+    schema_version: Literal[1] = COMPARISON_VERSION
+    trnbench_version: str
+    base: tuple[str, ...]
+    """Where the side's results came from, as it was asked for."""
+    cand: tuple[str, ...]
+    margin: float
+    """A ratio between 1 / (1 + margin) and 1 + margin is no difference that matters."""
+    correction: Correction
+    comparisons: int
+    """Separate comparisons that the correction counts."""
+    is_paired: bool
+    allowed: tuple[str, ...]
+    """Differences of the work that the user overruled."""
+    cases: tuple[CaseComparison, ...]
+    unmatched: tuple[Unmatched, ...]
+    gates: tuple[GateOutcome, ...]
+    first_look: tuple[GateOutcome, ...] = ()
+    """What gates said before they were confirmed by measuring again; empty if none was."""
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,170 @@
+"""The gate: the device trains a small model of the same make, and is held against the CPU.
+
+The steps are those of the case: the same backend, precision, execution and `TrainingStep`. What is
+sent are distances; whether they are small enough is the parent's to judge.
+
+Source: docs/metrics.md, "The gate".
+"""
+
+import gc
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trnbench.train.assemble import fit, make_stream
+from trnbench.train.backends.base import Backend
+from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
+from trnbench.train.objective import Objective
+from trnbench.train.reference import (
+    STARTS,
+    Reference,
+    Start,
+    find_reference,
+    sampled,
+    start_model,
+)
+from trnbench.wire import GateOrder, ParityPoint, WorkOrder
+
+NEGLIGIBLE = 1e-6
+"""A gradient smaller than this part of the whole is held against the whole instead of itself."""
+
+MakeStep = Callable[[Objective, WorkOrder, Backend], TrainingStep]
+
+
+def run_gate(
+    order: WorkOrder, backend: Backend, folder: Path | None, make_step: MakeStep = TrainingStep
+) -> dict[str, Any]:
+    """Train the parity model on the device and return the fields of a `Parity`.
+
+    Args:
+        order: the case's; it must have a gate.
+        backend: the device, opened.
+        folder: where references are kept; None keeps none.
+        make_step: what makes the step that is looked at.
+    """
+    gate = order.gate
+    if gate is None:
+        raise ValueError("the order has no gate")
+    began = time.perf_counter()
+    reference, was_cached = find_reference(gate, order.stream, order.seed, folder)
+    reference_seconds = time.perf_counter() - began
+    small = _order_of(order, gate)
+    tokens = prepare_tokens(make_stream(small), small, 0, gate.steps, backend)
+    objective = fit(start_model(gate, order.seed, "production"), small, backend)
+    model = objective.model
+    step = make_step(objective, small, backend)
+    points = [
+        _compare(start, model, step, tokens[0], gate, order.seed, reference) for start in STARTS
+    ]
+    _set_weights(model, start_model(gate, order.seed, "production"))
+    outcomes = StepOutcomes()
+    for prepared in tokens:
+        step.run(prepared, outcomes)
+    backend.synchronize()
+    losses = [_finite(float(loss)) for loss in outcomes.losses]
+    del objective, model, step, tokens, outcomes
+    _forget(order, backend)
+    return {
+        "seconds": time.perf_counter() - began,
+        "reference_seconds": reference_seconds,
+        "was_cached": was_cached,
+        "points": points,
+        "losses": losses,
+        "reference_losses": reference.losses,
+    }
+
+
+def _order_of(order: WorkOrder, gate: GateOrder) -> WorkOrder:
+    return replace(
+        order,
+        shape=gate.shape,
+        sequence_length=gate.sequence_length,
+        micro_batch_size=gate.sequences_a_pass,
+        gradient_accumulation_steps=gate.passes,
+        optimizer=gate.optimizer,
+        step=gate.step,
+    )
+
+
+def _compare(
+    start: Start,
+    model: torch.nn.Module,
+    step: TrainingStep,
+    tokens: StepTokens,
+    gate: GateOrder,
+    seed: int,
+    reference: Reference,
+) -> ParityPoint:
+    """Hold the gradients of the first batch against the reference's, weight by weight."""
+    _set_weights(model, start_model(gate, seed, start))
+    loss = float(step.accumulate(tokens))
+    expected = reference.gradients[start]
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    found = {
+        name: torch.zeros_like(whole) if (g := gradients[name]) is None else sampled(g)
+        for name, whole in expected.items()
+    }
+    model.zero_grad(set_to_none=True)
+    whole = _norm(expected.values())
+    distances = {
+        name: _norm([found[name] - expected[name]])
+        / (_norm([expected[name]]) if _norm([expected[name]]) > NEGLIGIBLE * whole else whole)
+        for name in expected
+    }
+    cosines = {
+        name: _cosine(found[name], expected[name])
+        for name in expected
+        if _norm([expected[name]]) > NEGLIGIBLE * whole
+    }
+    # A distance that is no number is the worst there is.
+    worst = max(distances, key=lambda name: _or(distances[name], math.inf))
+    least = min(cosines, key=lambda name: _or(cosines[name], -math.inf))
+    return ParityPoint(
+        start=start,
+        loss=_finite(loss),
+        reference_loss=reference.first_losses[start],
+        gradient_norm=_finite(_norm(found.values())),
+        reference_gradient_norm=whole,
+        tensors=len(expected),
+        worst_tensor=worst,
+        worst_distance=_finite(distances[worst]),
+        least_cosine_tensor=least,
+        least_cosine=_finite(cosines[least]),
+    )
+
+
+def _set_weights(model: torch.nn.Module, source: torch.nn.Module) -> None:
+    """Copy weights in place, so that what was compiled for the model stands."""
+    with torch.no_grad():
+        for to, by in zip(model.parameters(), source.parameters(), strict=True):
+            to.copy_(by)
+
+
+def _forget(order: WorkOrder, backend: Backend) -> None:
+    """Leave the device to the case: its memory, and what was compiled for the small model."""
+    gc.collect()
+    if order.execution == "compile":
+        torch.compiler.reset()
+    backend.empty_cache()
+
+
+def _norm(tensors: Any) -> float:
+    return math.sqrt(sum(float((t.double() ** 2).sum()) for t in tensors))
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    scale = _norm([a]) * _norm([b])
+    return float((a.double() * b.double()).sum()) / scale if scale else 0.0
+
+
+def _or(value: float, instead: float) -> float:
+    return value if math.isfinite(value) else instead
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,240 @@
+"""The reference of the gate: the parity model trained in fp32 on the CPU, by a loop of its own.
+
+Nothing of `loop.py` or of a backend is used: the sequences of a step go through in one pass,
+clipping and AdamW are written out as their papers have them. What agrees was computed twice.
+
+Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2;
+Pascanu et al., "On the difficulty of training recurrent neural networks", ICML 2013, for clipping.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+
+from trnbench.train.data import Batch, Stream
+from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.layers.lora import add_adapters
+from trnbench.train.models import build_model
+from trnbench.train.models.base import Model
+from trnbench.train.streams import stream_of
+from trnbench.wire import GateOrder, OptimizerSettings, StreamSettings
+
+RULES = "reference-v2"
+"""Part of the cache's key: another number, another computation."""
+
+KEPT_ELEMENTS = 2**14
+"""Of each gradient, evenly spread: what a comparison needs, and not what a disk would feel."""
+
+Start = Literal["production", "stress"]
+STARTS: tuple[Start, ...] = ("production", "stress")
+"""Initial weights: the family's own; and ones by which attention is far from even."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Losses of the first steps, and the gradients of the first batch at both starts."""
+
+    losses: list[float]
+    first_losses: dict[str, float]
+    """By start."""
+    gradients: dict[str, dict[str, torch.Tensor]]
+    """By start and by the weight's name: `sampled`, fp32."""
+
+
+def find_reference(
+    gate: GateOrder, stream: StreamSettings, seed: int, folder: Path | None
+) -> tuple[Reference, bool]:
+    """Return the reference, and whether it was found in the cache.
+
+    Args:
+        gate: the parity model and its steps.
+        stream: where the tokens come from.
+        seed: of the initial weights.
+        folder: of the cache; None computes it anew. One that cannot be written costs time alone.
+    """
+    if folder is None:
+        return compute_reference(gate, stream, seed), False
+    path = folder / f"{content_key(gate, stream, seed)}.pt"
+    found = _read(path)
+    if found is not None:
+        return found, True
+    computed = compute_reference(gate, stream, seed)
+    _write(path, computed)
+    return computed, False
+
+
+def content_key(gate: GateOrder, stream: StreamSettings, seed: int) -> str:
+    """Return a hash of all that the reference depends on."""
+    content = {
+        "rules": RULES,
+        "gate": dataclasses.asdict(gate),
+        "stream": dataclasses.asdict(stream),
+        "seed": seed,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """Return where references are kept, by the XDG base directory specification."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    return (Path(named) if named else Path.home() / ".cache") / "trnbench" / "reference"
+
+
+def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Reference:
+    """Train the parity model, and read its gradients at both starts."""
+    tokens = stream_of(gate.shape, gate.sequence_length, stream)
+    first_losses: dict[str, float] = {}
+    gradients: dict[str, dict[str, torch.Tensor]] = {}
+    for start in STARTS:
+        model = start_model(gate, seed, start)
+        loss = _backward(model, tokens, gate, step=0)
+        first_losses[start] = loss
+        gradients[start] = {
+            name: sampled(p.grad) for name, p in model.named_parameters() if p.grad is not None
+        }
+    return Reference(_train(gate, tokens, seed), first_losses, gradients)
+
+
+def start_model(gate: GateOrder, seed: int, start: Start) -> Model:
+    """Build the parity model on the CPU in fp32, with the weights of this start.
+
+    `stress` draws matrices with variance 1 / inputs and embeddings with variance 1, so that a fault
+    in attention cannot hide behind weights that make it even.
+    """
+    model = build_model(gate.shape, gate.sequence_length, seed, gate.step.document_length)
+    if gate.step.lora is not None:
+        add_adapters(model, gate.step.lora, seed)
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.capacity = gate.step.expert_capacity  # what has no place is part of the work
+    if start == "stress":
+        generator = torch.Generator().manual_seed(seed + 1)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.ndim >= 2:
+                    # A tied table is a matrix too: with variance 1 its logits would be extreme.
+                    is_table = "embedding" in name and not gate.shape.tied_embeddings
+                    # Experts' weights are (expert, in, out); all others are (out, in).
+                    inputs = parameter.shape[-1 if parameter.ndim == 2 else -2]
+                    spread = 1.0 if is_table else inputs**-0.5
+                    if gate.step.lora is not None and name.endswith("adapter_out"):
+                        # As much again as the frozen product would make scores extreme.
+                        spread *= gate.step.lora.rank / gate.step.lora.alpha / 2
+                    parameter.normal_(0.0, spread, generator=generator)
+    return model
+
+
+def sampled(tensor: torch.Tensor) -> torch.Tensor:
+    """Return up to `KEPT_ELEMENTS` elements, evenly spread, as fp32 on the CPU."""
+    flat = tensor.detach().cpu().float().flatten()
+    stride = -(-flat.numel() // KEPT_ELEMENTS)
+    return flat[::stride].clone()
+
+
+def _backward(model: Model, tokens: Stream, gate: GateOrder, step: int) -> float:
+    """Put the gradients of one step's mean loss into the model, and return the loss."""
+    sequences = gate.sequences_a_pass * gate.passes
+    batch = tokens.batch(step * sequences, sequences)
+    if gate.shape.experts is None:
+        logits = model(batch.inputs, batch.positions)
+        loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
+        loss.backward()
+        return loss.item()
+    return _backward_by_passes(model, batch, gate)
+
+
+def _backward_by_passes(model: Model, batch: Batch, gate: GateOrder) -> float:
+    """Do the same pass by pass: the load-balancing loss of a pass is not that of the whole."""
+    experts, total = gate.shape.experts, 0.0
+    passes = zip(
+        batch.inputs.split(gate.sequences_a_pass),
+        batch.targets.split(gate.sequences_a_pass),
+        strict=True,
+    )
+    for inputs, targets in passes:
+        hidden = model.hidden(inputs)
+        weight, _ = model.head_parameters()
+        logits = hidden.rows @ weight.T
+        loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten())
+        total += loss.item() / gate.passes
+        if experts is not None and hidden.balance is not None:
+            loss = loss + experts.balance_coefficient * hidden.balance
+        (loss / gate.passes).backward()
+    return total
+
+
+def _train(gate: GateOrder, tokens: Stream, seed: int) -> list[float]:
+    model = start_model(gate, seed, "production")
+    optimizer = _AdamW(model, gate.optimizer)
+    losses = []
+    for step in range(gate.steps):
+        model.zero_grad(set_to_none=True)
+        losses.append(_backward(model, tokens, gate, step))
+        optimizer.step()
+    return losses
+
+
+class _AdamW:
+    """Clipping and AdamW, one weight after the other."""
+
+    def __init__(self, model: torch.nn.Module, settings: OptimizerSettings) -> None:
+        self._weights = [p for p in model.parameters() if p.requires_grad]
+        self._settings = settings
+        self._first = [torch.zeros_like(p) for p in self._weights]
+        self._second = [torch.zeros_like(p) for p in self._weights]
+        self._count = 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        settings, count = self._settings, self._count + 1
+        self._count = count
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._weights]
+        norm = sum(float((g.double() ** 2).sum()) for g in gradients) ** 0.5
+        scale = min(1.0, settings.gradient_clip_norm / (norm + 1e-6))
+        warmup = settings.lr_warmup_steps
+        rate = settings.learning_rate * (min(1.0, count / warmup) if warmup else 1.0)
+        for weight, gradient, first, second in zip(
+            self._weights, gradients, self._first, self._second, strict=True
+        ):
+            clipped = gradient * scale
+            first.mul_(settings.beta1).add_(clipped, alpha=1 - settings.beta1)
+            second.mul_(settings.beta2).add_(clipped**2, alpha=1 - settings.beta2)
+            if weight.ndim >= 2:
+                weight.mul_(1 - rate * settings.weight_decay)
+            mean = first / (1 - settings.beta1**count)
+            spread = (second / (1 - settings.beta2**count)).sqrt() + settings.epsilon
+            weight.sub_(rate * mean / spread)
+
+
+# --- the cache ------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Reference | None:
+    """Return what was kept, or None where nothing is, or nothing that can be read."""
+    try:
+        kept: dict[str, Any] = torch.load(path, weights_only=True)
+        return Reference(kept["losses"], kept["first_losses"], kept["gradients"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        return None  # absent, or damaged: it is computed and written again
+
+
+def _write(path: Path, reference: Reference) -> None:
+    """Keep it, whole or not at all."""
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time alone
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(dataclasses.asdict(reference), unfinished)
+        unfinished.replace(path)

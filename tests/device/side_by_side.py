@@ -1,0 +1,50 @@
+"""One worker among several, started, pinned and spoken to as the product does it."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.train.children import write_plan
+from trnbench.run.environment import environment_of_worker
+from trnbench.run.launch import Ended, Line, Worker, worker_command
+from trnbench.wire import CHILD_RECORDS, Command, Failed, WorkOrder, decode
+
+PATIENCE_SECONDS = 1800.0
+
+
+class Job:
+    """A worker that trains on one device."""
+
+    def __init__(self, order: WorkOrder, folder: Path) -> None:
+        own = folder / str(order.device_index)
+        own.mkdir()
+        variables = environment_of_worker(order, os.environ, folder)
+        command = worker_command(sys.executable, "train", write_plan(own, order))
+        self._worker = Worker(command, variables)
+        self._events = self._worker.events()
+
+    def tell(self, command: Command) -> None:
+        """Tell it what is next."""
+        self._worker.send(command)
+
+    def hear(self, name: str) -> Any:
+        """Return the next record of a kind, or of a phase of this name; fail if none comes."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for event in self._events:
+            if isinstance(event, Line):
+                record = decode(event.text, CHILD_RECORDS)
+                if isinstance(record, Failed):
+                    pytest.fail(f"{record.reason}: {record.message}\n{record.detail}")
+                if name in (record.kind, getattr(record, "name", None)):
+                    return record
+            if isinstance(event, Ended) or time.monotonic() > deadline:
+                break
+        pytest.fail(f"the worker never said {name!r}: {self._worker.last_words()}")
+
+    def end(self) -> None:
+        """End it."""
+        self._worker.end()

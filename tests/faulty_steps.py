@@ -1,0 +1,110 @@
+"""Training steps with one thing wrong each, as bugs have it: the gate must see them all."""
+
+from typing import Any
+
+import torch
+
+from trnbench.train.backends.base import Backend
+from trnbench.train.layers import attend
+from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep
+from trnbench.train.objective import Objective
+from trnbench.wire import WorkOrder
+
+
+class WrongSign(TrainingStep):
+    def _set_learning_rate(self) -> None:
+        super()._set_learning_rate()
+        for group in self._optimizer.param_groups:
+            group["lr"] = -group["lr"]
+
+
+class TenthTooFast(TrainingStep):
+    def _set_learning_rate(self) -> None:
+        super()._set_learning_rate()
+        for group in self._optimizer.param_groups:
+            group["lr"] *= 1.1
+
+
+class SkippedBackward(TrainingStep):
+    def accumulate(self, tokens: StepTokens) -> torch.Tensor:
+        loss = super().accumulate(tokens)
+        self.model.zero_grad()
+        return loss
+
+
+class FrozenLayer(TrainingStep):
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        objective.model.blocks[0].requires_grad_(False)
+        super().__init__(objective, order, backend)
+
+
+class HalfTheBatch(TrainingStep):
+    def accumulate(self, tokens: StepTokens) -> torch.Tensor:
+        return super().accumulate(StepTokens(tokens.passes[:1], tokens.oracle_loss))
+
+
+class SumForMean(TrainingStep):
+    def accumulate(self, tokens: StepTokens) -> torch.Tensor:
+        loss = super().accumulate(tokens)
+        for parameter in self.model.parameters():
+            assert parameter.grad is not None
+            parameter.grad *= len(tokens.passes)
+        return loss
+
+
+class ReusedBatch(TrainingStep):
+    first: StepTokens | None = None
+
+    def run(self, tokens: StepTokens, outcomes: StepOutcomes) -> None:
+        self.first = self.first or tokens
+        super().run(self.first, outcomes)
+
+
+class SkippedOptimizer(TrainingStep):
+    def run(self, tokens: StepTokens, outcomes: StepOutcomes) -> None:
+        before = [p.detach().clone() for p in self.model.parameters()]
+        super().run(tokens, outcomes)
+        with torch.no_grad():
+            for parameter, old in zip(self.model.parameters(), before, strict=True):
+                parameter.copy_(old)
+
+
+class SeesTheFuture(TrainingStep):
+    def accumulate(self, tokens: StepTokens) -> torch.Tensor:
+        core = attend._core
+
+        def unmasked(*heads: Any, **options: Any) -> torch.Tensor:
+            return core(*heads, **{**options, "is_causal": False})
+
+        attend._core = unmasked
+        try:
+            return super().accumulate(tokens)
+        finally:
+            attend._core = core
+
+
+class NotANumber(TrainingStep):
+    def run(self, tokens: StepTokens, outcomes: StepOutcomes) -> None:
+        super().run(tokens, outcomes)
+        outcomes.losses[-1] *= float("nan")
+
+
+class ComputesInBf16(TrainingStep):
+    """A fault where fp32 was asked for."""
+
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        objective.model.compute_dtype = torch.bfloat16
+        super().__init__(objective, order, backend)
+
+
+class NoPositions(TrainingStep):
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        objective.model.get_buffer("cosines_TH").fill_(1.0)
+        objective.model.get_buffer("sines_TH").fill_(0.0)
+        super().__init__(objective, order, backend)
+
+
+FAULTS: tuple[type[TrainingStep], ...] = (
+    WrongSign, TenthTooFast, SkippedBackward, FrozenLayer, HalfTheBatch, SumForMean, ReusedBatch,
+    SkippedOptimizer, SeesTheFuture, NoPositions, NotANumber, ComputesInBf16,
+)  # fmt: skip

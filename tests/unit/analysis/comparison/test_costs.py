@@ -1,0 +1,90 @@
+"""Prices of two sides: whether they can be compared, what is told of them, where they are even."""
+
+import dataclasses
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.comparisons import launch
+from trnbench.analysis.comparison.costs import break_even, rate_ratio, side_price, tell_prices
+from trnbench.analysis.comparison.launch import Launch
+from trnbench.schema.comparison import Ratio
+from trnbench.schema.price import Price
+
+
+def price(usd: str = "35.7608", **changes: Any) -> Price:
+    fields: dict[str, Any] = {
+        "usd_per_hour": usd, "instance": "trn2.48xlarge", "option": "capacity_block",
+        "region": "us-east-2", "date": date(2026, 7, 1), "source": "a page",
+    }  # fmt: skip
+    return Price(**(fields | changes))
+
+
+def at(value: Price | None, reason: str | None = None) -> Launch:
+    one = launch()
+    result = one.result.model_copy(update={"price": value, "price_reason": reason})
+    return dataclasses.replace(one, result=result)
+
+
+def test_equal_rates_of_several_days_are_one_price_the_newest() -> None:
+    later = price(date=date(2026, 7, 9))
+    assert side_price([at(price()), at(later), at(price())]) == later
+
+
+def test_launches_at_several_rates_have_no_price_in_common() -> None:
+    found = side_price([at(price("1")), at(price("2"))])
+    assert isinstance(found, str)
+    assert "several rates ($1, $2)" in found
+    assert "--base-usd-per-hour" in found
+
+
+def test_a_launch_without_a_price_leaves_the_side_without() -> None:
+    assert side_price([at(price()), at(None, "nobody knows")]) == "nobody knows"
+    assert side_price([at(None)]) == "no price is known"
+    assert side_price([]) == "no launch of this side can be used"
+
+
+def test_prices_of_one_kind_say_nothing() -> None:
+    assert tell_prices(price("1"), price("2")) is None
+    assert tell_prices(price(), "none") is None
+
+
+def test_prices_of_unlike_terms_say_in_what() -> None:
+    told = tell_prices(
+        price(), price(option="spot", region=None, date=date(2026, 10, 1), source="another page")
+    )
+    assert told == (
+        "costs are at prices of unlike terms (BASE / CAND): option capacity_block / spot; region "
+        "us-east-2 / none named; date 2026-07-01 / 2026-10-01; source a page / another page"
+    )
+
+
+def test_a_ratio_of_rates_counts_the_instances() -> None:
+    assert rate_ratio(price("10"), price("15"), (2, 1)) == 0.75
+    assert rate_ratio(price(), "none", (1, 1)) is None
+
+
+def test_a_chip_twice_as_fast_may_cost_twice_as_much() -> None:
+    even = break_even(Ratio(value=2.0, low=1.9, high=2.1), price("10"), (1, 1))
+    assert (even.usd_per_hour, even.low, even.high) == (20.0, 19.0, 21.0)
+    several = break_even(Ratio(value=2.0), price("10"), (4, 2))
+    assert (several.usd_per_hour, several.low) == (40.0, None)
+
+
+def test_without_a_price_of_base_nothing_is_even() -> None:
+    assert break_even(Ratio(value=2.0), "nobody knows", (1, 1)).reason == (
+        "BASE has no price: nobody knows"
+    )
+    assert break_even(Ratio(value=None, reason="no speed"), price(), (1, 1)).reason == "no speed"
+
+
+@given(st.floats(0.01, 100), st.decimals(Decimal("0.01"), Decimal(1000), places=4))
+def test_at_the_even_price_a_token_costs_the_same(speed: float, usd: Decimal) -> None:
+    even = break_even(Ratio(value=speed), price(str(usd)), (3, 5)).usd_per_hour
+    assert even is not None
+    per_token_of_base = float(usd) * 3 / 1.0
+    assert even * 5 / speed == pytest.approx(per_token_of_base)

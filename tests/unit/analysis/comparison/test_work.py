@@ -1,0 +1,136 @@
+"""What is the same work, what is its counterpart, and what is refused."""
+
+import pytest
+
+from tests.comparisons import launch, side
+from trnbench.analysis.comparison.launch import Launch
+from trnbench.analysis.comparison.work import (
+    WORK,
+    differences_of,
+    group_launches,
+    is_same_device,
+    match_groups,
+)
+from trnbench.schema.result import Result
+
+
+def changed(one: Launch, **parts: dict[str, object]) -> Launch:
+    """Return a launch whose result has other values in some of its parts."""
+    import dataclasses
+
+    result: Result = one.result
+    for part, values in parts.items():
+        inner = getattr(result, part).model_copy(update=values)
+        result = result.model_copy(update={part: inner})
+    return dataclasses.replace(one, result=result, digest=f"{one.digest}{parts}")
+
+
+def test_launches_of_one_case_are_one_group_in_order_of_time() -> None:
+    (group,) = group_launches([launch(1.0, number=5), launch(1.1, number=2)])
+    assert [one.result.started_at[14:16] for one in group.launches] == ["02", "05"]
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ("model", {"model": {"layers": 99}}),
+        ("sequence_length", {"workload": {"sequence_length": 64}}),
+        ("global_batch_size", {"workload": {"global_batch_size": 4}}),
+        ("precision", {"workload": {"precision": "bf16"}}),
+        ("optimizer", {"workload": {"optimizer": "sgd"}}),
+        ("stream", {"learning": {"entropy": 0.9}}),
+        ("flops_convention", {"utilization": {"convention": "palm-6n"}}),
+        ("statistics", {"timing": {"rules": "stats-v0"}}),
+    ],
+)
+def test_unlike_work_has_no_counterpart_until_it_is_allowed(
+    key: str, parts: dict[str, dict[str, object]]
+) -> None:
+    base, cand = group_launches([launch()]), group_launches([changed(launch(), **parts)])
+    matching = match_groups(base, cand, [])
+    assert matching.pairs == ()
+    assert {case.side for case in matching.unmatched} == {"base", "cand"}
+    assert all([d.key for d in case.differences] == [key] for case in matching.unmatched)
+    allowed = match_groups(base, cand, [key])
+    assert len(allowed.pairs) == 1
+    (difference,) = differences_of(*allowed.pairs[0], [key])
+    assert (difference.key, difference.kind) == (key, "allowed")
+
+
+def test_another_shape_of_as_many_weights_is_other_work() -> None:
+    wide = {"model": "{base: tiny-llama, heads: 4, kv_heads: 4, head_dim: 32}"}
+    narrow = {"model": "{base: tiny-llama, heads: 8, kv_heads: 8, head_dim: 16}"}
+    base = group_launches([launch(overrides=wide)])
+    cand = group_launches([launch(overrides=narrow)])
+    (lone, _) = match_groups(base, cand, []).unmatched
+    assert [difference.key for difference in lone.differences] == ["shape"]
+
+
+def test_two_names_for_one_shape_are_the_same_work() -> None:
+    renamed = changed(launch(), model={"name": "my-llama"})
+    assert match_groups(group_launches([launch()]), group_launches([renamed]), []).pairs
+
+
+def test_what_is_not_known_differs_from_nothing() -> None:
+    import dataclasses
+
+    bare = dataclasses.replace(launch(), plan=None)
+    assert match_groups(group_launches([launch()]), group_launches([bare]), []).pairs
+
+
+def test_how_the_work_was_done_is_told_and_refuses_nothing() -> None:
+    there = changed(
+        launch(),
+        device={"backend": "cuda", "name": "NVIDIA H200", "versions": {"torch": "2.14.0"}},
+        workload={"micro_batch_size": 4},
+    )
+    ((base, cand),) = match_groups(group_launches([launch()]), group_launches([there]), []).pairs
+    told = {d.key: (d.base, d.cand, d.kind) for d in differences_of(base, cand, [])}
+    assert told["backend"] == ("cpu", "cuda", "setup")
+    assert told["micro_batch_size"] == ("8", "4", "setup")
+    assert told["torch"] == ("2.13.0", "2.14.0", "setup")
+    assert not is_same_device(base, cand)
+
+
+def sweep(backend: str) -> list[Launch]:
+    return [
+        changed(
+            launch(number=size), workload={"micro_batch_size": size}, device={"backend": backend}
+        )
+        for size in (1, 2, 4)
+    ]
+
+
+def test_each_of_a_sweep_finds_its_own_counterpart() -> None:
+    base, cand = group_launches(sweep("cpu")), group_launches(list(reversed(sweep("cuda"))))
+    matching = match_groups(base, cand, [])
+    assert matching.unmatched == ()
+    for first, second in matching.pairs:
+        assert first.setup["micro_batch_size"] == second.setup["micro_batch_size"]
+
+
+def test_a_counterpart_that_may_be_either_of_two_is_none() -> None:
+    base = group_launches([changed(launch(), workload={"micro_batch_size": n}) for n in (1, 2)])
+    cand = group_launches([changed(launch(), workload={"micro_batch_size": n}) for n in (4, 8)])
+    matching = match_groups(base, cand, [])
+    assert matching.pairs == ()
+    assert all("in several ways" in case.reason for case in matching.unmatched)
+
+
+def test_the_nearest_case_is_named_for_one_that_has_no_counterpart() -> None:
+    base = group_launches([launch(), changed(launch(number=1), workload={"precision": "bf16"})])
+    both = changed(launch(number=2), workload={"precision": "bf16", "sequence_length": 64})
+    matching = match_groups(base, group_launches([both]), [])
+    (lone,) = [case for case in matching.unmatched if case.side == "cand"]
+    assert [difference.key for difference in lone.differences] == ["sequence_length"]
+    assert lone.nearest == "tiny-llama (894k) 8x128 bf16"
+
+
+def test_a_side_without_cases_is_told() -> None:
+    (lone,) = match_groups(group_launches(side((1.0,))), [], []).unmatched
+    assert lone.reason == "CAND has no more cases"
+    assert lone.nearest is None
+
+
+def test_every_key_of_the_work_is_a_word_to_allow() -> None:
+    assert all(key.isidentifier() for key in WORK)

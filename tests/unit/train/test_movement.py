@@ -1,0 +1,52 @@
+"""What is told of the weights' movement: which did not move, and how far the others went."""
+
+import pytest
+import torch
+from torch import nn
+
+from trnbench.train.movement import KEPT_ELEMENTS, WeightSample
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.full((4, 2), 2.0))
+        self.scale = nn.Parameter(torch.ones(3))
+        self.bias = nn.Parameter(torch.zeros(3))
+
+
+def moved_by(**changes: float) -> dict[str, object]:
+    model = Model()
+    sample = WeightSample(model)
+    with torch.no_grad():
+        for name, change in changes.items():
+            getattr(model, name).add_(change)
+    return sample.moved(3)
+
+
+def test_the_least_and_the_most_are_told_by_name_relative_to_the_weight() -> None:
+    told = moved_by(table=0.5, scale=0.1, bias=1e-3)
+    assert told["still"] == []
+    assert (told["steps"], told["tensors"]) == (3, 3)
+    assert (told["least_tensor"], told["least"]) == ("scale", pytest.approx(0.1, rel=1e-6))
+    assert (told["most_tensor"], told["most"]) == ("table", pytest.approx(0.25, rel=1e-6))
+
+
+def test_what_did_not_move_is_named_zeros_too() -> None:
+    assert moved_by(table=0.5)["still"] == ["scale", "bias"]
+
+
+def test_what_is_no_number_went_the_farthest() -> None:
+    told = moved_by(table=0.5, scale=float("nan"), bias=1.0)
+    assert (told["most_tensor"], told["most"]) == ("scale", None)
+
+
+def test_a_copy_is_kept_and_of_large_weights_the_first_rows() -> None:
+    model = nn.Linear(1024, 1024, bias=False)
+    sample = WeightSample(model)
+    with torch.no_grad():
+        model.weight[KEPT_ELEMENTS // 1024 :] += 1.0
+    assert sample.moved(1)["still"] == ["weight"], "only rows that nobody looks at have moved"
+    with torch.no_grad():
+        model.weight[0] += 1.0
+    assert sample.moved(1)["still"] == []
