@@ -1,0 +1,112 @@
+"""Whether the training that was timed was right: its model, its losses, its gradients."""
+
+import math
+
+from trnbench.analysis.checks.base import said
+from trnbench.analysis.evidence import Evidence
+from trnbench.analysis.stream import stream_entropy
+from trnbench.schema.result import CheckOutcome
+
+MAX_GRADIENT_NORM = 1e4
+INITIAL_LOSS_TOLERANCE = 0.05
+LEARNED_BY_STEP = 50
+LEARNED_PROGRESS = 0.5
+LEAK_WINDOW_STEPS = 10
+LEAK_NATS = 0.02
+
+
+def check_parameters(evidence: Evidence) -> CheckOutcome:
+    """The model that stood on the device has the weights that its shape comes to."""
+    built = evidence.measurement.built
+    if built is None:
+        return said("parameters", "not_judged", "the model was not built")
+    planned = evidence.plan.model
+    seen = f"{built.parameter_count:,} weights on the device, {planned.parameter_count:,} planned"
+    is_tied = built.embeddings_are_tied
+    if built.parameter_count != planned.parameter_count:
+        return said("parameters", "invalid", seen, "this is a bug in the model: please report it")
+    if is_tied != planned.shape.tied_embeddings:
+        tied = "tied" if is_tied else "not tied"
+        return said("parameters", "invalid", f"{seen}; embedding and head are {tied} there")
+    return said("parameters", "sound", seen)
+
+
+def check_finite(evidence: Evidence) -> CheckOutcome:
+    """Every loss is a number, and every gradient one above zero and below 10,000."""
+    if not evidence.losses:
+        return said("finite", "not_judged", "no step was made")
+    norms = [norm for block in evidence.measurement.blocks for norm in block.gradient_norms]
+    for step, ((loss, _), norm) in enumerate(zip(evidence.losses, norms, strict=True)):
+        if loss is None or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
+            seen = f"step {step}: loss {_number(loss)}, gradient norm {_number(norm)}"
+            return said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
+    return said("finite", "sound", f"losses and gradients of {len(norms)} steps")
+
+
+def check_initial_loss(evidence: Evidence) -> CheckOutcome:
+    """The first loss is that of a model that knows nothing: ln V and what its logits' spread adds.
+
+    Source: docs/metrics.md, "Checks", initial loss: logits of a unit hidden state and a head of
+    standard deviation sigma have variance d x sigma^2, which adds half of it to the loss.
+    """
+    name = "initial_loss"
+    first = evidence.losses[0][0] if evidence.losses else None
+    if first is None:
+        return said(name, "not_judged", "there is no first loss")
+    shape = evidence.plan.model.shape
+    variance = shape.hidden_size * shape.init_std**2
+    expected = math.log(shape.vocabulary_size) + variance / 2
+    symbols = evidence.plan.order.stream.alphabet_size
+    allowed = INITIAL_LOSS_TOLERANCE + 3 * math.sqrt(variance / symbols)
+    seen = f"{first:.3f}, expected {expected:.3f} within {allowed:.3f}"
+    if abs(first - expected) <= allowed:
+        return said(name, "sound", seen)
+    return said(name, "invalid", seen, "the model, its weights or its targets are wrong")
+
+
+def check_learning(evidence: Evidence) -> CheckOutcome:
+    """By step 50 at least half of what can be learned has been learned."""
+    losses = evidence.losses[:LEARNED_BY_STEP]
+    first = losses[0][0] if losses else None
+    if len(losses) < LEARNED_BY_STEP or first is None:
+        seen = f"{len(evidence.losses)} steps are too few: {LEARNED_BY_STEP} are needed"
+        return said("learning", "not_judged", seen)
+    recent = [loss for loss, _ in losses[-5:] if loss is not None]
+    if len(recent) < 5:
+        return said("learning", "invalid", "the loss is no number", "see the check `finite`")
+    oracle = sum(oracle for _, oracle in losses[-5:]) / 5
+    progress = (first - sum(recent) / 5) / (first - oracle)
+    seen = f"{progress:.0%} of the way to the stream's entropy by step {LEARNED_BY_STEP}"
+    if progress >= LEARNED_PROGRESS:
+        return said("learning", "sound", seen)
+    advice = "raise workload.learning_rate if you lowered it; else the training step is wrong"
+    return said("learning", "invalid", seen, advice)
+
+
+def check_leakage(evidence: Evidence) -> CheckOutcome:
+    """No model can do better than the one that knows the stream: that would be a look ahead."""
+    excess = [loss - oracle for loss, oracle in evidence.losses if loss is not None]
+    if len(excess) < LEAK_WINDOW_STEPS:
+        return said("leakage", "not_judged", f"{len(excess)} losses are too few")
+    lowest, total = math.inf, 0.0
+    for step, value in enumerate(excess):
+        total += value
+        if step >= LEAK_WINDOW_STEPS:
+            total -= excess[step - LEAK_WINDOW_STEPS]
+        if step >= LEAK_WINDOW_STEPS - 1:
+            lowest = min(lowest, total / LEAK_WINDOW_STEPS)
+    seen = f"loss stays {lowest:+.3f} nat or more from the best that is possible"
+    if lowest >= -LEAK_NATS:
+        return said("leakage", "sound", seen)
+    advice = "the model sees its targets: the causal mask or the shift of the targets is wrong"
+    return said("leakage", "invalid", seen, advice)
+
+
+def entropy_of(evidence: Evidence) -> float:
+    """Return the lowest loss that the case's stream allows, in nats."""
+    stream = evidence.plan.order.stream
+    return stream_entropy(stream.alphabet_size, stream.noise)
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"
