@@ -32,10 +32,10 @@ bench:
 	$(RUN) trnbench run $(ARGS)
 
 test: static
-	$(RUN) python -m pytest -q --cov --cov-report=term
+	$(RUN) python -m pytest -q -n auto --dist worksteal --cov --cov-report=term
 
 check: static
-	$(RUN) python -m pytest -q -m "not slow" tests/unit
+	$(RUN) python -m pytest -q -n auto -m "not slow" tests/unit
 
 test-xla:
 	@sh scripts/setup_xla.sh

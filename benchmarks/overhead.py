@@ -44,18 +44,17 @@ sys.path.insert(0, {source!r})
 import torch
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.ceiling import measure_ceiling
-from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.train.models import build_model
 from trnbench.train.worker import read_order
 from pathlib import Path
 
 order = read_order(Path(sys.argv[1]))
 backend = CpuBackend.open(Claim(precision=order.precision, threads=order.threads))
 measure_ceiling(backend, order.precision)  # the worker's too: both sides start as warm
-step = TrainingStep(build_model(order.shape, order.sequence_length, order.seed), order, backend)
-stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
+step = TrainingStep(build_objective(order, backend), order, backend)
+stream = make_stream(order)
 warm = prepare_tokens(stream, order, 0, 10, backend)
 tokens = prepare_tokens(stream, order, 10, {steps}, backend)
 outcomes = StepOutcomes()

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 
 ROOMS = (
     "", "cli", "reports", "reports/comparison", "run", "run/machine", "run/telemetry", "train",
-    "train/models", "train/backends", "prices", "analysis", "analysis/checks",
+    "train/models", "train/layers", "train/backends", "prices", "analysis", "analysis/checks",
     "analysis/comparison", "analysis/metrics", "catalog", "schema",
 )  # fmt: skip
 

@@ -53,10 +53,14 @@ def environment_of_copy(package_parent: Path) -> dict[str, str]:
 
     What runs of it is not counted: it has the package's name, and its lines are not the package's.
     """
-    counted = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     before = os.environ.get("PYTHONPATH")
     places = [str(package_parent), before] if before else [str(package_parent)]
-    return {**counted, "PYTHONPATH": os.pathsep.join(places)}
+    return {**uncounted_environment(), "PYTHONPATH": os.pathsep.join(places)}
+
+
+def uncounted_environment() -> dict[str, str]:
+    """Return the variables under which a process does not count what it runs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
 
 
 def heed_signals() -> None:

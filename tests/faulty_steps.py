@@ -1,13 +1,13 @@
 """Training steps with one thing wrong each, as bugs have it: the gate must see them all."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
 from trnbench.train.backends.base import Backend
+from trnbench.train.layers import attend
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep
+from trnbench.train.objective import Objective
 from trnbench.wire import WorkOrder
 
 
@@ -33,10 +33,9 @@ class SkippedBackward(TrainingStep):
 
 
 class FrozenLayer(TrainingStep):
-    def __init__(self, model: torch.nn.Module, order: WorkOrder, backend: Backend) -> None:
-        for parameter in model.blocks[0].parameters():  # type: ignore[index, union-attr]
-            parameter.requires_grad_(False)
-        super().__init__(model, order, backend)
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        objective.model.blocks[0].requires_grad_(False)
+        super().__init__(objective, order, backend)
 
 
 class HalfTheBatch(TrainingStep):
@@ -72,16 +71,16 @@ class SkippedOptimizer(TrainingStep):
 
 class SeesTheFuture(TrainingStep):
     def accumulate(self, tokens: StepTokens) -> torch.Tensor:
-        attend = F.scaled_dot_product_attention
+        core = attend._core
 
-        def unmasked(*arguments: Any, **options: Any) -> torch.Tensor:
-            return attend(*arguments, **{**options, "is_causal": False})
+        def unmasked(*heads: Any, **options: Any) -> torch.Tensor:
+            return core(*heads, **{**options, "is_causal": False})
 
-        F.scaled_dot_product_attention = unmasked
+        attend._core = unmasked
         try:
             return super().accumulate(tokens)
         finally:
-            F.scaled_dot_product_attention = attend
+            attend._core = core
 
 
 class NotANumber(TrainingStep):
@@ -93,16 +92,16 @@ class NotANumber(TrainingStep):
 class ComputesInBf16(TrainingStep):
     """A fault where fp32 was asked for."""
 
-    def __init__(self, model: torch.nn.Module, order: WorkOrder, backend: Backend) -> None:
-        super().__init__(model, replace(order, precision="bf16"), backend)
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        objective.model.compute_dtype = torch.bfloat16
+        super().__init__(objective, order, backend)
 
 
 class NoPositions(TrainingStep):
-    def __init__(self, model: torch.nn.Module, order: WorkOrder, backend: Backend) -> None:
-        with torch.no_grad():
-            model.cosines_TH.fill_(1.0)  # type: ignore[operator]
-            model.sines_TH.fill_(0.0)  # type: ignore[operator]
-        super().__init__(model, order, backend)
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        objective.model.get_buffer("cosines_TH").fill_(1.0)
+        objective.model.get_buffer("sines_TH").fill_(0.0)
+        super().__init__(objective, order, backend)
 
 
 FAULTS: tuple[type[TrainingStep], ...] = (

@@ -15,7 +15,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 """Raised when a record changes shape or meaning; parent and child must agree on it."""
 
 BACKENDS: dict[str, str] = {
@@ -31,11 +31,19 @@ BACKENDS: dict[str, str] = {
 A new device is one file and one line here. Classes are named as text because loading one may load
 its vendor's runtime."""
 
-Precision = Literal["fp32", "bf16", "pure_bf16"]
-"""fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included."""
+Precision = Literal["fp32", "bf16", "pure_bf16", "bf16_master", "fp8"]
+"""fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included; bf16
+parameters and gradients with fp32 masters and moments; bf16 with the blocks' products in fp8."""
 
 Execution = Literal["eager", "compile"]
 """eager: operator by operator; compile: through torch.compile and the device's own compiler."""
+
+Recompute = Literal["none", "selective", "full"]
+"""What of each block is made again in the backward pass: nothing; what lies between its matrix
+products and its attention; all of it."""
+
+AdamW = Literal["fused", "foreach", "for-loop"]
+"""Which of torch's implementations steps the weights."""
 
 Purpose = Literal["warmup", "measure"]
 
@@ -69,20 +77,58 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RopeScaling:
-    """Llama 3.1's stretching of rotary frequencies.
+    """Rotary frequencies slowed for contexts longer than the original: Llama 3.1's way, or YaRN's.
 
-    Source: Hugging Face transformers, `modeling_rope_utils.py`, `rope_type: llama3`.
+    Source: Hugging Face transformers, `modeling_rope_utils.py`, `rope_type: llama3` and `yarn`.
     """
 
     factor: float
     low_frequency_factor: float
+    """Turns in the original context below which one is slowed in full (YaRN's beta_slow)."""
     high_frequency_factor: float
+    """Turns above which it is kept (YaRN's beta_fast)."""
     original_max_positions: int
+    kind: Literal["llama3", "yarn"] = "llama3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """A mixture of gated MLPs in the MLP's place: each token goes to a few of many."""
+
+    count: int
+    per_token: int
+    size: int
+    """Width of one expert's MLP."""
+    shared_size: int = 0
+    """Width of the MLP that every token goes through beside its experts; 0 for none."""
+    shared_gate: bool = False
+    """Whether a sigmoid of the token scales the shared MLP (Qwen2-MoE)."""
+    normalized: bool = True
+    """Whether the weights of a token's experts sum to one (Mixtral); else they are the router's
+    probabilities over all experts (Qwen2-MoE, DeepSeekMoE)."""
+    biases: bool = False
+    """Whether router and experts have biases (gpt-oss)."""
+    clamped: bool = False
+    """Whether the gate is gpt-oss's: clamped, with slope 1.702, and one added to `up`."""
+    dense_layers: int = 0
+    """Blocks at the start that keep the plain MLP (DeepSeekMoE)."""
+    balance_coefficient: float = 0.0
+    """Weight of the load-balancing loss in what is minimised; the loss told is without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What a vision transformer looks at: a square of square patches."""
+
+    size: int
+    """Pixels along an edge."""
+    patch_size: int
+    channels: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
-    """The sizes that define a decoder; nothing in it depends on a device."""
+    """The sizes that define a model; nothing in it depends on a device."""
 
     family: str
     layers: int
@@ -99,6 +145,16 @@ class ModelShape:
     rope_theta: float
     rope_scaling: RopeScaling | None
     init_std: float
+    sliding_window: int | None = None
+    """Tokens that a position attends to, itself included; null for all before it."""
+    full_attention_every: int | None = None
+    """Every so many blocks one attends to all tokens in spite of the window: 2 is gpt-oss's."""
+    attention_sinks: bool = False
+    """Whether each head has a learned logit that takes part in the softmax and has no value."""
+    attention_biases: Literal["none", "qkv", "all"] = "none"
+    """Which of a rotary model's projections have biases: none, those in (Qwen2), all (gpt-oss)."""
+    experts: Experts | None = None
+    image: Image | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +181,45 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters beside frozen weights: all that is trained.
+
+    Source: Hu et al., arXiv 2106.09685.
+    """
+
+    rank: int
+    alpha: float
+    """The adapters' outcome is scaled by alpha / rank."""
+    targets: Literal["attention", "all"]
+    """Which products have adapters: those of attention, or every one in the blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """How one step is carried out; the plan has resolved each for the device."""
+
+    recompute: Recompute = "none"
+    loss_chunk_rows: int | None = None
+    """Rows whose logits exist at once; null: those of a whole pass."""
+    adamw: AdamW | None = None
+    """Which of torch's implementations steps the weights; null: the device's own choice."""
+    document_length: int | None = None
+    """Tokens of each document packed into a sequence; attention stays within a document."""
+    lora: Lora | None = None
+    expert_capacity: float | None = None
+    """Places of each expert over the rows that it gets on average, where shapes must not move;
+    null: as many as come."""
+
+
+def masked_positions(sequence_length: int) -> int:
+    """Return how many tokens of a sequence an encoder must fill in: 15 %, and never none.
+
+    Source: Devlin et al., arXiv 1810.04805, section 3.1; 76 of 512 are MLPerf Training's too.
+    """
+    return max(1, sequence_length * 15 // 100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateOrder:
     """A small model of the case's make, to be trained first and held against the CPU."""
 
@@ -135,6 +230,8 @@ class GateOrder:
     """In one optimizer step."""
     steps: int
     optimizer: OptimizerSettings
+    step: StepSettings = StepSettings()
+    """As the case's, with documents, chunks and adapters of the small model's size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +263,7 @@ class WorkOrder:
     """Which of several devices of this kind; null takes the first."""
     gate: GateOrder | None = None
     """Null: the training is not held against the CPU."""
+    step: StepSettings = StepSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +440,10 @@ class Built:
     embeddings_are_tied: bool
     placement: list[str] | None = None
     """Where the weights were found, as torch names it: device and type of number, each once."""
+    trained_count: int | None = None
+    """Weights that the optimizer steps; null: all."""
+    flops_per_token: float | None = None
+    """Counted by torch where the plan could not; null where it could."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,6 +468,8 @@ class Block:
     losses: list[float | None]
     gradient_norms: list[float | None]
     oracle_losses: list[float]
+    expert_imbalances: list[float | None] | None = None
+    """Rows of the fullest expert over the mean, mean over the blocks that have experts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

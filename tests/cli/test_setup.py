@@ -1,5 +1,6 @@
 """scripts/setup.sh: what it does not understand is one sentence, and nothing is half made."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # A Python that is too old; one without venv; one whose environments have a pip that fails.
+PYTHON = shlex.quote(sys.executable)
 TOO_OLD = '#!/bin/sh\ncase "$2" in *version_info*"<"*) exit 1 ;; *) echo 3.9.1 ;; esac\n'
-WITHOUT_VENV = f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\nexec {sys.executable} "$@"\n'
+WITHOUT_VENV = f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\nexec {PYTHON} "$@"\n'
 WITHOUT_PIP = f"""#!/bin/sh
 [ "$1 $2" = "-m pip" ] && exit 1
-[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"
+[ "$1 $2" = "-m venv" ] || exec {PYTHON} "$@"
 mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
 """
 

@@ -19,9 +19,9 @@ import torch
 
 from tests.unit.run.plans import plan_case
 from trnbench.analysis.gate import TOLERANCES, find_faults
+from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend, Claim
-from trnbench.train.data import TokenStream
 from trnbench.train.gate import run_gate
 from trnbench.train.loop import (
     StepOutcomes,
@@ -65,13 +65,10 @@ class Job:
         self.order = _order(plan.order, name, execution or plan.order.execution, index)
         claim = Claim(precision=self.order.precision, execution=self.order.execution, index=index)
         self.backend: Backend = kind.open(claim)
-        self.model = build_model(self.order.shape, self.order.sequence_length, self.order.seed).to(
-            self.backend.device
-        )
-        self.step = TrainingStep(self.model, self.order, self.backend)
-        self._stream = TokenStream(
-            self.order.stream, self.order.shape.vocabulary_size, self.order.sequence_length
-        )
+        objective = build_objective(self.order, self.backend)
+        self.model = objective.model
+        self.step = TrainingStep(objective, self.order, self.backend)
+        self._stream = make_stream(self.order)
 
     def train(self, steps: int, synchronize: Callable[[], None] | None = None) -> Timed:
         """Time so many steps, by default as the worker does."""

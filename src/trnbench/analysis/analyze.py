@@ -9,6 +9,7 @@ from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.checks.training import entropy_of
 from trnbench.analysis.compilation import summarize_compilation
 from trnbench.analysis.evidence import Evidence, gather
+from trnbench.analysis.flops import active_parameter_count
 from trnbench.analysis.metrics import DERIVED, MEASURED
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.statistics import RULES
@@ -146,6 +147,7 @@ def _utilization(evidence: Evidence) -> ResultUtilization:
     return ResultUtilization(
         convention=evidence.plan.flops_convention,
         flops_per_token=evidence.plan.prediction.flops_per_token,
+        recomputed_flops_per_token=evidence.plan.prediction.recomputed_flops_per_token or 0.0,
         peak_flops_per_second=evidence.peak.flops_per_second,
         peak_source=evidence.peak.source,
         peak_reason=evidence.peak.reason,
@@ -167,6 +169,7 @@ def _model(plan: Plan) -> ResultModel:
         layers=shape.layers,
         hidden_size=shape.hidden_size,
         vocabulary_size=shape.vocabulary_size,
+        active_parameter_count=active_parameter_count(shape),
     )
 
 
@@ -180,6 +183,7 @@ def _workload(plan: Plan) -> ResultWorkload:
         precision=planned.precision,
         optimizer=planned.optimizer,
         tokens_per_step=planned.tokens_per_step,
+        step=planned.step,
     )
 
 

@@ -1,25 +1,45 @@
 """Parameters and floating-point operations of a model, exactly, from its shape.
 
 Symbols follow docs/metrics.md: d model width, q = heads x head_dim, kv = kv_heads x head_dim,
-f MLP width, V vocabulary, s sequence length, L layers. One multiply-add is 2 FLOP. Training is
-three times the forward pass: each product Y = XW costs the same again for dX and for dW.
+f MLP width, V vocabulary, s sequence length, L layers, E experts of width e, k of them a token. One
+multiply-add is 2 FLOP. Training is three times the forward pass: each product Y = XW costs the same
+again for dX and for dW.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trnbench.wire import ModelShape
+from trnbench.wire import ModelShape, StepSettings, masked_positions
 
 DEFAULT_CONVENTION = "matmul-causal-v1"
 FULL_CONVENTION = "matmul-full-v1"
+PLAIN = StepSettings()
+
+GATED_MATRICES, PLAIN_MATRICES = 3, 2
+"""Weights of an MLP: gate, up and down; or up and down."""
+
+
+# --- weights --------------------------------------------------------------------------------------
 
 
 def parameter_count(shape: ModelShape) -> int:
     """Count the model's distinct weights; a tied head is counted once."""
-    heads = 1 if shape.tied_embeddings else 2
-    family = _FAMILIES[shape.family]
-    outside = heads * embedding_parameters(shape) + family.outside_layers(shape)
-    return shape.layers * layer_parameters(shape) + outside
+    blocks = sum(block_parameters(shape, layer) for layer in range(shape.layers))
+    return blocks + outside_parameters(shape)
+
+
+def active_parameter_count(shape: ModelShape) -> int:
+    """Count the weights that one token meets: of routed experts only those that it is sent to."""
+    if shape.experts is None:
+        return parameter_count(shape)
+    experts = shape.experts
+    idle = (experts.count - experts.per_token) * _expert_parameters(shape)
+    return parameter_count(shape) - (shape.layers - experts.dense_layers) * idle
+
+
+def outside_parameters(shape: ModelShape) -> int:
+    """Count the weights outside the blocks: embeddings, head, the last norm."""
+    return _FAMILIES[shape.family].outside(shape)
 
 
 def embedding_parameters(shape: ModelShape) -> int:
@@ -28,62 +48,157 @@ def embedding_parameters(shape: ModelShape) -> int:
 
 
 def layer_parameters(shape: ModelShape) -> int:
-    """Count all weights of one block, norms and biases included."""
-    return layer_matmul_parameters(shape) + _FAMILIES[shape.family].norms_and_biases(shape)
+    """Count all weights of the last block, norms and biases included; no other has more."""
+    return block_parameters(shape, shape.layers - 1)
 
 
 def layer_matmul_parameters(shape: ModelShape) -> int:
-    """Count the weights of one block's matrix products: projections and MLP."""
+    """Count the weights of the last block's products that one token meets."""
+    return block_matmul_parameters(shape, shape.layers - 1)
+
+
+def block_parameters(shape: ModelShape, layer: int) -> int:
+    """Count all weights of block number `layer`, from 0."""
+    family = _FAMILIES[shape.family]
+    held = attention_parameters(shape) + family.norms_and_biases(shape)
+    if not has_experts(shape, layer) or shape.experts is None:
+        return held + family.mlp_matrices * shape.hidden_size * shape.intermediate_size
+    experts, d = shape.experts, shape.hidden_size
+    router = d * experts.count + (experts.count if experts.biases else 0)
+    shared = GATED_MATRICES * d * experts.shared_size + (d if experts.shared_gate else 0)
+    return held + router + shared + experts.count * _expert_parameters(shape)
+
+
+def block_matmul_parameters(shape: ModelShape, layer: int) -> int:
+    """Count the weights of block `layer` that one token meets in matrix products."""
+    d = shape.hidden_size
+    if not has_experts(shape, layer) or shape.experts is None:
+        mlp = _FAMILIES[shape.family].mlp_matrices * d * shape.intermediate_size
+        return attention_parameters(shape) + mlp
+    experts = shape.experts
+    gated = GATED_MATRICES * d * (experts.per_token * experts.size + experts.shared_size)
+    return attention_parameters(shape) + gated + d * experts.count + d * experts.shared_gate
+
+
+def attention_parameters(shape: ModelShape) -> int:
+    """Count the weights of one block's attention products: Q, K, V and the output."""
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    mlp = _FAMILIES[shape.family].mlp_matrices * d * shape.intermediate_size
-    return d * (q + 2 * kv) + q * d + mlp
+    return d * (q + 2 * kv) + q * d
+
+
+def has_experts(shape: ModelShape, layer: int) -> bool:
+    """Tell whether block `layer` has experts in the MLP's place."""
+    return shape.experts is not None and layer >= shape.experts.dense_layers
+
+
+def _expert_parameters(shape: ModelShape) -> int:
+    """Count the weights of one routed expert."""
+    experts, d = shape.experts, shape.hidden_size
+    if experts is None:
+        return 0
+    biases = 2 * experts.size + d if experts.biases else 0
+    return GATED_MATRICES * d * experts.size + biases
+
+
+def lora_parameter_count(shape: ModelShape, step: StepSettings) -> int:
+    """Count the adapters' weights: rank x (in + out) for each product that has one."""
+    if step.lora is None:
+        return 0
+    d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    edges = [(d, q), (d, kv), (d, kv), (q, d)]
+    if _FAMILIES[shape.family].joins_attention:
+        edges = [(d, q + 2 * kv), (q, d)]
+    if step.lora.targets == "all":
+        edges += [(d, shape.intermediate_size)] * _FAMILIES[shape.family].mlp_matrices
+    return shape.layers * step.lora.rank * sum(a + b for a, b in edges)
+
+
+# --- operations -----------------------------------------------------------------------------------
 
 
 def flops_per_token(
-    shape: ModelShape, sequence_length: int, convention: str = DEFAULT_CONVENTION
+    shape: ModelShape,
+    sequence_length: int,
+    convention: str = DEFAULT_CONVENTION,
+    step: StepSettings = PLAIN,
 ) -> float:
     """Return the training FLOPs that one token needs, by the named convention.
 
     Raises:
         KeyError: no such convention.
     """
-    return CONVENTIONS[convention](shape, sequence_length)
+    return CONVENTIONS[convention](shape, sequence_length, step)
 
 
-def _matmul_causal(shape: ModelShape, sequence_length: int) -> float:
-    """Every matrix product, attention over the keys that a causal mask leaves: s/2 on average.
+def recomputed_flops_per_token(
+    shape: ModelShape, sequence_length: int, step: StepSettings
+) -> float:
+    """Return what a step does beyond that: forward passes made again, experts' empty places.
+
+    full: each block's forward pass, but for what nobody's gradient needs: the last product, where
+    nothing but a sum comes after it. selective: no product. A mask that a kernel reads and does not
+    skip by is not counted.
+    """
+    blocks = range(shape.layers)
+    extra = 0.0
+    if step.recompute == "full":
+        products = sum(block_matmul_parameters(shape, layer) for layer in blocks)
+        products -= sum(_unneeded_products(shape, layer) for layer in blocks)
+        core = sum(4 * _keys(shape, layer, sequence_length, step) for layer in blocks)
+        extra += 2 * products + core * shape.heads * shape.head_dim
+    if step.expert_capacity is not None and shape.experts is not None:
+        experts = shape.experts
+        rows = GATED_MATRICES * shape.hidden_size * experts.size * experts.per_token
+        passes = 8 if step.recompute == "full" else 6
+        empty = step.expert_capacity - 1
+        extra += passes * empty * rows * (shape.layers - experts.dense_layers)
+    return extra
+
+
+def _unneeded_products(shape: ModelShape, layer: int) -> int:
+    """Count the weights of a block's last product where its outcome is merely added to the rest."""
+    if shape.family == "bert" or has_experts(shape, layer):
+        return 0
+    return shape.hidden_size * shape.intermediate_size
+
+
+def _matmul_causal(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
+    """Every matrix product, attention over the keys that the mask leaves: s/2 for a causal one.
 
     Source: what Megatron-LM, NeMo and MaxText print since 2025; docs/metrics.md, "FLOPs".
     """
-    return 6 * _matmul_parameters(shape) + _attention(shape, sequence_length / 2)
+    layers = range(shape.layers)
+    core = _core(shape, sum(_keys(shape, layer, sequence_length, step) for layer in layers))
+    return _products(shape, sequence_length, step) + core
 
 
-def _matmul_full(shape: ModelShape, sequence_length: int) -> float:
+def _matmul_full(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
     """Every matrix product, attention over all keys, masked or not.
 
     Source: torchtitan `models/utils.py` to within 0.1 %; equals torch's own FLOP counter.
     """
-    return 6 * _matmul_parameters(shape) + _attention(shape, sequence_length)
+    return _products(shape, sequence_length, step) + _core(shape, shape.layers * sequence_length)
 
 
-def _palm_6n(shape: ModelShape, sequence_length: int) -> float:
-    """Six FLOPs for each parameter, embeddings included, and attention over all keys.
+def _palm_6n(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
+    """Six FLOPs for each weight that a token meets, embeddings included, attention over all keys.
 
-    Source: PaLM, arXiv 2204.02311, appendix B; nanoGPT, llm-foundry and optimum-neuron follow it.
+    Source: PaLM, arXiv 2204.02311, appendix B; nanoGPT, llm-foundry and optimum-neuron follow it,
+    the latter two with all experts counted, whether a token meets them or not.
     """
-    return 6 * parameter_count(shape) + _attention(shape, sequence_length)
+    return 6 * active_parameter_count(shape) + _core(shape, shape.layers * sequence_length)
 
 
-def _aws_trn1(shape: ModelShape, sequence_length: int) -> float:
+def _aws_trn1(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
     """The blocks alone, attention over all keys, no head.
 
     Source: AWS Neuron documentation, Trn1 training benchmark table (recomputed from its rows).
     """
-    layers = shape.layers * layer_matmul_parameters(shape)
-    return 6 * layers + _attention(shape, sequence_length)
+    blocks = sum(block_matmul_parameters(shape, layer) for layer in range(shape.layers))
+    return 6 * blocks + _core(shape, shape.layers * sequence_length)
 
 
-CONVENTIONS: Mapping[str, Callable[[ModelShape, int], float]] = {
+CONVENTIONS: Mapping[str, Callable[[ModelShape, int, StepSettings], float]] = {
     DEFAULT_CONVENTION: _matmul_causal,
     FULL_CONVENTION: _matmul_full,
     "palm-6n": _palm_6n,
@@ -91,41 +206,155 @@ CONVENTIONS: Mapping[str, Callable[[ModelShape, int], float]] = {
 }
 
 
-def _matmul_parameters(shape: ModelShape) -> int:
-    """Count the weights that a token meets in matrix products: the blocks and the head."""
-    return shape.layers * layer_matmul_parameters(shape) + embedding_parameters(shape)
+def _products(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
+    """Return the FLOPs of all products with weights: 6 a weight, or 4 where it is frozen."""
+    blocks = sum(block_matmul_parameters(shape, layer) for layer in range(shape.layers))
+    head = _FAMILIES[shape.family].head_products(shape, sequence_length)
+    pixels = _patch_flops(shape, sequence_length)
+    if step.lora is None:
+        return 6 * (blocks + head) + pixels
+    return 4 * (blocks + head) + 6 * lora_parameter_count(shape, step) + pixels / 2
 
 
-def _attention(shape: ModelShape, keys: float) -> float:
-    """Scores and weighted values of all layers, forward and backward: 3 x 4 x q x keys each."""
-    return 12 * shape.heads * shape.head_dim * keys * shape.layers
+def _patch_flops(shape: ModelShape, sequence_length: int) -> float:
+    """Return those of patches: nobody asks for the gradient of a pixel, so 4 a weight."""
+    if shape.image is None:
+        return 0.0
+    weights = shape.image.channels * shape.image.patch_size**2 * shape.hidden_size
+    return 4 * weights * (sequence_length - 1) / sequence_length
 
 
-# --- what differs between families ---------------------------------------------------------------
+def _core(shape: ModelShape, keys: float) -> float:
+    """Scores and weighted values, forward and backward: 3 x 4 x q for each key of each layer."""
+    return 12 * shape.heads * shape.head_dim * keys
 
 
-@dataclass(frozen=True, slots=True)
+def _keys(shape: ModelShape, layer: int, sequence_length: int, step: StepSettings) -> float:
+    """Return the mean number of keys that block `layer` lets a query attend to.
+
+    The continuous form that Megatron-LM and MaxText use: s/2 under a causal mask, W - W^2 / 2s
+    under one with a window, and of packed documents the mean, weighted by their tokens.
+    """
+    length = step.document_length or sequence_length
+    whole, rest = divmod(sequence_length, min(length, sequence_length))
+    documents = [(whole, min(length, sequence_length)), (1, rest)]
+    return (
+        sum(
+            count * tokens * _keys_in_document(shape, layer, tokens)
+            for count, tokens in documents
+            if tokens
+        )
+        / sequence_length
+    )
+
+
+def _keys_in_document(shape: ModelShape, layer: int, tokens: int) -> float:
+    if not _FAMILIES[shape.family].is_causal:
+        return tokens
+    every = shape.full_attention_every
+    is_windowed = not (every and (layer + 1) % every == 0)
+    if shape.sliding_window is None or not is_windowed:
+        return tokens / 2
+    window = min(shape.sliding_window, tokens)
+    return window - window**2 / (2 * tokens)
+
+
+# --- what differs between families ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
     mlp_matrices: int
     norms_and_biases: Callable[[ModelShape], int]
-    """Weights of one block that are in no matrix product."""
-    outside_layers: Callable[[ModelShape], int]
-    """Weights outside the blocks, but for the embedding and the head."""
+    """Weights of one block that are in no matrix product, experts' biases left out."""
+    outside: Callable[[ModelShape], int]
+    """Weights outside the blocks."""
+    head_products: Callable[[ModelShape, int], float]
+    """Weights outside the blocks that a token meets in a product, times the part of tokens that
+    do, by the sequence's length; a picture's patches left out."""
+    is_causal: bool = True
+    joins_attention: bool = False
+    """Whether queries, keys and values come from one product."""
 
 
-def _llama_norms(shape: ModelShape) -> int:
-    return 2 * shape.hidden_size + (2 * shape.head_dim if shape.qk_norm else 0)
+def _rotary_norms_and_biases(shape: ModelShape) -> int:
+    d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    biases = {"none": 0, "qkv": q + 2 * kv, "all": q + 2 * kv + d}[shape.attention_biases]
+    sinks = shape.heads if shape.attention_sinks else 0
+    return 2 * d + (2 * shape.head_dim if shape.qk_norm else 0) + biases + sinks
 
 
-def _gpt2_norms_and_biases(shape: ModelShape) -> int:
+def _plain_norms_and_biases(shape: ModelShape) -> int:
+    """Two LayerNorms; biases of queries, keys, values, the output and both MLP products."""
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     biases = (q + 2 * kv) + d + shape.intermediate_size + d
     return biases + 4 * d
 
 
+def _embeddings(shape: ModelShape) -> int:
+    return (1 if shape.tied_embeddings else 2) * embedding_parameters(shape)
+
+
+def _bert_outside(shape: ModelShape) -> int:
+    """Embeddings of tokens, positions and two segments with a norm; the head, its transform."""
+    d = shape.hidden_size
+    embeddings = _embeddings(shape) + (shape.max_positions + 2) * d + 2 * d
+    return embeddings + d * d + d + 2 * d + shape.vocabulary_size
+
+
+def _bert_head_products(shape: ModelShape, sequence_length: int) -> float:
+    """The transform and the head, which work on the masked positions alone."""
+    part = masked_positions(sequence_length) / sequence_length
+    return part * (shape.hidden_size**2 + embedding_parameters(shape))
+
+
+def _vit_outside(shape: ModelShape) -> int:
+    """The patches' product and bias, class token, positions, last norm, and the classifier."""
+    d, image = shape.hidden_size, shape.image
+    patch = 0 if image is None else image.channels * image.patch_size**2 * d + d
+    return (
+        patch
+        + d
+        + shape.max_positions * d
+        + 2 * d
+        + embedding_parameters(shape)
+        + (shape.vocabulary_size)
+    )
+
+
+_ROTARY = _Family(
+    mlp_matrices=GATED_MATRICES,
+    norms_and_biases=_rotary_norms_and_biases,
+    outside=lambda shape: _embeddings(shape) + shape.hidden_size,
+    head_products=lambda shape, _: embedding_parameters(shape),
+)
 _FAMILIES: Mapping[str, _Family] = {
-    "llama": _Family(3, _llama_norms, lambda shape: shape.hidden_size),
+    "llama": _ROTARY,
+    "moe": _ROTARY,
     "gpt2": _Family(
-        2, _gpt2_norms_and_biases, lambda shape: (shape.max_positions + 2) * shape.hidden_size
+        mlp_matrices=PLAIN_MATRICES,
+        norms_and_biases=_plain_norms_and_biases,
+        outside=lambda shape: _embeddings(shape) + (shape.max_positions + 2) * shape.hidden_size,
+        head_products=lambda shape, _: embedding_parameters(shape),
+        joins_attention=True,
+    ),
+    "bert": _Family(
+        mlp_matrices=PLAIN_MATRICES,
+        norms_and_biases=_plain_norms_and_biases,
+        outside=_bert_outside,
+        head_products=_bert_head_products,
+        is_causal=False,
+        joins_attention=True,
+    ),
+    "vit": _Family(
+        mlp_matrices=PLAIN_MATRICES,
+        norms_and_biases=_plain_norms_and_biases,
+        outside=_vit_outside,
+        head_products=lambda shape, length: embedding_parameters(shape) / length,
+        is_causal=False,
+        joins_attention=True,
     ),
 }
+
+FAMILIES = tuple(_FAMILIES)
+"""Whose products are known."""

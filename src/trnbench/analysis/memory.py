@@ -7,18 +7,32 @@ factor. How far this predictor errs without recomputation is not known yet.
 
 from dataclasses import dataclass
 
-from trnbench.analysis.flops import embedding_parameters, layer_parameters, parameter_count
-from trnbench.wire import ModelShape, Precision
+from trnbench.analysis.flops import (
+    PLAIN,
+    block_parameters,
+    embedding_parameters,
+    has_experts,
+    layer_parameters,
+    lora_parameter_count,
+    parameter_count,
+)
+from trnbench.wire import ModelShape, Precision, StepSettings, masked_positions
 
 STATE_BYTES_PER_PARAMETER: dict[Precision, tuple[int, int, int]] = {
     "fp32": (4, 4, 8),
     "bf16": (4, 4, 8),
+    "fp8": (4, 4, 8),
     "pure_bf16": (2, 2, 4),
+    "bf16_master": (2, 2, 12),
 }
-"""Weight, gradient and AdamW moments, in bytes. bf16 keeps fp32 weights and casts on the way."""
+"""Weight, gradient, and AdamW's moments with the master where there is one, in bytes. bf16 and fp8
+keep fp32 weights and cast on the way."""
 
 LOGITS_BYTES_PER_ENTRY = 14
 """Eager cross-entropy in fp32: bf16 logits, fp32 copy, log-softmax, fp32 gradient."""
+
+CHUNK_BYTES_PER_ENTRY = 10
+"""A chunk's: bf16 logits, fp32 copy that becomes the gradient, bf16 gradient, one on the way."""
 
 TENSOR_PARALLEL_FACTOR = 1.2
 """How much the terms fall short of published peaks as soon as tensors or layers are split."""
@@ -58,27 +72,29 @@ def predict_memory(
     micro_batch_size: int,
     precision: Precision,
     ranks: Ranks,
+    step: StepSettings = PLAIN,
 ) -> MemoryPrediction:
-    """Predict the peak memory of the rank that holds the most, without recomputation."""
+    """Predict the peak memory of the rank that holds the most."""
     layers = shape.layers / ranks.pipeline
     tokens = micro_batch_size * sequence_length / ranks.context
     width = 4 if precision == "fp32" else 2
-    embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
-    outside = parameter_count(shape) - shape.layers * layer_parameters(shape)
-    stage = layers * layer_parameters(shape) + (
-        outside if ranks.pipeline == 1 else embedding_parameters(shape)
-    )
-    split = ranks.tensor * (ranks.data * ranks.context if ranks.is_sharded else 1)
-    states = sum(STATE_BYTES_PER_PARAMETER[precision]) * stage / split
     gathered = 0.0
     if ranks.is_sharded and ranks.data * ranks.context > 1:
+        embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
         gathered = _gathered_bytes(layer_parameters(shape), embeddings, ranks.tensor)
-    in_flight = ranks.pipeline
-    stored = _block_bytes_per_token(shape, width) * tokens / ranks.tensor
-    activations = layers * stored * in_flight + width * shape.hidden_size * tokens / ranks.tensor
+    blocks = range(shape.layers)
+    kept = sum(_kept_bytes_per_token(shape, layer, width, step) for layer in blocks)
+    activations = (kept + width * shape.hidden_size) * tokens / ranks.tensor
+    # Each of the pipeline's stages has its part of the layers, for as many passes in flight.
     sequence_copies = 8 * shape.hidden_size * tokens if ranks.tensor > 1 else 0.0
-    logits = LOGITS_BYTES_PER_ENTRY * tokens * shape.vocabulary_size / ranks.tensor
-    working = max(sequence_copies, logits + sequence_copies / 2)  # the head needs one copy of two
+    made_again = 0.0
+    if step.recompute != "none":
+        one_block = _block_bytes_per_token(shape, shape.layers - 1, width)
+        made_again = one_block * tokens / ranks.tensor
+    logits = _logits_bytes(shape, tokens, sequence_length, step) / ranks.tensor
+    # The head needs one copy of two.
+    working = max(sequence_copies + made_again, logits + sequence_copies / 2)
+    states = _state_bytes(shape, layers, precision, ranks, step)
     factor = TENSOR_PARALLEL_FACTOR if ranks.tensor * ranks.pipeline > 1 else 1.0
     return MemoryPrediction(
         states_bytes=states,
@@ -89,6 +105,39 @@ def predict_memory(
     )
 
 
+def _state_bytes(
+    shape: ModelShape, layers: float, precision: Precision, ranks: Ranks, step: StepSettings
+) -> float:
+    """Weights, gradients and the optimizer's; of frozen weights what products read, and no more."""
+    if ranks.pipeline == 1:
+        weights: float = parameter_count(shape)
+    else:
+        blocks = sum(block_parameters(shape, layer) for layer in range(shape.layers))
+        weights = layers / shape.layers * blocks + embedding_parameters(shape)
+    split = ranks.tensor * (ranks.data * ranks.context if ranks.is_sharded else 1)
+    of_each = sum(STATE_BYTES_PER_PARAMETER[precision])
+    if step.lora is None:
+        return of_each * weights / split
+    frozen = 4 if precision == "fp32" else 2
+    return (frozen * weights + of_each * lora_parameter_count(shape, step)) / split
+
+
+def _logits_bytes(
+    shape: ModelShape, tokens: float, sequence_length: int, step: StepSettings
+) -> float:
+    """What the head and its loss take: the logits of all targets, or of one chunk of them."""
+    rows = tokens
+    if shape.family == "bert":
+        rows = tokens * masked_positions(sequence_length) / sequence_length
+    elif shape.family == "vit":
+        rows = tokens / sequence_length
+    if step.loss_chunk_rows is None:
+        return LOGITS_BYTES_PER_ENTRY * rows * shape.vocabulary_size
+    chunk = min(step.loss_chunk_rows, rows)
+    # Beside a chunk's logits stands one product of the head's gradient, before it is added.
+    return shape.vocabulary_size * (CHUNK_BYTES_PER_ENTRY * chunk + 4 * shape.hidden_size)
+
+
 def _gathered_bytes(layer: int, root: int, tensor: int) -> float:
     """FSDP2 in flight: bf16 copies of root and two blocks, one block's and root's gradients."""
     copies = 2 * root + 2 * 2 * layer
@@ -96,12 +145,42 @@ def _gathered_bytes(layer: int, root: int, tensor: int) -> float:
     return (copies + gradients) / tensor
 
 
-def _block_bytes_per_token(shape: ModelShape, width: int) -> float:
+def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
+    """Bytes that a block keeps for the backward pass, per token, under this recomputation."""
+    d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    if step.recompute == "full":
+        return width * d
+    if step.recompute == "selective":
+        # Its input, queries, keys and values, what attention and its projection make, the MLP's.
+        products = d + (q + 2 * kv) + q + d + _mlp_products(shape, layer) + d
+        return width * products + 4 * shape.heads
+    return _block_bytes_per_token(shape, layer, width)
+
+
+def _mlp_products(shape: ModelShape, layer: int) -> float:
+    """Return the width of what the MLP's products make, but for the last one's."""
+    matrices = 2 if shape.family in GATED else 1
+    experts = shape.experts
+    if experts is None or not has_experts(shape, layer):
+        return matrices * shape.intermediate_size
+    return matrices * (experts.per_token * experts.size + experts.shared_size) + experts.count
+
+
+GATED = ("llama", "moe")
+
+
+def _block_bytes_per_token(shape: ModelShape, layer: int, width: int) -> float:
     """Bytes that one block keeps for the backward pass, per token.
 
     Eager kernels: keys and values expanded to the query heads, and for llama an RMSNorm that keeps
-    two fp32 copies and a SwiGLU that keeps gate, up, silu and product.
+    two fp32 copies and a SwiGLU that keeps gate, up, silu and product. A token's experts keep that
+    each, and the row that they were given and the one that they made.
     """
     d, q, f = shape.hidden_size, shape.heads * shape.head_dim, shape.intermediate_size
-    norm, mlp = (8, 8) if shape.family == "llama" else (2, 4)
-    return (2 * norm * d + 4 * d + 4 * q + 4 * q + mlp * f + 4 * shape.heads) * width / 2
+    norm, mlp = (8, 8) if shape.family in GATED else (2, 4)
+    inner: float = mlp * f
+    experts = shape.experts
+    if experts is not None and has_experts(shape, layer):
+        routed = experts.per_token * (mlp * experts.size + 4 * d)
+        inner = routed + mlp * experts.shared_size + 8 * experts.count
+    return (2 * norm * d + 4 * d + 4 * q + 4 * q + inner + 4 * shape.heads) * width / 2

@@ -2,12 +2,13 @@
 
 import difflib
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from trnbench.catalog.tables import read_text
 from trnbench.schema.yaml_document import parse_document
-from trnbench.wire import ModelShape, RopeScaling
+from trnbench.wire import Experts, Image, ModelShape, RopeScaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ DEFAULTS: dict[str, Any] = {
     "rope_theta": 10000.0,
     "rope_scaling": None,
     "init_std": 0.02,
+    "sliding_window": None,
+    "full_attention_every": None,
+    "attention_sinks": False,
+    "attention_biases": "none",
+    "experts": None,
+    "image": None,
 }
 """What a shape takes where nothing is said: one head of keys per query head, heads that fill the
 model's width, and the init_std of the published config files."""
@@ -64,9 +71,18 @@ def complete_shape(sizes: dict[str, Any]) -> ModelShape:
         filled["kv_heads"] = filled["heads"]
     if filled["head_dim"] is None:
         filled["head_dim"] = filled["hidden_size"] // filled["heads"]
-    if isinstance(filled["rope_scaling"], dict):
-        filled["rope_scaling"] = RopeScaling(**filled["rope_scaling"])
+    for name, part in PARTS.items():
+        if isinstance(filled[name], dict):
+            filled[name] = part(**filled[name])
     return ModelShape(**filled)
+
+
+PARTS: dict[str, Callable[..., Any]] = {
+    "rope_scaling": RopeScaling,
+    "experts": Experts,
+    "image": Image,
+}
+"""Sizes that are mappings of their own."""
 
 
 REQUIRED_SIZES = (

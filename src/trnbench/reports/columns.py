@@ -52,6 +52,11 @@ def _said(checks: Iterable[CheckOutcome]) -> str | None:
     return "; ".join(f"{c.name}: {c.verdict}: {c.evidence}" for c in checks) or None
 
 
+def _lora_rank(result: Result) -> int | None:
+    lora = result.workload.step.lora
+    return None if lora is None else lora.rank
+
+
 COLUMNS: tuple[Column, ...] = (
     # which case
     Column("run_id", "name of the run's folder", lambda r: r.run_id),
@@ -74,7 +79,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     # what was trained
     Column("model", "name in the catalog or the config", lambda r: r.model.name),
-    Column("model_family", "llama or gpt2", lambda r: r.model.family),
+    Column("model_family", "llama, gpt2, moe, bert or vit", lambda r: r.model.family),
     Column("parameter_count", "distinct weights", lambda r: r.model.parameter_count),
     Column("sequence_length", "tokens a sequence", lambda r: r.workload.sequence_length),
     Column(
@@ -93,8 +98,38 @@ COLUMNS: tuple[Column, ...] = (
         lambda r: r.workload.gradient_accumulation_steps,
     ),
     Column("tokens_per_step", "target tokens, all ranks", lambda r: r.workload.tokens_per_step),
-    Column("precision", "fp32, bf16 or pure_bf16", lambda r: r.workload.precision),
+    Column(
+        "precision",
+        "fp32, bf16, pure_bf16, bf16_master or fp8",
+        lambda r: r.workload.precision,
+    ),
     Column("optimizer", "by name", lambda r: r.workload.optimizer),
+    Column(
+        "activation_checkpointing",
+        "none, selective or full",
+        lambda r: r.workload.step.recompute,
+    ),
+    Column(
+        "loss_chunk_rows",
+        "rows whose logits exist at once; empty: all of a pass",
+        lambda r: r.workload.step.loss_chunk_rows,
+    ),
+    Column(
+        "document_length",
+        "tokens of each document packed into a sequence; empty: one document",
+        lambda r: r.workload.step.document_length,
+    ),
+    Column("lora_rank", "of adapters; empty: all weights are trained", _lora_rank),
+    Column(
+        "expert_capacity",
+        "places of each expert over its mean rows; empty: as many as come",
+        lambda r: r.workload.step.expert_capacity,
+    ),
+    Column(
+        "active_parameter_count",
+        "weights that one token meets: of many experts those that it is sent to",
+        lambda r: r.model.active_parameter_count,
+    ),
     # on what
     Column("backend", "device type, as torch names it", lambda r: r.device.backend),
     Column("device_name", "as the device names itself", lambda r: r.device.name),
@@ -188,6 +223,14 @@ COLUMNS: tuple[Column, ...] = (
         lambda r: r.utilization.peak_flops_per_second,
     ),
     Column("peak_source", "where the peak is from", lambda r: r.utilization.peak_source),
+    *_metric("hfu", "`mfu` with what was made again and experts' empty places", has_interval=True),
+    Column(
+        "recomputed_flops_per_token",
+        "FLOPs of one token beyond the model's need",
+        lambda r: r.utilization.recomputed_flops_per_token,
+    ),
+    Column("flops_source", "where operations were counted", lambda r: r.utilization.flops_source),
+    *_metric("expert_imbalance", "rows of the fullest expert over the mean", has_interval=False),
     # what it costs
     *_metric("usd_per_million_tokens", "at the price below", has_interval=True),
     *_metric("tokens_per_usd", "at the price below", has_interval=True),

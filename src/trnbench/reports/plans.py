@@ -48,6 +48,9 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
             f"{work.micro_batch_size} a rank; {work.precision}, {work.optimizer}"
         ),
     )
+    how = _carried_out(plan)
+    if how:
+        yield "carried out", how
     if ranks.world_size > 1:
         yield (
             "ranks",
@@ -84,6 +87,25 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
         ),
     )
     yield "price", _price(plan)
+
+
+def _carried_out(plan: Plan) -> str:
+    """Return what of the step is not the plain way."""
+    step = plan.workload.step
+    said = []
+    if step.recompute != "none":
+        said.append(f"activation checkpointing {step.recompute}")
+    if step.loss_chunk_rows is not None:
+        said.append(f"loss by {step.loss_chunk_rows} tokens at a time")
+    if step.document_length is not None:
+        said.append(f"documents of {step.document_length} tokens packed")
+    if step.lora is not None:
+        said.append(f"adapters of rank {step.lora.rank} ({step.lora.targets}), the rest frozen")
+    if step.expert_capacity is not None:
+        said.append(f"{step.expert_capacity:g} places an expert for each row of its share")
+    if step.adamw is not None:
+        said.append(f"AdamW {step.adamw}")
+    return ", ".join(said)
 
 
 def _passes(count: int) -> str:

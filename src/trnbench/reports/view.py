@@ -140,6 +140,7 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
     elif result.metrics["mfu"].reason:
         yield f"no MFU: {result.metrics['mfu'].reason}"
+    yield from _step_notes(result)
     if result.price is not None:
         more = f" ({result.price.note})" if result.price.note else ""
         yield f"price: {result.price.source}{more}"
@@ -154,6 +155,20 @@ def _spread(spread: ResultSpread) -> str:
         f"[{low:.2%}, {high:.2%}] (standard deviation); their own steps tell "
         f"{spread.within_launches:.2%}"
     )
+
+
+def _step_notes(result: Result) -> Iterable[str]:
+    """Say how the step was carried out where that is not the plain way."""
+    step, hfu = result.workload.step, result.metrics.get("hfu")
+    if step.recompute != "none" and hfu is not None and hfu.value is not None:
+        yield f"activation checkpointing {step.recompute}; HFU {say_percent(hfu.value)}"
+    if step.lora is not None:
+        yield f"adapters of rank {step.lora.rank} are trained, all other weights are frozen"
+    imbalance = result.metrics.get("expert_imbalance")
+    if imbalance is not None and imbalance.value is not None:
+        active = result.model.active_parameter_count
+        met = f"; a token meets {say_count(active)} weights" if active else ""
+        yield f"the fullest expert has {imbalance.value:.2f} times its share of the tokens{met}"
 
 
 def _compiled(compilation: ResultCompilation, seconds: MetricValue | None) -> str:

@@ -9,7 +9,7 @@ Source of the sizes: docs/metrics.md, "The gate".
 
 from dataclasses import replace
 
-from trnbench.wire import GateOrder, ModelShape, OptimizerSettings
+from trnbench.wire import Experts, GateOrder, ModelShape, WorkOrder
 
 LAYERS = 2
 LEAST_WIDTH = 128
@@ -24,40 +24,91 @@ WARMUP_STEPS = 5
 MLP_MULTIPLE = 16
 
 
-def plan_gate(shape: ModelShape, sequence_length: int, optimizer: OptimizerSettings) -> GateOrder:
-    """Return what the worker checks before it trains the case's own model."""
-    length = min(SEQUENCE_LENGTH, sequence_length)
-    small = parity_shape(shape, length)
-    rate = LEARNING_RATE * min(1.0, LEAST_WIDTH / small.hidden_size)
+WINDOW, DOCUMENT_LENGTH = 24, 28
+"""Of the parity model, where the case has such masks: they do not divide its sequences."""
+CHUNK_ROWS = 48
+PICTURES_A_PASS = 16
+"""One target each: a mean over fewer would show each rounding."""
+PATCHES = 4
+"""Along the edge of the parity model's picture."""
+EXPERTS = 8
+LOW_PRECISION_EXPERTS = 4
+"""All of which each token takes: rounding must not decide where a token goes."""
+ADAPTER_RANK = 8
+
+
+def plan_gate(work: WorkOrder) -> GateOrder:
+    """Return what the worker checks before it carries out this order."""
+    length = min(SEQUENCE_LENGTH, work.sequence_length)
+    shape, step = parity_shape(work, length), work.step
+    rate = LEARNING_RATE * min(1.0, LEAST_WIDTH / shape.hidden_size)
+    document = step.document_length
+    has_documents = document is not None and document < work.sequence_length
+    lora = step.lora
     return GateOrder(
-        shape=small,
-        sequence_length=length,
-        sequences_a_pass=SEQUENCES_A_PASS,
+        shape=shape,
+        sequence_length=length if shape.image is None else shape.max_positions,
+        sequences_a_pass=SEQUENCES_A_PASS if shape.image is None else PICTURES_A_PASS,
         passes=PASSES,
         steps=STEPS,
-        optimizer=replace(optimizer, learning_rate=rate, lr_warmup_steps=WARMUP_STEPS),
+        optimizer=replace(work.optimizer, learning_rate=rate, lr_warmup_steps=WARMUP_STEPS),
+        step=replace(
+            step,
+            loss_chunk_rows=None if step.loss_chunk_rows is None else CHUNK_ROWS,
+            document_length=min(DOCUMENT_LENGTH, length) if has_documents else None,
+            lora=lora if lora is None else replace(lora, rank=min(lora.rank, ADAPTER_RANK)),
+        ),
     )
 
 
-def parity_shape(shape: ModelShape, sequence_length: int) -> ModelShape:
+def parity_shape(work: WorkOrder, sequence_length: int) -> ModelShape:
     """Return a small model of the same make.
 
     Heads are taken away in whole groups, so that each key head serves as many query heads as in
     the case, until the width would fall below `LEAST_WIDTH`.
     """
+    shape = work.shape
     queries_a_key = shape.heads // shape.kv_heads
     group_width = queries_a_key * shape.head_dim
     kv_heads = min(shape.kv_heads, -(-LEAST_WIDTH // group_width))
     heads = kv_heads * queries_a_key
     hidden = min(shape.hidden_size, max(LEAST_WIDTH, heads * shape.head_dim))
-    wide = shape.intermediate_size * hidden / shape.hidden_size
-    return replace(
+    part = hidden / shape.hidden_size
+    window = shape.sliding_window
+    is_windowed = window is not None and window < work.sequence_length
+    small = replace(
         shape,
         layers=min(LAYERS, shape.layers),
         hidden_size=hidden,
         heads=heads,
         kv_heads=kv_heads,
-        intermediate_size=max(MLP_MULTIPLE, round(wide / MLP_MULTIPLE) * MLP_MULTIPLE),
+        intermediate_size=_scaled(shape.intermediate_size, part),
         vocabulary_size=min(VOCABULARY_SIZE, shape.vocabulary_size),
         max_positions=max(sequence_length, min(shape.max_positions, SEQUENCE_LENGTH)),
+        sliding_window=min(WINDOW, sequence_length) if is_windowed else None,
+        experts=None if shape.experts is None else _few(shape.experts, part, work),
     )
+    if shape.image is None:
+        return small
+    edge = min(PATCHES, shape.image.size // shape.image.patch_size)
+    image = replace(shape.image, size=edge * shape.image.patch_size)
+    return replace(small, image=image, max_positions=edge**2 + 1)
+
+
+def _few(experts: Experts, part: float, work: WorkOrder) -> Experts:
+    """Return fewer and narrower experts of the same make."""
+    count, taken = min(experts.count, EXPERTS), min(experts.per_token, EXPERTS)
+    if work.precision != "fp32":
+        count = taken = min(experts.count, LOW_PRECISION_EXPERTS)
+    return replace(
+        experts,
+        count=count,
+        per_token=taken,
+        size=_scaled(experts.size, part),
+        shared_size=_scaled(experts.shared_size, part) if experts.shared_size else 0,
+        dense_layers=min(experts.dense_layers, LAYERS - 1, work.shape.layers - 1),
+    )
+
+
+def _scaled(width: int, part: float) -> int:
+    return max(MLP_MULTIPLE, round(width * part / MLP_MULTIPLE) * MLP_MULTIPLE)

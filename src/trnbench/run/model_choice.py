@@ -1,16 +1,15 @@
 """From a config's `model` to a shape whose sizes fit together."""
 
+from dataclasses import asdict
 from typing import Any
 
 from trnbench.analysis.flops import parameter_count
-from trnbench.catalog.models import complete_shape, models, nearest_models
+from trnbench.catalog.models import PARTS, complete_shape, models, nearest_models
+from trnbench.run.model_checks import check_shape
 from trnbench.schema.config import ModelConfig
 from trnbench.schema.config_file import Conflict
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import ModelShape
-
-ALPHABET_SIZE = 64
-"""Symbols of the token stream; a vocabulary must be able to tell them apart."""
 
 
 def choose_model(model: str | ModelConfig) -> PlannedModel:
@@ -28,16 +27,8 @@ def choose_model(model: str | ModelConfig) -> PlannedModel:
             source=known.source,
         )
     given = model.model_dump(exclude_none=True, exclude={"name", "base"})
-    sizes = {**_base_sizes(model), **given}
-    try:
-        shape = complete_shape(sizes)
-    except KeyError as error:
-        raise Conflict(
-            ("model",),
-            f"model.{error.args[0]}: is missing",
-            hint="give it, or name a `base` from `trnbench models` whose sizes hold",
-        ) from None
-    _check_shape(shape)
+    shape = _complete(_merged(_base_sizes(model), given))
+    check_shape(shape)
     label = model.name or (f"{model.base}, changed" if model.base and given else model.base)
     return PlannedModel(
         name=label or f"own {shape.family}",
@@ -65,36 +56,50 @@ def _base_sizes(model: ModelConfig) -> dict[str, Any]:
         return {}
     shape = models()[_known_name(model.base, ("model", "base"))].shape
     sizes = {name: getattr(shape, name) for name in ModelShape.__dataclass_fields__}
+    for name in PARTS:
+        if sizes[name] is not None:
+            sizes[name] = asdict(sizes[name])
     if model.head_dim is None and (model.hidden_size or model.heads):
         sizes["head_dim"] = None
     if model.kv_heads is None and model.heads and sizes["heads"] == sizes["kv_heads"]:
         sizes["kv_heads"] = None
+    if model.image is not None and model.max_positions is None:
+        sizes["max_positions"] = None
     return sizes
 
 
-def _check_shape(shape: ModelShape) -> None:
-    if shape.heads % shape.kv_heads:
-        raise Conflict(
-            ("model", "kv_heads"),
-            f"model: heads={shape.heads} is not a multiple of kv_heads={shape.kv_heads}",
-            hint="each key head serves the same number of query heads",
-        )
-    if shape.head_dim < 1 or (shape.family == "llama" and shape.head_dim % 2):
-        raise Conflict(
-            ("model", "head_dim"),
-            f"model: head_dim={shape.head_dim} cannot be turned in pairs",
-            hint="rotary positions need an even head_dim; by default it is hidden_size / heads",
-        )
-    if shape.family == "gpt2" and shape.heads != shape.kv_heads:
-        raise Conflict(
-            ("model", "kv_heads"),
-            f"model: gpt2 has no grouped heads, kv_heads={shape.kv_heads} and heads={shape.heads}",
-            hint="leave kv_heads out, or use `family: llama`",
-        )
-    if shape.vocabulary_size < ALPHABET_SIZE:
-        raise Conflict(
-            ("model", "vocabulary_size"),
-            f"model: vocabulary_size={shape.vocabulary_size} is smaller than the token stream's "
-            f"alphabet of {ALPHABET_SIZE}",
-            hint=f"use at least {ALPHABET_SIZE}",
-        )
+def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Put what is given over the base; of the experts, what is not given stays."""
+    merged = {**base, **given}
+    if "experts" in given:
+        merged["experts"] = {**(base.get("experts") or {}), **given["experts"]}
+    image = merged.get("image")
+    if image is not None and merged.get("max_positions") is None:
+        merged["max_positions"] = (image["size"] // image["patch_size"]) ** 2 + 1
+    return merged
+
+
+def _complete(sizes: dict[str, Any]) -> ModelShape:
+    """Return the shape.
+
+    Raises:
+        Conflict: a size is missing.
+    """
+    for name in REQUIRED_OF_EXPERTS:
+        if sizes.get("experts") is not None and name not in sizes["experts"]:
+            raise _missing(f"experts.{name}")
+    try:
+        return complete_shape(sizes)
+    except KeyError as error:
+        raise _missing(error.args[0]) from None
+
+
+REQUIRED_OF_EXPERTS = ("count", "per_token", "size")
+
+
+def _missing(name: str) -> Conflict:
+    return Conflict(
+        ("model",),
+        f"model.{name}: is missing",
+        hint="give it, or name a `base` from `trnbench models` whose sizes hold",
+    )

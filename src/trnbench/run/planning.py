@@ -18,8 +18,15 @@ from trnbench.prices import PRICE_SOURCES, find_price
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.run.gate import plan_gate
 from trnbench.run.machine import Devices, Machine
-from trnbench.run.model_choice import ALPHABET_SIZE, choose_model
+from trnbench.run.model_checks import alphabet_of
+from trnbench.run.model_choice import choose_model
 from trnbench.run.prediction import predict
+from trnbench.run.step_planning import (
+    plan_execution,
+    plan_precision,
+    plan_step,
+    plan_workload,
+)
 from trnbench.schema.config import Config
 from trnbench.schema.config_file import CaseConfig, Conflict
 from trnbench.schema.plan import (
@@ -32,10 +39,8 @@ from trnbench.schema.plan import (
 from trnbench.schema.price import Price
 from trnbench.wire import (
     WIRE_VERSION,
-    Execution,
     FoundDevice,
     OptimizerSettings,
-    Precision,
     StreamSettings,
     WorkOrder,
     encode,
@@ -73,12 +78,14 @@ def make_plan(
     instance = _choose_instance(config, machine)
     accelerator = _accelerator(found, instance)
     backend = found.backend if found else asked_backend(config)
-    precision = _precision(config, backend, accelerator)
-    workload = _plan_workload(config, model, parallel, precision)
+    precision = plan_precision(config, backend, accelerator)
+    workload = plan_workload(config, model, parallel, precision)
     _check_instance(config, instance, backend)
     request = _price_request(config, machine, today)
     cores = _devices_per_chip(accelerator, machine)
     device = _plan_device(backend, accelerator, cores, instance, parallel, machine, request)
+    step = plan_step(config, model, workload, parallel, device, accelerator)
+    workload = workload.model_copy(update={"step": step})
     price = find_price(request, price_sources)
     known_price = price if isinstance(price, Price) else None
     if config.measure.max_usd is not None and known_price is None:
@@ -88,8 +95,7 @@ def make_plan(
             hint=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else "",
         )
     work = _make_order(config, model, workload, backend)
-    gate = plan_gate(work.shape, work.sequence_length, work.optimizer)
-    order = replace(work, gate=gate) if config.measure.gate else work
+    order = replace(work, gate=plan_gate(work)) if config.measure.gate else work
     return Plan(
         trnbench_version=__version__,
         suite=config.name,
@@ -117,10 +123,12 @@ def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
     asked, shape = config.parallel, model.shape
     tensor, pipeline = asked.tensor_parallel_size, asked.pipeline_parallel_size
     context, data = asked.context_parallel_size, asked.data_parallel_size
+    experts = tensor if shape.experts is None else shape.experts.count
     rules = (
         (shape.kv_heads, tensor, "tensor_parallel_size", "key heads (kv_heads)"),
         (shape.heads, tensor, "tensor_parallel_size", "heads"),
         (shape.layers, pipeline, "pipeline_parallel_size", "layers"),
+        (experts, tensor, "tensor_parallel_size", "experts"),
         (config.workload.sequence_length, context, "context_parallel_size", "tokens a sequence"),
     )
     for total, size, key, what in rules:
@@ -143,73 +151,6 @@ def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
 def _divisors(total: int) -> str:
     small = [n for n in range(1, min(total, 512) + 1) if total % n == 0]
     return ", ".join(map(str, small[:12]))
-
-
-def _plan_workload(
-    config: Config, model: PlannedModel, parallel: PlannedParallel, precision: Precision
-) -> PlannedWorkload:
-    asked, data = config.workload, parallel.data_parallel_size
-    if asked.sequence_length > model.shape.max_positions:
-        raise Conflict(
-            ("workload", "sequence_length"),
-            f"workload.sequence_length: {asked.sequence_length} is longer than the "
-            f"{model.shape.max_positions} positions of {model.name}",
-            hint="shorten it, or give the model more `max_positions`",
-        )
-    micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
-    per_pass = micro * data
-    if asked.global_batch_size % per_pass:
-        raise Conflict(
-            ("workload", "global_batch_size"),
-            f"workload.global_batch_size: {asked.global_batch_size} is not a multiple of "
-            f"micro_batch_size {micro} x data_parallel_size {data} = {per_pass}",
-            hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
-        )
-    return PlannedWorkload(
-        sequence_length=asked.sequence_length,
-        global_batch_size=asked.global_batch_size,
-        micro_batch_size=micro,
-        gradient_accumulation_steps=asked.global_batch_size // per_pass,
-        precision=precision,
-        optimizer=asked.optimizer,
-        tokens_per_step=asked.global_batch_size * asked.sequence_length,
-    )
-
-
-def _multiples(wanted: int, step: int) -> str:
-    below, above = wanted // step * step, math.ceil(wanted / step) * step
-    return f"{below} or {above}" if below else str(above)
-
-
-def _precision(config: Config, backend: str, accelerator: Accelerator | None) -> Precision:
-    asked = config.workload.precision
-    if asked == "fp8":
-        vendor = accelerator.vendor if accelerator else None
-        # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
-        why = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
-        lacks = f"{accelerator.name} {why}" if accelerator and vendor == "AWS" else "not built yet"
-        raise Conflict(
-            ("workload", "precision"),
-            f"workload.precision: fp8 cannot be trained in: {lacks}",
-            hint="use bf16",
-        )
-    if asked != "auto":
-        return asked
-    is_cpu = backend == "cpu" or (backend == "auto" and accelerator is None)
-    return "fp32" if is_cpu else "bf16"
-
-
-def _execution(config: Config, backend: str) -> Execution:
-    asked = config.workload.execution
-    if asked == "compile" and backend == "xla":
-        raise Conflict(
-            ("workload", "execution"),
-            "workload.execution: compile is not supported on xla, whose graphs are compiled anyway",
-            hint="use eager, or auto",
-        )
-    if asked != "auto":
-        return asked
-    return "compile" if backend == "neuron" else "eager"
 
 
 # --- what it runs on ----------------------------------------------------------------------------
@@ -366,13 +307,16 @@ def _make_order(
             weight_decay=asked.weight_decay,
             gradient_clip_norm=asked.gradient_clip_norm,
         ),
-        stream=StreamSettings(alphabet_size=ALPHABET_SIZE, noise=STREAM_NOISE, seed=asked.seed),
+        stream=StreamSettings(
+            alphabet_size=alphabet_of(model.shape), noise=STREAM_NOISE, seed=asked.seed
+        ),
         backend=backend,
         threads=asked.threads,
         measure_ceiling=backend == "cpu",
         seed=asked.seed,
-        execution=_execution(config, backend),
+        execution=plan_execution(config, backend),
         device_index=asked_index(config),
+        step=workload.step,
     )
 
 

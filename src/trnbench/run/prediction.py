@@ -3,7 +3,12 @@
 from typing import Literal
 
 from trnbench.analysis.estimate import PLANNED_EFFICIENCY, estimate_step_seconds
-from trnbench.analysis.flops import CONVENTIONS, DEFAULT_CONVENTION, flops_per_token
+from trnbench.analysis.flops import (
+    CONVENTIONS,
+    DEFAULT_CONVENTION,
+    flops_per_token,
+    recomputed_flops_per_token,
+)
 from trnbench.analysis.memory import COMFORTABLE_SHARE, MemoryPrediction, Ranks, predict_memory
 from trnbench.catalog.accelerators import Accelerator
 from trnbench.schema.config import MeasureConfig
@@ -31,13 +36,15 @@ def predict(
     price: Price | None,
 ) -> Prediction:
     """Predict what can be predicted, and say of the rest why not."""
-    length = workload.sequence_length
-    flops = {name: flops_per_token(model.shape, length, name) for name in CONVENTIONS}
+    length, step = workload.sequence_length, workload.step
+    flops = {name: flops_per_token(model.shape, length, name, step) for name in CONVENTIONS}
     memory = _predict_memory(model, workload, parallel)
-    seconds, reason = _predict_step(flops[DEFAULT_CONVENTION], workload, device, accelerator)
+    work = flops[DEFAULT_CONVENTION] + recomputed_flops_per_token(model.shape, length, step)
+    seconds, reason = _predict_step(work, workload, device, accelerator)
     max_seconds = measure.max_minutes * 60
     return Prediction(
         flops_per_token=flops,
+        recomputed_flops_per_token=recomputed_flops_per_token(model.shape, length, step),
         memory_bytes=memory.total_bytes,
         memory_states_bytes=memory.states_bytes,
         memory_activations_bytes=memory.activations_bytes,
@@ -57,6 +64,7 @@ def _predict_memory(
         sequence_length=workload.sequence_length,
         micro_batch_size=workload.micro_batch_size,
         precision=workload.precision,
+        step=workload.step,
         ranks=Ranks(
             tensor=parallel.tensor_parallel_size,
             pipeline=parallel.pipeline_parallel_size,
@@ -99,6 +107,18 @@ def _max_usd(
     hours = max_seconds / SECONDS_PER_HOUR
     usd = float(price.usd_per_hour) * device.instances_billed * hours
     return usd if measure.max_usd is None else min(usd, measure.max_usd)
+
+
+def memory_fits(
+    model: PlannedModel,
+    workload: PlannedWorkload,
+    parallel: PlannedParallel,
+    device: PlannedDevice,
+    accelerator: Accelerator | None,
+) -> bool:
+    """Tell whether the prediction leaves room to spare, or nothing is known of the device."""
+    memory = _predict_memory(model, workload, parallel)
+    return _memory_verdict(memory, device, accelerator) in ("fits", "unknown")
 
 
 def _memory_verdict(

@@ -44,12 +44,49 @@ DeviceName = Annotated[
 
 
 class RopeScalingConfig(Strict):
-    """Llama 3.1's stretching of rotary frequencies."""
+    """Rotary frequencies slowed for a longer context: Llama 3.1's way, or YaRN's."""
 
+    kind: Literal["llama3", "yarn"] = "llama3"
     factor: Annotated[float, Field(gt=0)]
     low_frequency_factor: Annotated[float, Field(gt=0)]
+    """Turns in the original context below which a frequency is slowed in full."""
     high_frequency_factor: Annotated[float, Field(gt=0)]
+    """Turns above which it is kept."""
     original_max_positions: Count
+
+
+class ExpertsConfig(Strict):
+    """A mixture of experts in the MLP's place; beside a `base`, what is not given stays."""
+
+    count: Annotated[Count, Field(le=4096, examples=[8])] | None = None
+    """Experts of a block."""
+    per_token: Annotated[Count, Field(le=4096, examples=[2])] | None = None
+    """Experts that each token is sent to."""
+    size: Annotated[Count, Field(examples=[14336])] | None = None
+    """Width of one expert's MLP."""
+    shared_size: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    """Width of an MLP that every token goes through beside its experts; 0 for none."""
+    shared_gate: bool | None = None
+    """Whether a sigmoid of the token scales that MLP (Qwen2-MoE)."""
+    normalized: bool | None = None
+    """Whether the weights of a token's experts sum to one; by default they do."""
+    biases: bool | None = None
+    """Whether router and experts have biases (gpt-oss)."""
+    clamped: bool | None = None
+    """Whether the gate is gpt-oss's."""
+    dense_layers: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    """Blocks at the start that keep a plain MLP of `intermediate_size`."""
+    balance_coefficient: Annotated[float, Field(ge=0, le=10)] | None = None
+    """Weight of the load-balancing loss in what is minimised; the loss told is without it."""
+
+
+class ImageConfig(Strict):
+    """What a vision transformer looks at: a square of square patches."""
+
+    size: Annotated[Count, Field(le=100_000, examples=[224])]
+    """Pixels along an edge."""
+    patch_size: Annotated[Count, Field(le=100_000, examples=[16])]
+    channels: Annotated[Count, Field(le=1000)] = 3
 
 
 class ModelConfig(Strict):
@@ -59,9 +96,10 @@ class ModelConfig(Strict):
     """What reports call it; by default the base's name with a mark that sizes were changed."""
     base: str | None = None
     """A model of `trnbench models` whose sizes hold where none is given here."""
-    family: Literal["llama", "gpt2"] | None = None
-    """llama: RMSNorm, rotary embedding, grouped-query attention, SwiGLU. gpt2: LayerNorm, learned
-    positions, GELU, biases."""
+    family: Literal["llama", "gpt2", "moe", "bert", "vit"] | None = None
+    """llama: RMSNorm, rotary embedding, grouped-query attention, SwiGLU. moe: the same with experts
+    for the MLP. gpt2: LayerNorm, learned positions, GELU, biases. bert: an encoder that fills in
+    masked tokens. vit: an encoder of pictures, whose vocabulary are the classes."""
     layers: Annotated[Count, Field(examples=[16])] | None = None
     hidden_size: Annotated[Count, Field(examples=[2048])] | None = None
     heads: Annotated[Count, Field(examples=[32])] | None = None
@@ -84,6 +122,27 @@ class ModelConfig(Strict):
     rope_scaling: RopeScalingConfig | None = None
     init_std: Annotated[float, Field(gt=0, le=1)] | None = None
     """Standard deviation of the initial weights."""
+    sliding_window: Annotated[Count, Field(examples=[4096])] | None = None
+    """Tokens that a position attends to, itself included (Mistral 7B v0.1: 4096); at most the
+    sequence's length, which is no window at all."""
+    full_attention_every: Annotated[Count, Field(le=10**6, examples=[2])] | None = None
+    """Every so many blocks, one attends to all tokens in spite of the window (gpt-oss: 2)."""
+    attention_sinks: bool | None = None
+    """Whether each head has a learned logit in its softmax (gpt-oss)."""
+    attention_biases: Literal["none", "qkv", "all"] | None = None
+    """Which projections of a llama or moe have biases: none, those in (Qwen2), all (gpt-oss)."""
+    experts: ExpertsConfig | None = None
+    image: ImageConfig | None = None
+
+
+class LoraConfig(Strict):
+    """Low-rank adapters are trained beside frozen weights, as in fine-tuning."""
+
+    rank: Annotated[Count, Field(le=65_536, examples=[16])] = 16
+    alpha: Annotated[float, Field(gt=0, le=10**6, examples=[32.0])] | None = None
+    """The adapters' outcome is scaled by alpha / rank; by default twice the rank."""
+    targets: Literal["attention", "all"] = "all"
+    """Which products have adapters: those of attention, or every one in the blocks."""
 
 
 class WorkloadConfig(Strict):
@@ -95,9 +154,11 @@ class WorkloadConfig(Strict):
     """Sequences in one optimizer step, over all ranks."""
     micro_batch_size: Annotated[Count, Field(examples=[1])] | None = None
     """Sequences in one pass of one data-parallel rank; by default all that fall to it."""
-    precision: Literal["auto", "fp32", "bf16", "pure_bf16", "fp8"] = "auto"
-    """fp32; bf16: fp32 parameters with bf16 matrix products; pure_bf16: parameters and moments in
-    bf16 too; auto: bf16 on an accelerator, fp32 on a CPU. fp8 is refused, with the reason."""
+    precision: Literal["auto", "fp32", "bf16", "pure_bf16", "bf16_master", "fp8"] = "auto"
+    """fp32; bf16: fp32 parameters, all else that a pass makes in bf16; pure_bf16: parameters and
+    moments in bf16 too; bf16_master: parameters and gradients in bf16, fp32 masters and moments in
+    the optimizer; fp8: bf16 with the blocks' products in fp8, where the chip has it; auto: bf16 on
+    an accelerator, fp32 on a CPU."""
     execution: Literal["auto", "eager", "compile"] = "auto"
     """eager: operator by operator; compile: by torch.compile and the device's compiler; auto:
     compile on neuron, eager elsewhere."""
@@ -109,6 +170,26 @@ class WorkloadConfig(Strict):
     gradient_clip_norm: Annotated[float, Field(gt=0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
     """Seeds the initial weights and the token stream."""
+    activation_checkpointing: Literal["auto", "none", "selective", "full"] = "auto"
+    """What of a block is made again in the backward pass instead of kept: nothing; what lies
+    between its matrix products and its attention; all of it. auto: the least with which the
+    prediction of memory fits the device, none where its memory is not known."""
+    loss: Literal["auto", "plain", "chunked"] = "auto"
+    """chunked: the head's product, the cross-entropy and their gradients are made for a part of the
+    tokens at a time, so that the logits of a whole pass never exist; plain: all at once. auto:
+    chunked wherever the logits of a pass are larger than a chunk."""
+    loss_chunk_tokens: Annotated[Count, Field(examples=[2048])] | None = None
+    """Tokens of one chunk; by default what the device is served best by."""
+    adamw: Literal["auto", "fused", "foreach", "for-loop"] = "auto"
+    """Which of torch's implementations steps the weights; auto: the device's best."""
+    document_length: Annotated[Count, Field(examples=[1024])] | None = None
+    """Tokens of each document, several of them packed into a sequence: attention and positions
+    stay within a document. By default a sequence is one document."""
+    lora: LoraConfig | None = None
+    """Train adapters alone, all other weights frozen; by default every weight is trained."""
+    expert_capacity: Annotated[float, Field(ge=1, le=1000, examples=[2.0])] | None = None
+    """Places of each expert over the tokens that it gets on average: those beyond go without it.
+    By default as many as come, but on neuron and xla, whose shapes must not move, 2."""
     threads: Annotated[Count, Field(le=4096, examples=[2])] | None = None
     """Threads of the CPU backend; by default torch's choice."""
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from trnbench.schema.base import Strict
 from trnbench.schema.config import MeasureConfig
 from trnbench.schema.price import Price
-from trnbench.wire import ModelShape, WorkOrder
+from trnbench.wire import ModelShape, Precision, StepSettings, WorkOrder
 
 PLAN_VERSION: Literal[1] = 1
 
@@ -26,10 +26,12 @@ class PlannedWorkload(Strict):
     global_batch_size: int
     micro_batch_size: int
     gradient_accumulation_steps: int
-    precision: Literal["fp32", "bf16", "pure_bf16"]
+    precision: Precision
     optimizer: str
     tokens_per_step: int
-    """Target tokens of one optimizer step, over all data-parallel ranks."""
+    """Tokens of one optimizer step, over all data-parallel ranks."""
+    step: StepSettings = StepSettings()
+    """How the step is carried out; plans older than the setting carried it out plainly."""
 
 
 class PlannedParallel(Strict):
@@ -70,6 +72,9 @@ class Prediction(Strict):
 
     flops_per_token: dict[str, float]
     """By convention."""
+    recomputed_flops_per_token: float | None = None
+    """What is done beyond that: forward passes made again, experts' empty places. Null in plans
+    that are older than the choice: nothing was made again."""
     memory_bytes: float
     memory_states_bytes: float
     memory_activations_bytes: float

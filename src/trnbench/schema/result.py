@@ -12,6 +12,7 @@ from typing import Literal
 
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
+from trnbench.wire import StepSettings
 
 RESULT_VERSION: Literal[1] = 1
 
@@ -69,6 +70,8 @@ class ResultModel(Strict):
     layers: int
     hidden_size: int
     vocabulary_size: int
+    active_parameter_count: int | None = None
+    """Weights that one token meets; null in results older than the count."""
 
 
 class ResultWorkload(Strict):
@@ -81,6 +84,8 @@ class ResultWorkload(Strict):
     precision: str
     optimizer: str
     tokens_per_step: int
+    step: StepSettings = StepSettings()
+    """How the step was carried out."""
 
 
 class ResultDevice(Strict):
@@ -197,6 +202,11 @@ class ResultUtilization(Strict):
     """Why there is no peak."""
     used_share: float = 1.0
     """Of the billed chips' devices, the part that the job drove, 0 to 1."""
+    recomputed_flops_per_token: float = 0.0
+    """What was done beyond the model's need: forward passes made again, experts' empty places."""
+    flops_source: str = "the shape"
+    """Where the model's operations were counted: in its shape, in a config of a known family, or by
+    torch's counter."""
 
 
 class ResultLearning(Strict):

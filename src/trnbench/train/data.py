@@ -10,6 +10,7 @@ Source: docs/metrics.md, "The token stream"; Salmon et al., "Parallel random num
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -26,12 +27,25 @@ Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences of one pass: inputs and targets, both (sequences, tokens) int64 on the CPU."""
+    """Sequences of one pass, on the CPU: inputs and targets, both (sequences, tokens) int64.
+
+    An encoder's targets are fewer than its tokens: `positions` says where. A picture's inputs are
+    bytes, and its target is one class.
+    """
 
     inputs: torch.Tensor
     targets: torch.Tensor
     oracle_loss: float
     """Mean loss in nats, on these targets, of a model that knows the stream."""
+    positions: torch.Tensor | None = None
+
+
+class Stream(Protocol):
+    """Whatever makes sequences by their number."""
+
+    def batch(self, first: int, sequences: int) -> Batch:
+        """Make sequences `first` to `first + sequences - 1`."""
+        ...
 
 
 class TokenStream:

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
-from trnbench.train.backends.base import Backend, parameter_dtype
-from trnbench.train.data import TokenStream
+from trnbench.train.assemble import fit, make_stream
+from trnbench.train.backends.base import Backend
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
+from trnbench.train.objective import Objective
 from trnbench.train.reference import (
     STARTS,
     Reference,
@@ -32,7 +33,7 @@ from trnbench.wire import GateOrder, ParityPoint, WorkOrder
 NEGLIGIBLE = 1e-6
 """A gradient smaller than this part of the whole is held against the whole instead of itself."""
 
-MakeStep = Callable[[torch.nn.Module, WorkOrder, Backend], TrainingStep]
+MakeStep = Callable[[Objective, WorkOrder, Backend], TrainingStep]
 
 
 def run_gate(
@@ -53,11 +54,10 @@ def run_gate(
     reference, was_cached = find_reference(gate, order.stream, order.seed, folder)
     reference_seconds = time.perf_counter() - began
     small = _order_of(order, gate)
-    stream = TokenStream(order.stream, gate.shape.vocabulary_size, gate.sequence_length)
-    tokens = prepare_tokens(stream, small, 0, gate.steps, backend)
-    model = start_model(gate, order.seed, "production")
-    model = model.to(device=backend.device, dtype=parameter_dtype(order.precision))
-    step = make_step(model, small, backend)
+    tokens = prepare_tokens(make_stream(small), small, 0, gate.steps, backend)
+    objective = fit(start_model(gate, order.seed, "production"), small, backend)
+    model = objective.model
+    step = make_step(objective, small, backend)
     points = [
         _compare(start, model, step, tokens[0], gate, order.seed, reference) for start in STARTS
     ]
@@ -67,7 +67,7 @@ def run_gate(
         step.run(prepared, outcomes)
     backend.synchronize()
     losses = [_finite(float(loss)) for loss in outcomes.losses]
-    del model, step, tokens, outcomes
+    del objective, model, step, tokens, outcomes
     _forget(order, backend)
     return {
         "seconds": time.perf_counter() - began,
@@ -87,6 +87,7 @@ def _order_of(order: WorkOrder, gate: GateOrder) -> WorkOrder:
         micro_batch_size=gate.sequences_a_pass,
         gradient_accumulation_steps=gate.passes,
         optimizer=gate.optimizer,
+        step=gate.step,
     )
 
 
@@ -103,9 +104,10 @@ def _compare(
     _set_weights(model, start_model(gate, seed, start))
     loss = float(step.accumulate(tokens))
     expected = reference.gradients[start]
+    gradients = {name: p.grad for name, p in model.named_parameters()}
     found = {
-        name: torch.zeros_like(expected[name]) if p.grad is None else sampled(p.grad)
-        for name, p in model.named_parameters()
+        name: torch.zeros_like(whole) if (g := gradients[name]) is None else sampled(g)
+        for name, whole in expected.items()
     }
     model.zero_grad(set_to_none=True)
     whole = _norm(expected.values())

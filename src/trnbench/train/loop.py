@@ -7,22 +7,33 @@ Nothing in a step waits for the device or reads a value from it.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.train.backends.base import AdamW, Backend, Timer, autocast
-from trnbench.train.data import TokenStream
-from trnbench.wire import OptimizerSettings, WorkOrder
+from trnbench.train.backends.base import Backend, Timer
+from trnbench.train.data import Stream
+from trnbench.train.objective import Losses, Objective
+from trnbench.train.optimizer import make_optimizer
+from trnbench.wire import WorkOrder
 
 Clock = Callable[[], float]
 
 
+class Pass(NamedTuple):
+    """What one forward and backward pass is given, on the device."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    positions: torch.Tensor | None = None
+    """Where an encoder's targets are; None for everywhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepTokens:
-    """The tokens of one optimizer step, on the device: one pair (inputs, targets) a pass."""
+    """The tokens of one optimizer step, on the device."""
 
-    passes: list[tuple[torch.Tensor, torch.Tensor]]
+    passes: list[Pass]
     oracle_loss: float
 
 
@@ -32,19 +43,23 @@ class StepOutcomes:
 
     losses: list[torch.Tensor] = field(default_factory=list)
     gradient_norms: list[torch.Tensor] = field(default_factory=list)
+    imbalances: list[torch.Tensor] = field(default_factory=list)
+    """Of a mixture of experts: rows of the fullest over the mean, in the step's last pass."""
 
 
 class TrainingStep:
     """Runs optimizer steps of one order on one device; counts them."""
 
-    def __init__(self, model: torch.nn.Module, order: WorkOrder, backend: Backend) -> None:
-        self.model = model
-        self._forward = backend.prepare(model)
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+        self.model = objective.model
+        self._forward: Callable[..., Losses] = backend.prepare(objective)
         self._backend = backend
-        self._precision = order.precision
         self._settings = order.optimizer
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._optimizer = make_optimizer(self._parameters, order.optimizer, backend.adamw)
+        self._parameters = [p for p in objective.parameters() if p.requires_grad]
+        self._optimizer = make_optimizer(
+            self._parameters, order.optimizer, order.step.adamw or backend.adamw, order.precision
+        )
+        self._imbalance: torch.Tensor | None = None
         self.steps_done = 0
 
     def run(self, tokens: StepTokens, outcomes: StepOutcomes) -> None:
@@ -57,19 +72,20 @@ class TrainingStep:
         self.steps_done += 1
         outcomes.losses.append(loss)
         outcomes.gradient_norms.append(norm.detach())
+        if self._imbalance is not None:
+            outcomes.imbalances.append(self._imbalance)
         self._backend.end_step()
 
     def accumulate(self, tokens: StepTokens) -> torch.Tensor:
-        """Leave the gradients of the mean loss over all passes in the model; return that loss."""
-        total = torch.zeros((), device=self._backend.device)
-        for inputs, targets in tokens.passes:
-            with autocast(self._backend.device, self._precision):
-                logits = self._forward(inputs)
-            # Targets are as narrow as the device wants ids; the loss wants them as 64 bits.
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().long())
-            (loss / len(tokens.passes)).backward()
-            total += loss.detach()
-        return total / len(tokens.passes)
+        """Leave the gradients of the mean over all passes in the model; return the mean loss."""
+        share = 1.0 / len(tokens.passes)
+        told: list[torch.Tensor] = []
+        for given in tokens.passes:
+            losses = self._forward(*given)
+            (losses.minimised if share == 1.0 else losses.minimised * share).backward()
+            told.append(losses.told)
+            self._imbalance = losses.imbalance
+        return told[0] if share == 1.0 else torch.stack(told).mean()
 
     def _set_learning_rate(self) -> None:
         warmup = self._settings.lr_warmup_steps
@@ -78,43 +94,29 @@ class TrainingStep:
             group["lr"] = self._settings.learning_rate * part
 
 
-def make_optimizer(
-    parameters: Sequence[torch.nn.Parameter], settings: OptimizerSettings, adamw: AdamW
-) -> torch.optim.Optimizer:
-    """Build AdamW; weight decay applies to matrices alone, as GPT-2's and Llama's recipes do.
-
-    Args:
-        parameters: as they stand on the device.
-        settings: the recipe.
-        adamw: which of torch's implementations the device is served best by.
-    """
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        groups,
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.epsilon,
-        fused=adamw == "fused",
-        foreach=adamw == "foreach",
-    )
-
-
 def prepare_tokens(
-    stream: TokenStream, order: WorkOrder, first_step: int, steps: int, backend: Backend
+    stream: Stream, order: WorkOrder, first_step: int, steps: int, backend: Backend
 ) -> list[StepTokens]:
     """Make the tokens of `steps` optimizer steps and put them on the device."""
-    device, dtype = backend.device, backend.token_dtype
     sequences_per_step = order.micro_batch_size * order.gradient_accumulation_steps
     prepared = []
     for step in range(first_step, first_step + steps):
         batch = stream.batch(step * sequences_per_step, sequences_per_step)
-        inputs = batch.inputs.to(dtype).to(device).split(order.micro_batch_size)
-        targets = batch.targets.to(dtype).to(device).split(order.micro_batch_size)
-        prepared.append(StepTokens(list(zip(inputs, targets, strict=True)), batch.oracle_loss))
+        parts = [
+            [None] * order.gradient_accumulation_steps
+            if whole is None
+            else _on_device(whole, backend).split(order.micro_batch_size)
+            for whole in (batch.inputs, batch.targets, batch.positions)
+        ]
+        passes = [Pass(*given) for given in zip(*parts, strict=True)]
+        prepared.append(StepTokens(passes, batch.oracle_loss))
     return prepared
+
+
+def _on_device(tensor: torch.Tensor, backend: Backend) -> torch.Tensor:
+    """Move ids in the device's own type of them; a picture's bytes stay bytes."""
+    ids = tensor.to(backend.token_dtype) if tensor.dtype == torch.int64 else tensor
+    return ids.to(backend.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,15 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.train.data import TokenStream
+from trnbench.train.data import Batch, Stream
+from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.layers.lora import add_adapters
 from trnbench.train.models import build_model
+from trnbench.train.models.base import Model
+from trnbench.train.streams import stream_of
 from trnbench.wire import GateOrder, OptimizerSettings, StreamSettings
 
-RULES = "reference-v1"
+RULES = "reference-v2"
 """Part of the cache's key: another number, another computation."""
 
 KEPT_ELEMENTS = 2**14
@@ -91,7 +95,7 @@ def cache_folder() -> Path:
 
 def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Reference:
     """Train the parity model, and read its gradients at both starts."""
-    tokens = TokenStream(stream, gate.shape.vocabulary_size, gate.sequence_length)
+    tokens = stream_of(gate.shape, gate.sequence_length, stream)
     first_losses: dict[str, float] = {}
     gradients: dict[str, dict[str, torch.Tensor]] = {}
     for start in STARTS:
@@ -104,13 +108,18 @@ def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Ref
     return Reference(_train(gate, tokens, seed), first_losses, gradients)
 
 
-def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
+def start_model(gate: GateOrder, seed: int, start: Start) -> Model:
     """Build the parity model on the CPU in fp32, with the weights of this start.
 
     `stress` draws matrices with variance 1 / inputs and embeddings with variance 1, so that a fault
     in attention cannot hide behind weights that make it even.
     """
-    model = build_model(gate.shape, gate.sequence_length, seed)
+    model = build_model(gate.shape, gate.sequence_length, seed, gate.step.document_length)
+    if gate.step.lora is not None:
+        add_adapters(model, gate.step.lora, seed)
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.capacity = gate.step.expert_capacity  # what has no place is part of the work
     if start == "stress":
         generator = torch.Generator().manual_seed(seed + 1)
         with torch.no_grad():
@@ -118,7 +127,12 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
                 if parameter.ndim >= 2:
                     # A tied table is a matrix too: with variance 1 its logits would be extreme.
                     is_table = "embedding" in name and not gate.shape.tied_embeddings
-                    spread = 1.0 if is_table else parameter.shape[-1] ** -0.5
+                    # Experts' weights are (expert, in, out); all others are (out, in).
+                    inputs = parameter.shape[-1 if parameter.ndim == 2 else -2]
+                    spread = 1.0 if is_table else inputs**-0.5
+                    if gate.step.lora is not None and name.endswith("adapter_out"):
+                        # As much again as the frozen product would make scores extreme.
+                        spread *= gate.step.lora.rank / gate.step.lora.alpha / 2
                     parameter.normal_(0.0, spread, generator=generator)
     return model
 
@@ -130,17 +144,39 @@ def sampled(tensor: torch.Tensor) -> torch.Tensor:
     return flat[::stride].clone()
 
 
-def _backward(model: torch.nn.Module, tokens: TokenStream, gate: GateOrder, step: int) -> float:
+def _backward(model: Model, tokens: Stream, gate: GateOrder, step: int) -> float:
     """Put the gradients of one step's mean loss into the model, and return the loss."""
     sequences = gate.sequences_a_pass * gate.passes
     batch = tokens.batch(step * sequences, sequences)
-    logits = model(batch.inputs)
-    loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
-    loss.backward()
-    return loss.item()
+    if gate.shape.experts is None:
+        logits = model(batch.inputs, batch.positions)
+        loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
+        loss.backward()
+        return loss.item()
+    return _backward_by_passes(model, batch, gate)
 
 
-def _train(gate: GateOrder, tokens: TokenStream, seed: int) -> list[float]:
+def _backward_by_passes(model: Model, batch: Batch, gate: GateOrder) -> float:
+    """Do the same pass by pass: the load-balancing loss of a pass is not that of the whole."""
+    experts, total = gate.shape.experts, 0.0
+    passes = zip(
+        batch.inputs.split(gate.sequences_a_pass),
+        batch.targets.split(gate.sequences_a_pass),
+        strict=True,
+    )
+    for inputs, targets in passes:
+        hidden = model.hidden(inputs)
+        weight, _ = model.head_parameters()
+        logits = hidden.rows @ weight.T
+        loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten())
+        total += loss.item() / gate.passes
+        if experts is not None and hidden.balance is not None:
+            loss = loss + experts.balance_coefficient * hidden.balance
+        (loss / gate.passes).backward()
+    return total
+
+
+def _train(gate: GateOrder, tokens: Stream, seed: int) -> list[float]:
     model = start_model(gate, seed, "production")
     optimizer = _AdamW(model, gate.optimizer)
     losses = []

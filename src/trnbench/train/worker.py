@@ -118,9 +118,9 @@ def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
     channel.send(Phase, name="probe")
     torch = _import_torch()
+    from trnbench.train.assemble import make_stream
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
-    from trnbench.train.data import TokenStream
     from trnbench.train.loop import TrainingStep
 
     kind = backend_class(order.backend)
@@ -149,9 +149,8 @@ def train(order: WorkOrder, channel: Channel) -> None:
         if order.measure_ceiling:
             _send_ceiling(order, backend, channel)
         channel.send(Phase, name="build")
-        model = _build(order, backend, channel)
-        step = TrainingStep(model, order, backend)
-        stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
+        step = TrainingStep(_build(order, backend, channel), order, backend)
+        stream = make_stream(order)
         channel.send(Phase, name="train")
         _obey(order, step, stream, backend, channel)
         channel.send(Phase, name="teardown")
@@ -169,7 +168,7 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
     from trnbench.train.loop import prepare_tokens, timed_block
     from trnbench.train.movement import WeightSample
 
-    weights = None if order.gate is None else WeightSample(step.model)
+    weights = None if order.gate is None else WeightSample(step.model, _adapters(order, step.model))
     before = backend.compilations()
     # What stands now stays to the end: the collector need not look at it in every pause.
     gc.collect()
@@ -198,6 +197,13 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
             told = activity
 
 
+def _adapters(order: WorkOrder, model: Any) -> list[str] | None:
+    """Return what a first step moves where adapters alone are trained: not those below zeros."""
+    if order.step.lora is None:
+        return None
+    return [name for name, _ in model.named_parameters() if name.endswith("adapter_out")]
+
+
 def _send_block(
     channel: Channel,
     command: RunBlock,
@@ -217,6 +223,7 @@ def _send_block(
         losses=[_finite(loss.item()) for loss in timed.outcomes.losses],
         gradient_norms=[_finite(norm.item()) for norm in timed.outcomes.gradient_norms],
         oracle_losses=[tokens.oracle_loss for tokens in prepared],
+        expert_imbalances=[_finite(i.item()) for i in timed.outcomes.imbalances] or None,
     )
 
 
@@ -241,8 +248,8 @@ def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
 
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
-    from trnbench.train.backends.base import product_dtype
     from trnbench.train.ceiling import measure_ceiling
+    from trnbench.train.precision import product_dtype
 
     channel.send(Phase, name="ceiling")
     points = measure_ceiling(backend, order.precision)
@@ -251,22 +258,27 @@ def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
 
 
 def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:
-    """Build the model on the CPU, move it, and count what stands on the device."""
-    from trnbench.train.backends.base import parameter_dtype
-    from trnbench.train.models import build_model
+    """Build what is trained, and count what stands on the device."""
+    from trnbench.train.assemble import (
+        build_objective,
+        bytes_of,
+        is_tied,
+        places_of,
+        trained_parameters,
+    )
 
     backend.reset_peak_memory()
-    model = build_model(order.shape, order.sequence_length, order.seed)
-    model = model.to(device=backend.device, dtype=parameter_dtype(order.precision))
-    parameters = list(model.parameters())
+    objective = build_objective(order, backend)
+    parameters = list(objective.parameters())
     channel.send(
         Built,
         parameter_count=sum(p.numel() for p in parameters),
-        parameter_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        embeddings_are_tied=model.head is None,
-        placement=sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters}),
+        parameter_bytes=bytes_of(parameters),
+        embeddings_are_tied=is_tied(objective.model),
+        placement=places_of(parameters),
+        trained_count=sum(p.numel() for p in trained_parameters(objective)),
     )
-    return model
+    return objective
 
 
 class _DeviceError(Exception):

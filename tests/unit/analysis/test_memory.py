@@ -156,7 +156,10 @@ rank_sets: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "is_sharded": st.booleans(),
     }
 )
-names = st.sampled_from(sorted(models()))
+# An encoder's head works on a part of its tokens that is rounded: it does not double exactly.
+names = st.sampled_from(
+    sorted(name for name, known in models().items() if known.shape.family not in ("bert", "vit"))
+)
 precisions: st.SearchStrategy[Precision] = st.sampled_from(["fp32", "bf16", "pure_bf16"])
 
 

@@ -18,6 +18,7 @@ from trnbench.analysis.metrics import (
     METRICS,
     compilation,
     cost,
+    experts,
     memory,
     throughput,
 )
@@ -28,7 +29,14 @@ from trnbench.reports.columns import COLUMNS
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue, ResultUtilization
 
-FAMILIES: tuple[ModuleType, ...] = (throughput, compilation, memory, utilization_metrics, cost)
+FAMILIES: tuple[ModuleType, ...] = (
+    throughput,
+    compilation,
+    memory,
+    experts,
+    utilization_metrics,
+    cost,
+)
 
 
 def price_of(usd_per_hour: str) -> Price:
@@ -153,7 +161,7 @@ def test_too_few_samples_give_a_reason_in_every_figure_of_time() -> None:
     few = make_measurement(plan, blocks=make_blocks([0.1]))
     metrics = make_result(plan, few).metrics
     for name in MEASURED:
-        if name not in ("peak_memory_bytes", "compile_seconds"):
+        if name not in ("peak_memory_bytes", "compile_seconds", "expert_imbalance"):
             assert metrics[name].value is None
             assert "too few" in (metrics[name].reason or "")
     assert metrics["usd_per_million_tokens"].value is None

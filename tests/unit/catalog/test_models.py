@@ -2,7 +2,7 @@
 
 import pytest
 
-from trnbench.analysis.flops import parameter_count
+from trnbench.analysis.flops import FAMILIES, parameter_count
 from trnbench.catalog.models import CatalogModel, complete_shape, models, nearest_models
 from trnbench.wire import RopeScaling
 
@@ -10,14 +10,43 @@ PUBLISHED = {
     # Distinct weights by each model's page or paper; tiny ones are this project's.
     "tiny-llama": 893_568,
     "tiny-gpt2": 790_016,
+    "tiny-moe": 1_706_624,
+    "tiny-bert": 743_552,
+    "tiny-vit": 442_852,
     "gpt2-124m": 124_439_808,
+    "gpt2-355m": 354_823_168,
+    "gpt2-774m": 774_030_080,
+    "gpt2-1.5b": 1_557_611_200,
+    "llama2-7b": 6_738_415_616,
     "llama3.2-1b": 1_235_814_400,
+    "llama3.2-3b": 3_212_749_824,
     "llama3-8b": 8_030_261_248,
+    "llama3.1-8b": 8_030_261_248,
     "llama3.1-70b": 70_553_706_496,
     "llama3.1-405b": 405_853_388_800,
     "qwen3-0.6b": 596_049_920,
     "qwen3-1.7b": 1_720_574_976,
+    "qwen3-4b": 4_022_468_096,
     "qwen3-8b": 8_190_735_360,
+    "qwen3-14b": 14_768_307_200,
+    "qwen3-32b": 32_762_123_264,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-7b": 7_615_616_512,
+    "mistral-7b-v0.1": 7_241_732_096,
+    "mistral-7b-v0.3": 7_248_023_552,
+    "mixtral-8x7b": 46_702_792_704,
+    "mixtral-8x22b": 140_620_634_112,
+    "qwen1.5-moe-a2.7b": 14_315_784_192,
+    "qwen3-30b-a3b": 30_532_122_624,
+    "qwen3-235b-a22b": 235_093_634_560,
+    "deepseek-moe-16b": 16_375_728_128,
+    "gpt-oss-20b": 20_914_757_184,
+    "gpt-oss-120b": 116_829_156_672,
+    "bert-base": 109_514_298,
+    "bert-large": 335_174_458,
+    "vit-b16": 86_567_656,
+    "vit-l16": 304_326_632,
+    "vit-h14": 632_045_800,
 }
 
 
@@ -39,7 +68,9 @@ def test_every_model_has_a_source_and_sizes_that_fit(model: CatalogModel) -> Non
     assert len(model.source) > 10
     assert shape.heads % shape.kv_heads == 0
     assert shape.head_dim % 2 == 0
-    assert shape.family in ("llama", "gpt2")
+    assert shape.family in FAMILIES
+    assert (shape.experts is not None) == (shape.family == "moe")
+    assert (shape.image is not None) == (shape.family == "vit")
     assert shape.init_std == 0.02
 
 

@@ -21,6 +21,7 @@ CPU = FoundDevice(backend="cpu", device_name="AMD EPYC", device_count=1, proven=
 H100 = FoundDevice(
     backend="cuda", device_name="NVIDIA H100 80GB HBM3", device_count=8, proven=False
 )
+TRN2 = FoundDevice(backend="neuron", device_name="trn2", device_count=4, proven=False)
 UNDRIVEN = FoundDevice(
     backend="neuron",
     device_name="neuron",

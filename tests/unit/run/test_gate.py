@@ -3,8 +3,10 @@
 import pytest
 
 from tests.unit.run.plans import plan_case
+from tests.unit.train.orders import make_order
 from trnbench.catalog.models import models
 from trnbench.run.gate import LEAST_WIDTH, parity_shape, plan_gate
+from trnbench.run.model_checks import check_shape
 
 NAMES = sorted(models())
 
@@ -12,7 +14,8 @@ NAMES = sorted(models())
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_of_the_catalog_has_a_small_one_of_its_make(name: str) -> None:
     shape = models()[name].shape
-    small = parity_shape(shape, 64)
+    work = make_order(shape, sequence_length=64)
+    small = parity_shape(work, 64)
     assert small.layers == min(2, shape.layers)
     assert small.head_dim == shape.head_dim
     assert small.heads % small.kv_heads == 0
@@ -20,6 +23,7 @@ def test_every_model_of_the_catalog_has_a_small_one_of_its_make(name: str) -> No
     assert small.hidden_size <= shape.hidden_size
     assert small.hidden_size >= min(LEAST_WIDTH, shape.hidden_size)
     assert small.vocabulary_size <= 2048
+    check_shape(small)
     wide = shape.intermediate_size / shape.hidden_size
     assert small.intermediate_size / small.hidden_size == pytest.approx(wide, rel=0.07)
     for kept in ("family", "tied_embeddings", "qk_norm", "norm_epsilon", "rope_theta"):
@@ -28,7 +32,7 @@ def test_every_model_of_the_catalog_has_a_small_one_of_its_make(name: str) -> No
 
 def test_a_plan_orders_a_gate_with_the_case_s_own_optimizer_but_for_its_rate() -> None:
     order = plan_case({"workload.gradient_clip_norm": "0.5"}).order
-    assert order.gate == plan_gate(order.shape, order.sequence_length, order.optimizer)
+    assert order.gate == plan_gate(order)
     assert order.gate is not None
     assert order.gate.optimizer.gradient_clip_norm == 0.5
     assert order.gate.optimizer.learning_rate != order.optimizer.learning_rate

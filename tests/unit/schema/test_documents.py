@@ -19,7 +19,12 @@ SHAPE = {
     "family": "llama", "layers": 2, "hidden_size": 128, "heads": 4, "kv_heads": 2, "head_dim": 32,
     "intermediate_size": 352, "vocabulary_size": 2048, "max_positions": 2048,
     "tied_embeddings": False, "qk_norm": False, "norm_epsilon": 1e-5, "rope_theta": 1e4,
-    "rope_scaling": None, "init_std": 0.02,
+    "rope_scaling": None, "init_std": 0.02, "sliding_window": None, "full_attention_every": None,
+    "attention_sinks": False, "attention_biases": "none", "experts": None, "image": None,
+}  # fmt: skip
+STEP = {
+    "recompute": "full", "loss_chunk_rows": 256, "adamw": None, "document_length": None,
+    "lora": {"rank": 8, "alpha": 16.0, "targets": "all"}, "expert_capacity": None,
 }  # fmt: skip
 PRICE = {
     "usd_per_hour": "35.7608", "instance": "trn2.48xlarge", "option": "capacity_block",
@@ -35,7 +40,7 @@ PLAN = {
     "workload": {
         "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
         "gradient_accumulation_steps": 2, "precision": "fp32", "optimizer": "adamw",
-        "tokens_per_step": 1024,
+        "tokens_per_step": 1024, "step": STEP,
     },
     "parallel": {
         "world_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1,
@@ -56,7 +61,8 @@ PLAN = {
     "price_reason": None,
     "flops_convention": "matmul-causal-v1",
     "prediction": {
-        "flops_per_token": {"matmul-causal-v1": 1e6}, "memory_bytes": 1e8,
+        "flops_per_token": {"matmul-causal-v1": 1e6}, "recomputed_flops_per_token": 2e5,
+        "memory_bytes": 1e8,
         "memory_states_bytes": 1e7, "memory_activations_bytes": 1e7, "memory_verdict": "fits",
         "step_seconds": None, "step_seconds_reason": "no peak", "max_seconds": 900.0,
         "max_usd": 8.94,
@@ -71,7 +77,7 @@ PLAN = {
         "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
         "threads": None, "measure_ceiling": True, "seed": 42,
         "execution": "eager", "device_index": None,
-        "gate": None,
+        "gate": None, "step": STEP,
     },
 }  # fmt: skip
 RESULT = {
@@ -85,7 +91,7 @@ RESULT = {
     "outcome": {"status": "finished", "reason": "precise enough", "hint": None},
     "model": {
         "name": "tiny-llama", "family": "llama", "parameter_count": 893568, "layers": 2,
-        "hidden_size": 128, "vocabulary_size": 2048,
+        "hidden_size": 128, "vocabulary_size": 2048, "active_parameter_count": 893568,
     },
     "workload": PLAN["workload"],
     "device": {
@@ -110,7 +116,7 @@ RESULT = {
     "utilization": {
         "convention": "matmul-causal-v1", "flops_per_token": {"matmul-causal-v1": 1e6},
         "peak_flops_per_second": 1e11, "peak_source": "measured", "peak_reason": None,
-        "used_share": 0.25,
+        "used_share": 0.25, "recomputed_flops_per_token": 2e5, "flops_source": "the shape",
     },
     "learning": {
         "initial_loss": 7.6, "final_loss": 0.8, "final_excess_loss": 0.05, "entropy": 0.7295,

@@ -18,6 +18,27 @@ GPT2 = complete_shape(
         "vocabulary_size": 128, "max_positions": 64, "tied_embeddings": True,
     }
 )  # fmt: skip
+MOE = complete_shape(
+    {
+        "family": "moe", "layers": 2, "hidden_size": 32, "heads": 4, "kv_heads": 2,
+        "intermediate_size": 48, "vocabulary_size": 128, "max_positions": 64,
+        "experts": {"count": 8, "per_token": 2, "size": 24},
+    }
+)  # fmt: skip
+BERT = complete_shape(
+    {
+        "family": "bert", "layers": 2, "hidden_size": 32, "heads": 4, "intermediate_size": 64,
+        "vocabulary_size": 128, "max_positions": 64, "tied_embeddings": True,
+        "norm_epsilon": 1e-12,
+    }
+)  # fmt: skip
+VIT = complete_shape(
+    {
+        "family": "vit", "layers": 2, "hidden_size": 32, "heads": 4, "intermediate_size": 64,
+        "vocabulary_size": 40, "max_positions": 17, "norm_epsilon": 1e-12,
+        "image": {"size": 16, "patch_size": 4},
+    }
+)  # fmt: skip
 
 SETTINGS = OptimizerSettings(
     name="adamw",
@@ -54,3 +75,11 @@ def make_order(shape: ModelShape = LLAMA, **changes: Any) -> WorkOrder:
         seed=7,
     )
     return replace(order, **changes)
+
+
+def order_of(shape: ModelShape, **changes: Any) -> WorkOrder:
+    """Return the same with the sequences and symbols that the shape's family takes."""
+    if shape.image is None:
+        return make_order(shape, **changes)
+    pictures = replace(STREAM, alphabet_size=16)
+    return make_order(shape, sequence_length=shape.max_positions, stream=pictures, **changes)

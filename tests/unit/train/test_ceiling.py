@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from trnbench.train.backends.base import Claim
+from trnbench.train.backends.base import Claim, Products
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.ceiling import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
 from trnbench.wire import Precision
@@ -18,21 +18,24 @@ class ScriptedDevice(CpuBackend):
         super().__init__(Claim())
         self._first_seconds = first_seconds
         self._seconds_of_size = seconds_of_size
-        self.products: list[tuple[int, torch.dtype]] = []
+        self.made: list[tuple[int, torch.dtype]] = []
         self._waited_for = 0
         self.now = 0.0
 
+    def products(self) -> Products:
+        return Products()
+
     def synchronize(self) -> None:
-        for size, _ in self.products[self._waited_for :]:
+        for size, _ in self.made[self._waited_for :]:
             self.now += self._seconds_of_size[size] + self._first_seconds
             self._first_seconds = 0.0
-        self._waited_for = len(self.products)
+        self._waited_for = len(self.made)
 
     def clock(self) -> float:
         return self.now
 
 
-class Products(torch.overrides.TorchFunctionMode):
+class Spared(torch.overrides.TorchFunctionMode):
     """Tells the scripted device of each product, and spares the work."""
 
     def __init__(self, device: ScriptedDevice) -> None:
@@ -44,14 +47,14 @@ class Products(torch.overrides.TorchFunctionMode):
             left, right = args
             assert left.shape == right.shape
             assert left.dtype == right.dtype == kwargs["out"].dtype
-            self._device.products.append((left.shape[0], left.dtype))
+            self._device.made.append((left.shape[0], left.dtype))
             return kwargs["out"]
         return func(*args, **(kwargs or {}))
 
 
 def test_a_rate_is_the_products_operations_over_the_time_waited_for() -> None:
     device = ScriptedDevice({8: 0.0013, 16: 0.004})
-    with Products(device):
+    with Spared(device):
         points = measure_ceiling(device, "fp32", sizes=(8, 16), clock=device.clock)
     assert [point.size for point in points] == [8, 16]
     assert points[0].flops_per_second == pytest.approx([2 * 8**3 / 0.0013] * REPEATS)
@@ -63,23 +66,23 @@ def test_a_repeat_is_long_against_the_clock_and_no_longer_than_one_product_needs
     seconds: float,
 ) -> None:
     device = ScriptedDevice({8: seconds})
-    with Products(device):
+    with Spared(device):
         measure_ceiling(device, "fp32", sizes=(8,), clock=device.clock)
     # The first product, the doubling search for a number, then the repeats themselves.
     shortest, longest = SECONDS_PER_REPEAT, max(2 * SECONDS_PER_REPEAT, seconds)
     search = 1 + 2 * longest / seconds
-    per_repeat = (len(device.products) - search) / REPEATS
+    per_repeat = (len(device.made) - search) / REPEATS
     assert per_repeat * seconds <= longest + 1e-9
-    assert len(device.products) * seconds >= REPEATS * shortest
+    assert len(device.made) * seconds >= REPEATS * shortest
 
 
 def test_a_slow_first_product_shortens_no_repeat() -> None:
     # The first one of a size compiles or finds its kernel.
     device, slow = ScriptedDevice({8: 0.0013}), ScriptedDevice({8: 0.0013}, first_seconds=60.0)
     for each in (device, slow):
-        with Products(each):
+        with Spared(each):
             measure_ceiling(each, "fp32", sizes=(8,), clock=each.clock)
-    assert len(slow.products) == len(device.products)
+    assert len(slow.made) == len(device.made)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +93,9 @@ def test_the_products_are_made_in_this_run_s_arithmetic(
     precision: Precision, products: torch.dtype
 ) -> None:
     device = ScriptedDevice({8: 0.06})
-    with Products(device):
+    with Spared(device):
         measure_ceiling(device, precision, sizes=(8,), clock=device.clock)
-    assert {dtype for _, dtype in device.products} == {products}
+    assert {dtype for _, dtype in device.made} == {products}
 
 
 def test_this_machine_s_own_ceiling_is_the_rate_of_a_plain_loop() -> None:

@@ -9,23 +9,54 @@ import pytest
 import torch
 
 from tests.faulty_steps import FAULTS, ComputesInBf16, TenthTooFast, WrongSign
-from tests.unit.train.orders import GPT2, LLAMA, make_order
-from trnbench.analysis.gate import TOLERANCES, find_faults
+from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
+from trnbench.analysis.flops import PLAIN
+from trnbench.analysis.gate import find_faults, tolerance_of
 from trnbench.run.gate import plan_gate
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.gate import run_gate
 from trnbench.train.loop import TrainingStep
 from trnbench.train.reference import compute_reference, content_key, find_reference
-from trnbench.wire import ModelShape, Parity, Precision, WorkOrder, decode, encode
+from trnbench.wire import (
+    Lora,
+    ModelShape,
+    Parity,
+    Precision,
+    StepSettings,
+    WorkOrder,
+    decode,
+    encode,
+)
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "pure_bf16")
-FAMILIES = {"llama": LLAMA, "llama-tied": replace(LLAMA, tied_embeddings=True), "gpt2": GPT2}
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "pure_bf16", "bf16_master")
+FAMILIES = {
+    "llama": LLAMA,
+    "llama-tied": replace(LLAMA, tied_embeddings=True),
+    "mistral": replace(LLAMA, sliding_window=7),
+    "gpt2": GPT2,
+    "moe": MOE,
+    "gpt-oss": replace(
+        MOE, attention_sinks=True, attention_biases="all", sliding_window=7, full_attention_every=2
+    ),
+    "bert": BERT,
+    "vit": VIT,
+}
+STEPS = {
+    "chunked": StepSettings(loss_chunk_rows=8),
+    "recomputed": StepSettings(recompute="full"),
+    "recomputed in part": StepSettings(recompute="selective"),
+    "documents": StepSettings(document_length=5),
+    "adapters": StepSettings(lora=Lora(rank=4, alpha=8.0, targets="all")),
+    "for-loop": StepSettings(adamw="for-loop"),
+}
 
 
-def gated_order(shape: ModelShape = LLAMA, precision: Precision = "fp32") -> WorkOrder:
-    order = make_order(shape, precision=precision)
-    return replace(order, gate=plan_gate(order.shape, order.sequence_length, order.optimizer))
+def gated_order(
+    shape: ModelShape = LLAMA, precision: Precision = "fp32", step: StepSettings = PLAIN
+) -> WorkOrder:
+    order = order_of(shape, precision=precision, step=step)
+    return replace(order, gate=plan_gate(order))
 
 
 def faults_of(
@@ -33,7 +64,11 @@ def faults_of(
 ) -> list[str]:
     backend = CpuBackend.open(Claim(precision=order.precision))
     told = run_gate(order, backend, None, make_step)
-    return list(find_faults(Parity(at_seconds=1.0, **told), TOLERANCES[order.precision]))
+    return list(
+        find_faults(
+            Parity(at_seconds=1.0, **told), tolerance_of(order.precision, order.shape.family)
+        )
+    )
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -43,6 +78,19 @@ def test_right_training_has_no_fault(family: str, precision: Precision) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", STEPS)
+def test_each_way_of_carrying_out_the_step_has_no_fault(name: str, precision: Precision) -> None:
+    order = gated_order(LLAMA, precision, STEPS[name])
+    assert order.gate is not None
+    assert order.gate.step.recompute == order.step.recompute
+    assert faults_of(order) == []
+
+
+def test_fixed_places_for_experts_have_no_fault_where_some_tokens_find_none() -> None:
+    assert faults_of(gated_order(MOE, step=StepSettings(expert_capacity=1.0))) == []
+
+
+@pytest.mark.parametrize("precision", PRECISIONS[:3])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_caught(fault: type[TrainingStep], precision: Precision) -> None:
     if fault is ComputesInBf16 and precision != "fp32":

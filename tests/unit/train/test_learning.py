@@ -7,11 +7,10 @@ import pytest
 
 from tests.unit.train.orders import SETTINGS, STREAM, catalog_shape, make_order
 from trnbench.analysis.stream import stream_entropy
+from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.train.models import build_model
 from trnbench.wire import WorkOrder
 
 ENTROPY = stream_entropy(STREAM.alphabet_size, STREAM.noise)
@@ -19,12 +18,12 @@ ENTROPY = stream_entropy(STREAM.alphabet_size, STREAM.noise)
 
 def train(order: WorkOrder, steps: int) -> tuple[list[float], list[float]]:
     """Return each step's loss, and the loss of a model that knows the stream on the same tokens."""
-    model = build_model(order.shape, order.sequence_length, order.seed)
-    step = TrainingStep(model, order, CpuBackend(Claim()))
-    stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
+    backend = CpuBackend(Claim(precision=order.precision))
+    step = TrainingStep(build_objective(order, backend), order, backend)
+    stream = make_stream(order)
     outcomes, oracle = StepOutcomes(), []
     for number in range(steps):
-        (tokens,) = prepare_tokens(stream, order, number, 1, CpuBackend(Claim()))
+        (tokens,) = prepare_tokens(stream, order, number, 1, backend)
         step.run(tokens, outcomes)
         oracle.append(tokens.oracle_loss)
     return [loss.item() for loss in outcomes.losses], oracle

@@ -6,31 +6,39 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.unit.train.orders import GPT2, LLAMA, SETTINGS, STREAM, make_order
-from trnbench.train.backends.base import Claim, autocast, parameter_dtype
+from tests.unit.train.orders import (
+    BERT,
+    GPT2,
+    LLAMA,
+    MOE,
+    SETTINGS,
+    STREAM,
+    VIT,
+    make_order,
+    order_of,
+)
+from trnbench.train.assemble import build_objective, make_stream
+from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.data import TokenStream
-from trnbench.train.loop import (
-    StepOutcomes,
-    StepTokens,
-    TrainingStep,
-    make_optimizer,
-    prepare_tokens,
-)
+from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
-from trnbench.wire import Precision, WorkOrder
+from trnbench.train.optimizer import MasterAdamW, make_adamw
+from trnbench.wire import ModelShape, Precision, StepSettings, WorkOrder
+
+SHAPES = [LLAMA, GPT2, MOE, BERT, VIT]
 
 
 def make_step(order: WorkOrder) -> tuple[torch.nn.Module, TrainingStep]:
-    model = build_model(order.shape, order.sequence_length, order.seed)
-    model = model.to(dtype=parameter_dtype(order.precision))
-    return model, TrainingStep(model, order, CpuBackend(Claim()))
+    backend = CpuBackend(Claim(precision=order.precision))
+    objective = build_objective(order, backend)
+    return objective.model, TrainingStep(objective, order, backend)
 
 
 def make_tokens(order: WorkOrder, first: int, steps: int) -> list[StepTokens]:
-    stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
-    return prepare_tokens(stream, order, first, steps, CpuBackend(Claim()))
+    return prepare_tokens(make_stream(order), order, first, steps, CpuBackend(Claim()))
 
 
 def run_steps(order: WorkOrder, steps: int) -> tuple[torch.nn.Module, StepOutcomes]:
@@ -41,7 +49,7 @@ def run_steps(order: WorkOrder, steps: int) -> tuple[torch.nn.Module, StepOutcom
     return model, outcomes
 
 
-def optimizer_of(step: TrainingStep) -> torch.optim.Optimizer:
+def optimizer_of(step: TrainingStep) -> torch.optim.Optimizer | MasterAdamW:
     return step._optimizer
 
 
@@ -53,7 +61,7 @@ def test_a_step_is_the_textbook_one() -> None:
     parameters = list(plain.parameters())
     moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
     for number, tokens in enumerate(make_tokens(order, 0, 3), start=1):
-        ((inputs, targets),) = tokens.passes
+        ((inputs, targets, _),) = tokens.passes
         loss = F.cross_entropy(plain(inputs).transpose(1, 2), targets)
         gradients = torch.autograd.grad(loss, parameters)
         norm = torch.stack([(g * g).sum() for g in gradients]).sum().sqrt()
@@ -91,8 +99,8 @@ def test_each_step_has_the_next_sequences_of_the_stream_and_none_is_used_twice()
     order = make_order(micro_batch_size=2, gradient_accumulation_steps=3)
     prepared = make_tokens(order, 4, 2)
     assert [len(tokens.passes) for tokens in prepared] == [3, 3]
-    inputs = torch.cat([inputs for tokens in prepared for inputs, _ in tokens.passes])
-    targets = torch.cat([targets for tokens in prepared for _, targets in tokens.passes])
+    inputs = torch.cat([inputs for tokens in prepared for inputs, _, _ in tokens.passes])
+    targets = torch.cat([targets for tokens in prepared for _, targets, _ in tokens.passes])
     batch = TokenStream(STREAM, LLAMA.vocabulary_size, order.sequence_length).batch(4 * 6, 2 * 6)
     assert torch.equal(inputs, batch.inputs)
     assert torch.equal(targets, batch.targets)
@@ -120,9 +128,7 @@ def test_without_warm_up_the_first_step_has_the_whole_learning_rate() -> None:
 @pytest.mark.parametrize("shape", [LLAMA, GPT2], ids=["llama", "gpt2"])
 def test_weight_decay_is_for_matrices_alone_and_leaves_none_out(shape: Any) -> None:
     model = build_model(shape, 16, 1)
-    optimizer = make_optimizer(
-        list(model.parameters()), replace(SETTINGS, weight_decay=0.25), "fused"
-    )
+    optimizer = make_adamw(list(model.parameters()), replace(SETTINGS, weight_decay=0.25), "fused")
     decay_of = {
         id(parameter): group["weight_decay"]
         for group in optimizer.param_groups
@@ -160,36 +166,46 @@ def test_weights_and_moments_have_the_precision_s_type(
     }
 
 
+class Noted(TorchDispatchMode):
+    """Notes the type of number of every matrix product, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, torch.dtype]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        name = func.__name__.partition(".")[0]
+        if name in ("mm", "addmm", "bmm", "product", "_linear_pointwise", "_grouped_mm"):
+            self.seen.append((name, made.dtype))
+        elif name.startswith("_scaled_dot_product"):
+            self.seen.extend((name, part.dtype) for part in (*args[:3], made[0]))
+        return made
+
+
 @pytest.mark.parametrize(
     ("precision", "products"),
-    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("pure_bf16", torch.bfloat16)],
+    [
+        ("fp32", torch.float32),
+        ("bf16", torch.bfloat16),
+        ("pure_bf16", torch.bfloat16),
+        ("bf16_master", torch.bfloat16),
+    ],
 )
-@pytest.mark.parametrize("shape", [LLAMA, GPT2], ids=["llama", "gpt2"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.family)
+@pytest.mark.parametrize("chunk", [None, 8])
 def test_every_matrix_product_is_made_in_the_precision_s_type(
-    shape: Any, precision: Precision, products: torch.dtype
+    shape: ModelShape, precision: Precision, products: torch.dtype, chunk: int | None
 ) -> None:
-    seen: list[torch.dtype] = []
-    mixed: list[torch.dtype] = []
-
-    class Products(torch.overrides.TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            outcome = func(*args, **(kwargs or {}))
-            if func in (F.linear, F.scaled_dot_product_attention):
-                seen.append(outcome.dtype)
-            if func is F.scaled_dot_product_attention:
-                mixed.extend(part.dtype for part in args)
-            return outcome
-
-    order = make_order(shape, precision=precision)
+    order = order_of(shape, precision=precision, step=StepSettings(loss_chunk_rows=chunk))
     _, step = make_step(order)
-    with Products():
-        step.run(make_tokens(order, 0, 1)[0], StepOutcomes())
-    per_block = {"llama": 8, "gpt2": 5}[shape.family]  # projections, attention, MLP
-    assert len(seen) == shape.layers * per_block + 1
-    assert set(seen) == set(mixed) == {products}
-    assert len(mixed) == 3 * shape.layers  # queries, keys and values, turned already
+    (tokens,) = make_tokens(order, 0, 1)
+    with Noted() as noted:
+        step.run(tokens, StepOutcomes())
+    assert {dtype for _, dtype in noted.seen} == {products}
+    per_block = {"llama": 7, "gpt2": 4, "moe": 5, "bert": 4, "vit": 4}[shape.family]
+    by_weights = [name for name, _ in noted.seen if name in ("mm", "addmm", "product")]
+    assert len(by_weights) >= 3 * (shape.layers * per_block + 1)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "pure_bf16"])
@@ -197,9 +213,8 @@ def test_the_loss_is_taken_in_fp32_whatever_the_logits_are(precision: Precision)
     order = make_order(precision=precision)
     _, outcomes = run_steps(order, 1)
     model, _ = make_step(order)
-    ((inputs, targets),) = make_tokens(order, 0, 1)[0].passes
-    with autocast(torch.device("cpu"), precision):
-        logits = model(inputs)
+    ((inputs, targets, _),) = make_tokens(order, 0, 1)[0].passes
+    logits = model(inputs)
     assert logits.dtype == torch.bfloat16
     in_fp32 = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
     assert outcomes.losses[0].dtype == torch.float32

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from tests.unit.train.orders import make_order
+from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens, timed_block
-from trnbench.train.models import build_model
 
 
 class Device:
@@ -65,10 +64,9 @@ def test_no_value_is_read_from_the_device_inside_a_step(
 ) -> None:
     # Reading a value would make an asynchronous device wait in the middle of a block.
     order = make_order(gradient_accumulation_steps=2)
-    model = build_model(order.shape, order.sequence_length, order.seed)
-    step = TrainingStep(model, order, CpuBackend(Claim()))
-    stream = TokenStream(order.stream, order.shape.vocabulary_size, order.sequence_length)
-    prepared = prepare_tokens(stream, order, 0, 2, CpuBackend(Claim()))
+    backend = CpuBackend(Claim())
+    step = TrainingStep(build_objective(order, backend), order, backend)
+    prepared = prepare_tokens(make_stream(order), order, 0, 2, backend)
     step.run(prepared[0], StepOutcomes())  # the optimizer makes its state in the first step
     reads: list[str] = []
 

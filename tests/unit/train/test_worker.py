@@ -9,12 +9,11 @@ import torch
 from tests.unit.train.children import Ended, run_child, write_plan
 from tests.unit.train.orders import LLAMA, SETTINGS, make_order
 from trnbench.analysis.flops import parameter_count
+from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends import find_devices
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.train.models import build_model
 from trnbench.wire import WIRE_VERSION, Command, Finish, RunBlock, WorkOrder
 
 FORBIDDEN = {"pydantic", "yaml", "typer", "rich", "psutil", "scipy", "pandas"}
@@ -104,10 +103,9 @@ def test_blocks_are_the_ones_commanded_and_follow_each_other(trained: Ended) -> 
 
 
 def test_the_losses_are_those_of_the_same_steps_made_here(trained: Ended) -> None:
-    model = build_model(ORDER.shape, ORDER.sequence_length, ORDER.seed)
-    step = TrainingStep(model, ORDER, CpuBackend(Claim()))
-    stream = TokenStream(ORDER.stream, ORDER.shape.vocabulary_size, ORDER.sequence_length)
-    prepared = prepare_tokens(stream, ORDER, 0, 4, CpuBackend(Claim()))
+    backend = CpuBackend(Claim())
+    step = TrainingStep(build_objective(ORDER, backend), ORDER, backend)
+    prepared = prepare_tokens(make_stream(ORDER), ORDER, 0, 4, backend)
     outcomes = StepOutcomes()
     for tokens in prepared:
         step.run(tokens, outcomes)

@@ -3,7 +3,7 @@
 from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
 from trnbench.analysis.metrics.base import Basis
-from trnbench.analysis.metrics.utilization import mfu, mfu_full, mfu_used_devices
+from trnbench.analysis.metrics.utilization import hfu, mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak import MEASURED_HERE
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.schema.result import CheckOutcome
@@ -17,19 +17,21 @@ def check_placement(evidence: Evidence) -> CheckOutcome:
     built, order = evidence.measurement.built, evidence.plan.order
     if built is None or built.placement is None:
         return said("placement", "not_judged", "the worker did not tell where the weights lay")
-    dtype = "bfloat16" if order.precision == "pure_bf16" else "float32"
+    dtypes = {"bfloat16" if order.precision in ("pure_bf16", "bf16_master") else "float32"}
+    if order.step.lora is not None and order.precision != "fp32":
+        dtypes |= {"bfloat16"}  # what is frozen
     seen = f"weights on {', '.join(built.placement)}"
     wrong = [
         place
         for place in built.placement
-        if place.split()[0].partition(":")[0] != order.backend or place.split()[1] != dtype
+        if place.split()[0].partition(":")[0] != order.backend or place.split()[1] not in dtypes
     ]
     if not wrong:
         return said("placement", "sound", seen)
     return said(
         "placement",
         "invalid",
-        f"{seen}; {order.backend} in {dtype} was asked for",
+        f"{seen}; {order.backend} in {' and '.join(sorted(dtypes))} was asked for",
         "this is a bug in the backend: please report it",
     )
 
@@ -111,7 +113,7 @@ def check_proven(evidence: Evidence) -> CheckOutcome:
 
 def check_possible(basis: Basis) -> CheckOutcome:
     """The work was not faster than the chips can be."""
-    by_convention = (mfu(basis), mfu_full(basis), mfu_used_devices(basis))
+    by_convention = (mfu(basis), mfu_full(basis), mfu_used_devices(basis), hfu(basis))
     if basis.utilization.peak_flops_per_second is None:
         reason = basis.utilization.peak_reason or "no peak is known"
         return said("possible", "not_judged", reason)

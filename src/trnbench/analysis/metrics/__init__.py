@@ -7,7 +7,7 @@ that an old result can be re-costed without its records.
 from collections.abc import Callable, Mapping
 
 from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.metrics import compilation, cost, memory, throughput, utilization
+from trnbench.analysis.metrics import compilation, cost, experts, memory, throughput, utilization
 from trnbench.analysis.metrics.base import Basis
 from trnbench.schema.result import MetricValue
 
@@ -21,12 +21,14 @@ MEASURED: Mapping[str, Callable[[Evidence], MetricValue]] = {
     "stall_share": throughput.stall_share,
     "compile_seconds": compilation.compile_seconds,
     "peak_memory_bytes": memory.peak_memory_bytes,
+    "expert_imbalance": experts.expert_imbalance,
 }
 
 DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "mfu": utilization.mfu,
     "mfu_full": utilization.mfu_full,
     "mfu_used_devices": utilization.mfu_used_devices,
+    "hfu": utilization.hfu,
     "usd_per_million_tokens": cost.usd_per_million_tokens,
     "tokens_per_usd": cost.tokens_per_usd,
     "case_usd": cost.case_usd,

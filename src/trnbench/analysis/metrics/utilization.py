@@ -1,4 +1,4 @@
-"""Model FLOPs utilization: the operations the model needs, over what the billed chips could do.
+"""Utilization: the operations the model needs, or that were done, over what the chips could do.
 
 Source: docs/metrics.md, "MFU". Stored from 0 to 1.
 """
@@ -24,13 +24,23 @@ def mfu_used_devices(basis: Basis) -> MetricValue:
     return _utilization(basis, basis.utilization.convention, basis.utilization.used_share)
 
 
-def _utilization(basis: Basis, convention: str, share: float = 1.0) -> MetricValue:
+def hfu(basis: Basis) -> MetricValue:
+    """With what was made again and experts' empty places: what the hardware did, analytically."""
+    return _utilization(basis, basis.utilization.convention, done_again=True)
+
+
+def _utilization(
+    basis: Basis, convention: str, share: float = 1.0, done_again: bool = False
+) -> MetricValue:
     """Hold the throughput against this share of the billed chips' peak."""
     peak = basis.utilization.peak_flops_per_second
     if peak is None:
         return unknown(basis.utilization.peak_reason or "the peak is not known")
     peak *= share
-    value = scaled(basis.tokens_per_second, basis.utilization.flops_per_token[convention] / peak)
+    flops = basis.utilization.flops_per_token[convention]
+    if done_again:
+        flops += basis.utilization.recomputed_flops_per_token
+    value = scaled(basis.tokens_per_second, flops / peak)
     if value.value is not None and value.value > 1:
         return unknown(
             f"{value.value:.0%} of {say_flops_per_second(peak)} cannot be: the measurement or the "

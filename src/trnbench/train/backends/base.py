@@ -4,19 +4,17 @@ A vendor's file holds what differs: how its device is found, claimed, compiled f
 metered.
 """
 
-import contextlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 
 from trnbench.train.compilation import Compilations, compilations_of_torch
-from trnbench.wire import Execution, FailureReason, FoundDevice, Precision
-
-AdamW = Literal["fused", "foreach", "for-loop"]
-"""Which of torch's implementations steps the weights."""
+from trnbench.train.layers.linear import Product
+from trnbench.train.layers.loss import Multiply
+from trnbench.wire import AdamW, Execution, FailureReason, FoundDevice, Precision
 
 PEAKS = (
     ("max_memory_reserved", "reserved_bytes", "device_reserved"),
@@ -41,6 +39,15 @@ class Claim:
     execution: Execution = "eager"
     threads: int | None = None
     index: int | None = None
+
+
+class Products(NamedTuple):
+    """How a device makes matrix products."""
+
+    linear: Product = torch.nn.functional.linear
+    """Of a layer, with its gradients."""
+    multiply: Multiply = torch.mm
+    """Of two matrices."""
 
 
 class Timer(Protocol):
@@ -113,7 +120,11 @@ class Backend:
 
     # --- a step -----------------------------------------------------------------------------------
 
-    def prepare(self, model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    def products(self) -> Products:
+        """Return how this device makes the products of this claim: torch's own way."""
+        return Products()
+
+    def prepare(self, model: torch.nn.Module) -> Callable[..., Any]:
         """Return what the training step calls: the model as it is, or compiled for the device."""
         if self.claim.execution == "eager":
             return model
@@ -226,20 +237,3 @@ def version_of(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which forward passes run: bf16 products over fp32 weights, or none."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-def parameter_dtype(precision: Precision) -> torch.dtype:
-    """Return the type that weights, gradients and moments are kept in."""
-    return torch.bfloat16 if precision == "pure_bf16" else torch.float32
-
-
-def product_dtype(precision: Precision) -> torch.dtype:
-    """Return the type that matrix products are made in."""
-    return torch.float32 if precision == "fp32" else torch.bfloat16

@@ -1,5 +1,6 @@
 """The CPU: always there, synchronous, its memory that of the process."""
 
+import ctypes
 import os
 import platform
 import resource
@@ -10,8 +11,9 @@ from typing import ClassVar, Self
 
 import torch
 
-from trnbench.train.backends.base import AdamW, Backend, Claim, Unavailable
-from trnbench.wire import FailureReason, FoundDevice
+from trnbench.train.backends.base import Backend, Claim, Products, Unavailable
+from trnbench.train.layers import onednn
+from trnbench.wire import AdamW, FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -47,6 +49,7 @@ class CpuBackend(Backend):
             )
         if claim.threads is not None:
             torch.set_num_threads(claim.threads)
+        keep_freed_memory()
         return super().open(claim)
 
     def _device(self, index: int | None) -> torch.device:
@@ -73,6 +76,19 @@ class CpuBackend(Backend):
         """Return the peak resident set of the process: what the allocator keeps, included."""
         return _peak_resident_bytes(_STATUS), "process_rss"
 
+    def products(self) -> Products:
+        """Make fp32 products by oneDNN where MKL would make them on a processor not Intel's."""
+        if self._takes_onednn:
+            return Products(onednn.linear, onednn.multiply)
+        return super().products()
+
+    @property
+    def _takes_onednn(self) -> bool:
+        is_foreign = _processor_maker(_CPUINFO) not in ("GenuineIntel", None)
+        takes_mkl = torch.backends.mkl.is_available()
+        is_fp32 = self.claim.precision == "fp32"
+        return is_fp32 and takes_mkl and is_foreign and onednn.has_onednn()
+
     def settings(self) -> Mapping[str, str]:
         """Return the threads, where they may run, and the instructions that they have."""
         return {
@@ -81,6 +97,7 @@ class CpuBackend(Backend):
             "affinity": _affinity(),
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "bf16_instructions": _bf16_feature(_CPUINFO),
+            "fp32_products": "onednn" if self._takes_onednn else "torch",
         }
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
@@ -88,6 +105,24 @@ class CpuBackend(Backend):
         if "can't allocate memory" in str(error):
             return "out_of_memory", "the machine has not enough memory for this model and batch"
         return super().explain(error)
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep what is freed, where it is glibc; tell whether it does.
+
+    Each step frees and takes the same large blocks. glibc gives them back to the kernel in between,
+    which clears their pages anew: up to a fifth of a bf16 step (`benchmarks/step_speed.py`).
+    """
+    if not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all([mallopt(option, value) for option, value in _MALLOC_OPTIONS])
+
+
+_MALLOC_OPTIONS = ((-1, 2**31 - 1), (-3, 2**25))
+"""M_TRIM_THRESHOLD as large as it can be, and M_MMAP_THRESHOLD, whose largest is 32 MiB.
+
+Source: mallopt(3), Linux man-pages 6.9; the numbers are glibc's `malloc.h`."""
 
 
 def _affinity() -> str:
@@ -99,6 +134,16 @@ def _affinity() -> str:
     ends = [n for n in numbers if n + 1 not in numbers]
     pairs = zip(starts, ends, strict=True)
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
+
+
+def _processor_maker(cpuinfo: Path) -> str | None:
+    """Return the maker's name as an x86 processor gives it, or None."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return None  # not Linux
+    told = [line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")]
+    return told[0] if told else None
 
 
 def _bf16_feature(cpuinfo: Path) -> str:

@@ -9,8 +9,8 @@ from typing import ClassVar, Self
 import torch
 from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use_flash_attention
 
-from trnbench.train.backends.base import AdamW, Backend, Claim, Timer, Unavailable
-from trnbench.wire import FoundDevice
+from trnbench.train.backends.base import Backend, Claim, Timer, Unavailable
+from trnbench.wire import AdamW, FoundDevice
 
 ATTENTION_SHAPE = (1, 8, 128, 64)
 """Batch, heads, tokens and head width on which the choice of attention kernel is asked."""

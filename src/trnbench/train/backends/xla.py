@@ -21,6 +21,10 @@ from trnbench.wire import FoundDevice
 FALLBACK_PREFIX = "aten::"
 """A counter of torch-xla that begins so is an operator that ran on the host's processor."""
 
+READS_A_NUMBER = "aten::_local_scalar_dense"
+"""Counted so as well, and none: the host asked for a number that lay on the device, as it does
+for losses after the clock was read (torch-xla documentation, learn/troubleshoot)."""
+
 
 class XlaBackend(Backend):
     """Trains on one NeuronCore through lazily traced graphs."""
@@ -127,7 +131,8 @@ class XlaBackend(Backend):
     def fallback_ops(self) -> dict[str, int] | None:
         """Return the operators that torch-xla handed to the host's processor."""
         names = [name for name in self._metrics.counter_names() if name.startswith(FALLBACK_PREFIX)]
-        return {name: int(self._metrics.counter_value(name) or 0) for name in names}
+        counts = {name: int(self._metrics.counter_value(name) or 0) for name in names}
+        return {name: count for name, count in counts.items() if name != READS_A_NUMBER}
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the packages that make the device."""

@@ -10,14 +10,8 @@ import torch
 from trnbench.catalog.faults import diagnose
 from trnbench.train import backends
 from trnbench.train.backends import backend_class, find_devices
-from trnbench.train.backends.base import (
-    Backend,
-    Claim,
-    Unavailable,
-    autocast,
-    parameter_dtype,
-    product_dtype,
-)
+from trnbench.train.backends.base import Backend, Claim, Unavailable
+from trnbench.train.precision import autocast, parameter_dtype, product_dtype
 from trnbench.wire import BACKENDS, FoundDevice, Precision, encode, from_json
 
 PRESENT = [name for name in BACKENDS if backend_class(name).find() is not None]

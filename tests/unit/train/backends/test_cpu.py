@@ -1,6 +1,8 @@
 """The CPU's own part of the contract: threads, instruction set, the process's peak."""
 
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -8,7 +10,12 @@ import pytest
 import torch
 
 from trnbench.train.backends.base import Claim
-from trnbench.train.backends.cpu import CpuBackend, _peak_resident_bytes, _processor_name
+from trnbench.train.backends.cpu import (
+    CpuBackend,
+    _peak_resident_bytes,
+    _processor_name,
+    keep_freed_memory,
+)
 
 
 def test_the_threads_asked_for_are_the_threads_in_force() -> None:
@@ -60,3 +67,29 @@ def test_a_processor_without_a_model_name_is_named_by_its_architecture(tmp_path:
     told = tmp_path / "cpuinfo"
     told.write_text("processor\t: 0\nBogoMIPS\t: 243.75\nCPU part\t: 0xd4f\n")
     assert _processor_name(told) in (platform.processor(), platform.machine())
+
+
+def test_memory_that_is_freed_is_kept_for_the_next_step_where_the_c_library_is_glibc() -> None:
+    if "glibc" not in platform.libc_ver()[0]:
+        assert not keep_freed_memory()
+        return
+    program = (
+        "import resource, sys\n"
+        "import torch\n"
+        "from trnbench.train.backends.cpu import keep_freed_memory\n"
+        "if sys.argv[1] == 'kept':\n"
+        "    assert keep_freed_memory()\n"
+        "def step():\n"
+        "    a = torch.ones(2**21); b = torch.ones(2**22); del a; c = torch.ones(2**21)\n"
+        "for _ in range(3): step()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(3): step()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    )
+    faults = int(
+        subprocess.run(
+            [sys.executable, "-c", program, "kept"], capture_output=True, text=True, check=True
+        ).stdout
+    )
+    # A step takes 32 MiB, which is 8,192 pages.
+    assert faults < 1000

@@ -6,10 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.unit.train.orders import GPT2, LLAMA
+from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT
+from trnbench.analysis.flops import FAMILIES as COUNTED
 from trnbench.train.models import FAMILIES, build_model
 from trnbench.wire import ModelShape
 
+SMALL = {shape.family: shape for shape in (LLAMA, GPT2, MOE, BERT, VIT)}
+EVERY = list(SMALL.values())
+TIED = [name for name in SMALL if name != "vit"]
+"""Families whose head can be the embedding; pictures have no embedding."""
 SHAPES = [LLAMA, replace(LLAMA, tied_embeddings=True), GPT2, replace(GPT2, tied_embeddings=False)]
 NAMES = ["llama", "llama-tied", "gpt2-tied", "gpt2"]
 
@@ -18,7 +23,11 @@ def count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+def test_every_family_that_is_built_is_counted_and_the_other_way_round() -> None:
+    assert set(FAMILIES) == set(COUNTED) == set(SMALL)
+
+
+@pytest.mark.parametrize("shape", EVERY, ids=lambda shape: shape.family)
 def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(shape: ModelShape) -> None:
     one = build_model(shape, 16, seed=5)
     torch.rand(100)
@@ -27,7 +36,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(shape: M
         assert torch.equal(a, b), name
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+@pytest.mark.parametrize("shape", EVERY, ids=lambda shape: shape.family)
 def test_another_seed_gives_other_matrices(shape: ModelShape) -> None:
     one, other = build_model(shape, 16, seed=5), build_model(shape, 16, seed=6)
     for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
@@ -40,7 +49,7 @@ def test_the_sequence_length_does_not_change_the_weights() -> None:
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("shape", [LLAMA, GPT2], ids=["llama", "gpt2"])
+@pytest.mark.parametrize("shape", EVERY, ids=lambda shape: shape.family)
 def test_norms_begin_at_one_biases_at_zero_and_matrices_at_the_given_spread(
     shape: ModelShape,
 ) -> None:
@@ -50,7 +59,8 @@ def test_norms_begin_at_one_biases_at_zero_and_matrices_at_the_given_spread(
         else:
             narrowed = shape.family == "gpt2" and name.endswith("output.weight")
             expected = 0.05 / math.sqrt(2 * shape.layers) if narrowed else 0.05
-            assert parameter.std().item() == pytest.approx(expected, rel=0.1), name
+            within = 0.1 if parameter.numel() > 1000 else 0.6
+            assert parameter.std().item() == pytest.approx(expected, rel=within), name
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
@@ -60,12 +70,12 @@ def test_a_tied_head_is_the_embedding_and_counted_once(shape: ModelShape) -> Non
     assert count(build_model(apart, 16, 1)) - count(build_model(tied, 16, 1)) == embedding
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", TIED)
 @pytest.mark.parametrize("replaces_parameters", [False, True])
 def test_a_tied_head_cannot_come_untied_when_moved_or_cast(
     family: str, replaces_parameters: bool
 ) -> None:
-    shape = replace({"llama": LLAMA, "gpt2": GPT2}[family], tied_embeddings=True)
+    shape = replace(SMALL[family], tied_embeddings=True)
     model = build_model(shape, 16, seed=1)
     weights = count(model)
     # Some devices' `.to` makes new Parameter objects, which parts weights that are shared by name.
@@ -78,9 +88,9 @@ def test_a_tied_head_cannot_come_untied_when_moved_or_cast(
         torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", TIED)
 def test_a_tied_head_learns_with_the_embedding(family: str) -> None:
-    shape = replace({"llama": LLAMA, "gpt2": GPT2}[family], tied_embeddings=True)
+    shape = replace(SMALL[family], tied_embeddings=True)
     model = build_model(shape, 16, seed=1)
     tokens = torch.zeros(1, 16, dtype=torch.int64)
     before = model(tokens)

@@ -1,0 +1,257 @@
+"""Whether a model's sizes fit together, and fit the tokens that it is trained on.
+
+Each rule is one function that raises what is wrong; all of it is found before a device is touched.
+"""
+
+from collections.abc import Callable
+
+from trnbench.schema.config import WorkloadConfig
+from trnbench.schema.config_file import Conflict
+from trnbench.wire import ModelShape
+
+ALPHABET_SIZE = 64
+"""Symbols of the token stream; a vocabulary must be able to tell them apart."""
+
+CLASSES = 16
+"""Kinds of synthetic picture; a classifier must be able to tell them apart."""
+
+ROTARY = ("llama", "moe")
+ONLY_ROTARY = {
+    "qk_norm": False,
+    "rope_scaling": None,
+    "sliding_window": None,
+    "full_attention_every": None,
+    "attention_sinks": False,
+    "attention_biases": "none",
+}
+"""What rotary decoders alone can have, and what it is where there is none."""
+
+
+def alphabet_of(shape: ModelShape) -> int:
+    """Return how many symbols the stream has that this model is trained on."""
+    return CLASSES if shape.family == "vit" else ALPHABET_SIZE
+
+
+def check_shape(shape: ModelShape) -> None:
+    """Hold a shape against every rule.
+
+    Raises:
+        Conflict: names the size and what it should be.
+    """
+    for rule in SHAPE_RULES:
+        rule(shape)
+
+
+def check_workload(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
+    """Hold a shape against the sequences that it is given.
+
+    Raises:
+        Conflict: the sequence is too long, shorter than the window, or not the picture's.
+    """
+    for rule in WORKLOAD_RULES:
+        rule(shape, name, workload)
+
+
+# --- rules of the shape ---------------------------------------------------------------------------
+
+
+def _heads(shape: ModelShape) -> None:
+    if shape.heads % shape.kv_heads:
+        raise Conflict(
+            ("model", "kv_heads"),
+            f"model: heads={shape.heads} is not a multiple of kv_heads={shape.kv_heads}",
+            hint="each key head serves the same number of query heads",
+        )
+    is_default = shape.head_dim == shape.hidden_size // shape.heads
+    if shape.head_dim and is_default and shape.hidden_size % shape.heads:
+        raise Conflict(
+            ("model", "heads"),
+            f"model: hidden_size={shape.hidden_size} is not a multiple of heads={shape.heads}",
+            hint="change one of them, or give a head_dim that is not hidden_size / heads",
+        )
+    if shape.head_dim < 1 or (shape.family in ROTARY and shape.head_dim % 2):
+        raise Conflict(
+            ("model", "head_dim"),
+            f"model: head_dim={shape.head_dim} cannot be turned in pairs",
+            hint="rotary positions need an even head_dim; by default it is hidden_size / heads",
+        )
+    if shape.family not in ROTARY and shape.heads != shape.kv_heads:
+        raise Conflict(
+            ("model", "kv_heads"),
+            f"model: {shape.family} has no grouped heads, kv_heads={shape.kv_heads} and "
+            f"heads={shape.heads}",
+            hint="leave kv_heads out, or use `family: llama`",
+        )
+
+
+def _family(shape: ModelShape) -> None:
+    """Refuse what the family does not have, before it is left out in silence."""
+    if shape.family not in ROTARY:
+        for size, none in ONLY_ROTARY.items():
+            if getattr(shape, size) != none:
+                raise Conflict(
+                    ("model", size),
+                    f"model.{size}: {shape.family} has none",
+                    hint="leave it out, or use `family: llama`",
+                )
+    for size, family in (("experts", "moe"), ("image", "vit")):
+        if (getattr(shape, size) is not None) != (shape.family == family):
+            has = "needs" if shape.family == family else "has no"
+            raise Conflict(
+                ("model", size),
+                f"model.{size}: {shape.family} {has} {size}",
+                hint=f"{size} and `family: {family}` go together",
+            )
+
+
+def _experts(shape: ModelShape) -> None:
+    experts = shape.experts
+    if experts is None:
+        return
+    if experts.per_token > experts.count:
+        raise Conflict(
+            ("model", "experts"),
+            f"model.experts: per_token={experts.per_token} is more than count={experts.count}",
+            hint="a token is sent to some of the experts",
+        )
+    if experts.dense_layers >= shape.layers:
+        raise Conflict(
+            ("model", "experts"),
+            f"model.experts: dense_layers={experts.dense_layers} leaves none of {shape.layers} "
+            "layers for the experts",
+            hint="use fewer, or `family: llama`",
+        )
+    if experts.shared_gate and not experts.shared_size:
+        raise Conflict(
+            ("model", "experts"),
+            "model.experts: shared_gate has no shared MLP to scale",
+            hint="give shared_size, or leave shared_gate out",
+        )
+
+
+def _image(shape: ModelShape) -> None:
+    image = shape.image
+    if image is None:
+        return
+    if image.size % image.patch_size:
+        raise Conflict(
+            ("model", "image"),
+            f"model.image: size={image.size} is not a multiple of patch_size={image.patch_size}",
+            hint="patches must fill the picture",
+        )
+    patches = (image.size // image.patch_size) ** 2
+    if shape.max_positions != patches + 1:
+        raise Conflict(
+            ("model", "max_positions"),
+            f"model.max_positions: {shape.max_positions} is not the {patches} patches of the "
+            "picture and the class token",
+            hint=f"leave it out, or use {patches + 1}",
+        )
+    if shape.tied_embeddings:
+        raise Conflict(
+            ("model", "tied_embeddings"),
+            "model.tied_embeddings: vit has no embedding of tokens to tie its head to",
+            hint="leave it out",
+        )
+
+
+def _vocabulary(shape: ModelShape) -> None:
+    # The masked-token mark is a token that the stream never has.
+    least = alphabet_of(shape) + (1 if shape.family == "bert" else 0)
+    if shape.vocabulary_size < least:
+        mark = " and the mark of a masked token" if shape.family == "bert" else ""
+        raise Conflict(
+            ("model", "vocabulary_size"),
+            f"model: vocabulary_size={shape.vocabulary_size} is smaller than the token stream's "
+            f"alphabet of {alphabet_of(shape)}{mark}",
+            hint=f"use at least {least}",
+        )
+
+
+def _rotary_scaling(shape: ModelShape) -> None:
+    scaling = shape.rope_scaling
+    if scaling is not None and scaling.low_frequency_factor >= scaling.high_frequency_factor:
+        raise Conflict(
+            ("model", "rope_scaling"),
+            f"model.rope_scaling: low_frequency_factor={scaling.low_frequency_factor:g} is not "
+            f"below high_frequency_factor={scaling.high_frequency_factor:g}",
+            hint="below the one a frequency is slowed, above the other it is kept",
+        )
+
+
+SHAPE_RULES: tuple[Callable[[ModelShape], None], ...] = (
+    _heads,
+    _family,
+    _experts,
+    _image,
+    _vocabulary,
+    _rotary_scaling,
+)
+
+
+# --- rules of the workload ------------------------------------------------------------------------
+
+
+def _length(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
+    length = workload.sequence_length
+    if shape.image is not None and length != shape.max_positions:
+        raise Conflict(
+            ("workload", "sequence_length"),
+            f"workload.sequence_length: {length} is not the {shape.max_positions} patches and "
+            f"class token of {name}",
+            hint=f"use {shape.max_positions}; a picture is one sequence",
+        )
+    if length > shape.max_positions:
+        raise Conflict(
+            ("workload", "sequence_length"),
+            f"workload.sequence_length: {length} is longer than the "
+            f"{shape.max_positions} positions of {name}",
+            hint="shorten it, or give the model more `max_positions`",
+        )
+    if shape.family == "bert" and length < MIN_MASKED_LENGTH:
+        raise Conflict(
+            ("workload", "sequence_length"),
+            f"workload.sequence_length: {length} is too short to mask a token between two others",
+            hint=f"use at least {MIN_MASKED_LENGTH}",
+        )
+
+
+MIN_MASKED_LENGTH = 8
+
+
+def _window(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
+    window = shape.sliding_window
+    if window is not None and window > workload.sequence_length:
+        raise Conflict(
+            ("model",),
+            f"model.sliding_window: {window} tokens of {name} is longer than the sequence of "
+            f"{workload.sequence_length}",
+            hint=f"use workload.sequence_length of {window} or more, or "
+            f"model.sliding_window: {workload.sequence_length}, which is plain causal attention",
+        )
+
+
+def _documents(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
+    length = workload.document_length
+    if length is None:
+        return
+    if shape.family == "vit":
+        raise Conflict(
+            ("workload", "document_length"),
+            f"workload.document_length: {name} sees one picture at a time",
+            hint="leave it out",
+        )
+    if length > workload.sequence_length:
+        raise Conflict(
+            ("workload", "document_length"),
+            f"workload.document_length: {length} is longer than the sequence of "
+            f"{workload.sequence_length}",
+            hint="documents are packed into a sequence: use a shorter one, or leave it out",
+        )
+
+
+WORKLOAD_RULES: tuple[Callable[[ModelShape, str, WorkloadConfig], None], ...] = (
+    _length,
+    _window,
+    _documents,
+)

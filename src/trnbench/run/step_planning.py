@@ -1,0 +1,217 @@
+"""One optimizer step, resolved: its tokens and passes, its arithmetic, and how it is carried out.
+
+What is `auto` in a config is decided here, for the device and from what the model comes to.
+"""
+
+import dataclasses
+import math
+
+from trnbench.catalog.accelerators import Accelerator
+from trnbench.run.model_checks import check_workload
+from trnbench.run.prediction import memory_fits
+from trnbench.schema.config import Config, WorkloadConfig
+from trnbench.schema.config_file import Conflict
+from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
+from trnbench.schema.units import GIB
+from trnbench.wire import (
+    Execution,
+    Lora,
+    ModelShape,
+    Precision,
+    Recompute,
+    StepSettings,
+    masked_positions,
+)
+
+CHUNK_BYTES = {"cpu": GIB // 128}
+"""Logits of one chunk in fp32: on a processor what its cache holds."""
+OTHER_CHUNK_BYTES = 1 * GIB
+"""Elsewhere enough rows that the head's gradient is not read and written too often."""
+LEAST_CHUNK_ROWS = 128
+
+STATIC_BACKENDS = ("neuron", "xla")
+"""Devices whose compilers want every shape beforehand."""
+STATIC_CAPACITY = 2.0
+
+RECOMPUTES: tuple[Recompute, ...] = ("none", "selective", "full")
+"""From what costs the most memory to what costs the most time."""
+
+
+def plan_workload(
+    config: Config, model: PlannedModel, parallel: PlannedParallel, precision: Precision
+) -> PlannedWorkload:
+    """Resolve what one step trains on.
+
+    Raises:
+        Conflict: a batch that does not come out even, or sequences that do not fit the model.
+    """
+    asked, data = config.workload, parallel.data_parallel_size
+    check_workload(model.shape, model.name, asked)
+    micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
+    per_pass = micro * data
+    if asked.global_batch_size % per_pass:
+        raise Conflict(
+            ("workload", "global_batch_size"),
+            f"workload.global_batch_size: {asked.global_batch_size} is not a multiple of "
+            f"micro_batch_size {micro} x data_parallel_size {data} = {per_pass}",
+            hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
+        )
+    return PlannedWorkload(
+        sequence_length=asked.sequence_length,
+        global_batch_size=asked.global_batch_size,
+        micro_batch_size=micro,
+        gradient_accumulation_steps=asked.global_batch_size // per_pass,
+        precision=precision,
+        optimizer=asked.optimizer,
+        tokens_per_step=asked.global_batch_size * asked.sequence_length,
+    )
+
+
+def _multiples(wanted: int, step: int) -> str:
+    below, above = wanted // step * step, math.ceil(wanted / step) * step
+    return f"{below} or {above}" if below else str(above)
+
+
+def plan_precision(config: Config, backend: str, accelerator: Accelerator | None) -> Precision:
+    """Resolve the step's arithmetic.
+
+    Raises:
+        Conflict: the device cannot train in it.
+    """
+    asked = config.workload.precision
+    if asked == "fp8":
+        vendor = accelerator.vendor if accelerator else None
+        # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
+        why = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
+        lacks = f"{accelerator.name} {why}" if accelerator and vendor == "AWS" else "not built yet"
+        raise Conflict(
+            ("workload", "precision"),
+            f"workload.precision: fp8 cannot be trained in: {lacks}",
+            hint="use bf16",
+        )
+    if asked != "auto":
+        return asked
+    is_cpu = backend == "cpu" or (backend == "auto" and accelerator is None)
+    return "fp32" if is_cpu else "bf16"
+
+
+def plan_execution(config: Config, backend: str) -> Execution:
+    """Resolve whether the step is compiled.
+
+    Raises:
+        Conflict: the device compiles by itself.
+    """
+    asked = config.workload.execution
+    if asked == "compile" and backend == "xla":
+        raise Conflict(
+            ("workload", "execution"),
+            "workload.execution: compile is not supported on xla, whose graphs are compiled anyway",
+            hint="use eager, or auto",
+        )
+    if asked != "auto":
+        return asked
+    return "compile" if backend == "neuron" else "eager"
+
+
+def plan_step(
+    config: Config,
+    model: PlannedModel,
+    workload: PlannedWorkload,
+    parallel: PlannedParallel,
+    device: PlannedDevice,
+    accelerator: Accelerator | None,
+) -> StepSettings:
+    """Resolve how the step is carried out.
+
+    Raises:
+        Conflict: an option that this model or workload cannot have.
+    """
+    asked, shape = config.workload, model.shape
+    capacity = _expert_capacity(asked, shape, device.backend)
+    step = StepSettings(
+        loss_chunk_rows=_chunk_rows(asked, shape, workload, device.backend),
+        adamw=None if asked.adamw == "auto" else asked.adamw,
+        document_length=asked.document_length,
+        lora=_lora(asked, shape),
+        expert_capacity=capacity,
+    )
+    asked_recompute = asked.activation_checkpointing
+    if asked_recompute != "auto":
+        return dataclasses.replace(step, recompute=asked_recompute)
+    for recompute in RECOMPUTES:
+        chosen = dataclasses.replace(step, recompute=recompute)
+        tried = workload.model_copy(update={"step": chosen})
+        if memory_fits(model, tried, parallel, device, accelerator):
+            return chosen
+    # What does not fit at all is told by the plan's verdict; where nothing is known, keep all.
+    return step if device.memory_bytes is None else dataclasses.replace(step, recompute="full")
+
+
+def _chunk_rows(
+    asked: WorkloadConfig, shape: ModelShape, workload: PlannedWorkload, backend: str
+) -> int | None:
+    """Return the rows of one chunk of logits, or None where all of a pass fit into one."""
+    if asked.loss == "plain":
+        if asked.loss_chunk_tokens is not None:
+            raise Conflict(
+                ("workload", "loss_chunk_tokens"),
+                f"workload.loss_chunk_tokens: {asked.loss_chunk_tokens} has no chunks to size with "
+                "loss: plain",
+                hint="use loss: chunked, or leave it out",
+            )
+        return None
+    rows = rows_of_pass(shape, workload)
+    room = CHUNK_BYTES.get(backend, OTHER_CHUNK_BYTES)
+    fitting = max(LEAST_CHUNK_ROWS, int(room / 4 / shape.vocabulary_size))
+    # A power of two, so that kernels meet round sizes.
+    chunk = asked.loss_chunk_tokens or 2 ** int(math.log2(fitting))
+    if asked.loss == "auto" and asked.loss_chunk_tokens is None and rows <= chunk:
+        return None
+    return min(chunk, rows)
+
+
+def rows_of_pass(shape: ModelShape, workload: PlannedWorkload) -> int:
+    """Return the targets of one pass: what the head makes logits of."""
+    if shape.family == "vit":
+        return workload.micro_batch_size
+    per_sequence = workload.sequence_length
+    if shape.family == "bert":
+        per_sequence = masked_positions(per_sequence)
+    return workload.micro_batch_size * per_sequence
+
+
+def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> float | None:
+    if shape.experts is None:
+        if asked.expert_capacity is not None:
+            raise Conflict(
+                ("workload", "expert_capacity"),
+                f"workload.expert_capacity: {asked.expert_capacity:g} is for models with experts",
+                hint="leave it out",
+            )
+        return None
+    if asked.expert_capacity is None and backend in STATIC_BACKENDS:
+        return STATIC_CAPACITY
+    return asked.expert_capacity
+
+
+def _lora(asked: WorkloadConfig, shape: ModelShape) -> Lora | None:
+    if asked.lora is None:
+        return None
+    edges = [shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim]
+    if asked.lora.targets == "all":
+        edges.append(shape.intermediate_size)
+        if shape.experts is not None:
+            raise Conflict(
+                ("workload", "lora"),
+                "workload.lora: experts have no adapters of their own here",
+                hint="use `targets: attention`",
+            )
+    if asked.lora.rank > min(edges):
+        raise Conflict(
+            ("workload", "lora"),
+            f"workload.lora: rank={asked.lora.rank} is more than the narrowest product's "
+            f"{min(edges)}",
+            hint="a low rank is what it is for: 8 to 64",
+        )
+    alpha = 2.0 * asked.lora.rank if asked.lora.alpha is None else asked.lora.alpha
+    return Lora(rank=asked.lora.rank, alpha=alpha, targets=asked.lora.targets)

@@ -1,0 +1,80 @@
+"""From an order to what is trained: the model on its device, in its types, with its loss."""
+
+import torch
+from torch import nn
+
+from trnbench.train.backends.base import Backend
+from trnbench.train.data import Stream
+from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.layers.linear import use_product
+from trnbench.train.layers.lora import add_adapters
+from trnbench.train.models import build_model
+from trnbench.train.models.base import Model
+from trnbench.train.objective import Objective
+from trnbench.train.precision import parameter_dtype, product_dtype
+from trnbench.train.streams import stream_of
+from trnbench.wire import ModelShape, StepSettings, WorkOrder
+
+
+def build_objective(order: WorkOrder, backend: Backend) -> Objective:
+    """Build the model on the CPU, fit it to the order, and move it to the device."""
+    return fit(
+        adapted_model(order.shape, order.sequence_length, order.seed, order.step), order, backend
+    )
+
+
+def adapted_model(shape: ModelShape, sequence_length: int, seed: int, step: StepSettings) -> Model:
+    """Build a model on the CPU in fp32, with its adapters where it has some."""
+    model = build_model(shape, sequence_length, seed, step.document_length)
+    if step.lora is not None:
+        add_adapters(model, step.lora, seed)
+    return model
+
+
+def fit(model: Model, order: WorkOrder, backend: Backend) -> Objective:
+    """Bring a model that stands on the CPU in fp32 to the device and the order's arithmetic."""
+    for parameter in model.parameters():
+        # What is frozen is kept in the type that products read it in.
+        is_trained = parameter.requires_grad
+        kept = parameter_dtype if is_trained else product_dtype
+        parameter.data = parameter.data.to(kept(order.precision))
+    model = model.to(backend.device)
+    products = backend.products()
+    use_product(model, products.linear)
+    set_options(model, order)
+    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows, multiply=products.multiply)
+
+
+def set_options(model: Model, order: WorkOrder) -> None:
+    """Tell a model what it runs in, what it keeps, and how many places its experts have."""
+    if product_dtype(order.precision) != parameter_dtype(order.precision):
+        model.compute_dtype = product_dtype(order.precision)
+    model.blocks.recompute = order.step.recompute
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.capacity = order.step.expert_capacity
+
+
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return those that the optimizer steps: all, or the adapters alone."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def make_stream(order: WorkOrder) -> Stream:
+    """Return what the order's model is trained on."""
+    return stream_of(order.shape, order.sequence_length, order.stream)
+
+
+def is_tied(model: nn.Module) -> bool:
+    """Tell whether the head is the embedding, as it stands on the device."""
+    return isinstance(model, Model) and model.head is None
+
+
+def places_of(parameters: list[nn.Parameter]) -> list[str]:
+    """Return where weights lie, as torch names it: device and type of number, each once."""
+    return sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters})
+
+
+def bytes_of(parameters: list[torch.nn.Parameter]) -> int:
+    """Return what weights take."""
+    return sum(p.numel() * p.element_size() for p in parameters)

@@ -1,0 +1,181 @@
+"""The attention core under every mask that a family asks for, in shapes that never move.
+
+A window is cut into bands of its own width and documents into batches of their own length, so that
+no mask of the whole sequence is ever made and the work grows with what is attended to. All of it
+is torch's own attention function and views; lengths are known when the model is built, so lazy and
+ahead-of-time compilers see one graph.
+
+Shapes: B batch, T tokens, N query heads, K key and value heads, H head width, W window, C bands.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+
+from trnbench.train.layers.explicit import explicit_attention, is_explicit
+
+SINK_WIDTH = 8
+"""Columns that a sink adds to each head; kernels want widths that are multiples of eight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """Which keys a query may look at."""
+
+    is_causal: bool = True
+    window: int | None = None
+    """Keys that a query looks at, its own included; only under a causal mask."""
+    document_length: int | None = None
+    """Tokens of each document in a packed sequence; the last document may be shorter."""
+
+
+def attend(
+    q_BNTH: torch.Tensor,
+    k_BKTH: torch.Tensor,
+    v_BKTH: torch.Tensor,
+    mask: Mask,
+    sinks_N: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the attended values, (B, N, T, H).
+
+    Args:
+        q_BNTH: queries; N must be a multiple of K.
+        k_BKTH: keys.
+        v_BKTH: values.
+        mask: which keys count.
+        sinks_N: a logit for each head that takes part in the softmax and has no value.
+    """
+    tokens, width = q_BNTH.shape[2:]
+    scale = width**-0.5
+    if sinks_N is not None:
+        q_BNTH, k_BKTH, v_BKTH = _with_sinks(q_BNTH, k_BKTH, v_BKTH, sinks_N / scale)
+    length = mask.document_length
+    if length is None or length >= tokens:
+        mixed = _one_document((q_BNTH, k_BKTH, v_BKTH), mask, scale, sinks_N is not None)
+    else:
+        whole = tokens // length * length
+        parts = [
+            _documents(
+                (q_BNTH[:, :, a:b], k_BKTH[:, :, a:b], v_BKTH[:, :, a:b]),
+                min(length, b - a),
+                mask,
+                scale,
+                sinks_N is not None,
+            )
+            for a, b in ((0, whole), (whole, tokens))
+            if b > a
+        ]
+        mixed = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+    return mixed if sinks_N is None else mixed[..., :width]
+
+
+Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def _documents(
+    heads: Heads, length: int, mask: Mask, scale: float, has_sinks: bool
+) -> torch.Tensor:
+    """Attend within documents of one length, as so many more sequences of a batch."""
+    batch, _, tokens, _ = heads[0].shape
+    count = tokens // length
+    q, k, v = (
+        x.unflatten(2, (count, length)).transpose(1, 2).flatten(0, 1)  # (B x count, heads, length)
+        for x in heads
+    )
+    mixed = _one_document((q, k, v), mask, scale, has_sinks)
+    return mixed.unflatten(0, (batch, count)).transpose(1, 2).flatten(2, 3)
+
+
+def _one_document(heads: Heads, mask: Mask, scale: float, has_sinks: bool) -> torch.Tensor:
+    q, k, v = heads
+    if mask.window is not None and mask.window < q.shape[2]:
+        return _banded(heads, mask.window, scale, has_sinks)
+    if not has_sinks:
+        return _core(q, k, v, scale, is_causal=mask.is_causal)
+    # The sink is the key that every query sees: put first, with a query of its own that is then
+    # left out, the mask of the whole is causal again, and the kernels know that one.
+    first = torch.zeros_like(q[:, :, :1])
+    q, k, v = torch.cat((first, q), 2), _sink_first(k), _zero_first(v)
+    return _core(q, k, v, scale, is_causal=True)[:, :, 1:]
+
+
+def _banded(heads: Heads, window: int, scale: float, has_sinks: bool) -> torch.Tensor:
+    """Let each band of W queries look at its own band of keys and the one before it.
+
+    That is 2 W keys for the W of the mask: twice the least work, and linear in the sequence.
+    """
+    batch, count, tokens, width = heads[0].shape
+    bands = -(-tokens // window)
+    padding = bands * window - tokens
+    q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in heads)
+    q = q.unflatten(2, (bands, window)).transpose(1, 2).flatten(0, 1)  # (B x C, N, W, H)
+    k, v = (_pairs_of_bands(x, bands, window) for x in (k, v))
+    allowed = _band_mask(bands, window, q.device)
+    if has_sinks:
+        k, v = _sink_first(k), _zero_first(v)
+        allowed = F.pad(allowed, (1, 0), value=True)
+    allowed = allowed.repeat(batch, 1, 1, 1)
+    mixed = _core(q, k, v, scale, allowed=allowed)
+    mixed = mixed.unflatten(0, (batch, bands)).transpose(1, 2).reshape(batch, count, -1, width)
+    return mixed[:, :, :tokens]
+
+
+def _pairs_of_bands(x: torch.Tensor, bands: int, window: int) -> torch.Tensor:
+    """Return each band behind the one before it, (B x C, K, 2 W, H); before the first are zeros."""
+    banded = x.unflatten(2, (bands, window))
+    before = F.pad(banded, (0, 0, 0, 0, 1, 0))[:, :, :-1]
+    return torch.cat((before, banded), dim=3).transpose(1, 2).flatten(0, 1)
+
+
+def _band_mask(bands: int, window: int, device: torch.device) -> torch.Tensor:
+    """Return what each query of a band may look at, (C, 1, W, 2 W)."""
+    query = torch.arange(window, device=device)[:, None] + window
+    key = torch.arange(2 * window, device=device)[None, :]
+    inside = (key <= query) & (key > query - window)
+    is_first = torch.arange(bands, device=device)[:, None, None, None] == 0
+    return inside & ~(is_first & (key < window))
+
+
+def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: torch.Tensor) -> Heads:
+    """Widen the heads so that a key of ones in the first new column scores the head's sink.
+
+    No kernel has sinks; this says the same in the terms that they all have.
+    """
+    logit = logits_N.to(q.dtype)[None, :, None, None].expand(*q.shape[:3], 1)
+    rest = F.pad(q, (0, SINK_WIDTH))[..., -SINK_WIDTH + 1 :]
+    return torch.cat((q, logit, rest), -1), F.pad(k, (0, SINK_WIDTH)), F.pad(v, (0, SINK_WIDTH))
+
+
+def _sink_first(k: torch.Tensor) -> torch.Tensor:
+    """Put the sink's key before the others: one in the column that holds the queries' logits."""
+    key = torch.zeros_like(k[:, :, :1])
+    key[..., -SINK_WIDTH] = 1
+    return torch.cat((key, k), 2)
+
+
+def _zero_first(v: torch.Tensor) -> torch.Tensor:
+    """Put the sink's value, which is none, before the others."""
+    return torch.cat((torch.zeros_like(v[:, :, :1]), v), 2)
+
+
+def _core(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scale: float,
+    *,
+    is_causal: bool = False,
+    allowed: torch.Tensor | None = None,
+) -> torch.Tensor:
+    if is_explicit(q, k):
+        return explicit_attention(q, k, v, scale, is_causal, allowed)
+    return F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=allowed,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )

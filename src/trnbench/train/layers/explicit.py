@@ -1,0 +1,84 @@
+"""Attention by plain matrix products, where a processor is served better by them.
+
+torch's fused kernel for CPUs takes its backward products in bf16 one small tile at a time: for
+short sequences plain batched products are two to five times as fast (measured by
+`benchmarks/step_speed.py --attention`). For long ones the scores would fill the memory, and the
+fused kernel wins. Scores are rounded to bf16, as eager attention in bf16 does everywhere.
+
+Shapes: B batch, T queries, S keys, N query heads, K key heads, G = N / K, H head width.
+"""
+
+from typing import Any
+
+import torch
+
+LONGEST = 1024
+"""Keys up to which the scores are worth their memory."""
+
+
+def is_explicit(q: torch.Tensor, k: torch.Tensor) -> bool:
+    """Tell whether these heads are served better by plain products."""
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[2] <= LONGEST
+
+
+def explicit_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scale: float,
+    is_causal: bool,
+    allowed: torch.Tensor | None,
+) -> torch.Tensor:
+    """Return the attended values, (B, N, T, H).
+
+    Args:
+        q: (B, N, T, H).
+        k: (B, K, S, H).
+        v: the same.
+        scale: of the scores.
+        is_causal: whether query t looks at keys up to t alone.
+        allowed: or which keys each query may look at, (B, 1, T, S).
+    """
+    groups = q.shape[1] // k.shape[1]
+    bias = None
+    if is_causal:
+        allowed = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+    if allowed is not None:
+        bias = torch.zeros_like(allowed, dtype=q.dtype).masked_fill_(~allowed, float("-inf"))
+    if groups > 1:
+        # Queries that share a key head stand below each other: no key is copied.
+        q = q.unflatten(1, (-1, groups)).flatten(2, 3)
+        bias = None if bias is None else bias.repeat(*(1,) * (bias.ndim - 2), groups, 1)
+    mixed: torch.Tensor = _Attention.apply(q, k, v, scale, bias)
+    return mixed.unflatten(2, (groups, -1)).flatten(1, 2) if groups > 1 else mixed
+
+
+class _Attention(torch.autograd.Function):
+    """Kept for the backward pass: queries, keys, values and the probabilities."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        scale: float,
+        bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        scores = torch.matmul(q * scale, k.transpose(-1, -2))
+        if bias is not None:
+            scores.add_(bias)
+        shares = torch.softmax(scores, -1)  # on a CPU its sums are fp32 whatever the type
+        ctx.save_for_backward(q, k, v, shares)
+        ctx.scale = scale
+        return torch.matmul(shares, v)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        q, k, v, shares = ctx.saved_tensors
+        of_v = torch.matmul(shares.transpose(-1, -2), gradient)
+        of_shares = torch.matmul(gradient, v.transpose(-1, -2))
+        of_scores = torch._softmax_backward_data(of_shares, shares, -1, shares.dtype)
+        of_q = torch.matmul(of_scores, k).mul_(ctx.scale)
+        of_k = torch.matmul(of_scores.transpose(-1, -2), q).mul_(ctx.scale)
+        return of_q, of_k, of_v, None, None

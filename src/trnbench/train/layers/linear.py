@@ -1,0 +1,50 @@
+"""Products with weights: how they are made is the device's choice, in one place.
+
+Weights may be kept in fp32 while a step runs in bf16: whatever multiplies by a weight takes it in
+the type of what it is given, and the gradient comes back in the weight's own type.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+from torch import nn
+
+Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""From x, a weight (out, in) and a bias or None to x W^T + b; all three have one type."""
+
+
+class Linear(nn.Linear):
+    """A weight and the product with it."""
+
+    product: Product = staticmethod(F.linear)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (..., out)."""
+        bias: torch.Tensor | None = self.bias
+        cast = None if bias is None else bias.to(x.dtype)
+        return self.product(x, self.weight.to(x.dtype), cast)
+
+
+class RmsNorm(nn.RMSNorm):
+    """Divides by the root of the mean square, which is taken in fp32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x's shape and type."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Takes the mean off and divides by the deviation, both in fp32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x's shape and type."""
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
+
+def use_product(model: nn.Module, product: Product) -> None:
+    """Let every `Linear` of a model make its product so."""
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.product = product

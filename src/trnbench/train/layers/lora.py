@@ -1,0 +1,62 @@
+"""Low-rank adapters: all that is trained, beside weights that are frozen.
+
+Source: Hu et al., arXiv 2106.09685: W x + (alpha / rank) B A x, with A drawn at random and B zero,
+so that training begins where the frozen model stands.
+
+Shapes: R rank.
+"""
+
+import torch
+from torch import nn
+
+from trnbench.train.layers.linear import Linear
+from trnbench.wire import Lora
+
+ATTENTION = ".attention."
+"""What is in the name of each of attention's products."""
+
+
+class LoraLinear(Linear):
+    """A frozen weight with a trained product of two narrow ones beside it."""
+
+    def __init__(self, frozen: Linear, lora: Lora) -> None:
+        nn.Module.__init__(self)
+        self.weight, self.bias = frozen.weight, frozen.bias
+        self.in_features, self.out_features = frozen.in_features, frozen.out_features
+        self.scale = lora.alpha / lora.rank
+        self.adapter_in = nn.Parameter(torch.empty(lora.rank, self.in_features))
+        self.adapter_out = nn.Parameter(torch.empty(self.out_features, lora.rank))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (..., out)."""
+        inner_R = self.product(x, self.adapter_in.to(x.dtype), None)
+        adapted = self.product(inner_R, self.adapter_out.to(x.dtype), None)
+        return super().forward(x) + adapted * self.scale
+
+
+def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
+    """Freeze a model's weights, and put adapters beside them.
+
+    Args:
+        model: one of ours, its weights drawn; its blocks stand under `blocks.`.
+        lora: which products have adapters, and how narrow they are.
+        seed: of the adapters' first values.
+    """
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, Linear)
+        and name.startswith("blocks.")
+        and (lora.targets == "all" or ATTENTION in name)
+    ]
+    for name, frozen in chosen:
+        adapted = LoraLinear(frozen, lora)
+        with torch.no_grad():
+            # As wide as the frozen products' inputs ask for; the field's own bound is the same.
+            bound = frozen.in_features**-0.5
+            adapted.adapter_in.uniform_(-bound, bound, generator=generator)
+            adapted.adapter_out.zero_()
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, adapted)

@@ -1,0 +1,84 @@
+"""What every family is: hidden states, and a head that makes logits of them.
+
+Shapes: B batch, T tokens, D model width, V vocabulary or classes, R rows that have a target.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from trnbench.train.layers.blocks import Blocks
+from trnbench.train.layers.linear import Linear
+from trnbench.wire import ModelShape
+
+
+class Hidden(NamedTuple):
+    """What the head is given, and what a mixture of experts tells beside it."""
+
+    rows: torch.Tensor
+    """(R, D) or (B, T, D)."""
+    balance: torch.Tensor | None = None
+    """Load-balancing loss, mean over the blocks that have experts."""
+    imbalance: torch.Tensor | None = None
+    """Rows of the fullest expert over the mean, mean over those blocks."""
+
+
+class Model(nn.Module):
+    """A family's common part: embedding, blocks, and a head that may be the embedding."""
+
+    blocks: Blocks
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.compute_dtype: torch.dtype | None = None
+        """What the step runs in where that is not the weights' own type."""
+        self.head: Linear | None = None
+
+    def make_head(self) -> None:
+        """Make the head of a model that does not use its embedding twice.
+
+        A tied head is the embedding's own weight, used twice: no move can part the two.
+        """
+        if not self.shape.tied_embeddings:
+            self.head = Linear(self.shape.hidden_size, self.shape.vocabulary_size, bias=False)
+
+    def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
+        """Return what the head is given.
+
+        Args:
+            inputs: (B, T) ids, or what else the family takes.
+            positions: (B, P) where the targets are; None for everywhere.
+        """
+        raise NotImplementedError
+
+    def head_parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the head's weight, (V, D), and its bias."""
+        if self.head is not None:
+            return self.head.weight, self.head.bias
+        return self.get_parameter("embedding.weight"), None
+
+    def forward(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the logits of every row, (..., V)."""
+        rows = self.hidden(inputs, positions).rows
+        weight, bias = self.head_parameters()
+        cast_bias = None if bias is None else bias.to(rows.dtype)
+        return nn.functional.linear(rows, weight.to(rows.dtype), cast_bias)
+
+    def embed(self, embedding: nn.Embedding, ids: torch.Tensor) -> torch.Tensor:
+        """Look up ids, in the type that the step runs in."""
+        return embedding(ids).to(self.compute_dtype or embedding.weight.dtype)
+
+
+def positions_in_documents(sequence_length: int, document_length: int | None) -> torch.Tensor:
+    """Return each token's position, (T,): from 0 in each document of a packed sequence."""
+    positions_T = torch.arange(sequence_length)
+    return positions_T if document_length is None else positions_T % document_length
+
+
+def rows_at(x_BTD: torch.Tensor, positions_BP: torch.Tensor | None) -> torch.Tensor:
+    """Return the rows at each sequence's positions, (B, P, D); all of them where there are none."""
+    if positions_BP is None:
+        return x_BTD
+    return x_BTD.gather(1, positions_BP.long()[..., None].expand(-1, -1, x_BTD.shape[-1]))

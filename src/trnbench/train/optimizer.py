@@ -1,0 +1,77 @@
+"""AdamW, in whichever of torch's implementations serves the device best, over masters or not."""
+
+from collections.abc import Sequence
+
+import torch
+
+from trnbench.wire import AdamW, OptimizerSettings, Precision
+
+
+class MasterAdamW:
+    """AdamW on fp32 masters of bf16 weights: small steps are not lost to bf16's eight bits.
+
+    Gradients are brought to fp32 for all weights at once, the masters are stepped, and the weights
+    become their rounding.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        settings: OptimizerSettings,
+        adamw: AdamW,
+    ) -> None:
+        self._weights = list(parameters)
+        self.masters = [torch.nn.Parameter(p.detach().float()) for p in self._weights]
+        self._inner = make_adamw(self.masters, settings, adamw)
+        self.param_groups = self._inner.param_groups
+        self.state = self._inner.state
+
+    def step(self) -> None:
+        """Step the masters by the weights' gradients, and the weights with them."""
+        with torch.no_grad():
+            for master, weight in zip(self.masters, self._weights, strict=True):
+                master.grad = None if weight.grad is None else weight.grad.float()
+                weight.grad = None
+            self._inner.step()
+            self._inner.zero_grad(set_to_none=True)
+            torch._foreach_copy_([*self._weights], [*self.masters])
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Do nothing more: a step has taken the gradients with it."""
+
+
+def make_optimizer(
+    parameters: Sequence[torch.nn.Parameter],
+    settings: OptimizerSettings,
+    adamw: AdamW,
+    precision: Precision = "fp32",
+) -> torch.optim.Optimizer | MasterAdamW:
+    """Build AdamW; weight decay applies to matrices alone, as GPT-2's and Llama's recipes do.
+
+    Args:
+        parameters: those that are trained, as they stand on the device.
+        settings: the recipe.
+        adamw: which of torch's implementations the device is served best by.
+        precision: whether there are masters.
+    """
+    if precision == "bf16_master":
+        return MasterAdamW(parameters, settings, adamw)
+    return make_adamw(parameters, settings, adamw)
+
+
+def make_adamw(
+    parameters: Sequence[torch.nn.Parameter], settings: OptimizerSettings, adamw: AdamW
+) -> torch.optim.Optimizer:
+    """Build torch's own AdamW over these parameters."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        fused=adamw == "fused",
+        foreach=adamw == "foreach",
+    )

@@ -1,0 +1,24 @@
+"""The number formats that a precision stands for, in torch's terms."""
+
+import contextlib
+
+import torch
+
+from trnbench.wire import Precision
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which forward passes run: bf16 products over fp32 weights, or none."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def parameter_dtype(precision: Precision) -> torch.dtype:
+    """Return the type that weights and gradients are kept in."""
+    return torch.bfloat16 if precision in ("pure_bf16", "bf16_master") else torch.float32
+
+
+def product_dtype(precision: Precision) -> torch.dtype:
+    """Return the type that matrix products are made in."""
+    return torch.float32 if precision == "fp32" else torch.bfloat16

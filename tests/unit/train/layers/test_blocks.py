@@ -1,0 +1,120 @@
+"""What is made again in the backward pass: same numbers, and the operations that are told."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.unit.train.models.test_counts import (
+    SEQUENCES,
+    build_on_meta,
+    countable,
+    pass_of,
+    tokens_of,
+)
+from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
+from trnbench.analysis.flops import FULL_CONVENTION, flops_per_token, recomputed_flops_per_token
+from trnbench.train.assemble import build_objective, make_stream
+from trnbench.train.backends.base import Claim
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.loop import prepare_tokens
+from trnbench.wire import ModelShape, Recompute, StepSettings
+
+SHAPES = [LLAMA, GPT2, MOE, BERT, VIT]
+MADE_AGAIN: list[Recompute] = ["selective", "full"]
+
+
+def gradients(shape: ModelShape, precision: Any, recompute: Recompute) -> dict[str, torch.Tensor]:
+    order = order_of(shape, precision=precision, step=StepSettings(recompute=recompute))
+    backend = CpuBackend(Claim(precision=precision))
+    objective = build_objective(order, backend)
+    (tokens,) = prepare_tokens(make_stream(order), order, 0, 1, backend)
+    objective(*tokens.passes[0]).minimised.backward()
+    return {name: p.grad for name, p in objective.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("recompute", MADE_AGAIN)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.family)
+def test_what_is_made_again_comes_out_the_same(
+    shape: ModelShape, recompute: Recompute, precision: str
+) -> None:
+    kept, again = (gradients(shape, precision, how) for how in ("none", recompute))
+    assert kept.keys() == again.keys()
+    for name, gradient in kept.items():
+        assert torch.equal(gradient, again[name]), name
+
+
+def count(shape: ModelShape, recompute: Recompute) -> int:
+    model = build_on_meta(shape, tokens_of(shape))
+    model.blocks.recompute = recompute
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.capacity = 1.0
+    with FlopCounterMode(display=False) as counter:
+        pass_of(shape)(model).backward()
+    return counter.get_total_flops()
+
+
+def told(shape: ModelShape, recompute: Recompute) -> float:
+    """Return what a step is told to make again, attention over all keys, as torch counts it."""
+    tokens = tokens_of(shape)
+    step = StepSettings(recompute=recompute, expert_capacity=1.0)
+    extra = recomputed_flops_per_token(shape, tokens, step)
+    core = flops_per_token(shape, tokens, FULL_CONVENTION) - flops_per_token(shape, tokens)
+    # The masked half of a forward pass is a third of that of all three.
+    return SEQUENCES * tokens * (extra + (core / 3 if recompute == "full" else 0.0))
+
+
+@pytest.mark.parametrize("recompute", MADE_AGAIN)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.family)
+def test_the_operations_made_again_are_those_that_torch_counts(
+    shape: ModelShape, recompute: Recompute
+) -> None:
+    deep = countable(replace(shape, layers=3))
+    assert count(deep, recompute) - count(deep, "none") == pytest.approx(
+        told(deep, recompute), rel=1e-12, abs=1e-6
+    )
+
+
+def test_blocks_of_both_kinds_are_counted() -> None:
+    assert MOE.experts is not None
+    mixed = replace(MOE, layers=3, experts=replace(MOE.experts, dense_layers=1))
+    assert count(mixed, "full") - count(mixed, "none") == pytest.approx(told(mixed, "full"))
+
+
+def test_empty_places_of_experts_are_operations_too() -> None:
+    tokens = tokens_of(MOE)
+    model = build_on_meta(MOE, tokens)
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.capacity = 2.0
+    with FlopCounterMode(display=False) as counter:
+        pass_of(MOE)(model).backward()
+    needed = flops_per_token(MOE, tokens, FULL_CONVENTION)
+    empty = recomputed_flops_per_token(MOE, tokens, StepSettings(expert_capacity=2.0))
+    assert counter.get_total_flops() == pytest.approx(SEQUENCES * tokens * (needed + empty))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.family)
+def test_the_less_is_kept_the_less_memory_is_held(shape: ModelShape) -> None:
+    held = []
+    for recompute in ("none", *MADE_AGAIN):
+        model = build_on_meta(shape, tokens_of(shape))
+        model.blocks.recompute = recompute
+        for module in model.modules():
+            if isinstance(module, ExpertsMlp):
+                module.capacity = 1.0
+        sizes: list[int] = []
+
+        def keep(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel() * tensor.element_size())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            pass_of(shape)(model)
+        held.append(sum(sizes))
+    assert held[0] > held[2]

@@ -1,0 +1,95 @@
+"""The loss by chunks: the plain one's value and gradients, and never all logits at once."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trnbench.train.layers.loss import chunked_loss, plain_loss
+
+WIDTH, VOCABULARY = 6, 11
+
+
+Made = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]
+
+
+def made(rows: int, has_bias: bool, dtype: torch.dtype) -> Made:
+    generator = torch.Generator().manual_seed(rows)
+    x = torch.randn(rows, WIDTH, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(VOCABULARY, WIDTH, generator=generator).requires_grad_()
+    bias = torch.randn(VOCABULARY, generator=generator).requires_grad_() if has_bias else None
+    return x, weight, bias, torch.randint(0, VOCABULARY, (rows,), generator=generator)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    rows=st.integers(1, 20),
+    chunk=st.integers(1, 25),
+    has_bias=st.booleans(),
+    scale=st.sampled_from([1.0, 0.25]),
+)
+def test_chunks_make_the_value_and_the_gradients_of_the_whole(
+    rows: int, chunk: int, has_bias: bool, scale: float
+) -> None:
+    x, weight, bias, targets = made(rows, has_bias, torch.float32)
+    asked = [part for part in (x, weight, bias) if part is not None]
+    whole, parts = (
+        plain_loss(x, weight, bias, targets),
+        chunked_loss(x, weight, bias, targets, chunk),
+    )
+    torch.testing.assert_close(whole, parts)
+    expected = torch.autograd.grad(whole * scale, asked)
+    for a, b in zip(torch.autograd.grad(parts * scale, asked), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_in_bf16_gradients_have_their_weights_types_and_the_loss_is_fp32() -> None:
+    x, weight, bias, targets = made(16, True, torch.bfloat16)
+    loss = chunked_loss(x, weight, bias, targets, 5)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, plain_loss(x, weight, bias, targets), rtol=1e-2, atol=1e-2)
+    loss.backward()
+    assert bias is not None
+    types = [part.grad.dtype for part in (x, weight, bias) if part.grad is not None]
+    assert types == [torch.bfloat16, torch.float32, torch.float32]
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outcome = func(*args, **(kwargs or {}))
+        if isinstance(outcome, torch.Tensor):
+            self.elements = max(self.elements, outcome.numel())
+        return outcome
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 32])
+def test_the_logits_of_a_whole_pass_never_exist(chunk: int) -> None:
+    rows, vocabulary = 64, 1000
+    x = torch.randn(rows, 4, requires_grad=True)
+    weight = torch.randn(vocabulary, 4, requires_grad=True)
+    with Largest() as largest:
+        chunked_loss(x, weight, None, torch.zeros(rows, dtype=torch.int64), chunk).backward()
+    assert largest.elements == max(chunk * vocabulary, vocabulary * 4)
+
+
+def test_a_frozen_head_has_no_gradient_made_for_it() -> None:
+    x, weight, _, targets = made(12, False, torch.float32)
+    frozen = weight.detach()
+    shapes: list[tuple[int, ...]] = []
+
+    def noted(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        shapes.append((left.shape[0], right.shape[1]))
+        return left @ right
+
+    chunked_loss(x, frozen, None, targets, 4, noted).backward()
+    assert (VOCABULARY, WIDTH) not in shapes
+    assert len(shapes) == 2 * 3
