@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trnbench.schema.price import Price
-from trnbench.schema.result import MetricValue, Result, ResultCompilation, Standing
+from trnbench.schema.result import (
+    MetricValue,
+    Result,
+    ResultCompilation,
+    ResultSpread,
+    Standing,
+)
 from trnbench.schema.units import (
     say_bytes,
     say_count,
@@ -125,6 +131,8 @@ def _notes(result: Result) -> Iterable[str]:
     for check in result.checks:
         if check.name != "finished" and check.verdict in ("invalid", "doubtful"):
             yield _with_advice(f"{check.verdict}, {check.name}: {check.evidence}", check.advice)
+    if result.spread is not None:
+        yield _spread(result.spread)
     if result.compilation is not None and result.compilation.execution == "compile":
         yield _compiled(result.compilation, result.metrics.get("compile_seconds"))
     utilization = result.utilization
@@ -138,6 +146,15 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"price: {result.price.source}{more}"
     elif result.price_reason:
         yield f"no price: {result.price_reason}"
+
+
+def _spread(spread: ResultSpread) -> str:
+    low, high = spread.between_launches_low, spread.between_launches_high
+    return (
+        f"{spread.launches} launches differ by {spread.between_launches:.2%} "
+        f"[{low:.2%}, {high:.2%}] (standard deviation); their own steps tell "
+        f"{spread.within_launches:.2%}"
+    )
 
 
 def _step_notes(result: Result) -> Iterable[str]:

@@ -248,8 +248,8 @@ def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
 
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
-    from trnbench.train.precision import product_dtype
     from trnbench.train.ceiling import measure_ceiling
+    from trnbench.train.precision import product_dtype
 
     channel.send(Phase, name="ceiling")
     points = measure_ceiling(backend, order.precision)
