@@ -85,7 +85,7 @@ MUTATIONS = {
         "assert 0 == 4",
     ),
     "a fallback is not heeded": Mutation(
-        "analysis/checks.py",
+        "analysis/checks/device.py",
         "    if not any(told):\n",
         "    if told:\n",
         "tests/unit/analysis/test_checks.py",

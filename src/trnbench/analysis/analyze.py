@@ -4,14 +4,15 @@ Pure: the same records give the same result for ever.
 """
 
 from trnbench import __version__
-from trnbench.analysis.checks import CHECKS, check_possible, find_standing
+from trnbench.analysis.checks import CHECKS, find_standing
+from trnbench.analysis.checks.device import check_possible
+from trnbench.analysis.checks.training import entropy_of
 from trnbench.analysis.compilation import summarize_compilation
 from trnbench.analysis.evidence import Evidence, gather
 from trnbench.analysis.flops import active_parameter_count
 from trnbench.analysis.metrics import DERIVED, MEASURED
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.statistics import RULES
-from trnbench.analysis.training_checks import entropy_of
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan, PlannedDevice
 from trnbench.schema.price import Price
@@ -19,12 +20,15 @@ from trnbench.schema.result import (
     MetricValue,
     Result,
     ResultDevice,
+    ResultLaunch,
     ResultLearning,
     ResultModel,
     ResultOutcome,
     ResultTiming,
     ResultUtilization,
     ResultWorkload,
+    Stall,
+    Standing,
 )
 
 FINAL_STEPS = 5
@@ -62,13 +66,14 @@ def analyze(
         price_reason=plan.price_reason,
     )
     checks = (*(check(evidence) for check in CHECKS), check_possible(basis))
+    standing = find_standing(basis.tokens_per_second.value is not None, checks)
     return Result(
         trnbench_version=__version__,
         run_id=run_id,
         case_id=plan.case_id,
         suite=plan.suite,
         started_at=measurement.header.started_at,
-        standing=find_standing(basis.tokens_per_second.value is not None, checks),
+        standing=standing,
         outcome=ResultOutcome(
             status=evidence.outcome.status,
             reason=evidence.outcome.reason,
@@ -86,13 +91,14 @@ def analyze(
         price=plan.price,
         price_reason=plan.price_reason,
         checks=checks,
+        launches=(_launch(evidence, standing),),
         measurement_bytes=measurement_bytes,
     )
 
 
 def recost(result: Result, price: Price | None, price_reason: str | None) -> Result:
     """Return the same result at another price, or at none and why."""
-    return _rederived(result, result.utilization, price, price_reason)
+    return rederived(result, result.utilization, price, price_reason)
 
 
 def recount(result: Result, convention: str) -> Result:
@@ -103,10 +109,10 @@ def recount(result: Result, convention: str) -> Result:
     """
     result.utilization.flops_per_token[convention]
     utilization = result.utilization.model_copy(update={"convention": convention})
-    return _rederived(result, utilization, result.price, result.price_reason)
+    return rederived(result, utilization, result.price, result.price_reason)
 
 
-def _rederived(
+def rederived(
     result: Result, utilization: ResultUtilization, price: Price | None, price_reason: str | None
 ) -> Result:
     """Compute again what follows from the throughput; everything measured stays."""
@@ -205,7 +211,7 @@ def _device(evidence: Evidence) -> ResultDevice:
 
 def _timing(evidence: Evidence) -> ResultTiming:
     summary = evidence.summary
-    stops = [d.why for d in evidence.measurement.decisions if d.what == "stop"]
+    times = summary.step_times
     return ResultTiming(
         samples=len(summary.samples),
         steps_per_sample=summary.steps_per_sample,
@@ -213,9 +219,35 @@ def _timing(evidence: Evidence) -> ResultTiming:
         warmup_steps=summary.warmup_steps,
         first_step_seconds=summary.first_step_seconds,
         total_seconds=evidence.total_seconds,
-        stopped_because=stops[-1] if stops else None,
-        interval_method=summary.step_times.mean.method if summary.step_times else None,
+        stopped_because=_stopped_because(evidence),
+        interval_method=times.mean.method if times else None,
         rules=RULES,
+        stalls=times.stalls.count if times else None,
+        longest_stalls=tuple(
+            Stall(sample=position, seconds=seconds) for position, seconds in times.stalls.largest
+        )
+        if times
+        else None,
+    )
+
+
+def _stopped_because(evidence: Evidence) -> str | None:
+    stops = [d.why for d in evidence.measurement.decisions if d.what == "stop"]
+    return stops[-1] if stops else None
+
+
+def _launch(evidence: Evidence, standing: Standing) -> ResultLaunch:
+    times = evidence.summary.step_times
+    return ResultLaunch(
+        started_at=evidence.measurement.header.started_at,
+        status=evidence.outcome.status,
+        standing=standing,
+        samples=len(evidence.summary.samples),
+        step_time_mean_seconds=times.mean.value if times else None,
+        step_time_median_seconds=times.median.value if times else None,
+        standard_error=times.standard_error if times else None,
+        total_seconds=evidence.total_seconds,
+        stopped_because=_stopped_because(evidence),
     )
 
 

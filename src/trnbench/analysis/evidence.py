@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from trnbench.analysis.energy import find_energy
 from trnbench.analysis.peak import Peak, find_peak
+from trnbench.analysis.plausible import require_plausible
 from trnbench.analysis.summary import Summary, losses_by_step, summarize
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
@@ -33,7 +34,12 @@ CUT_OFF = "the run was cut off: its last record says nothing of an end"
 
 
 def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Evidence:
-    """Bring together what the metrics and the checks ask for."""
+    """Bring together what the metrics and the checks ask for.
+
+    Raises:
+        DataError: the records cannot have been measured.
+    """
+    require_plausible(measurement)
     return Evidence(
         plan=plan,
         is_plan_unchanged=measurement.header.plan_sha256 == plan_sha256,

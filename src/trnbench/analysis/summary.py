@@ -34,6 +34,8 @@ class StepTimes:
     stalls: Stalls
     is_tail_dominated: bool
     p95_seconds: float
+    standard_error: float
+    """Relative, of the mean, as these samples alone tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ def _step_times(samples: Sequence[float]) -> StepTimes | None:
         stalls=find_stalls(samples),
         is_tail_dominated=is_tail_dominated(samples),
         p95_seconds=percentile(samples, 95),
+        standard_error=mean.standard_error / mean.value,
     )
 
 

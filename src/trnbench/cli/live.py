@@ -54,6 +54,11 @@ def name_of(plan: Plan) -> str:
     return f"{plan.model.name} {plan.workload.precision} {plan.order.backend}"
 
 
+def _of_launches(plan: Plan, launch: int) -> str:
+    count = plan.measure.launches
+    return f"  launch {launch} of {count}" if count > 1 else ""
+
+
 def _ending(number: int, cases: int, result: Result, *, was_measured_before: bool) -> str:
     model = f"{result.model.name} {result.workload.precision} {result.device.backend}"
     how = "was measured before" if was_measured_before else result.outcome.reason
@@ -74,10 +79,10 @@ class PlainObserver:
         self._cases = cases
         self._write(f"{cases} case{'s' if cases != 1 else ''} into {folder}")
 
-    def case_begins(self, number: int, plan: Plan) -> None:
+    def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Say which case it is."""
         self._number, self._phase = number, ""
-        self._write(f"[{number}/{self._cases}]  {name_of(plan)}")
+        self._write(f"[{number}/{self._cases}]  {name_of(plan)}{_of_launches(plan, launch)}")
 
     def case_moves(self, plan: Plan, progress: Progress) -> None:
         """Say that a phase has begun."""
@@ -108,10 +113,10 @@ class LiveObserver:
         self._cases = cases
         self._live.console.print(Text(f"{cases} case{'s' if cases != 1 else ''} into {folder}"))
 
-    def case_begins(self, number: int, plan: Plan) -> None:
+    def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Show which case it is."""
         self._number = number
-        self._draw(f"[{number}/{self._cases}]  {name_of(plan)}  start")
+        self._draw(f"[{number}/{self._cases}]  {name_of(plan)}{_of_launches(plan, launch)}  start")
 
     def case_moves(self, plan: Plan, progress: Progress) -> None:
         """Show where it stands, a few times a second at most."""

@@ -43,6 +43,11 @@ def _compilation(result: Result, name: str) -> Cell:
     return cell
 
 
+def _spread(result: Result, name: str) -> Cell:
+    cell: Cell = getattr(result.spread, name) if result.spread else None
+    return cell
+
+
 def _said(checks: Iterable[CheckOutcome]) -> str | None:
     return "; ".join(f"{c.name}: {c.verdict}: {c.evidence}" for c in checks) or None
 
@@ -178,6 +183,28 @@ COLUMNS: tuple[Column, ...] = (
         "peak_memory_bytes",
         "device memory; for a CPU the process's resident set",
         has_interval=False,
+    ),
+    Column("stalls", "samples far above the rest; they count", lambda r: r.timing.stalls),
+    Column("launches", "fresh processes it was measured in", lambda r: len(r.launches) or None),
+    Column(
+        "launch_deviation",
+        "relative standard deviation between launches",
+        lambda r: _spread(r, "between_launches"),
+    ),
+    Column(
+        "launch_deviation_ci95_low",
+        "lower end of its 95 % interval",
+        lambda r: _spread(r, "between_launches_low"),
+    ),
+    Column(
+        "launch_deviation_ci95_high",
+        "upper end of its 95 % interval",
+        lambda r: _spread(r, "between_launches_high"),
+    ),
+    Column(
+        "launch_deviation_expected",
+        "what the launches' own steps would make one expect for it",
+        lambda r: _spread(r, "within_launches"),
     ),
     # what it drew
     *_metric("mean_power_watts", "while it measured, of `energy_scope`", has_interval=False),

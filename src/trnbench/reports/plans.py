@@ -76,6 +76,8 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
         said = say_seconds(predicted.step_seconds)
         yield "step time", f"about {said} ({predicted.step_seconds_reason})"
     asked = plan.measure
+    if asked.launches > 1:
+        yield "launches", f"{asked.launches} fresh processes, all within the limits below"
     yield (
         "until",
         (

@@ -6,7 +6,13 @@ from datetime import date
 
 from trnbench.analysis.fairness import fairness_notes
 from trnbench.schema.price import Price
-from trnbench.schema.result import MetricValue, Result, ResultCompilation, Standing
+from trnbench.schema.result import (
+    MetricValue,
+    Result,
+    ResultCompilation,
+    ResultSpread,
+    Standing,
+)
 from trnbench.schema.units import (
     say_bytes,
     say_count,
@@ -138,6 +144,8 @@ def _notes(result: Result) -> Iterable[str]:
     for check in result.checks:
         if check.name != "finished" and check.verdict in ("invalid", "doubtful"):
             yield _with_advice(f"{check.verdict}, {check.name}: {check.evidence}", check.advice)
+    if result.spread is not None:
+        yield _spread(result.spread)
     if result.compilation is not None and result.compilation.execution == "compile":
         yield _compiled(result.compilation, result.metrics.get("compile_seconds"))
     utilization = result.utilization
@@ -145,15 +153,28 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
     elif result.metrics["mfu"].reason:
         yield f"no MFU: {result.metrics['mfu'].reason}"
-    if result.energy is not None and result.metrics["joules_per_token"].value is not None:
-        joules, watts = result.metrics["joules_per_token"].value, result.energy.mean_power_watts
-        yield f"{joules:.3g} J a token at {watts:.4g} W: {result.energy.scope}"
+    yield from _energy_notes(result)
     yield from _step_notes(result)
     if result.price is not None:
         more = f" ({result.price.note})" if result.price.note else ""
         yield f"price: {result.price.source}{more}"
     elif result.price_reason:
         yield f"no price: {result.price_reason}"
+
+
+def _spread(spread: ResultSpread) -> str:
+    low, high = spread.between_launches_low, spread.between_launches_high
+    return (
+        f"{spread.launches} launches differ by {spread.between_launches:.2%} "
+        f"[{low:.2%}, {high:.2%}] (standard deviation); their own steps tell "
+        f"{spread.within_launches:.2%}"
+    )
+
+
+def _energy_notes(result: Result) -> Iterable[str]:
+    if result.energy is not None and result.metrics["joules_per_token"].value is not None:
+        joules, watts = result.metrics["joules_per_token"].value, result.energy.mean_power_watts
+        yield f"{joules:.3g} J a token at {watts:.4g} W: {result.energy.scope}"
 
 
 def _step_notes(result: Result) -> Iterable[str]:

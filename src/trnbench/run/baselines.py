@@ -14,13 +14,12 @@ from pathlib import Path, PurePosixPath
 
 from trnbench.analysis.comparison.launch import Launch
 from trnbench.analysis.comparison.work import group_launches
-from trnbench.run.launches import load_launch
-from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE, find_cases
+from trnbench.run.launches import load_launches
+from trnbench.run.store import find_cases, is_result_file
 from trnbench.schema.errors import ConfigError, DataError, Problem
 
 GIT_SECONDS = 120.0
 DEFAULT_GIT_PATH = "results"
-FILES = (PLAN_FILE, MEASUREMENT_FILE, RESULT_FILE)
 LFS_START = b"version https://git-lfs"
 
 
@@ -75,10 +74,10 @@ class GitSource:
         with tempfile.TemporaryDirectory(prefix="trnbench-") as folder:
             cases = list(_extract(commit, self, Path(folder)))
             problems: list[Problem] = []
-            launches = []
+            launches: list[Launch] = []
             for case, name in cases:
                 try:
-                    launches.append(load_launch(case, name.parent.name or None))
+                    launches += load_launches(case, name.parent.name or None)
                 except DataError as error:
                     where = f"git:{self.ref}:{name}"
                     problems += [
@@ -148,10 +147,10 @@ def _load(
 
 def _load_cases(paths: list[Path]) -> list[Launch]:
     problems: list[Problem] = []
-    launches = []
+    launches: list[Launch] = []
     for case in find_cases(paths):
         try:
-            launches.append(load_launch(case))
+            launches += load_launches(case)
         except DataError as error:
             problems += error.problems
     if problems:
@@ -209,7 +208,7 @@ def _extract(commit: str, source: GitSource, folder: Path) -> Iterator[tuple[Pat
         meta, _, raw = entry.partition(b"\t")
         fields = meta.decode(errors="replace").split()
         name = PurePosixPath(os.fsdecode(raw))
-        if len(fields) == 3 and fields[0].startswith("100") and name.name in FILES:
+        if len(fields) == 3 and fields[0].startswith("100") and is_result_file(name.name):
             blobs.setdefault(name.parent, {})[name.name] = fields[2]
     if not blobs:
         raise DataError(

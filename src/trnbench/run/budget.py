@@ -12,15 +12,23 @@ GRACE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The seconds that a case may take, which limit that is, and what a second costs."""
+    """The seconds that a launch may take, which limit that is, and what a second costs."""
 
     seconds: float
     reason: StopReason
     usd_per_second: float | None
+    earlier_seconds: float = 0.0
+    """What earlier launches of the case took."""
 
     @classmethod
-    def of(cls, plan: Plan) -> "Budget":
-        """Work out the limit that comes first."""
+    def of(cls, plan: Plan, *, earlier_seconds: float = 0.0, launches_left: int = 1) -> "Budget":
+        """Work out the limit that comes first, and a launch's share of what is left of it.
+
+        Args:
+            plan: the case, with its limits.
+            earlier_seconds: what earlier launches of the case took.
+            launches_left: launches that are still to be made, this one included.
+        """
         seconds, reason = plan.measure.max_minutes * 60, "max_minutes"
         usd_per_second = None
         if plan.price is not None:
@@ -28,7 +36,12 @@ class Budget:
             usd_per_second = rate / SECONDS_PER_HOUR
             if plan.measure.max_usd is not None and plan.measure.max_usd / usd_per_second < seconds:
                 seconds, reason = plan.measure.max_usd / usd_per_second, "max_usd"
-        return cls(seconds, "max_usd" if reason == "max_usd" else "max_minutes", usd_per_second)
+        return cls(
+            max(seconds - earlier_seconds, 0.0) / launches_left,
+            "max_usd" if reason == "max_usd" else "max_minutes",
+            usd_per_second,
+            earlier_seconds,
+        )
 
     def is_spent(self, elapsed_seconds: float, next_block_seconds: float) -> bool:
         """Tell whether one more block like the last would pass the limit."""
@@ -39,5 +52,7 @@ class Budget:
         return elapsed_seconds >= self.seconds + max(GRACE_SECONDS, 3 * last_block_seconds)
 
     def usd_spent(self, elapsed_seconds: float) -> float | None:
-        """Return the dollars so far, or None without a price."""
-        return None if self.usd_per_second is None else elapsed_seconds * self.usd_per_second
+        """Return the dollars for the case so far, or None without a price."""
+        if self.usd_per_second is None:
+            return None
+        return (self.earlier_seconds + elapsed_seconds) * self.usd_per_second

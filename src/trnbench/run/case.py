@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trnbench.analysis.plausible import is_plausible
 from trnbench.catalog.faults import Diagnosis, diagnose
 from trnbench.run.budget import Budget
 from trnbench.run.hang import HangWatch
@@ -69,6 +70,7 @@ class CaseRun:
         observer: Observer,
         clock: Clock = time.perf_counter,
         recorder: Recorder | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._plan = plan
         self._file = records
@@ -77,7 +79,7 @@ class CaseRun:
         self._observer = observer
         self._clock = clock
         self._recorder = recorder
-        self._budget = Budget.of(plan)
+        self._budget = budget or Budget.of(plan)
         self._pacer = Pacer(plan.measure, self._budget.reason)
         self._watch: LoadWatch | None = None
         self._began = self._told = self._synced = clock()
@@ -122,6 +124,8 @@ class CaseRun:
         self._hang.heard(self._clock())
         if isinstance(record, Failed):
             raise self._failed(record)
+        if isinstance(record, Block) and not is_plausible(record):
+            raise self._garbage(f"{record.steps} steps that took {record.seconds:g} s")
         self._file.append(record)
         match record:
             case Finished():

@@ -28,8 +28,8 @@ class Observer(Protocol):
     def run_begins(self, folder: Path, cases: int) -> None:
         """The folder is there and the first case is next."""
 
-    def case_begins(self, number: int, plan: Plan) -> None:
-        """A case is about to be launched; `number` counts from 1."""
+    def case_begins(self, number: int, plan: Plan, launch: int) -> None:
+        """A case is about to be launched; `number` and `launch` count from 1."""
 
     def case_moves(self, plan: Plan, progress: Progress) -> None:
         """Something has changed, or a second has passed."""

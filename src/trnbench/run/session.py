@@ -1,4 +1,4 @@
-"""A whole run: every case in a fresh process group, one after the other, all on disk at each end.
+"""A whole run: every launch in a fresh process group, one by one, all on disk at each end.
 
 A case that fails is a recorded outcome and the suite goes on. What was measured before in the same
 folder is not measured again.
@@ -6,13 +6,14 @@ folder is not measured again.
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
+from trnbench.run.budget import Budget
 from trnbench.run.case import CaseRun
 from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.interruption import Interruption
@@ -20,7 +21,7 @@ from trnbench.run.launch import Worker, worker_command
 from trnbench.run.machine import Devices, Machine, untelling
 from trnbench.run.observer import Observer
 from trnbench.run.results import load_result
-from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull
+from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.telemetry import open_sources
 from trnbench.run.telemetry.base import Subject
 from trnbench.run.telemetry.recorder import Recorder
@@ -95,7 +96,10 @@ class Session:
         self._observer = observer
         self._interruption = interruption
         self._now = now
-        self._results: list[Result] = []
+        self._results: dict[str, Result] = {}
+        """Of the cases that are over, by their id."""
+        self._begun: dict[str, bool] = {}
+        """Of the cases that were reached, whether anything of them was measured now."""
         self._document = RunDocument(
             trnbench_version=__version__,
             run_id=folder.resolve().name,
@@ -115,6 +119,9 @@ class Session:
     def run(self) -> Ending:
         """Measure what is not measured yet.
 
+        All cases are launched once before any is launched again, and every second round goes
+        backwards: a machine that slows down in the meantime hits all of them alike.
+
         Raises:
             ConfigError: the folder cannot be written.
             RunError: another process measures into it, or the disk is full before the first case.
@@ -124,10 +131,11 @@ class Session:
         try:
             self._write_document(run)
             self._observer.run_begins(self._folder, len(self._plans))
-            for number, plan in enumerate(self._plans, start=1):
+            for number, plan, launch in self._turns():
                 if self._interruption.signal is not None:
                     break
-                self._run_case(run, number, plan)
+                self._take_turn(run, number, plan, launch)
+            self._conclude_begun(run)
             self._end(run)
         except StorageFull as full:
             storage_full = str(full)
@@ -137,35 +145,88 @@ class Session:
         finally:
             run.close()
         return Ending(
-            results=self._results, signal=self._interruption.signal, storage_full=storage_full
+            results=[self._results[p.case_id] for p in self._plans if p.case_id in self._results],
+            signal=self._interruption.signal,
+            storage_full=storage_full,
         )
 
-    def _run_case(self, run: RunFolder, number: int, plan: Plan) -> None:
+    def _turns(self) -> Iterator[tuple[int, Plan, int]]:
+        """Yield whose turn it is: the case's number, its plan, and the number of the launch."""
+        numbered = list(enumerate(self._plans, start=1))
+        for launch in range(1, max(plan.measure.launches for plan in self._plans) + 1):
+            for number, plan in numbered if launch % 2 else reversed(numbered):
+                if launch <= plan.measure.launches:
+                    yield number, plan, launch
+
+    def _take_turn(self, run: RunFolder, number: int, plan: Plan, launch: int) -> None:
+        """Make one launch of a case, if it is missing, and conclude the case after its last."""
+        if plan.case_id in self._results:
+            return
         case = run.case(plan.case_id)
-        was_measured = case.is_measured()
-        if not was_measured:
-            self._set_status(run, plan, "running")
-            self._observer.case_begins(number, plan)
-            try:
-                self._measure(run, case, plan)
-            except StorageFull:
-                self._keep(number, load_result(case.path, self._document.run_id))
-                raise
+        made = case.launches_measured()
+        if launch <= len(made):
+            self._begun.setdefault(plan.case_id, False)
+        else:
+            self._launch(run, case, number, plan, made)
+        was_made = len(case.launches_measured()) >= launch
+        if launch == plan.measure.launches or not was_made:
+            self._conclude(run, number, plan)
+
+    def _launch(
+        self, run: RunFolder, case: CaseFolder, number: int, plan: Plan, made: Sequence[float]
+    ) -> None:
+        launch = len(made) + 1
+        budget = Budget.of(
+            plan,
+            earlier_seconds=sum(made),
+            launches_left=plan.measure.launches - len(made),
+        )
+        if made and budget.seconds <= 0:
+            return
+        self._set_status(run, plan, "running")
+        self._observer.case_begins(number, plan, launch)
+        self._begun[plan.case_id] = True
+        try:
+            self._measure(run, case, plan, launch, budget)
+        except StorageFull:
+            self._keep(number, plan, load_result(case.path, self._document.run_id))
+            raise
+
+    def _conclude_begun(self, run: RunFolder) -> None:
+        """Conclude what an interruption left with some of its launches made."""
+        for number, plan in enumerate(self._plans, start=1):
+            if plan.case_id in self._begun and plan.case_id not in self._results:
+                self._conclude(run, number, plan)
+
+    def _conclude(self, run: RunFolder, number: int, plan: Plan) -> None:
+        case = run.case(plan.case_id)
         result = load_result(case.path, self._document.run_id)
-        if was_measured:
+        if not self._begun[plan.case_id]:
             result = recost(result, plan.price, plan.price_reason)
         case.write_result(result)
-        self._set_status(run, plan, result.outcome.status)
-        self._keep(number, result, was_measured_before=was_measured)
+        is_cut_short = (
+            self._interruption.signal is not None and len(result.launches) < plan.measure.launches
+        )
+        status = result.outcome.status
+        is_whole = status != "finished" or not is_cut_short
+        self._set_status(run, plan, status if is_whole else "interrupted")
+        self._keep(number, plan, result)
 
-    def _keep(self, number: int, result: Result, *, was_measured_before: bool = False) -> None:
-        self._results.append(result)
-        self._observer.case_ends(number, result, was_measured_before=was_measured_before)
+    def _keep(self, number: int, plan: Plan, result: Result) -> None:
+        self._results[plan.case_id] = result
+        self._observer.case_ends(
+            number, result, was_measured_before=not self._begun.get(plan.case_id, False)
+        )
 
-    def _measure(self, run: RunFolder, case: CaseFolder, plan: Plan) -> None:
-        """Measure one case; its last record is written even on a full disk."""
-        plan_sha256 = case.begin(plan)
-        records = case.open_measurement()
+    def _measure(
+        self, run: RunFolder, case: CaseFolder, plan: Plan, launch: int, budget: Budget
+    ) -> None:
+        """Measure one launch; its last record is written even on a full disk."""
+        if launch == 1:
+            plan_sha256 = case.begin(plan)
+        else:  # by the plan of the first, which its records name
+            plan, plan_sha256 = read_plan(case.path), case.begin_again(launch)
+        records = case.open_measurement(launch)
         try:
             records.append(
                 Header(
@@ -176,7 +237,7 @@ class Session:
                     started_at=self._now().isoformat(timespec="seconds"),
                 )
             )
-            outcome = _too_large(plan) or self._follow(case, plan, records)
+            outcome = _too_large(plan) or self._follow(case, plan, records, budget)
             records.append(outcome)
         except StorageFull as full:
             run.release_reserve()
@@ -185,7 +246,9 @@ class Session:
         finally:
             records.close()
 
-    def _follow(self, case: CaseFolder, plan: Plan, records: MeasurementFile) -> Outcome:
+    def _follow(
+        self, case: CaseFolder, plan: Plan, records: MeasurementFile, budget: Budget
+    ) -> Outcome:
         variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
         records.append(Launch(at_seconds=0.0, variables=untelling(variables)))
         worker = Worker(worker_command(self._python, "train", case.plan_path), variables)
@@ -198,6 +261,7 @@ class Session:
                 self._interruption,
                 self._observer,
                 recorder=recorder,
+                budget=budget,
             ).follow()
         finally:
             if recorder is not None:

@@ -1,9 +1,10 @@
 """The only home of result files: what is written stays readable, whatever happens next.
 
     results/<run>/run.json                   the suite, the machine, how it ended
-    results/<run>/<case>/plan.json           everything resolved, before the first step
-                         measurement.jsonl   raw records, appended as they come
-                         result.json         derived from the two, can be deleted
+    results/<run>/<case>/plan.json             everything resolved, before the first step
+                         measurement.jsonl     raw records, appended as they come
+                         measurement.2.jsonl   the same of a second launch, and so on
+                         result.json           derived from these, can be deleted
 
 Whole files are written beside their place and renamed; records are appended, one write each. A
 small reserve on the same disk makes room for a case's last record when the disk is full.
@@ -14,9 +15,10 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import pydantic
 
@@ -34,6 +36,14 @@ RESULT_FILE = "result.json"
 _LOCK_FILE = ".lock"
 _RESERVE_FILE = ".reserve"
 _RESERVE_BYTES = 256 * 1024
+
+_LATER_LAUNCH = re.compile(r"measurement\.([2-9]|[1-9]\d+)\.jsonl", re.ASCII)
+
+_NO_SEAL = "0" * 64
+_SEAL = re.compile(rb'"seal":\s*"([0-9a-f]{64})"')
+
+Seal = Literal["whole", "broken", "none"]
+"""Of a stored result: as it was written, changed since, or of a version that sealed nothing."""
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
@@ -116,36 +126,56 @@ class CaseFolder:
         """Where the worker finds its order."""
         return self.path / PLAN_FILE
 
-    def is_measured(self) -> bool:
-        """Tell whether this case was already measured to its end."""
-        try:
-            measurement = read_measurement(self.path)
-        except DataError:
-            return False
-        return measurement.outcome is not None and measurement.outcome.status == "finished"
+    def launches_measured(self) -> list[float]:
+        """Return the seconds of each launch that was measured to its end, up to the first not."""
+        seconds: list[float] = []
+        while True:
+            try:
+                measurement = read_records(self.path / measurement_name(len(seconds) + 1))
+            except DataError:
+                return seconds
+            if measurement.outcome is None or measurement.outcome.status != "finished":
+                return seconds
+            seconds.append(measurement.outcome.at_seconds)
+
+    def is_measured(self, launches: int = 1) -> bool:
+        """Tell whether this case was already measured to its end, as often as this."""
+        return len(self.launches_measured()) >= launches
 
     def begin(self, plan: Plan) -> str:
-        """Write the plan, set an unfinished measurement aside, and return the plan's hash."""
+        """Write the plan, set unfinished measurements aside, and return the plan's hash."""
         with _full_disk_told():
             self.path.mkdir(parents=True, exist_ok=True)
         (self.path / RESULT_FILE).unlink(missing_ok=True)  # first: it must not outlive its records
-        earlier = self.path / MEASUREMENT_FILE
-        if earlier.exists():
-            number = 1
-            while (aside := self.path / f"measurement.unfinished-{number}.jsonl").exists():
-                number += 1
-            earlier.rename(aside)
+        for earlier in measurement_paths(self.path):
+            self._set_aside(earlier)
         text = plan.model_dump_json(indent=1)
         write_whole(self.plan_path, text)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def open_measurement(self) -> "MeasurementFile":
-        """Create the measurement file."""
-        return MeasurementFile(self.path / MEASUREMENT_FILE)
+    def begin_again(self, launch: int) -> str:
+        """Make room for a later launch by the plan that is there, and return the plan's hash."""
+        (self.path / RESULT_FILE).unlink(missing_ok=True)
+        earlier = self.path / measurement_name(launch)
+        if earlier.exists():
+            self._set_aside(earlier)
+        return hashlib.sha256(read_plan_text(self.path)).hexdigest()
+
+    def _set_aside(self, earlier: Path) -> None:
+        number = 1
+        while (aside := self.path / f"measurement.unfinished-{number}.jsonl").exists():
+            number += 1
+        earlier.rename(aside)
+
+    def open_measurement(self, launch: int = 1) -> "MeasurementFile":
+        """Create the measurement file of a launch."""
+        return MeasurementFile(self.path / measurement_name(launch))
 
     def write_result(self, result: Result) -> None:
-        """Write result.json."""
-        write_whole(self.path / RESULT_FILE, result.model_dump_json(indent=1))
+        """Write result.json, with the hash of its own text, by which a later change is known."""
+        text = result.model_copy(update={"seal": _NO_SEAL}).model_dump_json(indent=1)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        write_whole(self.path / RESULT_FILE, text.replace(_NO_SEAL, digest))
 
 
 class MeasurementFile:
@@ -244,13 +274,42 @@ def _below(folder: Path) -> set[Path]:
     return {path.parent for pattern in patterns for path in folder.glob(pattern)}
 
 
+def measurement_name(launch: int) -> str:
+    """Return the name of the file that a launch's records go to; launches count from 1."""
+    return MEASUREMENT_FILE if launch == 1 else f"measurement.{launch}.jsonl"
+
+
+def is_result_file(name: str) -> bool:
+    """Tell whether a file of this name belongs to a case's results."""
+    return name in (PLAN_FILE, MEASUREMENT_FILE, RESULT_FILE) or bool(_LATER_LAUNCH.fullmatch(name))
+
+
+def measurement_paths(case: Path) -> list[Path]:
+    """Return the files with a case's records, one a launch, in the order of launches."""
+    later = {
+        int(found[1]): path
+        for path in case.glob("measurement.*.jsonl")
+        if (found := _LATER_LAUNCH.fullmatch(path.name))
+    }
+    first = case / MEASUREMENT_FILE
+    return [*([first] if first.exists() else []), *(later[number] for number in sorted(later))]
+
+
 def read_measurement(case: Path) -> Measurement:
-    """Read a case's raw records.
+    """Read the raw records of a case's first launch.
 
     Raises:
         DataError: there are none, or they are damaged.
     """
-    path = case / MEASUREMENT_FILE
+    return read_records(case / MEASUREMENT_FILE)
+
+
+def read_records(path: Path) -> Measurement:
+    """Read the raw records of a launch.
+
+    Raises:
+        DataError: there are none, or they are damaged.
+    """
     try:
         with path.open("rb") as lines:
             return parse_measurement(lines, str(path))
@@ -280,20 +339,45 @@ def read_result(case: Path) -> Result | None:
     Raises:
         DataError: it is there and damaged.
     """
+    result = read_stored_result(case)
+    if result is None or not measurement_paths(case):
+        return result
+    return result if measurement_bytes(case) == result.measurement_bytes else None
+
+
+def read_stored_result(case: Path) -> Result | None:
+    """Read a case's result, whatever it was derived from; None if there is none.
+
+    Raises:
+        DataError: it is there and damaged.
+    """
     path = case / RESULT_FILE
     if not path.exists():
         return None
     result = _read_model(path, Result)
-    with contextlib.suppress(OSError):
-        if (case / MEASUREMENT_FILE).stat().st_size != result.measurement_bytes:
-            return None
-    return result
+    return result if result.seal is None else result.model_copy(update={"seal": None})
+
+
+def find_seal(case: Path) -> Seal:
+    """Tell whether a stored result is as it was written."""
+    path = case / RESULT_FILE
+    text = path.read_bytes() if path.exists() else b""
+    seals = _SEAL.findall(text)
+    if not seals:
+        return "none"
+    unsealed = text.replace(seals[-1], _NO_SEAL.encode())
+    return "whole" if hashlib.sha256(unsealed).hexdigest().encode() == seals[-1] else "broken"
+
+
+def is_newer_than_result(paths: list[Path], case: Path) -> bool:
+    """Tell whether records were written after the result that was derived from them."""
+    derived = (case / RESULT_FILE).stat().st_mtime_ns
+    return any(path.stat().st_mtime_ns > derived for path in paths)
 
 
 def measurement_bytes(case: Path) -> int:
-    """Return the length of a case's measurement, 0 if there is none."""
-    path = case / MEASUREMENT_FILE
-    return path.stat().st_size if path.exists() else 0
+    """Return the length of a case's measurements, 0 if there are none."""
+    return sum(path.stat().st_size for path in measurement_paths(case))
 
 
 def _read_model(path: Path, model: type[Model]) -> Model:

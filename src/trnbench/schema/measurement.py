@@ -1,6 +1,6 @@
 """Measurement: the raw records of one case, sorted by kind; the one thing that is precious."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,8 @@ class Measurement:
     readings: list[Reading] = field(default_factory=list)
     torn_line: str | None = None
     """The beginning of a last line that was cut off while it was written."""
+    source: str = field(default="a measurement", compare=False)
+    """Where it was read from, for whoever must be told what is wrong with it."""
 
     def add(self, record: Any) -> None:
         """Put one record where it belongs."""
@@ -62,6 +64,17 @@ class Measurement:
             case _:
                 pass  # Finished and Failed are told again, with the parent's view, by Outcome
 
+    def records(self) -> Iterator[tuple[str, Any]]:
+        """Yield each record but the header, with its kind."""
+        for name in _ONE_OF_EACH:
+            if (record := getattr(self, name)) is not None:
+                yield name, record
+        for cls, name in _SEVERAL.items():
+            for record in getattr(self, name):
+                yield cls.__name__.lower(), record
+
+
+_ONE_OF_EACH = ("environment", "launch", "built", "memory", "parity", "movement", "outcome")
 
 _SEVERAL: dict[type, str] = {
     Block: "blocks",
@@ -97,7 +110,7 @@ def parse_measurement(lines: Iterable[bytes], source: str) -> Measurement:
                 hint="the file is damaged, or a newer trnbench wrote it; keep it and look inside",
             ) from error
         if measurement is None:
-            measurement = Measurement(header=_checked_header(record, source))
+            measurement = Measurement(header=_checked_header(record, source), source=source)
         else:
             measurement.add(record)
     if measurement is None:

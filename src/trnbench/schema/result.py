@@ -7,6 +7,7 @@ Format versions, and what changed in each:
 1   first version
 """
 
+import math
 from typing import Literal
 
 from trnbench.schema.base import Strict
@@ -14,6 +15,9 @@ from trnbench.schema.price import Price
 from trnbench.wire import StepSettings
 
 RESULT_VERSION: Literal[1] = 1
+
+NORMAL_975 = 1.959964
+"""Half-widths of 95 % intervals, in standard errors."""
 
 Verdict = Literal["sound", "doubtful", "invalid", "not_judged"]
 Standing = Literal["sound", "doubtful", "invalid", "failed"]
@@ -28,6 +32,16 @@ class MetricValue(Strict):
     high: float | None = None
     reason: str | None = None
     """Why the value is null; never set beside a value."""
+
+    @property
+    def relative_error(self) -> float | None:
+        """The relative standard error that its interval stands for; None without one.
+
+        The interval of a rate is that of a time turned over: its middle is on the logarithm.
+        """
+        if self.low is None or self.high is None or self.low <= 0:
+            return None
+        return math.log(self.high / self.low) / 2 / NORMAL_975
 
 
 class CheckOutcome(Strict):
@@ -95,6 +109,14 @@ class ResultDevice(Strict):
     versions: dict[str, str]
 
 
+class Stall(Strict):
+    """A sample far above the rest."""
+
+    sample: int
+    """Counted from 0 over the samples that count."""
+    seconds: float
+
+
 class ResultTiming(Strict):
     """How the figures came about."""
 
@@ -111,6 +133,40 @@ class ResultTiming(Strict):
     """How the interval was made; null where there is none."""
     rules: str
     """The rule set of the statistics, by name and version."""
+    stalls: int | None = None
+    """Samples far above the rest, counted and kept; null in a result of a version that did not
+    tell, as for the next one."""
+    longest_stalls: tuple[Stall, ...] | None = None
+    """Up to three of them, longest first."""
+
+
+class ResultLaunch(Strict):
+    """One launch of a case: a fresh process, measured to an end of its own."""
+
+    started_at: str
+    status: str
+    standing: Standing
+    samples: int
+    step_time_mean_seconds: float | None
+    step_time_median_seconds: float | None
+    standard_error: float | None
+    """Relative, of the mean, as the launch's own samples tell."""
+    total_seconds: float
+    stopped_because: str | None
+
+
+class ResultSpread(Strict):
+    """How much the launches of a case differ, beside what one of them knows of itself."""
+
+    launches: int
+    """That count: those with a figure that may be used."""
+    between_launches: float
+    """Relative standard deviation of their mean step times."""
+    between_launches_low: float
+    between_launches_high: float
+    """Its 95 % interval, by chi-squared."""
+    within_launches: float
+    """The deviation that each launch's own samples would make one expect between them."""
 
 
 CompileCache = Literal["none", "cold", "cached", "mixed", "failed", "unknown"]
@@ -208,5 +264,12 @@ class Result(Strict):
     price: Price | None
     price_reason: str | None
     checks: tuple[CheckOutcome, ...]
+    launches: tuple[ResultLaunch, ...] = ()
+    """In the order in which they were made; empty in a result of a version that did not tell."""
+    spread: ResultSpread | None = None
+    """Null with fewer than two launches that count."""
     measurement_bytes: int
-    """Length of the file that this was derived from; another length means it is out of date."""
+    """Length of the files that this was derived from; another length means it is out of date."""
+    seal: str | None = None
+    """SHA-256 of the file's own text with 64 zeros in the place of this; by it a change by hand is
+    known, and the figures are held against the records."""

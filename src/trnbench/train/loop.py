@@ -5,7 +5,7 @@ Nothing in a step waits for the device or reads a value from it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -105,7 +105,7 @@ def prepare_tokens(
         parts = [
             [None] * order.gradient_accumulation_steps
             if whole is None
-            else _on_device(whole, backend).split(order.micro_batch_size)
+            else _on_device(whole.split(order.micro_batch_size), backend)
             for whole in (batch.inputs, batch.targets, batch.positions)
         ]
         passes = [Pass(*given) for given in zip(*parts, strict=True)]
@@ -113,10 +113,16 @@ def prepare_tokens(
     return prepared
 
 
-def _on_device(tensor: torch.Tensor, backend: Backend) -> torch.Tensor:
-    """Move ids in the device's own type of them; a picture's bytes stay bytes."""
-    ids = tensor.to(backend.token_dtype) if tensor.dtype == torch.int64 else tensor
-    return ids.to(backend.device)
+def _on_device(parts: Iterable[torch.Tensor], backend: Backend) -> list[torch.Tensor]:
+    """Move ids in the device's own type of them; a picture's bytes stay bytes.
+
+    They come in parts: to part them on the device is work that lazy devices compile, for each
+    number of steps anew.
+    """
+    return [
+        (part.to(backend.token_dtype) if part.dtype == torch.int64 else part).to(backend.device)
+        for part in parts
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.builders import make_blocks, make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.analysis.billing import billed_seconds
-from trnbench.analysis.checks import check_possible
+from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.metrics import (
     DERIVED,
     MEASURED,

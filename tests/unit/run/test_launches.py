@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.comparisons import edit, write_launch
-from trnbench.run.launches import load_launch
+from trnbench.analysis.comparison.launch import Launch
+from trnbench.run.launches import load_launches
 from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE
 from trnbench.schema.errors import DataError
 
@@ -29,6 +30,11 @@ def rewrite(case: Path, change: Callable[[Lines], None]) -> None:
     change(records)
     path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
     (case / RESULT_FILE).unlink(missing_ok=True)
+
+
+def load_launch(case: Path) -> Launch:
+    (launch,) = load_launches(case)
+    return launch
 
 
 def blocks(records: Lines) -> Lines:
@@ -98,8 +104,10 @@ def test_the_price_that_a_result_was_given_later_is_kept(case: Path) -> None:
         "case_billed_usd",
     )
     for name, factor in (*((cost, 2) for cost in costs), ("tokens_per_usd", 0.5)):
-        value = json.loads((case / RESULT_FILE).read_text())["metrics"][name]["value"]
-        edit(case / RESULT_FILE, **{f"metrics__{name}__value": value * factor})
+        figure = json.loads((case / RESULT_FILE).read_text())["metrics"][name]
+        for part in ("value", "low", "high"):
+            if figure[part] is not None:
+                edit(case / RESULT_FILE, **{f"metrics__{name}__{part}": figure[part] * factor})
     assert str(load_launch(case).result.price.usd_per_hour) == "7.2"  # type: ignore[union-attr]
 
 

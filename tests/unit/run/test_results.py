@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.builders import make_measurement, make_plan
+from tests.comparisons import edit
 from trnbench.run.results import load_result
+from trnbench.run.store import CaseFolder
 from trnbench.schema.errors import DataError
 from trnbench.wire import encode
 
@@ -41,8 +44,37 @@ def test_a_result_is_derived_where_there_is_none(case: Path) -> None:
 
 def test_an_up_to_date_result_is_read_and_not_derived(case: Path) -> None:
     stored = load_result(case).model_copy(update={"suite": "as it was stored"})
-    (case / "result.json").write_text(stored.model_dump_json())
+    CaseFolder(case).write_result(stored)
     assert load_result(case).suite == "as it was stored"
+
+
+def test_a_result_that_was_changed_since_is_held_against_its_records(case: Path) -> None:
+    CaseFolder(case).write_result(load_result(case))
+    edit(case / "result.json", suite="changed by hand")
+    assert load_result(case).suite == "a suite"
+    edit(case / "result.json", metrics__tokens_per_second__high=1e9)
+    with pytest.raises(DataError, match=r"tokens_per_second's high end 1e\+09, but its records"):
+        load_result(case)
+
+
+def test_records_that_were_changed_since_are_held_against_the_result(case: Path) -> None:
+    CaseFolder(case).write_result(load_result(case))
+    path = case / "measurement.jsonl"
+    text = path.read_text().replace('"seconds":0.05', '"seconds":0.04')
+    path.write_text(text)
+    later = (case / "result.json").stat().st_mtime_ns + 1
+    os.utime(path, ns=(later, later))
+    with pytest.raises(DataError, match="one of the two was changed by hand"):
+        load_result(case)
+
+
+def test_a_result_that_was_changed_and_has_no_records_is_refused(case: Path) -> None:
+    CaseFolder(case).write_result(load_result(case))
+    (case / "measurement.jsonl").unlink()
+    assert load_result(case).seal is None
+    edit(case / "result.json", metrics__tokens_per_second__value=1e9)
+    with pytest.raises(DataError, match="was changed since it was written, and its records"):
+        load_result(case)
 
 
 @pytest.mark.parametrize("fault", ["grown", "damaged", "newer"])

@@ -107,7 +107,7 @@ def test_a_wrong_value_is_told_with_its_line_key_and_what_is_expected(
             "measure: {relative_precision: tight}",
             "write e.g. `relative_precision: 0.01` (Half-width",
         ),
-        ("measure: {min_samples: few}", "write e.g. `min_samples: 50` (Timed samples before"),
+        ("measure: {min_samples: few}", "write e.g. `min_samples: 50` (Timed samples of a launch"),
         ("measure: {max_usd: little}", "write e.g. `max_usd: 0.5` (Dollars for the case"),
         ("price: {usd_per_hour: cheap}", "write e.g. `usd_per_hour: 35.76` (Your own rate"),
         ("price: {instance: [x]}", "write e.g. `instance: trn2.48xlarge` (The instance type"),

@@ -53,6 +53,7 @@ PLAN = {
         "instances_billed": 1, "memory_bytes": 1e9,
     },
     "measure": {
+        "launches": 3,
         "relative_precision": 0.005, "min_samples": 50, "max_samples": 1000, "min_seconds": 30.0,
         "max_minutes": 15.0, "max_usd": None, "gate": True, "telemetry": True,
         "hang_seconds": 600.0,
@@ -102,7 +103,8 @@ RESULT = {
     "timing": {
         "samples": 50, "steps_per_sample": 4, "measured_steps": 200, "warmup_steps": 3,
         "first_step_seconds": 1.5, "total_seconds": 42.0, "stopped_because": "precise",
-        "interval_method": "ess-t mean", "rules": "stats-v1",
+        "interval_method": "ess-t mean", "rules": "stats-v1", "stalls": 1,
+        "longest_stalls": [{"sample": 7, "seconds": 0.9}],
     },
     "compilation": {
         "execution": "compile", "cache": "cold", "graphs": 1, "programs": 2, "cache_hits": None,
@@ -127,7 +129,19 @@ RESULT = {
     "price": PRICE,
     "price_reason": None,
     "checks": [{"name": "learned", "verdict": "sound", "evidence": "it did", "advice": None}],
+    "launches": [
+        {
+            "started_at": "2026-11-23T10:00:00Z", "status": "finished", "standing": "sound",
+            "samples": 50, "step_time_mean_seconds": 0.05, "step_time_median_seconds": 0.05,
+            "standard_error": 0.001, "total_seconds": 42.0, "stopped_because": "precise",
+        }
+    ],
+    "spread": {
+        "launches": 3, "between_launches": 0.004, "between_launches_low": 0.002,
+        "between_launches_high": 0.02, "within_launches": 0.001,
+    },
     "measurement_bytes": 12345,
+    "seal": None,
 }  # fmt: skip
 RUN = {
     "schema_version": 1,
@@ -144,7 +158,7 @@ RUN = {
 }
 
 Path = tuple[str | int, ...]
-LATER = {"compilation", "energy"}
+LATER = {"compilation", "energy", "launches", "spread", "seal"}
 """Parts that files of an older version lack: they are read without."""
 
 FREE = {"swept", "flops_per_token", "metrics", "settings", "versions", "machine", "devices"}

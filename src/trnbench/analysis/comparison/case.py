@@ -12,14 +12,10 @@ from trnbench.analysis.comparison.comparables import (
 )
 from trnbench.analysis.comparison.costs import break_even, rate_ratio
 from trnbench.analysis.comparison.ratio import (
-    LEAST_LAUNCHES,
     LogDifference,
     Sample,
-    exp_of,
     find_difference,
-    interval_of_side,
     launches_needed,
-    middle_of,
     permutation_p,
     planning_deviation,
 )
@@ -40,6 +36,7 @@ from trnbench.analysis.comparison.work import (
     differences_of,
     is_same_device,
 )
+from trnbench.analysis.spread import LEAST_LAUNCHES, exp_of, interval_of, middle_of
 from trnbench.schema.comparison import (
     CaseComparison,
     ComparisonVerdict,
@@ -93,7 +90,7 @@ def _measure(comparable: Comparable, base: Side, cand: Side, terms: Terms) -> Me
         reason = missing[0] if len(set(missing)) == 1 < len(missing) else f"{which}: {missing[0]}"
     else:
         first, second = (sample for sample in samples if not isinstance(sample, str))
-        ratio = exp_of(math.log(middle_of(second)) - math.log(middle_of(first)))
+        ratio = exp_of(math.log(middle_of(second.values)) - math.log(middle_of(first.values)))
         found = _difference(comparable, base, cand, first, second, terms)
         if isinstance(found, str):
             reason = found
@@ -153,9 +150,9 @@ def _sample(comparable: Comparable, side: Side, target: float) -> Sample | str:
 def _side_value(sample: Sample | str, *, has_interval: bool) -> SideValue:
     if isinstance(sample, str):
         return SideValue(value=None, reason=sample)
-    interval = interval_of_side(sample) if has_interval else None
+    interval = interval_of(sample.values, sample.errors) if has_interval else None
     if interval is None:
-        return SideValue(value=middle_of(sample), launches=sample.values)
+        return SideValue(value=middle_of(sample.values), launches=sample.values)
     value, low, high = interval
     return SideValue(value=value, low=low, high=high, launches=sample.values)
 

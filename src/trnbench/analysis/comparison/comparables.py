@@ -15,9 +15,6 @@ from trnbench.schema.result import CompileCache, MetricValue
 
 Unit = Literal["tokens_per_second", "seconds", "bytes", "ratio", "usd", "tokens_per_usd", "tokens"]
 
-NORMAL_975 = 1.959964
-"""Half-widths of 95 % intervals, in standard errors."""
-
 TARGET_WINDOW_STEPS = 5
 
 
@@ -63,11 +60,7 @@ def _reading(metric: MetricValue) -> Reading:
         return Reading(value=None, reason=metric.reason or "it has no figure")
     if not (math.isfinite(metric.value) and metric.value > 0):
         return Reading(value=None, reason=f"{metric.value:g} has no ratio to anything")
-    error = None
-    if metric.low is not None and metric.high is not None and metric.low > 0:
-        # The interval of a rate is that of a time turned over: its middle is on the logarithm.
-        error = math.log(metric.high / metric.low) / 2 / NORMAL_975
-    return Reading(value=metric.value, error=error)
+    return Reading(value=metric.value, error=metric.relative_error)
 
 
 def _compile_seconds(launch: Launch, target: float) -> Reading:

@@ -14,10 +14,11 @@ from trnbench.analysis.comparison.case import (
 )
 from trnbench.analysis.comparison.gates import Gate, judge_gate
 from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.ratio import LogDifference, adjust, exp_of
+from trnbench.analysis.comparison.ratio import LogDifference, adjust
 from trnbench.analysis.comparison.side import doubts_of, why_not
 from trnbench.analysis.comparison.terms import CASE_KEY, Terms
 from trnbench.analysis.comparison.work import group_launches, match_groups
+from trnbench.analysis.spread import exp_of
 from trnbench.schema.comparison import Comparison, Correction, GateOutcome, Unmatched
 from trnbench.schema.errors import ConfigError, Problem
 from trnbench.schema.units import say_change

@@ -13,25 +13,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD, CONFIDENCE
+from trnbench.analysis.spread import (
+    LEAST_LAUNCHES,
+    ROUNDING,
+    deviation_of,
+    exp_of,
+    mean_square,
+    t_quantile,
+)
+from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD, CONFIDENCE, LARGEST_LAUNCH_SD
 
-LEAST_LAUNCHES = 3
-"""Launches a side from which their own spread is used."""
-
-UNSEEN_LAUNCH_SD = 0.0208
-"""Relative standard deviation between launches where too few were made to see it.
-
-It is the largest of any submission in MLPerf Training v5.0's public logs, because a verdict must
-not rest on this machine's being quieter than the one that was seen least quiet.
-"""
+UNSEEN_LAUNCH_SD = LARGEST_LAUNCH_SD
+"""Relative standard deviation between launches where too few were made to see it: a verdict must
+not rest on this machine's being quieter than the one that was seen least quiet."""
 
 LEAST_GATE_LAUNCHES = 4
 MOST_LAUNCHES = 1000
 MOST_PERMUTATIONS = 13_000
-ROUNDING = 1e-12
-"""Logarithms that differ by less are the same figure, rounded differently."""
-
-LARGEST_LOG = 700.0
 
 Method = Literal["welch", "pooled", "paired", "assumed"]
 Logs = tuple[float, ...]
@@ -118,33 +116,6 @@ def _seen(base: Logs, cand: Logs, *, is_alike: bool, is_paired: bool) -> LogDiff
     return None
 
 
-def interval_of_side(sample: Sample) -> tuple[float, float, float] | None:
-    """Return the geometric mean over a side's launches with its 95 % interval.
-
-    None where nothing tells an interval. Fewer than three launches have the interval that each has
-    by itself, which allows for what one launch cannot see.
-    """
-    logs = tuple(map(math.log, sample.values))
-    if len(logs) >= LEAST_LAUNCHES and len(set(logs)) == 1:
-        return sample.values[0], sample.values[0], sample.values[0]
-    centre = statistics.fmean(logs)
-    if len(logs) >= LEAST_LAUNCHES:
-        error, degrees = _deviation(logs) / math.sqrt(len(logs)), float(len(logs) - 1)
-    elif None not in sample.errors:
-        errors = [error for error in sample.errors if error is not None]
-        seen = _deviation(logs) if len(logs) > 1 else 0.0
-        error, degrees = math.sqrt(max(_mean_square(errors), seen**2) / len(logs)), None
-    else:
-        return None
-    half_width = t_quantile(0.5 + CONFIDENCE / 2, degrees) * error
-    return exp_of(centre), exp_of(centre - half_width), exp_of(centre + half_width)
-
-
-def middle_of(sample: Sample) -> float:
-    """Return the geometric mean over a side's launches."""
-    return statistics.geometric_mean(sample.values)
-
-
 def launches_needed(deviation: float, change: float, *, is_paired: bool = False) -> int | None:
     """Return how many launches a side tell a relative change from none.
 
@@ -216,18 +187,6 @@ def adjust(p_values: Sequence[float], correction: Literal["holm", "bh", "none"])
     return [min(1.0, adjusted[place]) for place in range(count)]
 
 
-def exp_of(logarithm: float) -> float:
-    """Return e to this power, kept finite: ends of an interval may lie beyond all numbers."""
-    return math.exp(min(max(logarithm, -LARGEST_LOG), LARGEST_LOG))
-
-
-def t_quantile(part: float, degrees: float | None) -> float:
-    """Return Student's quantile; of the normal distribution where no spread was estimated."""
-    from scipy.special import ndtri, stdtrit  # a tenth of a second that not every command can spare
-
-    return float(ndtri(part) if degrees is None else stdtrit(degrees, part))
-
-
 def _t_below(t: float, degrees: float | None) -> float:
     from scipy.special import ndtr, stdtr
 
@@ -239,7 +198,7 @@ def _t_below(t: float, degrees: float | None) -> float:
 
 def _paired(base: Logs, cand: Logs) -> LogDifference:
     apart = tuple(later - earlier for earlier, later in zip(base, cand, strict=True))
-    deviation = _deviation(apart)
+    deviation = deviation_of(apart)
     return LogDifference(
         value=statistics.fmean(apart),
         standard_error=deviation / math.sqrt(len(apart)),
@@ -251,7 +210,7 @@ def _paired(base: Logs, cand: Logs) -> LogDifference:
 
 def _welch(base: Logs, cand: Logs) -> LogDifference:
     """Source: Welch, Biometrika 34 (1947)."""
-    parts = [_deviation(side) ** 2 / len(side) for side in (base, cand)]
+    parts = [deviation_of(side) ** 2 / len(side) for side in (base, cand)]
     variance = sum(parts)
     degrees = float(len(base) + len(cand) - 2)
     if variance > 0:
@@ -263,7 +222,7 @@ def _welch(base: Logs, cand: Logs) -> LogDifference:
         value=statistics.fmean(cand) - statistics.fmean(base),
         standard_error=math.sqrt(variance),
         degrees_of_freedom=degrees,
-        launch_deviation=math.sqrt(_mean_square([_deviation(base), _deviation(cand)])),
+        launch_deviation=math.sqrt(mean_square([deviation_of(base), deviation_of(cand)])),
         method="welch",
     )
 
@@ -289,9 +248,9 @@ def _assumed(base: Sample, cand: Sample, *logs: Logs) -> LogDifference | str:
             count = len(sample.values)
             launches = "one launch" if count == 1 else f"{count} launches"
             return f"{launches} a side cannot tell how it differs from launch to launch"
-        seen = _deviation(values) if len(values) > 1 else 0.0
+        seen = deviation_of(values) if len(values) > 1 else 0.0
         deviations.append(max(UNSEEN_LAUNCH_SD, seen))
-        variance += (_mean_square(errors) + deviations[-1] ** 2) / len(values)
+        variance += (mean_square(errors) + deviations[-1] ** 2) / len(values)
     return LogDifference(
         value=statistics.fmean(logs[1]) - statistics.fmean(logs[0]),
         standard_error=math.sqrt(variance),
@@ -299,13 +258,3 @@ def _assumed(base: Sample, cand: Sample, *logs: Logs) -> LogDifference | str:
         launch_deviation=max(deviations),
         method="assumed",
     )
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """Return the standard deviation, exactly zero for values that differ by rounding alone."""
-    deviation = statistics.stdev(values)
-    return deviation if deviation > ROUNDING else 0.0
-
-
-def _mean_square(values: Sequence[float]) -> float:
-    return statistics.fmean([value * value for value in values])

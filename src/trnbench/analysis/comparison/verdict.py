@@ -2,7 +2,8 @@
 
 import math
 
-from trnbench.analysis.comparison.ratio import LogDifference, exp_of
+from trnbench.analysis.comparison.ratio import LogDifference
+from trnbench.analysis.spread import exp_of
 from trnbench.schema.comparison import ComparisonVerdict, Direction
 from trnbench.schema.units import say_change
 

@@ -16,11 +16,11 @@ from trnbench.analysis.comparison.ratio import (
     Sample,
     adjust,
     find_difference,
-    interval_of_side,
     launches_needed,
     permutation_p,
     planning_deviation,
 )
+from trnbench.analysis.spread import interval_of
 from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD
 
 values = st.floats(1e-6, 1e12)
@@ -141,7 +141,7 @@ def test_the_interval_holds_the_estimate_and_all_is_finite(
     assert found.low() <= found.value <= found.high()
     assert 0 <= found.p_value() <= 1
     assert all(map(math.isfinite, (found.low(), found.high(), found.least_change())))
-    one = interval_of_side(sample(base))
+    one = interval_of((side := sample(base)).values, side.errors)
     assert one is not None
     assert 0 < one[1] <= one[0] * (1 + 1e-9)
     assert one[0] <= one[2] * (1 + 1e-9)

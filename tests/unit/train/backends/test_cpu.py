@@ -91,5 +91,5 @@ def test_memory_that_is_freed_is_kept_for_the_next_step_where_the_c_library_is_g
             [sys.executable, "-c", program, "kept"], capture_output=True, text=True, check=True
         ).stdout
     )
-    # A step takes 32 MiB, which is 8,192 pages.
-    assert faults < 1000
+    # Three steps take 96 MiB, which is 24,576 pages; a heap that still grows clears some.
+    assert faults < 24_576 / 2

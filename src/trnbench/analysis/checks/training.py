@@ -1,14 +1,12 @@
-"""Doubts about the training: the right weights, finite and learning, and nothing seen beforehand.
-
-Rules and thresholds: docs/metrics.md, "Checks".
-"""
+"""Whether the training that was timed was right: its model, its losses, its gradients."""
 
 import math
 
+from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
 from trnbench.analysis.flops import lora_parameter_count
 from trnbench.analysis.stream import fill_in_entropy, stream_entropy
-from trnbench.schema.result import CheckOutcome, Verdict
+from trnbench.schema.result import CheckOutcome
 
 MAX_GRADIENT_NORM = 1e4
 INITIAL_LOSS_TOLERANCE = 0.05
@@ -119,11 +117,6 @@ def entropy_of(evidence: Evidence) -> float:
     if evidence.plan.model.shape.family == "bert":
         return fill_in_entropy(stream.alphabet_size, stream.noise)
     return stream_entropy(stream.alphabet_size, stream.noise)
-
-
-def said(name: str, verdict: Verdict, evidence: str, advice: str | None = None) -> CheckOutcome:
-    """Return what a check found."""
-    return CheckOutcome(name=name, verdict=verdict, evidence=evidence, advice=advice)
 
 
 def _number(value: float | None) -> str:

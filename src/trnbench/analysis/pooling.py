@@ -1,0 +1,208 @@
+"""Several launches of one case to one result, in which each launch counts as one value.
+
+Pure, and over the launches' own results. Rules: docs/metrics.md, "Launches".
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from trnbench.analysis.analyze import rederived
+from trnbench.analysis.checks.launches import check_launches
+from trnbench.analysis.spread import (
+    LEAST_LAUNCHES,
+    between_launches,
+    interval_of,
+    middle_of,
+    within_launches,
+)
+from trnbench.schema.plan import Plan
+from trnbench.schema.result import (
+    CheckOutcome,
+    MetricValue,
+    Result,
+    ResultEnergy,
+    ResultSpread,
+    ResultTiming,
+    Verdict,
+)
+
+BETWEEN = "between-launch t"
+FEW = "within-launch, prior-widened"
+
+WORST_FIRST: tuple[Verdict, ...] = ("invalid", "doubtful", "sound", "not_judged")
+
+
+def pool(plan: Plan, results: Sequence[Result]) -> Result:
+    """Return the result of a case from those of its launches, in the order they were made in.
+
+    Args:
+        plan: the plan that they were made by.
+        results: of each launch; at least one.
+    """
+    if len(results) == 1:
+        (only,) = results
+        checks = (*only.checks, check_launches(plan, only.launches, None))
+        only = only.model_copy(update={"checks": checks})
+        return rederived(only, only.utilization, only.price, only.price_reason)
+    counting = [result for result in results if result.standing in ("sound", "doubtful")]
+    figures = counting or [result for result in results if _is_known(result)]
+    first = (figures or results)[0]
+    spread = _spread(counting)
+    unfinished = next((r for r in results if r.outcome.status != "finished"), None)
+    launches = tuple(launch for result in results for launch in result.launches)
+    checks = (*_checks(results), check_launches(plan, launches, spread))
+    pooled = first.model_copy(
+        update={
+            "started_at": results[0].started_at,
+            "outcome": (unfinished or results[-1]).outcome,
+            "timing": _timing(results, figures),
+            "metrics": {**first.metrics, **_metrics(figures or results)},
+            "launches": launches,
+            "spread": spread,
+            "energy": _energy(figures or results),
+            "checks": checks,
+            "measurement_bytes": sum(result.measurement_bytes for result in results),
+        }
+    )
+    return rederived(pooled, first.utilization, first.price, first.price_reason)
+
+
+def _is_known(result: Result) -> bool:
+    return result.metrics["tokens_per_second"].value is not None
+
+
+def _spread(counting: Sequence[Result]) -> ResultSpread | None:
+    launches = [launch for result in counting for launch in result.launches]
+    means = [x.step_time_mean_seconds for x in launches if x.step_time_mean_seconds is not None]
+    errors = [x.standard_error for x in launches if x.standard_error is not None]
+    between, within = between_launches(means), within_launches(errors)
+    if between is None or within is None:
+        return None
+    return ResultSpread(
+        launches=len(means),
+        between_launches=between.value,
+        between_launches_low=between.low,
+        between_launches_high=between.high,
+        within_launches=within,
+    )
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def _metrics(results: Sequence[Result]) -> dict[str, MetricValue]:
+    pooled = {}
+    for name in results[0].metrics:
+        values = [result.metrics[name] for result in results]
+        pooled[name] = _POOLED.get(name, _mean)(values)
+    mean, median = (pooled[f"step_time_{which}_seconds"].value for which in ("mean", "median"))
+    if mean is not None and median is not None:
+        pooled["tail_overhead"] = MetricValue(value=mean / median - 1)
+    return pooled
+
+
+def _middle(values: Sequence[MetricValue]) -> MetricValue:
+    """Return the geometric mean and its interval."""
+    known = _known(values)
+    if isinstance(known, MetricValue):
+        return known
+    found = interval_of(known, [value.relative_error for value in values])
+    if found is None:
+        return MetricValue(value=middle_of(known))
+    value, low, high = found
+    return MetricValue(value=value, low=low, high=high)
+
+
+def _mean(values: Sequence[MetricValue]) -> MetricValue:
+    known = _known(values)
+    return known if isinstance(known, MetricValue) else MetricValue(value=statistics.fmean(known))
+
+
+def _most(values: Sequence[MetricValue]) -> MetricValue:
+    known = _known(values)
+    return known if isinstance(known, MetricValue) else MetricValue(value=max(known))
+
+
+def _first(values: Sequence[MetricValue]) -> MetricValue:
+    return values[0]
+
+
+def _known(values: Sequence[MetricValue]) -> list[float] | MetricValue:
+    """Return the figures, or the first that lacks one."""
+    lacking = next((value for value in values if value.value is None), None)
+    if lacking is not None:
+        return lacking
+    return [value.value for value in values if value.value is not None]
+
+
+_POOLED: Mapping[str, Callable[[Sequence[MetricValue]], MetricValue]] = {
+    "tokens_per_second": _middle,
+    "tokens_per_second_per_device": _middle,
+    "step_time_mean_seconds": _middle,
+    "step_time_median_seconds": _middle,
+    "joules_per_token": _middle,
+    "joules_per_token_tdp_bound": _middle,
+    "compile_seconds": _first,  # later launches find what the first one compiled
+    "peak_memory_bytes": _most,
+}
+"""How launches' figures become one, where it is not their mean; what is derived is derived anew."""
+
+
+def _timing(results: Sequence[Result], figures: Sequence[Result]) -> ResultTiming:
+    timings = [result.timing for result in figures or results]
+    stops = dict.fromkeys(t.stopped_because for t in timings if t.stopped_because is not None)
+    stalls = [timing.stalls for timing in timings if timing.stalls is not None]
+    longest = [stall for timing in timings for stall in timing.longest_stalls or ()]
+    method = None
+    if figures:
+        method = BETWEEN if len(figures) >= LEAST_LAUNCHES else FEW
+    return results[0].timing.model_copy(
+        update={
+            "samples": sum(timing.samples for timing in timings),
+            "measured_steps": sum(timing.measured_steps for timing in timings),
+            "warmup_steps": sum(timing.warmup_steps for timing in timings),
+            "total_seconds": sum(result.timing.total_seconds for result in results),
+            "stopped_because": "; ".join(stops) or None,
+            "interval_method": method,
+            "stalls": sum(stalls) if stalls else None,
+            "longest_stalls": tuple(sorted(longest, key=lambda s: -s.seconds)[:3])
+            if stalls
+            else None,
+        }
+    )
+
+
+def _energy(results: Sequence[Result]) -> ResultEnergy | None:
+    """Return the mean power of all launches, or the energy of the first that does not know it."""
+    watts = []
+    for result in results:
+        energy = result.energy
+        if energy is None or not energy.is_valid or energy.mean_power_watts is None:
+            return energy
+        watts.append(energy.mean_power_watts)
+    first = results[0].energy
+    assert first is not None
+    return first.model_copy(update={"mean_power_watts": statistics.fmean(watts)})
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+def _checks(results: Sequence[Result]) -> list[CheckOutcome]:
+    """Let the worst launch decide each check, and say in how many it was so."""
+    names = [check.name for check in results[0].checks if check.name != "launches"]
+    return [_worst([_named(result, name) for result in results]) for name in names]
+
+
+def _named(result: Result, name: str) -> CheckOutcome:
+    return next(check for check in result.checks if check.name == name)
+
+
+def _worst(checks: Sequence[CheckOutcome]) -> CheckOutcome:
+    verdicts = [check.verdict for check in checks]
+    worst = next(verdict for verdict in WORST_FIRST if verdict in verdicts)
+    chosen = checks[verdicts.index(worst)]
+    if len(checks) == 1 or worst not in ("invalid", "doubtful"):
+        return chosen
+    count = f"{verdicts.count(worst)} of {len(checks)} launches"
+    return chosen.model_copy(update={"evidence": f"{count}: {chosen.evidence}"})
