@@ -9,7 +9,7 @@ from typing import Annotated, TextIO
 import typer
 
 from trnbench import __version__
-from trnbench.cli import compare, cost, doctor, models, prices, report, run, schema
+from trnbench.cli import compare, cost, doctor, models, prices, rank, report, run, schema
 from trnbench.schema.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report.report,
     "compare": compare.compare,
     "cost": cost.cost,
+    "rank": rank.rank,
     "doctor": doctor.doctor,
     "models": models.models,
     "prices": prices.prices,

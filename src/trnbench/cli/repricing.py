@@ -96,6 +96,36 @@ class PriceFinder:
             raise UnavailableError(f"--price-source live: {price.reason}", hint=price.hint)
         return price
 
+    def of_instance(
+        self, instance: str, *, all_options: bool = False
+    ) -> list[tuple[Price | None, str | None]]:
+        """Return what an instance costs as it was chosen, or under every way of renting it.
+
+        Each is a price, or none and the reason; there is always one at least.
+
+        Raises:
+            UnavailableError: a live price was asked for and could not be had.
+        """
+        chosen = cast(RentOption, self.choice.option.value) if self.choice.option else None
+        found: list[tuple[Price | None, str | None]] = []
+        why = None
+        for option in RENT_OPTIONS if all_options else (chosen,):
+            price = find_price(
+                PriceRequest(
+                    instance=instance, option=option, region=self.choice.region, today=today()
+                ),
+                self.sources,
+            )
+            if isinstance(price, Price):
+                if (price, None) not in found:
+                    found.append((price, None))
+                continue
+            is_live = self.choice.source is not None and self.choice.source.value == "live"
+            if is_live and price.is_failure:
+                raise UnavailableError(f"--price-source live: {price.reason}", hint=price.hint)
+            why = why or f"{price.reason}; {price.hint}"
+        return found or [(None, why)]
+
 
 def make_repricer(choice: PriceChoice) -> Reprice:
     """Return what gives a result its price: itself, where nothing about prices was asked.
@@ -107,13 +137,19 @@ def make_repricer(choice: PriceChoice) -> Reprice:
         return lambda result: result
     finder = PriceFinder.of(choice)
 
-    def reprice(result: Result) -> Result:
-        price = finder.of_result(result)
-        if isinstance(price, NoPrice):
-            return recost(result, None, f"{price.reason}; {price.hint}")
-        return recost(result, price, None)
+    return lambda result: repriced(result, finder)
 
-    return reprice
+
+def repriced(result: Result, finder: PriceFinder) -> Result:
+    """Return a result at the price that was chosen, or at none and why.
+
+    Raises:
+        UnavailableError: a live price was asked for and is not to be had.
+    """
+    price = finder.of_result(result)
+    if isinstance(price, NoPrice):
+        return recost(result, None, f"{price.reason}; {price.hint}")
+    return recost(result, price, None)
 
 
 def under_all_options(result: Result, choice: PriceChoice) -> list[Offered]:

@@ -1,0 +1,329 @@
+"""`trnbench rank`: measured and published runs of one kind of work, best first."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trnbench.cli.price_options import OptionName, SourceName
+from trnbench.schema.errors import ConfigError, DataError, Problem
+
+if TYPE_CHECKING:
+    from trnbench.analysis.candidates import Candidate
+    from trnbench.analysis.ranking import Constraint, Ranking
+    from trnbench.cli.repricing import PriceFinder
+
+
+class RankFormat(StrEnum):
+    """What can be named after `--format`; a test holds it to `reports.ranking.FORMATS`."""
+
+    TERMINAL = "terminal"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+def rank(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Folders of cases, of runs, or of many runs.  [default: results, if it is there]",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Any metric of `trnbench schema columns`; with --tokens train_usd or "
+            "train_seconds.  [default: usd_per_million_tokens, train_usd, or with a budget alone "
+            "train_seconds]",
+            show_default=False,
+        ),
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Add published runs, marked, with their citation.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only what trained this model.")
+    ] = None,
+    sequence_length: Annotated[
+        int | None, typer.Option(min=1, help="Only at this many tokens a sequence.")
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHIP=INSTANCE",
+            help="Price published runs on this chip as if on this instance: H100=p5.48xlarge. May "
+            "be repeated.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Rank a job of so many tokens: 1T, 300B.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The job must end by then: 30d.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="The job may cost no more.")
+    ] = None,
+    scaling_efficiency: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Let a job be run on more machines than were measured, each doing this part of "
+            "what it did. Left out, nothing is scaled.",
+        ),
+    ] = None,
+    max_copies: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="At most so many times the machines.")
+    ] = 10_000,
+    price_option: Annotated[
+        OptionName | None, typer.Option(help="Cost all as if they were rented so.")
+    ] = None,
+    all_options: Annotated[
+        bool, typer.Option("--all-options", help="Rank each under every way of renting.")
+    ] = False,
+    region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="Cost all at the rates of this region.")
+    ] = None,
+    usd_per_hour: Annotated[
+        str | None, typer.Option(metavar="USD", help="Cost measured runs at this rate.")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own rates, as for `trnbench report`.")
+    ] = None,
+    price_source: Annotated[
+        SourceName | None, typer.Option(help="Whom to ask what they cost.")
+    ] = None,
+    format_: Annotated[
+        RankFormat, typer.Option("--format", "-f", help="What to write.")
+    ] = RankFormat.TERMINAL,
+) -> None:
+    """Rank measured and published runs by a metric, a price and what a job may take."""
+    from trnbench.analysis.ranking import rank as rank_candidates
+    from trnbench.cli.repricing import PriceChoice, PriceFinder
+    from trnbench.cli.screen import page_of_stdout
+    from trnbench.reports.ranking import FORMATS
+
+    choice = PriceChoice(
+        option=price_option,
+        region=region,
+        usd_per_hour=usd_per_hour,
+        file=prices,
+        source=price_source,
+    )
+    constraint = _constraint(tokens, deadline, budget, scaling_efficiency, max_copies)
+    metric = _metric(by, constraint)
+    problems: list[Problem] = []
+    finder = PriceFinder.of(choice)
+    candidates = _measured(_folders(paths, published), finder, problems, all_options=all_options)
+    if published:
+        candidates += _published(finder, _instances(on or []), model, all_options=all_options)
+    elif on:
+        raise ConfigError("--on: prices published runs", hint="add --published")
+    wanted = [c for c in candidates if _is_wanted(c, model, sequence_length)]
+    ranked = rank_candidates(wanted, metric, constraint)
+    rankings = _worth_showing(ranked)
+    if not rankings:
+        models = {candidate.model for candidate in candidates}
+        problems.append(_nothing(ranked, models | _published_models(published), model))
+    else:
+        sys.stdout.write(FORMATS[format_.value](rankings, metric, page_of_stdout()))
+    if problems:
+        raise DataError.of(problems)
+
+
+# --- what is ranked -------------------------------------------------------------------------------
+
+
+def _folders(paths: list[Path] | None, published: bool) -> list[Path]:
+    if paths:
+        return paths
+    default = Path("results")
+    return [] if published and not default.exists() else [default]
+
+
+def _measured(
+    paths: list[Path], finder: "PriceFinder", problems: list[Problem], *, all_options: bool
+) -> "list[Candidate]":
+    from trnbench.analysis.candidates import candidate_of_result
+    from trnbench.cli.repricing import repriced, under_all_options
+    from trnbench.cli.results import load_results
+
+    found = []
+    for result in load_results(paths, problems):
+        results = [repriced(result, finder)] if finder.choice.is_any else [result]
+        if all_options:
+            results = [offered.result for offered in under_all_options(result, finder.choice)]
+        found += [candidate_of_result(each) for each in results]
+    return found
+
+
+def _published(
+    finder: "PriceFinder", on: dict[str, str], model: str | None, *, all_options: bool
+) -> "list[Candidate]":
+    from trnbench.analysis.candidates import candidate_of_published, rented_instance
+    from trnbench.catalog.published import is_same_model, published_results
+
+    found = []
+    for run in published_results():
+        if model is not None and not is_same_model(run.model, model):
+            continue
+        instance = rented_instance(run, on)
+        if instance is None:
+            reason = (
+                f"no instance is known of {run.accelerator}; name one by `--on "
+                f"{run.accelerator}=INSTANCE`"
+            )
+            found.append(candidate_of_published(run, None, None, reason))
+            continue
+        for price, why in finder.of_instance(instance, all_options=all_options):
+            found.append(candidate_of_published(run, instance, price, why))
+    return found
+
+
+def _instances(pairs: Sequence[str]) -> dict[str, str]:
+    """Read `--on CHIP=INSTANCE`.
+
+    Raises:
+        ConfigError: one is no pair, or names no instance.
+    """
+    from trnbench.catalog.instances import instances, nearest_instances
+
+    found = {}
+    for pair in pairs:
+        chip, equals, instance = pair.partition("=")
+        if not equals or not chip:
+            raise ConfigError(f"--on {pair}: is not CHIP=INSTANCE", hint="write H100=p5.48xlarge")
+        if instance not in instances():
+            near = nearest_instances(instance)
+            raise ConfigError(
+                f"--on {pair}: {instance} is in no table",
+                hint=f"did you mean {' or '.join(near)}?"
+                if near
+                else "`trnbench prices` lists them",
+            )
+        found[chip.strip().lower()] = instance
+    return found
+
+
+def _is_wanted(candidate: "Candidate", model: str | None, length: int | None) -> bool:
+    from trnbench.catalog.published import is_same_model
+
+    if model is not None and not is_same_model(candidate.model, model):
+        return False
+    return length is None or candidate.sequence_length == length
+
+
+def _worth_showing(rankings: "list[Ranking]") -> "list[Ranking]":
+    """Leave out kinds of work of which nothing measured and nothing ranked is there."""
+    return [
+        ranking
+        for ranking in rankings
+        if ranking.rows or any(c.origin == "measured" for c, _ in ranking.left_out)
+    ]
+
+
+def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -> Problem:
+    """Say why nothing is ranked: what most of what was found lacks, or that nothing was found."""
+    reasons = Counter(reason for ranking in ranked for _, reason in ranking.left_out)
+    if not reasons:
+        return Problem("nothing is left to rank", _hint(models, model))
+    ((reason, count),) = reasons.most_common(1)
+    return Problem(
+        f"none of {reasons.total()} can be ranked; {count} of them: {reason}",
+        "name what they are priced as by `--on`, `--region` and `--price-option`, or rank by "
+        "`--by tokens_per_second_per_chip`",
+    )
+
+
+def _published_models(published: bool) -> set[str]:
+    from trnbench.catalog.published import published_results
+
+    return {run.model for run in published_results()} if published else set()
+
+
+def _hint(models: set[str], model: str | None) -> str:
+    import difflib
+
+    known = sorted(models)
+    near = difflib.get_close_matches(model or "", known, n=3, cutoff=0.4)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "name a folder of results, add --published, or ask for less; `--on` prices chips"
+
+
+# --- by what, and under what ----------------------------------------------------------------------
+
+
+def _constraint(
+    tokens: str | None,
+    deadline: str | None,
+    budget: float | None,
+    scaling_efficiency: float | None,
+    max_copies: int,
+) -> "Constraint | None":
+    from trnbench.analysis.ranking import Constraint
+    from trnbench.analysis.training_cost import TrainingJob
+    from trnbench.schema.units import read_count, read_seconds
+
+    if tokens is None:
+        for name, given in (
+            ("--deadline", deadline),
+            ("--budget", budget),
+            ("--scaling-efficiency", scaling_efficiency),
+        ):
+            if given is not None:
+                raise ConfigError(f"{name}: is of a job", hint="name its size: --tokens 1T")
+        return None
+    try:
+        job = TrainingJob(tokens=read_count(tokens))
+        seconds = None if deadline is None else read_seconds(deadline)
+    except ValueError as error:
+        raise ConfigError(
+            f"--tokens {tokens} --deadline {deadline}: {error}",
+            hint="write e.g. --tokens 1T --deadline 30d",
+        ) from None
+    return Constraint(
+        job=job,
+        deadline_seconds=seconds,
+        budget_usd=budget,
+        scaling_efficiency=scaling_efficiency,
+        max_copies=max_copies,
+    )
+
+
+def _metric(by: str | None, constraint: "Constraint | None") -> str:
+    """Return the metric that was named, or the one that the question asks for.
+
+    Raises:
+        ConfigError: there is none of that name, or it needs a job.
+    """
+    import difflib
+
+    from trnbench.analysis.metrics import METRICS
+    from trnbench.analysis.ranking import TO_TRAIN
+
+    if by is None and constraint is None:
+        return "usd_per_million_tokens"
+    if by is None and constraint is not None:
+        is_race = constraint.budget_usd is not None and constraint.deadline_seconds is None
+        return "train_seconds" if is_race else "train_usd"
+    name = str(by)
+    if name in TO_TRAIN and constraint is None:
+        raise ConfigError(f"--by {name}: is of a job", hint="name its size: --tokens 1T")
+    known = (*METRICS, "tokens_per_second_per_chip", *TO_TRAIN)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        raise ConfigError(
+            f"--by {name}: there is no such metric",
+            hint=f"did you mean {' or '.join(near)}?" if near else f"use one of {', '.join(known)}",
+        )
+    return name

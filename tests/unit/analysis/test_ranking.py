@@ -1,0 +1,154 @@
+"""Rankings: like with like, the best first, and a job under what it may take."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as s
+
+from trnbench.analysis.candidates import Candidate
+from trnbench.analysis.metrics.base import exactly, reciprocal, scaled
+from trnbench.analysis.ranking import Constraint, Ranking, rank
+from trnbench.analysis.training_cost import Reliability, TrainingJob
+from trnbench.schema.price import Price
+from trnbench.schema.result import MetricValue
+
+UNFAILING = Reliability(
+    failures_per_instance_day=0.0, checkpoint_seconds=0.0, checkpoint_interval_seconds=1.0
+)
+BILLION = TrainingJob(tokens=1e9, reliability=UNFAILING)
+
+
+def candidate(
+    name: str, speed: float, usd: str | None, instances: int = 1, **changes: object
+) -> Candidate:
+    price = usd and Price(
+        usd_per_hour=Decimal(usd), instance="a", option="on_demand", region="r",
+        date=date(2026, 10, 1), source="a page",
+    )  # fmt: skip
+    metrics = {"tokens_per_second": exactly(speed)}
+    none = MetricValue(value=None, reason="no price is known")
+    metrics |= {"usd_per_million_tokens": none, "tokens_per_usd": none}
+    if usd:
+        a_second = float(usd) * instances / 3600
+        metrics["usd_per_million_tokens"] = reciprocal(exactly(speed), a_second * 1e6)
+        metrics["tokens_per_usd"] = scaled(exactly(speed), 1 / a_second)
+    made = Candidate(
+        origin="measured", name=name, source="run r", day=date(2026, 10, 2), model="llama3-8b",
+        sequence_length=8192, is_adapter_training=False, precision="bf16", machine=name,
+        instances=instances, metrics=metrics, price=price or None,
+        price_reason=None if usd else "no price is known", objection=None, doubt=None,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def names(ranking: Ranking) -> list[str]:
+    return [row.candidate.name for row in ranking.rows]
+
+
+def test_the_cheapest_is_first_by_cost_and_the_fastest_by_speed() -> None:
+    both = [candidate("slow", 1000, "1"), candidate("fast", 3000, "4")]
+    (by_cost,) = rank(both, "usd_per_million_tokens")
+    (by_speed,) = rank(both, "tokens_per_second")
+    (by_worth,) = rank(both, "tokens_per_usd")
+    assert names(by_cost) == names(by_worth) == ["slow", "fast"]
+    assert names(by_speed) == ["fast", "slow"]
+
+
+def test_only_like_work_stands_in_one_ranking() -> None:
+    made = [
+        candidate("a", 1, "1"),
+        candidate("b", 1, "1", sequence_length=4096),
+        candidate("c", 1, "1", model="Llama3 8B"),
+        candidate("d", 1, "1", is_adapter_training=True),
+    ]
+    assert [names(r) for r in rank(made, "tokens_per_second")] == [["a", "c"], ["b"], ["d"]]
+
+
+def test_what_cannot_be_ranked_is_told_with_its_reason() -> None:
+    made = [
+        candidate("free", 1, None),
+        candidate("wrong", 1, "1", objection="invalid: learning"),
+        candidate("right", 1, "1"),
+    ]
+    (ranking,) = rank(made, "usd_per_million_tokens")
+    assert names(ranking) == ["right"]
+    assert {c.name: why for c, why in ranking.left_out} == {
+        "free": "no price is known",
+        "wrong": "invalid: learning",
+    }
+
+
+def test_pareto_are_those_that_no_other_beats_in_both() -> None:
+    made = [
+        candidate("cheap", 1000, "1"),
+        candidate("fast", 4000, "8"),
+        candidate("beaten", 900, "1"),
+    ]
+    (ranking,) = rank(made, "usd_per_million_tokens")
+    assert {r.candidate.name for r in ranking.rows if r.is_pareto} == {"cheap", "fast"}
+
+
+def test_break_even_is_the_price_at_which_it_costs_what_the_first_does() -> None:
+    (ranking,) = rank(
+        [candidate("first", 1000, "1"), candidate("second", 4000, "3", instances=2)],
+        "usd_per_million_tokens",
+    )
+    # 6 $/h at four times the speed: equal at 4 $/h for both instances; the first's equal is 1.50.
+    assert [row.break_even_usd_per_hour for row in ranking.rows] == [1.5, 2.0]
+
+
+def test_the_worked_job_costs_hours_times_rate() -> None:
+    (ranking,) = rank([candidate("a", 1e6, "36")], "train_usd", Constraint(job=BILLION))
+    (row,) = ranking.rows
+    assert row.value.value == pytest.approx(1e9 / 1e6 / 3600 * 36)
+    assert row.trained is not None
+    assert row.trained.cost.total_seconds == pytest.approx(1000.0)
+
+
+def test_under_a_deadline_the_fewest_machines_that_keep_it_are_taken() -> None:
+    one = candidate("a", 1e6, "36")
+    kept = Constraint(job=BILLION, deadline_seconds=300.0, scaling_efficiency=0.8)
+    (ranking,) = rank([one], "train_usd", kept)
+    (row,) = ranking.rows
+    assert row.trained is not None
+    assert row.trained.copies == 5  # 1000 / (5 x 0.8) = 250; four need 312
+    (unscaled,) = rank([one], "train_usd", replace(kept, scaling_efficiency=None))
+    ((_, reason),) = unscaled.left_out
+    assert "as it was run; `--scaling-efficiency`" in reason
+
+
+def test_under_a_budget_the_fastest_that_it_pays_for_is_taken() -> None:
+    one = candidate("a", 1e6, "36")
+    paid = Constraint(job=BILLION, budget_usd=12.6, scaling_efficiency=0.8)
+    (ranking,) = rank([one], "train_seconds", paid)
+    (row,) = ranking.rows
+    assert row.trained is not None
+    assert row.trained.copies == 10_000  # each copy costs 12.50 in all, however many there are
+    (poor,) = rank([one], "train_seconds", replace(paid, budget_usd=5.0))
+    assert poor.left_out[0][1] == "it costs $10"
+
+
+@given(
+    s.floats(1e2, 1e7),
+    s.floats(1.0, 30.0),
+    s.floats(0.5, 1.0),
+    s.integers(1, 500),
+)
+def test_a_deadline_is_kept_or_the_candidate_is_left_out(
+    speed: float, days: float, efficiency: float, most: int
+) -> None:
+    constraint = Constraint(
+        job=TrainingJob(tokens=1e12),
+        deadline_seconds=days * 86_400,
+        scaling_efficiency=efficiency,
+        max_copies=most,
+    )
+    (ranking,) = rank([candidate("a", speed, "10")], "train_usd", constraint)
+    for row in ranking.rows:
+        assert row.trained is not None
+        assert row.trained.cost.total_seconds <= days * 86_400
+        assert row.trained.copies <= most
+    assert len(ranking.rows) + len(ranking.left_out) == 1
