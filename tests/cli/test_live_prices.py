@@ -135,7 +135,9 @@ def test_an_old_result_is_costed_at_the_live_rate(tmp_path: Path) -> None:
     path = only_case(folder) / "result.json"
     result = json.loads(path.read_text())
     result["device"]["instance"] = "trn1.32xlarge"
+    del result["seal"]  # as of a version that sealed nothing
     path.write_text(json.dumps(result))
+    (path.parent / "measurement.jsonl").unlink()
     asked = ("report", folder, "--format", "json", "--region", "us-west-2")
     with price_service((200, GOOD)) as served:
         done = run(tmp_path, served.url, *asked, "--price-source", "live")
