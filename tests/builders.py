@@ -131,7 +131,7 @@ def make_measurement(
         built=Built(
             at_seconds=0.5, parameter_count=plan.model.parameter_count,
             parameter_bytes=4 * plan.model.parameter_count,
-            embeddings_are_tied=plan.model.shape.tied_embeddings,
+            embeddings_are_tied=plan.model.own_shape.tied_embeddings,
             placement=[f"{plan.order.backend} float32"],
         ),
         parity=PARITY,

@@ -15,7 +15,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 """Raised when a record changes shape or meaning; parent and child must agree on it."""
 
 BACKENDS: dict[str, str] = {
@@ -57,12 +57,14 @@ FailureReason = Literal[
     "collective_timeout",
     "device_failure",
     "recompiled",
+    "bad_model",
     "wrong_order",
     "bug",
 ]
 """What stopped the child: the device is not here, held by another process, or its driver does not
 answer; device or host memory; the compiler; an operator or a type that the chip lacks; ranks that
-wait for each other; the hardware; a new compilation in the measuring; else a fault of ours."""
+wait for each other; the hardware; a new compilation in the measuring; a model of
+the user's that cannot be trained; else a fault of ours."""
 
 NeuronGeneration = Literal["native", "xla", "stub"]
 """Two products and an empty package share the name torch-neuronx: the first makes torch's device
@@ -157,6 +159,38 @@ class ModelShape:
     image: Image | None = None
 
 
+GuestKind = Literal["huggingface", "python"]
+GuestTask = Literal["next_token", "masked_token"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """A model that is not ours: a class of transformers with its config, or a module of the user's.
+
+    Its code is found by the training interpreter alone; nothing is downloaded.
+    """
+
+    kind: GuestKind
+    target: str
+    """The class's name; or `package.module:function`, which returns the module."""
+    arguments: str
+    """A JSON object: the whole config, or the function's arguments by name."""
+    checked_keys: list[str]
+    """Keys of it that must be known: those that a person wrote, not those of a config file."""
+    task: GuestTask = "next_token"
+    vocabulary_size: int | None = None
+    """Of the tokens that it is given; null until it has been described."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestQuestion:
+    """What is asked of a guest before a device is touched."""
+
+    wire_version: int
+    guest: Guest
+    sequence_length: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSettings:
     """AdamW and what goes around it."""
@@ -221,9 +255,12 @@ def masked_positions(sequence_length: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOrder:
-    """A small model of the case's make, to be trained first and held against the CPU."""
+    """A small model of the case's make, to be trained first and held against the CPU.
 
-    shape: ModelShape
+    Either a shape of ours, or a guest with small sizes.
+    """
+
+    shape: ModelShape | None
     sequence_length: int
     sequences_a_pass: int
     passes: int
@@ -232,6 +269,7 @@ class GateOrder:
     optimizer: OptimizerSettings
     step: StepSettings = StepSettings()
     """As the case's, with documents, chunks and adapters of the small model's size."""
+    guest: Guest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +280,8 @@ class WorkOrder:
     """
 
     wire_version: int
-    shape: ModelShape
+    shape: ModelShape | None
+    """Null for a guest."""
     sequence_length: int
     micro_batch_size: int
     """Sequences in one forward and backward pass on this rank."""
@@ -264,6 +303,19 @@ class WorkOrder:
     gate: GateOrder | None = None
     """Null: the training is not held against the CPU."""
     step: StepSettings = StepSettings()
+    guest: Guest | None = None
+    """What is trained where it is none of our families."""
+
+    @property
+    def own_shape(self) -> ModelShape:
+        """The shape, where the caller knows that the model is one of ours.
+
+        Raises:
+            ValueError: it is a guest, which has none.
+        """
+        if self.shape is None:
+            raise ValueError("the order is of a guest, whose sizes it does not say")
+        return self.shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +371,26 @@ class Probe:
     at_seconds: float
     wire_version: int
     devices: list[FoundDevice]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a guest is, found by building it without memory and without a device."""
+
+    kind: Literal["described"] = "described"
+    at_seconds: float
+    wire_version: int
+    parameter_count: int
+    trained_count: int
+    embeddings_are_tied: bool
+    vocabulary_size: int
+    config: str | None
+    """Its whole config as JSON, with what the class adds by default; null where it has none."""
+    flops_per_token: float | None
+    """Of a forward and a backward pass, by torch's counter; null where it could not count."""
+    flops_reason: str | None
+    """Why it could not."""
     versions: dict[str, str]
 
 
@@ -442,8 +514,6 @@ class Built:
     """Where the weights were found, as torch names it: device and type of number, each once."""
     trained_count: int | None = None
     """Weights that the optimizer steps; null: all."""
-    flops_per_token: float | None = None
-    """Counted by torch where the plan could not; null where it could."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -534,6 +604,7 @@ class Failed:
 ChildRecord = (
     Inventory
     | Probe
+    | Described
     | Phase
     | Environment
     | Parity

@@ -209,7 +209,7 @@ def prove_weights(name: str, index: int | None) -> dict[str, Any]:
         "places": sorted({p.device.type for p in parameters.values()}),
         "elements": sum(p.numel() for p in parameters.values()),
         "elements_on_cpu": sum(
-            p.numel() for p in build_model(job.order.shape, 128, 0).parameters()
+            p.numel() for p in build_model(job.order.own_shape, 128, 0).parameters()
         ),
         "still": [key for key, p in parameters.items() if bool((p.cpu() == before[key]).all())],
         "loss": loss,

@@ -14,7 +14,7 @@ from trnbench.analysis.metrics import DERIVED, MEASURED
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.statistics import RULES
 from trnbench.schema.measurement import Measurement
-from trnbench.schema.plan import Plan, PlannedDevice
+from trnbench.schema.plan import Plan, PlannedDevice, PlannedModel
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
     MetricValue,
@@ -147,15 +147,25 @@ def _derived(basis: Basis) -> dict[str, MetricValue]:
 
 
 def _utilization(evidence: Evidence) -> ResultUtilization:
+    model, predicted = evidence.plan.model, evidence.plan.prediction
+    described = model.described
     return ResultUtilization(
         convention=evidence.plan.flops_convention,
-        flops_per_token=evidence.plan.prediction.flops_per_token,
-        recomputed_flops_per_token=evidence.plan.prediction.recomputed_flops_per_token or 0.0,
+        flops_per_token=predicted.flops_per_token,
+        flops_reason=None if described is None else described.flops_reason,
+        flops_source=_flops_source(model),
+        recomputed_flops_per_token=predicted.recomputed_flops_per_token or 0.0,
         peak_flops_per_second=evidence.peak.flops_per_second,
         peak_source=evidence.peak.source,
         peak_reason=evidence.peak.reason,
         used_share=_used_share(evidence.plan.device),
     )
+
+
+def _flops_source(model: PlannedModel) -> str:
+    if model.guest is None:
+        return "the shape"
+    return "torch's counter" if model.shape is None else "its config, of a known family"
 
 
 def _used_share(device: PlannedDevice) -> float:
@@ -164,15 +174,16 @@ def _used_share(device: PlannedDevice) -> float:
 
 
 def _model(plan: Plan) -> ResultModel:
-    shape = plan.model.shape
+    model, shape, guest = plan.model, plan.model.shape, plan.model.guest
     return ResultModel(
-        name=plan.model.name,
-        family=shape.family,
-        parameter_count=plan.model.parameter_count,
-        layers=shape.layers,
-        hidden_size=shape.hidden_size,
-        vocabulary_size=shape.vocabulary_size,
-        active_parameter_count=active_parameter_count(shape),
+        name=model.name,
+        family=model.family,
+        parameter_count=model.parameter_count,
+        layers=None if shape is None else shape.layers,
+        hidden_size=None if shape is None else shape.hidden_size,
+        vocabulary_size=model.vocabulary_size,
+        active_parameter_count=None if shape is None else active_parameter_count(shape),
+        guest=None if guest is None else f"{guest.kind} {guest.target}",
     )
 
 

@@ -13,6 +13,9 @@ from trnbench.wire import ModelShape, StepSettings, masked_positions
 
 DEFAULT_CONVENTION = "matmul-causal-v1"
 FULL_CONVENTION = "matmul-full-v1"
+COUNTED_CONVENTION = "torch-counter-v1"
+"""What torch's own counter finds in one forward and backward pass of a guest, attention over all
+keys; for models whose formula nobody knows."""
 PLAIN = StepSettings()
 
 GATED_MATRICES, PLAIN_MATRICES = 3, 2

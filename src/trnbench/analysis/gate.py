@@ -82,10 +82,18 @@ def check_parity(evidence: Evidence) -> CheckOutcome:
                 evidence="nobody knows whether the training was right: measure.gate is false",
                 advice="leave measure.gate at true",
             )
+        if evidence.plan.order.gate is None:
+            return CheckOutcome(
+                name="parity",
+                verdict="doubtful",
+                evidence="nobody knows whether the training was right: no small model of this make "
+                "is known that a CPU could train",
+                advice="say under `model.small` what of `model.config` makes it small",
+            )
         why = "the case ended before the gate was through, or its version had none"
         return CheckOutcome(name="parity", verdict="not_judged", evidence=why)
     order = evidence.plan.order
-    faults = list(find_faults(parity, tolerance_of(order.precision, order.shape.family)))
+    faults = list(find_faults(parity, tolerance_of(order.precision, evidence.plan.model.family)))
     if faults:
         return CheckOutcome(
             name="parity",
@@ -100,8 +108,16 @@ def check_parity(evidence: Evidence) -> CheckOutcome:
         name="parity",
         verdict="sound",
         evidence=f"gradients within {worst:.1e} of fp32 on the CPU, and the losses of "
-        f"{len(parity.losses)} steps; the gate took {took}",
+        f"{len(parity.losses)} steps; the gate took {took}{_held_against(evidence)}",
     )
+
+
+def _held_against(evidence: Evidence) -> str:
+    """Say what a guest could not be held against: anything but itself."""
+    guest = evidence.plan.model.guest
+    if guest is None:
+        return ""
+    return f"; held against {guest.target} itself: a fault in its own code is not seen"
 
 
 def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:

@@ -14,6 +14,7 @@ from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.wire import BACKENDS
 
 if TYPE_CHECKING:
+    from trnbench.run.guests import Guests
     from trnbench.run.machine import Devices, Machine
     from trnbench.schema.config_file import CaseConfig
     from trnbench.schema.plan import Plan
@@ -98,6 +99,7 @@ def run(
 ) -> None:
     """Measure: train real steps of each case, and end with the table."""
     from trnbench.run.configs import DEFAULT_CONFIG, find_config
+    from trnbench.run.guests import meet_guests
     from trnbench.run.machine import describe_machine
     from trnbench.schema.config_file import read_config
 
@@ -116,14 +118,16 @@ def run(
         for case in read_config(find_config(named), overrides)
     ]
     machine = describe_machine()
+    # Whatever is wrong with a model that is not ours is told before a device is looked for.
+    guests = meet_guests(cases, python)
     if dry_run:
-        _plan_only(cases, machine, python, is_json=as_json)
+        _plan_only(cases, machine, python, guests, is_json=as_json)
         return
     # A fault in the config is told before an interpreter is started for it.
-    make_plans(cases, machine, None)
+    make_plans(cases, machine, None, guests)
     machine, devices = look_around(machine, python)
     require_devices(cases, devices)
-    plans = make_plans(cases, machine, devices)
+    plans = make_plans(cases, machine, devices, guests)
     _measure(plans, output, python, machine, devices, is_json=as_json)
 
 
@@ -147,7 +151,10 @@ def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
 
 
 def make_plans(
-    cases: "Sequence[CaseConfig]", machine: "Machine", devices: "Devices | None"
+    cases: "Sequence[CaseConfig]",
+    machine: "Machine",
+    devices: "Devices | None",
+    guests: "Guests | None" = None,
 ) -> "list[Plan]":
     """Resolve every case, giving each conflict its file and line.
 
@@ -162,7 +169,10 @@ def make_plans(
     today = datetime.now(UTC).date()
     for case in cases:
         try:
-            plans.append(make_plan(case, machine=machine, devices=devices, today=today))
+            plan = make_plan(
+                case, machine=machine, devices=devices, today=today, guests=guests or {}
+            )
+            plans.append(plan)
         except Conflict as conflict:
             raise case.explain(conflict) from None
     return plans
@@ -207,13 +217,18 @@ def _overrides(settings: Sequence[str]) -> dict[str, str]:
 
 
 def _plan_only(
-    cases: "Sequence[CaseConfig]", machine: "Machine", python: str, *, is_json: bool
+    cases: "Sequence[CaseConfig]",
+    machine: "Machine",
+    python: str,
+    guests: "Guests",
+    *,
+    is_json: bool,
 ) -> None:
     """Print plans; without torch or the device they are made as far as they go without it."""
     from trnbench.reports.plans import plans_as_json, plans_as_text
     from trnbench.run.devices import require_device
 
-    make_plans(cases, machine, None)
+    make_plans(cases, machine, None, guests)
     devices = None
     try:
         machine, devices = look_around(machine, python)
@@ -222,7 +237,7 @@ def _plan_only(
     except UnavailableError as error:
         # To plan for a machine that is somewhere else is what a dry run is for.
         sys.stderr.write(f"planned without the device: {error}\n")
-    plans = make_plans(cases, machine, devices)
+    plans = make_plans(cases, machine, devices, guests)
     typer.echo(plans_as_json(plans) if is_json else plans_as_text(plans), nl=False)
 
 

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 
 from trnbench import __version__
+from trnbench.analysis.flops import FULL_CONVENTION
 from trnbench.reports.clean import one_line
-from trnbench.schema.plan import Plan
+from trnbench.schema.plan import Plan, PlannedModel
 from trnbench.schema.units import say_bytes, say_count, say_flops, say_seconds, say_usd
 
 
@@ -29,15 +30,8 @@ def plans_as_text(plans: Sequence[Plan]) -> str:
 
 
 def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
-    shape, work, ranks, predicted = plan.model.shape, plan.workload, plan.parallel, plan.prediction
-    count = f"{plan.model.parameter_count:,} ({say_count(plan.model.parameter_count)}) weights"
-    yield (
-        "model",
-        (
-            f"{plan.model.name}: {count}, {shape.layers} layers of width {shape.hidden_size}, "
-            f"vocabulary {shape.vocabulary_size:,}"
-        ),
-    )
+    work, ranks, predicted = plan.workload, plan.parallel, plan.prediction
+    yield "model", _model(plan.model)
     if plan.swept:
         yield "swept", ", ".join(f"{key}={value}" for key, value in plan.swept.items())
     yield (
@@ -61,14 +55,7 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
             ),
         )
     yield "device", _device(plan)
-    full = predicted.flops_per_token["matmul-full-v1"]
-    yield (
-        "operations",
-        (
-            f"{say_flops(predicted.flops_per_token[plan.flops_convention])} a token by "
-            f"{plan.flops_convention}, {say_flops(full)} by matmul-full-v1"
-        ),
-    )
+    yield "operations", _operations(plan)
     yield "memory", _memory(plan)
     if predicted.step_seconds is None:
         yield "step time", f"not predicted: {predicted.step_seconds_reason}"
@@ -87,6 +74,26 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
         ),
     )
     yield "price", _price(plan)
+
+
+def _model(model: PlannedModel) -> str:
+    count = f"{model.parameter_count:,} ({say_count(model.parameter_count)}) weights"
+    sizes = ""
+    if model.shape is not None:
+        sizes = f", {model.shape.layers} layers of width {model.shape.hidden_size}"
+    whose = f" ({model.source})" if model.guest is not None else ""
+    return f"{model.name}{whose}: {count}{sizes}, vocabulary {model.vocabulary_size:,}"
+
+
+def _operations(plan: Plan) -> str:
+    counted = plan.prediction.flops_per_token
+    own = counted.get(plan.flops_convention)
+    if own is None:
+        described = plan.model.described
+        return f"not known: {described.flops_reason if described else 'nobody counted them'}"
+    said = f"{say_flops(own)} a token by {plan.flops_convention}"
+    full = counted.get(FULL_CONVENTION)
+    return said if full is None else f"{said}, {say_flops(full)} by {FULL_CONVENTION}"
 
 
 def _carried_out(plan: Plan) -> str:
@@ -127,6 +134,9 @@ def _memory(plan: Plan) -> str:
     predicted, there = plan.prediction, plan.device.memory_bytes
     of = f" of {say_bytes(there)}" if there is not None else ""
     verdict = predicted.memory_verdict.replace("_", " ")
+    if predicted.memory_bytes is None or predicted.memory_activations_bytes is None:
+        states = say_bytes(predicted.memory_states_bytes)
+        return f"state {states}{of}; what a guest's activations take is not known"
     return (
         f"about {say_bytes(predicted.memory_bytes)}{of} on the fullest device ({verdict}): "
         f"state {say_bytes(predicted.memory_states_bytes)}, "

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
 from trnbench.run.scrub import scrub
-from trnbench.schema.errors import UnavailableError
+from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.wire import (
     CHILD_RECORDS,
     WIRE_VERSION,
+    Described,
     Failed,
     Inventory,
     Probe,
@@ -19,7 +21,7 @@ from trnbench.wire import (
 
 PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
 
-Answer = TypeVar("Answer", Inventory, Probe)
+Answer = TypeVar("Answer", Inventory, Probe, Described)
 
 
 def ask_worker(
@@ -29,14 +31,24 @@ def ask_worker(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
     variables: Mapping[str, str] | None = None,
+    file: Path | None = None,
 ) -> Answer:
     """Start a worker for one task and return the record that it answers with.
 
+    Args:
+        python: the interpreter.
+        task: what it shall do, in the words of `train/entry.py`.
+        kind: the record that answers.
+        seconds: after which it hangs.
+        clock: of those seconds.
+        variables: on top of our own.
+        file: what the task is about, where it is about something.
+
     Raises:
-        ConfigError: the interpreter cannot be started.
+        ConfigError: the interpreter cannot be started, or the user's model cannot be trained.
         UnavailableError: it cannot do it, hangs, dies, or is no Python.
     """
-    worker = Worker(worker_command(python, task), variables)
+    worker = Worker(worker_command(python, task, file), variables)
     began = clock()
     answer: Answer | Failed | None = None
     try:
@@ -68,6 +80,8 @@ def _read(line: bytes, kind: type[Answer]) -> Answer | Failed | None:
 
 
 def _checked(record: Answer | Failed) -> Answer:
+    if isinstance(record, Failed) and record.reason == "bad_model":
+        raise ConfigError(scrub(record.message), hint=record.hint or "")
     if isinstance(record, Failed):
         raise UnavailableError(scrub(record.message), hint=record.hint or PYTHON_HINT)
     if record.wire_version != WIRE_VERSION:

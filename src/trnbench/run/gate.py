@@ -9,7 +9,7 @@ Source of the sizes: docs/metrics.md, "The gate".
 
 from dataclasses import replace
 
-from trnbench.wire import Experts, GateOrder, ModelShape, WorkOrder
+from trnbench.wire import Experts, GateOrder, Guest, ModelShape, WorkOrder
 
 LAYERS = 2
 LEAST_WIDTH = 128
@@ -35,12 +35,15 @@ EXPERTS = 8
 LOW_PRECISION_EXPERTS = 4
 """All of which each token takes: rounding must not decide where a token goes."""
 ADAPTER_RANK = 8
+GUEST_STEPS = 10
+GUEST_LEARNING_RATE = 1e-3
+"""Of a guest, whose width may not be known: one at which rounding does not outgrow faults."""
 
 
 def plan_gate(work: WorkOrder) -> GateOrder:
     """Return what the worker checks before it carries out this order."""
     length = min(SEQUENCE_LENGTH, work.sequence_length)
-    shape, step = parity_shape(work, length), work.step
+    shape, step = parity_shape(work, work.own_shape, length), work.step
     rate = LEARNING_RATE * min(1.0, LEAST_WIDTH / shape.hidden_size)
     document = step.document_length
     has_documents = document is not None and document < work.sequence_length
@@ -61,13 +64,28 @@ def plan_gate(work: WorkOrder) -> GateOrder:
     )
 
 
-def parity_shape(work: WorkOrder, sequence_length: int) -> ModelShape:
+def plan_guest_gate(work: WorkOrder, small: Guest) -> GateOrder:
+    """Return the same for a guest, given one of its make that is small enough."""
+    return GateOrder(
+        shape=None,
+        guest=small,
+        sequence_length=min(SEQUENCE_LENGTH, work.sequence_length),
+        sequences_a_pass=SEQUENCES_A_PASS,
+        passes=PASSES,
+        steps=GUEST_STEPS,
+        optimizer=replace(
+            work.optimizer, learning_rate=GUEST_LEARNING_RATE, lr_warmup_steps=WARMUP_STEPS
+        ),
+        step=work.step,
+    )
+
+
+def parity_shape(work: WorkOrder, shape: ModelShape, sequence_length: int) -> ModelShape:
     """Return a small model of the same make.
 
     Heads are taken away in whole groups, so that each key head serves as many query heads as in
     the case, until the width would fall below `LEAST_WIDTH`.
     """
-    shape = work.shape
     queries_a_key = shape.heads // shape.kv_heads
     group_width = queries_a_key * shape.head_dim
     kv_heads = min(shape.kv_heads, -(-LEAST_WIDTH // group_width))
@@ -86,7 +104,7 @@ def parity_shape(work: WorkOrder, sequence_length: int) -> ModelShape:
         vocabulary_size=min(VOCABULARY_SIZE, shape.vocabulary_size),
         max_positions=max(sequence_length, min(shape.max_positions, SEQUENCE_LENGTH)),
         sliding_window=min(WINDOW, sequence_length) if is_windowed else None,
-        experts=None if shape.experts is None else _few(shape.experts, part, work),
+        experts=None if shape.experts is None else _few(shape.experts, shape, part, work),
     )
     if shape.image is None:
         return small
@@ -95,7 +113,7 @@ def parity_shape(work: WorkOrder, sequence_length: int) -> ModelShape:
     return replace(small, image=image, max_positions=edge**2 + 1)
 
 
-def _few(experts: Experts, part: float, work: WorkOrder) -> Experts:
+def _few(experts: Experts, shape: ModelShape, part: float, work: WorkOrder) -> Experts:
     """Return fewer and narrower experts of the same make."""
     count, taken = min(experts.count, EXPERTS), min(experts.per_token, EXPERTS)
     if work.precision != "fp32":
@@ -106,7 +124,7 @@ def _few(experts: Experts, part: float, work: WorkOrder) -> Experts:
         per_token=taken,
         size=_scaled(experts.size, part),
         shared_size=_scaled(experts.shared_size, part) if experts.shared_size else 0,
-        dense_layers=min(experts.dense_layers, LAYERS - 1, work.shape.layers - 1),
+        dense_layers=min(experts.dense_layers, LAYERS - 1, shape.layers - 1),
     )
 
 

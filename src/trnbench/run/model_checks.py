@@ -231,6 +231,15 @@ def _window(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
         )
 
 
+def check_window(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
+    """Refuse a window longer than the sequence.
+
+    Raises:
+        Conflict: it is.
+    """
+    _window(shape, name, workload)
+
+
 def _documents(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
     length = workload.document_length
     if length is None:

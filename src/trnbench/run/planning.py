@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from trnbench import __version__
-from trnbench.analysis.flops import DEFAULT_CONVENTION
+from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.instances import Instance, instances, nearest_instances
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
-from trnbench.run.gate import plan_gate
+from trnbench.run.gate import parity_shape, plan_gate, plan_guest_gate
+from trnbench.run.guest_choice import choose_guest, guest_step, small_guest
+from trnbench.run.guests import Guests, is_guest
 from trnbench.run.machine import Devices, Machine
-from trnbench.run.model_checks import alphabet_of
+from trnbench.run.model_checks import ALPHABET_SIZE, alphabet_of
 from trnbench.run.model_choice import choose_model
 from trnbench.run.prediction import predict
 from trnbench.run.step_planning import (
@@ -29,7 +32,7 @@ from trnbench.run.step_planning import (
     plan_step,
     plan_workload,
 )
-from trnbench.schema.config import Config
+from trnbench.schema.config import Config, ModelConfig
 from trnbench.schema.config_file import CaseConfig, Conflict
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
@@ -43,6 +46,7 @@ from trnbench.schema.price import Price
 from trnbench.wire import (
     WIRE_VERSION,
     FoundDevice,
+    GateOrder,
     OptimizerSettings,
     StreamSettings,
     WorkOrder,
@@ -61,6 +65,7 @@ def make_plan(
     devices: Devices | None,
     today: date,
     price_sources: Sequence[PriceSource] | None = None,
+    guests: Guests = MappingProxyType({}),
 ) -> Plan:
     """Resolve one case.
 
@@ -70,13 +75,14 @@ def make_plan(
         devices: what the training interpreter found; None plans without looking.
         today: the day for which prices are asked.
         price_sources: whom to ask, in order; by default those that the config names.
+        guests: what models were found to be that are not ours.
 
     Raises:
         Conflict: values that cannot stand together, with the key to blame.
         UnavailableError: a live price was asked for and is not to be had.
     """
     config = case.config
-    model = choose_model(config.model)
+    model = _choose_model(config, guests)
     parallel = _plan_parallel(config, model)
     found = _choose_device(config, devices)
     instance = _choose_instance(config, machine)
@@ -87,7 +93,10 @@ def make_plan(
     request = _price_request(config, machine, today)
     cores = _devices_per_chip(accelerator, machine)
     device = _plan_device(backend, accelerator, cores, instance, parallel, machine, request)
-    step = plan_step(config, model, workload, parallel, device, accelerator)
+    if model.guest is not None:
+        step = guest_step(config)
+    else:
+        step = plan_step(config, model, workload, parallel, device, accelerator)
     workload = workload.model_copy(update={"step": step})
     price = find_price(request, price_sources or _price_sources(config, today))
     known_price = price if isinstance(price, Price) else None
@@ -101,7 +110,7 @@ def make_plan(
             hint=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else "",
         )
     work = _make_order(config, model, workload, backend)
-    order = replace(work, gate=plan_gate(work)) if config.measure.gate else work
+    order = replace(work, gate=_plan_gate(config, model, work)) if config.measure.gate else work
     return Plan(
         trnbench_version=__version__,
         suite=config.name,
@@ -114,7 +123,7 @@ def make_plan(
         measure=config.measure,
         price=known_price,
         price_reason=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else None,
-        flops_convention=DEFAULT_CONVENTION,
+        flops_convention=COUNTED_CONVENTION if model.shape is None else DEFAULT_CONVENTION,
         prediction=predict(
             model, workload, parallel, device, config.measure, accelerator, known_price
         ),
@@ -125,10 +134,32 @@ def make_plan(
 # --- what is asked for --------------------------------------------------------------------------
 
 
+def _choose_model(config: Config, guests: Guests) -> PlannedModel:
+    if isinstance(config.model, ModelConfig) and is_guest(config.model):
+        return choose_guest(config, config.model, guests)
+    return choose_model(config.model)
+
+
+def _plan_gate(config: Config, model: PlannedModel, work: WorkOrder) -> GateOrder | None:
+    """Return the gate's order; None for a guest of which no small one is known."""
+    if model.guest is None or not isinstance(config.model, ModelConfig):
+        return plan_gate(work)
+    length = work.sequence_length
+    shape = None if model.shape is None else parity_shape(work, model.shape, length)
+    small = small_guest(model, config.model, shape)
+    return None if small is None else plan_guest_gate(work, small)
+
+
 def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
-    asked, shape = config.parallel, model.shape
+    asked = config.parallel
     tensor, pipeline = asked.tensor_parallel_size, asked.pipeline_parallel_size
     context, data = asked.context_parallel_size, asked.data_parallel_size
+    if model.shape is None:
+        return PlannedParallel(
+            world_size=data, tensor_parallel_size=1, pipeline_parallel_size=1,
+            context_parallel_size=1, data_parallel_size=data, data_parallel=asked.data_parallel,
+        )  # fmt: skip
+    shape = model.shape
     experts = tensor if shape.experts is None else shape.experts.count
     rules = (
         (shape.kv_heads, tensor, "tensor_parallel_size", "key heads (kv_heads)"),
@@ -323,7 +354,7 @@ def _make_order(
     asked = config.workload
     return WorkOrder(
         wire_version=WIRE_VERSION,
-        shape=model.shape,
+        shape=model.shape if model.guest is None else None,
         sequence_length=workload.sequence_length,
         micro_batch_size=workload.micro_batch_size,
         gradient_accumulation_steps=workload.gradient_accumulation_steps,
@@ -339,7 +370,7 @@ def _make_order(
             gradient_clip_norm=asked.gradient_clip_norm,
         ),
         stream=StreamSettings(
-            alphabet_size=alphabet_of(model.shape), noise=STREAM_NOISE, seed=asked.seed
+            alphabet_size=_alphabet_of(model), noise=STREAM_NOISE, seed=asked.seed
         ),
         backend=backend,
         threads=asked.threads,
@@ -348,7 +379,12 @@ def _make_order(
         execution=plan_execution(config, backend),
         device_index=asked_index(config),
         step=workload.step,
+        guest=model.guest,
     )
+
+
+def _alphabet_of(model: PlannedModel) -> int:
+    return ALPHABET_SIZE if model.shape is None else alphabet_of(model.shape)
 
 
 def _case_id(

@@ -5,11 +5,18 @@ from typing import Literal
 from trnbench.analysis.estimate import PLANNED_EFFICIENCY, estimate_step_seconds
 from trnbench.analysis.flops import (
     CONVENTIONS,
+    COUNTED_CONVENTION,
     DEFAULT_CONVENTION,
     flops_per_token,
     recomputed_flops_per_token,
 )
-from trnbench.analysis.memory import COMFORTABLE_SHARE, MemoryPrediction, Ranks, predict_memory
+from trnbench.analysis.memory import (
+    COMFORTABLE_SHARE,
+    STATE_BYTES_PER_PARAMETER,
+    MemoryPrediction,
+    Ranks,
+    predict_memory,
+)
 from trnbench.catalog.accelerators import Accelerator
 from trnbench.schema.config import MeasureConfig
 from trnbench.schema.plan import (
@@ -36,15 +43,17 @@ def predict(
     price: Price | None,
 ) -> Prediction:
     """Predict what can be predicted, and say of the rest why not."""
-    length, step = workload.sequence_length, workload.step
-    flops = {name: flops_per_token(model.shape, length, name, step) for name in CONVENTIONS}
+    if model.shape is None:
+        return _predict_guest(model, workload, parallel, device, measure, price)
+    shape, length, step = model.shape, workload.sequence_length, workload.step
+    flops = {name: flops_per_token(shape, length, name, step) for name in CONVENTIONS}
     memory = _predict_memory(model, workload, parallel)
-    work = flops[DEFAULT_CONVENTION] + recomputed_flops_per_token(model.shape, length, step)
+    work = flops[DEFAULT_CONVENTION] + recomputed_flops_per_token(shape, length, step)
     seconds, reason = _predict_step(work, workload, device, accelerator)
     max_seconds = measure.max_minutes * 60
     return Prediction(
         flops_per_token=flops,
-        recomputed_flops_per_token=recomputed_flops_per_token(model.shape, length, step),
+        recomputed_flops_per_token=recomputed_flops_per_token(shape, length, step),
         memory_bytes=memory.total_bytes,
         memory_states_bytes=memory.states_bytes,
         memory_activations_bytes=memory.activations_bytes,
@@ -56,11 +65,38 @@ def predict(
     )
 
 
+def _predict_guest(
+    model: PlannedModel,
+    workload: PlannedWorkload,
+    parallel: PlannedParallel,
+    device: PlannedDevice,
+    measure: MeasureConfig,
+    price: Price | None,
+) -> Prediction:
+    """Predict what the number of weights alone tells: what its state takes."""
+    described = model.described
+    flops = None if described is None else described.flops_per_token
+    of_each = sum(STATE_BYTES_PER_PARAMETER[workload.precision])
+    ranks = parallel.data_parallel_size if parallel.data_parallel == "fsdp" else 1
+    return Prediction(
+        flops_per_token={} if flops is None else {COUNTED_CONVENTION: flops},
+        recomputed_flops_per_token=0.0 if workload.step.recompute == "none" else None,
+        memory_bytes=None,
+        memory_states_bytes=of_each * model.parameter_count / ranks,
+        memory_activations_bytes=None,
+        memory_verdict="unknown",
+        step_seconds=None,
+        step_seconds_reason="the sizes of a guest of no known family are not known",
+        max_seconds=measure.max_minutes * 60,
+        max_usd=_max_usd(price, measure.max_minutes * 60, device, measure),
+    )
+
+
 def _predict_memory(
     model: PlannedModel, workload: PlannedWorkload, parallel: PlannedParallel
 ) -> MemoryPrediction:
     return predict_memory(
-        model.shape,
+        model.own_shape,
         sequence_length=workload.sequence_length,
         micro_batch_size=workload.micro_batch_size,
         precision=workload.precision,

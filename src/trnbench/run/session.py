@@ -310,11 +310,11 @@ def _too_large(plan: Plan) -> Outcome | None:
     if plan.order.backend != "cpu" or plan.prediction.memory_verdict != "does_not_fit":
         return None
     needed, there = plan.prediction.memory_bytes, plan.device.memory_bytes or 0
+    said = "an unknown amount" if needed is None else say_bytes(needed)
     return Outcome(
         at_seconds=0.0,
         status="does_not_fit",
-        reason=f"it needs about {say_bytes(needed)} and this machine has {say_bytes(there)}; "
-        "it was not started",
+        reason=f"it needs about {said} and this machine has {say_bytes(there)}; it was not started",
         hint="lower workload.micro_batch_size or sequence_length, or choose a smaller model",
     )
 

@@ -46,7 +46,8 @@ def plan_workload(
         Conflict: a batch that does not come out even, or sequences that do not fit the model.
     """
     asked, data = config.workload, parallel.data_parallel_size
-    check_workload(model.shape, model.name, asked)
+    if model.guest is None:
+        check_workload(model.own_shape, model.name, asked)
     micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
     per_pass = micro * data
     if asked.global_batch_size % per_pass:
@@ -126,7 +127,7 @@ def plan_step(
     Raises:
         Conflict: an option that this model or workload cannot have.
     """
-    asked, shape = config.workload, model.shape
+    asked, shape = config.workload, model.own_shape
     capacity = _expert_capacity(asked, shape, device.backend)
     step = StepSettings(
         loss_chunk_rows=_chunk_rows(asked, shape, workload, device.backend),

@@ -133,6 +133,18 @@ class ModelConfig(Strict):
     """Which projections of a llama or moe have biases: none, those in (Qwen2), all (gpt-oss)."""
     experts: ExpertsConfig | None = None
     image: ImageConfig | None = None
+    huggingface: Annotated[str, Field(min_length=1, examples=["LlamaForCausalLM"])] | None = None
+    """Instead of a family: a class of transformers, or the path of a config.json that names one.
+    Its weights are drawn, nothing is downloaded; the training interpreter needs transformers."""
+    python: Annotated[str, Field(examples=["package.module:build"])] | None = None
+    """Instead of a family: a function that returns a torch.nn.Module whose `forward(inputs,
+    targets)`, or `training_step` of the same, returns the mean loss."""
+    config: dict[str, Any] | None = None
+    """Beside `huggingface`: keys of its config, over those of the file; beside `python`: the
+    function's arguments by name."""
+    small: dict[str, Any] | None = None
+    """Beside `huggingface` or `python`: what of `config` is different in a model that is small
+    enough to be trained on the CPU, for the gate."""
 
 
 class LoraConfig(Strict):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from trnbench.schema.base import Strict
 from trnbench.schema.config import MeasureConfig
 from trnbench.schema.price import Price
-from trnbench.wire import ModelShape, Precision, StepSettings, WorkOrder
+from trnbench.wire import Described, Guest, ModelShape, Precision, StepSettings, WorkOrder
 
 PLAN_VERSION: Literal[1] = 1
 
@@ -14,9 +14,46 @@ class PlannedModel(Strict):
     """The model, with the weights that its shape comes to."""
 
     name: str
-    shape: ModelShape
+    shape: ModelShape | None
+    """Null for a guest whose family is not known."""
     parameter_count: int
     source: str
+    guest: Guest | None = None
+    """A model that is not ours."""
+    described: Described | None = None
+    """What the guest was found to be, before a device was touched."""
+
+    @property
+    def family(self) -> str:
+        """The family's name, or what kind of guest it is."""
+        if self.shape is not None:
+            return self.shape.family
+        return self.guest.kind if self.guest is not None else "unknown"
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens that the model knows."""
+        if self.described is not None:
+            return self.described.vocabulary_size
+        return self.own_shape.vocabulary_size
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the head is the embedding."""
+        if self.described is not None:
+            return self.described.embeddings_are_tied
+        return self.own_shape.tied_embeddings
+
+    @property
+    def own_shape(self) -> ModelShape:
+        """The shape, where the caller knows that there is one.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.shape is None:
+            raise ValueError(f"the sizes of {self.name} are not known")
+        return self.shape
 
 
 class PlannedWorkload(Strict):
@@ -75,9 +112,10 @@ class Prediction(Strict):
     recomputed_flops_per_token: float | None = None
     """What is done beyond that: forward passes made again, experts' empty places. Null in plans
     that are older than the choice: nothing was made again."""
-    memory_bytes: float
+    memory_bytes: float | None
+    """Null for a guest whose sizes are not known, as is what its activations take."""
     memory_states_bytes: float
-    memory_activations_bytes: float
+    memory_activations_bytes: float | None
     memory_verdict: Literal["fits", "tight", "does_not_fit", "unknown"]
     step_seconds: float | None
     step_seconds_reason: str

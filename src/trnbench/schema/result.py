@@ -67,11 +67,15 @@ class ResultModel(Strict):
     name: str
     family: str
     parameter_count: int
-    layers: int
-    hidden_size: int
+    layers: int | None
+    """Null for a guest whose sizes are not known, as is its width."""
+    hidden_size: int | None
     vocabulary_size: int
     active_parameter_count: int | None = None
-    """Weights that one token meets; null in results older than the count."""
+    """Weights that one token meets; null in results older than the count, and
+    for a guest whose sizes are not known."""
+    guest: str | None = None
+    """Whose code it is, where it is none of our families: the library or python, and its name."""
 
 
 class ResultWorkload(Strict):
@@ -207,6 +211,8 @@ class ResultUtilization(Strict):
     flops_source: str = "the shape"
     """Where the model's operations were counted: in its shape, in a config of a known family, or by
     torch's counter."""
+    flops_reason: str | None = None
+    """Why they were not counted."""
 
 
 class ResultEnergy(Strict):

@@ -1,26 +1,31 @@
 """From an order to what is trained: the model on its device, in its types, with its loss."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream
+from trnbench.train.guests import GuestObjective, build_guest, retie
+from trnbench.train.guests import is_tied as is_guest_tied
 from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.layers.linear import use_product
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
-from trnbench.train.objective import Objective
+from trnbench.train.objective import Objective, Trainable
 from trnbench.train.precision import parameter_dtype, product_dtype
-from trnbench.train.streams import stream_of
-from trnbench.wire import ModelShape, StepSettings, WorkOrder
+from trnbench.train.streams import stream_of, stream_of_guest
+from trnbench.wire import Guest, ModelShape, StepSettings, WorkOrder
 
 
-def build_objective(order: WorkOrder, backend: Backend) -> Objective:
+def build_objective(order: WorkOrder, backend: Backend) -> Trainable:
     """Build the model on the CPU, fit it to the order, and move it to the device."""
-    return fit(
-        adapted_model(order.shape, order.sequence_length, order.seed, order.step), order, backend
-    )
+    if order.guest is not None:
+        return fit(build_guest(order.guest, order.seed), order, backend)
+    shape = order.own_shape
+    return fit(adapted_model(shape, order.sequence_length, order.seed, order.step), order, backend)
 
 
 def adapted_model(shape: ModelShape, sequence_length: int, seed: int, step: StepSettings) -> Model:
@@ -31,7 +36,7 @@ def adapted_model(shape: ModelShape, sequence_length: int, seed: int, step: Step
     return model
 
 
-def fit(model: Model, order: WorkOrder, backend: Backend) -> Objective:
+def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
     """Bring a model that stands on the CPU in fp32 to the device and the order's arithmetic."""
     for parameter in model.parameters():
         # What is frozen is kept in the type that products read it in.
@@ -39,10 +44,23 @@ def fit(model: Model, order: WorkOrder, backend: Backend) -> Objective:
         kept = parameter_dtype if is_trained else product_dtype
         parameter.data = parameter.data.to(kept(order.precision))
     model = model.to(backend.device)
+    if not isinstance(model, Model):
+        return _fit_guest(model, order)
     products = backend.products()
     use_product(model, products.linear)
     set_options(model, order)
     return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows, multiply=products.multiply)
+
+
+def _fit_guest(module: nn.Module, order: WorkOrder) -> GuestObjective:
+    guest: Guest | None = order.guest
+    if guest is None:
+        raise ValueError("the order has no guest")
+    retie(module)
+    if order.step.recompute == "full":
+        checkpoint: Any = getattr(module, "gradient_checkpointing_enable")  # noqa: B009 - theirs
+        checkpoint(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return GuestObjective(module, guest, order.precision)
 
 
 def set_options(model: Model, order: WorkOrder) -> None:
@@ -62,12 +80,14 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 def make_stream(order: WorkOrder) -> Stream:
     """Return what the order's model is trained on."""
-    return stream_of(order.shape, order.sequence_length, order.stream)
+    if order.guest is not None:
+        return stream_of_guest(order.guest, order.sequence_length, order.stream)
+    return stream_of(order.own_shape, order.sequence_length, order.stream)
 
 
 def is_tied(model: nn.Module) -> bool:
     """Tell whether the head is the embedding, as it stands on the device."""
-    return isinstance(model, Model) and model.head is None
+    return model.head is None if isinstance(model, Model) else is_guest_tied(model)
 
 
 def places_of(parameters: list[nn.Parameter]) -> list[str]:

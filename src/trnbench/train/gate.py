@@ -19,21 +19,21 @@ import torch
 from trnbench.train.assemble import fit, make_stream
 from trnbench.train.backends.base import Backend
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
-from trnbench.train.objective import Objective
+from trnbench.train.objective import Trainable
 from trnbench.train.reference import (
-    STARTS,
     Reference,
     Start,
     find_reference,
     sampled,
     start_model,
+    starts_of,
 )
 from trnbench.wire import GateOrder, ParityPoint, WorkOrder
 
 NEGLIGIBLE = 1e-6
 """A gradient smaller than this part of the whole is held against the whole instead of itself."""
 
-MakeStep = Callable[[Objective, WorkOrder, Backend], TrainingStep]
+MakeStep = Callable[[Trainable, WorkOrder, Backend], TrainingStep]
 
 
 def run_gate(
@@ -59,7 +59,8 @@ def run_gate(
     model = objective.model
     step = make_step(objective, small, backend)
     points = [
-        _compare(start, model, step, tokens[0], gate, order.seed, reference) for start in STARTS
+        _compare(start, model, step, tokens[0], gate, order.seed, reference)
+        for start in starts_of(gate)
     ]
     _set_weights(model, start_model(gate, order.seed, "production"))
     outcomes = StepOutcomes()
@@ -88,6 +89,7 @@ def _order_of(order: WorkOrder, gate: GateOrder) -> WorkOrder:
         gradient_accumulation_steps=gate.passes,
         optimizer=gate.optimizer,
         step=gate.step,
+        guest=gate.guest,
     )
 
 

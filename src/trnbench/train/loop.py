@@ -13,7 +13,7 @@ import torch
 
 from trnbench.train.backends.base import Backend, Timer
 from trnbench.train.data import Stream
-from trnbench.train.objective import Losses, Objective
+from trnbench.train.objective import Losses, Trainable
 from trnbench.train.optimizer import make_optimizer
 from trnbench.wire import WorkOrder
 
@@ -50,7 +50,7 @@ class StepOutcomes:
 class TrainingStep:
     """Runs optimizer steps of one order on one device; counts them."""
 
-    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+    def __init__(self, objective: Trainable, order: WorkOrder, backend: Backend) -> None:
         self.model = objective.model
         self._forward: Callable[..., Losses] = backend.prepare(objective)
         self._backend = backend

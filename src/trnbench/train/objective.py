@@ -23,8 +23,28 @@ class Losses(NamedTuple):
     """Rows of the fullest expert over the mean."""
 
 
-class Objective(nn.Module):
+class Trainable(nn.Module):
+    """A model and its loss as one, whoever's they are."""
+
+    model: nn.Module
+
+    def forward(
+        self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
+    ) -> Losses:
+        """Return the losses of one pass.
+
+        Args:
+            inputs: what the model takes.
+            targets: the right token or class of each row, (B, T), (B, P) or (B,).
+            positions: where the targets are, (B, P); None for everywhere.
+        """
+        raise NotImplementedError
+
+
+class Objective(Trainable):
     """One of our families with its loss."""
+
+    model: Model
 
     def __init__(
         self,
@@ -50,13 +70,7 @@ class Objective(nn.Module):
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
     ) -> Losses:
-        """Return the losses of one pass.
-
-        Args:
-            inputs: what the model takes.
-            targets: the right token or class of each row, (B, T), (B, P) or (B,).
-            positions: where the targets are, (B, P); None for everywhere.
-        """
+        """Return the losses of one pass; arguments as of `Trainable`."""
         hidden = self.model.hidden(inputs, positions)
         weight, bias = self.model.head_parameters()
         rows, right = hidden.rows.flatten(0, -2), targets.flatten()

@@ -22,12 +22,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
 from trnbench.train.data import Batch, Stream
+from trnbench.train.guests import GuestObjective, build_guest
 from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
-from trnbench.train.streams import stream_of
-from trnbench.wire import GateOrder, OptimizerSettings, StreamSettings
+from trnbench.train.streams import stream_of, stream_of_guest
+from trnbench.wire import GateOrder, ModelShape, OptimizerSettings, StreamSettings
 
 RULES = "reference-v2"
 """Part of the cache's key: another number, another computation."""
@@ -62,7 +63,7 @@ def find_reference(
         seed: of the initial weights.
         folder: of the cache; None computes it anew. One that cannot be written costs time alone.
     """
-    if folder is None:
+    if folder is None or gate.guest is not None:  # its code may change under the same name
         return compute_reference(gate, stream, seed), False
     path = folder / f"{content_key(gate, stream, seed)}.pt"
     found = _read(path)
@@ -95,10 +96,10 @@ def cache_folder() -> Path:
 
 def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Reference:
     """Train the parity model, and read its gradients at both starts."""
-    tokens = stream_of(gate.shape, gate.sequence_length, stream)
+    tokens = _stream(gate, stream)
     first_losses: dict[str, float] = {}
     gradients: dict[str, dict[str, torch.Tensor]] = {}
-    for start in STARTS:
+    for start in starts_of(gate):
         model = start_model(gate, seed, start)
         loss = _backward(model, tokens, gate, step=0)
         first_losses[start] = loss
@@ -108,25 +109,41 @@ def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Ref
     return Reference(_train(gate, tokens, seed), first_losses, gradients)
 
 
-def start_model(gate: GateOrder, seed: int, start: Start) -> Model:
+def starts_of(gate: GateOrder) -> tuple[Start, ...]:
+    """Return from which weights gradients are held: of a user's module from its own alone."""
+    is_users = gate.guest is not None and gate.guest.kind == "python"
+    return ("production",) if is_users else STARTS
+
+
+def _stream(gate: GateOrder, stream: StreamSettings) -> Stream:
+    if gate.guest is not None:
+        return stream_of_guest(gate.guest, gate.sequence_length, stream)
+    return stream_of(_shape(gate), gate.sequence_length, stream)
+
+
+def _shape(gate: GateOrder) -> ModelShape:
+    if gate.shape is None:
+        raise ValueError("the gate has neither a shape nor a guest")
+    return gate.shape
+
+
+def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
     """Build the parity model on the CPU in fp32, with the weights of this start.
 
     `stress` draws matrices with variance 1 / inputs and embeddings with variance 1, so that a fault
     in attention cannot hide behind weights that make it even.
     """
-    model = build_model(gate.shape, gate.sequence_length, seed, gate.step.document_length)
-    if gate.step.lora is not None:
-        add_adapters(model, gate.step.lora, seed)
-    for module in model.modules():
-        if isinstance(module, ExpertsMlp):
-            module.capacity = gate.step.expert_capacity  # what has no place is part of the work
+    if gate.guest is not None:
+        model, is_tied = build_guest(gate.guest, seed), True
+    else:
+        model, is_tied = _own_model(gate, seed), _shape(gate).tied_embeddings
     if start == "stress":
         generator = torch.Generator().manual_seed(seed + 1)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if parameter.ndim >= 2:
                     # A tied table is a matrix too: with variance 1 its logits would be extreme.
-                    is_table = "embedding" in name and not gate.shape.tied_embeddings
+                    is_table = "embedding" in name and not is_tied
                     # Experts' weights are (expert, in, out); all others are (out, in).
                     inputs = parameter.shape[-1 if parameter.ndim == 2 else -2]
                     spread = 1.0 if is_table else inputs**-0.5
@@ -137,6 +154,16 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> Model:
     return model
 
 
+def _own_model(gate: GateOrder, seed: int) -> torch.nn.Module:
+    model = build_model(_shape(gate), gate.sequence_length, seed, gate.step.document_length)
+    if gate.step.lora is not None:
+        add_adapters(model, gate.step.lora, seed)
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.capacity = gate.step.expert_capacity  # what has no place is part of the work
+    return model
+
+
 def sampled(tensor: torch.Tensor) -> torch.Tensor:
     """Return up to `KEPT_ELEMENTS` elements, evenly spread, as fp32 on the CPU."""
     flat = tensor.detach().cpu().float().flatten()
@@ -144,11 +171,13 @@ def sampled(tensor: torch.Tensor) -> torch.Tensor:
     return flat[::stride].clone()
 
 
-def _backward(model: Model, tokens: Stream, gate: GateOrder, step: int) -> float:
+def _backward(model: torch.nn.Module, tokens: Stream, gate: GateOrder, step: int) -> float:
     """Put the gradients of one step's mean loss into the model, and return the loss."""
     sequences = gate.sequences_a_pass * gate.passes
     batch = tokens.batch(step * sequences, sequences)
-    if gate.shape.experts is None:
+    if gate.guest is not None:
+        return _backward_of_guest(GuestObjective(model, gate.guest, "fp32"), batch, gate)
+    if not isinstance(model, Model) or _shape(gate).experts is None:
         logits = model(batch.inputs, batch.positions)
         loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
         loss.backward()
@@ -158,7 +187,7 @@ def _backward(model: Model, tokens: Stream, gate: GateOrder, step: int) -> float
 
 def _backward_by_passes(model: Model, batch: Batch, gate: GateOrder) -> float:
     """Do the same pass by pass: the load-balancing loss of a pass is not that of the whole."""
-    experts, total = gate.shape.experts, 0.0
+    experts, total = _shape(gate).experts, 0.0
     passes = zip(
         batch.inputs.split(gate.sequences_a_pass),
         batch.targets.split(gate.sequences_a_pass),
@@ -173,6 +202,18 @@ def _backward_by_passes(model: Model, batch: Batch, gate: GateOrder) -> float:
         if experts is not None and hidden.balance is not None:
             loss = loss + experts.balance_coefficient * hidden.balance
         (loss / gate.passes).backward()
+    return total
+
+
+def _backward_of_guest(objective: GuestObjective, batch: Batch, gate: GateOrder) -> float:
+    """Do the same with what only the guest itself can compute, its loss; pass by pass, as above."""
+    total = 0.0
+    for first in range(0, len(batch.inputs), gate.sequences_a_pass):
+        rows = slice(first, first + gate.sequences_a_pass)
+        where = None if batch.positions is None else batch.positions[rows]
+        losses = objective(batch.inputs[rows], batch.targets[rows], where)
+        (losses.minimised / gate.passes).backward()
+        total += losses.told.item() / gate.passes
     return total
 
 

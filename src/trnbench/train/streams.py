@@ -3,7 +3,7 @@
 from trnbench.train.data import Stream, TokenStream
 from trnbench.train.fill_in import FillInStream
 from trnbench.train.pictures import PictureStream
-from trnbench.wire import ModelShape, StreamSettings
+from trnbench.wire import Guest, ModelShape, StreamSettings
 
 
 def stream_of(shape: ModelShape, sequence_length: int, settings: StreamSettings) -> Stream:
@@ -13,3 +13,15 @@ def stream_of(shape: ModelShape, sequence_length: int, settings: StreamSettings)
     if shape.family == "bert":
         return FillInStream(settings, shape.vocabulary_size, sequence_length)
     return TokenStream(settings, shape.vocabulary_size, sequence_length)
+
+
+def stream_of_guest(guest: Guest, sequence_length: int, settings: StreamSettings) -> Stream:
+    """Return the stream of next tokens, or of masked ones.
+
+    Raises:
+        ValueError: the guest has not been described.
+    """
+    if guest.vocabulary_size is None:
+        raise ValueError("the guest's vocabulary is not known")
+    kind = FillInStream if guest.task == "masked_token" else TokenStream
+    return kind(settings, guest.vocabulary_size, sequence_length)

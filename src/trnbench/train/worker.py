@@ -24,11 +24,13 @@ from trnbench.wire import (
     Block,
     Built,
     Ceiling,
+    Described,
     Environment,
     Failed,
     FailureReason,
     Finish,
     Finished,
+    GuestQuestion,
     Inventory,
     Memory,
     Movement,
@@ -58,6 +60,8 @@ def main(arguments: Sequence[str]) -> None:
                 take_inventory(channel)
             elif options.task == "probe":
                 probe(channel)
+            elif options.task == "describe":
+                describe(options.plan, channel)
             else:
                 train(read_order(options.plan), channel)
         except BaseException as error:  # noqa: BLE001 - the last line: whatever it is, it is told
@@ -70,12 +74,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trnbench worker")
-    parser.add_argument("task", choices=("inventory", "probe", "train"))
+    parser.add_argument("task", choices=("inventory", "probe", "describe", "train"))
     parser.add_argument("plan", nargs="?", type=Path)
     parser.add_argument("--records-fd", type=int, default=1)
     options = parser.parse_args(arguments)
-    if options.task == "train" and options.plan is None:
-        parser.error("train needs the path of a plan")
+    if options.task in ("describe", "train") and options.plan is None:
+        parser.error(f"{options.task} needs the path of a file")
     return options
 
 
@@ -114,6 +118,15 @@ def probe(channel: Channel) -> None:
     )
 
 
+def describe(path: Path, channel: Channel) -> None:
+    """Say what a guest is, without touching a device."""
+    question = from_json(GuestQuestion, json.loads(path.read_text(encoding="utf-8")))
+    _import_torch()
+    from trnbench.train.description import describe as described
+
+    channel.send(Described, **described(question))
+
+
 def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
     channel.send(Phase, name="probe")
@@ -141,7 +154,7 @@ def train(order: WorkOrder, channel: Channel) -> None:
             asynchronous=backend.is_asynchronous,
             proven=backend.is_proven,
             threads=torch.get_num_threads() if backend.name == "cpu" else None,
-            versions={**_library_versions(), **backend.versions()},
+            versions={**_library_versions(), **_versions_of_guest(order), **backend.versions()},
             settings=dict(backend.settings()),
         )
         if order.gate is not None:
@@ -337,6 +350,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
         reason, hint = "wrong_order", "use the same trnbench for the parent and the child"
     elif type(error).__name__ == "Unavailable":
         reason, hint = "unavailable", getattr(error, "hint", None)
+    elif type(error).__name__ == "BadModel":
+        reason, hint = "bad_model", getattr(error, "hint", None)
     # Both ends of a vendor's report tell something: the code stands first, the cause last.
     detail = "".join(traceback.format_exception(error))
     return {
@@ -356,6 +371,15 @@ def _library_versions() -> dict[str, str]:
     import torch
 
     return {"python": platform.python_version(), "torch": torch.__version__}
+
+
+def _versions_of_guest(order: WorkOrder) -> dict[str, str]:
+    """Return that of the library whose class is trained: two versions of it are not one model."""
+    if order.guest is None or order.guest.kind != "huggingface":
+        return {}
+    from trnbench.train.backends.base import version_of
+
+    return {"transformers": version_of("transformers") or "unknown"}
 
 
 def _finite(value: float) -> float | None:

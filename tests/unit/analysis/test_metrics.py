@@ -13,6 +13,7 @@ from tests.builders import make_blocks, make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.checks.device import check_possible
+from trnbench.analysis.flops import COUNTED_CONVENTION
 from trnbench.analysis.metrics import (
     DERIVED,
     MEASURED,
@@ -204,6 +205,20 @@ def test_a_core_that_did_more_than_it_can_is_no_measurement_though_its_chip_coul
     found = driven(0.5 * 667e12 / 51_470_401_536, share=0.25)
     assert utilization_metrics.mfu(found).value == pytest.approx(0.5, rel=1e-12)
     assert check_possible(found).verdict == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("counted", "verdict"), [({COUNTED_CONVENTION: 51_470_401_536.0}, "sound"), ({}, "not_judged")]
+)
+def test_a_model_whose_operations_were_counted_alone_is_held_against_that_count(
+    counted: dict[str, float], verdict: str
+) -> None:
+    whole = driven(0.1 * 667e12 / 51_470_401_536, share=1.0)
+    utilization = whole.utilization.model_copy(
+        update={"convention": COUNTED_CONVENTION, "flops_per_token": counted}
+    )
+    found = dataclasses.replace(whole, utilization=utilization)
+    assert check_possible(found).verdict == verdict
 
 
 def test_an_unknown_peak_gives_no_mfu_and_the_reason() -> None:

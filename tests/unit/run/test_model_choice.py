@@ -33,7 +33,7 @@ def conflict_of(model: str | ModelConfig) -> Conflict:
 @pytest.mark.parametrize("name", sorted(models()))
 def test_a_catalog_name_is_that_model_with_its_source(name: str) -> None:
     chosen, known = choose_model(name), models()[name]
-    assert (chosen.name, chosen.shape) == (name, known.shape)
+    assert (chosen.name, chosen.own_shape) == (name, known.shape)
     assert (chosen.parameter_count, chosen.source) == (known.parameter_count, known.source)
 
 
@@ -58,11 +58,11 @@ def test_an_unknown_base_is_told_at_its_own_key() -> None:
 
 def test_own_sizes_are_completed_and_counted() -> None:
     chosen = choose_model(ModelConfig(**OWN))
-    assert chosen.shape.kv_heads == 6
-    assert chosen.shape.head_dim == 16
+    assert chosen.own_shape.kv_heads == 6
+    assert chosen.own_shape.head_dim == 16
     assert chosen.name == "own llama"
     assert chosen.source == "the config"
-    assert chosen.parameter_count == parameter_count(chosen.shape)
+    assert chosen.parameter_count == parameter_count(chosen.own_shape)
 
 
 @pytest.mark.parametrize("size", sorted(OWN))
@@ -76,9 +76,9 @@ def test_a_size_that_is_missing_is_named(size: str) -> None:
 def test_a_base_gives_every_size_that_is_not_changed() -> None:
     base = models()["llama3.1-70b"].shape
     chosen = choose_model(ModelConfig(base="llama3.1-70b", layers=4))
-    assert chosen.shape.layers == 4
-    assert chosen.shape.rope_scaling == base.rope_scaling
-    assert (chosen.shape.kv_heads, chosen.shape.head_dim) == (base.kv_heads, base.head_dim)
+    assert chosen.own_shape.layers == 4
+    assert chosen.own_shape.rope_scaling == base.rope_scaling
+    assert (chosen.own_shape.kv_heads, chosen.own_shape.head_dim) == (base.kv_heads, base.head_dim)
     assert chosen.parameter_count < models()["llama3.1-70b"].parameter_count
 
 
@@ -96,14 +96,14 @@ def test_a_changed_model_does_not_carry_the_base_s_name(given: dict[str, Any], l
 
 
 def test_another_width_gives_up_the_base_s_head_width() -> None:
-    wider = choose_model(ModelConfig(base="tiny-llama", hidden_size=256)).shape
+    wider = choose_model(ModelConfig(base="tiny-llama", hidden_size=256)).own_shape
     assert (wider.head_dim, wider.heads, wider.kv_heads) == (64, 4, 2)
-    kept = choose_model(ModelConfig(base="tiny-llama", hidden_size=256, head_dim=32)).shape
+    kept = choose_model(ModelConfig(base="tiny-llama", hidden_size=256, head_dim=32)).own_shape
     assert kept.head_dim == 32
 
 
 def test_other_heads_of_a_model_without_groups_stay_without_groups() -> None:
-    more = choose_model(ModelConfig(base="tiny-gpt2", heads=8)).shape
+    more = choose_model(ModelConfig(base="tiny-gpt2", heads=8)).own_shape
     assert (more.heads, more.kv_heads, more.head_dim) == (8, 8, 16)
 
 
@@ -115,7 +115,7 @@ def test_rotary_scaling_can_be_given() -> None:
         "original_max_positions": 64,
     }
     chosen = choose_model(ModelConfig.model_validate({**OWN, "rope_scaling": scaling}))
-    assert chosen.shape.rope_scaling == RopeScaling(
+    assert chosen.own_shape.rope_scaling == RopeScaling(
         factor=8.0, low_frequency_factor=1.0, high_frequency_factor=4.0, original_max_positions=64
     )
 
@@ -140,14 +140,16 @@ def test_sizes_that_do_not_fit_together_are_a_conflict(
 
 def test_an_odd_head_is_fine_where_nothing_is_turned() -> None:
     chosen = choose_model(ModelConfig(**{**OWN, "family": "gpt2", "head_dim": 15}))
-    assert chosen.shape.head_dim == 15
+    assert chosen.own_shape.head_dim == 15
 
 
 def test_the_smallest_vocabulary_is_the_alphabet() -> None:
-    assert choose_model(ModelConfig(**{**OWN, "vocabulary_size": 64})).shape.vocabulary_size == 64
+    assert (
+        choose_model(ModelConfig(**{**OWN, "vocabulary_size": 64})).own_shape.vocabulary_size == 64
+    )
 
 
 def test_a_plan_gives_the_child_the_chosen_shape() -> None:
     plan = plan_case({"model.base": "tiny-llama", "model.layers": "3"})
-    assert plan.order.shape == plan.model.shape
-    assert plan.order.shape.layers == 3
+    assert plan.order.own_shape == plan.model.own_shape
+    assert plan.order.own_shape.layers == 3

@@ -33,7 +33,7 @@ def predict_on(plan: Plan, memory_bytes: float | None, chip: Accelerator | None)
 def test_operations_are_told_in_every_convention() -> None:
     plan = plan_case(TRN2, found=None)
     assert plan.prediction.flops_per_token == {
-        name: flops_per_token(plan.model.shape, 4096, name) for name in CONVENTIONS
+        name: flops_per_token(plan.model.own_shape, 4096, name) for name in CONVENTIONS
     }
     assert plan.flops_convention in plan.prediction.flops_per_token
 
@@ -51,13 +51,13 @@ def test_operations_are_told_in_every_convention() -> None:
 )
 def test_the_verdict_on_memory_leaves_a_margin(share: float, verdict: str) -> None:
     plan = plan_case()
-    needed = plan.prediction.memory_bytes
+    needed = plan.prediction.memory_bytes or 0.0
     assert predict_on(plan, needed / share, None).memory_verdict == verdict
 
 
 def test_a_neuron_device_keeps_some_of_its_memory_for_itself() -> None:
     plan = plan_case()
-    needed = plan.prediction.memory_bytes
+    needed = plan.prediction.memory_bytes or 0.0
     memory = (needed + NEURON_RESERVE_BYTES) / 0.9
     trainium, hopper = accelerators()["trainium2"], accelerators()["h100-sxm"]
     assert predict_on(plan, memory, trainium).memory_verdict == "tight"

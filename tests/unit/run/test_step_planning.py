@@ -79,7 +79,7 @@ def test_what_is_asked_for_is_taken_and_told(asked: str) -> None:
 
 def test_the_less_is_kept_the_less_memory_is_predicted() -> None:
     predicted = [
-        plan_case({"workload.activation_checkpointing": how}).prediction.memory_bytes
+        plan_case({"workload.activation_checkpointing": how}).prediction.memory_bytes or 0.0
         for how in ("none", "selective", "full")
     ]
     assert predicted == sorted(predicted, reverse=True)
@@ -107,7 +107,7 @@ def test_adapters_change_operations_and_memory() -> None:
 
 def test_packed_documents_are_less_work() -> None:
     plan = plan_case({"workload.document_length": "32"})
-    shape = plan.model.shape
+    shape = plan.model.own_shape
     assert plan.prediction.flops_per_token["matmul-causal-v1"] == flops_per_token(shape, 32)
 
 
@@ -258,7 +258,7 @@ def test_a_window_of_the_whole_sequence_is_plain_causal_attention() -> None:
 
 
 def test_part_of_a_base_s_experts_can_be_changed() -> None:
-    shape = plan_case({"model.base": "mixtral-8x7b", "model.experts.count": "4"}).model.shape
+    shape = plan_case({"model.base": "mixtral-8x7b", "model.experts.count": "4"}).model.own_shape
     assert shape.experts is not None
     assert (shape.experts.count, shape.experts.per_token, shape.experts.size) == (4, 2, 14336)
     assert shape.experts.balance_coefficient == 0.02
@@ -272,7 +272,7 @@ def test_another_picture_has_another_number_of_patches() -> None:
             "workload.sequence_length": "577",
         }
     )
-    assert plan.model.shape.max_positions == 577
+    assert plan.model.own_shape.max_positions == 577
     assert plan.order.stream.alphabet_size == 16
 
 

@@ -66,7 +66,7 @@ def faults_of(
     told = run_gate(order, backend, None, make_step)
     return list(
         find_faults(
-            Parity(at_seconds=1.0, **told), tolerance_of(order.precision, order.shape.family)
+            Parity(at_seconds=1.0, **told), tolerance_of(order.precision, order.own_shape.family)
         )
     )
 

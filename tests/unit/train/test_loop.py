@@ -57,7 +57,7 @@ def test_a_step_is_the_textbook_one() -> None:
     order = make_order(optimizer=replace(SETTINGS, lr_warmup_steps=0, gradient_clip_norm=0.5))
     model, outcomes = run_steps(order, 3)
 
-    plain = build_model(order.shape, order.sequence_length, order.seed)
+    plain = build_model(order.own_shape, order.sequence_length, order.seed)
     parameters = list(plain.parameters())
     moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
     for number, tokens in enumerate(make_tokens(order, 0, 3), start=1):

@@ -2,6 +2,7 @@
 
 from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
+from trnbench.analysis.flops import FULL_CONVENTION
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.metrics.utilization import hfu, mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak import MEASURED_HERE
@@ -113,7 +114,13 @@ def check_proven(evidence: Evidence) -> CheckOutcome:
 
 def check_possible(basis: Basis) -> CheckOutcome:
     """The work was not faster than the chips can be."""
-    by_convention = (mfu(basis), mfu_full(basis), mfu_used_devices(basis), hfu(basis))
+    counted = basis.utilization.flops_per_token
+    if basis.utilization.convention not in counted:
+        reason = basis.utilization.flops_reason or "nobody counted its operations"
+        return said("possible", "not_judged", reason)
+    by_convention = [mfu(basis), mfu_used_devices(basis), hfu(basis)]
+    if FULL_CONVENTION in counted:
+        by_convention.append(mfu_full(basis))
     if basis.utilization.peak_flops_per_second is None:
         reason = basis.utilization.peak_reason or "no peak is known"
         return said("possible", "not_judged", reason)

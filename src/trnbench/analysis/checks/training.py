@@ -22,7 +22,9 @@ def check_parameters(evidence: Evidence) -> CheckOutcome:
     if built is None:
         return said("parameters", "not_judged", "the model was not built")
     planned = evidence.plan.model
-    adapters = lora_parameter_count(planned.shape, evidence.plan.workload.step)
+    shape = planned.shape
+    step = evidence.plan.workload.step
+    adapters = 0 if shape is None else lora_parameter_count(shape, step)
     expected = planned.parameter_count + adapters
     seen = f"{built.parameter_count:,} weights on the device, {expected:,} planned"
     is_tied = built.embeddings_are_tied
@@ -31,7 +33,7 @@ def check_parameters(evidence: Evidence) -> CheckOutcome:
         return said("parameters", "invalid", trained, "please report it: weights are not frozen")
     if built.parameter_count != expected:
         return said("parameters", "invalid", seen, "this is a bug in the model: please report it")
-    if is_tied != planned.shape.tied_embeddings:
+    if is_tied != planned.is_tied:
         tied = "tied" if is_tied else "not tied"
         return said("parameters", "invalid", f"{seen}; embedding and head are {tied} there")
     return said("parameters", "sound", seen)
@@ -60,6 +62,9 @@ def check_initial_loss(evidence: Evidence) -> CheckOutcome:
     if first is None:
         return said(name, "not_judged", "there is no first loss")
     shape = evidence.plan.model.shape
+    if shape is None:
+        seen = f"{first:.3f}; a guest of no known family draws its weights as it likes"
+        return said(name, "not_judged", seen)
     variance = shape.hidden_size * shape.init_std**2
     expected = math.log(shape.vocabulary_size) + variance / 2
     symbols = evidence.plan.order.stream.alphabet_size
@@ -81,13 +86,16 @@ def check_learning(evidence: Evidence) -> CheckOutcome:
     if len(recent) < 5:
         return said("learning", "invalid", "the loss is no number", "see the check `finite`")
     goal, best = "the stream's entropy", sum(oracle for _, oracle in losses[-5:]) / 5
-    if evidence.plan.model.shape.family == "bert":
+    if _fills_in(evidence):
         # Looking at neighbours is learned later: by then an encoder knows which tokens there are.
         goal, best = "the alphabet's", math.log(evidence.plan.order.stream.alphabet_size)
     progress = (first - sum(recent) / 5) / (first - best)
     seen = f"{progress:.0%} of the way to {goal} by step {LEARNED_BY_STEP}"
     if progress >= LEARNED_PROGRESS:
         return said("learning", "sound", seen)
+    if evidence.plan.model.guest is not None and evidence.plan.model.shape is None:
+        advice = "nobody knows how fast it should learn; try another workload.learning_rate"
+        return said("learning", "doubtful", seen, advice)
     advice = "raise workload.learning_rate if you lowered it; else the training step is wrong"
     return said("learning", "invalid", seen, advice)
 
@@ -114,9 +122,16 @@ def check_leakage(evidence: Evidence) -> CheckOutcome:
 def entropy_of(evidence: Evidence) -> float:
     """Return the lowest loss that the case's stream allows, in nats."""
     stream = evidence.plan.order.stream
-    if evidence.plan.model.shape.family == "bert":
+    if _fills_in(evidence):
         return fill_in_entropy(stream.alphabet_size, stream.noise)
     return stream_entropy(stream.alphabet_size, stream.noise)
+
+
+def _fills_in(evidence: Evidence) -> bool:
+    guest = evidence.plan.model.guest
+    if guest is not None:
+        return guest.task == "masked_token"
+    return evidence.plan.model.family == "bert"
 
 
 def _number(value: float | None) -> str:

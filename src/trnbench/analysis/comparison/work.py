@@ -26,14 +26,17 @@ def _model(launch: Launch) -> str:
     """Say the model by its sizes: two names for one shape are the same work."""
     model = launch.result.model
     return (
-        f"{model.family}, {model.parameter_count:,} weights, {model.layers} layers of width "
-        f"{model.hidden_size}, vocabulary {model.vocabulary_size:,}"
+        f"{model.guest or model.family}, {model.parameter_count:,} weights, {model.layers} layers "
+        f"of width {model.hidden_size}, vocabulary {model.vocabulary_size:,}"
     )
 
 
 def _shape(launch: Launch) -> Value:
     assert launch.plan is not None
-    shape = launch.plan.model.shape
+    model = launch.plan.model
+    if model.guest is not None:
+        return f"{model.guest.kind} {model.guest.target} {model.guest.arguments}"
+    shape = model.own_shape
     tied = "tied" if shape.tied_embeddings else "untied"
     return (
         f"{shape.heads} heads and {shape.kv_heads} key heads of {shape.head_dim}, MLP "

@@ -7,7 +7,7 @@ from trnbench.schema.result import MetricValue
 
 def expert_imbalance(evidence: Evidence) -> MetricValue:
     """Rows of the fullest expert over the mean, mean over blocks and measured steps: 1 is even."""
-    if evidence.plan.model.shape.experts is None:
+    if evidence.plan.model.shape is None or evidence.plan.model.shape.experts is None:
         return unknown("the model has no experts")
     told = [
         value

@@ -37,7 +37,12 @@ def _utilization(
     if peak is None:
         return unknown(basis.utilization.peak_reason or "the peak is not known")
     peak *= share
-    flops = basis.utilization.flops_per_token[convention]
+    flops = basis.utilization.flops_per_token.get(convention)
+    if flops is None:
+        counted = ", ".join(basis.utilization.flops_per_token) or "nothing"
+        return unknown(
+            basis.utilization.flops_reason or f"no operations by {convention}, but by {counted}"
+        )
     if done_again:
         flops += basis.utilization.recomputed_flops_per_token
     value = scaled(basis.tokens_per_second, flops / peak)

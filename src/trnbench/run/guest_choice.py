@@ -1,0 +1,159 @@
+"""From a guest that has been met to the model of a plan, its step, and its gate. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from trnbench.analysis.flops import parameter_count
+from trnbench.catalog.hugging_face import shape_of_config, small_values
+from trnbench.run.guests import Guests, guest_key
+from trnbench.run.model_checks import ALPHABET_SIZE, MIN_MASKED_LENGTH, check_window
+from trnbench.schema.config import Config, ModelConfig, WorkloadConfig
+from trnbench.schema.config_file import Conflict
+from trnbench.schema.plan import PlannedModel
+from trnbench.wire import Described, Guest, ModelShape, StepSettings
+
+LARGEST_WHOLE_GATE = 20_000_000
+"""A guest of up to this many weights is its own small model, where none is described."""
+
+LENGTH_KEYS = ("max_position_embeddings", "n_positions")
+
+DEFAULTS = WorkloadConfig(sequence_length=1, global_batch_size=1)
+OURS_ALONE = ("lora", "document_length", "loss_chunk_tokens", "expert_capacity")
+
+
+def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedModel:
+    """Resolve a guest to what a plan says of a model.
+
+    Raises:
+        Conflict: it does not fit the stream or the sequences, or an option is not for guests.
+    """
+    known = guests[guest_key(model, config.workload.sequence_length)]
+    guest, described = known.guest, known.described
+    _check_stream(guest, described)
+    _check_length(described, config.workload)
+    _check_options(guest, config)
+    shape = _trusted_shape(described)
+    if shape is not None:
+        check_window(shape, guest.target, config.workload)
+    return PlannedModel(
+        name=model.name or guest.target,
+        shape=shape,
+        parameter_count=described.parameter_count,
+        source="transformers' class" if guest.kind == "huggingface" else "the user's module",
+        guest=guest,
+        described=described,
+    )
+
+
+def _trusted_shape(described: Described) -> ModelShape | None:
+    """Return the sizes that its config says, if they come to the weights that it has."""
+    if described.config is None:
+        return None
+    shape = shape_of_config(json.loads(described.config))
+    if shape is None or parameter_count(shape) != described.parameter_count:
+        return None
+    return shape
+
+
+def _check_stream(guest: Guest, described: Described) -> None:
+    least = ALPHABET_SIZE + (1 if guest.task == "masked_token" else 0)
+    if described.vocabulary_size < least:
+        raise Conflict(
+            ("model",),
+            f"model: {guest.target} knows {described.vocabulary_size} tokens, fewer than the token "
+            f"stream's alphabet of {least}",
+            hint=f"give it a vocabulary of at least {least}",
+        )
+    if described.trained_count == 0:
+        raise Conflict(
+            ("model",),
+            f"model: {guest.target} has no weight that can be trained",
+            hint="leave `requires_grad` at true for those that are to be trained",
+        )
+
+
+def _check_length(described: Described, workload: WorkloadConfig) -> None:
+    config: Mapping[str, Any] = json.loads(described.config) if described.config else {}
+    limits = [config[key] for key in LENGTH_KEYS if isinstance(config.get(key), int)]
+    if limits and workload.sequence_length > min(limits):
+        raise Conflict(
+            ("workload", "sequence_length"),
+            f"workload.sequence_length: {workload.sequence_length} is longer than the "
+            f"{min(limits)} positions of the model",
+            hint="shorten it, or raise the number in `model.config`",
+        )
+    if workload.sequence_length < MIN_MASKED_LENGTH:
+        raise Conflict(
+            ("workload", "sequence_length"),
+            f"workload.sequence_length: {workload.sequence_length} is too short for a guest",
+            hint=f"use at least {MIN_MASKED_LENGTH}",
+        )
+
+
+def _check_options(guest: Guest, config: Config) -> None:
+    """Refuse options that are built into our own families alone."""
+    asked = config.workload
+    unfit = [key for key in OURS_ALONE if getattr(asked, key) != getattr(DEFAULTS, key)]
+    if asked.loss == "chunked":
+        unfit.append("loss")
+    can = ("auto", "none", "full") if guest.kind == "huggingface" else ("auto", "none")
+    if asked.activation_checkpointing not in can:
+        unfit.append("activation_checkpointing")
+    if unfit:
+        raise Conflict(
+            ("workload", unfit[0]),
+            f"workload.{unfit[0]}: {getattr(asked, unfit[0])} is built into trnbench's own models, "
+            f"and {guest.target} is none",
+            hint="leave it out, or do it in the module itself",
+        )
+    sizes = config.parallel
+    for key in ("tensor", "pipeline", "context"):
+        name = f"{key}_parallel_size"
+        if getattr(sizes, name) != 1:
+            raise Conflict(
+                ("parallel", name),
+                f"parallel.{name}: {getattr(sizes, name)} would split {guest.target}, whose parts "
+                "nobody knows",
+                hint="use 1",
+            )
+
+
+def guest_step(config: Config) -> StepSettings:
+    """Return how a guest's step is carried out: plainly, but for what was asked."""
+    asked = config.workload
+    return StepSettings(
+        recompute="full" if asked.activation_checkpointing == "full" else "none",
+        adamw=None if asked.adamw == "auto" else asked.adamw,
+    )
+
+
+def small_guest(model: PlannedModel, asked: ModelConfig, small: ModelShape | None) -> Guest | None:
+    """Return a guest of the same make that a CPU can train, or None where there is no telling.
+
+    Args:
+        model: the guest of the plan.
+        asked: the config's words.
+        small: sizes of a small model, where its family is known.
+    """
+    guest, described = model.guest, model.described
+    if guest is None or described is None:
+        return None
+    values: dict[str, Any] = json.loads(guest.arguments)
+    if asked.small is not None:
+        values |= asked.small
+        return _resized(guest, values, None)
+    if small is not None and described.config is not None:
+        values |= small_values(json.loads(described.config), small)
+        return _resized(guest, values, small.vocabulary_size)
+    return guest if model.parameter_count <= LARGEST_WHOLE_GATE else None
+
+
+def _resized(guest: Guest, values: dict[str, Any], vocabulary_size: int | None) -> Guest:
+    """Return the guest with other arguments; of its vocabulary the part that both have is used."""
+    told = [values[key] for key in ("vocab_size", "vocabulary_size") if key in values]
+    known = vocabulary_size or (told[0] if told and isinstance(told[0], int) else None)
+    if known is None or guest.vocabulary_size is None:
+        known = guest.vocabulary_size
+    return replace(guest, arguments=json.dumps(values, sort_keys=True), vocabulary_size=known)

@@ -1,0 +1,172 @@
+"""Models that are not ours, before a device is touched: what is asked for, and what that is.
+
+This looks at the disk (a config.json) and asks the training interpreter; plans are made from what
+it finds, and look at nothing.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trnbench.catalog.hugging_face import TASKS
+from trnbench.run.ask import ask_worker
+from trnbench.schema.config import ModelConfig
+from trnbench.schema.config_file import CaseConfig, Conflict
+from trnbench.schema.errors import ConfigError
+from trnbench.wire import WIRE_VERSION, Described, Guest, GuestQuestion, encode
+
+DESCRIBE_SECONDS = 180.0
+"""Importing torch and transformers takes some ten seconds where the disk is slow."""
+
+CLASS_NAME = re.compile(r"[A-Z]\w*")
+FUNCTION_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGuest:
+    """A guest, and what it was found to be."""
+
+    guest: Guest
+    described: Described
+
+
+Guests = Mapping[str, KnownGuest]
+"""By `guest_key`."""
+
+
+def guest_key(model: ModelConfig, sequence_length: int) -> str:
+    """Return what tells guests apart: all that is said of them, and their sequences' length."""
+    return f"{model.model_dump_json()} {sequence_length}"
+
+
+def is_guest(model: str | ModelConfig) -> bool:
+    """Tell whether a config's model is none of ours."""
+    return isinstance(model, ModelConfig) and (model.huggingface or model.python) is not None
+
+
+def meet_guests(cases: Sequence[CaseConfig], python: str) -> Guests:
+    """Ask the training interpreter what each guest of these cases is.
+
+    Raises:
+        ConfigError: there is no such class, function or file, or it cannot be trained.
+        UnavailableError: the interpreter cannot answer.
+    """
+    met: dict[str, KnownGuest] = {}
+    for case in cases:
+        model, length = case.config.model, case.config.workload.sequence_length
+        if not isinstance(model, ModelConfig) or not is_guest(model):
+            continue
+        key = guest_key(model, length)
+        if key not in met:
+            try:
+                met[key] = _meet(model, length, python)
+            except Conflict as conflict:
+                raise case.explain(conflict) from None
+            except ConfigError as error:
+                where = Conflict(("model",), f"model: {error}", hint=error.problems[0].hint)
+                raise case.explain(where) from None
+    return met
+
+
+def _meet(model: ModelConfig, sequence_length: int, python: str) -> KnownGuest:
+    guest = guest_of(model)
+    question = GuestQuestion(
+        wire_version=WIRE_VERSION, guest=guest, sequence_length=sequence_length
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "guest.json"
+        path.write_text(encode(question), encoding="utf-8")
+        described = ask_worker(python, "describe", Described, DESCRIBE_SECONDS, file=path)
+    guest = replace(guest, vocabulary_size=described.vocabulary_size)
+    return KnownGuest(guest, described)
+
+
+def guest_of(model: ModelConfig) -> Guest:
+    """Return what a config asks for; a config.json is read from the disk.
+
+    Raises:
+        Conflict: keys that do not go together, or a file or a name that cannot be one.
+    """
+    _check_alone(model)
+    given = model.config or {}
+    if model.python is not None:
+        if not FUNCTION_NAME.fullmatch(model.python):
+            raise Conflict(
+                ("model", "python"),
+                f"model.python: {model.python!r} names no function",
+                hint="write package.module:function",
+            )
+        return Guest(
+            kind="python",
+            target=model.python,
+            arguments=json.dumps(given, sort_keys=True),
+            checked_keys=sorted(given),
+        )
+    target, values = _class_and_values(model.huggingface or "", given)
+    return Guest(
+        kind="huggingface",
+        target=target,
+        arguments=json.dumps({**values, **given}, sort_keys=True),
+        checked_keys=sorted(given),
+        task=_task_of(target),
+    )
+
+
+def _check_alone(model: ModelConfig) -> None:
+    """Refuse our own sizes beside a guest, which has its own."""
+    allowed = {"name", "huggingface", "python", "config", "small"}
+    extra = sorted(model.model_dump(exclude_none=True).keys() - allowed)
+    if model.huggingface is not None and model.python is not None:
+        extra = ["python"]
+    if extra:
+        named = "huggingface" if model.huggingface is not None else "python"
+        raise Conflict(
+            ("model", extra[0]),
+            f"model.{extra[0]}: does not go with model.{named}",
+            hint="sizes of it stand under `model.config`, in its own words",
+        )
+
+
+def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if CLASS_NAME.fullmatch(named):
+        return named, {}
+    path = Path(named)
+    if path.suffix != ".json":
+        raise Conflict(
+            ("model", "huggingface"),
+            f"model.huggingface: {named!r} is neither a class nor the path of a config.json",
+            hint="nothing is downloaded: name a class as LlamaForCausalLM, or save the model's "
+            "config.json and name that",
+        )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        classes = given.get("architectures") or document.get("architectures")
+        target = classes[0]
+    except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:
+        raise Conflict(
+            ("model", "huggingface"),
+            f"model.huggingface: {named} cannot be read as a config: {error}",
+            hint="paths count from the folder that trnbench is run in",
+        ) from error
+    except (TypeError, IndexError, KeyError):
+        raise Conflict(
+            ("model", "huggingface"),
+            f"model.huggingface: {named} does not name its class",
+            hint="add e.g. `architectures: [LlamaForCausalLM]` under `model.config`",
+        ) from None
+    return str(target), document
+
+
+def _task_of(target: str) -> Any:
+    for end, task in TASKS.items():
+        if target.endswith(end):
+            return task
+    raise Conflict(
+        ("model", "huggingface"),
+        f"model.huggingface: {target} has no loss that the token stream is for",
+        hint=f"name a class that ends in {', '.join(TASKS)}; or wrap yours with `model.python`",
+    )

@@ -1,0 +1,246 @@
+"""Models that are not ours: classes of transformers from their config, and modules of the user's.
+
+They are built here, asked what they are, and given a loss. Nothing is downloaded: a class gets its
+config's sizes and weights that are drawn.
+"""
+
+import difflib
+import importlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+from torch import nn
+
+from trnbench.train.models.base import rows_at
+from trnbench.train.objective import Losses, Trainable
+from trnbench.train.precision import autocast
+from trnbench.wire import Guest, Precision
+
+VOCABULARY_NAMES = ("vocabulary_size", "vocab_size")
+
+
+class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
+    """A guest that cannot be built, or that does not train as a guest must."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class GuestObjective(Trainable):
+    """A guest with its loss: ours on a class's logits, the module's own on what it returns."""
+
+    def __init__(self, module: nn.Module, guest: Guest, precision: Precision) -> None:
+        """Take a module as it is to be trained.
+
+        Args:
+            module: on its device, in its type.
+            guest: what it is.
+            precision: its products are bf16 in `bf16`, by torch's autocast.
+        """
+        super().__init__()
+        self.model = module
+        self.guest = guest
+        self.precision: Precision = precision
+        self.extra: dict[str, torch.Tensor] = {}
+        """What a class is given beside its tokens."""
+        # Found now: what a compiler traces must not look for methods.
+        self._own_step: Callable[..., Any] = getattr(module, "training_step", module)
+
+    def forward(
+        self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
+    ) -> Losses:
+        """Return the losses of one pass; arguments as of `Objective`."""
+        with autocast(inputs.device, self.precision):
+            if self.guest.kind == "python":
+                loss = loss_of(self._own_step(inputs, targets), self.guest.target).float()
+                return Losses(loss, loss.detach(), None)
+            made = self.model(input_ids=inputs, use_cache=False, **self.extra)
+        rows = rows_at(made.logits, positions)
+        told = F.cross_entropy(rows.flatten(0, -2).float(), targets.flatten())
+        minimised = told
+        balance = getattr(made, "aux_loss", None)
+        if balance is not None:
+            config: Any = self.model.config
+            minimised = told + config.router_aux_loss_coef * balance.to(told.device)
+        return Losses(minimised, told.detach(), None)
+
+
+def loss_of(returned: Any, target: str) -> torch.Tensor:
+    """Find the loss in what a module returned: itself, `.loss`, `["loss"]`, or a tuple's first.
+
+    Raises:
+        BadModel: there is none.
+    """
+    found = returned
+    if isinstance(found, dict):
+        found = found.get("loss")
+    elif isinstance(found, tuple | list) and not hasattr(found, "loss"):
+        found = found[0] if found else None
+    elif not isinstance(found, torch.Tensor):
+        found = getattr(found, "loss", None)
+    if isinstance(found, torch.Tensor) and found.ndim == 0 and found.is_floating_point():
+        return found
+    what = type(returned).__name__
+    if isinstance(found, torch.Tensor):
+        what = f"a {str(found.dtype).removeprefix('torch.')} tensor of shape {tuple(found.shape)}"
+    raise BadModel(
+        f"{target}: the module returns no loss, but {what}",
+        hint="return the mean loss of `forward(inputs, targets)`: a scalar, or `.loss`, or a dict "
+        "or tuple that has it",
+    )
+
+
+def build_guest(guest: Guest, seed: int) -> nn.Module:
+    """Build a guest in fp32 where torch's default device is, its weights drawn from this seed.
+
+    Raises:
+        BadModel: there is no such class or function, or it refuses its arguments.
+    """
+    torch.manual_seed(seed)
+    make = _huggingface if guest.kind == "huggingface" else _python
+    module = make(guest).train()
+    if guest.kind == "python":
+        return module
+    # Where random numbers decide, no two devices agree: no dropout, unless it was asked for.
+    for each in module.modules():
+        if isinstance(each, nn.Dropout) and not _asks_for_dropout(guest):
+            each.p = 0.0
+    return module
+
+
+def vocabulary_of(module: nn.Module, target: str) -> int:
+    """Return how many tokens a module knows, as it or its config says, or its one embedding.
+
+    Raises:
+        BadModel: it does not say.
+    """
+    for place in (module, getattr(module, "config", None)):
+        for name in VOCABULARY_NAMES:
+            size = getattr(place, name, None)
+            if isinstance(size, int):
+                return size
+    sizes = {m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)}
+    if len(sizes) == 1:
+        return sizes.pop()
+    raise BadModel(
+        f"{target}: the module does not say how many tokens it knows",
+        hint="give it an attribute `vocabulary_size`",
+    )
+
+
+def is_tied(module: nn.Module) -> bool:
+    """Tell whether an embedding's weight is also that of a product."""
+    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    return any(id(m.weight) in tables for m in module.modules() if isinstance(m, nn.Linear))
+
+
+def retie(module: nn.Module) -> None:
+    """Join again what a move to a device may have parted."""
+    tie = getattr(module, "tie_weights", None)
+    if callable(tie):
+        tie()
+
+
+# --- classes of transformers ----------------------------------------------------------------------
+
+
+def _huggingface(guest: Guest) -> nn.Module:
+    transformers = _import("transformers", "install it for that interpreter: `pip install "
+                           "'trnbench[hf]'`")  # fmt: skip
+    kind = getattr(transformers, guest.target, None)
+    config_class = getattr(kind, "config_class", None)
+    if kind is None or config_class is None:
+        known = [name for name in dir(transformers) if name.endswith(("CausalLM", "MaskedLM"))]
+        near = difflib.get_close_matches(guest.target, known, n=2, cutoff=0.6)
+        raise BadModel(
+            f"transformers {transformers.__version__} has no model class {guest.target}",
+            hint=f"did you mean {' or '.join(near)}?" if near else "name one as LlamaForCausalLM",
+        )
+    values: dict[str, Any] = json.loads(guest.arguments)
+    _check_keys(guest, config_class)
+    try:
+        config = config_class(**{**values, "use_cache": False})
+        for name, value in config.to_dict().items():
+            if _is_dropout(name) and isinstance(value, float) and name not in guest.checked_keys:
+                setattr(config, name, 0.0)
+        module: nn.Module = kind(config)
+    except BadModel:
+        raise
+    except Exception as error:
+        raise BadModel(
+            f"{guest.target} refuses this config: {first_line(error)}",
+            hint="correct `model.config`, or the config.json",
+        ) from error
+    return module
+
+
+def _check_keys(guest: Guest, config_class: Any) -> None:
+    """Refuse keys that a person wrote and that the config would swallow."""
+    known = {*config_class().to_dict(), *getattr(config_class, "attribute_map", {})}
+    known |= {"attn_implementation", "tie_word_embeddings"}
+    for key in guest.checked_keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=2, cutoff=0.6)
+            raise BadModel(
+                f"{config_class.__name__} has no key {key!r}",
+                hint=f"did you mean {' or '.join(near)}?" if near else "leave it out",
+            )
+
+
+def _is_dropout(name: str) -> bool:
+    return "drop" in name
+
+
+def _asks_for_dropout(guest: Guest) -> bool:
+    return any(_is_dropout(key) for key in guest.checked_keys)
+
+
+# --- modules of the user's ------------------------------------------------------------------------
+
+
+def _python(guest: Guest) -> nn.Module:
+    package, _, function = guest.target.partition(":")
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - an entry of sys.path is text
+        sys.path.append(os.getcwd())  # noqa: PTH109
+    build = getattr(
+        _import(package, "install it for that interpreter, or run from the folder that it is in"),
+        function,
+        None,
+    )
+    if not callable(build):
+        raise BadModel(
+            f"{package} has no function {function}", hint="write `python: package.module:function`"
+        )
+    arguments: dict[str, Any] = json.loads(guest.arguments)
+    try:
+        inspect.signature(build).bind(**arguments)
+    except TypeError as error:
+        raise BadModel(
+            f"{guest.target}: {error}", hint="`model.config` holds its arguments by name"
+        ) from error
+    module = build(**arguments)
+    if not isinstance(module, nn.Module):
+        raise BadModel(
+            f"{guest.target} returns {type(module).__name__}, not a torch.nn.Module",
+            hint="return the module; its `forward(inputs, targets)` returns the loss",
+        )
+    return module
+
+
+def _import(name: str, hint: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise BadModel(f"cannot import {name}: {first_line(error)}", hint=hint) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

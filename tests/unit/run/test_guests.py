@@ -1,0 +1,161 @@
+"""Models that are not ours, from a config's words to a plan; nothing is asked of an interpreter."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.run.plans import CPU, TODAY, make_case, make_machine
+from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
+from trnbench.run.guest_choice import LARGEST_WHOLE_GATE
+from trnbench.run.guests import KnownGuest, guest_key, guest_of
+from trnbench.run.machine import Devices
+from trnbench.run.planning import make_plan
+from trnbench.schema.config import ModelConfig
+from trnbench.schema.config_file import Conflict
+from trnbench.schema.plan import Plan
+from trnbench.wire import WIRE_VERSION, Described
+
+USERS = "model={python: 'mine:build'}"
+LLAMA: dict[str, Any] = {
+    "model_type": "llama", "num_hidden_layers": 6, "hidden_size": 256, "num_attention_heads": 8,
+    "num_key_value_heads": 4, "head_dim": 32, "intermediate_size": 512, "vocab_size": 4096,
+    "max_position_embeddings": 256, "tie_word_embeddings": False, "bos_token_id": 4000,
+}  # fmt: skip
+LLAMA_WEIGHTS = (
+    2 * 4096 * 256 + 256 + 6 * (256 * (256 + 2 * 128) + 256 * 256 + 3 * 256 * 512 + 2 * 256)
+)
+
+
+def described(**changes: Any) -> Described:
+    base = Described(
+        at_seconds=0.0, wire_version=WIRE_VERSION, parameter_count=1000, trained_count=1000,
+        embeddings_are_tied=False, vocabulary_size=256, config=None, flops_per_token=6000.0,
+        flops_reason=None, versions={},
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def plan_guest(told: Described, model: str = "{python: 'mine:build'}", **overrides: str) -> Plan:
+    case = make_case({"model": model, **{k.replace("__", "."): v for k, v in overrides.items()}})
+    asked = case.config.model
+    assert isinstance(asked, ModelConfig)
+    guest = replace(guest_of(asked), vocabulary_size=told.vocabulary_size)
+    key = guest_key(asked, case.config.workload.sequence_length)
+    return make_plan(
+        case, machine=make_machine(), devices=Devices((CPU,), {}), today=TODAY,
+        guests={key: KnownGuest(guest, told)},
+    )  # fmt: skip
+
+
+def plan_llama(**overrides: str) -> Plan:
+    told = described(
+        config=json.dumps(LLAMA), parameter_count=LLAMA_WEIGHTS, vocabulary_size=4096,
+        flops_per_token=1.0,
+    )  # fmt: skip
+    return plan_guest(told, "{huggingface: LlamaForCausalLM}", **overrides)
+
+
+def test_a_config_of_a_known_family_is_counted_by_its_formula() -> None:
+    plan = plan_llama()
+    assert plan.flops_convention == DEFAULT_CONVENTION
+    assert plan.model.shape is not None
+    assert plan.order.shape is None
+    assert plan.order.guest is not None
+    assert plan.prediction.memory_verdict == "fits"
+
+
+def test_a_config_that_does_not_come_to_its_weights_is_not_trusted() -> None:
+    told = described(config=json.dumps(LLAMA), parameter_count=LLAMA_WEIGHTS + 1)
+    plan = plan_guest(told, "{huggingface: LlamaForCausalLM}")
+    assert plan.model.shape is None
+    assert plan.flops_convention == COUNTED_CONVENTION
+    assert plan.prediction.flops_per_token == {COUNTED_CONVENTION: 6000.0}
+
+
+def test_the_gate_of_a_known_family_has_small_sizes_in_the_configs_own_words() -> None:
+    gate = plan_llama().order.gate
+    assert gate is not None
+    assert gate.guest is not None
+    small = json.loads(gate.guest.arguments)
+    assert (small["num_hidden_layers"], small["vocab_size"]) == (2, 2048)
+    assert small["hidden_size"] == 128
+    assert small["bos_token_id"] is None  # it lay beyond the small vocabulary
+    assert gate.guest.vocabulary_size == 2048
+
+
+def test_a_small_module_is_its_own_gate_and_a_large_one_has_none() -> None:
+    assert plan_guest(described()).order.gate is not None
+    large = described(parameter_count=LARGEST_WHOLE_GATE + 1)
+    assert plan_guest(large).order.gate is None
+    named = plan_guest(large, "{python: 'mine:build', small: {width: 8}}").order.gate
+    assert named is not None
+    assert named.guest is not None
+    assert json.loads(named.guest.arguments) == {"width": 8}
+
+
+def test_what_torch_could_not_count_has_no_count_and_says_why() -> None:
+    plan = plan_guest(described(flops_per_token=None, flops_reason="an operator of its own"))
+    assert plan.prediction.flops_per_token == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "overrides", "key", "says"),
+    [
+        (described(vocabulary_size=63), {}, ("model",), "fewer than the token stream's"),
+        (described(trained_count=0), {}, ("model",), "no weight that can be trained"),
+        (
+            described(config=json.dumps({"n_positions": 64})), {},
+            ("workload", "sequence_length"), "longer than the 64 positions",
+        ),
+        (described(), {"workload__loss": "chunked"}, ("workload", "loss"), "trnbench's own"),
+        (
+            described(), {"workload__activation_checkpointing": "full"},
+            ("workload", "activation_checkpointing"), "trnbench's own",
+        ),
+        (described(), {"workload__lora": "{rank: 4}"}, ("workload", "lora"), "trnbench's own"),
+        (
+            described(), {"parallel__tensor_parallel_size": "2"},
+            ("parallel", "tensor_parallel_size"), "would split",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_guest_cannot_do_is_refused_with_its_key(
+    told: Described, overrides: dict[str, str], key: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(Conflict) as caught:
+        plan_guest(told, **overrides)
+    assert caught.value.path == key
+    assert says in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"python": "no_function"}, "names no function"),
+        ({"python": "a:b", "huggingface": "LlamaForCausalLM"}, "does not go with"),
+        ({"python": "a:b", "layers": 4}, "model.layers: does not go with model.python"),
+        ({"huggingface": "meta-llama/Llama-3.1-8B"}, "neither a class nor the path"),
+        ({"huggingface": "/nowhere/config.json"}, "cannot be read as a config"),
+        ({"huggingface": "LlamaModel"}, "no loss that the token stream is for"),
+    ],
+)
+def test_words_that_name_no_model_are_refused(model: dict[str, Any], says: str) -> None:
+    with pytest.raises(Conflict) as caught:
+        guest_of(ModelConfig(**model))
+    assert says in caught.value.message
+
+
+def test_a_config_json_names_its_class_and_yields_to_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"architectures": ["BertForMaskedLM"], "hidden_size": 64}))
+    guest = guest_of(ModelConfig(huggingface=str(path), config={"hidden_size": 32}))
+    assert (guest.target, guest.task) == ("BertForMaskedLM", "masked_token")
+    assert json.loads(guest.arguments)["hidden_size"] == 32
+    assert guest.checked_keys == ["hidden_size"]
+    path.write_text("{}")
+    with pytest.raises(Conflict, match="does not name its class"):
+        guest_of(ModelConfig(huggingface=str(path)))
