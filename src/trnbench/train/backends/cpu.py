@@ -111,7 +111,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep what is freed, where it is glibc; tell whether it does.
 
     Each step frees and takes the same large blocks. glibc gives them back to the kernel in between,
-    which clears their pages anew: up to a fifth of a bf16 step (`benchmarks/step_speed.py`).
+    which clears their pages anew.
     """
     if not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
         return False

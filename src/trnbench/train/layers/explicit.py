@@ -1,9 +1,8 @@
 """Attention by plain matrix products, where a processor is served better by them.
 
 torch's fused kernel for CPUs takes its backward products in bf16 one small tile at a time: for
-short sequences plain batched products are two to five times as fast (measured by
-`benchmarks/step_speed.py --attention`). For long ones the scores would fill the memory, and the
-fused kernel wins. Scores are rounded to bf16, as eager attention in bf16 does everywhere.
+short sequences plain batched products are faster. For long ones the scores would fill the memory,
+and the fused kernel wins. Scores are rounded to bf16, as eager attention in bf16 does everywhere.
 
 Shapes: B batch, T queries, S keys, N query heads, K key heads, G = N / K, H head width.
 """

@@ -1,9 +1,8 @@
 """fp32 products by oneDNN, where torch's own choice was made for another maker's processor.
 
 torch's own wheels make fp32 products by Intel's MKL, which gives other processors its older
-kernels: on an AMD EPYC of 2025 they reach half of what oneDNN's reach, which torch has beside it
-and takes for bf16 (`benchmarks/step_speed.py --products` measures both). The sums are fp32 all the
-same: no operand is rounded.
+kernels: on an AMD EPYC of 2025 they fall behind oneDNN's, which torch has beside it and takes for
+bf16. The sums are fp32 all the same: no operand is rounded.
 """
 
 from typing import Any
