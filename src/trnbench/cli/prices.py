@@ -36,11 +36,20 @@ def prices(
             "--live", help="Ask AWS now, for each option, in place of the table; needs --region."
         ),
     ] = False,
+    history: Annotated[
+        bool,
+        typer.Option("--history", help="How the instance's dated rates moved: a table and a plot."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Put one JSON document on stdout.")
     ] = False,
 ) -> None:
-    """Show the bundled price table, or what AWS answers now."""
+    """Show the bundled price table, how its rates moved, or what AWS answers now."""
+    if history:
+        _show_history(
+            instance, option.value if option else None, region, is_live=live, as_json=as_json
+        )
+        return
     if live:
         from trnbench.cli.live_prices import show_live_prices
 
@@ -54,6 +63,29 @@ def prices(
     from trnbench.cli.listing import show_table
 
     show_table(HEADINGS, [_cells(row) for row in rows], figures=(HEADINGS.index("$/h"),))
+
+
+def _show_history(
+    instance: str | None, option: str | None, region: str | None, *, is_live: bool, as_json: bool
+) -> None:
+    """Show the past of one instance's rates.
+
+    Raises:
+        ConfigError: nobody said of what, or there is no such rate.
+    """
+    if instance is None or is_live:
+        raise ConfigError(
+            "--history: tells of the dated rows of one instance of the bundled table"
+            + (", and --live asks for what holds now" if is_live else ""),
+            hint="write e.g. `trnbench prices p5en.48xlarge --history`",
+        )
+    from trnbench.cli.price_history import show_history
+    from trnbench.prices.table import rows_of_region
+
+    rows = _find_rows(instance, option, None)
+    if region is not None and not rows_of_region(rows, region):
+        raise _no_such_rate(instance, option, region)
+    show_history(instance, rows, region, as_json=as_json)
 
 
 HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
@@ -91,13 +123,17 @@ def _find_rows(instance: str | None, option: str | None, region: str | None) -> 
         if (option is None or row.option == option) and (region is None or row.region == region)
     ]
     if not rows:
-        what = " ".join(part for part in (instance, option, region) if part)
-        raise ConfigError(
-            f"{what}: the bundled price table has no such rate",
-            hint="leave --option or --region out to see what it has",
-        )
+        raise _no_such_rate(instance, option, region)
     return sorted(
         rows, key=lambda row: (row.instance_type, row.option, row.region, row.zone or "", row.date)
+    )
+
+
+def _no_such_rate(instance: str | None, option: str | None, region: str | None) -> ConfigError:
+    what = " ".join(part for part in (instance, option, region) if part)
+    return ConfigError(
+        f"{what}: the bundled price table has no such rate",
+        hint="leave --option or --region out to see what it has",
     )
 
 

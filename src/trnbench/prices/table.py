@@ -54,7 +54,7 @@ class TableSource:
         wanted = _of_option(known, request.option)
         if not wanted:
             return self._not_sold(request, rows)
-        here = _of_region(wanted, request.region)
+        here = rows_of_region(wanted, request.region)
         if not here:
             sold_in = ", ".join(sorted({row.region for row in wanted}))
             return NoPrice(
@@ -201,7 +201,7 @@ def _of_option(rows: Iterable[PriceRow], option: RentOption | None) -> list[Pric
     return []
 
 
-def _of_region(rows: Iterable[PriceRow], region: str | None) -> list[PriceRow]:
+def rows_of_region(rows: Iterable[PriceRow], region: str | None) -> list[PriceRow]:
     """Keep the rows that hold in a region: its own, and those that hold everywhere around it.
 
     A rate for "all commercial regions" means those that sell the instance at all, so it counts

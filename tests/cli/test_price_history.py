@@ -1,0 +1,75 @@
+"""`trnbench prices INSTANCE --history` as a user sees it."""
+
+import json
+
+import pytest
+
+from tests.command import trnbench
+
+
+def test_the_past_of_an_instance_is_a_table_and_a_plot() -> None:
+    done = trnbench("prices", "p5en.48xlarge", "--history", "--region", "us-east-1", COLUMNS="100")
+    assert done.code == 0, done.err
+    assert "capacity_block  us-east-1    54.92  +32.0%  2026-07-22" in done.out
+    assert "capacity_block  us-east-1    63.16  +15.0%  2026-10-07" in done.out
+    assert "on_demand       us-east-1   63.296  -25.4%  2025-06-23  2026-08-06" in done.out
+    assert "\n85 |D" in done.out
+    assert "D on_demand   s spot   B capacity_block\n" in done.out
+    assert "3 changes in 11 days that the bundled table tells of" in done.out
+    assert "\x1b" not in done.out
+
+
+def test_one_option_is_drawn_alone() -> None:
+    done = trnbench("prices", "p5en.48xlarge", "--history", "--option", "on_demand", COLUMNS="80")
+    assert "\nD on_demand\n" in done.out
+    assert "capacity_block" not in done.out
+
+
+def test_a_table_that_knows_one_day_only_says_so_and_draws_nothing() -> None:
+    done = trnbench("prices", "trn2.3xlarge", "--history", "--region", "sa-east-1")
+    assert done.code == 0, done.err
+    assert "2.235" in done.out
+    assert "tells of one day only, 2026-07-22: that is no history" in done.out
+    assert " |" not in done.out
+
+
+def test_an_instance_whose_rates_are_all_doubted_has_no_history() -> None:
+    done = trnbench("prices", "inf1.24xlarge", "--history")
+    assert done.code == 0, done.err
+    assert "no history" in done.out
+    assert "Left out: rows that their own source doubts" in done.out
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "300"])
+def test_the_plot_keeps_within_the_terminal(columns: str) -> None:
+    done = trnbench("prices", "p5.48xlarge", "--history", COLUMNS=columns)
+    plot = [line for line in done.out.splitlines() if line[:4].strip().isdigit() or "+--" in line]
+    assert plot
+    assert max(map(len, plot)) <= max(24, int(columns))
+
+
+def test_programs_get_every_row_behind_a_step() -> None:
+    done = trnbench("prices", "p5en.48xlarge", "--history", "--region", "us-east-1", "--json")
+    told = json.loads(done.out)
+    assert told["instance"] == "p5en.48xlarge"
+    (block,) = [each for each in told["history"] if each["option"] == "capacity_block"]
+    assert [step["usd_per_hour"] for step in block["steps"]] == ["41.612", "54.92", "63.16"]
+    assert [len(step["rows"]) for step in block["steps"]] == [2, 1, 1]
+    assert all(row["source"] for step in block["steps"] for row in step["rows"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--history"], "tells of the dated rows of one instance"),
+        (["p5en.48xlarge", "--history", "--live"], "--live asks for what holds now"),
+        (["p5en.48xlarg", "--history"], "did you mean p5en.48xlarge"),
+        (["p5en.48xlarge", "--history", "--region", "mars-1"], "mars-1: the bundled price table"),
+        (["p5en.48xlarge", "--history", "--option", "reserved_1y"], "has no such rate"),
+    ],
+)
+def test_a_past_that_is_not_there_is_told(arguments: list[str], said: str) -> None:
+    done = trnbench("prices", *arguments)
+    assert done.code == 2
+    assert said in done.err
+    assert done.out == ""
