@@ -181,6 +181,30 @@ def test_the_limit_in_dollars_ends_a_case_and_is_named(config: Path, tmp_path: P
     assert 0.2 < result["case_usd"] < 1.6
 
 
+def test_what_the_benchmark_costs_is_told_while_it_runs_and_in_the_result(
+    config: Path, tmp_path: Path
+) -> None:
+    """Two cases of two launches at a dollar a second: dollars are seconds."""
+    done = trnbench(
+        "run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path), "--json",
+        "--usd-per-hour", "3600", "--set", "measure.launches=2",
+        "--set", "sweep={model: [tiny-llama, tiny-gpt2]}", "--set", "measure.gate=false",
+    )  # fmt: skip
+    results = {r["model"]: r for r in json.loads(done.out)["results"]}
+    for name, result in results.items():
+        assert result["launches"] == 2
+        assert result["case_usd"] == pytest.approx(result["total_seconds"])
+        told = re.findall(rf"{name} .* \$([\d.]+)(?:  \$[\d.]+ in all)?$", done.err, re.MULTILINE)
+        dollars = [float(each) for each in told]
+        assert dollars == sorted(dollars), "a second launch goes on from where the first ended"
+        assert len(dollars) > 4
+        assert dollars[-1] == pytest.approx(result["case_usd"], rel=1e-3)
+    in_all = [float(each) for each in re.findall(r"\$([\d.]+) in all$", done.err, re.MULTILINE)]
+    assert in_all == sorted(in_all)
+    spent = sum(result["case_usd"] for result in results.values())
+    assert 0.5 * spent < in_all[-1] <= spent * 1.001
+
+
 # --- stopped from outside -------------------------------------------------------------------------
 
 

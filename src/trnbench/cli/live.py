@@ -1,6 +1,7 @@
 """The live line on stderr: a case's phase, step, tokens/s, interval, time and dollars so far.
 
-It is drawn when the session says that something moved, which is never inside a timed block, and
+Dollars are the case's, all its launches together; where there are several cases, those of the whole
+run stand beside them. They count by the second; what a contract bills is in the result. It is drawn when the session says that something moved, which is never inside a timed block, and
 no thread draws it in between.
 """
 
@@ -35,8 +36,35 @@ def make_observer(stream: TextIO | None = None) -> Iterator[Observer]:
         yield LiveObserver(live)
 
 
-def line_of(number: int, cases: int, plan: Plan, progress: Progress) -> str:
-    """Say where a case stands, in one line."""
+class RunCost:
+    """What a run has cost so far: each case by what was last told of it."""
+
+    def __init__(self) -> None:
+        self._usd: dict[str, float] = {}
+
+    def note(self, case_id: str, usd: float | None) -> None:
+        """Take what a case has cost so far; None where it has no price."""
+        if usd is not None:
+            self._usd[case_id] = usd
+
+    @property
+    def usd(self) -> float | None:
+        """Return the sum, or None where fewer than two cases have a cost: it would say no more."""
+        return sum(self._usd.values()) if len(self._usd) > 1 else None
+
+
+def line_of(
+    number: int, cases: int, plan: Plan, progress: Progress, run_usd: float | None = None
+) -> str:
+    """Say where a case stands, in one line.
+
+    Args:
+        number: of the case, from 1.
+        cases: of the run.
+        plan: of the case.
+        progress: where it stands.
+        run_usd: what the whole run has cost so far, if that is more than this case.
+    """
     parts = [f"[{number}/{cases}]", name_of(plan), progress.phase, f"step {progress.steps}"]
     if progress.tokens_per_second is not None:
         rate = f"{progress.tokens_per_second:,.0f} tokens/s"
@@ -46,6 +74,8 @@ def line_of(number: int, cases: int, plan: Plan, progress: Progress) -> str:
     parts.append(say_seconds(progress.elapsed_seconds))
     if progress.usd_spent is not None:
         parts.append(say_usd(progress.usd_spent))
+    if run_usd is not None:
+        parts.append(f"{say_usd(run_usd)} in all")
     return "  ".join(parts)
 
 
@@ -63,7 +93,9 @@ def _ending(number: int, cases: int, result: Result, *, was_measured_before: boo
     model = f"{result.model.name} {result.workload.precision} {result.device.backend}"
     how = "was measured before" if was_measured_before else result.outcome.reason
     standing = result.standing if result.outcome.status == "finished" else result.outcome.status
-    return f"[{number}/{cases}]  {model}  {standing}: {how}"
+    usd = result.metrics["case_usd"].value
+    cost = "" if usd is None or was_measured_before else f"  {say_usd(usd)}"
+    return f"[{number}/{cases}]  {model}  {standing}: {how}{cost}"
 
 
 class PlainObserver:
@@ -71,6 +103,7 @@ class PlainObserver:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._cost = RunCost()
         self._cases = self._number = 0
         self._phase = ""
 
@@ -86,12 +119,15 @@ class PlainObserver:
 
     def case_moves(self, plan: Plan, progress: Progress) -> None:
         """Say that a phase has begun."""
+        self._cost.note(plan.case_id, progress.usd_spent)
         if progress.phase != self._phase:
             self._phase = progress.phase
-            self._write(line_of(self._number, self._cases, plan, progress))
+            self._write(line_of(self._number, self._cases, plan, progress, self._cost.usd))
 
     def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
         """Say how it ended."""
+        if not was_measured_before:
+            self._cost.note(result.case_id, result.metrics["case_usd"].value)
         self._write(_ending(number, self._cases, result, was_measured_before=was_measured_before))
 
     def _write(self, line: str) -> None:
@@ -105,6 +141,7 @@ class LiveObserver:
     def __init__(self, live: Live, clock: Callable[[], float] = time.monotonic) -> None:
         self._live = live
         self._clock = clock
+        self._cost = RunCost()
         self._drawn = -REDRAW_SECONDS
         self._cases = self._number = 0
 
@@ -120,11 +157,14 @@ class LiveObserver:
 
     def case_moves(self, plan: Plan, progress: Progress) -> None:
         """Show where it stands, a few times a second at most."""
+        self._cost.note(plan.case_id, progress.usd_spent)
         if self._clock() - self._drawn >= REDRAW_SECONDS:
-            self._draw(line_of(self._number, self._cases, plan, progress))
+            self._draw(line_of(self._number, self._cases, plan, progress, self._cost.usd))
 
     def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
         """Leave a line that says how it ended."""
+        if not was_measured_before:
+            self._cost.note(result.case_id, result.metrics["case_usd"].value)
         ending = _ending(number, self._cases, result, was_measured_before=was_measured_before)
         self._live.console.print(Text(ending))
         self._draw("")

@@ -65,9 +65,26 @@ def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
         note if set(names) == everyone else f"{', '.join(dict.fromkeys(names))}: {note}"
         for note, names in told.items()
     ]
+    measuring = _measuring(results)
+    if measuring is not None:
+        notes.append(measuring)
     if today is not None:
         notes += fairness_notes([result.price for result in results], today)
     return notes
+
+
+def _measuring(results: Sequence[Result]) -> str | None:
+    """Say what it cost to find all of this out; None where no result has a price."""
+    dollars = [result.metrics["case_usd"].value for result in results]
+    known = [usd for usd in dollars if usd is not None]
+    if not known:
+        return None
+    unpriced = len(dollars) - len(known)
+    but = f", but for {unpriced} without a price" if unpriced else ""
+    billed = [result.metrics.get("case_billed_usd") for result in results]
+    bill = sum(each.value for each in billed if each is not None and each.value is not None)
+    more = f"; billed {say_usd(bill)}, had each been rented for alone" if bill > sum(known) else ""
+    return f"measuring cost {say_usd(sum(known))} by the second{but}{more}"
 
 
 def _short_name(result: Result) -> str:

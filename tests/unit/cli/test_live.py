@@ -1,0 +1,99 @@
+"""What a run tells of its cost while it goes on, on a terminal and elsewhere."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.live import Live
+
+from tests.builders import make_plan, make_result
+from trnbench.cli.live import LiveObserver, PlainObserver
+from trnbench.run.observer import Progress
+from trnbench.schema.result import Result
+from trnbench.schema.units import say_usd
+
+FIRST = make_plan({"model": "tiny-llama"})
+SECOND = make_plan({"model": "tiny-gpt2"})
+
+
+def progress(usd: float | None, phase: str = "measure") -> Progress:
+    return Progress(
+        phase=phase, steps=9, samples=9, tokens_per_second=None, relative_half_width=None,
+        elapsed_seconds=10.0, usd_spent=usd,
+    )  # fmt: skip
+
+
+def result_of(plan_key: str, usd_per_hour: str = "3.6") -> Result:
+    return make_result(make_plan({"model": plan_key, "price.usd_per_hour": usd_per_hour}))
+
+
+def test_a_line_without_a_terminal_has_the_dollars_of_the_case_and_of_the_run() -> None:
+    out = io.StringIO()
+    observer = PlainObserver(out)
+    observer.case_begins(1, FIRST, 1)
+    observer.case_moves(FIRST, progress(0.25))
+    observer.case_begins(2, SECOND, 1)
+    observer.case_moves(SECOND, progress(0.5))
+    observer.case_begins(1, FIRST, 2)  # its second launch: dollars go on from its first
+    observer.case_moves(FIRST, progress(0.375))
+    lines = [line for line in out.getvalue().splitlines() if "$" in line]
+    assert [line.split("10 s  ")[1] for line in lines] == [
+        "$0.25",
+        "$0.5  $0.75 in all",
+        "$0.375  $0.875 in all",
+    ]
+
+
+def test_the_last_word_of_a_case_is_what_its_result_says_it_cost() -> None:
+    out = io.StringIO()
+    observer = PlainObserver(out)
+    ended = result_of("tiny-llama")
+    observer.case_ends(1, ended, was_measured_before=False)
+    observer.case_moves(SECOND, progress(0.5))
+    usd = ended.metrics["case_usd"].value
+    assert usd is not None
+    first, second = out.getvalue().splitlines()
+    assert first.endswith(f"  {say_usd(usd)}")
+    assert second.endswith(f"  $0.5  {say_usd(usd + 0.5)} in all")
+
+
+def test_what_was_measured_before_costs_this_run_nothing() -> None:
+    out = io.StringIO()
+    observer = PlainObserver(out)
+    observer.case_ends(1, result_of("tiny-llama"), was_measured_before=True)
+    observer.case_moves(SECOND, progress(0.5))
+    first, second = out.getvalue().splitlines()
+    assert "$" not in first
+    assert second.endswith("10 s  $0.5")
+
+
+def test_without_a_price_no_dollars_are_told() -> None:
+    out = io.StringIO()
+    observer = PlainObserver(out)
+    observer.case_moves(FIRST, progress(None))
+    observer.case_ends(1, make_result(make_plan({"price": "{}"})), was_measured_before=False)
+    assert "$" not in out.getvalue()
+
+
+def test_a_terminals_line_moves_with_the_dollars() -> None:
+    times = iter([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=200, color_system=None)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        observer = LiveObserver(live, clock=lambda: next(times))
+        observer.run_begins(Path("results"), 2)
+        observer.case_moves(FIRST, progress(0.25))
+        observer.case_moves(SECOND, progress(0.5))
+        observer.case_ends(2, result_of("tiny-gpt2"), was_measured_before=False)
+    text = out.getvalue()
+    assert "10 s  $0.25" in text
+    assert "$0.5  $0.75 in all" in text
+
+
+@pytest.mark.parametrize("usd", [0.0, 1e-9, 12345.678])
+def test_every_amount_is_written_without_an_exponent(usd: float) -> None:
+    out = io.StringIO()
+    PlainObserver(out).case_moves(FIRST, progress(usd))
+    assert "e-" not in out.getvalue()
+    assert "$" in out.getvalue()
