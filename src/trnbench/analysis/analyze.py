@@ -11,7 +11,7 @@ from trnbench.analysis.compilation import summarize_compilation
 from trnbench.analysis.evidence import Evidence, gather
 from trnbench.analysis.flops import active_parameter_count
 from trnbench.analysis.metrics import DERIVED, MEASURED
-from trnbench.analysis.metrics.base import Basis
+from trnbench.analysis.metrics.base import Basis, unknown
 from trnbench.analysis.statistics import RULES
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan, PlannedDevice, PlannedModel
@@ -33,6 +33,8 @@ from trnbench.schema.result import (
 
 FINAL_STEPS = 5
 """Steps whose mean loss is called final."""
+
+NOT_METERED = "the version that wrote this result metered no power"
 
 
 def analyze(
@@ -59,6 +61,7 @@ def analyze(
     basis = Basis(
         tokens_per_second=measured["tokens_per_second"],
         total_seconds=evidence.total_seconds,
+        joules_per_token=measured["joules_per_token"],
         instances_billed=plan.device.instances_billed,
         chips_billed=plan.device.chips_billed if plan.device.accelerator else None,
         utilization=utilization,
@@ -119,6 +122,7 @@ def rederived(
     basis = Basis(
         tokens_per_second=result.metrics["tokens_per_second"],
         total_seconds=result.timing.total_seconds,
+        joules_per_token=result.metrics.get("joules_per_token") or unknown(NOT_METERED),
         instances_billed=result.device.instances_billed,
         chips_billed=result.device.chips_billed if result.device.accelerator else None,
         utilization=utilization,

@@ -6,20 +6,11 @@ from dataclasses import dataclass
 from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.energy import Footprint, footprint
 from trnbench.analysis.sensitivity import CostBasis, Swing, mfu_ladder, tornado
+from trnbench.analysis.surroundings import Surroundings
 from trnbench.analysis.training_cost import CostRange, TrainingJob, range_to_train
 from trnbench.schema.price import Price
 from trnbench.schema.result import Result
 from trnbench.schema.units import SECONDS_PER_HOUR
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """The room that the machines stand in, and the grid that feeds it."""
-
-    pue: float
-    grams_co2e_per_kwh: float | None
-    source: str
-    """Of the two, or why the second is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

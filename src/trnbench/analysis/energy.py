@@ -35,19 +35,25 @@ class Footprint:
     """What a job takes from the grid, and what that emits."""
 
     kwh_it: float
-    kwh_facility: float
+    kwh_facility: float | None
+    """None where the room is not known."""
     grams_co2e: float | None
-    """None where the grid is not known."""
+    """None where the room or the grid is not known."""
 
 
 def footprint(
-    *, mean_power_watts: float, seconds: float, pue: float, grams_co2e_per_kwh: float | None
+    *,
+    mean_power_watts: float,
+    seconds: float,
+    pue: float | None,
+    grams_co2e_per_kwh: float | None,
 ) -> Footprint:
     """Work out what so much power for so long comes to."""
     kwh = mean_power_watts * seconds / 3.6e6
-    facility = kwh * pue
-    grams = None if grams_co2e_per_kwh is None else facility * grams_co2e_per_kwh
-    return Footprint(kwh, facility, grams)
+    if pue is None:
+        return Footprint(kwh, None, None)
+    grams = None if grams_co2e_per_kwh is None else kwh * pue * grams_co2e_per_kwh
+    return Footprint(kwh, kwh * pue, grams)
 
 
 def find_energy(plan: Plan, measurement: Measurement) -> ResultEnergy:

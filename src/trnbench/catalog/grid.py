@@ -1,7 +1,7 @@
-"""What a kilowatt-hour emits where a cloud's regions are: dated averages of the grid there.
+"""What a kilowatt-hour emits where a cloud's regions are, and what its rooms add: dated averages.
 
-They are location-based: what the plants of that grid emit, whatever certificates were bought. A
-region's grid is the one that its place lies in.
+Emissions are location-based: what the plants of that grid emit, whatever certificates were bought.
+A region's grid is the one that its place lies in. What no row says is not known.
 """
 
 import functools
@@ -10,17 +10,13 @@ from typing import Literal, cast
 
 from trnbench.catalog.tables import read_table
 
-PUE = 1.15
-"""Power of the room over that of its machines, where nobody says otherwise.
-
-Source: AWS sustainability page, "Data centers": 1.15 over all of AWS in 2024 (read 2026-11).
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Grid:
     """One region's electricity."""
 
+    provider: str
+    """Whose region it is: others have regions of the same name elsewhere."""
     region: str
     zone: str
     """By Electricity Maps' name."""
@@ -31,11 +27,23 @@ class Grid:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """A provider's buildings."""
+
+    provider: str
+    pue: float
+    """Power of the room over that of its machines: an average over all its sites."""
+    year: int
+    source: str
+
+
 @functools.cache
-def grids() -> dict[str, Grid]:
-    """Return every known region's electricity by its name."""
+def grids() -> dict[tuple[str, str], Grid]:
+    """Return every known region's electricity by provider and region."""
     return {
-        row["region"]: Grid(
+        (row["provider"], row["region"]): Grid(
+            provider=row["provider"],
             region=row["region"],
             zone=row["grid_zone"],
             grams_co2e_per_kwh=float(row["grams_co2e_per_kwh"]),
@@ -44,4 +52,18 @@ def grids() -> dict[str, Grid]:
             source=row["source"],
         )
         for row in read_table("grid.csv")
+    }
+
+
+@functools.cache
+def rooms() -> dict[str, Rooms]:
+    """Return every known provider's buildings by its name."""
+    return {
+        row["provider"]: Rooms(
+            provider=row["provider"],
+            pue=float(row["pue"]),
+            year=int(row["year"]),
+            source=row["source"],
+        )
+        for row in read_table("pue.csv")
     }

@@ -12,7 +12,7 @@ from trnbench.schema.errors import ConfigError, DataError, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trnbench.analysis.cost_sheet import CostSheet, Surroundings
+    from trnbench.analysis.cost_sheet import CostSheet
     from trnbench.analysis.training_cost import TrainingJob
     from trnbench.schema.result import Result
 
@@ -80,7 +80,11 @@ def cost(
         str, typer.Option(metavar="TIME", help="Paid for and not used, over the whole job.")
     ] = "0s",
     pue: Annotated[
-        float | None, typer.Option(min=1, help="Power of the room over that of its machines.")
+        float | None,
+        typer.Option(
+            min=1,
+            help="Power of the room over that of its machines; by default the cloud's average.",
+        ),
     ] = None,
     grid: Annotated[
         float | None,
@@ -92,6 +96,7 @@ def cost(
 ) -> None:
     """Work out what training at a result's speed costs, as a range, and what moves it."""
     from trnbench.analysis.cost_sheet import make_cost_sheet
+    from trnbench.analysis.surroundings import find_surroundings
     from trnbench.analysis.training_cost import Reliability, TrainingJob
     from trnbench.cli.repricing import PriceChoice, make_repricer
     from trnbench.cli.results import load_results
@@ -135,7 +140,10 @@ def cost(
     for loaded in load_results(paths or [Path("results")], problems):
         result = reprice(loaded)
         sheets.append(
-            (result, make_cost_sheet(result, job(result), _surroundings(result, pue, grid)))
+            (
+                result,
+                make_cost_sheet(result, job(result), find_surroundings(result.price, pue, grid)),
+            )
         )
     _show(sheets, as_json=as_json)
     if problems:
@@ -162,24 +170,6 @@ def _show(sheets: "list[tuple[Result, CostSheet | str]]", *, as_json: bool) -> N
         title = one_line(f"{model_cell(result)} on {device_cell(result)}")
         rows = [("no cost", sheet)] if isinstance(sheet, str) else sheet_rows(sheet)
         show_section(title, [(label, one_line(text)) for label, text in rows])
-
-
-def _surroundings(result: "Result", pue: float | None, grams: float | None) -> "Surroundings":
-    from trnbench.analysis.cost_sheet import Surroundings
-    from trnbench.catalog.grid import PUE, grids
-
-    region = result.price.region if result.price else None
-    known = grids().get(region or "")
-    if grams is not None:
-        source = f"{grams:g} g a kWh, given by the user"
-    elif known is not None:
-        grams = known.grams_co2e_per_kwh
-        source = (
-            f"{grams:g} g a kWh, {known.basis}-based, {known.zone} {known.year}: {known.source}"
-        )
-    else:
-        source = f"no grid is known of {region or 'this place'}; `--grid` sets one"
-    return Surroundings(pue=PUE if pue is None else pue, grams_co2e_per_kwh=grams, source=source)
 
 
 def _read(option: str, text: str, read: "Callable[[str], float]") -> float:

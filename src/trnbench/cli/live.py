@@ -1,8 +1,9 @@
 """The live line on stderr: a case's phase, step, tokens/s, interval, time and dollars so far.
 
 Dollars are the case's, all its launches together; where there are several cases, those of the whole
-run stand beside them. They count by the second; what a contract bills is in the result. It is drawn when the session says that something moved, which is never inside a timed block, and
-no thread draws it in between.
+run stand beside them. They count by the second; what a contract bills is in the result. The line is
+drawn when the session says that something moved, which is never inside a timed block, and no thread
+draws it in between.
 """
 
 import contextlib

@@ -230,6 +230,11 @@ COLUMNS: tuple[Column, ...] = (
         "why no energy is known, or it may not be used",
         lambda r: r.energy.reason if r.energy else None,
     ),
+    *_metric(
+        "grams_co2e_per_million_tokens",
+        "by what was metered, the provider's PUE and the region's grid; null where one is unknown",
+        has_interval=True,
+    ),
     # how well used
     *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1", has_interval=True),
     *_metric("mfu_full", "the same by matmul-full-v1", has_interval=True),

@@ -166,13 +166,12 @@ def _energy(sheet: CostSheet) -> str:
         return f"not known: {energy.reason}{bound}"
     joules = sheet.result.metrics["joules_per_token"].value or 0.0
     room = sheet.surroundings
-    told = (
-        f"{joules:.3g} J a token ({energy.scope}); {found.kwh_it:,.4g} kWh, "
-        f"{found.kwh_facility:,.4g} kWh with PUE {room.pue:g}"
-    )
+    told = f"{joules:.3g} J a token ({energy.scope}); {found.kwh_it:,.4g} kWh"
+    if found.kwh_facility is not None:
+        told += f", {found.kwh_facility:,.4g} kWh with PUE {room.pue:g} ({room.pue_source})"
     if found.grams_co2e is None:
-        return f"{told}; no emissions: {room.source}"
-    return f"{told}; {found.grams_co2e / 1000:,.4g} kg CO2e ({room.source})"
+        return f"{told}; no emissions: {room.reason}"
+    return f"{told}; {found.grams_co2e / 1000:,.4g} kg CO2e ({room.grid_source})"
 
 
 def _measuring(sheet: CostSheet) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from trnbench.analysis.fairness import fairness_notes
+from trnbench.analysis.surroundings import find_surroundings
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
     MetricValue,
@@ -192,6 +193,16 @@ def _energy_notes(result: Result) -> Iterable[str]:
     if result.energy is not None and result.metrics["joules_per_token"].value is not None:
         joules, watts = result.metrics["joules_per_token"].value, result.energy.mean_power_watts
         yield f"{joules:.3g} J a token at {watts:.4g} W: {result.energy.scope}"
+        grams = result.metrics.get("grams_co2e_per_million_tokens")
+        if grams is not None and grams.value is not None:
+            around = find_surroundings(result.price)
+            said = interval_cell(grams, say_interval, say_rate)
+            yield (
+                f"{said} g CO2e a million tokens: PUE {around.pue:g} ({around.pue_source}), "
+                f"{around.grid_source}"
+            )
+        elif grams is not None:
+            yield f"no emissions: {grams.reason}"
 
 
 def _step_notes(result: Result) -> Iterable[str]:

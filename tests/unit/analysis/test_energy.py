@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.energy import find_energy, footprint
 from trnbench.catalog.accelerators import accelerators
-from trnbench.catalog.grid import PUE, grids
+from trnbench.catalog.grid import grids, rooms
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Reading
@@ -198,8 +198,8 @@ def test_another_backend_says_that_nothing_meters_it() -> None:
 def test_a_kilowatt_for_an_hour_by_hand() -> None:
     # 8 x 700 W for 24 h = 134.4 kWh; x 1.15 = 154.56 kWh; x 418 g = 64,606 g.
     found = footprint(
-        mean_power_watts=5600, seconds=86_400, pue=PUE,
-        grams_co2e_per_kwh=grids()["us-east-2"].grams_co2e_per_kwh,
+        mean_power_watts=5600, seconds=86_400, pue=rooms()["aws"].pue,
+        grams_co2e_per_kwh=grids()["aws", "us-east-2"].grams_co2e_per_kwh,
     )  # fmt: skip
     assert f"{found.kwh_it:.1f}" == "134.4"
     assert f"{found.kwh_facility:.2f}" == "154.56"
@@ -209,7 +209,10 @@ def test_a_kilowatt_for_an_hour_by_hand() -> None:
 def test_an_unknown_grid_gives_no_grams() -> None:
     found = footprint(mean_power_watts=1, seconds=1, pue=1, grams_co2e_per_kwh=None)
     assert found.grams_co2e is None
-    assert "mars-1" not in grids()
+    assert found.kwh_facility is not None
+    roomless = footprint(mean_power_watts=1, seconds=1, pue=None, grams_co2e_per_kwh=400)
+    assert (roomless.kwh_facility, roomless.grams_co2e) == (None, None)
+    assert roomless.kwh_it == pytest.approx(1 / 3.6e6)
 
 
 @given(st.floats(1, 1e6), st.floats(1, 1e8), st.floats(1, 3), st.floats(1, 1000))
@@ -227,8 +230,13 @@ def test_it_is_linear_in_everything(watts: float, seconds: float, pue: float, gr
 
 def test_every_region_has_its_year_basis_and_source() -> None:
     for name, grid in grids().items():
-        assert grid.region == name
+        assert (grid.provider, grid.region) == name
         assert 5 < grid.grams_co2e_per_kwh < 1000
         assert grid.year >= 2024
         assert grid.basis == "location"
         assert "ODbL" in grid.source
+    for provider, room in rooms().items():
+        assert room.provider == provider
+        assert 1 < room.pue < 2
+        assert room.year >= 2024
+        assert room.source

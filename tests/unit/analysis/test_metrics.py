@@ -57,12 +57,14 @@ def basis(
     chips: int | None = 16,
     peak: float | None = 667e12,
     flops: float = 51_470_401_536.0,
+    joules: MetricValue | None = None,
 ) -> Basis:
     return Basis(
         tokens_per_second=MetricValue(
             value=tokens_per_second, low=0.99 * tokens_per_second, high=1.02 * tokens_per_second
         ),
         total_seconds=1800.0,
+        joules_per_token=joules or MetricValue(value=None, reason="nothing metered it"),
         instances_billed=instances,
         chips_billed=chips,
         utilization=ResultUtilization(

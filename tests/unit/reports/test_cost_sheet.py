@@ -12,13 +12,14 @@ import pytest
 from tests.builders import make_result
 from tests.unit.analysis.test_energy import gpus, readings, result
 from trnbench.analysis.analyze import recost
-from trnbench.analysis.cost_sheet import CostSheet, Surroundings, make_cost_sheet
+from trnbench.analysis.cost_sheet import CostSheet, make_cost_sheet
+from trnbench.analysis.surroundings import Surroundings
 from trnbench.analysis.training_cost import Reliability, TrainingJob
 from trnbench.reports.cost_sheet import sheet_as_json, sheet_rows
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, Result
 
-ROOM = Surroundings(pue=1.15, grams_co2e_per_kwh=418.0, source="a grid")
+ROOM = Surroundings(pue=1.15, pue_source="a room", grams_co2e_per_kwh=418.0, grid_source="a grid")
 JOB = TrainingJob(tokens=1e9)
 
 
@@ -84,8 +85,11 @@ def test_a_job_that_never_ends_is_told_and_is_no_number() -> None:
 
 
 def test_emissions_need_a_grid() -> None:
-    nowhere = replace(ROOM, grams_co2e_per_kwh=None, source="no grid is known of here")
+    nowhere = replace(ROOM, grams_co2e_per_kwh=None, grid_source="no grid is known of here")
     assert "no emissions: no grid is known of here" in text(None, JOB, nowhere)
+    assert "kWh with PUE 1.15 (a room)" in text(None, JOB, nowhere)
+    outside = replace(nowhere, pue=None, pue_source="no room is known")
+    assert "kWh; no emissions: no room is known; no grid is known" in text(None, JOB, outside)
     assert "kg CO2e (a grid)" in text()
     document = sheet_as_json(sheet())
     assert document["energy"]["grams_co2e"] == pytest.approx(

@@ -45,6 +45,7 @@ DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "usd_per_chip_hour": cost.usd_per_chip_hour,
     "usd_per_model_exaflop": cost.usd_per_model_exaflop,
     "usd_per_peak_petaflop_hour": cost.usd_per_peak_petaflop_hour,
+    "grams_co2e_per_million_tokens": energy.grams_co2e_per_million_tokens,
     "case_usd": cost.case_usd,
     "case_billed_usd": cost.case_billed_usd,
 }

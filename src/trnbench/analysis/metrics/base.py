@@ -16,6 +16,8 @@ class Basis:
     instances_billed: int
     chips_billed: int | None
     """None where no accelerator is known."""
+    joules_per_token: MetricValue
+    """As it was metered, or why it was not."""
     utilization: ResultUtilization
     price: Price | None
     price_reason: str | None
