@@ -10,7 +10,7 @@ from trnbench.analysis.checks.training import entropy_of
 from trnbench.analysis.compilation import summarize_compilation
 from trnbench.analysis.evidence import Evidence, gather
 from trnbench.analysis.flops import active_parameter_count
-from trnbench.analysis.metrics import DERIVED, MEASURED
+from trnbench.analysis.metrics import DERIVED, MEASURED, PRICED, UTILIZED
 from trnbench.analysis.metrics.base import Basis, unknown
 from trnbench.analysis.statistics import RULES
 from trnbench.schema.measurement import Measurement
@@ -101,7 +101,17 @@ def analyze(
 
 def recost(result: Result, price: Price | None, price_reason: str | None) -> Result:
     """Return the same result at another price, or at none and why."""
-    return rederived(result, result.utilization, price, price_reason)
+    if any(name not in result.metrics for name in UTILIZED):  # of a version before they were there
+        return rederived(result, result.utilization, price, price_reason)
+    basis = _basis(result, result.utilization, price, price_reason)
+    priced = {name: compute(basis) for name, compute in PRICED.items()}
+    return result.model_copy(
+        update={
+            "metrics": {**result.metrics, **priced},
+            "price": price,
+            "price_reason": price_reason,
+        }
+    )
 
 
 def recount(result: Result, convention: str) -> Result:
@@ -119,16 +129,7 @@ def rederived(
     result: Result, utilization: ResultUtilization, price: Price | None, price_reason: str | None
 ) -> Result:
     """Compute again what follows from the throughput; everything measured stays."""
-    basis = Basis(
-        tokens_per_second=result.metrics["tokens_per_second"],
-        total_seconds=result.timing.total_seconds,
-        joules_per_token=result.metrics.get("joules_per_token") or unknown(NOT_METERED),
-        instances_billed=result.device.instances_billed,
-        chips_billed=result.device.chips_billed if result.device.accelerator else None,
-        utilization=utilization,
-        price=price,
-        price_reason=price_reason,
-    )
+    basis = _basis(result, utilization, price, price_reason)
     possible = check_possible(basis)
     checks = tuple(possible if c.name == possible.name else c for c in result.checks)
     return result.model_copy(
@@ -140,6 +141,21 @@ def rederived(
             "price_reason": price_reason,
             "checks": checks,
         }
+    )
+
+
+def _basis(
+    result: Result, utilization: ResultUtilization, price: Price | None, price_reason: str | None
+) -> Basis:
+    return Basis(
+        tokens_per_second=result.metrics["tokens_per_second"],
+        total_seconds=result.timing.total_seconds,
+        joules_per_token=result.metrics.get("joules_per_token") or unknown(NOT_METERED),
+        instances_billed=result.device.instances_billed,
+        chips_billed=result.device.chips_billed if result.device.accelerator else None,
+        utilization=utilization,
+        price=price,
+        price_reason=price_reason,
     )
 
 

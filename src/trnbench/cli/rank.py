@@ -161,7 +161,7 @@ def _measured(
     for result in load_results(paths, problems):
         results = [repriced(result, finder)] if finder.choice.is_any else [result]
         if all_options:
-            results = [offered.result for offered in under_all_options(result, finder.choice)]
+            results = [offered.result for offered in under_all_options(result, finder)]
         found += [candidate_of_result(each) for each in results]
     return found
 

@@ -113,13 +113,14 @@ def report(
 
 def _under_all_options(results: "Sequence[Result]", choice: "PriceChoice", format_: Format) -> str:
     """Return each result under every way of renting its machine."""
-    from trnbench.cli.repricing import under_all_options
+    from trnbench.cli.repricing import PriceFinder, under_all_options
     from trnbench.cli.screen import page_of_stdout
     from trnbench.reports import REPORTS
     from trnbench.reports.options import options_as_markdown, options_as_text
 
     page = page_of_stdout()
-    offered = [each for result in results for each in under_all_options(result, choice)]
+    finder = PriceFinder.of(choice)
+    offered = [each for result in results for each in under_all_options(result, finder)]
     if format_ is Format.TERMINAL:
         return options_as_text(offered, page)
     if format_ is Format.MARKDOWN:

@@ -1,7 +1,7 @@
 """Prices for results that are there already: what was asked on the command line, found for each."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -51,6 +51,8 @@ class PriceFinder:
     choice: PriceChoice
     sources: Sequence[PriceSource]
     usd_per_hour: Decimal | None
+    _answers: dict[PriceRequest, Price | NoPrice] = field(default_factory=dict)
+    """By what was asked: a thousand results are of a few machines."""
 
     @classmethod
     def of(cls, choice: PriceChoice) -> "PriceFinder":
@@ -77,7 +79,7 @@ class PriceFinder:
         known = result.price
         own = known.option if known and known.option in RENT_OPTIONS else None
         chosen = cast(RentOption, self.choice.option.value) if self.choice.option else own
-        price = find_price(
+        price = self._find(
             PriceRequest(
                 instance=result.device.instance,
                 option=option or chosen,
@@ -86,8 +88,7 @@ class PriceFinder:
                 is_this_machine=result.device.is_instance_recognised,
                 usd_per_hour=self.usd_per_hour,
                 today=today(),
-            ),
-            self.sources,
+            )
         )
         is_live = self.choice.source is not None and self.choice.source.value == "live"
         if isinstance(price, Price) or not is_live or result.device.instance is None:
@@ -110,11 +111,10 @@ class PriceFinder:
         found: list[tuple[Price | None, str | None]] = []
         why = None
         for option in RENT_OPTIONS if all_options else (chosen,):
-            price = find_price(
+            price = self._find(
                 PriceRequest(
                     instance=instance, option=option, region=self.choice.region, today=today()
-                ),
-                self.sources,
+                )
             )
             if isinstance(price, Price):
                 if (price, None) not in found:
@@ -125,6 +125,11 @@ class PriceFinder:
                 raise UnavailableError(f"--price-source live: {price.reason}", hint=price.hint)
             why = why or f"{price.reason}; {price.hint}"
         return found or [(None, why)]
+
+    def _find(self, request: PriceRequest) -> Price | NoPrice:
+        if request not in self._answers:
+            self._answers[request] = find_price(request, self.sources)
+        return self._answers[request]
 
 
 def make_repricer(choice: PriceChoice) -> Reprice:
@@ -152,17 +157,15 @@ def repriced(result: Result, finder: PriceFinder) -> Result:
     return recost(result, price, None)
 
 
-def under_all_options(result: Result, choice: PriceChoice) -> list[Offered]:
+def under_all_options(result: Result, finder: PriceFinder) -> list[Offered]:
     """Return a result at each price that its machine can be had for, or once at none and why.
 
     A rate of the user's own stands beside the others. A way of renting that has no rate because
     rates differ, or nobody could be asked, is told; one that is not sold is left out.
 
     Raises:
-        ConfigError: a file of rates cannot be read.
         UnavailableError: a live price was asked for and is not to be had.
     """
-    finder = PriceFinder.of(choice)
     offered = []
     if result.price is not None and result.price.option not in RENT_OPTIONS:
         offered.append(Offered(result.price.option, result))

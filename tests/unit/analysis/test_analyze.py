@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from tests.builders import make_blocks, make_measurement, make_plan, make_result, steady_times
-from trnbench.analysis.analyze import recost, recount
+from trnbench.analysis.analyze import recost, recount, rederived
 from trnbench.schema.price import Price
 
 
@@ -93,3 +93,20 @@ def test_a_count_above_the_peak_by_any_convention_voids_the_result() -> None:
     assert close.metrics["mfu"].value is not None
     assert close.metrics["mfu_full"].value is None
     assert close.standing == "invalid"
+
+
+@pytest.mark.parametrize("lacking", [(), ("hfu",), ("mfu_used_devices", "usd_per_chip_hour")])
+def test_recosting_is_deriving_anew_whatever_an_older_version_left_out(
+    lacking: tuple[str, ...],
+) -> None:
+    result = make_result(make_plan({"price": "{}"}))
+    old = result.model_copy(
+        update={"metrics": {k: v for k, v in result.metrics.items() if k not in lacking}}
+    )
+    price = Price(
+        usd_per_hour=Decimal("7.2"), instance=None, option="user", region=None,
+        date="2026-11-23", source="a test",  # type: ignore[arg-type]
+    )  # fmt: skip
+    anew = rederived(old, old.utilization, price, None)
+    assert recost(old, price, None) == anew
+    assert set(lacking) <= set(anew.metrics)

@@ -11,7 +11,7 @@ import pytest
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.cli.price_options import SourceName
-from trnbench.cli.repricing import PriceChoice, under_all_options
+from trnbench.cli.repricing import PriceChoice, PriceFinder, under_all_options
 from trnbench.prices import SOURCES
 from trnbench.reports.base import Page
 from trnbench.reports.options import Offered, options_as_markdown, options_as_text
@@ -70,7 +70,7 @@ def test_what_is_unfair_is_told_where_a_day_is_known() -> None:
 
 
 def test_every_way_that_the_table_knows_is_there_once() -> None:
-    found = under_all_options(on("trn1.32xlarge"), PriceChoice(region="us-west-2"))
+    found = under_all_options(on("trn1.32xlarge"), PriceFinder.of(PriceChoice(region="us-west-2")))
     options = [each.option for each in found]
     assert len(options) == len(set(options))
     assert {"on_demand", "reserved_1y"} <= set(options)
@@ -81,19 +81,21 @@ def test_every_way_that_the_table_knows_is_there_once() -> None:
 
 
 def test_a_way_with_several_rates_is_told_and_one_that_is_not_sold_is_left_out() -> None:
-    found = {e.option: e for e in under_all_options(on("trn1.32xlarge"), PriceChoice())}
+    found = {
+        e.option: e for e in under_all_options(on("trn1.32xlarge"), PriceFinder.of(PriceChoice()))
+    }
     assert "costs differently" in str(found["spot"].result.price_reason)
     assert "savings_plan_1y" not in found
 
 
 def test_a_rate_of_the_users_own_stands_beside_them() -> None:
     own = recost(on("trn2.48xlarge"), rented("30", "user", region=None), None)
-    found = under_all_options(own, PriceChoice(region="us-east-2"))
+    found = under_all_options(own, PriceFinder.of(PriceChoice(region="us-east-2")))
     assert [each.option for each in found][:2] == ["user", "spot"]
 
 
 def test_a_machine_that_nobody_knows_is_told_once() -> None:
-    (only,) = under_all_options(on(None), PriceChoice())
+    (only,) = under_all_options(on(None), PriceFinder.of(PriceChoice()))
     assert "nobody knows" in str(only.result.price_reason)
 
 
@@ -103,7 +105,7 @@ def test_own_rates_are_one_offer_however_often_they_answer(tmp_path: Path) -> No
         "owned: [{instance_type: box, capital_usd: 9000, years: 3, power_watts: 500, "
         "usd_per_kwh: 0.2, utilization: 0.5}]"
     )
-    (only,) = under_all_options(on("box"), PriceChoice(file=path))
+    (only,) = under_all_options(on("box"), PriceFinder.of(PriceChoice(file=path)))
     assert only.option == "owned"
 
 
@@ -118,7 +120,7 @@ def test_where_the_cloud_cannot_be_asked_that_is_an_error(
     assert "live" in SOURCES
     choice = PriceChoice(source=SourceName("live"), region="us-west-2")
     with pytest.raises(UnavailableError, match="--price-source live"):
-        under_all_options(on("trn1.32xlarge"), choice)
+        under_all_options(on("trn1.32xlarge"), PriceFinder.of(choice))
 
 
 def test_a_failed_case_has_no_figures_and_no_error() -> None:

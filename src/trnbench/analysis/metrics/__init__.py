@@ -1,7 +1,7 @@
 """Every metric, in the order of reports: one function in a file of its family, one line here.
 
 `MEASURED` come from a case's records. `DERIVED` come from the throughput, a peak and a price, so
-that an old result can be re-costed without its records.
+that an old result can be re-costed without its records; of them a price changes `PRICED` alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,11 +35,14 @@ MEASURED: Mapping[str, Callable[[Evidence], MetricValue]] = {
     "expert_imbalance": experts.expert_imbalance,
 }
 
-DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
+UTILIZED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "mfu": utilization.mfu,
     "mfu_full": utilization.mfu_full,
     "mfu_used_devices": utilization.mfu_used_devices,
     "hfu": utilization.hfu,
+}
+
+PRICED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "usd_per_million_tokens": cost.usd_per_million_tokens,
     "tokens_per_usd": cost.tokens_per_usd,
     "usd_per_chip_hour": cost.usd_per_chip_hour,
@@ -49,5 +52,7 @@ DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "case_usd": cost.case_usd,
     "case_billed_usd": cost.case_billed_usd,
 }
+
+DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {**UTILIZED, **PRICED}
 
 METRICS = (*MEASURED, *DERIVED)
