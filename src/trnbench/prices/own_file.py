@@ -17,7 +17,7 @@ from trnbench.schema.rates import OwnDiscount, OwnedHardware, OwnRate, OwnRates
 from trnbench.schema.units import HOURS_PER_YEAR, say_usd
 from trnbench.schema.yaml_document import Document, read_document
 
-HINT = "keys: rates, owned, discounts; docs/prices.md has an example"
+HINT = "keys: rates, owned, discounts, all in US dollars; docs/prices.md has an example"
 
 
 def read_rates_file(path: Path, today: date, base: PriceSource) -> PriceSource:

@@ -115,8 +115,15 @@ class TableSource:
         return NoPrice(f"{instance} is not in {self.name}", f"{asked}{OWN_RATE}")
 
     def _not_sold(self, request: PriceRequest, rows: Iterable[PriceRow]) -> NoPrice:
-        usable = {row.option for row in rows if row.standing != "listed"}
-        has = ", ".join(sorted(usable)) or "none that may be used"
+        usable = [row for row in rows if row.standing != "listed"]
+        begins = [row.date for row in _of_option(usable, request.option)]
+        if begins and min(begins) > request.today:
+            return NoPrice(
+                f"{self.name} has no rate of {request.instance} that holds yet: its first is dated "
+                f"{min(begins).isoformat()}, after {request.today.isoformat()}",
+                f"look at that date, and at this machine's; {OWN_RATE}",
+            )
+        has = ", ".join(sorted({row.option for row in usable})) or "none that may be used"
         option = request.option or "on_demand or capacity_block"
         return NoPrice(
             f"{self.name} has no {option} rate of {request.instance}",
@@ -133,7 +140,10 @@ def read_price_file(path: Path, today: date) -> TableSource:
     Raises:
         ConfigError: names the line, the column and the cell.
     """
-    hint = "columns: instance_type,region,option,usd_per_hour[,date][,source]"
+    hint = (
+        "columns: instance_type,region,option,usd_per_hour[,date][,source]; rates are in US "
+        "dollars: convert others, and say so in source"
+    )
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)

@@ -98,7 +98,13 @@ def test_a_rate_counts_from_its_very_day() -> None:
 
 
 def test_a_table_of_later_rates_has_none_today() -> None:
-    assert "no on_demand" in reason(ask([row("47", days_old=-1)]))
+    answer = ask([row("47", days_old=-1)])
+    assert reason(answer) == (
+        "the table has no rate of p5.48xlarge that holds yet: its first is dated 2026-11-24, after "
+        "2026-11-23"
+    )
+    assert isinstance(answer, NoPrice)
+    assert answer.hint.startswith("look at that date, and at this machine's")
 
 
 # --- instance ------------------------------------------------------------------------------------
