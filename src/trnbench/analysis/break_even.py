@@ -1,7 +1,9 @@
 """Where two offers cost the same: by price, by speed, by discount, by how much is trained.
 
-Source: docs/metrics.md, "Two offers". Prices are constants, so an interval here is that of the two
-speeds, each taken at its own ends: wider than a 95 % interval of their ratio, never narrower.
+Source: docs/metrics.md, "Two offers". Prices are constants, so an interval here is that of the
+speeds. Of two offers each is taken at its own ends: wider than a 95 % interval of their ratio,
+never narrower. A comparison over launches has the ratio with an interval of its own, which goes
+into `even_price` as it is.
 """
 
 from dataclasses import dataclass
@@ -36,13 +38,35 @@ class Between:
     high: float | None
 
 
-def price_performance_ratio(offer: Offer, other: Offer) -> Between:
-    """Return what a token costs at the other over what it costs at the offer: above 1, cheaper."""
-    price = other.usd_per_hour / offer.usd_per_hour
-    value = price * offer.tokens_per_second / other.tokens_per_second
+def speed_ratio(offer: Offer, other: Offer) -> Between:
+    """Return the offer's tokens per second over the other's."""
+    value = offer.tokens_per_second / other.tokens_per_second
     if offer.low is None or offer.high is None or other.low is None or other.high is None:
         return Between(value, None, None)
-    return Between(value, price * offer.low / other.high, price * offer.high / other.low)
+    return Between(value, offer.low / other.high, offer.high / other.low)
+
+
+def even_price(other_usd_per_hour: float, speed: Between) -> Between:
+    """Return the price an hour at which a token costs what it does at another offer.
+
+    Args:
+        other_usd_per_hour: what an hour of the other costs.
+        speed: tokens per second over the other's.
+    """
+    return _times(speed, other_usd_per_hour)
+
+
+def price_performance_ratio(offer: Offer, other: Offer) -> Between:
+    """Return what a token costs at the other over what it costs at the offer: above 1, cheaper."""
+    return _times(speed_ratio(offer, other), other.usd_per_hour / offer.usd_per_hour)
+
+
+def _times(between: Between, factor: float) -> Between:
+    return Between(
+        between.value * factor,
+        None if between.low is None else between.low * factor,
+        None if between.high is None else between.high * factor,
+    )
 
 
 def compare_cost(offer: Offer, other: Offer) -> Verdict:
@@ -57,13 +81,7 @@ def compare_cost(offer: Offer, other: Offer) -> Verdict:
 
 def break_even_usd_per_hour(offer: Offer, other: Offer) -> Between:
     """Return the price of the offer at which its tokens would cost what the other's do."""
-    ratio = price_performance_ratio(offer, other)
-    at = offer.usd_per_hour
-    return Between(
-        ratio.value * at,
-        None if ratio.low is None else ratio.low * at,
-        None if ratio.high is None else ratio.high * at,
-    )
+    return even_price(other.usd_per_hour, speed_ratio(offer, other))
 
 
 def break_even_tokens_per_second(offer: Offer, other: Offer) -> Between:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from trnbench.analysis.break_even import Between, even_price
 from trnbench.analysis.comparison.launch import Launch
 from trnbench.schema.comparison import BreakEven, Ratio
 from trnbench.schema.price import Price
@@ -79,10 +80,6 @@ def break_even(speed: Ratio, base: Price | str, billed: tuple[int, int]) -> Brea
         return BreakEven(usd_per_hour=None, reason=f"BASE has no price: {base}")
     if speed.value is None:
         return BreakEven(usd_per_hour=None, reason=speed.reason)
-    even = float(base.usd_per_hour) * billed[0] / billed[1]
-    return BreakEven(
-        usd_per_hour=even * speed.value,
-        low=None if speed.low is None else even * speed.low,
-        high=None if speed.high is None else even * speed.high,
-        reason=speed.reason,
-    )
+    of_base = float(base.usd_per_hour) * billed[0] / billed[1]
+    even = even_price(of_base, Between(speed.value, speed.low, speed.high))
+    return BreakEven(usd_per_hour=even.value, low=even.low, high=even.high, reason=speed.reason)
