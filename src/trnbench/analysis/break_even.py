@@ -3,7 +3,7 @@
 Source: docs/metrics.md, "Two offers". Prices are constants, so an interval here is that of the
 speeds. Of two offers each is taken at its own ends: wider than a 95 % interval of their ratio,
 never narrower. A comparison over launches has the ratio with an interval of its own, which goes
-into `even_price` as it is.
+into `even_price` and `even_speed` as it is.
 """
 
 from dataclasses import dataclass
@@ -56,6 +56,16 @@ def even_price(other_usd_per_hour: float, speed: Between) -> Between:
     return _times(speed, other_usd_per_hour)
 
 
+def even_speed(other_tokens_per_second: Between, price_ratio: float) -> Between:
+    """Return the speed at which a token costs what it does at another offer.
+
+    Args:
+        other_tokens_per_second: of the other.
+        price_ratio: what an hour costs, over what an hour of the other does.
+    """
+    return _times(other_tokens_per_second, price_ratio)
+
+
 def price_performance_ratio(offer: Offer, other: Offer) -> Between:
     """Return what a token costs at the other over what it costs at the offer: above 1, cheaper."""
     return _times(speed_ratio(offer, other), other.usd_per_hour / offer.usd_per_hour)
@@ -87,11 +97,7 @@ def break_even_usd_per_hour(offer: Offer, other: Offer) -> Between:
 def break_even_tokens_per_second(offer: Offer, other: Offer) -> Between:
     """Return the speed that the offer would need for its tokens to cost what the other's do."""
     price = offer.usd_per_hour / other.usd_per_hour
-    return Between(
-        price * other.tokens_per_second,
-        None if other.low is None else price * other.low,
-        None if other.high is None else price * other.high,
-    )
+    return even_speed(Between(other.tokens_per_second, other.low, other.high), price)
 
 
 def break_even_discount(offer: Offer, other: Offer) -> Between:

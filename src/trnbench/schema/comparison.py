@@ -140,12 +140,19 @@ class Difference(Strict):
 
 
 class BreakEven(Strict):
-    """The rate for one instance of CAND's at which a token costs the same on both sides."""
+    """At which rate, and at which speed, a token costs the same on both sides."""
 
     usd_per_hour: float | None
+    """For one instance of CAND's, at the speeds that were measured."""
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+    tokens_per_second: float | None = None
+    """That CAND would need at the prices that are paid."""
+    tokens_per_second_low: float | None = None
+    tokens_per_second_high: float | None = None
+    tokens_per_second_reason: str | None = None
+    """Why there is none."""
 
 
 class TargetLoss(Strict):

@@ -190,7 +190,11 @@ def describe_case(
             for metric, measured in pair.measured.items()
         ),
         break_even=break_even(
-            ratio_of(speed, terms), pair.base.price, (pair.base.billed, pair.cand.billed)
+            ratio_of(speed, terms),
+            speed.base,
+            pair.base.price,
+            pair.cand.price,
+            (pair.base.billed, pair.cand.billed),
         ),
         target=_target(pair, terms.target_excess_nats),
         notes=tuple(_notes(pair, terms)),

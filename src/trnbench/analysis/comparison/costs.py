@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from trnbench.analysis.break_even import Between, even_price
+from trnbench.analysis.break_even import Between, even_price, even_speed
 from trnbench.analysis.comparison.launch import Launch
-from trnbench.schema.comparison import BreakEven, Ratio
+from trnbench.schema.comparison import BreakEven, Ratio, SideValue
 from trnbench.schema.price import Price
 from trnbench.schema.units import say_usd
 
@@ -66,16 +66,31 @@ def tell_prices(base: Price | str, cand: Price | str) -> str | None:
     return f"costs are at prices of unlike terms (BASE / CAND): {'; '.join(unlike)}"
 
 
-def break_even(speed: Ratio, base: Price | str, billed: tuple[int, int]) -> BreakEven:
-    """Return the rate of CAND's instance at which a token costs the same on both sides.
+def break_even(
+    speed: Ratio,
+    base_speed: SideValue,
+    base: Price | str,
+    cand: Price | str,
+    billed: tuple[int, int],
+) -> BreakEven:
+    """Return the rate of CAND's instance, and CAND's speed, at which a token costs the same.
 
-    Source: docs/metrics.md, "Comparison": the rate of BASE, times the ratio of the speeds.
+    Source: docs/metrics.md, "Comparison": the rate of BASE times the ratio of the speeds; the speed
+    of BASE times the ratio of the rates.
 
     Args:
         speed: CAND's tokens per second over BASE's.
+        base_speed: BASE's tokens per second.
         base: the price of one instance of BASE's.
+        cand: the price of one instance of CAND's.
         billed: how many instances each side is billed for.
     """
+    return _even_rate(speed, base, billed).model_copy(
+        update=_even_speed(base_speed, base, cand, billed)
+    )
+
+
+def _even_rate(speed: Ratio, base: Price | str, billed: tuple[int, int]) -> BreakEven:
     if isinstance(base, str):
         return BreakEven(usd_per_hour=None, reason=f"BASE has no price: {base}")
     if speed.value is None:
@@ -83,3 +98,21 @@ def break_even(speed: Ratio, base: Price | str, billed: tuple[int, int]) -> Brea
     of_base = float(base.usd_per_hour) * billed[0] / billed[1]
     even = even_price(of_base, Between(speed.value, speed.low, speed.high))
     return BreakEven(usd_per_hour=even.value, low=even.low, high=even.high, reason=speed.reason)
+
+
+def _even_speed(
+    base_speed: SideValue, base: Price | str, cand: Price | str, billed: tuple[int, int]
+) -> dict[str, object]:
+    """Return the fields of the speed."""
+    rates = rate_ratio(base, cand, billed)
+    if rates is None:
+        said = f"BASE has no price: {base}" if isinstance(base, str) else f"CAND has none: {cand}"
+        return {"tokens_per_second_reason": said}
+    if base_speed.value is None:
+        return {"tokens_per_second_reason": base_speed.reason}
+    even = even_speed(Between(base_speed.value, base_speed.low, base_speed.high), rates)
+    return {
+        "tokens_per_second": even.value,
+        "tokens_per_second_low": even.low,
+        "tokens_per_second_high": even.high,
+    }

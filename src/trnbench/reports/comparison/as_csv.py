@@ -76,6 +76,11 @@ COLUMNS: tuple[Column, ...] = (
         lambda _, c, m: c.break_even.usd_per_hour,
     ),
     Column(
+        "break_even_tokens_per_second",
+        "speed of CAND at which, at the prices that are paid, a token costs the same",
+        lambda _, c, m: c.break_even.tokens_per_second,
+    ),
+    Column(
         "differences",
         "in what the sides differ, beside what is measured",
         lambda _, c, m: _joined(

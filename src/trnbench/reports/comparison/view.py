@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trnbench.analysis.comparison.comparables import COMPARABLES, Unit
 from trnbench.schema.comparison import (
+    BreakEven,
     CaseComparison,
     ComparedSide,
     Comparison,
@@ -275,6 +276,10 @@ def _needed(case: CaseComparison) -> Iterator[str]:
 
 
 def _break_even(case: CaseComparison) -> list[str]:
+    return [*_even_rate(case), *_even_speed(case.break_even)]
+
+
+def _even_rate(case: CaseComparison) -> list[str]:
     even = case.break_even
     if even.usd_per_hour is None:
         return []
@@ -285,6 +290,17 @@ def _break_even(case: CaseComparison) -> list[str]:
         amount = say_usd_interval(even.usd_per_hour, even.low, even.high)
     paid = f", and ${case.cand.price.usd_per_hour} is paid" if case.cand.price else ""
     return [f"a token costs the same on both sides if {instance} costs {amount} an hour{paid}"]
+
+
+def _even_speed(even: BreakEven) -> list[str]:
+    if even.tokens_per_second is None:
+        return []
+    if even.tokens_per_second_low is None or even.tokens_per_second_high is None:
+        speed = say_rate(even.tokens_per_second)
+    else:
+        ends = even.tokens_per_second_low, even.tokens_per_second_high
+        speed = say_interval(even.tokens_per_second, *ends)
+    return [f"at the prices that are paid a token costs the same if CAND came to {speed} tokens/s"]
 
 
 def _target(case: CaseComparison) -> list[str]:

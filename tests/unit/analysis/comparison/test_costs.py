@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.comparisons import launch
+from trnbench.analysis.break_even import (
+    Offer,
+    break_even_tokens_per_second,
+    break_even_usd_per_hour,
+)
 from trnbench.analysis.comparison.costs import break_even, rate_ratio, side_price, tell_prices
 from trnbench.analysis.comparison.launch import Launch
-from trnbench.schema.comparison import Ratio
+from trnbench.schema.comparison import BreakEven, Ratio, SideValue
 from trnbench.schema.price import Price
 
 
@@ -68,23 +73,66 @@ def test_a_ratio_of_rates_counts_the_instances() -> None:
     assert rate_ratio(price(), "none", (1, 1)) is None
 
 
+NO_SPEED = SideValue(value=None, reason="no speed")
+SPEED = SideValue(value=100.0, low=98.0, high=103.0)
+
+
 def test_a_chip_twice_as_fast_may_cost_twice_as_much() -> None:
-    even = break_even(Ratio(value=2.0, low=1.9, high=2.1), price("10"), (1, 1))
+    faster = Ratio(value=2.0, low=1.9, high=2.1)
+    even = break_even(faster, NO_SPEED, price("10"), "none", (1, 1))
     assert (even.usd_per_hour, even.low, even.high) == (20.0, 19.0, 21.0)
-    several = break_even(Ratio(value=2.0), price("10"), (4, 2))
+    several = break_even(Ratio(value=2.0), NO_SPEED, price("10"), "none", (4, 2))
     assert (several.usd_per_hour, several.low) == (40.0, None)
 
 
+def test_a_chip_at_twice_the_price_must_be_twice_as_fast() -> None:
+    even = break_even(Ratio(value=1.2), SPEED, price("10"), price("20"), (1, 1))
+    assert even.tokens_per_second == 200.0
+    assert (even.tokens_per_second_low, even.tokens_per_second_high) == (196.0, 206.0)
+    several = break_even(Ratio(value=1.2), SPEED, price("10"), price("20"), (4, 2))
+    assert several.tokens_per_second == 100.0
+
+
 def test_without_a_price_of_base_nothing_is_even() -> None:
-    assert break_even(Ratio(value=2.0), "nobody knows", (1, 1)).reason == (
-        "BASE has no price: nobody knows"
-    )
-    assert break_even(Ratio(value=None, reason="no speed"), price(), (1, 1)).reason == "no speed"
+    def even(
+        speed: Ratio, base: Price | str, cand: Price | str, of: SideValue = SPEED
+    ) -> BreakEven:
+        return break_even(speed, of, base, cand, (1, 1))
+
+    nothing = even(Ratio(value=2.0), "nobody knows", price())
+    assert nothing.reason == "BASE has no price: nobody knows"
+    assert nothing.tokens_per_second_reason == "BASE has no price: nobody knows"
+    half = even(Ratio(value=2.0), price(), "nobody asked")
+    assert half.usd_per_hour is not None
+    assert half.tokens_per_second_reason == "CAND has none: nobody asked"
+    slow = even(Ratio(value=None, reason="no ratio"), price(), price(), NO_SPEED)
+    assert (slow.reason, slow.tokens_per_second_reason) == ("no ratio", "no speed")
 
 
 @given(st.floats(0.01, 100), st.decimals(Decimal("0.01"), Decimal(1000), places=4))
 def test_at_the_even_price_a_token_costs_the_same(speed: float, usd: Decimal) -> None:
-    even = break_even(Ratio(value=speed), price(str(usd)), (3, 5)).usd_per_hour
+    even = break_even(Ratio(value=speed), NO_SPEED, price(str(usd)), "none", (3, 5)).usd_per_hour
     assert even is not None
     per_token_of_base = float(usd) * 3 / 1.0
     assert even * 5 / speed == pytest.approx(per_token_of_base)
+
+
+@given(
+    st.floats(1, 1e6),
+    st.decimals(Decimal("0.01"), Decimal(1000), places=4),
+    st.decimals(Decimal("0.01"), Decimal(1000), places=4),
+)
+def test_a_comparison_and_two_offers_are_even_at_the_same_price_and_speed(
+    tokens_per_second: float, usd: Decimal, other: Decimal
+) -> None:
+    base = Offer(usd_per_hour=float(usd), tokens_per_second=tokens_per_second)
+    cand = Offer(usd_per_hour=float(other), tokens_per_second=3 * tokens_per_second)
+    even = break_even(
+        Ratio(value=3.0),
+        SideValue(value=tokens_per_second),
+        price(str(usd)),
+        price(str(other)),
+        (1, 1),
+    )
+    assert even.usd_per_hour == pytest.approx(break_even_usd_per_hour(cand, base).value)
+    assert even.tokens_per_second == pytest.approx(break_even_tokens_per_second(cand, base).value)
