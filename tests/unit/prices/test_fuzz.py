@@ -122,8 +122,9 @@ def check_offers(random: Random) -> Decimal | None:
     rate = as_reader(read_offers(offers, request()))
     if rate is not None:
         for each in offers:
-            minutes = each.get("CapacityBlockDurationMinutes")
-            minutes = each["CapacityBlockDurationHours"] * 60 if minutes is None else minutes
+            minutes = each.get("CapacityBlockDurationMinutes") or 0
+            if minutes < 60:  # beside the hours; else it is the whole
+                minutes += each["CapacityBlockDurationHours"] * 60
             hours = Decimal(each["InstanceCount"] * minutes) / 60
             assert each["InstanceType"] == "trn2.48xlarge"
             assert each["CurrencyCode"] == "USD"

@@ -133,19 +133,23 @@ def _read_offer(offer: Mapping[str, Any], today: date) -> _Offer:
 
 
 def _paid_minutes(offer: Mapping[str, Any]) -> int:
-    """Return the length of a block: in minutes where it says so, for its first day may be short.
+    """Return the length of a block in minutes, for its first day may be short.
+
+    The API's reference has the minutes beside the hours: six hours and 35 minutes. A number that
+    cannot be minutes of an hour is the whole length instead; the dates must agree with either.
 
     Raises:
         OddDocumentError: its hours, minutes and dates contradict each other.
     """
     whole = count_at(offer, "CapacityBlockDurationHours") * 60
-    minutes = whole
+    minutes, tolerance = whole, timedelta(hours=1)
     if offer.get("CapacityBlockDurationMinutes") is not None:
-        minutes = count_at(offer, "CapacityBlockDurationMinutes")
-    if not whole - 24 * 60 < minutes <= whole:
+        told = count_at(offer, "CapacityBlockDurationMinutes", least=0)
+        minutes, tolerance = (whole + told if told < 60 else told), timedelta(minutes=1)
+    if not whole - 24 * 60 < minutes < whole + 60:
         raise OddDocumentError("an offer whose hours and minutes differ")
     if offer.get("EndDate") is not None:
         lasts = moment_at(offer, "EndDate") - moment_at(offer, "StartDate")
-        if abs(lasts - timedelta(minutes=minutes)) > timedelta(hours=1):
+        if abs(lasts - timedelta(minutes=minutes)) > tolerance:
             raise OddDocumentError("an offer whose dates and hours differ")
     return minutes

@@ -66,15 +66,15 @@ def text_at(holder: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def count_at(holder: Mapping[str, Any], key: str) -> int:
-    """Return a whole number above zero.
+def count_at(holder: Mapping[str, Any], key: str, least: int = 1) -> int:
+    """Return a whole number from `least` on.
 
     Raises:
         OddDocumentError: there is none.
     """
     value = holder.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 10**9:
-        raise OddDocumentError(f"no {key} above zero")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 10**9:
+        raise OddDocumentError(f"no {key} {'above' if least else 'of at least'} zero")
     return value
 
 

@@ -1,6 +1,7 @@
 """Capacity blocks: a fee becomes a rate over the time that is paid for."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -69,6 +70,40 @@ def test_a_short_first_day_is_paid_by_its_minutes() -> None:
     assert usd(read_offers([short], request())) == "35.7608"
 
 
+@pytest.mark.parametrize(
+    ("hours", "minutes", "start"),
+    [  # The API reference's own two examples; both end at 11:30.
+        (6, 35, "04:55"),
+        (2, 35, "08:55"),
+        (24, 0, None),
+    ],
+)
+def test_minutes_beside_the_hours_are_added_to_them(
+    hours: int, minutes: int, start: str | None
+) -> None:
+    length = Decimal(60 * hours + minutes) / 60
+    block = offer(
+        CapacityBlockDurationHours=hours,
+        CapacityBlockDurationMinutes=minutes,
+        UpfrontFee=f"{length * 10:.10f}",
+        **(
+            {
+                "StartDate": f"2026-11-26T{start}:00+00:00",
+                "EndDate": "2026-11-26T11:30:00+00:00",
+            }
+            if start
+            else {}
+        ),
+    )
+    assert float(usd(read_offers([block], request()))) == pytest.approx(10, abs=1e-9)
+
+
+def test_minutes_are_the_whole_where_an_hour_has_not_so_many() -> None:
+    whole = offer(CapacityBlockDurationMinutes=1440)
+    beside = offer(CapacityBlockDurationMinutes=0)
+    assert usd(read_offers([whole, beside], request())) == "35.7608"
+
+
 def test_without_minutes_the_hours_count() -> None:
     plain = offer()
     del plain["CapacityBlockDurationMinutes"]
@@ -107,6 +142,8 @@ def test_zones_with_one_rate_name_none() -> None:
         ({"CapacityBlockDurationHours": 0}, "no CapacityBlockDurationHours"),
         ({"CapacityBlockDurationHours": 168}, "hours and minutes differ"),
         ({"CapacityBlockDurationMinutes": 24}, "dates and hours differ"),
+        ({"CapacityBlockDurationMinutes": -1}, "no CapacityBlockDurationMinutes of at least zero"),
+        ({"EndDate": "2026-11-26T11:40:00+00:00"}, "dates and hours differ"),
         ({"EndDate": "2026-11-27T11:30:00+00:00"}, "dates and hours differ"),
         (
             {"StartDate": "2025-11-25T11:30:00+00:00", "EndDate": "2025-11-26T11:30:00+00:00"},
