@@ -9,7 +9,7 @@ draws it in between.
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -85,6 +85,15 @@ def name_of(plan: Plan) -> str:
     return f"{plan.model.name} {plan.workload.precision} {plan.order.backend}"
 
 
+def _beginning(folder: Path, plans: Sequence[Plan]) -> str:
+    said = f"{len(plans)} case{'s' if len(plans) != 1 else ''} into {folder}"
+    most = [plan.prediction.max_usd for plan in plans]
+    known = [usd for usd in most if usd is not None]
+    if not known or len(known) < len(most):
+        return said
+    return f"{said}, for at most {say_usd(sum(known))}"
+
+
 def _of_launches(plan: Plan, launch: int) -> str:
     count = plan.measure.launches
     return f"  launch {launch} of {count}" if count > 1 else ""
@@ -108,10 +117,10 @@ class PlainObserver:
         self._cases = self._number = 0
         self._phase = ""
 
-    def run_begins(self, folder: Path, cases: int) -> None:
-        """Say where results go."""
-        self._cases = cases
-        self._write(f"{cases} case{'s' if cases != 1 else ''} into {folder}")
+    def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
+        """Say where results go, and what they can cost."""
+        self._cases = len(plans)
+        self._write(_beginning(folder, plans))
 
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Say which case it is."""
@@ -146,10 +155,10 @@ class LiveObserver:
         self._drawn = -REDRAW_SECONDS
         self._cases = self._number = 0
 
-    def run_begins(self, folder: Path, cases: int) -> None:
-        """Say where results go."""
-        self._cases = cases
-        self._live.console.print(Text(f"{cases} case{'s' if cases != 1 else ''} into {folder}"))
+    def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
+        """Say where results go, and what they can cost."""
+        self._cases = len(plans)
+        self._live.console.print(Text(_beginning(folder, plans)))
 
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Show which case it is."""

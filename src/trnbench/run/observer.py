@@ -1,5 +1,6 @@
 """What a run tells whoever watches it; the command line draws it, tests record it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +26,7 @@ class Progress:
 class Observer(Protocol):
     """Someone who watches; nothing that it does may reach the timed blocks."""
 
-    def run_begins(self, folder: Path, cases: int) -> None:
+    def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
         """The folder is there and the first case is next."""
 
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:

@@ -130,7 +130,7 @@ class Session:
         storage_full = None
         try:
             self._write_document(run)
-            self._observer.run_begins(self._folder, len(self._plans))
+            self._observer.run_begins(self._folder, self._plans)
             for number, plan, launch in self._turns():
                 if self._interruption.signal is not None:
                     break

@@ -45,6 +45,15 @@ def test_a_line_without_a_terminal_has_the_dollars_of_the_case_and_of_the_run() 
     ]
 
 
+def test_what_a_run_can_cost_is_said_before_it_begins() -> None:
+    out = io.StringIO()
+    PlainObserver(out).run_begins(Path("results"), [FIRST, SECOND])  # 3.6 $/h, 15 minutes each
+    assert FIRST.prediction.max_usd is not None
+    assert out.getvalue() == "2 cases into results, for at most $1.8\n"
+    PlainObserver(out).run_begins(Path("results"), [FIRST, make_plan({"price": "{}"})])
+    assert out.getvalue().endswith("2 cases into results\n")
+
+
 def test_the_last_word_of_a_case_is_what_its_result_says_it_cost() -> None:
     out = io.StringIO()
     observer = PlainObserver(out)
@@ -82,7 +91,7 @@ def test_a_terminals_line_moves_with_the_dollars() -> None:
     console = Console(file=out, force_terminal=True, width=200, color_system=None)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         observer = LiveObserver(live, clock=lambda: next(times))
-        observer.run_begins(Path("results"), 2)
+        observer.run_begins(Path("results"), [FIRST, SECOND])
         observer.case_moves(FIRST, progress(0.25))
         observer.case_moves(SECOND, progress(0.5))
         observer.case_ends(2, result_of("tiny-gpt2"), was_measured_before=False)
