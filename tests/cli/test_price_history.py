@@ -73,3 +73,13 @@ def test_a_past_that_is_not_there_is_told(arguments: list[str], said: str) -> No
     assert done.code == 2
     assert said in done.err
     assert done.out == ""
+
+
+def test_a_regions_list_has_the_newer_rate_for_all_regions_that_counts_there() -> None:
+    listed = trnbench("prices", "p5en.48xlarge", "--region", "us-east-1")
+    assert "capacity_block  all-commercial    63.16  2026-10-07" in listed.out
+    assert "eu-north-1" not in listed.out
+    elsewhere = trnbench("prices", "p5en.48xlarge", "--region", "eu-central-1")
+    assert elsewhere.code == 2, "it is not sold there, whatever holds in all regions"
+    everywhere = trnbench("prices", "p5en.48xlarge", "--region", "all-commercial", "--json")
+    assert len(json.loads(everywhere.out)["prices"]) == 1

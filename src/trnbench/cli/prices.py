@@ -117,16 +117,27 @@ def _find_rows(instance: str | None, option: str | None, region: str | None) -> 
         of_instance = list(price_rows_by_instance().get(instance, ()))
         if not of_instance:
             raise _unknown(instance)
-    rows = [
-        row
-        for row in of_instance
-        if (option is None or row.option == option) and (region is None or row.region == region)
-    ]
+    rows = [row for row in of_instance if option is None or row.option == option]
+    if region is not None:
+        rows = _held_in(rows, region)
     if not rows:
         raise _no_such_rate(instance, option, region)
     return sorted(
         rows, key=lambda row: (row.instance_type, row.option, row.region, row.zone or "", row.date)
     )
+
+
+def _held_in(rows: "list[PriceRow]", region: str) -> "list[PriceRow]":
+    """Keep a region's rates: its own, and those for many regions where they count there too."""
+    from itertools import groupby
+
+    from trnbench.prices.table import rows_of_region
+
+    def kind(row: "PriceRow") -> tuple[str, str]:
+        return row.instance_type, row.option
+
+    groups = (list(group) for _, group in groupby(sorted(rows, key=kind), kind))
+    return [row for group in groups for row in rows_of_region(group, region)]
 
 
 def _no_such_rate(instance: str | None, option: str | None, region: str | None) -> ConfigError:

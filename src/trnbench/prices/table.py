@@ -220,10 +220,10 @@ def rows_of_region(rows: Iterable[PriceRow], region: str | None) -> list[PriceRo
     rows = list(rows)
     if region is None:
         return [row for row in rows if not _is_government(row.region)]
-    own = [row for row in rows if row.region == region]
     wide = "all-govcloud" if _is_government(region) else "all-commercial"
-    around = {"all", wide} if own else {"all"}
-    return own + [row for row in rows if row.region in around]
+    is_sold = any(row.region == region for row in rows)
+    held = {region, "all", wide} if is_sold else {"all"}
+    return [row for row in rows if row.region in held]
 
 
 def _of_zone(rows: Iterable[PriceRow], zone: str) -> list[PriceRow]:
