@@ -82,7 +82,7 @@ def check_parity(evidence: Evidence) -> CheckOutcome:
                 evidence="nobody knows whether the training was right: measure.gate is false",
                 advice="leave measure.gate at true",
             )
-        if evidence.plan.order.gate is None:
+        if evidence.plan.model.guest is not None and evidence.plan.order.gate is None:
             return CheckOutcome(
                 name="parity",
                 verdict="doubtful",

@@ -37,7 +37,10 @@ PLAN = {
     "suite": "my suite",
     "case_id": "a-1",
     "swept": {"workload.seed": 1},
-    "model": {"name": "tiny-llama", "shape": SHAPE, "parameter_count": 893568, "source": "ours"},
+    "model": {
+        "name": "tiny-llama", "shape": SHAPE, "parameter_count": 893568, "source": "ours",
+        "guest": None, "described": None,
+    },
     "workload": {
         "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
         "gradient_accumulation_steps": 2, "precision": "fp32", "optimizer": "adamw",
@@ -78,7 +81,7 @@ PLAN = {
         "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
         "threads": None, "measure_ceiling": True, "seed": 42,
         "execution": "eager", "device_index": None,
-        "gate": None, "step": STEP,
+        "gate": None, "step": STEP, "guest": None,
     },
 }  # fmt: skip
 RESULT = {
@@ -93,6 +96,7 @@ RESULT = {
     "model": {
         "name": "tiny-llama", "family": "llama", "parameter_count": 893568, "layers": 2,
         "hidden_size": 128, "vocabulary_size": 2048, "active_parameter_count": 893568,
+        "guest": None,
     },
     "workload": PLAN["workload"],
     "device": {
@@ -118,6 +122,7 @@ RESULT = {
         "convention": "matmul-causal-v1", "flops_per_token": {"matmul-causal-v1": 1e6},
         "peak_flops_per_second": 1e11, "peak_source": "measured", "peak_reason": None,
         "used_share": 0.25, "recomputed_flops_per_token": 2e5, "flops_source": "the shape",
+        "flops_reason": None,
     },
     "learning": {
         "initial_loss": 7.6, "final_loss": 0.8, "final_excess_loss": 0.05, "entropy": 0.7295,

@@ -218,7 +218,7 @@ def test_an_interpreter_that_has_no_memory_left_says_so(tmp_path: Path) -> None:
 def test_training_without_a_plan_is_a_usage_mistake(tmp_path: Path) -> None:
     ended = run_child(tmp_path, ["train"])
     assert (ended.exit_code, ended.records) == (2, [])
-    assert "needs the path of a plan" in ended.errors
+    assert "needs the path of a file" in ended.errors
 
 
 def test_a_bug_is_told_with_its_traceback(tmp_path: Path) -> None:
