@@ -127,6 +127,7 @@ def make_measurement(
             at_seconds=0.1, wire_version=WIRE_VERSION, backend=plan.order.backend,
             device_name="AMD EPYC", device_count=1, asynchronous=False, proven=proven, threads=2,
             versions={"python": "3.11.7", "torch": "2.13.0"}, settings={},
+            clock_step_seconds=1e-7,
         ),
         built=Built(
             at_seconds=0.5, parameter_count=plan.model.parameter_count,

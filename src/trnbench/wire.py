@@ -421,6 +421,8 @@ class Environment:
     versions: dict[str, str]
     settings: dict[str, str]
     """Numeric settings in force: matrix-product precision, fused optimizer, instruction set."""
+    clock_step_seconds: float | None = None
+    """The least by which the clock that times blocks was seen to move; null: nobody looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -535,6 +537,8 @@ class Block:
     """Time to make the block's tokens, before the clock was started."""
     event_seconds: float | None = None
     """The same time by the device's own events; null where there are none that can be trusted."""
+    rank_seconds: list[float] | None = None
+    """Of each rank, its own work without waiting for the others; null: there is one rank."""
     losses: list[float | None]
     gradient_norms: list[float | None]
     oracle_losses: list[float]

@@ -75,9 +75,15 @@ def _faults_of_block(block: Block) -> Iterator[tuple[str, str]]:
             f"says that step {block.first_step} took {block.event_seconds:g} s on the device",
             (EDITED),
         )
+    for rank, spent in enumerate(block.rank_seconds or ()):
+        if not 0 < spent <= LONGEST_SECONDS:
+            yield f"says that rank {rank} took {spent:g} s from step {block.first_step}", JUMPED
 
 
 def _faults_of_order(blocks: list[Block]) -> Iterator[tuple[str, str]]:
+    ranks = {len(block.rank_seconds) for block in blocks if block.rank_seconds is not None}
+    if len(ranks) > 1:
+        yield f"tells of {min(ranks)} ranks here and of {max(ranks)} there", EDITED
     for before, after in itertools.pairwise(blocks):
         if after.at_seconds < before.at_seconds:
             yield (
