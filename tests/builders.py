@@ -141,7 +141,12 @@ def make_measurement(
         memory=Memory(at_seconds=end, peak_bytes=512 * 2**20, counted="process_rss"),
         phases=[Phase(at_seconds=end, name="teardown")],
         blocks=list(blocks),
-        decisions=[Decision(at_seconds=end, what="stop", value=60, why="precise: enough")],
+        decisions=[
+            Decision(
+                at_seconds=end, what="stop", why="precise: enough",
+                value=sum(block.purpose == "measure" for block in blocks),
+            )
+        ],
         watches=[
             Watch(
                 at_seconds=end, purpose="measure", seconds=3.0,

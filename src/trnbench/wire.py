@@ -12,6 +12,7 @@ import json
 import sys
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -704,7 +705,8 @@ _LARGEST = sys.float_info.max
 def _checked(annotation: Any, value: Any, where: str) -> Any:
     """Return `value` as `annotation` wants it; an int serves as a float, nothing else bends.
 
-    NaN, infinities and ints that are no float are refused: such a value is sent as null.
+    NaN, infinities and ints that are no float are refused: such a value is sent as null. So is
+    text that no file can hold (half of a surrogate pair).
     """
     origin = typing.get_origin(annotation)
     if dataclasses.is_dataclass(annotation):
@@ -719,12 +721,31 @@ def _checked(annotation: Any, value: Any, where: str) -> Any:
         return [_checked(item, entry, where) for entry in value]
     elif origin is dict and isinstance(value, dict):
         _, item = typing.get_args(annotation)
-        return {str(k): _checked(item, entry, f"{where}.{k}") for k, entry in value.items()}
+        return {
+            _checked(str, k, where): _checked(item, entry, f"{where}.{k}")
+            for k, entry in value.items()
+        }
     elif annotation is float and type(value) in (int, float) and abs(value) <= _LARGEST:
         return float(value)
-    elif annotation in (int, str, bool) and type(value) is annotation:
+    elif type(value) is annotation and _SCALARS.get(annotation, _never)(value):
         return value
     raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+
+
+def _is_text(value: str) -> bool:
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _never(_value: Any) -> bool:
+    return False
+
+
+_SCALARS: dict[type, Callable[[Any], bool]] = {
+    bool: lambda _value: True,
+    int: lambda _value: True,
+    str: _is_text,
+}
+"""Which values of these types a record can hold."""
 
 
 def _checked_union(annotation: Any, value: Any, where: str) -> Any:

@@ -99,6 +99,12 @@ def test_stalls_that_decide_the_mean() -> None:
     )
 
 
+@pytest.mark.parametrize(("part", "is_raised"), [(0.51, SOUND), (0.49, DOUBTFUL)])
+def test_a_step_that_was_too_fast(part: float, is_raised: bool) -> None:
+    times = [STEP_SECONDS] * 50 + [part * STEP_SECONDS] + [STEP_SECONDS] * 49
+    assert_raised(check("tail", of_steps(times)), is_raised)
+
+
 @pytest.mark.parametrize(("share", "is_raised"), [(0.049, SOUND), (0.051, DOUBTFUL)])
 def test_foreign_load(share: float, is_raised: bool) -> None:
     assert_raised(check("foreign_load", foreign_cpu_share=share), is_raised)

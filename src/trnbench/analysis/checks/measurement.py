@@ -9,6 +9,8 @@ from trnbench.schema.result import CheckOutcome
 from trnbench.schema.units import say_seconds
 
 MAX_TAIL_OVERHEAD = 0.02
+MIN_SHORTEST = 0.5
+"""Of the median: every step does all its work, so none can take so little."""
 MIN_ACCOUNTED_SHARE = 0.9
 MAX_CLOCK_DIFFERENCE = 0.02
 MAX_SEPARATION = 0.85
@@ -53,12 +55,17 @@ def check_steady(evidence: Evidence) -> CheckOutcome:
 
 
 def check_tail(evidence: Evidence) -> CheckOutcome:
-    """Mean and median agree, and no handful of stalls decides the mean."""
+    """Mean and median agree; no handful of stalls decides the mean, and no step was too fast."""
     times = evidence.summary.step_times
     if times is None:
         return said("tail", "not_judged", "there are too few samples")
     overhead = times.mean.value / times.median.value - 1
     seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls{_longest(times)}"
+    shortest = min(evidence.summary.samples)
+    if shortest < MIN_SHORTEST * times.median.value:
+        seen += f"; the shortest took {say_seconds(shortest)}"
+        advice = "no step does half the work: the clock jumped, or a step was not waited for"
+        return said("tail", "doubtful", seen, advice)
     if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
         return said("tail", "sound", seen)
     advice = "some steps are much slower than most: measure for longer, and look for their cause"
