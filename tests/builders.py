@@ -127,6 +127,7 @@ def make_measurement(
             at_seconds=0.1, wire_version=WIRE_VERSION, backend=plan.order.backend,
             device_name="AMD EPYC", device_count=1, asynchronous=False, proven=proven, threads=2,
             versions={"python": "3.11.7", "torch": "2.13.0"}, settings={},
+            clock_step_seconds=1e-7,
         ),
         built=Built(
             at_seconds=0.5, parameter_count=plan.model.parameter_count,
@@ -140,7 +141,12 @@ def make_measurement(
         memory=Memory(at_seconds=end, peak_bytes=512 * 2**20, counted="process_rss"),
         phases=[Phase(at_seconds=end, name="teardown")],
         blocks=list(blocks),
-        decisions=[Decision(at_seconds=end, what="stop", value=60, why="precise: enough")],
+        decisions=[
+            Decision(
+                at_seconds=end, what="stop", why="precise: enough",
+                value=sum(block.purpose == "measure" for block in blocks),
+            )
+        ],
         watches=[
             Watch(
                 at_seconds=end, purpose="measure", seconds=3.0,

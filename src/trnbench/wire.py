@@ -12,6 +12,7 @@ import json
 import sys
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -421,6 +422,8 @@ class Environment:
     versions: dict[str, str]
     settings: dict[str, str]
     """Numeric settings in force: matrix-product precision, fused optimizer, instruction set."""
+    clock_step_seconds: float | None = None
+    """The least by which the clock that times blocks was seen to move; null: nobody looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -535,6 +538,8 @@ class Block:
     """Time to make the block's tokens, before the clock was started."""
     event_seconds: float | None = None
     """The same time by the device's own events; null where there are none that can be trusted."""
+    rank_seconds: list[float] | None = None
+    """Of each rank, its own work without waiting for the others; null: there is one rank."""
     losses: list[float | None]
     gradient_norms: list[float | None]
     oracle_losses: list[float]
@@ -700,7 +705,8 @@ _LARGEST = sys.float_info.max
 def _checked(annotation: Any, value: Any, where: str) -> Any:
     """Return `value` as `annotation` wants it; an int serves as a float, nothing else bends.
 
-    NaN, infinities and ints that are no float are refused: such a value is sent as null.
+    NaN, infinities and ints that are no float are refused: such a value is sent as null. So is
+    text that no file can hold (half of a surrogate pair).
     """
     origin = typing.get_origin(annotation)
     if dataclasses.is_dataclass(annotation):
@@ -715,12 +721,31 @@ def _checked(annotation: Any, value: Any, where: str) -> Any:
         return [_checked(item, entry, where) for entry in value]
     elif origin is dict and isinstance(value, dict):
         _, item = typing.get_args(annotation)
-        return {str(k): _checked(item, entry, f"{where}.{k}") for k, entry in value.items()}
+        return {
+            _checked(str, k, where): _checked(item, entry, f"{where}.{k}")
+            for k, entry in value.items()
+        }
     elif annotation is float and type(value) in (int, float) and abs(value) <= _LARGEST:
         return float(value)
-    elif annotation in (int, str, bool) and type(value) is annotation:
+    elif type(value) is annotation and _SCALARS.get(annotation, _never)(value):
         return value
     raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+
+
+def _is_text(value: str) -> bool:
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _never(_value: Any) -> bool:
+    return False
+
+
+_SCALARS: dict[type, Callable[[Any], bool]] = {
+    bool: lambda _value: True,
+    int: lambda _value: True,
+    str: _is_text,
+}
+"""Which values of these types a record can hold."""
 
 
 def _checked_union(annotation: Any, value: Any, where: str) -> Any:

@@ -241,7 +241,7 @@ def _device(evidence: Evidence) -> ResultDevice:
 
 
 def _timing(evidence: Evidence) -> ResultTiming:
-    summary = evidence.summary
+    summary, parity = evidence.summary, evidence.measurement.parity
     times = summary.step_times
     return ResultTiming(
         samples=len(summary.samples),
@@ -250,6 +250,7 @@ def _timing(evidence: Evidence) -> ResultTiming:
         warmup_steps=summary.warmup_steps,
         first_step_seconds=summary.first_step_seconds,
         total_seconds=evidence.total_seconds,
+        gate_seconds=parity.seconds if parity else None,
         stopped_because=_stopped_because(evidence),
         interval_method=times.mean.method if times else None,
         rules=RULES,

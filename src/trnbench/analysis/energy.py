@@ -26,6 +26,8 @@ COVERED_SHARE = 0.8
 """Of the time that was measured, the readings must cover so much."""
 MAX_GAP_SECONDS = 2.5
 """Power that is sampled more rarely than this is not integrated."""
+MOST_WATTS = 1e5
+"""Of one device: some hundred times what any draws. What is above is a damaged reading."""
 FOREIGN_SHARE = 0.05
 """Others' part of the processors' time, above which their energy is not the job's."""
 
@@ -97,6 +99,8 @@ def _metered(
     known = [power for power in powers if power is not None]
     if not known or len(known) < len(powers):
         return _none(f"{meter} gave too few readings while it measured", bound)
+    if max(known) > MOST_WATTS:
+        return _none(f"{meter} tells of {max(known):.3g} W, which no device draws", bound)
     doubt = _doubt(by_device, meter, window, plan, measurement)
     sampled = any("integrates samples" in (reading.note or "") for reading in readings)
     return ResultEnergy(
@@ -138,6 +142,9 @@ def _doubt(
         gap = max(b - a for a, b in itertools.pairwise(times))
         if sampled and gap > MAX_GAP_SECONDS:
             return f"power was sampled {gap:.1f} s apart, which is too rarely to be summed"
+        joules = [reading.values["energy_joules"] for reading in series]
+        if any(after < before for before, after in itertools.pairwise(joules)):
+            return "the counter of energy went backwards"
         if any(reading.values.get("foreign_processes", 0) > 0 for reading in series):
             return "other processes were on the device: their energy is in it"
     return _foreign_load(measurement) if meter == "rapl" else None

@@ -17,8 +17,17 @@ SHORTEST_STEP_SECONDS = 1e-9
 LONGEST_SECONDS = 1e8
 """No step takes less than a clock's tick, and nothing more than three years."""
 
+MOST_COUNTED = 2**63 - 1
+"""No count of anything here needs more."""
+
 LARGEST_LOSS = 1e30
 """Of a loss that diverged and is a number still; sums of such are finite."""
+
+ROUNDING = 1e-6
+"""Of times that are made from one another: a microsecond, and a millionth."""
+
+LARGEST_COSINE = 1.001
+"""One, and what rounding makes of it."""
 
 EDITED = "the file was edited or is damaged; measure again"
 JUMPED = "the clock jumped or the file was edited; measure again"
@@ -43,13 +52,21 @@ def _faults(measurement: Measurement) -> Iterator[tuple[str, str]]:
     for block in measurement.blocks:
         yield from _faults_of_block(block)
     yield from _faults_of_order(measurement.blocks)
+    yield from _faults_of_fields(measurement)
+    for stop in (decision for decision in measurement.decisions if decision.what == "stop"):
+        samples = sum(block.purpose == "measure" for block in measurement.blocks)
+        if stop.value != samples:
+            yield f"ended after {stop.value:g} samples and holds {samples}", EDITED
     for ceiling in measurement.ceilings:
         rates = [rate for point in ceiling.points for rate in point.flops_per_second]
         if not all(point.flops_per_second for point in ceiling.points) or not rates:
             yield "holds a ceiling without a rate", EDITED
         if not all(0 < rate < 1e24 for rate in rates):
             yield f"holds a ceiling of {min(rates):g} FLOP/s", EDITED
-    yield from _faults_of_seconds(measurement)
+    for watch in measurement.watches:
+        if not 0 <= watch.foreign_cpu_share <= 1:
+            yield f"says that others used {watch.foreign_cpu_share:.0%} of the processors", EDITED
+    yield from _faults_of_gate(measurement)
 
 
 def _faults_of_block(block: Block) -> Iterator[tuple[str, str]]:
@@ -70,37 +87,70 @@ def _faults_of_block(block: Block) -> Iterator[tuple[str, str]]:
     for loss in (*block.losses, *block.oracle_losses):
         if loss is not None and not abs(loss) <= LARGEST_LOSS:
             yield f"holds a loss of {loss:g} from step {block.first_step}", EDITED
+    if any(loss < 0 for loss in block.oracle_losses):
+        yield f"says that a loss below 0 was possible from step {block.first_step}", EDITED
     if block.event_seconds is not None and not 0 <= block.event_seconds <= LONGEST_SECONDS:
         yield (
             f"says that step {block.first_step} took {block.event_seconds:g} s on the device",
             (EDITED),
         )
+    for rank, spent in enumerate(block.rank_seconds or ()):
+        if not 0 < spent <= LONGEST_SECONDS:
+            yield f"says that rank {rank} took {spent:g} s from step {block.first_step}", JUMPED
 
 
 def _faults_of_order(blocks: list[Block]) -> Iterator[tuple[str, str]]:
+    ranks = {len(block.rank_seconds) for block in blocks if block.rank_seconds is not None}
+    if len(ranks) > 1:
+        yield f"tells of {min(ranks)} ranks here and of {max(ranks)} there", EDITED
     for before, after in itertools.pairwise(blocks):
         if after.at_seconds < before.at_seconds:
             yield (
-                (
-                    f"step {after.first_step} is recorded at {after.at_seconds:g} s, before step "
-                    f"{before.first_step} at {before.at_seconds:g} s"
-                ),
+                f"step {after.first_step} is recorded at {after.at_seconds:g} s, before step "
+                f"{before.first_step} at {before.at_seconds:g} s",
                 JUMPED,
             )
         if after.first_step != before.first_step + before.steps:
             yield (
-                (f"step {after.first_step} follows step {before.first_step + before.steps - 1}"),
+                f"step {after.first_step} follows step {before.first_step + before.steps - 1}",
                 EDITED,
             )
+    ended = 0.0
+    for block in blocks:
+        took = block.prepare_seconds + block.seconds
+        if block.at_seconds - ended < took * (1 - ROUNDING) - ROUNDING:
+            yield (
+                f"step {block.first_step} took {took:g} s and was over at "
+                f"{block.at_seconds:g} s, where the one before it was over at {ended:g} s",
+                JUMPED,
+            )
+        ended = block.at_seconds
     if blocks and blocks[0].first_step != 0:
         yield f"its first step is number {blocks[0].first_step}", EDITED
 
 
-def _faults_of_seconds(measurement: Measurement) -> Iterator[tuple[str, str]]:
-    """Every moment and every duration is one that a run can have."""
+def _faults_of_gate(measurement: Measurement) -> Iterator[tuple[str, str]]:
+    """Distances are not negative, and no cosine is above one."""
+    movement = measurement.movement
+    far = [] if movement is None else [movement.least, movement.most]
+    for point in measurement.parity.points if measurement.parity is not None else ():
+        far.append(point.worst_distance)
+        if point.least_cosine is not None and abs(point.least_cosine) > LARGEST_COSINE:
+            yield f"holds a cosine of {point.least_cosine:g}", EDITED
+    for distance in far:
+        if distance is not None and distance < 0:
+            yield f"holds a distance of {distance:g}", EDITED
+    if movement is not None and (movement.least or 0.0) > (movement.most or math.inf):
+        yield f"holds a least movement of {movement.least:g}, above the most", EDITED
+
+
+def _faults_of_fields(measurement: Measurement) -> Iterator[tuple[str, str]]:
+    """Every moment and every duration is one that a run can have, and nothing counts below zero."""
     for name, record in measurement.records():
         for field in fields(record):
             value = getattr(record, field.name)
+            if type(value) is int and not 0 <= value <= MOST_COUNTED:
+                yield f"holds a record {name!r} whose {field.name} cannot be", EDITED
             if not field.name.endswith("seconds") or not isinstance(value, (int, float)):
                 continue
             if not (math.isfinite(value) and 0 <= value <= LONGEST_SECONDS):

@@ -153,6 +153,7 @@ def _timing(results: Sequence[Result], figures: Sequence[Result]) -> ResultTimin
     stops = dict.fromkeys(t.stopped_because for t in timings if t.stopped_because is not None)
     stalls = [timing.stalls for timing in timings if timing.stalls is not None]
     longest = [stall for timing in timings for stall in timing.longest_stalls or ()]
+    gates = [r.timing.gate_seconds for r in results if r.timing.gate_seconds is not None]
     method = None
     if figures:
         method = BETWEEN if len(figures) >= LEAST_LAUNCHES else FEW
@@ -162,6 +163,7 @@ def _timing(results: Sequence[Result], figures: Sequence[Result]) -> ResultTimin
             "measured_steps": sum(timing.measured_steps for timing in timings),
             "warmup_steps": sum(timing.warmup_steps for timing in timings),
             "total_seconds": sum(result.timing.total_seconds for result in results),
+            "gate_seconds": sum(gates) if gates else None,
             "stopped_because": "; ".join(stops) or None,
             "interval_method": method,
             "stalls": sum(stalls) if stalls else None,

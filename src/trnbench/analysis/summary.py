@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from trnbench.analysis.levels import Levels, split_levels
 from trnbench.analysis.statistics import (
     LOOKING_INFLATION,
     Interval,
@@ -49,6 +50,9 @@ class Summary:
     """None where there are too few samples to look."""
     step_times: StepTimes | None
     """None where there are too few samples for an interval."""
+    levels: Levels | None
+    """How the samples part in two: those that count, or all where none are steady; None where all
+    are the same."""
     warmup_steps: int
     """Steps before the first sample that counts, asked for or found."""
     measured_steps: int
@@ -73,6 +77,7 @@ def summarize(blocks: Sequence[Block]) -> Summary:
         steps_per_sample=measured[0].steps if measured else 0,
         steady=steady,
         step_times=_step_times(samples[start:]),
+        levels=split_levels(samples[start if steady and steady.verdict == "steady" else 0 :]),
         warmup_steps=forced + found,
         measured_steps=sum(block.steps for block in measured[start:]),
         timed_seconds=sum(block.seconds for block in measured),

@@ -159,6 +159,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("warmup_steps", "steps before those", lambda r: r.timing.warmup_steps),
     Column("first_step_seconds", "the very first step", lambda r: r.timing.first_step_seconds),
     Column("total_seconds", "worker's start to end", lambda r: r.timing.total_seconds),
+    Column("gate_seconds", "of that, the gate's", lambda r: r.timing.gate_seconds),
+    Column("gate_share", "the gate's part of the case's time", lambda r: r.timing.gate_share),
     Column("stopped_because", "which limit ended it", lambda r: r.timing.stopped_because),
     Column("interval_method", "of the mean", lambda r: r.timing.interval_method),
     Column("statistics_rules", "rule set, by name and version", lambda r: r.timing.rules),

@@ -111,6 +111,11 @@ def parse_measurement(lines: Iterable[bytes], source: str) -> Measurement:
             ) from error
         if measurement is None:
             measurement = Measurement(header=_checked_header(record, source), source=source)
+        elif isinstance(record, Header):
+            raise DataError(
+                f"{source}, line {number}: a second header",
+                hint="two measurements were put into one file: part them again",
+            )
         else:
             measurement.add(record)
     if measurement is None:
@@ -127,6 +132,11 @@ def _checked_header(record: Any, source: str) -> Header:
     if not isinstance(record, Header):
         raise DataError(
             f"{source}: starts without a header", hint="this is not a file that trnbench wrote"
+        )
+    if record.schema_version < 1:
+        raise DataError(
+            f"{source}: has format {record.schema_version}, and the first one was 1",
+            hint="the file was edited or is damaged; measure again",
         )
     if record.schema_version > SCHEMA_VERSION:
         raise DataError(

@@ -3,8 +3,9 @@
 Format versions, and what changed in each:
 
 1   first version
-2   `launch`, `activity` and `reading`; a block may have `event_seconds`, a built model its
-    `placement`, an outcome the vendor's `code`
+2   `launch`, `activity` and `reading`; a block may have `event_seconds` and `rank_seconds`, a
+    built model its `placement`, an environment its `clock_step_seconds`, an outcome
+    the vendor's `code`
 """
 
 from dataclasses import dataclass

@@ -132,6 +132,8 @@ class ResultTiming(Strict):
     first_step_seconds: float | None
     total_seconds: float
     """From the worker's start to its end: what the case took."""
+    gate_seconds: float | None = None
+    """Of that, what the gate took; null where there was none, or by a version that did not tell."""
     stopped_because: str | None
     interval_method: str | None
     """How the interval was made; null where there is none."""
@@ -142,6 +144,13 @@ class ResultTiming(Strict):
     tell, as for the next one."""
     longest_stalls: tuple[Stall, ...] | None = None
     """Up to three of them, longest first."""
+
+    @property
+    def gate_share(self) -> float | None:
+        """Return which part of the case's time the gate took."""
+        if self.gate_seconds is None or not self.total_seconds:
+            return None
+        return self.gate_seconds / self.total_seconds
 
 
 class ResultLaunch(Strict):

@@ -154,3 +154,19 @@ def timed_block(
     synchronize()
     seconds = clock() - started
     return Timed(seconds, None if timer is None else timer.seconds(), outcomes)
+
+
+def clock_step_seconds(clock: Clock = time.perf_counter, changes: int = 20) -> float:
+    """Return the least by which the clock was seen to move, seconds.
+
+    It is read again and again until it has moved `changes` times: microseconds with a clock of
+    nanoseconds, and a third of a second with the coarsest that is in use (1/64 s).
+    """
+    steps: list[float] = []
+    last = clock()
+    while len(steps) < changes:
+        now = clock()
+        if now > last:
+            steps.append(now - last)
+            last = now
+    return min(steps)

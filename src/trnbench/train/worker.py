@@ -134,7 +134,7 @@ def train(order: WorkOrder, channel: Channel) -> None:
     from trnbench.train.assemble import make_stream
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
-    from trnbench.train.loop import TrainingStep
+    from trnbench.train.loop import TrainingStep, clock_step_seconds
 
     kind = backend_class(order.backend)
     claim = Claim(
@@ -156,6 +156,7 @@ def train(order: WorkOrder, channel: Channel) -> None:
             threads=torch.get_num_threads() if backend.name == "cpu" else None,
             versions={**_library_versions(), **_versions_of_guest(order), **backend.versions()},
             settings=dict(backend.settings()),
+            clock_step_seconds=clock_step_seconds(),
         )
         if order.gate is not None:
             _send_gate(order, backend, channel)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.builders import make_blocks, make_measurement, make_plan, make_result, steady_times
 from trnbench.analysis.analyze import recost, recount, rederived
+from trnbench.analysis.pooling import pool
 from trnbench.schema.price import Price
 
 
@@ -110,3 +111,20 @@ def test_recosting_is_deriving_anew_whatever_an_older_version_left_out(
     anew = rederived(old, old.utilization, price, None)
     assert recost(old, price, None) == anew
     assert set(lacking) <= set(anew.metrics)
+
+
+def test_what_the_gate_took_is_a_figure_and_of_several_launches_their_sum() -> None:
+    plan = make_plan()
+    launches = [make_result(plan), make_result(plan)]
+    assert launches[0].timing.gate_seconds == 0.5
+    assert launches[0].timing.gate_share == 0.5 / launches[0].timing.total_seconds
+    whole = pool(plan, launches)
+    assert whole.timing.gate_seconds == 1.0
+    assert whole.timing.gate_share == launches[0].timing.gate_share
+
+
+def test_without_a_gate_nothing_is_said_of_what_it_took() -> None:
+    plan = make_plan()
+    result = make_result(plan, make_measurement(plan, parity=None))
+    assert result.timing.gate_seconds is None
+    assert result.timing.gate_share is None

@@ -39,12 +39,16 @@ def nan_late(step: int) -> float | None:
     return None if step == 40 else learned(step)
 
 
+TWO_LEVELS = [t * (1.1 if i % 5 > 2 else 1) for i, t in enumerate(steady_times())]
 STALLED = [0.05] * 57 + [0.9, 0.05, 0.05]
 SLOWER = steady_times(40) + [1.2 * t for t in steady_times(60)]
 
 built = make_measurement().built
 assert built is not None
 BUILT = built
+environment = make_measurement().environment
+assert environment is not None
+ENVIRONMENT = environment
 
 
 def on_a_chip(planned: str, told: str) -> Result:
@@ -110,6 +114,20 @@ TRIPPED = {
         result_of([replace(b, event_seconds=0.9 * b.seconds) for b in make_blocks(steady_times())]),
         "doubtful", "-10.00%",
     ),
+    "levels": (
+        result_of(make_blocks(TWO_LEVELS)), "doubtful", "40% of the samples are 9.9% slower",
+    ),
+    "resolution": (
+        result_of(environment=replace(ENVIRONMENT, clock_step_seconds=0.015625)),
+        "doubtful", "the clock moves by 15.6 ms, 0.3 of a sample: more than 0.0005",
+    ),
+    "ranks": (
+        result_of([
+            replace(b, rank_seconds=[0.04, 0.041, 0.045, 0.04])
+            for b in make_blocks(steady_times())
+        ]),
+        "doubtful", "rank 2 of 4 is the slowest in 100%, by +12.5%",
+    ),
     "throttling": (
         result_of(readings=[make_reading(flags=["throttle_thermal"])]),
         "doubtful", "throttle_thermal in 1 readings",
@@ -122,7 +140,7 @@ def test_a_good_case_is_sound_in_every_check() -> None:
     result = make_result()
     sound = [check.name for check in result.checks if check.verdict == "sound"]
     untold = {check.name for check in result.checks if check.verdict == "not_judged"}
-    assert untold == {"chip", "clocks", "fallback", "throttling"}, "a processor has none of them"
+    assert untold == {"chip", "clocks", "fallback", "ranks", "throttling"}, "none here"
     assert len(sound) + len(untold) == len(result.checks)
     assert result.standing == "sound"
     assert all(check.evidence for check in result.checks)

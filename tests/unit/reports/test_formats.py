@@ -19,7 +19,7 @@ from trnbench.reports import REPORTS, as_csv
 from trnbench.reports.base import Page
 from trnbench.reports.columns import COLUMNS, row
 from trnbench.reports.plans import plans_as_json
-from trnbench.schema.result import MetricValue, Result
+from trnbench.schema.result import MetricValue, Result, Standing
 
 PAGE = Page(width=200)
 SAMPLE = make_result()
@@ -54,6 +54,20 @@ def test_the_registry_is_the_folder_and_the_option() -> None:
     folder = Path(as_csv.__file__).parent
     written = {path.stem.removeprefix("as_") for path in folder.glob("as_*.py")}
     assert set(REPORTS) == written == {item.value for item in Format}
+
+
+@pytest.mark.parametrize("name", sorted(REPORTS))
+def test_each_standing_is_a_word_of_its_own_in_every_format(name: str) -> None:
+    standings: tuple[Standing, ...] = ("sound", "doubtful", "invalid", "failed")
+    texts = {
+        standing: REPORTS[name]([SAMPLE.model_copy(update={"standing": standing})], PAGE)
+        for standing in standings
+    }
+    assert len(set(texts.values())) == 4
+    for standing, text in texts.items():
+        assert re.search(rf"\b{standing}\b", text), text
+        others = {other for other in standings if other != standing and name != "json"}
+        assert not [other for other in others if re.search(rf"\b{other}\b", text)]
 
 
 def test_column_names_are_stable_words_and_stand_once() -> None:

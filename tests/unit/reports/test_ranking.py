@@ -4,11 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
+from tests.builders import MOVEMENT, make_measurement, make_plan, make_result
 from tests.unit.analysis.test_ranking import BILLION, candidate
+from trnbench.analysis.candidates import candidate_of_result
 from trnbench.analysis.metrics.base import unknown
 from trnbench.analysis.ranking import Constraint, Ranking, rank
 from trnbench.cli.rank import RankFormat
@@ -16,6 +19,7 @@ from trnbench.reports.base import Page
 from trnbench.reports.ranking import FORMATS, ranking_as_csv, ranking_as_json
 from trnbench.schema.result import MetricValue
 
+STILL = replace(MOVEMENT, still=["norm.weight"])
 PAGE = Page(width=140, today=date(2026, 11, 23))
 
 
@@ -67,6 +71,24 @@ def test_json_says_what_a_job_comes_to() -> None:
     assert (ranked["place"], ranked["copies"]) == (1, 1)
     assert ranked["train_usd"] == pytest.approx(10.0)
     assert ranked["value"] == ranked["train_seconds"] == pytest.approx(1000.0)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) -> None:
+    metric = "usd_per_million_tokens"
+    texts = {}
+    for standing in ("sound", "doubtful", "invalid"):
+        plan = make_plan()
+        changes = {"doubtful": {"foreign_cpu_share": 0.5}, "invalid": {"movement": STILL}}
+        measurement = make_measurement(plan, **changes.get(standing, {}))  # type: ignore[arg-type]
+        result = make_result(plan, measurement)
+        assert result.standing == standing
+        texts[standing] = FORMATS[name](rank([candidate_of_result(result)], metric), metric, PAGE)
+    assert len(set(texts.values())) == 3
+    assert "doubtful: foreign_load" in texts["doubtful"].replace("\\_", "_")
+    assert "invalid: movement" in texts["invalid"]
+    assert "doubtful" not in texts["sound"] + texts["invalid"]
+    assert "invalid" not in texts["sound"] + texts["doubtful"]
 
 
 def test_a_metric_is_said_in_its_own_unit() -> None:

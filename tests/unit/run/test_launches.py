@@ -220,6 +220,15 @@ def test_a_clock_that_jumped_back_is_refused(case: Path) -> None:
         load_launch(case)
 
 
+def test_samples_that_were_taken_out_are_missed(case: Path) -> None:
+    def shorten(records: Lines) -> None:
+        records.remove(blocks(records)[-1])
+
+    rewrite(case, shorten)
+    with pytest.raises(DataError, match="ended after 60 samples and holds 59"):
+        load_launch(case)
+
+
 @pytest.mark.parametrize("key", ["losses", "gradient_norms", "oracle_losses"])
 def test_steps_without_their_losses_are_refused(case: Path, key: str) -> None:
     rewrite(case, lambda records: blocks(records)[20].update({key: []}))
@@ -242,8 +251,9 @@ def test_a_ceiling_without_a_rate_is_refused(case: Path, points: list[object]) -
 def test_a_few_steps_give_no_figure_and_say_why(case: Path, count: int) -> None:
     def shorten(records: Lines) -> None:
         measured = [block for block in blocks(records) if block["purpose"] == "measure"]
-        for block in measured[count:]:
-            records.remove(block)
+        stops = [record for record in records if record.get("what") == "stop"]
+        for record in (*measured[count:], *stops):
+            records.remove(record)
 
     rewrite(case, shorten)
     speed = load_launch(case).result.metrics["tokens_per_second"]

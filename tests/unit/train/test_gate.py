@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from tests.faulty_steps import FAULTS, ComputesInBf16, TenthTooFast, WrongSign
+from tests.builders import make_measurement, make_plan, make_result
+from tests.faulty_steps import (
+    FAULTS,
+    ComputesInBf16,
+    FrozenLayer,
+    HalfTheBatch,
+    ReusedBatch,
+    SkippedBackward,
+    TenthTooFast,
+    WrongSign,
+)
 from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
 from trnbench.analysis.flops import PLAIN
 from trnbench.analysis.gate import find_faults, tolerance_of
@@ -98,6 +108,29 @@ def test_a_fault_is_caught(fault: type[TrainingStep], precision: Precision) -> N
     if fault is TenthTooFast and precision == "pure_bf16":
         pytest.skip("of a model this narrow, rounding hides a tenth; see benchmarks/parity.py")
     assert faults_of(gated_order(precision=precision), fault)
+
+
+ISSUE_FAULTS = (WrongSign, SkippedBackward, FrozenLayer, ComputesInBf16, HalfTheBatch, ReusedBatch)
+
+
+@pytest.mark.parametrize("fault", ISSUE_FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_voids_the_result_of_the_case(fault: type[TrainingStep]) -> None:
+    plan = make_plan()
+    told = run_gate(plan.order, CpuBackend.open(Claim()), None, fault)
+    result = make_result(plan, make_measurement(plan, parity=Parity(at_seconds=1.0, **told)))
+    (parity,) = [check for check in result.checks if check.name == "parity"]
+    assert (parity.verdict, result.standing) == ("invalid", "invalid"), parity
+
+
+def test_right_training_leaves_the_result_sound_and_states_what_the_gate_took() -> None:
+    plan = make_plan()
+    told = run_gate(plan.order, CpuBackend.open(Claim()), None)
+    told["seconds"] = 0.1
+    measurement = make_measurement(plan, parity=Parity(at_seconds=1.0, **told))
+    result = make_result(plan, measurement)
+    assert result.standing == "sound", result.checks
+    assert result.timing.gate_seconds == 0.1
+    assert result.timing.gate_share == pytest.approx(0.1 / result.timing.total_seconds)
 
 
 def test_a_fault_is_told_with_the_weight_or_the_step_where_it_shows() -> None:

@@ -9,7 +9,14 @@ from tests.unit.train.orders import make_order
 from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens, timed_block
+from trnbench.train.loop import (
+    StepOutcomes,
+    StepTokens,
+    TrainingStep,
+    clock_step_seconds,
+    prepare_tokens,
+    timed_block,
+)
 
 
 class Device:
@@ -86,3 +93,9 @@ def test_no_value_is_read_from_the_device_inside_a_step(
     assert reads == []
     assert outcomes.losses[0].item() > 0
     assert reads == ["item"]
+
+
+def test_the_clock_s_step_is_the_least_by_which_it_was_seen_to_move() -> None:
+    readings = iter([5.0, 5.0, 5.5, 5.5, 5.75, 7.0, 7.25, 9.0])
+    assert clock_step_seconds(lambda: next(readings), changes=4) == 0.25
+    assert 0 < clock_step_seconds() < 0.1

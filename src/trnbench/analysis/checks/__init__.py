@@ -14,13 +14,19 @@ from trnbench.analysis.checks.device import (
     check_proven,
     check_recompiled,
 )
-from trnbench.analysis.checks.machine import check_foreign_load, check_throttling
+from trnbench.analysis.checks.machine import (
+    check_foreign_load,
+    check_ranks,
+    check_throttling,
+)
 from trnbench.analysis.checks.measurement import (
     check_accounted_time,
     check_clocks,
     check_finished,
+    check_levels,
     check_plan,
     check_precision,
+    check_resolution,
     check_steady,
     check_tail,
 )
@@ -47,10 +53,13 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
     check_leakage,
     check_steady,
     check_tail,
+    check_levels,
     check_precision,
     check_foreign_load,
     check_accounted_time,
     check_clocks,
+    check_resolution,
+    check_ranks,
     check_placement,
     check_chip,
     check_fallback,

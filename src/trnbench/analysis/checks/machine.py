@@ -1,5 +1,6 @@
 """Whether the machine was free for this alone, and ran as fast as it can."""
 
+import statistics
 from collections import Counter
 
 from trnbench.analysis.checks.base import said
@@ -9,6 +10,11 @@ from trnbench.schema.result import CheckOutcome
 MAX_FOREIGN_CPU_SHARE = 0.05
 DEVICE_SOURCES = ("nvml", "neuron-monitor")
 FAULT_FLAGS = ("ecc_uncorrected", "errors_hardware")
+MAX_RANK_LAG = 0.02
+SLOWEST_OVER_EVEN = 3.0
+"""Times as often the slowest as each of even ranks would be, and no more than 90 % of all: that is
+what makes one rank slow, where chance makes another one the slowest each time."""
+FEWEST_RANK_SAMPLES = 10
 
 
 def check_foreign_load(evidence: Evidence) -> CheckOutcome:
@@ -41,3 +47,30 @@ def check_throttling(evidence: Evidence) -> CheckOutcome:
     seen = ", ".join(f"{flag} in {count} readings" for flag, count in sorted(flags.items()))
     advice = "see to cooling and power, or replace the device; measure again"
     return said("throttling", "doubtful", seen, advice)
+
+
+def check_ranks(evidence: Evidence) -> CheckOutcome:
+    """No rank is slower than the others again and again, so that all wait for it.
+
+    Source: docs/metrics.md, "Checks", slow rank.
+    """
+    name = "ranks"
+    blocks = [b.rank_seconds for b in evidence.measurement.blocks if b.purpose == "measure"]
+    told = [seconds for seconds in blocks if seconds is not None and len(seconds) > 1]
+    if not told:
+        return said(name, "not_judged", "one rank has no other to be slower than")
+    count = min(len(seconds) for seconds in told)
+    if len(told) < FEWEST_RANK_SAMPLES:
+        few = f"{len(told)} samples of {count} ranks are too few to tell chance from a slow one"
+        return said(name, "not_judged", few)
+    slowest = Counter(max(range(count), key=seconds.__getitem__) for seconds in told)
+    rank, times = slowest.most_common(1)[0]
+    middles = [statistics.median(seconds[i] for seconds in told) for i in range(count)]
+    own = middles.pop(rank)
+    lag = own / statistics.median(middles) - 1
+    seen = f"rank {rank} of {count} is the slowest in {times / len(told):.0%}, by {lag:+.1%}"
+    often = times / len(told) > min(SLOWEST_OVER_EVEN / count, 0.9)
+    if not often or lag <= MAX_RANK_LAG:
+        return said(name, "sound", seen)
+    advice = "all ranks wait for it: look at its device's clock, cooling and links, or replace it"
+    return said(name, "doubtful", seen, advice)

@@ -1,5 +1,7 @@
 """Whether the times are as certain as they look: how many, how steady, by which clock."""
 
+import statistics
+
 from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
 from trnbench.analysis.summary import StepTimes
@@ -7,8 +9,18 @@ from trnbench.schema.result import CheckOutcome
 from trnbench.schema.units import say_seconds
 
 MAX_TAIL_OVERHEAD = 0.02
+MIN_SHORTEST = 0.5
+"""Of the median: every step does all its work, so none can take so little."""
 MIN_ACCOUNTED_SHARE = 0.9
 MAX_CLOCK_DIFFERENCE = 0.02
+MAX_SEPARATION = 0.85
+MAX_LEVEL_GAP = 0.02
+LEAST_SWITCHES = 3
+"""A change for good is one, and told by `steady`; there and back is two."""
+MAX_TICK_SHARE = 0.1
+"""Of the half-width that was asked for: no reading is off by more, even where all are off alike."""
+FEWEST_SAMPLES = 30
+"""Below this no coverage of the intervals is known, whatever the config asks for."""
 
 
 def check_finished(evidence: Evidence) -> CheckOutcome:
@@ -43,18 +55,42 @@ def check_steady(evidence: Evidence) -> CheckOutcome:
 
 
 def check_tail(evidence: Evidence) -> CheckOutcome:
-    """Mean and median agree, and no handful of stalls decides the mean."""
+    """Mean and median agree; no handful of stalls decides the mean, and no step was too fast."""
     times = evidence.summary.step_times
     if times is None:
         return said("tail", "not_judged", "there are too few samples")
     overhead = times.mean.value / times.median.value - 1
     seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls{_longest(times)}"
+    shortest = min(evidence.summary.samples)
+    if shortest < MIN_SHORTEST * times.median.value:
+        seen += f"; the shortest took {say_seconds(shortest)}"
+        advice = "no step does half the work: the clock jumped, or a step was not waited for"
+        return said("tail", "doubtful", seen, advice)
     if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
         return said("tail", "sound", seen)
     advice = "some steps are much slower than most: measure for longer, and look for their cause"
     if times.is_tail_dominated:
         advice = "rare stalls decide the mean: its interval cannot be trusted; measure for longer"
     return said("tail", "doubtful", seen, advice)
+
+
+def check_levels(evidence: Evidence) -> CheckOutcome:
+    """The samples have one level, and do not switch to and fro between two."""
+    name, levels, taken = "levels", evidence.summary.levels, len(evidence.summary.samples)
+    if taken < FEWEST_SAMPLES:
+        return said(name, "not_judged", f"{taken} samples are too few to show two levels")
+    if levels is None:
+        return said(name, "sound", "all samples took the same time")
+    far_apart = levels.separation > MAX_SEPARATION and levels.gap > MAX_LEVEL_GAP
+    within = f"{levels.separation:.0%} of the variance lies between an upper part and a lower"
+    if not far_apart or levels.switches < LEAST_SWITCHES:
+        return said(name, "sound", f"one level at a time; {within}")
+    seen = (
+        f"two levels: {levels.upper_share:.0%} of the samples are {levels.gap:.1%} slower than the "
+        f"rest; {within}"
+    )
+    advice = "look for a clock that switches, other work that comes and goes, or steps that differ"
+    return said(name, "doubtful", seen, advice)
 
 
 def check_precision(evidence: Evidence) -> CheckOutcome:
@@ -70,6 +106,9 @@ def check_precision(evidence: Evidence) -> CheckOutcome:
     if taken < asked.min_samples:
         few = f"{seen}; {asked.min_samples} samples were the least"
         return said("precision", "doubtful", few, "allow more measure.max_minutes")
+    if times.mean.n < FEWEST_SAMPLES:
+        few = f"{seen}; no interval is known to hold with fewer than {FEWEST_SAMPLES}"
+        return said("precision", "doubtful", few, f"set measure.min_samples to {FEWEST_SAMPLES}")
     if times.relative_half_width <= asked.relative_precision:
         return said("precision", "sound", seen)
     return said(
@@ -112,6 +151,26 @@ def check_clocks(evidence: Evidence) -> CheckOutcome:
     if abs(apart) <= MAX_CLOCK_DIFFERENCE:
         return said("clocks", "sound", seen)
     return said("clocks", "doubtful", seen, "steps may be too short for a clock around them")
+
+
+def check_resolution(evidence: Evidence) -> CheckOutcome:
+    """The clock is fine enough for the samples that it timed."""
+    name, environment = "resolution", evidence.measurement.environment
+    seconds = [b.seconds for b in evidence.measurement.blocks if b.purpose == "measure"]
+    tick = environment.clock_step_seconds if environment is not None else None
+    if tick is None or not seconds:
+        return said(name, "not_judged", "nothing was timed, or nobody told how fine the clock is")
+    typical = statistics.median(seconds)
+    allowed = MAX_TICK_SHARE * evidence.plan.measure.relative_precision
+    seen = f"the clock moves by {say_seconds(tick)}, {tick / typical:.1g} of a sample"
+    if tick <= allowed * typical:
+        return said(name, "sound", seen)
+    return said(
+        name,
+        "doubtful",
+        f"{seen}: more than {allowed:.1g}",
+        "use a larger global_batch_size, so that a sample takes longer; or another machine",
+    )
 
 
 def _longest(times: StepTimes) -> str:

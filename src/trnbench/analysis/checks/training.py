@@ -48,6 +48,9 @@ def check_finite(evidence: Evidence) -> CheckOutcome:
         if loss is None or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
             seen = f"step {step}: loss {_number(loss)}, gradient norm {_number(norm)}"
             return said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
+        if loss < 0:
+            seen = f"step {step}: loss {_number(loss)}, and no cross-entropy is below zero"
+            return said("finite", "invalid", seen, "this is a bug in the loss: please report it")
     return said("finite", "sound", f"losses and gradients of {len(norms)} steps")
 
 

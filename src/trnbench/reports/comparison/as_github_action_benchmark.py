@@ -12,7 +12,7 @@ import json
 from trnbench.analysis.comparison.comparables import COMPARABLES, Unit
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json
-from trnbench.reports.comparison.view import say_ratio, say_verdict
+from trnbench.reports.comparison.view import say_launches, say_ratio, say_verdict
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 
 UNITS: dict[Unit, str] = {"seconds": "s", "bytes": "bytes", "usd": "USD", "tokens": "tokens"}
@@ -32,12 +32,12 @@ def render(comparison: Comparison, _page: Page) -> str:
 
 def _entry(case: CaseComparison, metric: MetricComparison) -> dict[str, str | float | None]:
     side = metric.cand
-    launches = f"{len(side.launches)} {'launch' if len(side.launches) == 1 else 'launches'}"
     entry: dict[str, str | float | None] = {
         "name": f"{case.name}: {metric.metric}",
         "unit": UNITS[COMPARABLES[metric.metric].unit],
         "value": side.value,
-        "extra": f"CAND / BASE {say_ratio(metric.ratio)}: {say_verdict(metric)}\n{launches}",
+        "extra": f"CAND / BASE {say_ratio(metric.ratio)}: {say_verdict(metric)}\n"
+        f"{say_launches(case.cand)}",
     }
     if side.low is not None and side.high is not None:
         entry["range"] = f"± {(side.high - side.low) / 2:.6g}"

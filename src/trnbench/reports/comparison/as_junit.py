@@ -13,7 +13,13 @@ from xml.etree import ElementTree
 
 from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
-from trnbench.reports.comparison.view import say_evidence, say_ratio, say_value, say_verdict
+from trnbench.reports.comparison.view import (
+    say_evidence,
+    say_launches,
+    say_ratio,
+    say_value,
+    say_verdict,
+)
 from trnbench.schema.comparison import CaseComparison, Comparison, GateOutcome, MetricComparison
 
 CLASS = "trnbench"
@@ -27,6 +33,9 @@ def render(comparison: Comparison, _page: Page) -> str:
     root = ElementTree.Element("testsuites", {"name": "trnbench compare"})
     for name in _suites(comparison):
         suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name)})
+        for case in comparison.cases:
+            if case.name == name:
+                _add_properties(suite, case)
         for gate in comparison.gates:
             if gate.case == name:
                 _add_gate(suite, gate)
@@ -67,6 +76,21 @@ def _add_case(suite: ElementTree.Element, case: CaseComparison) -> None:
     for metric in case.metrics:
         test = _test(suite, f"{CLASS}.metrics", metric.metric)
         ElementTree.SubElement(test, "system-out").text = _clean(_said(metric))
+
+
+def _add_properties(suite: ElementTree.Element, case: CaseComparison) -> None:
+    """Say of both sides how many launches count, and what is doubtful or wrong about them."""
+    properties = ElementTree.SubElement(suite, "properties")
+    for label, side in (("BASE", case.base), ("CAND", case.cand)):
+        doubts = dict.fromkeys(doubt for launch in side.launches for doubt in launch.doubts)
+        standings = dict.fromkeys(launch.standing for launch in side.launches)
+        for name, value in (
+            ("launches", say_launches(side)),
+            ("standing", ", ".join(standings)),
+            ("doubts", "; ".join(doubts)),
+        ):
+            told = {"name": f"{label} {name}", "value": _clean(value)}
+            ElementTree.SubElement(properties, "property", told)
 
 
 def _said(metric: MetricComparison) -> str:

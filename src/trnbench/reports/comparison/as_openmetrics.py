@@ -14,6 +14,7 @@ from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
 from trnbench.reports.comparison.view import side_values
 from trnbench.schema.comparison import Comparison, ComparisonVerdict, GateState
+from trnbench.schema.result import Standing
 
 PREFIX = "trnbench"
 UNITS = ("seconds", "bytes", "ratio")
@@ -29,6 +30,7 @@ def render(comparison: Comparison, _page: Page) -> str:
     ]
     for name in COMPARABLES:
         lines += _figures(comparison, name)
+    lines += _launches(comparison)
     lines += _ratios(comparison)
     lines += _verdicts(comparison)
     lines += _gates(comparison)
@@ -56,6 +58,20 @@ def _figures(comparison: Comparison, name: str) -> Iterable[str]:
             yield f"# UNIT {family} {unit}"
         yield f"# HELP {family} Geometric mean over the launches of a side, and its 95 % interval."
         yield from samples
+
+
+def _launches(comparison: Comparison) -> Iterable[str]:
+    family = f"{PREFIX}_launches"
+    if not comparison.cases:
+        return
+    yield f"# TYPE {family} gauge"
+    yield f"# HELP {family} Launches of a side by their standing; sound and doubtful ones count."
+    for case in comparison.cases:
+        for side, found in (("base", case.base), ("cand", case.cand)):
+            for standing in get_args(Standing):
+                count = sum(launch.standing == standing for launch in found.launches)
+                labels = {"case": case.name, "side": side, "standing": standing}
+                yield _sample(family, labels, count)
 
 
 def _ratios(comparison: Comparison) -> Iterable[str]:

@@ -213,7 +213,8 @@ _SAY: Mapping[Unit, Callable[[float], str]] = {
 }
 
 
-def _side(side: ComparedSide) -> str:
+def say_launches(side: ComparedSide) -> str:
+    """Say how many launches of a side count, of how many, and how many of those are doubtful."""
     total, used = len(side.launches), side.used
     count = f"{used} {'launch' if used == 1 else 'launches'}"
     if used < total:
@@ -221,6 +222,11 @@ def _side(side: ComparedSide) -> str:
     doubtful = sum(one.is_used and one.standing == "doubtful" for one in side.launches)
     if doubtful:
         count += f" ({'doubtful' if doubtful == used else f'{doubtful} doubtful'})"
+    return count
+
+
+def _side(side: ComparedSide) -> str:
+    count = say_launches(side)
     days = sorted({launch.started_at[:10] for launch in side.launches})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     device = side.device if side.device_count == 1 else f"{side.device_count} x {side.device}"

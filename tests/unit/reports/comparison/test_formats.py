@@ -1,6 +1,7 @@
 """What every format promises: read by its reader, and not steered by what it shows."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -20,15 +21,19 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.cells import cell_len
 
+from tests.comparisons import base_side, cand_side
 from tests.unit.reports.comparison.comparisons import rich, slower
 from tests.unit.reports.comparison.consumers import BMF, CUSTOM_BENCHMARKS
 from trnbench.analysis.comparison.comparables import COMPARABLES
+from trnbench.analysis.comparison.compare import compare
+from trnbench.analysis.comparison.terms import Terms
 from trnbench.cli.compare import ComparisonFormat
 from trnbench.reports.base import Page
 from trnbench.reports.comparison import COMPARISON_REPORTS, as_github, as_terminal
 from trnbench.reports.comparison.as_csv import COLUMNS, describe_columns
 from trnbench.reports.comparison.view import LABELS, say_value, say_verdict
 from trnbench.schema.comparison import Comparison, Difference, GateOutcome
+from trnbench.schema.result import Standing
 
 PAGE = Page(width=160)
 SLOWER, RICH = slower(), rich()
@@ -128,6 +133,49 @@ def test_doubts_stand_beside_the_launches_and_the_gates() -> None:
         assert "6 launches (2 doubtful)" in written
         assert "(doubtful: drift)" in written
     assert "(doubtful: drift)" in COMPARISON_REPORTS["junit"](comparison, PAGE)
+
+
+def of_standing(standing: Standing) -> Comparison:
+    """Return a comparison in which one check of CAND's launches came out so."""
+    verdict = {"doubtful": "doubtful", "invalid": "invalid"}.get(standing, "sound")
+    launches = []
+    for one in cand_side():
+        checks = tuple(
+            check.model_copy(update={"verdict": verdict, "evidence": "as it was seen"})
+            if check.name == "learning"
+            else check
+            for check in one.result.checks
+        )
+        update = {"standing": standing, "checks": checks}
+        launches.append(dataclasses.replace(one, result=one.result.model_copy(update=update)))
+    return compare(base_side(), launches, Terms())
+
+
+@pytest.mark.parametrize("name", sorted(COMPARISON_REPORTS))
+def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) -> None:
+    standings: tuple[Standing, ...] = ("sound", "doubtful", "invalid")
+    texts = [COMPARISON_REPORTS[name](of_standing(standing), PAGE) for standing in standings]
+    assert len(set(texts)) == 3
+    assert "doubtful" in texts[1]
+    if name not in ("github-action-benchmark", "bmf", "openmetrics"):  # they hold figures alone
+        assert "learning" in texts[2]
+
+
+def test_trackers_count_the_launches_of_each_state() -> None:
+    counts: dict[Standing, tuple[int, int]] = {
+        "sound": (0, 0), "doubtful": (6, 0), "invalid": (0, 6),
+    }  # fmt: skip
+    for standing, (doubtful, unusable) in counts.items():
+        comparison = of_standing(standing)
+        ((_, measures),) = json.loads(COMPARISON_REPORTS["bmf"](comparison, PAGE)).items()
+        assert measures["doubtful_launches"] == {"value": doubtful}
+        assert measures["unusable_launches"] == {"value": unusable}
+        text = COMPARISON_REPORTS["openmetrics"](comparison, PAGE)
+        labels = f'side="cand",standing="{standing}"'
+        assert f"{labels}}} 6.0" in text
+        entries = json.loads(COMPARISON_REPORTS["github-action-benchmark"](comparison, PAGE))
+        assert bool(entries) == (standing != "invalid")
+        assert all(("(doubtful)" in e["extra"]) == (standing == "doubtful") for e in entries)
 
 
 def test_colour_is_put_on_a_terminal_alone() -> None:
@@ -273,6 +321,8 @@ def test_the_document_has_the_elements_and_attributes_of_the_schema() -> None:
         "error": {"type", "message"},
         "skipped": {"message"},
         "system-out": set(),
+        "properties": set(),
+        "property": {"name", "value"},
     }  # fmt: skip
     for comparison in (SLOWER, RICH, with_states(["undecided", "not_judged"])):
         text = COMPARISON_REPORTS["junit"](comparison, PAGE)
