@@ -7,6 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every machine, however loaded: no test here depends on time.
+settings.register_profile(
+    "trnbench", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("trnbench")
 
 GOLDEN = Path(__file__).parent / "golden"
 
