@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trnbench.analysis.comparison.launch import Launch
+    from trnbench.analysis.comparison.terms import Terms
     from trnbench.schema.comparison import Comparison
 
 
@@ -180,21 +181,19 @@ def compare(
 ) -> None:
     """Compare CAND with BASE: ratios with intervals, verdicts, and gates for CI."""
     from trnbench.analysis.comparison.compare import compare as compare_sides
-    from trnbench.analysis.comparison.gates import parse_gates
-    from trnbench.analysis.comparison.terms import DEFAULT_METRICS, Terms
     from trnbench.cli.comparison_output import open_outputs
     from trnbench.run.baselines import read_sides
     from trnbench.run.scrub import scrub
 
     sources = _sides(sides or [], base or [], cand or [])
-    terms = Terms(
-        metrics=_known_metrics(metrics) if metrics else DEFAULT_METRICS,
-        margin=_margin(margin),
-        correction=correction.value,
-        gates=parse_gates(list(dict.fromkeys(gates or []))),
-        allowed=_allowed(allow or []),
+    terms = make_terms(
+        metrics=metrics,
+        margin=margin,
+        correction=correction,
+        gates=gates,
+        allow=allow,
         is_paired=paired,
-        target_excess_nats=_target(target_excess_nats),
+        target_excess_nats=target_excess_nats,
     )
     outputs = open_outputs(format_, output, write or [], has_summary=github_summary)
     rates = (_rate("base", base_usd_per_hour), _rate("cand", cand_usd_per_hour))
@@ -220,6 +219,35 @@ def compare(
         ).look_again(comparison, launches[0], launches[1], terms)
     outputs.write(comparison)
     raise_for(comparison, is_strict=strict)
+
+
+def make_terms(
+    *,
+    gates: list[str] | None,
+    margin: str,
+    allow: list[str] | None,
+    metrics: list[str] | None = None,
+    correction: Correcting = Correcting.HOLM,
+    is_paired: bool = False,
+    target_excess_nats: float = 0.25,
+) -> "Terms":
+    """Read how a comparison is to be made.
+
+    Raises:
+        ConfigError: a text means nothing; it is named.
+    """
+    from trnbench.analysis.comparison.gates import parse_gates
+    from trnbench.analysis.comparison.terms import DEFAULT_METRICS, Terms
+
+    return Terms(
+        metrics=_known_metrics(metrics) if metrics else DEFAULT_METRICS,
+        margin=_margin(margin),
+        correction=correction.value,
+        gates=parse_gates(list(dict.fromkeys(gates or []))),
+        allowed=_allowed(allow or []),
+        is_paired=is_paired,
+        target_excess_nats=_target(target_excess_nats),
+    )
 
 
 def raise_for(comparison: "Comparison", *, is_strict: bool) -> None:

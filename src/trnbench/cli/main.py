@@ -9,7 +9,7 @@ from typing import Annotated, TextIO
 import typer
 
 from trnbench import __version__
-from trnbench.cli import compare, cost, doctor, models, prices, rank, report, run, schema
+from trnbench.cli import compare, cost, doctor, models, noise, prices, rank, report, run, schema
 from trnbench.schema.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
     "report": report.report,
     "compare": compare.compare,
+    "noise": noise.noise,
     "cost": cost.cost,
     "rank": rank.rank,
     "doctor": doctor.doctor,

@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from trnbench.cli.compare import Allow, Gates, Margin, Strict, make_terms
 from trnbench.cli.price_options import SourceName
 from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.wire import BACKENDS
@@ -79,6 +80,27 @@ PriceFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Your own rates, as for `trnbench report`."),
 ]
+Arms = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--ab",
+        metavar="A B",
+        help="Measure two configs in turns, each launch a fresh process, and end with how B "
+        "compares with A.",
+        show_default=False,
+    ),
+]
+Launches = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=100,
+        help="Fresh processes of each case, as measure.launches says.  [default: the config's; 6 "
+        "with --ab]",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
 ]
@@ -94,41 +116,88 @@ def run(
     usd_per_hour: UsdPerHour = None,
     price_source: SourceOfPrices = None,
     prices: PriceFile = None,
+    launches: Launches = None,
+    ab: Arms = None,
+    gates: Gates = None,
+    strict: Strict = False,
+    margin: Margin = "2%",
+    allow: Allow = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure: train real steps of each case, and end with the table."""
-    from trnbench.run.configs import DEFAULT_CONFIG, find_config
-    from trnbench.run.guests import meet_guests
-    from trnbench.run.machine import describe_machine
-    from trnbench.schema.config_file import read_config
+    from trnbench.run.configs import DEFAULT_CONFIG
 
-    overrides = _overrides(settings or [])
-    if device is not None:
-        overrides["device"] = device
-    if usd_per_hour is not None:
-        overrides["price.usd_per_hour"] = usd_per_hour
+    overrides = read_overrides(settings, device=device, usd_per_hour=usd_per_hour)
     if prices is not None:
         overrides["price.file"] = json.dumps(str(prices))  # YAML too: no name is read as more
     if price_source is not None:
         overrides["price.source"] = price_source.value
-    cases = [
-        case
-        for named in configs or [DEFAULT_CONFIG]
-        for case in read_config(find_config(named), overrides)
-    ]
+    if launches is not None:
+        overrides["measure.launches"] = str(launches)
+    if ab is not None:
+        from trnbench.cli.ab import run_ab
+
+        if configs:
+            raise ConfigError(
+                f"run --ab takes its two configs and no other, and was given {' '.join(configs)}",
+                hint="write `trnbench run --ab A.yaml B.yaml`",
+            )
+        terms = make_terms(gates=gates, margin=margin, allow=allow)
+        run_ab(ab, terms, output, overrides, python,
+               is_strict=strict, is_dry=dry_run, is_json=as_json)  # fmt: skip
+        return
+    if gates or allow or strict or margin != "2%":
+        raise ConfigError(
+            "run: --gate, --allow, --strict and --margin say how two sides are compared, and there "
+            "is one",
+            hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
+        )
+    cases = read_cases(configs or [DEFAULT_CONFIG], overrides)
+    if dry_run:
+        plan_only(cases, python, is_json=as_json)
+        return
+    _measure(prepare(cases, python), output, python, is_json=as_json)
+
+
+class Prepared(NamedTuple):
+    """Everything that is known before the first launch."""
+
+    plans: "list[Plan]"
+    machine: "Machine"
+    devices: "Devices"
+
+
+def read_cases(configs: Sequence[str], overrides: Mapping[str, str]) -> "list[CaseConfig]":
+    """Read configs, by path or by name, to their cases.
+
+    Raises:
+        ConfigError: one is not there, or is wrong.
+    """
+    from trnbench.run.configs import find_config
+    from trnbench.schema.config_file import read_config
+
+    return [case for named in configs for case in read_config(find_config(named), overrides)]
+
+
+def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
+    """Plan every case on what is here, and refuse what cannot be trained here.
+
+    Raises:
+        ConfigError: a case is wrong, or the interpreter cannot be started.
+        UnavailableError: a device or a library is not here.
+    """
+    from trnbench.run.guests import meet_guests
+    from trnbench.run.machine import describe_machine
+
     machine = describe_machine()
     # Whatever is wrong with a model that is not ours is told before a device is looked for.
     guests = meet_guests(cases, python)
-    if dry_run:
-        _plan_only(cases, machine, python, guests, is_json=as_json)
-        return
     # A fault in the config is told before an interpreter is started for it.
     make_plans(cases, machine, None, guests)
     machine, devices = look_around(machine, python)
     require_devices(cases, devices)
-    plans = make_plans(cases, machine, devices, guests)
-    _measure(plans, output, python, machine, devices, is_json=as_json)
+    return Prepared(make_plans(cases, machine, devices, guests), machine, devices)
 
 
 def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
@@ -203,9 +272,16 @@ def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
             )
 
 
-def _overrides(settings: Sequence[str]) -> dict[str, str]:
+def read_overrides(
+    settings: Sequence[str] | None, *, device: str | None, usd_per_hour: str | None
+) -> dict[str, str]:
+    """Read what options say over a config, as texts by key.
+
+    Raises:
+        ConfigError: a setting is not KEY=VALUE.
+    """
     overrides = {}
-    for setting in settings:
+    for setting in settings or ():
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise ConfigError(
@@ -213,21 +289,26 @@ def _overrides(settings: Sequence[str]) -> dict[str, str]:
                 hint="write e.g. --set workload.global_batch_size=16",
             )
         overrides[key.strip()] = value
+    if device is not None:
+        overrides["device"] = device
+    if usd_per_hour is not None:
+        overrides["price.usd_per_hour"] = usd_per_hour
     return overrides
 
 
-def _plan_only(
-    cases: "Sequence[CaseConfig]",
-    machine: "Machine",
-    python: str,
-    guests: "Guests",
-    *,
-    is_json: bool,
-) -> None:
-    """Print plans; without torch or the device they are made as far as they go without it."""
+def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> None:
+    """Print plans; without torch or the device they are made as far as they go without it.
+
+    Raises:
+        ConfigError: a case is wrong.
+    """
     from trnbench.reports.plans import plans_as_json, plans_as_text
     from trnbench.run.devices import require_device
+    from trnbench.run.guests import meet_guests
+    from trnbench.run.machine import describe_machine
 
+    machine = describe_machine()
+    guests = meet_guests(cases, python)
     make_plans(cases, machine, None, guests)
     devices = None
     try:
@@ -241,21 +322,14 @@ def _plan_only(
     typer.echo(plans_as_json(plans) if is_json else plans_as_text(plans), nl=False)
 
 
-def _measure(
-    plans: "Sequence[Plan]",
-    output: Path | None,
-    python: str,
-    machine: "Machine",
-    devices: "Devices",
-    *,
-    is_json: bool,
-) -> None:
+def _measure(prepared: Prepared, output: Path | None, python: str, *, is_json: bool) -> None:
     from trnbench.cli.live import make_observer
     from trnbench.cli.screen import page_of_stdout
     from trnbench.reports import REPORTS
     from trnbench.run.interruption import noted_signals
     from trnbench.run.session import Session, raise_for
 
+    plans, machine, devices = prepared
     folder = output or default_folder(plans[0].suite, datetime.now(UTC))
     with noted_signals() as interruption, make_observer() as observer:
         ending = Session(

@@ -76,6 +76,7 @@ class Session:
         devices: Devices,
         observer: Observer,
         interruption: Interruption,
+        most_launches: int | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare; nothing is touched yet.
@@ -88,6 +89,8 @@ class Session:
             devices: what the interpreter found.
             observer: told of all that happens.
             interruption: looked at between events.
+            most_launches: of each case, those of earlier sessions counted in; a later session in
+                the same folder makes the rest. None makes as many as the plans say.
             now: the time of day.
         """
         self._plans = list({plan.case_id: plan for plan in plans}.values())
@@ -95,6 +98,9 @@ class Session:
         self._python = python
         self._observer = observer
         self._interruption = interruption
+        self._rounds = max(plan.measure.launches for plan in self._plans)
+        if most_launches is not None:
+            self._rounds = min(self._rounds, most_launches)
         self._now = now
         self._results: dict[str, Result] = {}
         """Of the cases that are over, by their id."""
@@ -153,7 +159,7 @@ class Session:
     def _turns(self) -> Iterator[tuple[int, Plan, int]]:
         """Yield whose turn it is: the case's number, its plan, and the number of the launch."""
         numbered = list(enumerate(self._plans, start=1))
-        for launch in range(1, max(plan.measure.launches for plan in self._plans) + 1):
+        for launch in range(1, self._rounds + 1):
             for number, plan in numbered if launch % 2 else reversed(numbered):
                 if launch <= plan.measure.launches:
                     yield number, plan, launch

@@ -44,6 +44,28 @@ def _shape(launch: Launch) -> Value:
     )
 
 
+def _lora(launch: Launch) -> str:
+    lora = launch.result.workload.step.lora
+    if lora is None:
+        return "all weights"
+    return f"rank {lora.rank}, alpha {lora.alpha:g}, on {lora.targets}"
+
+
+def _documents(launch: Launch) -> str:
+    length = launch.result.workload.step.document_length
+    return "one a sequence" if length is None else f"of {length} tokens"
+
+
+def _expert_capacity(launch: Launch) -> str:
+    capacity = launch.result.workload.step.expert_capacity
+    return "as many as come" if capacity is None else f"{capacity:g} of the mean"
+
+
+def _loss(launch: Launch) -> str:
+    rows = launch.result.workload.step.loss_chunk_rows
+    return "whole" if rows is None else f"{rows} rows at a time"
+
+
 def _optimizer(launch: Launch) -> Value:
     return launch.result.workload.optimizer
 
@@ -69,6 +91,9 @@ WORK: Mapping[str, Reader] = {
     "precision": lambda launch: launch.result.workload.precision,
     "optimizer": _optimizer,
     "stream": _stream,
+    "lora": _lora,
+    "document_length": _documents,
+    "expert_capacity": _expert_capacity,
     "flops_convention": lambda launch: launch.result.utilization.convention,
     "statistics": lambda launch: launch.result.timing.rules,
 }
@@ -86,6 +111,9 @@ SETUP: Mapping[str, Reader] = {
     "threads": lambda launch: launch.result.device.threads,
     "parallel": _of_plan(_parallel),
     "execution": _of_plan(lambda launch: launch.plan.order.execution if launch.plan else None),
+    "activation_checkpointing": lambda launch: launch.result.workload.step.recompute,
+    "loss": _loss,
+    "adamw": lambda launch: launch.result.workload.step.adamw or "the device's own",
     "learning_rate": _of_plan(
         lambda launch: launch.plan.order.optimizer.learning_rate if launch.plan else None
     ),

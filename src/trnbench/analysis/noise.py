@@ -1,0 +1,148 @@
+"""A machine's noise floor: by how much the same work differs, and what then a gate costs.
+
+Rules, with their sources: docs/metrics.md, "Launches" and "Comparison".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trnbench.analysis.comparison.comparables import COMPARABLES
+from trnbench.analysis.comparison.gates import ALPHA
+from trnbench.analysis.comparison.launch import Launch
+from trnbench.analysis.comparison.ratio import (
+    LogDifference,
+    Sample,
+    find_difference,
+    launches_needed,
+)
+from trnbench.analysis.comparison.terms import TARGET_EXCESS_NATS
+from trnbench.analysis.comparison.work import Group, group_launches, match_groups
+from trnbench.analysis.spread import (
+    LEAST_LAUNCHES,
+    Deviation,
+    between_launches,
+    exp_of,
+    middle_of,
+    within_launches,
+)
+from trnbench.schema.errors import DataError
+
+METRIC = "tokens_per_second"
+GATE_CHANGES = (0.01, 0.02, 0.05)
+"""Changes that people gate on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateCost:
+    """Launches a side after which a gate neither alarms falsely nor misses, 97.5 times in 100.
+
+    None stands for more than 1,000.
+    """
+
+    change: float
+    apart: int | None
+    """Where both sides are measured whenever it suits."""
+    apart_most: int | None
+    """The same if launches differ by as much as the upper end of the interval says."""
+    in_turns: int | None
+    """Where they are measured in turns, by the spread of the differences of pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseFloor:
+    """What A against A came to, for one case."""
+
+    name: str
+    device: str
+    launches: int
+    """Of both arms."""
+    doubtful: int
+    """How many of them are doubtful."""
+    middle_tokens_per_second: float
+    between: Deviation
+    """Relative standard deviation between launches."""
+    within: float | None
+    """What their own samples would make one expect for it; None where nothing is known."""
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    """Of the second arm to the first, in turns; both are the same, so 1 is right."""
+    p_value: float
+    gates: tuple[GateCost, ...]
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether the same thing was told from itself: 5 times in 100 chance alone does that."""
+        return self.p_value < ALPHA
+
+
+def find_noise(first: Sequence[Launch], second: Sequence[Launch]) -> list[NoiseFloor]:
+    """Return the noise floor of each case that both arms measured.
+
+    Args:
+        first: launches of one arm.
+        second: launches of the other, each made beside one of the first.
+
+    Raises:
+        DataError: an arm has fewer than three launches of a case that can be used.
+    """
+    matching = match_groups(group_launches(first), group_launches(second), ())
+    return [_floor(*groups) for groups in matching.pairs]
+
+
+def _floor(first: Group, second: Group) -> NoiseFloor:
+    sides = [[one for one in group.launches if one.is_usable] for group in (first, second)]
+    fewest = min(map(len, sides))
+    if fewest < LEAST_LAUNCHES:
+        raise DataError(
+            f"{first.name}: {fewest} of the launches of an arm can be used, and {LEAST_LAUNCHES} "
+            "are needed to see how launches differ",
+            hint="see why with `trnbench report`, then measure again",
+        )
+    samples = [_sample(side[:fewest]) for side in sides]
+    everything = _sample([*sides[0], *sides[1]])
+    between = between_launches(everything.values)
+    assert between is not None
+    found = find_difference(*samples, is_alike=True, is_paired=True)
+    if not isinstance(found, LogDifference):
+        raise DataError(f"{first.name}: {found}", hint="measure again with this version")
+    errors = [error for error in everything.errors if error is not None]
+    return NoiseFloor(
+        name=first.name,
+        device=sides[0][0].result.device.name or sides[0][0].result.device.backend,
+        launches=len(everything.values),
+        doubtful=sum(one.result.standing == "doubtful" for side in sides for one in side),
+        middle_tokens_per_second=middle_of(everything.values),
+        between=between,
+        within=within_launches(errors),
+        ratio=exp_of(found.value),
+        ratio_low=exp_of(found.low()),
+        ratio_high=exp_of(found.high()),
+        p_value=found.p_value(),
+        gates=tuple(_cost(change, between, found) for change in GATE_CHANGES),
+    )
+
+
+def _sample(launches: Sequence[Launch]) -> Sample:
+    """Read the throughput of every launch.
+
+    Raises:
+        DataError: one has none.
+    """
+    readings = [COMPARABLES[METRIC].read(launch, TARGET_EXCESS_NATS) for launch in launches]
+    lacking = next((reading for reading in readings if reading.value is None), None)
+    if lacking is not None:
+        raise DataError(f"a launch has no throughput: {lacking.reason}", hint="measure it again")
+    return Sample(
+        values=tuple(reading.value for reading in readings if reading.value is not None),
+        errors=tuple(reading.error for reading in readings),
+    )
+
+
+def _cost(change: float, between: Deviation, pairs: LogDifference) -> GateCost:
+    return GateCost(
+        change=change,
+        apart=launches_needed(between.value, change),
+        apart_most=launches_needed(between.high, change),
+        in_turns=launches_needed(pairs.launch_deviation, change, is_paired=True),
+    )
