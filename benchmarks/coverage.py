@@ -15,16 +15,18 @@ import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import torch
 
-from benchmarks.real_series import record_step_seconds
 from benchmarks.stopping import adaptive_run
 from tests.unit.analysis.series import Noise, Series, steady, true_mean, true_median
+from tests.unit.run.plans import plan_case
 from trnbench.analysis.statistics import (
     LOOKING_INFLATION,
     is_tail_dominated,
@@ -33,12 +35,21 @@ from trnbench.analysis.statistics import (
 )
 from trnbench.analysis.steady_state import find_steady_state
 from trnbench.run.machine import describe_machine
+from trnbench.train.assemble import build_objective
+from trnbench.train.backends.base import Claim
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
+from trnbench.train.streams import stream_of
 
 SEED = 20261123
 LOWEST, HIGHEST = 0.93, 0.97
 PHIS = (0.0, 0.3, 0.6)
 LENGTHS = (50, 100, 200)
 SD = 0.01
+
+WARMUP_STEPS, READY_STEPS = 20, 64
+STRETCH = 20
+"""Neighbours of the real series that stay together, so that their correlation does."""
 
 Held = tuple[int, int]
 """In how many cases it held, of how many."""
@@ -176,6 +187,29 @@ def _seed(task: tuple[object, ...]) -> int:
 # --- a real series --------------------------------------------------------------------------------
 
 
+def record_step_seconds(steps: int) -> Series:
+    """Train a tiny GPT-2 on one thread, and return the seconds of each step, in order."""
+    plan = plan_case(
+        {
+            "model": "tiny-gpt2",
+            "workload.sequence_length": "32",
+            "workload.global_batch_size": "2",
+        }
+    )
+    order = plan.order
+    torch.manual_seed(order.seed)
+    backend = CpuBackend.open(Claim(precision="fp32", execution="eager", threads=1))
+    training = TrainingStep(build_objective(order, backend), order, backend)
+    stream = stream_of(order.own_shape, order.sequence_length, order.stream)
+    ready = prepare_tokens(stream, order, 0, READY_STEPS, backend)
+    seconds = []
+    for step in range(WARMUP_STEPS + steps):
+        began = time.perf_counter()
+        training.run(ready[step % READY_STEPS], StepOutcomes())
+        seconds.append(time.perf_counter() - began)
+    return np.asarray(seconds[WARMUP_STEPS:])
+
+
 def replay(real: Series, n: int, repeats: int, stretch: int) -> tuple[Section, int]:
     """Replay stretches of a real series; return what held, and how many replays were flagged.
 
@@ -227,8 +261,8 @@ def main() -> None:
     repeats = asked.repeats
     machine = describe_machine()
     print(
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, numpy {np.__version__}, "
-        f"seed {SEED}; the real series on {machine.processor}, {machine.logical_cpus} logical CPUs"
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, seed {SEED}; the real series on {machine.processor}, {machine.logical_cpus} logical CPUs"
     )
     real = record_step_seconds(asked.real_steps)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -289,7 +323,7 @@ def _real_section(real: Series, repeats: int) -> Section:
     cells: list[Cell] = []
     flagged = 0
     for n in (100, 200):
-        found, unsteady = replay(real, n, repeats, stretch=50)
+        found, unsteady = replay(real, n, repeats, stretch=STRETCH)
         cells += found.cells
         flagged += unsteady
     return Section(
@@ -315,7 +349,7 @@ def _show(section: Section) -> int:
             broken.append(section.cells[0])
     for cell in section.cells:
         mark = "" if cell.is_kept else "   OUTSIDE"
-        print(f"  {cell.name:<66}{cell.share:6.1%}  of {cell.low:.0%} to {cell.high:.1%}{mark}")
+        print(f"  {cell.name:<74}{cell.share:6.1%}  of {cell.low:.0%} to {cell.high:.1%}{mark}")
     return len(broken)
 
 

@@ -61,7 +61,7 @@ class Kind:
 
     name: str
     deviation: float
-    """Relative standard deviation of launches' means: what differs between them, and their noise."""
+    """Relative standard deviation of launches' means: of their levels and of their own noise."""
     launches: int
     """Of each side."""
     phi: float = 0.3

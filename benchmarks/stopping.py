@@ -109,8 +109,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1000)
     repeats = parser.parse_args().repeats
     print(
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, numpy {np.__version__}, "
-        f"seed {SEED}, {repeats} series a row, asked for ±{TARGET:.0%}"
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, seed {SEED}, {repeats} series a row, asked for ±{TARGET:.0%}"
     )
     print(
         "\n   sd  corr.  steps: median  p90   interval holds  mean within 1 %   "
