@@ -161,7 +161,9 @@ def _histories(n: int, sd: float, phi: float) -> list[Line]:
     starts = [each.start for each in histories.judge(histories.slow_first, sd=sd, phi=phi, n=n)]
     # Half as many again as the 15 slow ones are left out: a change found at 13 to 17 starts here.
     near = float(np.mean([20 <= start <= 26 for start in starts]))
-    lines.append(Line(f"warm-up ends within 2 of where it does, {name}", near, 0.9, 1.0, SHAPE_RUNS))
+    lines.append(
+        Line(f"warm-up ends within 2 of where it does, {name}", near, 0.9, 1.0, SHAPE_RUNS)
+    )
     return lines
 
 
@@ -195,7 +197,9 @@ def _replayed_stalled(path: Path, n: int, runs: int) -> list[Line]:
     hit = np.random.default_rng(n).random(series.shape) < 0.02
     stalled = np.where(hit, series + 0.5 * np.median(series), series)[hit.any(axis=1)]
     share = _flagged(stalled)
-    return [Line(f"stalls put upon it are flagged, {path.stem} n {n}", share, 0.95, 1, len(stalled))]
+    return [
+        Line(f"stalls put upon it are flagged, {path.stem} n {n}", share, 0.95, 1, len(stalled))
+    ]
 
 
 def _replays(whole: Series, n: int, runs: int) -> Series:
