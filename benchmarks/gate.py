@@ -1,10 +1,10 @@
 """Promise: a gate seldom fails what did not change, and finds a loss of 2 %.
 
-Seeded launches go through the product's own `compare`, with a gate of 2 % on the speed. Each launch
-has a level of its own; its steps wobble about it, with autocorrelation, and what counts of it is the
-mean that `mean_interval` finds. How many launches a side has is what `launches_needed`
-asks for at that spread. Then, many times more often, the same by `find_difference`, `judge_gate`
-and `adjust` alone, which `compare` is made of.
+Seeded launches go through the product's own `compare`, with a gate of 2 % on the speed. Each
+launch has a level of its own; its steps wobble about it, with autocorrelation, and what counts of
+it is the mean that `mean_interval` finds. A side has as many launches as `launches_needed` asks for
+at that spread. Then, many times more often, the same by `find_difference`, `judge_gate` and
+`adjust` alone, which `compare` is made of.
 
 A share may miss its bound by two standard errors of the simulation where it is told so.
 

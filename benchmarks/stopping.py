@@ -59,9 +59,7 @@ class Cell:
     """The share of runs that ended because they were precise enough."""
 
     def is_covered(self) -> bool:
-        """Tell whether both intervals held often enough, give or take twice the simulation's own
-        error.
-        """
+        """Tell whether both intervals held as promised, give or take twice the noise of that."""
         low = LOWEST - 2 * math.sqrt(LOWEST * (1 - LOWEST) / self.runs)
         high = HIGHEST + 2 * math.sqrt(HIGHEST * (1 - HIGHEST) / self.runs)
         return all(low <= held <= high for held in (self.mean_held, self.median_held))
@@ -116,10 +114,11 @@ def _quiet_lines(cells: list[Cell]) -> Iterator[bool]:
 
 
 def _print(cell: Cell, *, is_kept: bool) -> None:
+    samples, steps = int(np.median(cell.samples)), int(np.median(cell.steps))
     print(
-        f"{_word(is_kept)}  sd {100 * cell.sd:<4g} % phi {cell.phi:<3g} to {100 * cell.precision:g} %: "
-        f"{int(np.median(cell.samples)):4} samples, {int(np.median(cell.steps)):4} steps in all "
-        f"(medians); mean holds {100 * cell.mean_held:5.1f} %, median {100 * cell.median_held:5.1f} %; "
+        f"{_word(is_kept)}  sd {100 * cell.sd:<4g} % phi {cell.phi:<3g} to "
+        f"{100 * cell.precision:g} %: {samples:4} samples, {steps:4} steps in all (medians); "
+        f"mean holds {100 * cell.mean_held:5.1f} %, median {100 * cell.median_held:5.1f} %; "
         f"precise {100 * cell.precise:5.1f} %"
     )
 

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the records 
 
 import numpy as np
 
-from tests.builders import learned, make_blocks, make_plan
+from tests.builders import learned, make_blocks
 from tests.comparisons import write_launch
-from trnbench.run.results import derive
 from trnbench.run.machine import describe_machine
+from trnbench.run.results import derive
 from trnbench.run.store import MEASUREMENT_FILE
 from trnbench.wire import encode
 

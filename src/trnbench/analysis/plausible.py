@@ -67,9 +67,10 @@ def _faults_of_block(block: Block) -> Iterator[tuple[str, str]]:
     if block.steps < 1 or not is_possible:
         said = f"{block.steps} steps from step {block.first_step} took {seconds:g} s"
         yield f"says that {said}", JUMPED
-    for loss in (*block.losses, *block.oracle_losses):
-        if loss is not None and not abs(loss) <= LARGEST_LOSS:
-            yield f"holds a loss of {loss:g} from step {block.first_step}", EDITED
+    for losses in (block.losses, block.oracle_losses):
+        for loss in losses:
+            if loss is not None and not -LARGEST_LOSS <= loss <= LARGEST_LOSS:
+                yield f"holds a loss of {loss:g} from step {block.first_step}", EDITED
     if block.event_seconds is not None and not 0 <= block.event_seconds <= LONGEST_SECONDS:
         yield (
             f"says that step {block.first_step} took {block.event_seconds:g} s on the device",
