@@ -132,6 +132,8 @@ def test_not_a_number_cannot_be_received(value: str) -> None:
         decode(encode(BLOCK).replace('"seconds":0.5', f'"seconds":{value}'), (Block,))
     with pytest.raises(WireError, match="losses"):
         decode(encode(BLOCK).replace("[7.0,null]", f"[{value},null]"), (Block,))
+    with pytest.raises(WireError, match="losses"):
+        decode(encode(BLOCK).replace("[7.0,null]", f"[7.0,{value}]"), (Block,))
 
 
 @pytest.mark.parametrize(

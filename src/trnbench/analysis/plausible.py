@@ -84,10 +84,11 @@ def _faults_of_block(block: Block) -> Iterator[tuple[str, str]]:
     if block.steps < 1 or not is_possible:
         said = f"{block.steps} steps from step {block.first_step} took {seconds:g} s"
         yield f"says that {said}", JUMPED
-    for loss in (*block.losses, *block.oracle_losses):
-        if loss is not None and not abs(loss) <= LARGEST_LOSS:
-            yield f"holds a loss of {loss:g} from step {block.first_step}", EDITED
-    if any(loss < 0 for loss in block.oracle_losses):
+    for losses in (block.losses, block.oracle_losses):
+        for loss in losses:
+            if loss is not None and not -LARGEST_LOSS <= loss <= LARGEST_LOSS:
+                yield f"holds a loss of {loss:g} from step {block.first_step}", EDITED
+    if min(block.oracle_losses, default=0.0) < 0:
         yield f"says that a loss below 0 was possible from step {block.first_step}", EDITED
     if block.event_seconds is not None and not 0 <= block.event_seconds <= LONGEST_SECONDS:
         yield (

@@ -246,3 +246,15 @@ def test_stalls_are_counted_placed_and_bounded(samples: list[float]) -> None:
 @given(times)
 def test_only_a_series_with_stalls_is_dominated_by_them(samples: list[float]) -> None:
     assert not is_tail_dominated(samples) or find_stalls(samples).count > 0
+
+
+@pytest.mark.parametrize("interval", [mean_interval, median_interval])
+@given(st.integers(0, 2**31), st.floats(0.0, 100.0))
+def test_a_time_that_every_sample_has_moves_the_interval_and_leaves_its_width(
+    interval: Callable[[object], Interval], seed: int, more: float
+) -> None:
+    (run,) = steady(seed, runs=1, n=60, phi=0.3)
+    here, there = interval(run), interval(run + more)
+    assert there.value == close(here.value + more, rel=1e-9)
+    assert there.high - there.low == close(here.high - here.low, rel=1e-6)
+    assert there.n_effective == close(here.n_effective, rel=1e-6)

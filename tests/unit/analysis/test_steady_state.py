@@ -234,3 +234,10 @@ def test_judging_leaves_the_samples_as_they_are(samples: Series) -> None:
     before = samples.copy()
     find_steady_state(samples)
     assert np.array_equal(samples, before)
+
+
+@given(st.integers(0, 2**31), st.floats(1e-4, 1e4), st.sampled_from([flat, slow_first, throttled]))
+def test_the_unit_of_the_samples_does_not_matter(seed: int, unit: float, history: History) -> None:
+    (run,) = steady(seed, runs=1, n=100, sd=0.01, phi=0.3) * history(100)
+    here, there = find_steady_state(run), find_steady_state(unit * run)
+    assert (here.start, here.verdict) == (there.start, there.verdict)

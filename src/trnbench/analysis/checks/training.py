@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
 from trnbench.analysis.flops import lora_parameter_count
@@ -43,15 +45,17 @@ def check_finite(evidence: Evidence) -> CheckOutcome:
     """Every loss is a number, and every gradient one above zero and below 10,000."""
     if not evidence.losses:
         return said("finite", "not_judged", "no step was made")
-    norms = [norm for block in evidence.measurement.blocks for norm in block.gradient_norms]
-    for step, ((loss, _), norm) in enumerate(zip(evidence.losses, norms, strict=True)):
-        if loss is None or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
-            seen = f"step {step}: loss {_number(loss)}, gradient norm {_number(norm)}"
-            return said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
-        if loss < 0:
-            seen = f"step {step}: loss {_number(loss)}, and no cross-entropy is below zero"
-            return said("finite", "invalid", seen, "this is a bug in the loss: please report it")
-    return said("finite", "sound", f"losses and gradients of {len(norms)} steps")
+    for block in evidence.measurement.blocks:
+        for at, (loss, norm) in enumerate(zip(block.losses, block.gradient_norms, strict=True)):
+            step = block.first_step + at
+            if loss is None or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
+                seen = f"step {step}: loss {_number(loss)}, gradient norm {_number(norm)}"
+                return said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
+            if loss < 0:
+                seen = f"step {step}: loss {_number(loss)}, and no cross-entropy is below zero"
+                advice = "this is a bug in the loss: please report it"
+                return said("finite", "invalid", seen, advice)
+    return said("finite", "sound", f"losses and gradients of {len(evidence.losses)} steps")
 
 
 def check_initial_loss(evidence: Evidence) -> CheckOutcome:
@@ -108,13 +112,8 @@ def check_leakage(evidence: Evidence) -> CheckOutcome:
     excess = [loss - oracle for loss, oracle in evidence.losses if loss is not None]
     if len(excess) < LEAK_WINDOW_STEPS:
         return said("leakage", "not_judged", f"{len(excess)} losses are too few")
-    lowest, total = math.inf, 0.0
-    for step, value in enumerate(excess):
-        total += value
-        if step >= LEAK_WINDOW_STEPS:
-            total -= excess[step - LEAK_WINDOW_STEPS]
-        if step >= LEAK_WINDOW_STEPS - 1:
-            lowest = min(lowest, total / LEAK_WINDOW_STEPS)
+    window = np.full(LEAK_WINDOW_STEPS, 1 / LEAK_WINDOW_STEPS)
+    lowest = float(np.min(np.convolve(excess, window, mode="valid")))
     seen = f"loss stays {lowest:+.3f} nat or more from the best that is possible"
     if lowest >= -LEAK_NATS:
         return said("leakage", "sound", seen)
