@@ -85,10 +85,19 @@ def _write(folder: Path, count: int) -> Path:
     is_block = ['"kind":"block"' in line for line in lines]
     first = is_block.index(True)
     others = [line for line, is_one in zip(lines, is_block, strict=True) if not is_one]
+    others = [_with_count(line, len(times)) for line in others]
     kept = [*others[:first], *map(encode, blocks), *others[first:]]
     path.write_text("\n".join(kept) + "\n")
     (case / "result.json").unlink()
     return case
+
+
+def _with_count(line: str, samples: int) -> str:
+    """Return a record as it is, but for the decision to stop: it says after how many samples."""
+    record = json.loads(line)
+    if record["kind"] != "decision" or record["what"] != "stop":
+        return line
+    return json.dumps({**record, "value": samples})
 
 
 def _fresh(case: Path) -> tuple[float, int, int]:

@@ -31,7 +31,6 @@ from trnbench.schema.result import (
     Standing,
 )
 
-FINAL_STEPS = 5
 """Steps whose mean loss is called final."""
 
 NOT_METERED = "the version that wrote this result metered no power"
@@ -284,15 +283,15 @@ def _launch(evidence: Evidence, standing: Standing) -> ResultLaunch:
 
 
 def _learning(evidence: Evidence) -> ResultLearning:
-    losses = evidence.losses
-    final = [(loss, oracle) for loss, oracle in losses[-FINAL_STEPS:] if loss is not None]
+    steps = evidence.steps
+    final = [(loss, oracle) for loss, oracle in steps.last if loss is not None]
     mean_loss = sum(loss for loss, _ in final) / len(final) if final else None
     mean_oracle = sum(oracle for _, oracle in final) / len(final) if final else None
     excess = None
     if mean_loss is not None and mean_oracle is not None:
         excess = mean_loss - mean_oracle
     return ResultLearning(
-        initial_loss=losses[0][0] if losses else None,
+        initial_loss=steps.first[0][0] if steps.first else None,
         final_loss=mean_loss,
         final_excess_loss=excess,
         entropy=entropy_of(evidence),

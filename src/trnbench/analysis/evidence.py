@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from trnbench.analysis.energy import find_energy
 from trnbench.analysis.peak import Peak, find_peak
 from trnbench.analysis.plausible import require_plausible
-from trnbench.analysis.summary import Summary, losses_by_step, summarize
+from trnbench.analysis.steps import StepDigest, digest_of
+from trnbench.analysis.summary import Summary, summarize
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Outcome
@@ -22,8 +23,8 @@ class Evidence:
     measurement: Measurement
     outcome: Outcome
     summary: Summary
-    losses: list[tuple[float | None, float]]
-    """Each step's loss and the oracle's, in nats."""
+    steps: StepDigest
+    """What single steps came to."""
     peak: Peak
     energy: ResultEnergy
     total_seconds: float
@@ -39,14 +40,16 @@ def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Evidence:
     Raises:
         DataError: the records cannot have been measured.
     """
-    require_plausible(measurement)
+    kept = measurement.steps
+    steps = kept if isinstance(kept, StepDigest) else digest_of(measurement.blocks)
+    require_plausible(measurement, steps.fault)
     return Evidence(
         plan=plan,
         is_plan_unchanged=measurement.header.plan_sha256 == plan_sha256,
         measurement=measurement,
         outcome=measurement.outcome or _cut_off(measurement),
         summary=summarize(measurement.blocks),
-        losses=losses_by_step(measurement.blocks),
+        steps=steps,
         peak=find_peak(plan, measurement.ceilings),
         energy=find_energy(plan, measurement),
         total_seconds=_last_seconds(measurement),

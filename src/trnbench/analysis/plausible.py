@@ -33,24 +33,31 @@ EDITED = "the file was edited or is damaged; measure again"
 JUMPED = "the clock jumped or the file was edited; measure again"
 
 
-def require_plausible(measurement: Measurement) -> None:
+Fault = tuple[str, str]
+"""What is wrong, and what to do."""
+
+
+def require_plausible(measurement: Measurement, of_steps: Fault | None) -> None:
     """Refuse records that cannot have been measured.
+
+    Args:
+        measurement: the records.
+        of_steps: what was found wrong with single steps, when each block was taken in.
 
     Raises:
         DataError: naming the file, the place and the value.
     """
-    for message, hint in _faults(measurement):
+    found = [] if of_steps is None else [of_steps]
+    for message, hint in itertools.chain(found, _faults(measurement)):
         raise DataError(f"{measurement.source}: {message}", hint=hint)
 
 
 def is_plausible(block: Block) -> bool:
     """Tell whether one block, as it comes from a worker, can have been measured."""
-    return not any(_faults_of_block(block))
+    return not any(faults_of_block(block))
 
 
-def _faults(measurement: Measurement) -> Iterator[tuple[str, str]]:
-    for block in measurement.blocks:
-        yield from _faults_of_block(block)
+def _faults(measurement: Measurement) -> Iterator[Fault]:
     yield from _faults_of_order(measurement.blocks)
     yield from _faults_of_fields(measurement)
     for stop in (decision for decision in measurement.decisions if decision.what == "stop"):
@@ -69,7 +76,8 @@ def _faults(measurement: Measurement) -> Iterator[tuple[str, str]]:
     yield from _faults_of_gate(measurement)
 
 
-def _faults_of_block(block: Block) -> Iterator[tuple[str, str]]:
+def faults_of_block(block: Block) -> Iterator[Fault]:
+    """Yield what is wrong with one block and its steps."""
     counts = {len(block.losses), len(block.gradient_norms), len(block.oracle_losses)}
     if counts != {block.steps}:
         yield (
@@ -100,7 +108,7 @@ def _faults_of_block(block: Block) -> Iterator[tuple[str, str]]:
             yield f"says that rank {rank} took {spent:g} s from step {block.first_step}", JUMPED
 
 
-def _faults_of_order(blocks: list[Block]) -> Iterator[tuple[str, str]]:
+def _faults_of_order(blocks: list[Block]) -> Iterator[Fault]:
     ranks = {len(block.rank_seconds) for block in blocks if block.rank_seconds is not None}
     if len(ranks) > 1:
         yield f"tells of {min(ranks)} ranks here and of {max(ranks)} there", EDITED
@@ -130,7 +138,7 @@ def _faults_of_order(blocks: list[Block]) -> Iterator[tuple[str, str]]:
         yield f"its first step is number {blocks[0].first_step}", EDITED
 
 
-def _faults_of_gate(measurement: Measurement) -> Iterator[tuple[str, str]]:
+def _faults_of_gate(measurement: Measurement) -> Iterator[Fault]:
     """Distances are not negative, and no cosine is above one."""
     movement = measurement.movement
     far = [] if movement is None else [movement.least, movement.most]
@@ -145,7 +153,7 @@ def _faults_of_gate(measurement: Measurement) -> Iterator[tuple[str, str]]:
         yield f"holds a least movement of {movement.least:g}, above the most", EDITED
 
 
-def _faults_of_fields(measurement: Measurement) -> Iterator[tuple[str, str]]:
+def _faults_of_fields(measurement: Measurement) -> Iterator[Fault]:
     """Every moment and every duration is one that a run can have, and nothing counts below zero."""
     for name, record in measurement.records():
         for field in fields(record):

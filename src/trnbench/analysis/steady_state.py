@@ -7,7 +7,7 @@ below about 2 % over the window is not reliably seen.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,8 @@ from trnbench.analysis.statistics import Samples
 
 MIN_SEGMENT = 8
 MIN_TAIL = 30
+MOST_EXAMINED = 2000
+"""A longer series is looked at by the means of neighbours, so that a search takes milliseconds."""
 
 Verdict = Literal["steady", "no_steady", "slowdown", "drift"]
 
@@ -52,20 +54,32 @@ def find_steady_state(samples: Sequence[float] | Samples) -> SteadyState:
     if len(log_times) < 2 * MIN_SEGMENT:
         return SteadyState(start=0, verdict="steady", evidence="too few samples to see a change")
     clipped = _hampel_clipped(log_times)
+    size = math.ceil(len(clipped) / MOST_EXAMINED)
+    if size == 1:
+        return _found(clipped)
+    groups = clipped[: len(clipped) // size * size].reshape(-1, size).mean(axis=1)
+    found = _found(groups, size)
+    return replace(found, start=found.start * size)
+
+
+def _found(clipped: Samples, size: int = 1) -> SteadyState:
+    """Search a series in which each value stands for `size` samples."""
     noise = _noise(clipped)
     bounds = [0, *_change_points(clipped, noise), len(clipped)]
     segments = [clipped[a:b] for a, b in itertools.pairwise(bounds)]
     first_kept = _first_of_merged_tail(segments, noise)
     start = _padded_start(bounds[first_kept], len(clipped))
-    return _judged(segments[:first_kept], clipped[start:], start, noise)
+    return _judged(segments[:first_kept], clipped[start:], start, noise, size)
 
 
-def _judged(left_out: list[Samples], tail: Samples, start: int, noise: _Noise) -> SteadyState:
+def _judged(
+    left_out: list[Samples], tail: Samples, start: int, noise: _Noise, size: int
+) -> SteadyState:
     if left_out and len(tail) < MIN_TAIL:
         return SteadyState(
             start=start,
             verdict="no_steady",
-            evidence=f"only {len(tail)} samples since the last change of level",
+            evidence=f"only {len(tail) * size} samples since the last change of level",
         )
     level = float(np.median(tail))
     for segment in left_out:

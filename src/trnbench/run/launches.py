@@ -42,7 +42,7 @@ def load_launches(case: Path, run_id: str | None = None) -> list[Launch]:
             f"{case / PLAN_FILE}: is not the plan that its measurement was made by",
             hint="put the old plan.json back, or measure again",
         )
-    derived = derive(case, run_id)
+    derived = derive(case, run_id, keeps_steps=True)
     whole = derived.result
     launches = []
     for path, measurement, result in zip(

@@ -94,19 +94,26 @@ def load_stored(case: Path) -> Result:
     return _unbroken(result, find_seal(case), case)
 
 
-def derive(case: Path, run_id: str | None = None) -> Derived:
+def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) -> Derived:
     """Derive a case from its records, and take over the price that its result was given.
+
+    Args:
+        case: the case's folder.
+        run_id: the run that it belongs to; by default the name of the folder above.
+        keeps_steps: whether the measurements keep each step's loss, for those who ask for more
+            than the result says; else as much memory is taken for any number of steps.
 
     Raises:
         DataError: plan or records cannot be read, or what is stored is not what they give.
     """
     from trnbench.analysis.analyze import analyze  # numpy, which stored results do not need
     from trnbench.analysis.pooling import pool
+    from trnbench.analysis.steps import StepDigest
 
     plan = read_plan(case)
     plan_sha256 = hashlib.sha256(read_plan_text(case)).hexdigest()
     paths = measurement_paths(case) or [case / MEASUREMENT_FILE]
-    measurements = [read_records(path) for path in paths]
+    measurements = [read_records(path, None if keeps_steps else StepDigest()) for path in paths]
     launches = [
         analyze(
             plan,

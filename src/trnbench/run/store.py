@@ -23,7 +23,7 @@ from typing import Any, Literal, Self, TypeVar
 import pydantic
 
 from trnbench.schema.errors import ConfigError, DataError, RunError
-from trnbench.schema.measurement import Measurement, parse_measurement
+from trnbench.schema.measurement import Measurement, StepTaker, parse_measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
 from trnbench.schema.run_document import RunDocument
@@ -304,15 +304,19 @@ def read_measurement(case: Path) -> Measurement:
     return read_records(case / MEASUREMENT_FILE)
 
 
-def read_records(path: Path) -> Measurement:
+def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:
     """Read the raw records of a launch.
+
+    Args:
+        path: the file.
+        steps: takes in each block's steps; without one the blocks keep them.
 
     Raises:
         DataError: there are none, or they are damaged.
     """
     try:
         with path.open("rb") as lines:
-            return parse_measurement(lines, str(path))
+            return parse_measurement(lines, str(path), steps)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror}", hint="was this case ever started?"

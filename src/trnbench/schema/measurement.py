@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from trnbench.schema.errors import DataError
 from trnbench.schema.records import (
@@ -29,6 +29,14 @@ from trnbench.wire import (
 )
 
 
+class StepTaker(Protocol):
+    """Whoever notes what matters of single steps, so that a long file need not be held whole."""
+
+    def take(self, block: Block) -> Block:
+        """Take in a block's steps; return it without them."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Measurement:
     """What was recorded of one case, in order; whatever never came is None or empty."""
@@ -48,6 +56,8 @@ class Measurement:
     decisions: list[Decision] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    steps: StepTaker | None = None
+    """What took in each block's steps, if the blocks are kept without them."""
     torn_line: str | None = None
     """The beginning of a last line that was cut off while it was written."""
     source: str = field(default="a measurement", compare=False)
@@ -88,11 +98,18 @@ _SEVERAL: dict[type, str] = {
 """Records of which there are many, and the list that each goes to."""
 
 
-def parse_measurement(lines: Iterable[bytes], source: str) -> Measurement:
+def parse_measurement(
+    lines: Iterable[bytes], source: str, steps: StepTaker | None = None
+) -> Measurement:
     """Read a measurement from the lines of its file.
 
     A torn last line is tolerated and kept as `torn_line`; any other line that is not a record
     means that the file was damaged.
+
+    Args:
+        lines: of the file.
+        source: its name, for whoever must be told what is wrong with it.
+        steps: takes in each block's steps as it is read; without one the blocks keep them.
 
     Raises:
         DataError: empty, newer than this version, or damaged.
@@ -110,13 +127,17 @@ def parse_measurement(lines: Iterable[bytes], source: str) -> Measurement:
                 hint="the file is damaged, or a newer trnbench wrote it; keep it and look inside",
             ) from error
         if measurement is None:
-            measurement = Measurement(header=_checked_header(record, source), source=source)
+            measurement = Measurement(
+                header=_checked_header(record, source), source=source, steps=steps
+            )
         elif isinstance(record, Header):
             raise DataError(
                 f"{source}, line {number}: a second header",
                 hint="two measurements were put into one file: part them again",
             )
         else:
+            if steps is not None and isinstance(record, Block):
+                record = steps.take(record)
             measurement.add(record)
     if measurement is None:
         raise DataError(f"{source}: is empty", hint="nothing was measured; run the case again")

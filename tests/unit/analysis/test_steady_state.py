@@ -241,3 +241,22 @@ def test_the_unit_of_the_samples_does_not_matter(seed: int, unit: float, history
     (run,) = steady(seed, runs=1, n=100, sd=0.01, phi=0.3) * history(100)
     here, there = find_steady_state(run), find_steady_state(unit * run)
     assert (here.start, here.verdict) == (there.start, there.verdict)
+
+
+@pytest.mark.parametrize("n", [2001, 20_000])
+def test_a_change_in_a_long_series_is_found_where_it_is(n: int) -> None:
+    """Longer series are searched by the means of neighbours."""
+    changes = n // 4
+    history = np.where(np.arange(n) < changes, 1.25, 1.0)
+    (run,) = steady(3, runs=1, n=n, sd=0.01, phi=0.3) * history
+    found = find_steady_state(run)
+    assert found.verdict == "steady"
+    assert found.start == pytest.approx(1.5 * changes, rel=0.02)
+
+
+def test_a_late_change_in_a_long_series_counts_its_samples() -> None:
+    n = 20_000
+    (run,) = steady(4, runs=1, n=n, sd=0.005) * np.where(np.arange(n) < n - 200, 1.0, 1.25)
+    found = find_steady_state(run)
+    assert found.verdict == "no_steady"
+    assert int(found.evidence.split()[1]) == pytest.approx(200, abs=20)

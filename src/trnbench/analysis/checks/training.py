@@ -2,19 +2,16 @@
 
 import math
 
-import numpy as np
-
 from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
 from trnbench.analysis.flops import lora_parameter_count
+from trnbench.analysis.steps import FIRST_STEPS, WINDOW_STEPS
 from trnbench.analysis.stream import fill_in_entropy, stream_entropy
 from trnbench.schema.result import CheckOutcome
 
-MAX_GRADIENT_NORM = 1e4
 INITIAL_LOSS_TOLERANCE = 0.05
-LEARNED_BY_STEP = 50
+LEARNED_BY_STEP = FIRST_STEPS
 LEARNED_PROGRESS = 0.5
-LEAK_WINDOW_STEPS = 10
 LEAK_NATS = 0.02
 
 
@@ -43,19 +40,20 @@ def check_parameters(evidence: Evidence) -> CheckOutcome:
 
 def check_finite(evidence: Evidence) -> CheckOutcome:
     """Every loss is a number, and every gradient one above zero and below 10,000."""
-    if not evidence.losses:
+    steps = evidence.steps
+    if not steps.count:
         return said("finite", "not_judged", "no step was made")
-    for block in evidence.measurement.blocks:
-        for at, (loss, norm) in enumerate(zip(block.losses, block.gradient_norms, strict=True)):
-            step = block.first_step + at
-            if loss is None or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
-                seen = f"step {step}: loss {_number(loss)}, gradient norm {_number(norm)}"
-                return said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
-            if loss < 0:
-                seen = f"step {step}: loss {_number(loss)}, and no cross-entropy is below zero"
-                advice = "this is a bug in the loss: please report it"
-                return said("finite", "invalid", seen, advice)
-    return said("finite", "sound", f"losses and gradients of {len(evidence.losses)} steps")
+    unfit = steps.unfit
+    if unfit is None:
+        return said("finite", "sound", f"losses and gradients of {steps.count} steps")
+    if unfit.loss is not None and unfit.loss < 0:
+        seen = f"step {unfit.step}: loss {_number(unfit.loss)}, and no cross-entropy is below zero"
+        return said("finite", "invalid", seen, "this is a bug in the loss: please report it")
+    seen = (
+        f"step {unfit.step}: loss {_number(unfit.loss)}, gradient norm "
+        f"{_number(unfit.gradient_norm)}"
+    )
+    return said("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
 
 
 def check_initial_loss(evidence: Evidence) -> CheckOutcome:
@@ -65,7 +63,7 @@ def check_initial_loss(evidence: Evidence) -> CheckOutcome:
     standard deviation sigma have variance d x sigma^2, which adds half of it to the loss.
     """
     name = "initial_loss"
-    first = evidence.losses[0][0] if evidence.losses else None
+    first = evidence.steps.first[0][0] if evidence.steps.first else None
     if first is None:
         return said(name, "not_judged", "there is no first loss")
     shape = evidence.plan.model.shape
@@ -84,10 +82,10 @@ def check_initial_loss(evidence: Evidence) -> CheckOutcome:
 
 def check_learning(evidence: Evidence) -> CheckOutcome:
     """By step 50 at least half of what can be learned has been learned."""
-    losses = evidence.losses[:LEARNED_BY_STEP]
+    losses = evidence.steps.first
     first = losses[0][0] if losses else None
     if len(losses) < LEARNED_BY_STEP or first is None:
-        seen = f"{len(evidence.losses)} steps are too few: {LEARNED_BY_STEP} are needed"
+        seen = f"{evidence.steps.count} steps are too few: {LEARNED_BY_STEP} are needed"
         return said("learning", "not_judged", seen)
     recent = [loss for loss, _ in losses[-5:] if loss is not None]
     if len(recent) < 5:
@@ -109,11 +107,9 @@ def check_learning(evidence: Evidence) -> CheckOutcome:
 
 def check_leakage(evidence: Evidence) -> CheckOutcome:
     """No model can do better than the one that knows the stream: that would be a look ahead."""
-    excess = [loss - oracle for loss, oracle in evidence.losses if loss is not None]
-    if len(excess) < LEAK_WINDOW_STEPS:
-        return said("leakage", "not_judged", f"{len(excess)} losses are too few")
-    window = np.full(LEAK_WINDOW_STEPS, 1 / LEAK_WINDOW_STEPS)
-    lowest = float(np.min(np.convolve(excess, window, mode="valid")))
+    known, lowest = evidence.steps.known_losses, evidence.steps.lowest_excess
+    if known < WINDOW_STEPS:
+        return said("leakage", "not_judged", f"{known} losses are too few")
     seen = f"loss stays {lowest:+.3f} nat or more from the best that is possible"
     if lowest >= -LEAK_NATS:
         return said("leakage", "sound", seen)

@@ -9,11 +9,7 @@ def expert_imbalance(evidence: Evidence) -> MetricValue:
     """Rows of the fullest expert over the mean, mean over blocks and measured steps: 1 is even."""
     if evidence.plan.model.shape is None or evidence.plan.model.shape.experts is None:
         return unknown("the model has no experts")
-    told = [
-        value
-        for block in evidence.measurement.blocks
-        if block.purpose == "measure" and block.expert_imbalances is not None
-        for value in block.expert_imbalances
-        if value is not None
-    ]
-    return exactly(sum(told) / len(told)) if told else unknown("no step was measured")
+    steps = evidence.steps
+    if not steps.imbalances:
+        return unknown("no step was measured")
+    return exactly(steps.imbalance_sum / steps.imbalances)
