@@ -188,10 +188,13 @@ def test_no_text_of_a_pull_request_is_written_into_a_script_of_the_example() -> 
 
 
 def test_the_commands_of_the_pages_have_the_options_that_they_name() -> None:
-    listed = subprocess.run(
-        [sys.executable, "-m", "trnbench", "compare", "--help"],
-        capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"},
-    ).stdout  # fmt: skip
+    listed = "".join(
+        subprocess.run(
+            [sys.executable, "-m", "trnbench", command, "--help"],
+            capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"},
+        ).stdout
+        for command in ("compare", "run", "noise")
+    )  # fmt: skip
     for page in ("docs/compare.md", "docs/ci.md"):
         text = (ROOT / page).read_text()
         options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {
