@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from random import Random
 
@@ -135,6 +135,14 @@ def check_offers(random: Random) -> Decimal | None:
 # --- savings plans --------------------------------------------------------------------------------
 
 
+def number_of(text: object) -> Decimal | None:
+    """Return a rate as a number; None for what is none, which a reader passes over."""
+    try:
+        return Decimal(str(text))
+    except InvalidOperation:
+        return None
+
+
 def check_savings(random: Random) -> Decimal | None:
     longer = savings_rate(durationSeconds=94_608_000, rate="9.1000")
     rates = mutate([savings_rate(), longer], random)
@@ -142,7 +150,7 @@ def check_savings(random: Random) -> Decimal | None:
     rate = as_reader(read_savings_plan(rates, asked))
     if rate is not None:
         said = {
-            Decimal(each["rate"])
+            number_of(each["rate"])
             for each in rates
             if each["savingsPlanOffering"]["planType"] == "Compute"
             and each["savingsPlanOffering"].get("durationSeconds") == 31_536_000
