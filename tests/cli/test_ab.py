@@ -152,6 +152,6 @@ def test_noise_is_told_in_a_narrow_window_and_in_markdown(
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "A against A: ratio" in done.out
-    assert "run --ab" in done.out
+    assert "in turns" in done.out
     if form == "terminal":
         assert max(map(len, done.out.splitlines())) <= 60

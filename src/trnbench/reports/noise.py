@@ -11,9 +11,7 @@ from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
 from trnbench.reports.lines import wrapped
 from trnbench.reports.tables import table_as_markdown, table_as_text
 
-HEADINGS = (
-    "a gate at", "launches a side", "if noise is at its upper end", "in turns (run --ab)",
-)  # fmt: skip
+HEADINGS = ("gate at", "launches a side", "at the noise's upper end", "in turns")
 FIGURES = (0, 1, 2, 3)
 MORE = "over 1,000"
 
