@@ -3,8 +3,10 @@
 Seeded series with a known mean and median go through the product's own `mean_interval`,
 `median_interval`, `is_tail_dominated` and `find_steady_state`. Then real step times are replayed:
 blocks of 20 of them, drawn with replacement, so that correlation within a block stays and the truth
-is that of the whole recording. `benchmarks/series/` holds them, seconds of a step: AdamW on a small
-network on one thread of a busy machine with two, 400 steps a sample, as a run would time it.
+is that of the whole recording. `benchmarks/series/` holds them, seconds of a step on a shared
+virtual machine with two processors: AdamW on a small network on one thread while others worked,
+400 steps a sample; and the launches of one `trnbench noise` of tiny-gpt2, samples of 0.2 seconds as
+it took them. All have slow noise under fast noise, which a lag-one correlation sees too little of.
 
 A cell's share may miss its bounds by two standard errors of the simulation.
 
