@@ -266,8 +266,11 @@ def _keys_in_document(shape: ModelShape, layer: int, tokens: int) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Family:
+class Family:
+    """What the families' blocks do otherwise than each other."""
+
     mlp_matrices: int
+    """Weights of one MLP: gate, up and down; or up and down."""
     norms_and_biases: Callable[[ModelShape], int]
     """Weights of one block that are in no matrix product, experts' biases left out."""
     outside: Callable[[ModelShape], int]
@@ -325,23 +328,23 @@ def _vit_outside(shape: ModelShape) -> int:
     )
 
 
-_ROTARY = _Family(
+_ROTARY = Family(
     mlp_matrices=GATED_MATRICES,
     norms_and_biases=_rotary_norms_and_biases,
     outside=lambda shape: _embeddings(shape) + shape.hidden_size,
     head_products=lambda shape, _: embedding_parameters(shape),
 )
-_FAMILIES: Mapping[str, _Family] = {
+_FAMILIES: Mapping[str, Family] = {
     "llama": _ROTARY,
     "moe": _ROTARY,
-    "gpt2": _Family(
+    "gpt2": Family(
         mlp_matrices=PLAIN_MATRICES,
         norms_and_biases=_plain_norms_and_biases,
         outside=lambda shape: _embeddings(shape) + (shape.max_positions + 2) * shape.hidden_size,
         head_products=lambda shape, _: embedding_parameters(shape),
         joins_attention=True,
     ),
-    "bert": _Family(
+    "bert": Family(
         mlp_matrices=PLAIN_MATRICES,
         norms_and_biases=_plain_norms_and_biases,
         outside=_bert_outside,
@@ -349,7 +352,7 @@ _FAMILIES: Mapping[str, _Family] = {
         is_causal=False,
         joins_attention=True,
     ),
-    "vit": _Family(
+    "vit": Family(
         mlp_matrices=PLAIN_MATRICES,
         norms_and_biases=_plain_norms_and_biases,
         outside=_vit_outside,
@@ -361,3 +364,8 @@ _FAMILIES: Mapping[str, _Family] = {
 
 FAMILIES = tuple(_FAMILIES)
 """Whose products are known."""
+
+
+def family_of(shape: ModelShape) -> Family:
+    """Return what a shape's family is built like."""
+    return _FAMILIES[shape.family]

@@ -7,26 +7,24 @@ takes no processor time from a block that is being timed.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from trnbench.analysis.plausible import is_plausible
-from trnbench.catalog.faults import Diagnosis, diagnose
+from trnbench.run import endings
 from trnbench.run.budget import Budget
+from trnbench.run.endings import Over
 from trnbench.run.hang import HangWatch
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Ended, Line, Overflow, Worker
 from trnbench.run.observer import Observer, Progress
 from trnbench.run.pace import Pacer
-from trnbench.run.scrub import scrub
 from trnbench.run.store import MeasurementFile
 from trnbench.run.telemetry.recorder import Recorder
 from trnbench.run.watch import LoadWatch
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Decision, Outcome, Status
+from trnbench.schema.records import Decision, Outcome
 from trnbench.schema.units import say_seconds
 from trnbench.wire import (
     CHILD_RECORDS,
-    WIRE_VERSION,
     Block,
     ChildRecord,
     Environment,
@@ -47,17 +45,6 @@ SYNC_SECONDS = 10.0
 """This often the records are made safe against a loss of power; a write survives all else."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Over(Exception):  # noqa: N818 - the end of a case, not an error of ours
-    """The case is over, and how."""
-
-    status: Status
-    reason: str
-    hint: str | None = None
-    detail: str | None = None
-    code: str | None = None
-
-
 class CaseRun:
     """Drives one worker through one plan."""
 
@@ -73,6 +60,7 @@ class CaseRun:
         budget: Budget | None = None,
     ) -> None:
         self._plan = plan
+        self._backend = plan.order.backend
         self._file = records
         self._worker = worker
         self._interruption = interruption
@@ -99,19 +87,14 @@ class CaseRun:
                 if isinstance(event, Line):
                     self._hear(event.text)
                 elif isinstance(event, Ended):
-                    raise self._died(event.exit_code)
+                    raise endings.of_death(
+                        self._backend, event.exit_code, self._worker, self._phase
+                    )
                 elif isinstance(event, Overflow):
-                    raise self._garbage("a line without an end")
+                    raise endings.of_garbage("a line without an end", self._worker)
                 self._look_at_the_clock()
-        except _Over as over:
-            return Outcome(
-                at_seconds=self._elapsed(),
-                status=over.status,
-                reason=scrub(over.reason),
-                hint=over.hint,
-                detail=scrub(over.detail) if over.detail else None,
-                code=over.code,
-            )
+        except Over as over:
+            return over.outcome(self._elapsed())
         raise RuntimeError("the worker's events ended without an end")
 
     # --- what is heard ------------------------------------------------------------------------
@@ -120,12 +103,13 @@ class CaseRun:
         try:
             record: ChildRecord = decode(line, CHILD_RECORDS)
         except WireError as error:
-            raise self._garbage(f"{error}: {line[:120].decode(errors='replace')!r}") from None
+            raise endings.of_unreadable(line, error, self._worker) from None
         self._hang.heard(self._clock())
         if isinstance(record, Failed):
-            raise self._failed(record)
+            raise endings.of_failure(self._backend, record, self._worker)
         if isinstance(record, Block) and not is_plausible(record):
-            raise self._garbage(f"{record.steps} steps that took {record.seconds:g} s")
+            what = f"{record.steps} steps that took {record.seconds:g} s"
+            raise endings.of_garbage(what, self._worker)
         self._file.append(record)
         match record:
             case Finished():
@@ -138,13 +122,7 @@ class CaseRun:
                 self._take(record)
 
     def _meet(self, environment: Environment) -> None:
-        if environment.wire_version != WIRE_VERSION:
-            raise _Over(
-                "wrong_order",
-                f"the worker speaks version {environment.wire_version} of the records, "
-                f"not {WIRE_VERSION}",
-                "this is a mixed installation: install trnbench again",
-            )
+        endings.require_version(environment)
         self._pacer.device_is(is_asynchronous=environment.asynchronous)
 
     def _enter(self, phase: Phase) -> None:
@@ -186,44 +164,9 @@ class CaseRun:
 
     # --- how it can end -------------------------------------------------------------------------
 
-    def _finished(self) -> _Over:
+    def _finished(self) -> Over:
         taken = self._pacer.samples
-        return _Over("finished", f"{taken} samples in {say_seconds(self._elapsed())}")
-
-    def _failed(self, failed: Failed) -> _Over:
-        """Say it in our words, if the vendor's text is a known one; what is surely ours stays."""
-        known = None
-        if failed.reason not in ("unavailable", "wrong_order"):
-            texts = (failed.message, failed.detail, self._worker.last_words())
-            known = diagnose(self._plan.order.backend, texts)
-        if known is None:
-            return _Over(failed.reason, failed.message, failed.hint, failed.detail)
-        return self._diagnosed(known, failed.detail)
-
-    def _diagnosed(self, known: Diagnosis, detail: str) -> _Over:
-        reason = f"{known.fault.meaning}: {known.line}"
-        return _Over(known.fault.reason, reason, known.fault.fix, detail, known.code)
-
-    def _died(self, exit_code: int) -> _Over:
-        words = self._worker.last_words().strip()
-        known = diagnose(self._plan.order.backend, [words])
-        if known is not None:
-            return self._diagnosed(known, words)
-        how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
-        hint = "its last words are in the outcome of its measurement.jsonl"
-        if exit_code == -9:
-            hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
-        last = words.splitlines()[-1][:200] if words else ""
-        reason = f"the worker died ({how}) in phase {self._phase!r}"
-        return _Over("died", f"{reason}: {last}" if last else reason, hint, words or None)
-
-    def _garbage(self, what: str) -> _Over:
-        return _Over(
-            "garbage",
-            f"the worker sent something that is no record: {what}",
-            "is `--python` a Python of your own, unchanged?",
-            self._worker.last_words() or None,
-        )
+        return Over("finished", f"{taken} samples in {say_seconds(self._elapsed())}")
 
     def _look_at_the_clock(self) -> None:
         """End what was interrupted, hangs, or has had its time; tell whoever watches."""
@@ -232,23 +175,17 @@ class CaseRun:
             for reading in self._recorder.poll(self._elapsed()):
                 self._file.append(reading)
         if self._interruption.signal is not None:
-            raise _Over(
+            raise Over(
                 self._interruption.status,
                 f"{self._interruption.reason} after {self._pacer.samples} samples",
                 "run the same command with the same `-o` folder to measure it again",
             )
         if self._hang.is_hung(now):
-            silent = say_seconds(self._hang.silent_seconds(now))
-            limit = self._plan.measure.hang_seconds
-            raise _Over(
-                "hung",
-                f"no word from the worker for {silent} in phase {self._phase!r}, and no compiler "
-                "at work",
-                f"if that is no hang, allow more than measure.hang_seconds={limit:g}",
-                self._worker.last_words() or None,
-            )
+            limit = f"measure.hang_seconds={self._plan.measure.hang_seconds:g}"
+            silent_seconds = self._hang.silent_seconds(now)
+            raise endings.of_hang(silent_seconds, limit, self._worker, self._phase)
         if self._budget.is_overrun(self._elapsed(), self._last_block_seconds):
-            raise _Over(
+            raise Over(
                 "out_of_budget",
                 f"{self._budget.reason} was passed by far in phase {self._phase!r} and the worker "
                 "was ended",

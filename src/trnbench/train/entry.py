@@ -6,6 +6,7 @@ has. So the package is loaded from this file's own folder, and nothing beside it
     python entry.py inventory              prints what is installed; imports none of it
     python entry.py probe                  prints which devices are here
     python entry.py describe GUEST.json    says what a model is that is not ours
+    python entry.py peak QUESTION.json     times the single things that it names
     python entry.py train PLAN.json        trains as the plan's order says
 
 Records go to the file descriptor of `--records-fd`, by default standard output; commands come in

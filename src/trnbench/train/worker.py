@@ -11,12 +11,12 @@ import math
 import os
 import platform
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trnbench.train.channel import Channel
+from trnbench.train.failures import TorchMissingError, VendorErrors, describe_failure
 from trnbench.train.inventory import entry_points, installed_versions, neuron_generation
 from trnbench.wire import (
     WIRE_VERSION,
@@ -27,7 +27,6 @@ from trnbench.wire import (
     Described,
     Environment,
     Failed,
-    FailureReason,
     Finish,
     Finished,
     GuestQuestion,
@@ -35,6 +34,7 @@ from trnbench.wire import (
     Memory,
     Movement,
     Parity,
+    PeakQuestion,
     Phase,
     Probe,
     RunBlock,
@@ -43,10 +43,7 @@ from trnbench.wire import (
     from_json,
 )
 
-TORCH_HINT = (
-    "install torch for that interpreter (`pip install 'trnbench[train]'` where there is none), or "
-    "name one that has it with `--python PATH`"
-)
+TASKS = ("inventory", "probe", "describe", "peak", "train")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -62,10 +59,12 @@ def main(arguments: Sequence[str]) -> None:
                 probe(channel)
             elif options.task == "describe":
                 describe(options.plan, channel)
+            elif options.task == "peak":
+                peak(options.plan, channel)
             else:
                 train(read_order(options.plan), channel)
         except BaseException as error:  # noqa: BLE001 - the last line: whatever it is, it is told
-            channel.send(Failed, **_failure(error))
+            channel.send(Failed, **describe_failure(error))
     # Some runtimes abort in their own teardown, after the work is done and told.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -74,11 +73,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trnbench worker")
-    parser.add_argument("task", choices=("inventory", "probe", "describe", "train"))
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument("plan", nargs="?", type=Path)
     parser.add_argument("--records-fd", type=int, default=1)
     options = parser.parse_args(arguments)
-    if options.task in ("describe", "train") and options.plan is None:
+    if options.task not in ("inventory", "probe") and options.plan is None:
         parser.error(f"{options.task} needs the path of a file")
     return options
 
@@ -127,14 +126,37 @@ def describe(path: Path, channel: Channel) -> None:
     channel.send(Described, **described(question))
 
 
+def peak(path: Path, channel: Channel) -> None:
+    """Time the single things that a question names.
+
+    Raises:
+        WireError: it was written for another version of the wire.
+    """
+    question = from_json(PeakQuestion, json.loads(path.read_text(encoding="utf-8")))
+    if question.wire_version != WIRE_VERSION:
+        raise WireError(f"question of wire version {question.wire_version}, not {WIRE_VERSION}")
+    channel.send(Phase, name="probe")
+    _import_torch()
+    from trnbench.train.backends import backend_class
+    from trnbench.train.peak import claim_of, measure_peaks
+
+    backend = backend_class(question.backend).open(claim_of(question))
+    with VendorErrors(backend):
+        _send_environment(backend, channel, {}, device_count=question.ranks)
+        channel.send(Phase, name="ceiling")
+        measure_peaks(question, backend, channel)
+        channel.send(Finished, steps=0)
+        backend.close()
+
+
 def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
     channel.send(Phase, name="probe")
-    torch = _import_torch()
+    _import_torch()
     from trnbench.train.assemble import make_stream
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
-    from trnbench.train.loop import TrainingStep, clock_step_seconds
+    from trnbench.train.loop import TrainingStep
 
     kind = backend_class(order.backend)
     claim = Claim(
@@ -144,20 +166,8 @@ def train(order: WorkOrder, channel: Channel) -> None:
         index=order.device_index,
     )
     backend = kind.open(claim)
-    with _VendorErrors(backend):
-        channel.send(
-            Environment,
-            wire_version=WIRE_VERSION,
-            backend=backend.name,
-            device_name=backend.device_name(),
-            device_count=1,
-            asynchronous=backend.is_asynchronous,
-            proven=backend.is_proven,
-            threads=torch.get_num_threads() if backend.name == "cpu" else None,
-            versions={**_library_versions(), **_versions_of_guest(order), **backend.versions()},
-            settings=dict(backend.settings()),
-            clock_step_seconds=clock_step_seconds(),
-        )
+    with VendorErrors(backend):
+        _send_environment(backend, channel, _versions_of_guest(order))
         if order.gate is not None:
             _send_gate(order, backend, channel)
         if order.measure_ceiling:
@@ -175,6 +185,28 @@ def train(order: WorkOrder, channel: Channel) -> None:
             _send_ceiling(order, backend, channel)
         channel.send(Finished, steps=step.steps_done)
         backend.close()
+
+
+def _send_environment(
+    backend: Any, channel: Channel, versions: Mapping[str, str], device_count: int = 1
+) -> None:
+    import torch
+
+    from trnbench.train.loop import clock_step_seconds
+
+    channel.send(
+        Environment,
+        wire_version=WIRE_VERSION,
+        backend=backend.name,
+        device_name=backend.device_name(),
+        device_count=device_count,
+        asynchronous=backend.is_asynchronous,
+        proven=backend.is_proven,
+        threads=torch.get_num_threads() if backend.name == "cpu" else None,
+        versions={**_library_versions(), **versions, **backend.versions()},
+        settings=dict(backend.settings()),
+        clock_step_seconds=clock_step_seconds(),
+    )
 
 
 def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
@@ -295,30 +327,6 @@ def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:
     return objective
 
 
-class _DeviceError(Exception):
-    """A vendor's error with its meaning; the vendor's own text is its cause."""
-
-    def __init__(self, reason: FailureReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class _VendorErrors:
-    """Inside it, an error that the backend can explain leaves in our words."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        explained = self._backend.explain(error) if isinstance(error, Exception) else None
-        if explained is not None:
-            reason, meaning = explained
-            raise _DeviceError(reason, f"{meaning}: {_first_line(error)}") from error
-
-
 def _import_torch() -> Any:
     """Import torch, or say what is missing.
 
@@ -329,43 +337,8 @@ def _import_torch() -> Any:
         import torch
     except (ImportError, OSError) as error:
         version = platform.python_version()
-        raise _TorchMissingError(f"Python {version} cannot import torch: {error}") from error
+        raise TorchMissingError(f"Python {version} cannot import torch: {error}") from error
     return torch
-
-
-class _TorchMissingError(Exception):
-    """torch is not here; nothing under train/ that needs it can be imported to say so."""
-
-
-def _failure(error: BaseException) -> dict[str, Any]:
-    """Describe whatever ended the work."""
-    hint: str | None = None
-    reason: FailureReason = "bug"
-    if isinstance(error, _TorchMissingError):
-        reason, hint = "unavailable", TORCH_HINT
-    elif isinstance(error, _DeviceError):
-        reason = error.reason
-    elif isinstance(error, MemoryError):
-        reason = "out_of_memory"
-    elif isinstance(error, WireError):
-        reason, hint = "wrong_order", "use the same trnbench for the parent and the child"
-    elif type(error).__name__ == "Unavailable":
-        reason, hint = "unavailable", getattr(error, "hint", None)
-    elif type(error).__name__ == "BadModel":
-        reason, hint = "bad_model", getattr(error, "hint", None)
-    # Both ends of a vendor's report tell something: the code stands first, the cause last.
-    detail = "".join(traceback.format_exception(error))
-    return {
-        "reason": reason,
-        "message": f"{_first_line(error)}" or type(error).__name__,
-        "hint": hint,
-        "detail": detail if len(detail) <= 8000 else f"{detail[:4000]}\n…\n{detail[-4000:]}",
-    }
-
-
-def _first_line(error: BaseException | None) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else type(error).__name__
 
 
 def _library_versions() -> dict[str, str]:

@@ -1,0 +1,93 @@
+"""The matrix products with weights that a model's training step makes, one by one.
+
+Symbols as in `flops.py`, which counts the same products as a sum.
+"""
+
+from dataclasses import dataclass
+
+from trnbench.analysis.flops import GATED_MATRICES, family_of, has_experts
+from trnbench.wire import ModelShape, masked_positions
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProduct:
+    """Rows through one weight: (rows, inputs) by (inputs, outputs)."""
+
+    name: str
+    rows: int
+    inputs: int
+    outputs: int
+    count: int
+    """Weights of this kind in the model."""
+    passes: int = 3
+    """Products of one weight in a training step: the output, its input's gradient, its own."""
+
+    @property
+    def flops(self) -> float:
+        """Of all of them, in one training step."""
+        return 2.0 * self.rows * self.inputs * self.outputs * self.count * self.passes
+
+
+def training_products(shape: ModelShape, batch: int, tokens: int) -> list[LayerProduct]:
+    """Return the products of one pass, forward and backward, that have weights.
+
+    Args:
+        shape: of the model; each expert is given its even share of the rows.
+        batch: sequences of the pass.
+        tokens: of each.
+    """
+    rows, d = batch * tokens, shape.hidden_size
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    family, layers = family_of(shape), shape.layers
+    attention = (
+        [LayerProduct("queries, keys and values", rows, d, q + 2 * kv, layers)]
+        if family.joins_attention
+        else [
+            LayerProduct("queries", rows, d, q, layers),
+            LayerProduct("keys, values", rows, d, kv, 2 * layers),
+        ]
+    )
+    dense = sum(not has_experts(shape, layer) for layer in range(layers))
+    return [
+        *attention,
+        LayerProduct("attention's output", rows, q, d, layers),
+        *_mlp(rows, d, shape.intermediate_size, dense, family.mlp_matrices, ""),
+        *_expert_products(shape, rows, layers - dense),
+        *_outside_products(shape, batch, tokens),
+    ]
+
+
+def _mlp(rows: int, d: int, f: int, count: int, matrices: int, whose: str) -> list[LayerProduct]:
+    if count == 0:
+        return []
+    up = "MLP's gate, up" if matrices == GATED_MATRICES else "MLP's up"
+    return [
+        LayerProduct(f"{whose}{up}", rows, d, f, (matrices - 1) * count),
+        LayerProduct(f"{whose}MLP's down", rows, f, d, count),
+    ]
+
+
+def _expert_products(shape: ModelShape, rows: int, count: int) -> list[LayerProduct]:
+    experts, d = shape.experts, shape.hidden_size
+    if experts is None or count == 0:
+        return []
+    share = max(rows * experts.per_token // experts.count, 1)
+    found = [LayerProduct("router", rows, d, experts.count, count)]
+    found += _mlp(share, d, experts.size, count * experts.count, GATED_MATRICES, "experts' ")
+    if experts.shared_size:
+        found += _mlp(rows, d, experts.shared_size, count, GATED_MATRICES, "shared expert's ")
+    return found
+
+
+def _outside_products(shape: ModelShape, batch: int, tokens: int) -> list[LayerProduct]:
+    """The head, and what stands before it: BERT's transform, a picture's patches."""
+    d, v = shape.hidden_size, shape.vocabulary_size
+    if shape.family == "bert":
+        rows = batch * masked_positions(tokens)
+        return [LayerProduct("transform", rows, d, d, 1), LayerProduct("head", rows, d, v, 1)]
+    if shape.image is not None:
+        pixels = shape.image.channels * shape.image.patch_size**2
+        # Nobody asks for the gradient of a pixel.
+        patches = LayerProduct("patches", batch * (tokens - 1), pixels, d, 1, passes=2)
+        return [patches, LayerProduct("head", batch, d, v, 1)]
+    return [LayerProduct("head", batch * tokens, d, v, 1)]

@@ -1,0 +1,81 @@
+"""The single things that a training step is made of, each as work that can be done over and over.
+
+Values are of mean zero and size one: zeros multiply faster than real data does, on some devices.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from trnbench.train.backends.base import Backend
+from trnbench.train.layers.attend import Mask, attend
+from trnbench.wire import AttentionTask, MoveTask, ProductTask
+
+FLOAT_BYTES = 4
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TRIAD_FACTOR = 0.5
+
+
+def product(
+    backend: Backend,
+    dtype: torch.dtype,
+    m: int,
+    n: int,
+    k: int,
+    layout: Literal["nt", "nn", "tn"] = "nn",
+) -> Callable[[], object]:
+    """Return a product (M, K) by (K, N), as the step makes those of this layout.
+
+    A ceiling below the step's own rate would be none: so it is made by the same function.
+    """
+    left = _values(backend, dtype, k, m).t() if layout == "tn" else _values(backend, dtype, m, k)
+    right = _values(backend, dtype, n, k).t() if layout == "nt" else _values(backend, dtype, k, n)
+    multiply = backend.products().multiply
+    if dtype == torch.float32 and multiply is not torch.mm:
+        return lambda: multiply(left, right)
+    made = torch.empty(m, n, device=backend.device, dtype=dtype)
+    return lambda: torch.mm(left, right, out=made)
+
+
+def move(backend: Backend, task: MoveTask) -> Callable[[], object]:
+    """Return a copy or STREAM's triad over arrays of fp32."""
+    count = max(task.array_bytes // FLOAT_BYTES, 1)
+    target = torch.empty(count, device=backend.device)
+    first = _values(backend, torch.float32, count)
+    if task.motion == "copy":
+        return lambda: target.copy_(first)
+    second = _values(backend, torch.float32, count)
+    return lambda: torch.add(first, second, alpha=TRIAD_FACTOR, out=target)
+
+
+def attention(backend: Backend, task: AttentionTask) -> Callable[[], object]:
+    """Return the attention core as our models call it, forward or with its gradients."""
+    dtype, mask = DTYPES[task.precision], Mask()
+    q, k, v = (
+        _values(backend, dtype, task.batch, heads, task.tokens, task.head_dim)
+        for heads in (task.heads, task.kv_heads, task.kv_heads)
+    )
+    if task.passes == "forward":
+
+        def forward() -> object:
+            with torch.no_grad():
+                return attend(q, k, v, mask)
+
+        return forward
+    inputs = [x.requires_grad_() for x in (q, k, v)]
+    gradient = _values(backend, dtype, *q.shape)
+    return lambda: torch.autograd.grad(attend(q, k, v, mask), inputs, gradient)
+
+
+def make_work(
+    backend: Backend, task: ProductTask | MoveTask | AttentionTask
+) -> Callable[[], object]:
+    """Return what a task asks for, with its operands on the device."""
+    if isinstance(task, ProductTask):
+        return product(backend, DTYPES[task.precision], task.m, task.n, task.k, task.layout)
+    return move(backend, task) if isinstance(task, MoveTask) else attention(backend, task)
+
+
+def _values(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, device=backend.device).to(dtype)
