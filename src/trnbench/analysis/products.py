@@ -74,6 +74,8 @@ def _expert_products(shape: ModelShape, rows: int, count: int) -> list[LayerProd
     share = max(rows * experts.per_token // experts.count, 1)
     found = [LayerProduct("router", rows, d, experts.count, count)]
     found += _mlp(share, d, experts.size, count * experts.count, GATED_MATRICES, "experts' ")
+    if experts.shared_gate:
+        found.append(LayerProduct("shared expert's gate", rows, d, 1, count))
     if experts.shared_size:
         found += _mlp(rows, d, experts.shared_size, count, GATED_MATRICES, "shared expert's ")
     return found

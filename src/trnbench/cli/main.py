@@ -9,7 +9,19 @@ from typing import Annotated, TextIO
 import typer
 
 from trnbench import __version__
-from trnbench.cli import compare, cost, doctor, models, noise, prices, rank, report, run, schema
+from trnbench.cli import (
+    compare,
+    cost,
+    doctor,
+    models,
+    noise,
+    peak,
+    prices,
+    rank,
+    report,
+    run,
+    schema,
+)
 from trnbench.schema.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
@@ -33,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "noise": noise.noise,
     "cost": cost.cost,
     "rank": rank.rank,
+    "peak": peak.peak,
     "doctor": doctor.doctor,
     "models": models.models,
     "prices": prices.prices,

@@ -11,11 +11,27 @@ for TORCH_DEVICE_BACKEND_AUTOLOAD; CUDA documentation for CUDA_DEVICE_ORDER.
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from trnbench.schema.errors import ConfigError
-from trnbench.wire import NeuronGeneration, WorkOrder
+from trnbench.wire import NeuronGeneration
 
 Variables = dict[str, str]
+
+
+class Asked(Protocol):
+    """What a worker is told to do, as far as its variables depend on it."""
+
+    @property
+    def backend(self) -> str:
+        """Return the name of the device's kind."""
+        ...
+
+    @property
+    def device_index(self) -> int | None:
+        """Return which of them, if that was said."""
+        ...
+
 
 PROFILING = (
     "NEURON_RT_INSPECT_ENABLE", "NEURON_FRAMEWORK_DEBUG", "NKI_DEBUG_INFO", "XLA_IR_DEBUG",
@@ -41,8 +57,8 @@ def environment_of_probe(generation: NeuronGeneration | None) -> Variables:
     return {AUTOLOAD: "0"} if generation == "native" else {}
 
 
-def environment_of_worker(order: WorkOrder, inherited: Mapping[str, str], home: Path) -> Variables:
-    """Return the variables that one case's worker is given on top of the inherited ones.
+def environment_of_worker(order: Asked, inherited: Mapping[str, str], home: Path) -> Variables:
+    """Return the variables that one worker is given on top of the inherited ones.
 
     Args:
         order: what it will do.
@@ -56,7 +72,7 @@ def environment_of_worker(order: WorkOrder, inherited: Mapping[str, str], home: 
     return decide(order, inherited, home) if decide else {}
 
 
-def _neuron(order: WorkOrder, inherited: Mapping[str, str], home: Path) -> Variables:
+def _neuron(order: Asked, inherited: Mapping[str, str], home: Path) -> Variables:
     if "--cache_dir" in inherited.get("NEURON_CC_FLAGS", ""):
         raise ConfigError(
             "NEURON_CC_FLAGS: holds --cache_dir, which the compiler of native TorchNeuron refuses "
@@ -80,7 +96,7 @@ def _neuron(order: WorkOrder, inherited: Mapping[str, str], home: Path) -> Varia
     return {**variables, **_no_profiling(inherited)}
 
 
-def _xla(order: WorkOrder, inherited: Mapping[str, str], _home: Path) -> Variables:
+def _xla(order: Asked, inherited: Mapping[str, str], _home: Path) -> Variables:
     # Unset, torch-xla runs on the CPU and only warns.
     return {
         "PJRT_DEVICE": inherited.get("PJRT_DEVICE", "NEURON"),
@@ -89,12 +105,12 @@ def _xla(order: WorkOrder, inherited: Mapping[str, str], _home: Path) -> Variabl
     }
 
 
-def _cuda(_order: WorkOrder, inherited: Mapping[str, str], _home: Path) -> Variables:
+def _cuda(_order: Asked, inherited: Mapping[str, str], _home: Path) -> Variables:
     # By default CUDA counts the fastest first; the driver's tools count by slot.
     return {"CUDA_DEVICE_ORDER": inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
 
 
-def _one_core(order: WorkOrder, inherited: Mapping[str, str]) -> Variables:
+def _one_core(order: Asked, inherited: Mapping[str, str]) -> Variables:
     """Make one logical core visible: left alone, the runtime claims every core there is."""
     core = "0" if order.device_index is None else str(order.device_index)
     named = inherited.get("NEURON_RT_VISIBLE_CORES")
@@ -111,7 +127,7 @@ def _no_profiling(inherited: Mapping[str, str]) -> Variables:
     return {name: "0" for name in PROFILING if inherited.get(name, "0") != "0"}
 
 
-ENVIRONMENTS: dict[str, Callable[[WorkOrder, Mapping[str, str], Path], Variables]] = {
+ENVIRONMENTS: dict[str, Callable[[Asked, Mapping[str, str], Path], Variables]] = {
     "neuron": _neuron,
     "xla": _xla,
     "cuda": _cuda,

@@ -20,8 +20,8 @@ def test_the_products_add_up_to_the_model_s_flops_less_its_attention_core(name: 
 
 
 def test_queries_keys_and_values_are_one_product_where_the_family_joins_them() -> None:
-    joined = training_products(models()["gpt2"].shape, 1, 64)[0]
-    assert family_of(models()["gpt2"].shape).joins_attention
+    joined = training_products(models()["gpt2-124m"].shape, 1, 64)[0]
+    assert family_of(models()["gpt2-124m"].shape).joins_attention
     assert (joined.inputs, joined.outputs, joined.count) == (768, 3 * 768, 12)
     apart = {p.name: p for p in training_products(models()["llama3-8b"].shape, 1, 64)}
     assert apart["queries"].outputs == 4096

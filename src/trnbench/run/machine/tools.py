@@ -26,8 +26,14 @@ def find_tool(name: str, *folders: Path) -> str | None:
     return on_path or shutil.which(name, path=os.pathsep.join(map(str, folders)))
 
 
-def run_tool(command: Sequence[str], seconds: float) -> Answer:
-    """Run a tool that only looks; end it, and all that it started, when its time is over."""
+def run_tool(command: Sequence[str], seconds: float, folder: Path | None = None) -> Answer:
+    """Run a tool that leaves nothing behind; end it, and all that it started, in good time.
+
+    Args:
+        command: the tool and its arguments.
+        seconds: after which it is ended.
+        folder: where it writes what it likes to; by default where we are.
+    """
     name = Path(command[0]).name
     try:
         process = subprocess.Popen(
@@ -36,6 +42,7 @@ def run_tool(command: Sequence[str], seconds: float) -> Answer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            cwd=folder,
         )
     except OSError as error:
         return Answer("", None, f"{name} cannot be started: {error.strerror}")

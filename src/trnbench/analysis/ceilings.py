@@ -1,0 +1,174 @@
+"""From repeated seconds to rates, and from those to a device's measured ceilings.
+
+Sources: 2 FLOP a multiply-add; attention under a causal mask counts half of the scores, and three
+times the forward pass for training (docs/metrics.md, "FLOPs"); bytes as STREAM counts them
+(McCalpin, memory bandwidth and machine balance, 1995): copy 2 arrays, triad 3; a collective's bus
+bandwidth as nccl-tests has it (doc/PERFORMANCE.md): 2 (n - 1) / n of the array for all-reduce,
+(n - 1) / n for all-gather and reduce-scatter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from trnbench.catalog.accelerators import accelerators
+from trnbench.schema.peak import PeakDocument, PeakReading
+from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask
+
+REPEATS = 6
+"""The lowest and the highest of six hold the median 97 times in 100: 1 - 2 / 2^6, whatever the
+distribution (David and Nagaraja, Order Statistics, 2003, section 7.1)."""
+
+Unit = Literal["FLOP/s", "B/s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A median over repeats, and the lowest and highest of them."""
+
+    value: float
+    low: float
+    high: float
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One reading with what it comes to."""
+
+    reading: PeakReading
+    rate: Rate | None
+    of_best: float | None
+    """Of the best product in this arithmetic, or the best of its group, 0 to 1."""
+    of_datasheet: float | None
+    """Of what the chip's maker publishes, for one device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What products in one arithmetic come to."""
+
+    precision: str
+    best: Line | None
+    together: Rate | None
+    """All products of the model's training step, one after another; None where one is missing."""
+    together_of_best: float | None
+    together_of_datasheet: float | None
+    datasheet: float | None
+    """FLOP/s of one device, as published."""
+
+
+def amount_of(task: PeakTask, ranks: int = 1) -> float:
+    """Return the operations or bytes of doing a task once."""
+    match task:
+        case ProductTask():
+            return 2.0 * task.m * task.n * task.k
+        case AttentionTask():
+            scores = task.batch * task.heads * task.tokens**2 / 2
+            return 4.0 * scores * task.head_dim * (3 if task.passes == "training" else 1)
+        case MoveTask():
+            return float((2 if task.motion == "copy" else 3) * task.array_bytes)
+        case CollectiveTask():
+            factor = 2 if task.operation == "all_reduce" else 1
+            return factor * (ranks - 1) / ranks * task.whole_bytes
+
+
+def rate_of(reading: PeakReading) -> Rate | None:
+    """Return a reading's rate; None where it was not measured, or no time was seen to pass."""
+    if not reading.seconds or min(reading.seconds) <= 0:
+        return None
+    amount = amount_of(reading.task, reading.ranks)
+    is_work = isinstance(reading.task, ProductTask | AttentionTask)
+    return Rate(
+        value=amount / median(reading.seconds),
+        low=amount / max(reading.seconds),
+        high=amount / min(reading.seconds),
+        unit="FLOP/s" if is_work else "B/s",
+    )
+
+
+def lines_of(document: PeakDocument) -> list[Line]:
+    """Return every reading with its rate and what that is a part of."""
+    rates = [rate_of(reading) for reading in document.readings]
+    best: dict[str, float] = {}
+    for reading, rate in zip(document.readings, rates, strict=True):
+        if rate is not None:
+            key = _peers(reading)
+            best[key] = max(best.get(key, 0.0), rate.value)
+    return [
+        Line(
+            reading=reading,
+            rate=rate,
+            of_best=_part(rate, best.get(_peers(reading))),
+            of_datasheet=_part(rate, _published(document, reading.task)),
+        )
+        for reading, rate in zip(document.readings, rates, strict=True)
+    ]
+
+
+def ceilings_of(document: PeakDocument) -> list[Ceiling]:
+    """Return what products come to in each arithmetic, in the order in which they were made."""
+    lines = lines_of(document)
+    products = [line for line in lines if isinstance(line.reading.task, ProductTask)]
+    found = []
+    for precision in dict.fromkeys(_precision(line.reading.task) for line in products):
+        mine = [line for line in products if _precision(line.reading.task) == precision]
+        rated = [line for line in mine if line.rate is not None]
+        best = max(rated, key=lambda line: line.rate.value if line.rate else 0.0, default=None)
+        together = _together([line for line in mine if line.reading.group == "model"])
+        datasheet = _published(document, mine[0].reading.task)
+        found.append(
+            Ceiling(
+                precision=precision,
+                best=best,
+                together=together,
+                together_of_best=_part(together, best.rate.value if best and best.rate else None),
+                together_of_datasheet=_part(together, datasheet),
+                datasheet=datasheet,
+            )
+        )
+    return found
+
+
+def _together(lines: Sequence[Line]) -> Rate | None:
+    """Return the rate of doing all of them, each as often as a training step does."""
+    if not lines or any(line.rate is None for line in lines):
+        return None
+    work = sum(line.reading.count * amount_of(line.reading.task) for line in lines)
+
+    def seconds(pick: Callable[[Sequence[float]], float]) -> float:
+        return sum(line.reading.count * pick(line.reading.seconds) for line in lines)
+
+    return Rate(work / seconds(median), work / seconds(max), work / seconds(min), "FLOP/s")
+
+
+def _precision(task: PeakTask) -> str:
+    return getattr(task, "precision", "")
+
+
+def _peers(reading: PeakReading) -> str:
+    """Name what a reading is held against: products, attention's too, in one arithmetic."""
+    if isinstance(reading.task, ProductTask | AttentionTask):
+        return f"products in {reading.task.precision}"
+    if isinstance(reading.task, CollectiveTask):
+        return f"collective {reading.task.operation}"
+    return reading.group
+
+
+def _published(document: PeakDocument, task: PeakTask) -> float | None:
+    """Return the datasheet's rate of one device for this kind of task."""
+    if document.accelerator is None:
+        return None
+    chip = accelerators()[document.accelerator]
+    if isinstance(task, MoveTask):
+        whole = chip.memory_bytes_per_second
+    elif isinstance(task, ProductTask | AttentionTask):
+        whole = chip.peak_flops_per_second(task.precision)
+    else:
+        whole = None
+    return None if whole is None else whole / document.devices_per_chip
+
+
+def _part(rate: Rate | None, whole: float | None) -> float | None:
+    return None if rate is None or not whole else rate.value / whole

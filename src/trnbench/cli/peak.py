@@ -1,0 +1,198 @@
+"""`trnbench peak`: how fast this device does the single things that a training step is made of."""
+
+import os
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trnbench.cli.run import DeviceChoice, Interpreter
+from trnbench.schema.errors import RunError
+
+if TYPE_CHECKING:
+    from trnbench.run.peak_planning import PeakPlan
+    from trnbench.schema.peak import PeakDocument
+    from trnbench.wire import FoundDevice
+
+
+class PeakFormat(StrEnum):
+    """What can be named as a format."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+class ProductPrecision(StrEnum):
+    """Arithmetics of products."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+def peak(
+    device: DeviceChoice = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose matrix products to time, of `trnbench models`.  [default: gpt2-124m on a "
+            "processor, else llama3-8b]",
+            show_default=False,
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=65_536,
+            help="Sequences of the pass whose products are timed.  [default: 1 on a processor, "
+            "else 2]",
+            show_default=False,
+        ),
+    ] = None,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=2**20,
+            help="Tokens of each.  [default: 1024 on a processor, else 4096; or what the model "
+            "knows]",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        list[ProductPrecision] | None,
+        typer.Option(help="Arithmetic of products; may be repeated.  [default: both]"),
+    ] = None,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=4096,
+            help="Devices between which collectives are timed; 1: none.  [default: all that are "
+            "here; 2 processes on a processor]",
+            show_default=False,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(min=0.001, max=60, help="That each of the six repeats of a thing fills."),
+    ] = 0.1,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where peak.json goes.  [default: peaks/<date and device>]",
+            show_default=False,
+        ),
+    ] = None,
+    python: Interpreter = sys.executable,
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FOLDER", help="Measure nothing: print that folder's peak.json."
+        ),
+    ] = None,
+    format_: Annotated[
+        PeakFormat, typer.Option("--format", "-f", help="What to write to stdout.")
+    ] = PeakFormat.TERMINAL,
+) -> None:
+    """Measure the device's ceilings: matrix products, memory, attention, collectives."""
+    from trnbench.run.peak_planning import PeakRequest, plan_peak
+
+    if again is not None:
+        _print(_read(again), format_)
+        return
+    found, index = _find_device(device or "auto", python)
+    asked = PeakRequest(
+        device_index=index,
+        model=model,
+        batch=batch,
+        sequence_length=sequence_length,
+        precisions=[each.value for each in precision or ProductPrecision],
+        ranks=ranks,
+        seconds_per_repeat=seconds,
+    )
+    now = datetime.now(UTC)
+    folder = output or Path("peaks") / f"{now:%Y%m%dT%H%M%SZ}-{found.backend}"
+    document, signal = _measure(plan_peak(asked, found, now), folder, python)
+    if document.readings:
+        _print(document, format_)
+    sys.stderr.write(f"peak: {folder}\n")
+    if signal is not None:
+        raise typer.Exit(128 + signal)
+    if document.status != "finished":
+        raise RunError(
+            f"{folder}: {document.status}: {document.reason}",
+            hint=document.hint or "what was measured before is kept",
+        )
+
+
+def _find_device(asked: str, python: str) -> "tuple[FoundDevice, int | None]":
+    """Return the device that was asked for, and which of them.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it is not here.
+    """
+    from trnbench.cli.run import look_around
+    from trnbench.run.devices import require_device
+    from trnbench.run.machine import describe_machine
+
+    _, devices = look_around(describe_machine(), python)
+    require_device(asked, devices)
+    kind, _, index = asked.partition(":")
+    usable = [device for device in devices.found if device.supported]
+    found = next(device for device in usable if kind in ("auto", device.backend))
+    return found, int(index) if index else None
+
+
+def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument, int | None]":
+    """Have everything timed; return what is known at the end, and the signal that made it."""
+    from trnbench.reports.peak import reading_as_line
+    from trnbench.run.environment import environment_of_worker, user_cache_folder
+    from trnbench.run.interruption import noted_signals
+    from trnbench.run.peak import PeakFolder, PeakRun
+
+    with noted_signals() as interruption:
+        run = PeakRun(
+            plan.document,
+            PeakFolder(folder),
+            python=python,
+            variables=lambda question: environment_of_worker(
+                question, os.environ, user_cache_folder()
+            ),
+            interruption=interruption,
+            told=lambda reading: typer.echo(reading_as_line(reading), err=True),
+        )
+        run.measure_by_tool(plan.by_tool, plan.ranks)
+        return run.measure(plan.parts), interruption.signal
+
+
+def _read(folder: Path) -> "PeakDocument":
+    from trnbench.run.peak import read_peak
+
+    return read_peak(folder)
+
+
+def _print(document: "PeakDocument", format_: PeakFormat) -> None:
+    from trnbench.cli.screen import page_of_stdout
+    from trnbench.reports import peak as rendered
+
+    render = {
+        PeakFormat.TERMINAL: rendered.peak_as_text,
+        PeakFormat.MARKDOWN: rendered.peak_as_markdown,
+        PeakFormat.CSV: rendered.peak_as_csv,
+        PeakFormat.JSON: rendered.peak_as_json,
+    }[format_]
+    sys.stdout.write(render(document, page_of_stdout()))

@@ -1,0 +1,289 @@
+"""Measures a device's ceilings: workers are started, heard, and gone; each figure is kept at once.
+
+Single things are timed by one worker, collectives by one a device, which must not be busy with
+anything else; on Neuron the vendor's own tool times them, before a worker claims a core.
+"""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from trnbench.analysis.peak_tasks import Planned
+from trnbench.run import endings
+from trnbench.run.endings import Over
+from trnbench.run.hang import HangWatch
+from trnbench.run.interruption import Interruption
+from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
+from trnbench.run.machine.nccom import TOOL, Timed, find_nccom_test, time_collective
+from trnbench.run.scrub import scrub
+from trnbench.run.store import StorageFull, write_whole
+from trnbench.schema.errors import ConfigError, DataError, RunError
+from trnbench.schema.peak import PeakDocument, PeakReading
+from trnbench.wire import (
+    CHILD_RECORDS,
+    CollectiveTask,
+    Environment,
+    Failed,
+    Finished,
+    PeakPoint,
+    PeakQuestion,
+    WireError,
+    decode,
+    encode,
+)
+
+PEAK_FILE = "peak.json"
+HANG_SECONDS = 600.0
+"""As `measure.hang_seconds` of a run."""
+
+Clock = Callable[[], float]
+Told = Callable[[PeakReading], None]
+Variables = Callable[[PeakQuestion], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tasks that are timed by the same workers, and the question that asks for them."""
+
+    planned: Sequence[Planned]
+    question: PeakQuestion
+    """For the first of the ranks; its tasks are those of `planned`."""
+
+
+class PeakFolder:
+    """The folder of one `peak.json`."""
+
+    def __init__(self, path: Path) -> None:
+        """Make it.
+
+        Raises:
+            ConfigError: it cannot be written, or holds such a file already.
+        """
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / PEAK_FILE).touch(exist_ok=False)
+        except FileExistsError:
+            raise ConfigError(
+                f"{path}: holds a {PEAK_FILE} already, which is never overwritten",
+                hint="name another folder with `-o`, or print it again with `--from`",
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot be written: {error.strerror}",
+                hint="name another folder with `-o`",
+            ) from error
+
+    def write(self, document: PeakDocument) -> None:
+        """Keep what is known so far.
+
+        Raises:
+            RunError: the disk is full; what was written before stands.
+        """
+        try:
+            write_whole(self.path / PEAK_FILE, document.model_dump_json(indent=1))
+        except StorageFull as full:
+            raise RunError(
+                f"{self.path}: the disk is full: {full}", hint="free some, or name another with -o"
+            ) from full
+
+
+def read_peak(folder: Path) -> PeakDocument:
+    """Read a folder's document.
+
+    Raises:
+        DataError: there is none, or it is none of this version's.
+    """
+    path = folder if folder.name == PEAK_FILE else folder / PEAK_FILE
+    try:
+        return PeakDocument.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror}",
+            hint="name a folder that `trnbench peak` wrote",
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"{path}: is no peak.json of this version: {_first_fault(error)}",
+            hint="it was changed or cut off, or a newer trnbench wrote it: measure again",
+        ) from error
+
+
+def _first_fault(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)[:120]
+    fault = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"
+
+
+class PeakRun:
+    """Has the parts measured one after another, and keeps the document up to date."""
+
+    def __init__(
+        self,
+        document: PeakDocument,
+        folder: PeakFolder,
+        *,
+        python: str,
+        variables: Variables,
+        interruption: Interruption,
+        told: Told,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self.document = document
+        self._folder = folder
+        self._python = python
+        self._variables = variables
+        self._interruption = interruption
+        self._told = told
+        self._clock = clock
+        self._keep(readings=document.readings)
+
+    def measure(self, parts: Sequence[Part]) -> PeakDocument:
+        """Measure every part, or as far as it goes, and return the document with its end."""
+        try:
+            for part in parts:
+                self._measure(part)
+        except Over as over:
+            ended = over.outcome(0.0)
+            self._keep(status=ended.status, reason=ended.reason, hint=ended.hint)
+        else:
+            self._keep(status="finished", reason=None)
+        return self.document
+
+    def measure_by_tool(self, planned: Sequence[Planned], ranks: int) -> None:
+        """Have the vendor's tool time collectives; where there is none, that is the reason told."""
+        tool = find_nccom_test() if planned else None
+        for each in planned:
+            if self._interruption.signal is not None:
+                return  # `measure` says so
+            task = each.task
+            timed = Timed(None, f"{TOOL} is not here: it comes with aws-neuronx-tools")
+            if tool is not None and isinstance(task, CollectiveTask):
+                timed = time_collective(tool, task, ranks)
+            self._add(
+                PeakReading(
+                    group=each.group,
+                    label=each.label,
+                    task=task,
+                    ranks=ranks,
+                    source="nccom-test",
+                    runs=None,
+                    seconds=() if timed.seconds is None else (timed.seconds,),
+                    reason=None if timed.reason is None else scrub(timed.reason),
+                )
+            )
+
+    def _measure(self, part: Part) -> None:
+        planned = {each.task.name: each for each in part.planned}
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            workers = [
+                self._start(question, Path(folder), stack)
+                for question in _of_ranks(part.question, Path(folder))
+            ]
+            for record in self._records(workers, part.question.backend):
+                if isinstance(record, Environment):
+                    endings.require_version(record)
+                    if self.document.environment is None:
+                        self._keep(environment=record)
+                elif isinstance(record, PeakPoint) and record.name in planned:
+                    self._take(planned[record.name], record, part.question.ranks)
+
+    def _start(self, question: PeakQuestion, folder: Path, stack: contextlib.ExitStack) -> Worker:
+        path = folder / f"question-{question.rank}.json"
+        path.write_text(encode(question), encoding="utf-8")
+        command = worker_command(self._python, "peak", path)
+        worker = Worker(command, self._variables(question))
+        stack.callback(worker.end)
+        return worker
+
+    def _records(self, workers: Sequence[Worker], backend: str) -> Iterator[object]:
+        """Yield what the first worker sends, until it and then the others have finished.
+
+        Raises:
+            Over: one of them failed, hangs or is gone, or somebody wants an end.
+        """
+        for number, worker in enumerate(workers):
+            hang = HangWatch(worker.pid, HANG_SECONDS, self._clock())
+            for event in worker.events():
+                if isinstance(event, Line):
+                    hang.heard(self._clock())
+                    record = _read(event.text, worker)
+                    if isinstance(record, Failed):
+                        raise _of_failure(backend, record, worker, workers[number + 1 :])
+                    if isinstance(record, Finished):
+                        break
+                    if number == 0:
+                        yield record
+                elif isinstance(event, Ended):
+                    raise endings.of_death(backend, event.exit_code, worker, "ceiling")
+                elif isinstance(event, Overflow):
+                    raise endings.of_garbage("a line without an end", worker)
+                self._look(worker, hang)
+
+    def _look(self, worker: Worker, hang: HangWatch) -> None:
+        if self._interruption.signal is not None:
+            raise Over(self._interruption.status, self._interruption.reason)
+        now = self._clock()
+        if hang.is_hung(now):
+            limit = f"{HANG_SECONDS:g} s, which a smaller --model or --tokens needs less of"
+            raise endings.of_hang(hang.silent_seconds(now), limit, worker, "ceiling")
+
+    def _take(self, planned: Planned, point: PeakPoint, ranks: int) -> None:
+        reading = PeakReading(
+            group=planned.group,
+            label=planned.label,
+            task=planned.task,
+            count=planned.count,
+            ranks=ranks,
+            runs=point.runs or None,
+            seconds=tuple(point.seconds),
+            reason=None if point.reason is None else scrub(point.reason),
+        )
+        self._add(reading)
+
+    def _add(self, reading: PeakReading) -> None:
+        """Keep one more reading, and tell whoever watches."""
+        self._keep(readings=(*self.document.readings, reading))
+        self._told(reading)
+
+    def _keep(self, **changed: object) -> None:
+        self.document = self.document.model_copy(update=changed)
+        self._folder.write(self.document)
+
+
+def _of_ranks(first: PeakQuestion, folder: Path) -> list[PeakQuestion]:
+    """Return a question for each rank: a device for each, and a file by which they meet."""
+    if first.ranks == 1:
+        return [first]
+    meeting = str(folder / "ranks")
+    return [
+        replace(
+            first,
+            rank=rank,
+            rendezvous=meeting,
+            device_index=None if first.backend == "cpu" else rank,
+        )
+        for rank in range(first.ranks)
+    ]
+
+
+def _read(line: bytes, worker: Worker) -> object:
+    try:
+        record: object = decode(line, CHILD_RECORDS)
+    except WireError as error:
+        raise endings.of_unreadable(line, error, worker) from None
+    return record
+
+
+def _of_failure(backend: str, failed: Failed, worker: Worker, others: Sequence[Worker]) -> Over:
+    """Say why, by whichever rank knows: the first one may only have missed another."""
+    over = endings.of_failure(backend, failed, worker)
+    said = [scrub(other.last_words().strip()) for other in others]
+    detail = "\n".join(filter(None, [over.detail or "", *said]))
+    return Over(over.status, over.reason, over.hint, detail or None, over.code)

@@ -1,0 +1,142 @@
+"""From what `trnbench peak` was asked for, and the device that is here, to what will be timed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from trnbench import __version__
+from trnbench.analysis.ceilings import REPEATS
+from trnbench.analysis.peak_tasks import (
+    Arithmetic,
+    Planned,
+    Sizes,
+    collective_tasks,
+    single_tasks,
+    sizes_for,
+)
+from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.catalog.models import models, nearest_models
+from trnbench.run.peak import Part
+from trnbench.schema.errors import ConfigError
+from trnbench.schema.peak import PeakDocument
+from trnbench.wire import WIRE_VERSION, FoundDevice, ModelShape, PeakQuestion
+
+PROCESSES = 2
+"""Ranks on a processor, which is one device: what moves data between processes is measured."""
+
+BY_TOOL = ("neuron", "xla")
+"""Backends whose collectives the vendor's tool times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakRequest:
+    """What was asked for; None is left to the device."""
+
+    device_index: int | None
+    model: str | None
+    batch: int | None
+    sequence_length: int | None
+    precisions: Sequence[Arithmetic]
+    ranks: int | None
+    seconds_per_repeat: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakPlan:
+    """What will be timed, by whom."""
+
+    document: PeakDocument
+    """Without a reading."""
+    parts: Sequence[Part]
+    by_tool: Sequence[Planned]
+    """Collectives that the vendor's tool times."""
+    ranks: int
+    """Of collectives, whoever times them; 1: there are none."""
+
+
+def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan:
+    """Resolve everything to numbers.
+
+    Raises:
+        ConfigError: no such model, sequences that do not fit it, or more ranks than devices.
+    """
+    sizes = sizes_for(found.backend)
+    name = asked.model or sizes.model
+    shape = _shape_of(name)
+    batch = asked.batch or sizes.batch
+    length = _length_of(name, shape, asked.sequence_length, sizes)
+    ranks = _ranks(asked.ranks, found)
+    singles = single_tasks(sizes, shape, batch, length, asked.precisions)
+    together = collective_tasks(sizes) if ranks > 1 else []
+    question = PeakQuestion(
+        wire_version=WIRE_VERSION,
+        backend=found.backend,
+        device_index=asked.device_index,
+        threads=None,
+        repeats=REPEATS,
+        seconds_per_repeat=asked.seconds_per_repeat,
+        tasks=[],
+    )
+    is_by_tool = found.backend in BY_TOOL
+    parts = [_part(question, singles, 1)]
+    if together and not is_by_tool:
+        parts.append(_part(question, together, ranks))
+    chip = accelerator_of_device(found.device_name)
+    document = PeakDocument(
+        trnbench_version=__version__,
+        started_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        status="measuring",
+        reason=None,
+        model=name,
+        tokens=batch * length,
+        accelerator=None if chip is None else chip.name,
+        devices_per_chip=1 if chip is None else chip.devices_per_chip,
+        environment=None,
+        readings=(),
+    )
+    return PeakPlan(
+        document=document, parts=parts, by_tool=together if is_by_tool else (), ranks=ranks
+    )
+
+
+def _part(question: PeakQuestion, planned: Sequence[Planned], ranks: int) -> Part:
+    tasks = [each.task for each in planned]
+    return Part(planned, replace(question, tasks=tasks, ranks=ranks))
+
+
+def _shape_of(name: str) -> ModelShape:
+    if name in models():
+        return models()[name].shape
+    near = nearest_models(name)
+    raise ConfigError(
+        f"--model {name}: is not in the catalog",
+        hint=f"did you mean {' or '.join(near)}?" if near else "see `trnbench models`",
+    )
+
+
+def _length_of(name: str, shape: ModelShape, asked: int | None, sizes: Sizes) -> int:
+    if shape.image is not None:
+        made = shape.max_positions
+        if asked not in (None, made):
+            raise ConfigError(
+                f"--sequence-length {asked}: {name} makes {made} tokens of a picture",
+                hint="leave it off; --batch sets the pictures",
+            )
+        return made
+    if asked is not None and asked > shape.max_positions:
+        raise ConfigError(
+            f"--sequence-length {asked}: {name} knows {shape.max_positions} positions",
+            hint="use fewer, or another --model; --batch makes more rows",
+        )
+    return asked or min(sizes.tokens, shape.max_positions)
+
+
+def _ranks(asked: int | None, found: FoundDevice) -> int:
+    """Return how many devices take part in collectives."""
+    here = PROCESSES if found.backend == "cpu" else found.device_count
+    if asked is not None and found.backend != "cpu" and asked > here:
+        raise ConfigError(
+            f"--ranks {asked}: there are {here} {found.backend} devices here",
+            hint=f"use up to {here}, or leave it off",
+        )
+    return asked or here

@@ -1,0 +1,52 @@
+"""What `trnbench peak` measured: each single thing with its repeats, or why there are none."""
+
+from typing import Literal
+
+from trnbench.schema.base import Strict
+from trnbench.schema.records import Status
+from trnbench.wire import AttentionTask, CollectiveTask, Environment, MoveTask, ProductTask
+
+PEAK_VERSION: Literal[1] = 1
+
+Group = Literal["square", "model", "memory", "attention", "collective"]
+
+
+class PeakReading(Strict):
+    """One task and the seconds that doing it once took, the mean within each repeat."""
+
+    group: Group
+    """square, model: products of equal edges, and those of a model's training step."""
+    label: str
+    """What it is, without its arithmetic and its size."""
+    task: ProductTask | MoveTask | AttentionTask | CollectiveTask
+    count: int = 1
+    """How many such a training step makes; 1 where it stands for itself."""
+    ranks: int = 1
+    source: Literal["torch", "nccom-test"] = "torch"
+    runs: int | None
+    """Times it was done in each repeat; null where the tool does not say."""
+    seconds: tuple[float, ...]
+    reason: str | None = None
+    """Why it was not measured."""
+
+
+class PeakDocument(Strict):
+    """One `peak.json`."""
+
+    schema_version: Literal[1] = PEAK_VERSION
+    trnbench_version: str
+    started_at: str
+    """UTC, ISO 8601."""
+    status: Status | Literal["measuring"]
+    """measuring: nobody was left to write more."""
+    reason: str | None
+    hint: str | None = None
+    model: str
+    """Whose products `model` readings are."""
+    tokens: int
+    """Rows of those products."""
+    accelerator: str | None
+    """The chip's name in the catalog of datasheets."""
+    devices_per_chip: int
+    environment: Environment | None
+    readings: tuple[PeakReading, ...]
