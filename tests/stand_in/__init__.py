@@ -28,6 +28,7 @@ class Settings(TypedDict, total=False):
     neuron_ls: Literal["idle", "busy", "none", "rubbish", "hangs", "trn1"]
     neuron_monitor: Literal["good", "rubbish", "hangs", "dies", "torn"]
     neuron_monitor_seconds: float
+    nccom_test: Literal["good", "fails", "rubbish"]
 
 
 def stand_in_environment(**settings: Unpack[Settings]) -> dict[str, str]:

@@ -178,6 +178,9 @@ def _utilization(evidence: Evidence) -> ResultUtilization:
         peak_source=evidence.peak.source,
         peak_reason=evidence.peak.reason,
         used_share=_used_share(evidence.plan.device),
+        ceiling_flops_per_second=evidence.ceiling.flops_per_second,
+        ceiling_source=evidence.ceiling.source,
+        ceiling_reason=evidence.ceiling.reason,
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trnbench.analysis.energy import find_energy
-from trnbench.analysis.peak import Peak, find_peak
+from trnbench.analysis.peak import Peak, find_ceiling, find_peak
 from trnbench.analysis.plausible import require_plausible
 from trnbench.analysis.steps import StepDigest, digest_of
 from trnbench.analysis.summary import Summary, summarize
@@ -26,6 +26,8 @@ class Evidence:
     steps: StepDigest
     """What single steps came to."""
     peak: Peak
+    ceiling: Peak
+    """What products alone came to, in the same run."""
     energy: ResultEnergy
     total_seconds: float
     """From the worker's start to its last record: what was paid for."""
@@ -51,6 +53,7 @@ def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Evidence:
         summary=summarize(measurement.blocks),
         steps=steps,
         peak=find_peak(plan, measurement.ceilings),
+        ceiling=find_ceiling(plan, measurement.ceilings),
         energy=find_energy(plan, measurement),
         total_seconds=_last_seconds(measurement),
     )

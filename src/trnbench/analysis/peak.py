@@ -2,7 +2,7 @@
 
 A chip's peak is its maker's dense figure for this precision. A CPU's is measured, in the same run,
 the same arithmetic and the same threads (docs/metrics.md, "A CPU's peak"). No chip ever takes
-another's.
+another's. Beside the peak stands the ceiling, which is measured on any device.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,10 @@ class Peak:
 def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
     """Return the peak of a case's chips for the precision of its matrix products."""
     if plan.order.backend == "cpu":
-        return _measured_peak(ceilings)
+        missing = "the case ended before the processor's peak was measured"
+        if not plan.order.measure_ceiling:
+            missing = "measure.ceiling is off, and a processor has no other peak"
+        return _best_median(ceilings, 1, missing)
     if plan.device.accelerator is None:
         return Peak(flops_per_second=None, reason="the catalog knows no peak of this device")
     chip = accelerators()[plan.device.accelerator]
@@ -46,19 +49,26 @@ def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
     )
 
 
-def _measured_peak(ceilings: Sequence[Ceiling]) -> Peak:
-    """Return the best median of all sizes: a processor is shared, and other work only lowers it."""
+def find_ceiling(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
+    """Return what products alone came to on the devices that the job drives, where it was timed."""
+    missing = "the case ended before the device's ceiling was measured"
+    if not plan.order.measure_ceiling:
+        missing = "measure.ceiling is off, as it is by default where products must be compiled"
+    return _best_median(ceilings, plan.device.devices_used, missing)
+
+
+def _best_median(ceilings: Sequence[Ceiling], devices: int, missing: str) -> Peak:
+    """Return the best median of all sizes: other work only lowers it."""
     rates = [
         (float(np.median(point.flops_per_second)), point.size, ceiling.dtype)
         for ceiling in ceilings
         for point in ceiling.points
     ]
     if not rates:
-        return Peak(
-            flops_per_second=None, reason="the case ended before the processor's peak was measured"
-        )
+        return Peak(flops_per_second=None, reason=missing)
     rate, size, dtype = max(rates)
+    several = f"{devices} x " if devices > 1 else ""
     return Peak(
-        flops_per_second=rate,
-        source=f"{MEASURED_HERE}: {size} x {size} matrix products in {dtype}",
+        flops_per_second=rate * devices,
+        source=f"{MEASURED_HERE}: {several}{size} x {size} matrix products in {dtype}",
     )

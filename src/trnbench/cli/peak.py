@@ -13,6 +13,7 @@ from trnbench.cli.run import DeviceChoice, Interpreter
 from trnbench.schema.errors import RunError
 
 if TYPE_CHECKING:
+    from trnbench.run.machine import Machine
     from trnbench.run.peak_planning import PeakPlan
     from trnbench.schema.peak import PeakDocument
     from trnbench.wire import FoundDevice
@@ -82,6 +83,39 @@ def peak(
             show_default=False,
         ),
     ] = None,
+    square: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=65_536,
+            help="Edge of a square product; may be repeated.  [default: 512 to 2048 on a "
+            "processor, else 1024 to 8192]",
+            show_default=False,
+        ),
+    ] = None,
+    array_mib: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MIB",
+            min=1,
+            max=2**20,
+            help="Of each array that memory is timed by; several times the last cache.  "
+            "[default: 256 on a processor, else 1024]",
+            show_default=False,
+        ),
+    ] = None,
+    message_mib: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="MIB",
+            min=0.001,
+            max=2**20,
+            help="Of a collective; may be repeated.  [default: from 0.0625 up to 64 on a "
+            "processor, else to 1024]",
+            show_default=False,
+        ),
+    ] = None,
     seconds: Annotated[
         float,
         typer.Option(min=0.001, max=60, help="That each of the six repeats of a thing fills."),
@@ -108,12 +142,14 @@ def peak(
     ] = PeakFormat.TERMINAL,
 ) -> None:
     """Measure the device's ceilings: matrix products, memory, attention, collectives."""
+    from trnbench.run.machine import describe_machine
     from trnbench.run.peak_planning import PeakRequest, plan_peak
 
     if again is not None:
         _print(_read(again), format_)
         return
-    found, index = _find_device(device or "auto", python)
+    machine = describe_machine()
+    found, index = _find_device(machine, device or "auto", python)
     asked = PeakRequest(
         device_index=index,
         model=model,
@@ -121,6 +157,10 @@ def peak(
         sequence_length=sequence_length,
         precisions=[each.value for each in precision or ProductPrecision],
         ranks=ranks,
+        squares=square or (),
+        array_mib=array_mib,
+        messages_mib=message_mib or (),
+        memory_bytes=machine.memory_bytes,
         seconds_per_repeat=seconds,
     )
     now = datetime.now(UTC)
@@ -138,7 +178,7 @@ def peak(
         )
 
 
-def _find_device(asked: str, python: str) -> "tuple[FoundDevice, int | None]":
+def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDevice, int | None]":
     """Return the device that was asked for, and which of them.
 
     Raises:
@@ -147,9 +187,8 @@ def _find_device(asked: str, python: str) -> "tuple[FoundDevice, int | None]":
     """
     from trnbench.cli.run import look_around
     from trnbench.run.devices import require_device
-    from trnbench.run.machine import describe_machine
 
-    _, devices = look_around(describe_machine(), python)
+    _, devices = look_around(machine, python)
     require_device(asked, devices)
     kind, _, index = asked.partition(":")
     usable = [device for device in devices.found if device.supported]

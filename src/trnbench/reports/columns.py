@@ -261,6 +261,17 @@ COLUMNS: tuple[Column, ...] = (
         lambda r: r.utilization.recomputed_flops_per_token,
     ),
     Column("flops_source", "where operations were counted", lambda r: r.utilization.flops_source),
+    *_metric(
+        "ceiling_utilization",
+        "the same operations over what matrix products alone came to in the run, 0 to 1",
+        has_interval=True,
+    ),
+    Column(
+        "ceiling_flops_per_second",
+        "what they came to, of the devices driven",
+        lambda r: r.utilization.ceiling_flops_per_second,
+    ),
+    Column("ceiling_source", "which products", lambda r: r.utilization.ceiling_source),
     *_metric("expert_imbalance", "rows of the fullest expert over the mean", has_interval=False),
     # what it costs
     *_metric("usd_per_million_tokens", "at the price below", has_interval=True),

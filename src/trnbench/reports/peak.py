@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import asdict
+from typing import NamedTuple
 
 from trnbench.analysis.ceilings import Ceiling, Line, Rate, ceilings_of, lines_of, rate_of
 from trnbench.reports.base import Page
@@ -21,9 +22,10 @@ TITLES: dict[Group, str] = {
     "attention": "Attention of {model}, one layer, causal mask",
     "collective": "Collectives on fp32, bus bandwidth",
 }
-HEADINGS = ("what", "pass", "in", "rate", "lowest to highest", "of best")
-PUBLISHED, SIZE = "of datasheet", "size"
-FIGURES = (3, 4, 5)
+HEADINGS = (
+    "what", "pass", "in", "rate", "lowest to highest", "of best", "of datasheet", "size",
+)  # fmt: skip
+FIGURES = ("rate", "lowest to highest", "of best", "of datasheet")
 PASS_OF_LAYOUT = {"nt": "forward", "nn": "dX", "tn": "dW"}
 ALONE = (
     "of six repeats: the median, and the lowest and highest, which hold it 97 times in 100 "
@@ -44,9 +46,9 @@ def peak_as_text(document: PeakDocument, page: Page) -> str:
     facts = [_device(document), *_facts(document)]
     head = "".join(f"{line}\n" for fact in facts for line in wrapped(one_line(fact), page.width))
     sections = [head]
-    for title, headings, rows in _tables(document):
+    for title, headings, rows, figures in _tables(document):
         under = "".join(f"{line}\n" for line in wrapped(title, page.width))
-        sections.append(under + table_as_text(headings, rows, page.width, _figures(headings)))
+        sections.append(under + table_as_text(headings, rows, page.width, figures))
     return "\n".join(sections)
 
 
@@ -55,8 +57,8 @@ def peak_as_markdown(document: PeakDocument, page: Page) -> str:
     facts = "".join(f"- {escaped_markdown(fact)}\n" for fact in _facts(document))
     sections = [f"### {escaped_markdown(_device(document))}\n\n{facts}"]
     sections += [
-        f"#### {escaped_markdown(title)}\n\n{table_as_markdown(headings, rows, _figures(headings))}"
-        for title, headings, rows in _tables(document)
+        f"#### {escaped_markdown(title)}\n\n{table_as_markdown(headings, rows, figures)}"
+        for title, headings, rows, figures in _tables(document)
     ]
     return "\n".join(sections)
 
@@ -139,9 +141,10 @@ def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     best = ceiling.best
     if best is None or best.rate is None:
         return f"{ceiling.precision}: no product could be timed"
+    words = filter(None, (best.reading.label, _pass(best.reading)))
     said = (
         f"{ceiling.precision}: at best {say_flops_per_second(best.rate.value)} "
-        f"({best.reading.label} {_pass(best.reading)}, {_size(best.reading, is_alone=True)})"
+        f"({' '.join(words)}, {_size(best.reading, is_alone=True)})"
     )
     if best.of_datasheet is not None:
         said += f", {say_percent(best.of_datasheet)} of the datasheet"
@@ -154,37 +157,46 @@ def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     return said
 
 
-def _tables(
-    document: PeakDocument,
-) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+class _Table(NamedTuple):
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    figures: tuple[int, ...]
+
+
+def _tables(document: PeakDocument) -> list[_Table]:
+    """Return a table of each kind of thing, without the columns that say nothing of it."""
     lines = lines_of(document)
-    tables: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]] = []
+    tables = []
     for group, title in TITLES.items():
-        mine = [line for line in lines if line.reading.group == group]
-        if not mine:
+        rows = [_row(line) for line in lines if line.reading.group == group]
+        if not rows:
             continue
-        is_published = any(line.of_datasheet is not None for line in mine)
-        rows = [_row(line, is_published=is_published) for line in mine]
-        headings = (*HEADINGS, *([PUBLISHED] if is_published else []), SIZE)
-        tables.append((title.format(model=document.model, tokens=document.tokens), headings, rows))
+        kept = [n for n in range(len(HEADINGS)) if any(row[n] for row in rows)]
+        tables.append(
+            _Table(
+                title.format(model=document.model, tokens=document.tokens),
+                tuple(HEADINGS[n] for n in kept),
+                [tuple(row[n] for n in kept) for row in rows],
+                tuple(place for place, n in enumerate(kept) if HEADINGS[n] in FIGURES),
+            )
+        )
     return tables
 
 
-def _figures(headings: tuple[str, ...]) -> tuple[int, ...]:
-    return (*FIGURES, len(HEADINGS)) if PUBLISHED in headings else FIGURES
-
-
-def _row(line: Line, *, is_published: bool) -> tuple[str, ...]:
+def _row(line: Line) -> tuple[str, ...]:
     reading, rate = line.reading, line.rate
-    cells = [reading.label, _pass(reading), _arithmetic(reading)]
-    if rate is None:
-        cells += ["none", "", ""]
-    else:
-        cells += [_rate(rate), _range(rate), _percent(line.of_best)]
-    if is_published:
-        cells.append(_percent(line.of_datasheet))
     size = _size(reading)
-    return (*cells, size if rate is not None else f"{size}: {_why_none(reading)}")
+    return (
+        reading.label,
+        _pass(reading),
+        _arithmetic(reading),
+        "none" if rate is None else _rate(rate),
+        "" if rate is None or len(reading.seconds) == 1 else _range(rate),
+        _percent(line.of_best),
+        _percent(line.of_datasheet),
+        size if rate is not None else f"{size}: {_why_none(reading)}",
+    )
 
 
 def _why_none(reading: PeakReading) -> str:

@@ -171,6 +171,7 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
     elif result.metrics["mfu"].reason:
         yield f"no MFU: {result.metrics['mfu'].reason}"
+    yield from _ceiling_notes(result)
     yield from _energy_notes(result)
     yield from _step_notes(result)
     if result.price is not None:
@@ -178,6 +179,14 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"price: {result.price.source}{more}"
     elif result.price_reason:
         yield f"no price: {result.price_reason}"
+
+
+def _ceiling_notes(result: Result) -> Iterable[str]:
+    """Say what part of the measured ceiling it was, where the peak is another."""
+    share = result.metrics.get("ceiling_utilization")
+    source = result.utilization.ceiling_source
+    if share is not None and share.value is not None and source != result.utilization.peak_source:
+        yield f"{say_percent(share.value)} of the ceiling {source}"
 
 
 def _spread(spread: ResultSpread) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from trnbench import __version__
 from trnbench.analysis.ceilings import REPEATS
 from trnbench.analysis.peak_tasks import (
+    MIB,
     Arithmetic,
     Planned,
     Sizes,
@@ -19,10 +20,13 @@ from trnbench.catalog.models import models, nearest_models
 from trnbench.run.peak import Part
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.peak import PeakDocument
+from trnbench.schema.units import say_bytes
 from trnbench.wire import WIRE_VERSION, FoundDevice, ModelShape, PeakQuestion
 
 PROCESSES = 2
 """Ranks on a processor, which is one device: what moves data between processes is measured."""
+
+FLOAT_BYTES = 4
 
 BY_TOOL = ("neuron", "xla")
 """Backends whose collectives the vendor's tool times."""
@@ -38,7 +42,13 @@ class PeakRequest:
     sequence_length: int | None
     precisions: Sequence[Arithmetic]
     ranks: int | None
+    squares: Sequence[int] = ()
+    array_mib: int | None = None
+    messages_mib: Sequence[float] = ()
     seconds_per_repeat: float
+    memory_bytes: float | None = None
+    """Of this machine, which a processor must not be made to fill: its kernel kills, and tells
+    nobody why. An accelerator says so itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +70,16 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     Raises:
         ConfigError: no such model, sequences that do not fit it, or more ranks than devices.
     """
-    sizes = sizes_for(found.backend)
+    sizes = _sizes(asked, found.backend)
+    if found.backend == "cpu":
+        _require_room(sizes, asked.memory_bytes)
     name = asked.model or sizes.model
     shape = _shape_of(name)
     batch = asked.batch or sizes.batch
     length = _length_of(name, shape, asked.sequence_length, sizes)
     ranks = _ranks(asked.ranks, found)
     singles = single_tasks(sizes, shape, batch, length, asked.precisions)
-    together = collective_tasks(sizes) if ranks > 1 else []
+    together = tuple(collective_tasks(sizes)) if ranks > 1 else ()
     question = PeakQuestion(
         wire_version=WIRE_VERSION,
         backend=found.backend,
@@ -97,6 +109,32 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     return PeakPlan(
         document=document, parts=parts, by_tool=together if is_by_tool else (), ranks=ranks
     )
+
+
+def _sizes(asked: PeakRequest, backend: str) -> Sizes:
+    usual = sizes_for(backend)
+    return replace(
+        usual,
+        squares=tuple(asked.squares) or usual.squares,
+        array_bytes=usual.array_bytes if asked.array_mib is None else asked.array_mib * MIB,
+        collective_bytes=tuple(int(mib * MIB) for mib in asked.messages_mib)
+        or usual.collective_bytes,
+    )
+
+
+def _require_room(sizes: Sizes, memory_bytes: float | None) -> None:
+    largest = max(sizes.squares)
+    for option, taken in (
+        (f"--square {largest}", 3 * FLOAT_BYTES * largest**2),
+        (f"--array-mib {sizes.array_bytes // MIB}", 3 * sizes.array_bytes),
+        (f"--message-mib {max(sizes.collective_bytes) / MIB:g}", 4 * max(sizes.collective_bytes)),
+    ):
+        if memory_bytes is not None and taken > memory_bytes / 2:
+            raise ConfigError(
+                f"{option}: takes {say_bytes(taken)}, and this machine has "
+                f"{say_bytes(memory_bytes)} of memory",
+                hint="use less, so that half of it stays free",
+            )
 
 
 def _part(question: PeakQuestion, planned: Sequence[Planned], ranks: int) -> Part:

@@ -57,6 +57,9 @@ STREAM_NOISE = 0.1
 
 LOGICAL_CORES = "NEURON_LOGICAL_NC_CONFIG"
 
+CEILING_BACKENDS = ("cpu", "cuda")
+"""Where a product runs without being compiled first, so that its ceiling costs seconds."""
+
 
 def make_plan(
     case: CaseConfig,
@@ -351,7 +354,7 @@ def _price_request(config: Config, machine: Machine, today: date) -> PriceReques
 def _make_order(
     config: Config, model: PlannedModel, workload: PlannedWorkload, backend: str
 ) -> WorkOrder:
-    asked = config.workload
+    asked, wanted = config.workload, config.measure.ceiling
     return WorkOrder(
         wire_version=WIRE_VERSION,
         shape=model.shape if model.guest is None else None,
@@ -374,7 +377,7 @@ def _make_order(
         ),
         backend=backend,
         threads=asked.threads,
-        measure_ceiling=backend == "cpu",
+        measure_ceiling=backend in CEILING_BACKENDS if wanted is None else wanted,
         seed=asked.seed,
         execution=plan_execution(config, backend),
         device_index=asked_index(config),

@@ -240,6 +240,10 @@ class MeasureConfig(Strict):
     gate: bool = True
     """Whether to hold the training of a small model of the same make against the CPU first. Without
     it nobody knows whether what was timed was right."""
+    ceiling: bool | None = None
+    """Whether to time matrix products on the device first, so that the throughput is shown as a
+    part of what it can do here; by default where they need no compiler: on a processor, whose
+    MFU rests on it, and on a GPU."""
     telemetry: bool = True
     """Whether to read utilisation, memory, temperature and power beside the run."""
     hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0

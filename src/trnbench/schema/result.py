@@ -222,6 +222,11 @@ class ResultUtilization(Strict):
     torch's counter."""
     flops_reason: str | None = None
     """Why they were not counted."""
+    ceiling_flops_per_second: float | None = None
+    """What matrix products alone came to in the same run, of the devices that the job drove."""
+    ceiling_source: str | None = None
+    ceiling_reason: str | None = "the version that wrote this result kept no ceiling"
+    """Why there is none."""
 
 
 class ResultEnergy(Strict):

@@ -1,8 +1,8 @@
-"""How fast this device multiplies square matrices here and now: the ceiling of its MFU.
+"""How fast this device multiplies square matrices here and now: what training is held against.
 
-For a CPU there is no other: a datasheet knows neither this machine's clocks nor its threads.
+For a CPU there is no other peak: a datasheet knows neither this machine's clocks nor its threads.
 
-Source: docs/metrics.md, "A CPU's peak".
+Source: docs/metrics.md, "A CPU's peak", "The measured ceiling".
 """
 
 import time
@@ -16,7 +16,6 @@ from trnbench.train.primitives import product
 from trnbench.train.repeats import repeat
 from trnbench.wire import CeilingPoint, Precision
 
-SIZES = (512, 1024, 2048)
 REPEATS = 5
 SECONDS_PER_REPEAT = 0.1
 
@@ -24,12 +23,12 @@ SECONDS_PER_REPEAT = 0.1
 def measure_ceiling(
     backend: Backend,
     precision: Precision,
-    sizes: tuple[int, ...] = SIZES,
+    sizes: tuple[int, ...] | None = None,
     clock: Clock = time.perf_counter,
 ) -> list[CeilingPoint]:
     """Time n x n x n products in this run's arithmetic and threads, each size several times."""
     dtype = product_dtype(precision)
-    return [_measure_size(backend, size, dtype, clock) for size in sizes]
+    return [_measure_size(backend, size, dtype, clock) for size in sizes or backend.ceiling_sizes]
 
 
 def _measure_size(backend: Backend, size: int, dtype: torch.dtype, clock: Clock) -> CeilingPoint:

@@ -180,7 +180,7 @@ def train(order: WorkOrder, channel: Channel) -> None:
         channel.send(Phase, name="teardown")
         peak_bytes, counted = backend.peak_memory_bytes()
         channel.send(Memory, peak_bytes=peak_bytes, counted=counted)
-        if order.measure_ceiling:
+        if order.measure_ceiling and backend.is_shared:
             # Once more: what kept the processor busy before may be gone, or have come.
             _send_ceiling(order, backend, channel)
         channel.send(Finished, steps=step.steps_done)
@@ -301,6 +301,7 @@ def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
     points = measure_ceiling(backend, order.precision)
     dtype = str(product_dtype(order.precision)).removeprefix("torch.")
     channel.send(Ceiling, dtype=dtype, points=points)
+    backend.empty_cache()  # or the model's peak of memory would hold what the products had
 
 
 def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:

@@ -223,6 +223,31 @@ def test_a_model_whose_operations_were_counted_alone_is_held_against_that_count(
     assert check_possible(found).verdict == verdict
 
 
+def under(ceiling: float | None, tokens_per_second: float = 5_183.6) -> Basis:
+    whole = basis(tokens_per_second=tokens_per_second)
+    update = {
+        "ceiling_flops_per_second": ceiling,
+        "ceiling_reason": None if ceiling else "left out",
+    }
+    return dataclasses.replace(whole, utilization=whole.utilization.model_copy(update=update))
+
+
+def test_the_same_work_is_held_against_the_measured_ceiling() -> None:
+    # 5,183.6 tokens/s are 266.8 TFLOP/s: 40 % of the datasheet's 667, 50 % of 533.6 measured.
+    found = utilization_metrics.ceiling_utilization(under(533.6e12))
+    assert found.value == pytest.approx(0.5, rel=1e-4)
+    assert (found.low, found.high) == pytest.approx((0.495, 0.51), rel=1e-3)
+    assert utilization_metrics.ceiling_utilization(under(None)) == unknown("left out")
+
+
+def test_more_than_the_ceiling_is_a_ceiling_that_was_disturbed_and_the_result_stands() -> None:
+    found = under(100e12)
+    value = utilization_metrics.ceiling_utilization(found)
+    assert value.value is None
+    assert "disturbed" in (value.reason or "")
+    assert check_possible(found).verdict == "sound"
+
+
 def test_an_unknown_peak_gives_no_mfu_and_the_reason() -> None:
     assert utilization_metrics.mfu(basis(peak=None)) == unknown("nobody has published one")
 

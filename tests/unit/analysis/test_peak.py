@@ -4,7 +4,7 @@ import pytest
 
 from tests.builders import make_plan
 from tests.unit.run.plans import H100
-from trnbench.analysis.peak import find_peak
+from trnbench.analysis.peak import find_ceiling, find_peak
 from trnbench.wire import Ceiling, CeilingPoint, FoundDevice
 
 
@@ -63,3 +63,22 @@ def test_the_better_of_two_measurements_counts_because_other_work_only_slows() -
     )
     for ceilings in ([busy, quiet], [quiet, busy]):
         assert find_peak(make_plan(), ceilings).flops_per_second == 2e11
+
+
+def test_a_chip_has_a_ceiling_beside_its_peak_for_the_devices_that_it_drives() -> None:
+    plan = make_plan(found=(H100,))
+    points = [CeilingPoint(size=4096, flops_per_second=[6e14, 7e14, 6.5e14])]
+    measured = [Ceiling(at_seconds=1.0, dtype="bfloat16", points=points)]
+    assert find_ceiling(plan, measured).flops_per_second == 6.5e14
+    assert find_peak(plan, measured).flops_per_second == pytest.approx(989.4e12, rel=1e-3)
+    two = plan.device.model_copy(update={"devices_used": 2})
+    found = find_ceiling(plan.model_copy(update={"device": two}), measured)
+    assert found.flops_per_second == 1.3e15
+    assert "2 x 4096 x 4096" in (found.source or "")
+
+
+def test_a_ceiling_that_was_left_out_says_so() -> None:
+    plan = make_plan({"measure.ceiling": "false"})
+    assert "measure.ceiling is off" in (find_ceiling(plan, []).reason or "")
+    assert "measure.ceiling is off" in (find_peak(plan, []).reason or "")
+    assert "before" in (find_ceiling(make_plan(), []).reason or "")

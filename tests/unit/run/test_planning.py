@@ -231,9 +231,14 @@ def test_a_plan_for_a_rented_accelerator_is_in_bf16_before_the_device_is_seen() 
     assert on_instance("trn2.48xlarge", 1).workload.precision == "bf16"
 
 
-def test_only_a_cpu_has_its_ceiling_measured_and_all_the_machine_s_memory() -> None:
+def test_a_ceiling_is_measured_where_no_product_must_be_compiled_or_where_it_is_asked_for() -> None:
     on_cpu, on_gpu = plan_case(), plan_case(found=(H100, CPU))
-    assert (on_cpu.order.measure_ceiling, on_gpu.order.measure_ceiling) == (True, False)
+    assert (on_cpu.order.measure_ceiling, on_gpu.order.measure_ceiling) == (True, True)
+    assert not plan_case({"measure.ceiling": "false"}).order.measure_ceiling
+
+
+def test_only_a_cpu_has_all_the_machine_s_memory() -> None:
+    on_cpu, on_gpu = plan_case(), plan_case(found=(H100, CPU))
     assert on_cpu.device.memory_bytes == 16 * GIB
     assert on_cpu.device.accelerator is None
 

@@ -58,8 +58,8 @@ PLAN = {
     "measure": {
         "launches": 3,
         "relative_precision": 0.005, "min_samples": 50, "max_samples": 1000, "min_seconds": 30.0,
-        "max_minutes": 15.0, "max_usd": None, "gate": True, "telemetry": True,
-        "hang_seconds": 600.0,
+        "max_minutes": 15.0, "max_usd": None, "gate": True, "ceiling": None,
+        "telemetry": True, "hang_seconds": 600.0,
     },
     "price": PRICE,
     "price_reason": None,
@@ -122,7 +122,8 @@ RESULT = {
         "convention": "matmul-causal-v1", "flops_per_token": {"matmul-causal-v1": 1e6},
         "peak_flops_per_second": 1e11, "peak_source": "measured", "peak_reason": None,
         "used_share": 0.25, "recomputed_flops_per_token": 2e5, "flops_source": "the shape",
-        "flops_reason": None,
+        "flops_reason": None, "ceiling_flops_per_second": 1e11, "ceiling_source": "measured",
+        "ceiling_reason": None,
     },
     "learning": {
         "initial_loss": 7.6, "final_loss": 0.8, "final_excess_loss": 0.05, "entropy": 0.7295,

@@ -40,6 +40,7 @@ UTILIZED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "mfu_full": utilization.mfu_full,
     "mfu_used_devices": utilization.mfu_used_devices,
     "hfu": utilization.hfu,
+    "ceiling_utilization": utilization.ceiling_utilization,
 }
 
 PRICED: Mapping[str, Callable[[Basis], MetricValue]] = {

@@ -29,6 +29,23 @@ def hfu(basis: Basis) -> MetricValue:
     return _utilization(basis, basis.utilization.convention, done_again=True)
 
 
+def ceiling_utilization(basis: Basis) -> MetricValue:
+    """Of what matrix products alone came to in the same run, on the devices driven."""
+    used = basis.utilization
+    if used.ceiling_flops_per_second is None:
+        return unknown(used.ceiling_reason or "the ceiling is not known")
+    flops = used.flops_per_token.get(used.convention)
+    if flops is None:
+        return unknown(used.flops_reason or f"no operations by {used.convention}")
+    value = scaled(basis.tokens_per_second, flops / used.ceiling_flops_per_second)
+    if value.value is not None and value.value > 1:
+        said = say_flops_per_second(used.ceiling_flops_per_second)
+        return unknown(
+            f"{value.value:.0%} of {said}: something disturbed the products while they were timed"
+        )
+    return value
+
+
 def _utilization(
     basis: Basis, convention: str, share: float = 1.0, done_again: bool = False
 ) -> MetricValue:

@@ -77,6 +77,10 @@ class Backend:
     compiler: ClassVar[str] = "inductor"
     """The name that torch.compile knows this device's compiler by."""
     peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS
+    ceiling_sizes: ClassVar[tuple[int, ...]] = (2048, 4096, 8192)
+    """Edges of the square products that fill the device."""
+    is_shared: ClassVar[bool] = False
+    """Whether other work may run on it at any time, so that a ceiling is best measured twice."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim

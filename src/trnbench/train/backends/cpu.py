@@ -31,6 +31,8 @@ class CpuBackend(Backend):
     is_asynchronous: ClassVar[bool] = False
     is_proven: ClassVar[bool] = True
     adamw: ClassVar[AdamW] = "fused"
+    ceiling_sizes: ClassVar[tuple[int, ...]] = (512, 1024, 2048)
+    is_shared: ClassVar[bool] = True
 
     @classmethod
     def find(cls) -> FoundDevice | None:

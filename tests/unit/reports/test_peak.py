@@ -1,0 +1,143 @@
+"""Measured ceilings as they look: on a processor, and on a chip that has a datasheet."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from trnbench.reports.base import Page
+from trnbench.reports.peak import (
+    peak_as_csv,
+    peak_as_json,
+    peak_as_markdown,
+    peak_as_text,
+    reading_as_line,
+)
+from trnbench.schema.peak import Group, PeakDocument, PeakReading
+from trnbench.wire import (
+    WIRE_VERSION,
+    AttentionTask,
+    CollectiveTask,
+    Environment,
+    MoveTask,
+    PeakTask,
+    ProductTask,
+)
+
+Golden = Callable[[str, str], None]
+
+
+def reading(
+    group: Group,
+    label: str,
+    task: PeakTask,
+    seconds: Sequence[float] = (),
+    *,
+    count: int = 1,
+    ranks: int = 1,
+    reason: str | None = None,
+) -> PeakReading:
+    return PeakReading(
+        group=group, label=label, task=task, count=count, ranks=ranks, runs=4,
+        seconds=tuple(seconds), reason=reason,
+        source="torch" if group != "collective" else "nccom-test",
+    )  # fmt: skip
+
+
+def product(m: int, n: int, k: int, layout: str = "nt", precision: str = "bf16") -> ProductTask:
+    name = f"{precision} {m} {n} {k} {layout}"
+    return ProductTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)  # type: ignore[arg-type]
+
+
+READINGS = (
+    reading("square", "square", product(4096, 4096, 4096), (3e-4, 2.9e-4, 3.2e-4)),
+    reading("model", "queries", product(8192, 4096, 4096), (7e-4, 6e-4, 9e-4), count=32),
+    reading("model", "queries", product(8192, 4096, 4096, "nn"), (8e-4,) * 3, count=32),
+    reading("model", "head", product(128256, 4096, 8192, "tn"), reason="not enough memory"),
+    reading(
+        "memory",
+        "copy",
+        MoveTask(name="copy", motion="copy", array_bytes=2**30),
+        (7e-4, 7.2e-4, 7.1e-4),
+    ),
+    reading(
+        "attention",
+        "attention",
+        AttentionTask(
+            name="bf16 attention training", precision="bf16", batch=2, heads=32, kv_heads=8,
+            tokens=4096, head_dim=128, passes="training",
+        ),
+        (5e-3, 5.1e-3, 5.2e-3),
+        count=32,
+    ),
+    reading(
+        "collective",
+        "all-reduce",
+        CollectiveTask(name="all_reduce", operation="all_reduce", whole_bytes=2**24),
+        (1.2e-4,),
+        ranks=8,
+    ),
+)  # fmt: skip
+
+
+def document(*, is_chip: bool, status: str = "finished") -> PeakDocument:
+    return PeakDocument(
+        trnbench_version="0.1.0",
+        started_at="2026-11-24T12:00:00Z",
+        status=status,  # type: ignore[arg-type]
+        reason=None if status == "finished" else "stopped by Ctrl-C",
+        model="llama3-8b",
+        tokens=8192,
+        accelerator="h100-sxm" if is_chip else None,
+        devices_per_chip=1,
+        environment=Environment(
+            at_seconds=1.0, wire_version=WIRE_VERSION, backend="cuda" if is_chip else "cpu",
+            device_name="NVIDIA H100 80GB HBM3" if is_chip else "a processor", device_count=1,
+            asynchronous=is_chip, proven=not is_chip, threads=None if is_chip else 2,
+            versions={"torch": "2.13.0"}, settings={},
+        ),
+        readings=READINGS,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("is_chip", [False, True])
+def test_the_terminal_looks_as_it_did(width: int, is_chip: bool, check_golden: Golden) -> None:
+    text = peak_as_text(document(is_chip=is_chip), Page(width=width))
+    check_golden(f"reports/peak-{'chip' if is_chip else 'cpu'}-{width}.txt", text)
+    facts = text.partition("\n\n")[0].splitlines()
+    assert max(map(len, facts)) <= width
+
+
+def test_markdown_looks_as_it_did(check_golden: Golden) -> None:
+    text = peak_as_markdown(document(is_chip=True, status="interrupted"), Page(width=80))
+    check_golden("reports/peak-markdown.txt", text)
+    assert "not finished: interrupted: stopped by Ctrl-C" in text
+
+
+def test_the_csv_has_every_reading_with_its_figures_or_its_reason() -> None:
+    rows = list(csv.DictReader(io.StringIO(peak_as_csv(document(is_chip=True), Page(width=80)))))
+    assert len(rows) == len(READINGS)
+    assert float(rows[0]["rate"]) == pytest.approx(2 * 4096**3 / 3e-4)
+    assert float(rows[0]["rate_lowest"]) < float(rows[0]["rate"]) < float(rows[0]["rate_highest"])
+    assert (rows[3]["rate"], rows[3]["reason"]) == ("", "not enough memory")
+    assert float(rows[4]["of_datasheet"]) == pytest.approx(2 * 2**30 / 7.1e-4 / 3.35e12)
+    assert rows[6]["source"] == "nccom-test"
+
+
+def test_the_json_is_the_document_and_what_it_comes_to() -> None:
+    made = document(is_chip=False)
+    whole = json.loads(peak_as_json(made, Page(width=80)))
+    (ceiling,) = whole.pop("ceilings")
+    assert PeakDocument.model_validate_json(json.dumps(whole)) == made
+    assert ceiling["best_rate"]["value"] == pytest.approx(2 * 4096**3 / 3e-4)
+    assert ceiling["together"] is None, "one of the products has no time"
+
+
+def test_a_reading_is_told_in_a_line_as_it_comes() -> None:
+    assert (
+        reading_as_line(READINGS[2]) == "bf16 queries dX, 8192 x 4096 x 4096, 32 times: 344 TFLOP/s"
+    )
+    assert reading_as_line(READINGS[3]).endswith("128256 x 4096 x 8192: not enough memory")

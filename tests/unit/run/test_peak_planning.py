@@ -1,0 +1,91 @@
+"""From what `trnbench peak` was asked for to what will be timed, by whom."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from trnbench.run.peak_planning import PeakPlan, PeakRequest, plan_peak
+from trnbench.schema.errors import ConfigError
+from trnbench.wire import AttentionTask, CollectiveTask, FoundDevice, MoveTask, ProductTask
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+CPU = FoundDevice(backend="cpu", device_name="a processor", device_count=1, proven=True)
+H100 = FoundDevice(
+    backend="cuda", device_name="NVIDIA H100 80GB HBM3", device_count=8, proven=False
+)
+TRN2 = FoundDevice(backend="neuron", device_name="trn2", device_count=64, proven=False)
+
+
+def plan(found: FoundDevice, **asked: Any) -> PeakPlan:
+    request: dict[str, Any] = {
+        "device_index": None, "model": None, "batch": None, "sequence_length": None,
+        "precisions": ("fp32", "bf16"), "ranks": None, "seconds_per_repeat": 0.1, **asked,
+    }  # fmt: skip
+    return plan_peak(PeakRequest(**request), found, NOW)
+
+
+def test_a_processor_is_given_work_of_its_size_and_two_processes() -> None:
+    made = plan(CPU)
+    alone, together = made.parts
+    assert (made.document.model, made.document.tokens) == ("gpt2-124m", 1024)
+    assert (alone.question.ranks, together.question.ranks) == (1, 2)
+    assert {type(task) for task in alone.question.tasks} == {ProductTask, MoveTask, AttentionTask}
+    assert {type(task) for task in together.question.tasks} == {CollectiveTask}
+    assert made.by_tool == ()
+    assert made.document.accelerator is None
+
+
+def test_gpus_are_given_larger_work_and_take_part_all_together() -> None:
+    made = plan(H100)
+    assert (made.document.model, made.document.tokens) == ("llama3-8b", 8192)
+    assert [part.question.ranks for part in made.parts] == [1, 8]
+    assert (made.document.accelerator, made.document.devices_per_chip) == ("h100-sxm", 1)
+
+
+def test_collectives_between_neuron_cores_are_left_to_the_vendor_s_tool() -> None:
+    made = plan(TRN2)
+    assert [part.question.ranks for part in made.parts] == [1]
+    assert made.ranks == 64
+    assert {type(each.task) for each in made.by_tool} == {CollectiveTask}
+    assert (made.document.accelerator, made.document.devices_per_chip) == ("trainium2", 4)
+
+
+def test_one_device_has_no_collectives() -> None:
+    assert len(plan(CPU, ranks=1).parts) == 1
+    assert plan(TRN2, ranks=1).by_tool == ()
+
+
+def test_sizes_that_were_asked_for_take_the_place_of_the_usual() -> None:
+    made = plan(CPU, squares=(64,), array_mib=2, messages_mib=(0.5,), precisions=("bf16",))
+    tasks = [each for part in made.parts for each in part.planned]
+    assert [each.task.name for each in tasks if each.group == "square"] == ["bf16 square 64"]
+    moved = [each.task for each in tasks if isinstance(each.task, MoveTask)]
+    assert {each.array_bytes for each in moved} == {2 * 2**20}
+    sent = [each.task for each in tasks if isinstance(each.task, CollectiveTask)]
+    assert {each.whole_bytes for each in sent} == {2**19}
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "said"),
+    [
+        (CPU, {"model": "lama3-8b"}, "--model lama3-8b: is not in the catalog"),
+        (CPU, {"sequence_length": 4096}, "--sequence-length 4096: gpt2-124m knows 1024"),
+        (H100, {"ranks": 9}, "--ranks 9: there are 8 cuda devices here"),
+        (CPU, {"model": "vit-b16", "sequence_length": 64}, "makes 197 tokens of a picture"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_option(
+    found: FoundDevice, asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
+        plan(found, **asked)
+    assert refused.value.problems[0].hint
+
+
+def test_a_processor_s_memory_is_never_filled() -> None:
+    enough = 3 * 4 * 20_000**2 * 2
+    assert plan(CPU, squares=(20_000,), memory_bytes=enough).parts
+    with pytest.raises(ConfigError, match=r"--square 20000: takes 4\.47 GiB"):
+        plan(CPU, squares=(20_000,), memory_bytes=enough - 1)
+    assert plan(H100, squares=(65_536,), memory_bytes=enough).parts, "a GPU says so itself"

@@ -1,0 +1,80 @@
+"""The single things that `trnbench peak` times do what they are named for."""
+
+import pytest
+import torch
+
+from trnbench.train import primitives
+from trnbench.train.backends.base import Backend, Claim, Products
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.wire import AttentionTask, MoveTask
+
+
+class PlainCpu(CpuBackend):
+    """A processor whose products torch makes in its own way."""
+
+    def products(self) -> Products:
+        return Products()
+
+
+BACKENDS = [PlainCpu, CpuBackend]
+
+
+@pytest.fixture
+def operands(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Note each operand as it is made."""
+    made: list[torch.Tensor] = []
+    make = primitives._values
+
+    def noted(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
+        made.append(make(backend, dtype, *shape))
+        return made[-1]
+
+    monkeypatch.setattr(primitives, "_values", noted)
+    return made
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_each_layout_is_the_product_that_a_layer_makes(
+    operands: list[torch.Tensor], kind: type[CpuBackend], dtype: torch.dtype
+) -> None:
+    backend = kind(Claim())
+    expected = {
+        "nt": lambda a, b: a @ b.t(),  # Y = X W^T
+        "nn": lambda a, b: a @ b,  # dX = dY W
+        "tn": lambda a, b: a.t() @ b,  # dW = dY^T X
+    }
+    for layout, multiply in expected.items():
+        operands.clear()
+        made = primitives.product(backend, dtype, 24, 16, 40, layout)()  # type: ignore[arg-type]
+        assert isinstance(made, torch.Tensor)
+        assert made.shape == (24, 16)
+        torch.testing.assert_close(made.float(), multiply(*operands).float(), atol=0.3, rtol=0.05)
+
+
+@pytest.mark.parametrize("motion", ["copy", "triad"])
+def test_memory_is_moved(operands: list[torch.Tensor], motion: str) -> None:
+    task = MoveTask(name="m", motion=motion, array_bytes=4096)  # type: ignore[arg-type]
+    made = primitives.move(PlainCpu(Claim()), task)()
+    assert isinstance(made, torch.Tensor)
+    assert made.numel() * 4 == 4096
+    first = operands[0]
+    expected = first if motion == "copy" else first + primitives.TRIAD_FACTOR * operands[1]
+    torch.testing.assert_close(made, expected)
+
+
+@pytest.mark.parametrize("passes", ["forward", "training"])
+def test_attention_is_made_of_its_heads_and_gives_its_gradients(passes: str) -> None:
+    task = AttentionTask(
+        name="a", precision="bf16", batch=2, heads=4, kv_heads=2, tokens=16, head_dim=8,
+        passes=passes,  # type: ignore[arg-type]
+    )  # fmt: skip
+    made = primitives.attention(PlainCpu(Claim()), task)()
+    if passes == "forward":
+        assert isinstance(made, torch.Tensor)
+        assert made.shape == (2, 4, 16, 8)
+        assert not made.requires_grad
+    else:
+        assert isinstance(made, tuple)
+        assert [tuple(each.shape) for each in made] == [(2, 4, 16, 8), (2, 2, 16, 8), (2, 2, 16, 8)]
+        assert all(each.abs().sum() > 0 for each in made)
