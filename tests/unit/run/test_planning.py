@@ -238,7 +238,7 @@ def test_a_ceiling_is_measured_where_no_product_must_be_compiled_or_where_it_is_
 
 
 def test_only_a_cpu_has_all_the_machine_s_memory() -> None:
-    on_cpu, on_gpu = plan_case(), plan_case(found=(H100, CPU))
+    on_cpu = plan_case()
     assert on_cpu.device.memory_bytes == 16 * GIB
     assert on_cpu.device.accelerator is None
 
