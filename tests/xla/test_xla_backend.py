@@ -13,6 +13,7 @@ pytest.importorskip("torch_xla", reason="torch-xla is not here: `make test-xla`"
 
 import torch
 import torch_xla
+import torch_xla.debug.metrics as metrics
 
 from tests.unit.train.orders import GPT2, LLAMA, make_order
 from trnbench.analysis.gate import TOLERANCES, find_faults
@@ -24,7 +25,18 @@ from trnbench.train.backends.xla import XlaBackend
 from trnbench.train.gate import run_gate
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens, timed_block
 from trnbench.train.models import build_model
-from trnbench.wire import FoundDevice, ModelShape, Parity, Precision, WorkOrder
+from trnbench.train.primitives import make_work
+from trnbench.train.repeats import repeat
+from trnbench.wire import (
+    AttentionTask,
+    FoundDevice,
+    ModelShape,
+    MoveTask,
+    Parity,
+    Precision,
+    ProductTask,
+    WorkOrder,
+)
 
 pytestmark = pytest.mark.xla
 
@@ -200,3 +212,35 @@ def test_a_number_that_is_read_is_no_fallback(backend: CpuClient) -> None:
     assert torch.ones(3, device=backend.device).sum().item() == 3
     assert "aten::_local_scalar_dense" in backend._metrics.counter_names()
     assert backend.fallback_ops() == before
+
+
+# --- single things --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["product", "move", "attention"])
+def test_each_run_of_a_thing_is_carried_out_by_one_program(backend: CpuClient, kind: str) -> None:
+    """What is traced and never asked for is never done: its time would be a dream."""
+    tasks: dict[str, ProductTask | MoveTask | AttentionTask] = {
+        "product": ProductTask(
+            name="p", precision="fp32", m=256, n=192, k=128, layout="tn"
+        ),
+        "move": MoveTask(name="m", motion="triad", array_bytes=2**16),
+        "attention": AttentionTask(
+            name="a", precision="bf16", batch=1, heads=4, kv_heads=2, tokens=64, head_dim=16,
+            passes="training",
+        ),
+    }  # fmt: skip
+    work = make_work(backend, tasks[kind])
+    backend.synchronize()
+    made, done = backend.compilations().programs or 0, executions()
+    timed = repeat(work, backend, repeats=3, seconds_per_repeat=0.001)
+    runs = executions() - done
+    assert runs >= 3 * timed.runs, "a run was traced away"
+    assert (backend.compilations().programs or 0) - made <= 2, "a run was compiled anew"
+    assert all(seconds > 0 for seconds in timed.seconds)
+
+
+def executions() -> int:
+    """Return how many programs torch-xla has had carried out."""
+    found = metrics.metric_data("ExecuteReplicatedTime") or metrics.metric_data("ExecuteTime")
+    return int(found[0]) if found else 0

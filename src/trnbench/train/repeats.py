@@ -46,8 +46,7 @@ def repeat(
         slowest: of all ranks that do the same, whose number of runs must be the same too.
     """
     backend.synchronize()  # what made the operands is no part of the work
-    work()
-    backend.end_step()
+    _do(work, backend)
 
     def timed(runs: int) -> float:
         return slowest(_seconds(work, runs, backend, clock))
@@ -63,7 +62,13 @@ def _seconds(work: Work, runs: int, backend: Backend, clock: Clock) -> float:
     backend.synchronize()
     started = clock()
     for _ in range(runs):
-        work()
-        backend.end_step()
+        _do(work, backend)
     backend.synchronize()
     return clock() - started
+
+
+def _do(work: Work, backend: Backend) -> None:
+    """Do it once; what it made lives until it was asked for, or a lazy device would not make it."""
+    made = work()
+    backend.end_step()
+    del made
