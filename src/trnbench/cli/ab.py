@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from trnbench.cli.compare import raise_for
-from trnbench.cli.run import Prepared, default_folder, plan_only, prepare, read_cases
+from trnbench.cli.preparing import Prepared, default_folder, plan_only, prepare, read_cases
+from trnbench.cli.terms import raise_for
 
 if TYPE_CHECKING:
     from trnbench.analysis.comparison.launch import Launch

@@ -14,7 +14,7 @@ from trnbench.analysis.comparison.confirm import cases_to_confirm, launches_of, 
 from trnbench.analysis.comparison.launch import Launch
 from trnbench.analysis.comparison.terms import Terms
 from trnbench.cli.live import make_observer
-from trnbench.cli.run import look_around
+from trnbench.cli.preparing import look_around
 from trnbench.run.baselines import FolderSource
 from trnbench.run.confirm import Again, Label, Measured, check_again, measure_again
 from trnbench.run.interruption import noted_signals

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli.run import DeviceChoice, Interpreter, Output, Settings, UsdPerHour
+from trnbench.cli.preparing import DeviceChoice, Interpreter, Output, Settings, UsdPerHour
 
 DEFAULT_CONFIG = "quick"
 
@@ -44,7 +44,7 @@ def noise(
     """Measure this machine's noise: the same work in two arms, launch by launch in turns."""
     from trnbench.analysis.noise import find_noise
     from trnbench.cli.ab import LAUNCHES_KEY, end_with, measure_in_turns
-    from trnbench.cli.run import default_folder, prepare, read_cases, read_overrides
+    from trnbench.cli.preparing import default_folder, prepare, read_cases, read_overrides
     from trnbench.cli.screen import page_of_stdout
     from trnbench.reports.noise import noise_as_json, noise_as_markdown, noise_as_text
 

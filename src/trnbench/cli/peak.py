@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.run import DeviceChoice, Interpreter
+from trnbench.cli.preparing import DeviceChoice, Interpreter
 from trnbench.schema.errors import RunError
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDev
         ConfigError: the interpreter cannot be started.
         UnavailableError: it is not here.
     """
-    from trnbench.cli.run import look_around
+    from trnbench.cli.preparing import look_around
     from trnbench.run.devices import require_device
 
     _, devices = look_around(machine, python)

@@ -1,0 +1,227 @@
+"""What the commands that measure have in common: their options, and the way to a plan."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from trnbench.schema.errors import ConfigError, UnavailableError
+from trnbench.wire import BACKENDS
+
+if TYPE_CHECKING:
+    from trnbench.run.guests import Guests
+    from trnbench.run.machine import Devices, Machine
+    from trnbench.schema.config_file import CaseConfig
+    from trnbench.schema.plan import Plan
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Where results go. A folder of an earlier run is completed: what was measured there "
+        "is not measured again.  [default: results/<date and suite>]",
+        show_default=False,
+    ),
+]
+DeviceChoice = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:INDEX]",
+        help=f"Train on this, whatever the config says: auto, {', '.join(BACKENDS)}.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the config, with dots: workload.global_batch_size=16. May be "
+        "repeated.",
+    ),
+]
+Interpreter = Annotated[
+    str,
+    typer.Option(
+        metavar="PATH",
+        help="The interpreter that trains, e.g. that of a Trainium image's environment. It needs "
+        "torch and nothing else.",
+        show_default="the one that runs trnbench",
+    ),
+]
+UsdPerHour = Annotated[
+    str | None,
+    typer.Option(metavar="USD", help="What the whole instance costs you; wins over the table."),
+]
+
+
+class Prepared(NamedTuple):
+    """Everything that is known before the first launch."""
+
+    plans: "list[Plan]"
+    machine: "Machine"
+    devices: "Devices"
+
+
+def read_cases(configs: Sequence[str], overrides: Mapping[str, str]) -> "list[CaseConfig]":
+    """Read configs, by path or by name, to their cases.
+
+    Raises:
+        ConfigError: one is not there, or is wrong.
+    """
+    from trnbench.run.configs import find_config
+    from trnbench.schema.config_file import read_config
+
+    return [case for named in configs for case in read_config(find_config(named), overrides)]
+
+
+def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
+    """Plan every case on what is here, and refuse what cannot be trained here.
+
+    Raises:
+        ConfigError: a case is wrong, or the interpreter cannot be started.
+        UnavailableError: a device or a library is not here.
+    """
+    from trnbench.run.guests import meet_guests
+    from trnbench.run.machine import describe_machine
+
+    machine = describe_machine()
+    # Whatever is wrong with a model that is not ours is told before a device is looked for.
+    guests = meet_guests(cases, python)
+    # A fault in the config is told before an interpreter is started for it.
+    make_plans(cases, machine, None, guests)
+    machine, devices = look_around(machine, python)
+    require_devices(cases, devices)
+    return Prepared(make_plans(cases, machine, devices, guests), machine, devices)
+
+
+def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
+    """Probe for devices, and meanwhile look at the chips, which no run has to wait for.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it cannot say what it trains on.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from trnbench.run.devices import probe_devices, with_chips
+    from trnbench.run.machine.provenance import look_at_accelerators
+
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        seen = beside.submit(look_at_accelerators)
+        devices = probe_devices(python)
+    chips = seen.result()
+    return machine.with_accelerators(chips), with_chips(devices, chips.neuron)
+
+
+def make_plans(
+    cases: "Sequence[CaseConfig]",
+    machine: "Machine",
+    devices: "Devices | None",
+    guests: "Guests | None" = None,
+) -> "list[Plan]":
+    """Resolve every case, giving each conflict its file and line.
+
+    Raises:
+        ConfigError: values that cannot stand together.
+        UnavailableError: a live price was asked for and is not to be had.
+    """
+    from trnbench.run.planning import make_plan
+    from trnbench.schema.config_file import Conflict
+
+    plans = []
+    today = datetime.now(UTC).date()
+    for case in cases:
+        try:
+            plan = make_plan(
+                case, machine=machine, devices=devices, today=today, guests=guests or {}
+            )
+            plans.append(plan)
+        except Conflict as conflict:
+            raise case.explain(conflict) from None
+    return plans
+
+
+def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
+    """Refuse, before anything is launched, what cannot be trained here.
+
+    Raises:
+        UnavailableError: a device is not here, or a case needs several.
+    """
+    from trnbench.run.devices import require_device
+
+    for case in cases:
+        require_device(case.config.device, devices)
+        sizes = case.config.parallel
+        ranks = (
+            sizes.tensor_parallel_size
+            * sizes.pipeline_parallel_size
+            * sizes.context_parallel_size
+            * sizes.data_parallel_size
+        )
+        if ranks > 1:
+            raise UnavailableError(
+                f"{case.config.name}: `parallel` asks for {ranks} devices; this version trains on "
+                "one and plans for more",
+                hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
+            )
+
+
+def read_overrides(
+    settings: Sequence[str] | None, *, device: str | None, usd_per_hour: str | None
+) -> dict[str, str]:
+    """Read what options say over a config, as texts by key.
+
+    Raises:
+        ConfigError: a setting is not KEY=VALUE.
+    """
+    overrides = {}
+    for setting in settings or ():
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"--set {setting}: is not KEY=VALUE",
+                hint="write e.g. --set workload.global_batch_size=16",
+            )
+        overrides[key.strip()] = value
+    if device is not None:
+        overrides["device"] = device
+    if usd_per_hour is not None:
+        overrides["price.usd_per_hour"] = usd_per_hour
+    return overrides
+
+
+def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> None:
+    """Print plans; without torch or the device they are made as far as they go without it.
+
+    Raises:
+        ConfigError: a case is wrong.
+    """
+    from trnbench.reports.plans import plans_as_json, plans_as_text
+    from trnbench.run.devices import require_device
+    from trnbench.run.guests import meet_guests
+    from trnbench.run.machine import describe_machine
+
+    machine = describe_machine()
+    guests = meet_guests(cases, python)
+    make_plans(cases, machine, None, guests)
+    devices = None
+    try:
+        machine, devices = look_around(machine, python)
+        for case in cases:
+            require_device(case.config.device, devices)
+    except UnavailableError as error:
+        # To plan for a machine that is somewhere else is what a dry run is for.
+        sys.stderr.write(f"planned without the device: {error}\n")
+    plans = make_plans(cases, machine, devices, guests)
+    typer.echo(plans_as_json(plans) if is_json else plans_as_text(plans), nl=False)
+
+
+def default_folder(suite: str, now: datetime) -> Path:
+    """Return a new folder's name from the time and the suite."""
+    words = "".join(c if c.isalnum() or c in ".-" else "-" for c in suite)[:40].strip("-.")
+    return Path("results") / f"{now:%Y%m%dT%H%M%SZ}-{words or 'run'}"
