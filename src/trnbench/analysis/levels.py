@@ -1,6 +1,6 @@
 """Whether a series of timed samples has one level, or switches between two.
 
-Part of rule set `stats-v1`, in full in docs/metrics.md, "Checks". A mean over two levels is
+Part of rule set `stats-v2`, in full in docs/metrics.md, "Checks". A mean over two levels is
 still what is paid for; but there is no typical step, and the next launch may get more of one.
 """
 

@@ -1,6 +1,6 @@
 """Where warm-up ends: the change points of a series of timed samples, and whether it settled.
 
-Part of rule set `stats-v1`, in full in docs/metrics.md, "Statistics". Known limit: a slow drift
+Part of rule set `stats-v2`, in full in docs/metrics.md, "Statistics". Known limit: a slow drift
 below about 2 % over the window is not reliably seen.
 """
 

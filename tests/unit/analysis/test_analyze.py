@@ -17,7 +17,7 @@ def test_a_finished_case_has_all_its_parts() -> None:
     assert result.timing.measured_steps == 60
     assert result.timing.warmup_steps == 8
     assert result.timing.stopped_because == "precise: enough"
-    assert result.timing.rules == "stats-v1"
+    assert result.timing.rules == "stats-v2"
     assert result.utilization.convention == "matmul-causal-v1"
     assert result.learning.entropy == pytest.approx(0.7295, abs=5e-5)
     assert result.learning.initial_loss == pytest.approx(7.65)

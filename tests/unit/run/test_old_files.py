@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,17 @@ def test_a_stored_case_is_read_and_derived_again_to_the_same_figures(case: Path)
     for name, metric in stored.metrics.items():
         again = derived.metrics[name]
         assert again.reason == metric.reason
-        for now, then in ((again.value, metric.value), (again.low, metric.low)):
-            assert now == (None if then is None else pytest.approx(then, rel=1e-12)), name
+        assert again.value == same_as(metric.value), name
+        # Another rule set is another interval, and the result says by which it was made.
+        if derived.timing.rules == stored.timing.rules:
+            assert again.low == same_as(metric.low), name
+        elif metric.low is not None:
+            assert again.low is not None
+            assert again.low <= metric.low * (1 + 1e-12), "stats-v2 sees more noise, never less"
+
+
+def same_as(then: float | None) -> Any:
+    return None if then is None else pytest.approx(then, rel=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.parent.name)

@@ -107,7 +107,7 @@ RESULT = {
     "timing": {
         "samples": 50, "steps_per_sample": 4, "measured_steps": 200, "warmup_steps": 3,
         "first_step_seconds": 1.5, "total_seconds": 42.0, "stopped_because": "precise",
-        "interval_method": "ess-t mean", "rules": "stats-v1", "stalls": 1,
+        "interval_method": "ess-t mean", "rules": "stats-v2", "stalls": 1,
         "longest_stalls": [{"sample": 7, "seconds": 0.9}], "gate_seconds": 1.5,
     },
     "compilation": {
