@@ -5,6 +5,7 @@ nothing: how many steps to run next is the parent's to say.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import math
@@ -12,7 +13,7 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from trnbench.wire import (
     Parity,
     Phase,
     Probe,
+    ProfileQuestion,
     RunBlock,
     WireError,
     WorkOrder,
@@ -62,6 +64,8 @@ def main(arguments: Sequence[str]) -> None:
                 probe(channel)
             elif options.task == "describe":
                 describe(options.plan, channel)
+            elif options.task == "profile":
+                profile(options.plan, channel)
             else:
                 train(read_order(options.plan), channel)
         except BaseException as error:  # noqa: BLE001 - the last line: whatever it is, it is told
@@ -74,11 +78,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="trnbench worker")
-    parser.add_argument("task", choices=("inventory", "probe", "describe", "train"))
+    parser.add_argument("task", choices=("inventory", "probe", "describe", "train", "profile"))
     parser.add_argument("plan", nargs="?", type=Path)
     parser.add_argument("--records-fd", type=int, default=1)
     options = parser.parse_args(arguments)
-    if options.task in ("describe", "train") and options.plan is None:
+    if options.task in ("describe", "train", "profile") and options.plan is None:
         parser.error(f"{options.task} needs the path of a file")
     return options
 
@@ -129,12 +133,46 @@ def describe(path: Path, channel: Channel) -> None:
 
 def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
+    with _opened(order, channel) as backend:
+        from trnbench.train.assemble import make_stream
+        from trnbench.train.loop import TrainingStep
+
+        if order.gate is not None:
+            _send_gate(order, backend, channel)
+        if order.measure_ceiling:
+            _send_ceiling(order, backend, channel)
+        channel.send(Phase, name="build")
+        step = TrainingStep(_build(order, backend, channel), order, backend)
+        stream = make_stream(order)
+        channel.send(Phase, name="train")
+        _obey(order, step, stream, backend, channel)
+        channel.send(Phase, name="teardown")
+        peak_bytes, counted = backend.peak_memory_bytes()
+        channel.send(Memory, peak_bytes=peak_bytes, counted=counted)
+        if order.measure_ceiling:
+            # Once more: what kept the processor busy before may be gone, or have come.
+            _send_ceiling(order, backend, channel)
+        channel.send(Finished, steps=step.steps_done)
+
+
+def profile(path: Path, channel: Channel) -> None:
+    """Say where the time of an order's steps goes."""
+    question = from_json(ProfileQuestion, json.loads(path.read_text(encoding="utf-8")))
+    with _opened(question.order, channel) as backend:
+        from trnbench.train.profiling import profile_steps
+
+        channel.send(Phase, name="build")
+        profile_steps(question, _build(question.order, backend, channel), backend, channel)
+
+
+@contextlib.contextmanager
+def _opened(order: WorkOrder, channel: Channel) -> Iterator[Any]:
+    """Open the order's device, say what it is, and explain its errors until it is closed."""
     channel.send(Phase, name="probe")
     torch = _import_torch()
-    from trnbench.train.assemble import make_stream
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
-    from trnbench.train.loop import TrainingStep, clock_step_seconds
+    from trnbench.train.loop import clock_step_seconds
 
     kind = backend_class(order.backend)
     claim = Claim(
@@ -158,22 +196,7 @@ def train(order: WorkOrder, channel: Channel) -> None:
             settings=dict(backend.settings()),
             clock_step_seconds=clock_step_seconds(),
         )
-        if order.gate is not None:
-            _send_gate(order, backend, channel)
-        if order.measure_ceiling:
-            _send_ceiling(order, backend, channel)
-        channel.send(Phase, name="build")
-        step = TrainingStep(_build(order, backend, channel), order, backend)
-        stream = make_stream(order)
-        channel.send(Phase, name="train")
-        _obey(order, step, stream, backend, channel)
-        channel.send(Phase, name="teardown")
-        peak_bytes, counted = backend.peak_memory_bytes()
-        channel.send(Memory, peak_bytes=peak_bytes, counted=counted)
-        if order.measure_ceiling:
-            # Once more: what kept the processor busy before may be gone, or have come.
-            _send_ceiling(order, backend, channel)
-        channel.send(Finished, steps=step.steps_done)
+        yield backend
         backend.close()
 
 

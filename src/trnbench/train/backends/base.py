@@ -77,6 +77,8 @@ class Backend:
     compiler: ClassVar[str] = "inductor"
     """The name that torch.compile knows this device's compiler by."""
     peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS
+    profiler_activity: ClassVar[str | None] = None
+    """What torch's profiler calls this device's own work; None: it sees the host's alone."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -145,6 +147,10 @@ class Backend:
         """Make a new compilation an error from now on, where torch can."""
         if self.claim.execution == "compile":
             torch.compiler.set_stance("fail_on_recompile")
+
+    def profiler_options(self, _capture: str) -> dict[str, Any]:
+        """Return what torch's profiler is given for this device, which may write to a folder."""
+        return {}
 
     # --- what it says of itself -------------------------------------------------------------------
 
