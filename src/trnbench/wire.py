@@ -610,7 +610,7 @@ class OperatorTime:
     name: str
     """As torch names it; of device work that no operator launched, the kernel's name."""
     within: Literal["optimizer"] | None
-    """Whether it was called by the optimizer's step."""
+    """Whether it was called by the optimizer's step, or by an operation on all weights at once."""
     calls: int
     host_seconds: float
     device_seconds: float | None

@@ -9,7 +9,19 @@ from typing import Annotated, TextIO
 import typer
 
 from trnbench import __version__
-from trnbench.cli import compare, cost, doctor, models, noise, prices, rank, report, run, schema
+from trnbench.cli import (
+    compare,
+    cost,
+    doctor,
+    models,
+    noise,
+    prices,
+    profile,
+    rank,
+    report,
+    run,
+    schema,
+)
 from trnbench.schema.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
@@ -31,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report.report,
     "compare": compare.compare,
     "noise": noise.noise,
+    "profile": profile.profile,
     "cost": cost.cost,
     "rank": rank.rank,
     "doctor": doctor.doctor,

@@ -33,8 +33,9 @@ WINDOW = "trnbench: profiled steps"
 STEP = "trnbench: step"
 _MARKS = (WINDOW, STEP)
 
-_OPTIMIZER = "Optimizer."
-"""How torch's own marks around an optimizer's step begin (torch.optim.Optimizer, 2.13)."""
+_OPTIMIZER = ("Optimizer.", "aten::_foreach_")
+"""How torch's own marks around an optimizer's step begin (torch.optim.Optimizer, 2.13), and what
+works on all weights at once: the clipping, made one by one where the device has no such kernel."""
 
 _OPERATOR = re.compile(r"[a-z_]\w*::\w+")
 
@@ -204,7 +205,7 @@ def _row(event: Any, launchers: dict[int, Any]) -> Row:
 
 
 def _within(event: Any) -> str | None:
-    """Return the optimizer's mark that an operator was called under, if any."""
+    """Tell whether an operator was called by the optimizer's step, or by one on all weights."""
     while event is not None:
         if event.name.startswith(_OPTIMIZER):
             return "optimizer"
