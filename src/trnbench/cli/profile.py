@@ -61,7 +61,7 @@ def profile(
         ProfileFormat, typer.Option("--format", "-f", help="What to write to stdout.")
     ] = ProfileFormat.TERMINAL,
 ) -> None:
-    """Show where the time of one case's steps goes: by class of operator, by operator, as a trace."""
+    """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
     from trnbench.cli.run import default_folder, prepare, read_overrides
     from trnbench.cli.screen import page_of_stdout
     from trnbench.reports.profile import (

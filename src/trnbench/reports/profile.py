@@ -98,7 +98,9 @@ def _facts(profile: Profile) -> Iterator[str]:
         )
     others = [each for each in profile.operators if each.operator_class == OTHERS and each.share]
     if others:
-        named = ", ".join(f"{_short(o.name)} ({say_percent(o.share)})" for o in others[:MOST_OTHERS])
+        named = ", ".join(
+            f"{_short(o.name)} ({say_percent(o.share)})" for o in others[:MOST_OTHERS]
+        )
         more = f" and {len(others) - MOST_OTHERS} more" if len(others) > MOST_OTHERS else ""
         yield f"others are what no row of catalog/operator_classes.csv knows: {named}{more}"
 
@@ -116,11 +118,11 @@ def _nothing_of_the_device(backend: str) -> str:
 
 
 def _class_rows(profile: Profile) -> list[tuple[str, ...]]:
-    rest = (
-        "device idle"
-        if profile.attributed_to == "device"
-        else "between operators (Python, launches)"
-    )
+    rest = "between operators (Python, launches)"
+    if profile.device.asynchronous:
+        rest = "between operators (Python, launches, waiting)"
+    if profile.attributed_to == "device":
+        rest = "device idle"
     rows = [
         (
             _milliseconds(each.seconds, profile),

@@ -1,8 +1,8 @@
-"""One case under the profiler: a worker asked where its steps' time goes, its answer and trace kept.
+"""One case under the profiler: a worker asked where its steps' time goes, its answer kept.
 
-    results/<time>-<suite>-profile/profile.json    the plan, the device, classes and operators
-                                   trace.json.gz   for chrome://tracing and ui.perfetto.dev
-                                   capture/        what a vendor's own profiler wrote, if it did
+results/<time>-<suite>-profile/profile.json    the plan, the device, classes and operators
+                               trace.json.gz   for chrome://tracing and ui.perfetto.dev
+                               capture/        what a vendor's own profiler wrote, if it did
 """
 
 import contextlib
@@ -46,14 +46,16 @@ TRACE_FILE = "trace.json.gz"
 CAPTURE_FOLDER = "capture"
 
 WARMUP_STEPS = 5
-"""At least three before a profile's window. Source: AWS Neuron documentation, tools/neuron-explorer/
-how-to-profile-pytorch (2.33); two more settle a processor's caches."""
+"""At least three before a profile's window, says the guide; two more settle a processor's caches.
+Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch (2.33)."""
 
 INSPECT = "NEURON_RT_INSPECT_ENABLE"
 
 _HOST_NAME = re.compile(r'("host_name"\s*:\s*)"[^"]*"')
 _LINES_AT_ONCE = 20_000
 
+RUN_HINT = "does `trnbench run` measure it?"
+_HINTS = {"out_of_memory": "lower workload.micro_batch_size or sequence_length"}
 BROKEN_HINT = "is `--python` a Python of your own, unchanged?"
 
 
@@ -151,9 +153,7 @@ class ProfileRun:
                 ) from error
         return profile
 
-    def _ask(
-        self, path: Path, variables: Mapping[str, str]
-    ) -> tuple[Environment, Profiled] | None:
+    def _ask(self, path: Path, variables: Mapping[str, str]) -> tuple[Environment, Profiled] | None:
         """Start the worker and hear it to its end; None if somebody stopped it."""
         worker = Worker(worker_command(self._python, "profile", path), variables)
         environment: Environment | None = None
@@ -194,14 +194,11 @@ class ProfileRun:
             return ConfigError(scrub(failed.message), hint=hint)
         if failed.reason == "unavailable":
             return UnavailableError(scrub(failed.message), hint=hint)
-        return self._known((failed.message, failed.detail, last_words)) or self._failed(
-            f"{failed.reason}: {failed.message}", failed.hint or self._hint_of(failed.reason)
-        )
-
-    def _hint_of(self, reason: str) -> str:
-        if reason == "out_of_memory":
-            return "lower workload.micro_batch_size or sequence_length"
-        return "does `trnbench run` measure it?"
+        if failed.reason != "wrong_order":
+            known = self._known((failed.message, failed.detail, last_words))
+            if known is not None:
+                return known
+        return self._failed(failed.message, failed.hint or _HINTS.get(failed.reason, RUN_HINT))
 
     def _known(self, texts: tuple[str, ...]) -> RunError | None:
         known = diagnose(self._plan.order.backend, texts)
@@ -216,7 +213,7 @@ class ProfileRun:
         code = event.exit_code
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         last = f": {words.splitlines()[-1][:200]}" if words else ""
-        hint = "does `trnbench run` measure it?"
+        hint = RUN_HINT
         if code == -9:
             hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
         return self._known((words,)) or self._failed(f"the worker died ({how}){last}", hint)

@@ -7,11 +7,12 @@ what the profiler itself costs can be told.
 import gc
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, record_function
 
 from trnbench.train.assemble import make_stream
@@ -41,12 +42,22 @@ _OPERATOR = re.compile(r"[a-z_]\w*::\w+")
 
 _MICROSECOND = 1e-6
 
+Launchers = Mapping[int, Any]
+"""Operators of the host by the number that what they launch refers to."""
+
 
 class Row(NamedTuple):
     """What times are gathered by."""
 
     name: str
-    within: str | None
+    is_optimizers: bool
+
+
+class Gathered(NamedTuple):
+    """What one side, the host or the device, did in the window, times in microseconds."""
+
+    own: dict[Row, float]
+    calls: Counter[Row]
 
 
 def profile_steps(
@@ -109,36 +120,17 @@ def operator_times(events: Iterable[Any], begin: float, end: float) -> list[Oper
     host = [event for event in kept if _is_host(event)]
     device = [event for event in kept if not _is_host(event) and not event.is_user_annotation]
     launchers = {event.id: event for event in host if not event.linked_correlation_id}
-    rows = {id(event): _row(event, launchers) for event in (*host, *device)}
-    own = {
-        is_host: share_out(
-            (
-                Span(_lane(e), e.time_range.start, e.time_range.end, rows[id(e)])
-                for e in (host if is_host else device)
-            ),
-            begin,
-            end,
-        )
-        for is_host in (True, False)
-    }
-    inside = {
-        is_host: Counter(
-            rows[id(e)]
-            for e in (host if is_host else device)
-            if begin <= e.time_range.start <= end
-        )
-        for is_host in (True, False)
-    }
-    found = sorted({row for part in own.values() for row in part}, key=str)
+    on_host = _gather(host, launchers, begin, end)
+    on_device = _gather(device, launchers, begin, end)
     return [
         OperatorTime(
             name=row.name,
-            within="optimizer" if row.within else None,
-            calls=inside[True][row] or inside[False][row],
-            host_seconds=own[True].get(row, 0.0) * _MICROSECOND,
-            device_seconds=own[False].get(row, 0.0) * _MICROSECOND if device else None,
+            within="optimizer" if row.is_optimizers else None,
+            calls=on_host.calls[row] or on_device.calls[row],
+            host_seconds=on_host.own.get(row, 0.0) * _MICROSECOND,
+            device_seconds=on_device.own.get(row, 0.0) * _MICROSECOND if device else None,
         )
-        for row in found
+        for row in sorted({*on_host.own, *on_device.own})
     ]
 
 
@@ -183,7 +175,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _is_host(event: Any) -> bool:
-    return bool(event.device_type == torch.autograd.DeviceType.CPU)
+    return bool(event.device_type == DeviceType.CPU)
 
 
 def _lane(event: Any) -> tuple[int, int]:
@@ -193,21 +185,33 @@ def _lane(event: Any) -> tuple[int, int]:
     return (event.device_index, event.device_resource_id)
 
 
-def _row(event: Any, launchers: dict[int, Any]) -> Row:
+def _gather(events: list[Any], launchers: Launchers, begin: float, end: float) -> Gathered:
+    rows = [_row(event, launchers) for event in events]
+    spans = [
+        Span(_lane(event), event.time_range.start, event.time_range.end, row)
+        for event, row in zip(events, rows, strict=True)
+    ]
+    return Gathered(
+        own=share_out(spans, begin, end),
+        calls=Counter(span.key for span in spans if begin <= span.begin <= end),
+    )
+
+
+def _row(event: Any, launchers: Launchers) -> Row:
     """Return what an event's time is counted for: of a kernel, the operator that launched it."""
     if _is_host(event):
-        return Row(event.name, _within(event))
+        return Row(event.name, _is_optimizers(event))
     launcher = launchers.get(event.linked_correlation_id)
     if launcher is None:
-        return Row(event.name, None)
+        return Row(event.name, is_optimizers=False)
     name = launcher.name if _OPERATOR.fullmatch(launcher.name) else event.name
-    return Row(name, _within(launcher))
+    return Row(name, _is_optimizers(launcher))
 
 
-def _within(event: Any) -> str | None:
+def _is_optimizers(event: Any) -> bool:
     """Tell whether an operator was called by the optimizer's step, or by one on all weights."""
     while event is not None:
         if event.name.startswith(_OPTIMIZER):
-            return "optimizer"
+            return True
         event = event.cpu_parent
-    return None
+    return False

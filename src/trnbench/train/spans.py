@@ -2,22 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Span(NamedTuple):
+class Span(NamedTuple, Generic[Key]):
     """Something that lasted from one moment to another on one lane: a thread, or a stream."""
 
     lane: Hashable
     begin: float
     end: float
-    key: Hashable
+    key: Key
     """What its time is counted for."""
 
 
-def share_out(spans: Iterable[Span], begin: float, end: float) -> dict[Hashable, float]:
+def share_out(spans: Iterable[Span[Key]], begin: float, end: float) -> dict[Key, float]:
     """Return how much of a window each key had, the moments without any span left out.
 
     A span's time without that of the spans that lie in it is its own: of a lane the one that began
@@ -39,7 +39,7 @@ def share_out(spans: Iterable[Span], begin: float, end: float) -> dict[Hashable,
         [(span.begin, 1, -span.end, number) for number, span in enumerate(clipped)]
         + [(span.end, 0, 0.0, number) for number, span in enumerate(clipped)]
     )
-    shares: dict[Hashable, float] = defaultdict(float)
+    shares: dict[Key, float] = defaultdict(float)
     open_spans: dict[Hashable, list[int]] = {}
     before = begin
     for moment, is_begin, _, number in marks:

@@ -116,8 +116,8 @@ class NeuronBackend(Backend):
     def profiler_options(self, capture: str) -> dict[str, Any]:
         """Have Neuron Explorer's files written to a folder, where the package can (2.33).
 
-        The mode RUNTIME reserves no memory of the device; DEVICE takes some 5 GB of a trn2's and
-        slows it down. Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch.
+        The mode RUNTIME reserves no memory of the device; DEVICE takes some 5 GB of a trn2's.
+        Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch.
         """
         try:
             profiling = importlib.import_module("torch_neuronx.profiling")
