@@ -78,7 +78,12 @@ def profile(
     folder = output or default_folder(f"{plan.suite} profile", datetime.now(UTC))
     with noted_signals() as interruption:
         made = ProfileRun(
-            plan, folder=folder, python=python, steps=steps, interruption=interruption
+            plan,
+            folder=folder,
+            python=python,
+            steps=steps,
+            interruption=interruption,
+            tell=lambda line: print(line, file=sys.stderr, flush=True),
         ).run()
     if made is None:
         sys.stderr.write(f"{interruption.reason}: no profile was kept\n")

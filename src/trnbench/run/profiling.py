@@ -70,6 +70,7 @@ class ProfileRun:
         python: str,
         steps: int,
         interruption: Interruption,
+        tell: Callable[[str], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Prepare; nothing is touched yet.
@@ -80,6 +81,7 @@ class ProfileRun:
             python: the interpreter that trains.
             steps: timed without the profiler, and as many under it.
             interruption: looked at between events.
+            tell: is given a line for whoever waits, once the worker is about to start.
             clock: of hangs.
         """
         self._plan = plan
@@ -87,6 +89,7 @@ class ProfileRun:
         self._python = python
         self._steps = steps
         self._interruption = interruption
+        self._tell = tell
         self._clock = clock
 
     def run(self) -> Profile | None:
@@ -155,6 +158,10 @@ class ProfileRun:
 
     def _ask(self, path: Path, variables: Mapping[str, str]) -> tuple[Environment, Profiled] | None:
         """Start the worker and hear it to its end; None if somebody stopped it."""
+        self._tell(
+            f"{self._plan.case_id}: {WARMUP_STEPS} steps to warm up, {self._steps} timed, "
+            f"{self._steps} under the profiler"
+        )
         worker = Worker(worker_command(self._python, "profile", path), variables)
         environment: Environment | None = None
         hang = HangWatch(worker.pid, self._plan.measure.hang_seconds, self._clock())
@@ -175,7 +182,7 @@ class ProfileRun:
                 if isinstance(record, Failed):
                     raise self._told(record, worker.last_words())
                 if isinstance(record, Environment):
-                    environment = record
+                    environment = self._checked(record)
                 if isinstance(record, Profiled) and environment is not None:
                     return environment, record
         finally:
@@ -186,6 +193,15 @@ class ProfileRun:
 
     def _failed(self, reason: str, hint: str) -> RunError:
         return RunError(f"{self._plan.case_id}: {scrub(reason)}", hint=hint)
+
+    def _checked(self, environment: Environment) -> Environment:
+        if environment.wire_version == WIRE_VERSION:
+            return environment
+        raise self._failed(
+            f"the worker speaks version {environment.wire_version} of the records, "
+            f"not {WIRE_VERSION}",
+            "this is a mixed installation: install trnbench again",
+        )
 
     def _told(self, failed: Failed, last_words: str) -> TrnbenchError:
         """Return the error that a worker's own words come to, a vendor's known ones in ours."""

@@ -1,4 +1,4 @@
-"""Operators' own times put in order: classes that come to the whole, and what nobody accounts for."""
+"""Operators' own times put in order: classes that come to the whole, and what is left over."""
 
 import pytest
 from hypothesis import given

@@ -34,8 +34,8 @@ NAMES = {
         "aten::_index_put_impl_", "aten::masked_fill_", "aten::scatter_add",
     ),
     "copies, fills and conversions": (
-        "aten::copy_", "aten::_to_copy", "aten::cat", "aten::fill_", "Memcpy DtoD (Device -> Device)",
-        "Memset (Device)", "aten::_copy_from",
+        "aten::copy_", "aten::_to_copy", "aten::cat", "aten::fill_",
+        "Memset (Device)", "Memcpy DtoD (Device -> Device)", "aten::_copy_from",
     ),
     "framework": (
         "aten::view", "aten::as_strided", "aten::empty_strided", "aten::t", "aten::detach",
