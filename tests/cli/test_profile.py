@@ -1,4 +1,4 @@
-"""`trnbench profile`: a real profile on the CPU and on the stand-in, and each way in which it ends."""
+"""`trnbench profile`: for real on the CPU and on the stand-in, and each way in which it ends."""
 
 import csv
 import gzip

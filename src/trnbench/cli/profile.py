@@ -83,7 +83,7 @@ def profile(
             python=python,
             steps=steps,
             interruption=interruption,
-            tell=lambda line: print(line, file=sys.stderr, flush=True),
+            tell=lambda line: typer.echo(line, err=True),
         ).run()
     if made is None:
         sys.stderr.write(f"{interruption.reason}: no profile was kept\n")

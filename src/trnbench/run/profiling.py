@@ -45,6 +45,8 @@ PROFILE_FILE = "profile.json"
 TRACE_FILE = "trace.json.gz"
 CAPTURE_FOLDER = "capture"
 
+KEPT = (PROFILE_FILE, TRACE_FILE, CAPTURE_FOLDER)
+
 WARMUP_STEPS = 5
 """At least three before a profile's window, says the guide; two more settle a processor's caches.
 Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch (2.33)."""
@@ -105,7 +107,7 @@ class ProfileRun:
         refusal = too_large(self._plan)
         if refusal is not None:
             raise RunError(f"{self._plan.case_id}: {refusal.reason}", hint=refusal.hint or "")
-        if any((self._folder / name).exists() for name in (PROFILE_FILE, TRACE_FILE)):
+        if any((self._folder / name).exists() for name in KEPT):
             raise ConfigError(
                 f"{self._folder}: holds a profile already, and none is overwritten",
                 hint="name another folder with `-o`",
@@ -149,6 +151,7 @@ class ProfileRun:
                 keep_trace(trace, self._folder / TRACE_FILE)
                 write_whole(self._folder / PROFILE_FILE, profile.model_dump_json(indent=1))
             except (OSError, StorageFull) as error:
+                (self._folder / TRACE_FILE).unlink(missing_ok=True)  # half a profile is none
                 raise RunError(
                     f"{self._folder}: the profile could not be written: "
                     f"{getattr(error, 'strerror', None) or error}",
