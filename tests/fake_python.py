@@ -114,7 +114,7 @@ if task == "profile":
     with open(document["trace"], "w") as trace:
         json.dump(dict(host_name="a-host", traceName=document["trace"], traceEvents=[]), trace)
     own_time = dict(name="aten::mm", within=None, calls=5, host_seconds=0.5, device_seconds=None)
-    send("profiled", warmup_steps=5, steps=5, plain_seconds=1.0, profiled_seconds=1.25,
+    send("profiled", warmup_steps=5, steps=5, plain_seconds=[1.0, 1.0], profiled_seconds=1.25,
          window_seconds=1.25, operators=[own_time])
 send("memory", peak_bytes=123456789, counted="process_rss")
 send("finished", steps=step)

@@ -329,7 +329,7 @@ class ProfileQuestion:
     warmup_steps: int
     """Run before anything is timed: at least three, one of which compiles."""
     steps: int
-    """Timed without the profiler, and then again under it."""
+    """Timed without the profiler, under it, and without it again."""
     trace: str
     """Where the trace goes, as the JSON that Chrome's and Perfetto's viewers read."""
     capture: str
@@ -625,8 +625,8 @@ class Profiled:
     at_seconds: float
     warmup_steps: int
     steps: int
-    plain_seconds: float
-    """Of these steps by the clock, without the profiler."""
+    plain_seconds: list[float]
+    """Of these steps by the clock without the profiler: once before it, and once after."""
     profiled_seconds: float
     """Of as many under it."""
     window_seconds: float

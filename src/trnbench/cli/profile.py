@@ -40,7 +40,7 @@ def profile(
             metavar="N",
             min=1,
             max=100,
-            help="Steps that are timed without the profiler, and as many again under it.",
+            help="Steps under the profiler, and as many without it before and after.",
         ),
     ] = 5,
     output: Annotated[

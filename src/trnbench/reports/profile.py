@@ -74,13 +74,16 @@ def _title(profile: Profile) -> str:
 
 
 def _facts(profile: Profile) -> Iterator[str]:
-    plain, profiled = (
+    under, *plain = (
         say_seconds(seconds / profile.steps)
-        for seconds in (profile.plain_seconds, profile.profiled_seconds)
+        for seconds in (profile.profiled_seconds, *profile.plain_seconds)
     )
+    cost = say_change(profile.profiler_cost)
+    if profile.is_cost_in_noise:
+        cost = "what the profiler costs is lost in this machine's noise"
     yield (
-        f"{_steps(profile.steps)} after {profile.warmup_steps} to warm up: {plain} a step without "
-        f"the profiler, {profiled} under it ({say_change(profile.profiler_cost)})"
+        f"{_steps(profile.steps)} after {profile.warmup_steps} to warm up: {under} a step under "
+        f"the profiler; without it {' before and '.join(plain)} after ({cost})"
     )
     yield (
         f"times are operators' own, on the {profile.attributed_to}; shares are of the profiled "

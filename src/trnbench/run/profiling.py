@@ -81,7 +81,7 @@ class ProfileRun:
             plan: the case.
             folder: where the profile goes; made if it is not there, and must not hold one.
             python: the interpreter that trains.
-            steps: timed without the profiler, and as many under it.
+            steps: under the profiler, and as many without it before and after.
             interruption: looked at between events.
             tell: is given a line for whoever waits, once the worker is about to start.
             clock: of hangs.
@@ -162,8 +162,8 @@ class ProfileRun:
     def _ask(self, path: Path, variables: Mapping[str, str]) -> tuple[Environment, Profiled] | None:
         """Start the worker and hear it to its end; None if somebody stopped it."""
         self._tell(
-            f"{self._plan.case_id}: {WARMUP_STEPS} steps to warm up, {self._steps} timed, "
-            f"{self._steps} under the profiler"
+            f"{self._plan.case_id}: {WARMUP_STEPS} steps to warm up, {self._steps} under the "
+            "profiler, as many without it before and after"
         )
         worker = Worker(worker_command(self._python, "profile", path), variables)
         environment: Environment | None = None

@@ -60,9 +60,9 @@ class Profile(Strict):
     device: ProfiledDevice
     warmup_steps: int
     steps: int
-    """Of each of the two timings."""
-    plain_seconds: float
-    """Of all steps without the profiler."""
+    """Of each timing."""
+    plain_seconds: list[float]
+    """Of all steps without the profiler: once before it, and once after."""
     profiled_seconds: float
     """Of as many under it, by the clock."""
     window_seconds: float
@@ -80,8 +80,14 @@ class Profile(Strict):
 
     @property
     def profiler_cost(self) -> float:
-        """What the profiler added to a step, as a part of it; below zero where noise hid it."""
-        return self.profiled_seconds / self.plain_seconds - 1.0
+        """What the profiler added to a step, as a part of the mean step without it."""
+        return self.profiled_seconds * len(self.plain_seconds) / sum(self.plain_seconds) - 1.0
+
+    @property
+    def is_cost_in_noise(self) -> bool:
+        """Whether the same steps differed without the profiler by more than it seems to cost."""
+        spread = max(self.plain_seconds) - min(self.plain_seconds)
+        return abs(self.profiler_cost) * sum(self.plain_seconds) <= spread * len(self.plain_seconds)
 
     @property
     def unaccounted_share(self) -> float:

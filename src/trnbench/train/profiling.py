@@ -1,7 +1,7 @@
 """Where the time of training steps goes, by torch's profiler: each operator's own, and a trace.
 
-The steps are those that `train` runs, and they are timed without the profiler as well, so that
-what the profiler itself costs can be told.
+The steps are those that `train` runs, and they are timed without the profiler as well, before it
+and after it, so that what the profiler itself costs can be told, and whether it can.
 """
 
 import gc
@@ -21,7 +21,6 @@ from trnbench.train.channel import Channel
 from trnbench.train.loop import (
     StepOutcomes,
     StepTokens,
-    Timed,
     TrainingStep,
     prepare_tokens,
     timed_block,
@@ -63,7 +62,7 @@ class Gathered(NamedTuple):
 def profile_steps(
     question: ProfileQuestion, objective: Trainable, backend: Backend, channel: Channel
 ) -> None:
-    """Warm up, time steps, profile as many, and send what came of it.
+    """Warm up, time steps, profile as many, time as many again, and send what came of it.
 
     One more step than is counted runs under the profiler, before the others: what its start costs
     falls on that one.
@@ -75,15 +74,15 @@ def profile_steps(
     def tokens(steps: int) -> list[StepTokens]:
         return prepare_tokens(stream, order, step.steps_done, steps, backend)
 
-    def timed(run: Any = step.run) -> Timed:
-        return timed_block(run, tokens(question.steps), backend.synchronize)
+    def plain_seconds() -> float:
+        return timed_block(step.run, tokens(question.steps), backend.synchronize).seconds
 
     for _ in range(question.warmup_steps):
         channel.send(Phase, name="train")  # a word before each: the first may compile for long
         timed_block(step.run, tokens(1), backend.synchronize)
     backend.forbid_recompiles()
     with _uncollected():
-        plain = timed()
+        before = plain_seconds()
         channel.send(Phase, name="train")
         with torch.profiler.profile(
             activities=_activities(backend), **backend.profiler_options(question.capture)
@@ -92,6 +91,8 @@ def profile_steps(
             prepared = tokens(question.steps)
             with record_function(WINDOW):
                 profiled = timed_block(_marked(step), prepared, backend.synchronize)
+        channel.send(Phase, name="train")
+        after = plain_seconds()
     channel.send(Phase, name="teardown")
     events = profiler.events()
     window = next(event.time_range for event in events if event.name == WINDOW)
@@ -100,7 +101,7 @@ def profile_steps(
         Profiled,
         warmup_steps=question.warmup_steps,
         steps=question.steps,
-        plain_seconds=plain.seconds,
+        plain_seconds=[before, after],
         profiled_seconds=profiled.seconds,
         window_seconds=(window.end - window.start) * _MICROSECOND,
         operators=operator_times(events, window.start, window.end),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import make_plan
-from tests.profiles import ENVIRONMENT, make_operator, make_profiled
+from tests.profiles import ENVIRONMENT, make_operator, make_profiled, rich_profile
 from trnbench.analysis.profile import make_profile
 from trnbench.schema.profile import Profile
 from trnbench.wire import OperatorTime
@@ -95,3 +95,14 @@ def test_the_profiler_s_cost_is_what_it_added_to_a_step() -> None:
     profiled = make_profiled(make_operator("aten::mm", 0.1))
     profile = make_profile(PLAN, ENVIRONMENT, profiled, made_at="2026-11-24T00:00:00+00:00")
     assert profile.profiler_cost == pytest.approx(0.25)
+    assert not profile.is_cost_in_noise
+
+
+@pytest.mark.parametrize(
+    ("plain", "is_lost"), [([0.9, 1.2], True), ([0.98, 1.0], False), ([1.4, 1.6], False)]
+)
+def test_a_cost_smaller_than_what_the_same_steps_differ_by_is_lost(
+    plain: list[float], is_lost: bool
+) -> None:
+    profile = rich_profile(profiled_seconds=1.02, plain_seconds=plain)
+    assert profile.is_cost_in_noise is is_lost

@@ -32,6 +32,12 @@ def test_a_profile_in_markdown(check_golden: Callable[[str, str], None]) -> None
     check_golden("reports/profile-markdown.txt", profile_as_markdown(rich_profile(), Page()))
 
 
+def test_a_cost_that_cannot_be_told_is_not_told() -> None:
+    lost = rich_profile(plain_seconds=[0.1, 0.2], profiled_seconds=0.16)
+    assert "lost in this machine's noise" in text_of(lost)
+    assert "lost in" not in text_of(rich_profile())
+
+
 def test_the_json_reads_back_as_the_profile() -> None:
     profile = rich_profile()
     assert Profile.model_validate_json(profile_as_json(profile, Page())) == profile
