@@ -17,6 +17,10 @@ CLASS_HEADINGS = ("ms a step", "share", "calls a step", "where the time went")
 OPERATOR_HEADINGS = ("ms a step", "share", "calls a step", "class", "operator")
 FIGURES = (0, 1, 2)
 
+DISTORTED = 0.5
+"""What a step may take longer under the profiler, as a part of it, before the shares are doubted
+aloud: a choice."""
+
 MOST_OPERATORS = 15
 MOST_OTHERS = 3
 LONGEST_NAME = 64
@@ -89,6 +93,11 @@ def _facts(profile: Profile) -> Iterator[str]:
         f"times are operators' own, on the {profile.attributed_to}; shares are of the profiled "
         "wall time"
     )
+    if profile.profiler_cost > DISTORTED:
+        yield (
+            f"under the profiler a step took {1 + profile.profiler_cost:.2g} times as long, by its "
+            "cost or by other work on this machine: the shares may not be those of a plain one"
+        )
     if profile.device.asynchronous and profile.attributed_to == "host":
         yield _nothing_of_the_device(profile.device.backend)
     if profile.captured_files:

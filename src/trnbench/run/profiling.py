@@ -256,7 +256,7 @@ def variables_of(plan: Plan, inherited: Mapping[str, str], home: Path) -> dict[s
 
     Raises:
         ConfigError: a variable that the user set cannot stand. Two profilers at once cannot: AWS
-            Neuron documentation, tools/neuron-explorer/how-to-profile-workload (2.33).
+            Neuron documentation, tools/neuron-explorer (2.33).
     """
     backend = plan.order.backend
     if backend in ("neuron", "xla") and inherited.get(INSPECT, "0") not in ("", "0"):

@@ -38,6 +38,12 @@ def test_a_cost_that_cannot_be_told_is_not_told() -> None:
     assert "lost in" not in text_of(rich_profile())
 
 
+def test_shares_of_steps_that_were_slowed_are_doubted_aloud() -> None:
+    slowed = rich_profile(plain_seconds=[0.1, 0.1], profiled_seconds=0.31)
+    assert "3.1 times as long" in text_of(slowed)
+    assert "times as long" not in text_of(rich_profile())
+
+
 def test_the_json_reads_back_as_the_profile() -> None:
     profile = rich_profile()
     assert Profile.model_validate_json(profile_as_json(profile, Page())) == profile
