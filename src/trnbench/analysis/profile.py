@@ -71,13 +71,12 @@ def make_profile(
     )
 
 
-def seconds_of(operator: ProfiledOperator, *, is_device: bool) -> float:
+def seconds_of(operator: OperatorTime | ProfiledOperator, *, is_device: bool) -> float:
     """Return an operator's own time where time is shared out."""
     return (operator.device_seconds or 0.0) if is_device else operator.host_seconds
 
 
 def _operator(told: OperatorTime, window: float, *, is_device: bool) -> ProfiledOperator:
-    seconds = (told.device_seconds or 0.0) if is_device else told.host_seconds
     return ProfiledOperator(
         name=told.name,
         within=told.within,
@@ -85,7 +84,7 @@ def _operator(told: OperatorTime, window: float, *, is_device: bool) -> Profiled
         calls=told.calls,
         host_seconds=told.host_seconds,
         device_seconds=told.device_seconds,
-        share=seconds / window,
+        share=seconds_of(told, is_device=is_device) / window,
     )
 
 

@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import Iterator
 
+from trnbench.analysis.profile import seconds_of
 from trnbench.catalog.operator_classes import OTHERS
 from trnbench.reports.as_csv import safe
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
 from trnbench.reports.lines import wrapped
 from trnbench.reports.tables import table_as_markdown, table_as_text
-from trnbench.schema.profile import Profile, ProfiledOperator
+from trnbench.schema.profile import Profile
 from trnbench.schema.units import say_change, say_percent, say_seconds
 
 CLASS_HEADINGS = ("ms a step", "share", "calls a step", "where the time went")
@@ -153,7 +154,7 @@ def _operator_rows(profile: Profile) -> list[tuple[str, ...]]:
     is_device = profile.attributed_to == "device"
     return [
         (
-            _milliseconds(_seconds(each, is_device=is_device), profile),
+            _milliseconds(seconds_of(each, is_device=is_device), profile),
             say_percent(each.share),
             _calls(each.calls, profile),
             each.operator_class,
@@ -162,10 +163,6 @@ def _operator_rows(profile: Profile) -> list[tuple[str, ...]]:
         for each in profile.operators[:MOST_OPERATORS]
         if each.share > 0
     ]
-
-
-def _seconds(operator: ProfiledOperator, *, is_device: bool) -> float:
-    return (operator.device_seconds or 0.0) if is_device else operator.host_seconds
 
 
 def _milliseconds(seconds: float, profile: Profile) -> str:

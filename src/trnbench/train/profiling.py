@@ -41,7 +41,7 @@ _OPERATOR = re.compile(r"[a-z_]\w*::\w+")
 
 _MICROSECOND = 1e-6
 
-Launchers = Mapping[int, Any]
+Launchers = Mapping[int | None, Any]
 """Operators of the host by the number that what they launch refers to."""
 
 
@@ -119,8 +119,8 @@ def operator_times(events: Iterable[Any], begin: float, end: float) -> list[Oper
     """
     kept = [e for e in events if not e.is_async and e.name not in _MARKS]
     host = [event for event in kept if _is_host(event)]
-    device = [event for event in kept if not _is_host(event) and not event.is_user_annotation]
-    launchers = {event.id: event for event in host if not event.linked_correlation_id}
+    device = [event for event in kept if not _is_host(event) and not _is_annotation(event)]
+    launchers = {event.id: event for event in host if _linked(event) == 0}
     on_host = _gather(host, launchers, begin, end)
     on_device = _gather(device, launchers, begin, end)
     return [
@@ -202,11 +202,24 @@ def _row(event: Any, launchers: Launchers) -> Row:
     """Return what an event's time is counted for: of a kernel, the operator that launched it."""
     if _is_host(event):
         return Row(event.name, _is_optimizers(event))
-    launcher = launchers.get(event.linked_correlation_id)
+    launcher = launchers.get(_linked(event))
     if launcher is None:
         return Row(event.name, is_optimizers=False)
     name = launcher.name if _OPERATOR.fullmatch(launcher.name) else event.name
     return Row(name, _is_optimizers(launcher))
+
+
+def _linked(event: Any) -> int | None:
+    """Return the number of what launched an event, 0 for an operator; None in an older torch.
+
+    There a kernel counts by its own name.
+    """
+    return getattr(event, "linked_correlation_id", None)
+
+
+def _is_annotation(event: Any) -> bool:
+    """Tell whether this is a mark that spans kernels, as far as this torch tells."""
+    return bool(getattr(event, "is_user_annotation", False))
 
 
 def _is_optimizers(event: Any) -> bool:

@@ -76,6 +76,7 @@ def test_the_device_s_time_is_shared_out_wherever_it_was_seen() -> None:
     assert profile.attributed_to == "device"
     assert [(each.name, each.seconds) for each in profile.classes] == [("matrix products", 0.5)]
     assert profile.unaccounted_seconds == pytest.approx(0.5)
+    assert [each.share for each in profile.operators] == [0.5, 0.0]
 
 
 def test_a_device_of_which_nothing_was_seen_leaves_the_host_s_time() -> None:

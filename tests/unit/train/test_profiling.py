@@ -87,11 +87,23 @@ def test_a_kernel_counts_for_the_operator_that_launched_it_else_by_its_own_name(
     assert found["cudaLaunchKernel"].device_seconds == 0.0
 
 
+def test_an_older_torch_that_does_not_link_kernels_leaves_them_their_names() -> None:
+    events = [
+        event("aten::mm", 0, 10, id=7), event("cudaLaunchKernel", 2, 4, id=9),
+        kernel("ampere_sgemm", 20, 50, launcher=7),
+    ]  # fmt: skip
+    for each in events:
+        del each.linked_correlation_id, each.is_user_annotation
+    found = times(*events)
+    assert found["ampere_sgemm"].device_seconds == pytest.approx(30e-6)
+    assert found["aten::mm"].device_seconds == 0.0
+
+
 def test_two_streams_at_once_do_not_count_twice() -> None:
     found = times(
         kernel("a", 0, 100, launcher=0), kernel("b", 0, 100, launcher=0, device_resource_id=2)
     )
-    assert sum(each.device_seconds or 0.0 for each in found.values()) == pytest.approx(100e-6)
+    assert found["a"].device_seconds == found["b"].device_seconds == pytest.approx(50e-6)
 
 
 class _Given:
