@@ -321,6 +321,22 @@ class WorkOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileQuestion:
+    """What is asked of a worker that shall say where its steps' time goes."""
+
+    wire_version: int
+    order: WorkOrder
+    warmup_steps: int
+    """Run before anything is timed: at least three, one of which compiles."""
+    steps: int
+    """Timed without the profiler, under it, and without it again."""
+    trace: str
+    """Where the trace goes, as the JSON that Chrome's and Perfetto's viewers read."""
+    capture: str
+    """The folder for what a vendor's own profiler writes beside it; it need not be there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunBlock:
     """Command: run this many optimizer steps between two readings of the clock."""
 
@@ -674,6 +690,41 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTime:
+    """One operator's own time under the profiler, without that of the operators that it calls.
+
+    Where several threads or streams worked at once, a moment is shared out evenly between them:
+    all operators' seconds together are never more than the window's.
+    """
+
+    name: str
+    """As torch names it; of device work that no operator launched, the kernel's name."""
+    within: Literal["optimizer"] | None
+    """Whether it was called by the optimizer's step, or by an operation on all weights at once."""
+    calls: int
+    host_seconds: float
+    device_seconds: float | None
+    """Null where the profiler saw nothing of the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """Where the time of some steps went, as torch's profiler saw it."""
+
+    kind: Literal["profiled"] = "profiled"
+    at_seconds: float
+    warmup_steps: int
+    steps: int
+    plain_seconds: list[float]
+    """Of these steps by the clock without the profiler: once before it, and once after."""
+    profiled_seconds: float
+    """Of as many under it."""
+    window_seconds: float
+    """Of the same, by the profiler's own clock: what the operators' seconds are parts of."""
+    operators: list[OperatorTime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The child did all it was told; it says nothing after this."""
 
@@ -711,6 +762,7 @@ ChildRecord = (
     | Block
     | Activity
     | Memory
+    | Profiled
     | Finished
     | Failed
 )

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     RESULT = "result"
     RUN = "run"
     COMPARISON = "comparison"
+    PROFILE = "profile"
     COLUMNS = "columns"
 
 
@@ -27,8 +28,8 @@ def schema(
         Kind,
         typer.Argument(
             help="config: what you write. plan, record (a line of measurement.jsonl), result, run: "
-            "what trnbench writes. comparison: what `compare --format json` writes. columns: what "
-            "CSV and JSON reports hold.",
+            "what trnbench writes. comparison: what `compare --format json` writes. profile: what "
+            "`profile` writes. columns: what CSV and JSON reports hold.",
         ),
     ] = Kind.CONFIG,
 ) -> None:
@@ -80,6 +81,12 @@ def _comparison() -> dict[str, Any]:
     return Comparison.model_json_schema(mode="serialization")
 
 
+def _profile() -> dict[str, Any]:
+    from trnbench.schema.profile import Profile
+
+    return Profile.model_json_schema(mode="serialization")
+
+
 _SCHEMAS: Mapping[Kind, Callable[[], dict[str, Any]]] = {
     Kind.CONFIG: _config,
     Kind.PLAN: _plan,
@@ -87,4 +94,5 @@ _SCHEMAS: Mapping[Kind, Callable[[], dict[str, Any]]] = {
     Kind.RESULT: _result,
     Kind.RUN: _run,
     Kind.COMPARISON: _comparison,
+    Kind.PROFILE: _profile,
 }

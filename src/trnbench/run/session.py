@@ -243,7 +243,7 @@ class Session:
                     started_at=self._now().isoformat(timespec="seconds"),
                 )
             )
-            outcome = _too_large(plan) or self._follow(case, plan, records, budget)
+            outcome = too_large(plan) or self._follow(case, plan, records, budget)
             records.append(outcome)
         except StorageFull as full:
             run.release_reserve()
@@ -311,7 +311,7 @@ def _recorder(plan: Plan, worker_pid: int, variables: Mapping[str, str]) -> Reco
     return Recorder(open_sources(subject), period_seconds=TELEMETRY_SECONDS)
 
 
-def _too_large(plan: Plan) -> Outcome | None:
+def too_large(plan: Plan) -> Outcome | None:
     """Refuse a job on the CPU that would push the machine into swap or the killer's arms."""
     if plan.order.backend != "cpu" or plan.prediction.memory_verdict != "does_not_fit":
         return None

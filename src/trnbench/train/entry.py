@@ -8,6 +8,7 @@ has. So the package is loaded from this file's own folder, and nothing beside it
     python entry.py describe GUEST.json    says what a model is that is not ours
     python entry.py peak QUESTION.json     times the single things that it names
     python entry.py train PLAN.json        trains as the plan's order says
+    python entry.py profile QUESTION.json  says where the time of an order's steps goes
 
 Records go to the file descriptor of `--records-fd`, by default standard output; commands come in
 on standard input. An interpreter too old for the package can still read this one file: it says so

@@ -5,13 +5,14 @@ nothing: how many steps to run next is the parent's to say.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import math
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,14 @@ from trnbench.wire import (
     PeakQuestion,
     Phase,
     Probe,
+    ProfileQuestion,
     RunBlock,
     WireError,
     WorkOrder,
     from_json,
 )
 
-TASKS = ("inventory", "probe", "describe", "peak", "train")
+TASKS = ("inventory", "probe", "describe", "peak", "profile", "train")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str]) -> None:
                 describe(options.plan, channel)
             elif options.task == "peak":
                 peak(options.plan, channel)
+            elif options.task == "profile":
+                profile(options.plan, channel)
             else:
                 train(read_order(options.plan), channel)
         except BaseException as error:  # noqa: BLE001 - the last line: whatever it is, it is told
@@ -151,23 +155,10 @@ def peak(path: Path, channel: Channel) -> None:
 
 def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
-    channel.send(Phase, name="probe")
-    _import_torch()
-    from trnbench.train.assemble import make_stream
-    from trnbench.train.backends import backend_class
-    from trnbench.train.backends.base import Claim
-    from trnbench.train.loop import TrainingStep
+    with _opened(order, channel) as backend:
+        from trnbench.train.assemble import make_stream
+        from trnbench.train.loop import TrainingStep
 
-    kind = backend_class(order.backend)
-    claim = Claim(
-        precision=order.precision,
-        execution=order.execution,
-        threads=order.threads,
-        index=order.device_index,
-    )
-    backend = kind.open(claim)
-    with VendorErrors(backend):
-        _send_environment(backend, channel, _versions_of_guest(order))
         if order.gate is not None:
             _send_gate(order, backend, channel)
         if order.measure_ceiling:
@@ -184,6 +175,37 @@ def train(order: WorkOrder, channel: Channel) -> None:
             # Once more: what kept the processor busy before may be gone, or have come.
             _send_ceiling(order, backend, channel)
         channel.send(Finished, steps=step.steps_done)
+
+
+def profile(path: Path, channel: Channel) -> None:
+    """Say where the time of an order's steps goes."""
+    question = from_json(ProfileQuestion, json.loads(path.read_text(encoding="utf-8")))
+    with _opened(question.order, channel) as backend:
+        from trnbench.train.profiling import profile_steps
+
+        channel.send(Phase, name="build")
+        profile_steps(question, _build(question.order, backend, channel), backend, channel)
+
+
+@contextlib.contextmanager
+def _opened(order: WorkOrder, channel: Channel) -> Iterator[Any]:
+    """Open the order's device, say what it is, and explain its errors until it is closed."""
+    channel.send(Phase, name="probe")
+    _import_torch()
+    from trnbench.train.backends import backend_class
+    from trnbench.train.backends.base import Claim
+
+    kind = backend_class(order.backend)
+    claim = Claim(
+        precision=order.precision,
+        execution=order.execution,
+        threads=order.threads,
+        index=order.device_index,
+    )
+    backend = kind.open(claim)
+    with VendorErrors(backend):
+        _send_environment(backend, channel, _versions_of_guest(order))
+        yield backend
         backend.close()
 
 

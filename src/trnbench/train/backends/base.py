@@ -81,6 +81,8 @@ class Backend:
     """Edges of the square products that fill the device."""
     is_shared: ClassVar[bool] = False
     """Whether other work may run on it at any time, so that a ceiling is best measured twice."""
+    profiler_activity: ClassVar[str | None] = None
+    """What torch's profiler calls this device's own work; None: it sees the host's alone."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -149,6 +151,10 @@ class Backend:
         """Make a new compilation an error from now on, where torch can."""
         if self.claim.execution == "compile":
             torch.compiler.set_stance("fail_on_recompile")
+
+    def profiler_options(self, _capture: str) -> dict[str, Any]:
+        """Return what torch's profiler is given for this device, which may write to a folder."""
+        return {}
 
     # --- what it says of itself -------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ class CudaBackend(Backend):
 
     name: ClassVar[str] = "cuda"
     adamw: ClassVar[AdamW] = "fused"
+    profiler_activity: ClassVar[str | None] = "CUDA"
 
     @classmethod
     def find(cls) -> FoundDevice | None:

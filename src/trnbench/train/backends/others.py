@@ -33,6 +33,7 @@ class XpuBackend(_GeneralBackend):
     """Trains on one Intel GPU."""
 
     name: ClassVar[str] = "xpu"
+    profiler_activity: ClassVar[str | None] = "XPU"
 
 
 class MpsBackend(_GeneralBackend):

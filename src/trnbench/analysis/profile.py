@@ -1,0 +1,105 @@
+"""From operators' own times to where a step's time goes: classes that come to the whole, in order.
+
+An operator's own time leaves out that of the operators that it calls, and a moment at which several
+threads work is divided between them: so classes sum to what was accounted for, and the rest of the
+window is told as a line of its own.
+"""
+
+from collections import defaultdict
+
+from trnbench import __version__
+from trnbench.catalog.operator_classes import class_of
+from trnbench.schema.plan import Plan
+from trnbench.schema.profile import (
+    Profile,
+    ProfiledClass,
+    ProfiledDevice,
+    ProfiledOperator,
+)
+from trnbench.wire import Environment, OperatorTime, Profiled
+
+
+def make_profile(
+    plan: Plan,
+    environment: Environment,
+    profiled: Profiled,
+    *,
+    made_at: str,
+    captured_files: int = 0,
+) -> Profile:
+    """Put a worker's answer in order.
+
+    Args:
+        plan: of the case.
+        environment: what it ran on.
+        profiled: the operators' times, as the worker sent them.
+        made_at: UTC, ISO 8601.
+        captured_files: what a vendor's profiler wrote.
+    """
+    is_device = any(operator.device_seconds for operator in profiled.operators)
+    window = profiled.window_seconds
+    operators = sorted(
+        (_operator(told, window, is_device=is_device) for told in profiled.operators),
+        key=lambda operator: (-operator.share, operator.name, operator.within or ""),
+    )
+    classes = _classes(operators, window, is_device=is_device)
+    accounted = sum(each.seconds for each in classes)
+    return Profile(
+        trnbench_version=__version__,
+        made_at=made_at,
+        plan=plan,
+        device=ProfiledDevice(
+            backend=environment.backend,
+            name=environment.device_name,
+            asynchronous=environment.asynchronous,
+            proven=environment.proven,
+            threads=environment.threads,
+            versions=environment.versions,
+            settings=environment.settings,
+        ),
+        warmup_steps=profiled.warmup_steps,
+        steps=profiled.steps,
+        plain_seconds=profiled.plain_seconds,
+        profiled_seconds=profiled.profiled_seconds,
+        window_seconds=window,
+        attributed_to="device" if is_device else "host",
+        # Sums of floats may pass the window by a rounding.
+        unaccounted_seconds=max(0.0, window - accounted),
+        classes=classes,
+        operators=operators,
+        captured_files=captured_files,
+    )
+
+
+def seconds_of(operator: OperatorTime | ProfiledOperator, *, is_device: bool) -> float:
+    """Return an operator's own time where time is shared out."""
+    return (operator.device_seconds or 0.0) if is_device else operator.host_seconds
+
+
+def _operator(told: OperatorTime, window: float, *, is_device: bool) -> ProfiledOperator:
+    return ProfiledOperator(
+        name=told.name,
+        within=told.within,
+        operator_class=class_of(told.name, told.within),
+        calls=told.calls,
+        host_seconds=told.host_seconds,
+        device_seconds=told.device_seconds,
+        share=seconds_of(told, is_device=is_device) / window,
+    )
+
+
+def _classes(
+    operators: list[ProfiledOperator], window: float, *, is_device: bool
+) -> list[ProfiledClass]:
+    """Return the classes that took any time, the longest first."""
+    seconds: dict[str, float] = defaultdict(float)
+    calls: dict[str, int] = defaultdict(int)
+    for operator in operators:
+        own = seconds_of(operator, is_device=is_device)
+        if own > 0:
+            seconds[operator.operator_class] += own
+            calls[operator.operator_class] += operator.calls
+    return [
+        ProfiledClass(name=name, calls=calls[name], seconds=own, share=own / window)
+        for name, own in sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
+    ]

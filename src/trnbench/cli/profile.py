@@ -1,0 +1,117 @@
+"""`trnbench profile`: one case under torch's profiler, where its time went, and a trace."""
+
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trnbench.cli.preparing import DeviceChoice, Interpreter, Settings
+from trnbench.schema.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trnbench.schema.config_file import CaseConfig
+
+
+class ProfileFormat(StrEnum):
+    """What can be named as a format."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    CSV = "csv"
+
+
+def profile(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="A YAML file of one case, or the name of a config that ships with trnbench.  "
+            "[default: the first case of quick]",
+            show_default=False,
+        ),
+    ] = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=100,
+            help="Steps under the profiler, and as many without it before and after.",
+        ),
+    ] = 5,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where profile.json and trace.json.gz go; a folder that holds a profile is "
+            "refused.  [default: results/<date and suite>-profile]",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceChoice = None,
+    settings: Settings = None,
+    python: Interpreter = sys.executable,
+    format_: Annotated[
+        ProfileFormat, typer.Option("--format", "-f", help="What to write to stdout.")
+    ] = ProfileFormat.TERMINAL,
+) -> None:
+    """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
+    from trnbench.cli.preparing import default_folder, prepare, read_overrides
+    from trnbench.cli.screen import page_of_stdout
+    from trnbench.reports.profile import (
+        profile_as_csv,
+        profile_as_json,
+        profile_as_markdown,
+        profile_as_text,
+    )
+    from trnbench.run.interruption import noted_signals
+    from trnbench.run.profiling import ProfileRun
+
+    case = read_one_case(config, read_overrides(settings, device=device, usd_per_hour=None))
+    (plan,) = prepare([case], python).plans
+    folder = output or default_folder(f"{plan.suite} profile", datetime.now(UTC))
+    with noted_signals() as interruption:
+        made = ProfileRun(
+            plan,
+            folder=folder,
+            python=python,
+            steps=steps,
+            interruption=interruption,
+            tell=lambda line: typer.echo(line, err=True),
+        ).run()
+    if made is None:
+        sys.stderr.write(f"{interruption.reason}: no profile was kept\n")
+        raise typer.Exit(128 + (interruption.signal or 0))
+    render = {
+        ProfileFormat.TERMINAL: profile_as_text,
+        ProfileFormat.MARKDOWN: profile_as_markdown,
+        ProfileFormat.JSON: profile_as_json,
+        ProfileFormat.CSV: profile_as_csv,
+    }[format_]
+    typer.echo(render(made, page_of_stdout()), nl=False)
+    sys.stderr.write(f"profile and trace: {folder}\n")
+
+
+def read_one_case(config: str | None, overrides: dict[str, str]) -> "CaseConfig":
+    """Read a config of one case; without one, take the first of the quick suite's.
+
+    Raises:
+        ConfigError: it is wrong, or holds several cases.
+    """
+    from trnbench.cli.preparing import read_cases
+    from trnbench.run.configs import DEFAULT_CONFIG
+
+    cases = read_cases([config or DEFAULT_CONFIG], overrides)
+    if config is not None and len(cases) > 1:
+        choice = " ".join(f"--set 'sweep.{key}=[{value}]'" for key, value in cases[0].swept.items())
+        raise ConfigError(
+            f"{config}: holds {len(cases)} cases, and one is profiled",
+            hint=f"choose one, e.g. the first: {choice}",
+        )
+    return cases[0]

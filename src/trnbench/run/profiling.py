@@ -1,0 +1,295 @@
+"""One case under the profiler: a worker asked where its steps' time goes, its answer kept.
+
+results/<time>-<suite>-profile/profile.json    the plan, the device, classes and operators
+                               trace.json.gz   for chrome://tracing and ui.perfetto.dev
+                               capture/        what a vendor's own profiler wrote, if it did
+"""
+
+import contextlib
+import gzip
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from trnbench.analysis.profile import make_profile
+from trnbench.catalog.faults import diagnose
+from trnbench.run.environment import PROFILING, environment_of_worker, user_cache_folder
+from trnbench.run.hang import HangWatch
+from trnbench.run.interruption import Interruption
+from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
+from trnbench.run.scrub import scrub
+from trnbench.run.session import too_large
+from trnbench.run.store import RunFolder, StorageFull, write_whole
+from trnbench.schema.errors import ConfigError, RunError, TrnbenchError, UnavailableError
+from trnbench.schema.plan import Plan
+from trnbench.schema.profile import Profile
+from trnbench.schema.units import say_seconds
+from trnbench.wire import (
+    CHILD_RECORDS,
+    WIRE_VERSION,
+    Environment,
+    Failed,
+    Profiled,
+    ProfileQuestion,
+    WireError,
+    decode,
+    encode,
+)
+
+PROFILE_FILE = "profile.json"
+TRACE_FILE = "trace.json.gz"
+CAPTURE_FOLDER = "capture"
+
+KEPT = (PROFILE_FILE, TRACE_FILE, CAPTURE_FOLDER)
+
+WARMUP_STEPS = 5
+"""At least three before a profile's window, says the guide; two more settle a processor's caches.
+Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch (2.33)."""
+
+INSPECT = "NEURON_RT_INSPECT_ENABLE"
+
+_HOST_NAME = re.compile(r'("host_name"\s*:\s*)"[^"]*"')
+_LINES_AT_ONCE = 20_000
+
+RUN_HINT = "does `trnbench run` measure it?"
+_HINTS = {"out_of_memory": "lower workload.micro_batch_size or sequence_length"}
+BROKEN_HINT = "is `--python` a Python of your own, unchanged?"
+
+
+class ProfileRun:
+    """Profiles one plan into one folder."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        folder: Path,
+        python: str,
+        steps: int,
+        interruption: Interruption,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Prepare; nothing is touched yet.
+
+        Args:
+            plan: the case.
+            folder: where the profile goes; made if it is not there, and must not hold one.
+            python: the interpreter that trains.
+            steps: under the profiler, and as many without it before and after.
+            interruption: looked at between events.
+            tell: is given a line for whoever waits, once the worker is about to start.
+            clock: of hangs.
+        """
+        self._plan = plan
+        self._folder = folder
+        self._python = python
+        self._steps = steps
+        self._interruption = interruption
+        self._tell = tell
+        self._clock = clock
+
+    def run(self) -> Profile | None:
+        """Profile the case; None if somebody stopped it, and nothing is kept then.
+
+        Raises:
+            ConfigError: the folder holds a profile or cannot be written, a variable that the user
+                set cannot stand, or the model cannot be trained.
+            UnavailableError: a device or a library is not here.
+            RunError: the steps failed, or what came of them could not be written.
+        """
+        variables = variables_of(self._plan, os.environ, user_cache_folder())
+        refusal = too_large(self._plan)
+        if refusal is not None:
+            raise RunError(f"{self._plan.case_id}: {refusal.reason}", hint=refusal.hint or "")
+        if any((self._folder / name).exists() for name in KEPT):
+            raise ConfigError(
+                f"{self._folder}: holds a profile already, and none is overwritten",
+                hint="name another folder with `-o`",
+            )
+        was_there = self._folder.exists()
+        held = RunFolder.open(self._folder)
+        profile = None
+        try:
+            profile = self._profile(variables)
+        finally:
+            held.close()
+            if profile is None and not was_there:
+                with contextlib.suppress(OSError):  # what a vendor's profiler left stays
+                    self._folder.rmdir()
+        return profile
+
+    def _profile(self, variables: Mapping[str, str]) -> Profile | None:
+        capture = self._folder / CAPTURE_FOLDER
+        with tempfile.TemporaryDirectory() as scratch:
+            trace = Path(scratch) / "trace.json"
+            question = ProfileQuestion(
+                wire_version=WIRE_VERSION,
+                order=self._plan.order,
+                warmup_steps=WARMUP_STEPS,
+                steps=self._steps,
+                trace=str(trace),
+                capture=str(capture.resolve()),
+            )
+            path = Path(scratch) / "question.json"
+            path.write_text(encode(question), encoding="utf-8")
+            heard = self._ask(path, variables)
+            if heard is None:
+                return None
+            profile = make_profile(
+                self._plan,
+                *heard,
+                made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                captured_files=sum(1 for file in capture.rglob("*") if file.is_file()),
+            )
+            try:
+                keep_trace(trace, self._folder / TRACE_FILE)
+                write_whole(self._folder / PROFILE_FILE, profile.model_dump_json(indent=1))
+            except (OSError, StorageFull) as error:
+                (self._folder / TRACE_FILE).unlink(missing_ok=True)  # half a profile is none
+                raise RunError(
+                    f"{self._folder}: the profile could not be written: "
+                    f"{getattr(error, 'strerror', None) or error}",
+                    hint="free some disk, or name a folder on another one with `-o`",
+                ) from error
+        return profile
+
+    def _ask(self, path: Path, variables: Mapping[str, str]) -> tuple[Environment, Profiled] | None:
+        """Start the worker and hear it to its end; None if somebody stopped it."""
+        self._tell(
+            f"{self._plan.case_id}: {WARMUP_STEPS} steps to warm up, {self._steps} under the "
+            "profiler, as many without it before and after"
+        )
+        worker = Worker(worker_command(self._python, "profile", path), variables)
+        environment: Environment | None = None
+        hang = HangWatch(worker.pid, self._plan.measure.hang_seconds, self._clock())
+        try:
+            for event in worker.events():
+                if self._interruption.signal is not None:
+                    return None
+                if isinstance(event, Ended | Overflow):
+                    raise self._died(worker, event)
+                if not isinstance(event, Line):
+                    self._look_at(hang)
+                    continue
+                hang.heard(self._clock())
+                try:
+                    record = decode(event.text, CHILD_RECORDS)
+                except WireError as error:
+                    raise self._failed(f"the worker sent no record: {error}", BROKEN_HINT) from None
+                if isinstance(record, Failed):
+                    raise self._told(record, worker.last_words())
+                if isinstance(record, Environment):
+                    environment = self._checked(record)
+                if isinstance(record, Profiled) and environment is not None:
+                    return environment, record
+        finally:
+            worker.end()
+        raise RuntimeError("the worker's events ended without an end")
+
+    # --- how it can fail --------------------------------------------------------------------------
+
+    def _failed(self, reason: str, hint: str) -> RunError:
+        return RunError(f"{self._plan.case_id}: {scrub(reason)}", hint=hint)
+
+    def _checked(self, environment: Environment) -> Environment:
+        if environment.wire_version == WIRE_VERSION:
+            return environment
+        raise self._failed(
+            f"the worker speaks version {environment.wire_version} of the records, "
+            f"not {WIRE_VERSION}",
+            "this is a mixed installation: install trnbench again",
+        )
+
+    def _told(self, failed: Failed, last_words: str) -> TrnbenchError:
+        """Return the error that a worker's own words come to, a vendor's known ones in ours."""
+        hint = failed.hint or "see `trnbench doctor`"
+        if failed.reason == "bad_model":
+            return ConfigError(scrub(failed.message), hint=hint)
+        if failed.reason == "unavailable":
+            return UnavailableError(scrub(failed.message), hint=hint)
+        if failed.reason != "wrong_order":
+            known = self._known((failed.message, failed.detail, last_words))
+            if known is not None:
+                return known
+        return self._failed(failed.message, failed.hint or _HINTS.get(failed.reason, RUN_HINT))
+
+    def _known(self, texts: tuple[str, ...]) -> RunError | None:
+        known = diagnose(self._plan.order.backend, texts)
+        if known is None:
+            return None
+        return self._failed(f"{known.fault.meaning}: {known.line}", known.fault.fix)
+
+    def _died(self, worker: Worker, event: Ended | Overflow) -> RunError:
+        if isinstance(event, Overflow):
+            return self._failed("the worker sent a line without an end", BROKEN_HINT)
+        words = worker.last_words().strip()
+        code = event.exit_code
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        last = f": {words.splitlines()[-1][:200]}" if words else ""
+        hint = RUN_HINT
+        if code == -9:
+            hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
+        return self._known((words,)) or self._failed(f"the worker died ({how}){last}", hint)
+
+    def _look_at(self, hang: HangWatch) -> None:
+        now = self._clock()
+        if hang.is_hung(now):
+            limit = self._plan.measure.hang_seconds
+            raise self._failed(
+                f"no word from the worker for {say_seconds(hang.silent_seconds(now))}, and no "
+                "compiler at work",
+                f"if that is no hang, allow more than measure.hang_seconds={limit:g}",
+            )
+
+
+def variables_of(plan: Plan, inherited: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Return the variables of a worker that profiles, on top of the inherited ones.
+
+    What makes a compiler keep names for a profile is the user's to set here; in a timed run it is
+    switched off.
+
+    Raises:
+        ConfigError: a variable that the user set cannot stand. Two profilers at once cannot: AWS
+            Neuron documentation, tools/neuron-explorer (2.33).
+    """
+    backend = plan.order.backend
+    if backend in ("neuron", "xla") and inherited.get(INSPECT, "0") not in ("", "0"):
+        raise ConfigError(
+            f"{INSPECT}={inherited[INSPECT]}: the Neuron runtime's own capture and torch's "
+            "profiler cannot both be on",
+            hint=f"unset {INSPECT}",
+        )
+    decided = environment_of_worker(plan.order, inherited, home)
+    return {name: value for name, value in decided.items() if name not in PROFILING}
+
+
+def keep_trace(source: Path, target: Path) -> None:
+    """Write a trace compressed, without what tells whose machine it came from.
+
+    Raises:
+        OSError: it cannot be written; no part of it is left then.
+    """
+    beside = target.with_name(f".{target.name}.new")
+    try:
+        with (
+            source.open(encoding="utf-8", errors="replace") as lines,
+            gzip.open(beside, "wt", encoding="utf-8", compresslevel=6) as compressed,
+        ):
+            for part in _parts(lines):
+                compressed.write(_HOST_NAME.sub(r'\1"…"', scrub(part)))
+        beside.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _parts(lines: Iterator[str]) -> Iterator[str]:
+    """Yield many lines at once: a trace of a large model has millions."""
+    while part := "".join(islice(lines, _LINES_AT_ONCE)):
+        yield part

@@ -1,0 +1,231 @@
+"""Where the time of training steps goes, by torch's profiler: each operator's own, and a trace.
+
+The steps are those that `train` runs, and they are timed without the profiler as well, before it
+and after it, so that what the profiler itself costs can be told, and whether it can.
+"""
+
+import gc
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, record_function
+
+from trnbench.train.assemble import make_stream
+from trnbench.train.backends.base import Backend
+from trnbench.train.channel import Channel
+from trnbench.train.loop import (
+    StepOutcomes,
+    StepTokens,
+    TrainingStep,
+    prepare_tokens,
+    timed_block,
+)
+from trnbench.train.objective import Trainable
+from trnbench.train.spans import Span, share_out
+from trnbench.wire import Finished, OperatorTime, Phase, Profiled, ProfileQuestion
+
+WINDOW = "trnbench: profiled steps"
+STEP = "trnbench: step"
+_MARKS = (WINDOW, STEP)
+
+_OPTIMIZER = ("Optimizer.", "aten::_foreach_")
+"""How torch's own marks around an optimizer's step begin (torch.optim.Optimizer, 2.13), and what
+works on all weights at once: the clipping, made one by one where the device has no such kernel."""
+
+_OPERATOR = re.compile(r"[a-z_]\w*::\w+")
+
+_MICROSECOND = 1e-6
+
+Launchers = Mapping[int | None, Any]
+"""Operators of the host by the number that what they launch refers to."""
+
+
+class Row(NamedTuple):
+    """What times are gathered by."""
+
+    name: str
+    is_optimizers: bool
+
+
+class Gathered(NamedTuple):
+    """What one side, the host or the device, did in the window, times in microseconds."""
+
+    own: dict[Row, float]
+    calls: Counter[Row]
+
+
+def profile_steps(
+    question: ProfileQuestion, objective: Trainable, backend: Backend, channel: Channel
+) -> None:
+    """Warm up, time steps, profile as many, time as many again, and send what came of it.
+
+    One more step than is counted runs under the profiler, before the others: what its start costs
+    falls on that one.
+    """
+    order = question.order
+    step = TrainingStep(objective, order, backend)
+    stream = make_stream(order)
+
+    def tokens(steps: int) -> list[StepTokens]:
+        return prepare_tokens(stream, order, step.steps_done, steps, backend)
+
+    def plain_seconds() -> float:
+        return timed_block(step.run, tokens(question.steps), backend.synchronize).seconds
+
+    for _ in range(question.warmup_steps):
+        channel.send(Phase, name="train")  # a word before each: the first may compile for long
+        timed_block(step.run, tokens(1), backend.synchronize)
+    backend.forbid_recompiles()
+    with _uncollected():
+        before = plain_seconds()
+        channel.send(Phase, name="train")
+        with torch.profiler.profile(
+            activities=_activities(backend), **backend.profiler_options(question.capture)
+        ) as profiler:
+            timed_block(step.run, tokens(1), backend.synchronize)
+            prepared = tokens(question.steps)
+            with record_function(WINDOW):
+                profiled = timed_block(_marked(step), prepared, backend.synchronize)
+        channel.send(Phase, name="train")
+        after = plain_seconds()
+    channel.send(Phase, name="teardown")
+    events = profiler.events()
+    window = next(event.time_range for event in events if event.name == WINDOW)
+    save_trace(profiler, question.trace)
+    channel.send(
+        Profiled,
+        warmup_steps=question.warmup_steps,
+        steps=question.steps,
+        plain_seconds=[before, after],
+        profiled_seconds=profiled.seconds,
+        window_seconds=(window.end - window.start) * _MICROSECOND,
+        operators=operator_times(events, window.start, window.end),
+    )
+    channel.send(Finished, steps=step.steps_done)
+
+
+def operator_times(events: Iterable[Any], begin: float, end: float) -> list[OperatorTime]:
+    """Return each operator's own time in a window, by the profiler's events.
+
+    Args:
+        events: as torch's profiler gives them, times in microseconds.
+        begin: of the window.
+        end: of the window.
+    """
+    kept = [e for e in events if not e.is_async and e.name not in _MARKS]
+    host = [event for event in kept if _is_host(event)]
+    device = [event for event in kept if not _is_host(event) and not _is_annotation(event)]
+    launchers = {event.id: event for event in host if _linked(event) == 0}
+    on_host = _gather(host, launchers, begin, end)
+    on_device = _gather(device, launchers, begin, end)
+    return [
+        OperatorTime(
+            name=row.name,
+            within="optimizer" if row.is_optimizers else None,
+            calls=on_host.calls[row] or on_device.calls[row],
+            host_seconds=on_host.own.get(row, 0.0) * _MICROSECOND,
+            device_seconds=on_device.own.get(row, 0.0) * _MICROSECOND if device else None,
+        )
+        for row in sorted({*on_host.own, *on_device.own})
+    ]
+
+
+def save_trace(profiler: Any, path: str) -> None:
+    """Write the trace as JSON; where a vendor's exporter took torch's own, the events as they are.
+
+    torch gives its trace away once (`Trace is already saved`).
+    """
+    try:
+        profiler.export_chrome_trace(path)
+    except RuntimeError as error:
+        if "already saved" not in str(error):
+            raise
+        profiler.events().export_chrome_trace(path)
+
+
+def _activities(backend: Backend) -> list[ProfilerActivity]:
+    own = backend.profiler_activity
+    return [ProfilerActivity.CPU, *([getattr(ProfilerActivity, own)] if own else [])]
+
+
+def _marked(step: TrainingStep) -> Any:
+    """Return what runs a step under a mark, by which it is found in the trace."""
+
+    def run(tokens: StepTokens, outcomes: StepOutcomes) -> None:
+        with record_function(STEP):
+            step.run(tokens, outcomes)
+
+    return run
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python's collector out of what is timed, as in a measurement."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _is_host(event: Any) -> bool:
+    return bool(event.device_type == DeviceType.CPU)
+
+
+def _lane(event: Any) -> tuple[int, int]:
+    """Return a thread of the host, or a stream of a device."""
+    if _is_host(event):
+        return (0, event.thread)
+    return (event.device_index, event.device_resource_id)
+
+
+def _gather(events: list[Any], launchers: Launchers, begin: float, end: float) -> Gathered:
+    rows = [_row(event, launchers) for event in events]
+    spans = [
+        Span(_lane(event), event.time_range.start, event.time_range.end, row)
+        for event, row in zip(events, rows, strict=True)
+    ]
+    return Gathered(
+        own=share_out(spans, begin, end),
+        calls=Counter(span.key for span in spans if begin <= span.begin <= end),
+    )
+
+
+def _row(event: Any, launchers: Launchers) -> Row:
+    """Return what an event's time is counted for: of a kernel, the operator that launched it."""
+    if _is_host(event):
+        return Row(event.name, _is_optimizers(event))
+    launcher = launchers.get(_linked(event))
+    if launcher is None:
+        return Row(event.name, is_optimizers=False)
+    name = launcher.name if _OPERATOR.fullmatch(launcher.name) else event.name
+    return Row(name, _is_optimizers(launcher))
+
+
+def _linked(event: Any) -> int | None:
+    """Return the number of what launched an event, 0 for an operator; None in an older torch.
+
+    There a kernel counts by its own name.
+    """
+    return getattr(event, "linked_correlation_id", None)
+
+
+def _is_annotation(event: Any) -> bool:
+    """Tell whether this is a mark that spans kernels, as far as this torch tells."""
+    return bool(getattr(event, "is_user_annotation", False))
+
+
+def _is_optimizers(event: Any) -> bool:
+    """Tell whether an operator was called by the optimizer's step, or by one on all weights."""
+    while event is not None:
+        if event.name.startswith(_OPTIMIZER):
+            return True
+        event = event.cpu_parent
+    return False

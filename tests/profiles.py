@@ -1,0 +1,71 @@
+"""Profiles that tests share: what a worker under the profiler would have sent."""
+
+from typing import Any, Literal
+
+from tests.builders import make_plan
+from trnbench.analysis.profile import make_profile
+from trnbench.schema.profile import Profile
+from trnbench.wire import WIRE_VERSION, Environment, OperatorTime, Profiled
+
+ENVIRONMENT = Environment(
+    at_seconds=1.0,
+    wire_version=WIRE_VERSION,
+    backend="cpu",
+    device_name="AMD EPYC",
+    device_count=1,
+    asynchronous=False,
+    proven=True,
+    threads=2,
+    versions={"torch": "2.13.0+cpu"},
+    settings={"execution": "eager"},
+)
+
+
+def make_operator(
+    name: str,
+    host_seconds: float,
+    *,
+    calls: int = 10,
+    within: Literal["optimizer"] | None = None,
+    device_seconds: float | None = None,
+) -> OperatorTime:
+    """Return an operator's time as the worker sends it."""
+    return OperatorTime(
+        name=name,
+        within=within,
+        calls=calls,
+        host_seconds=host_seconds,
+        device_seconds=device_seconds,
+    )
+
+
+def make_profiled(*operators: OperatorTime, window_seconds: float = 1.0) -> Profiled:
+    """Return five steps that took 0.76 and 0.84 of the window without the profiler."""
+    return Profiled(
+        at_seconds=9.0,
+        warmup_steps=5,
+        steps=5,
+        plain_seconds=[0.76 * window_seconds, 0.84 * window_seconds],
+        profiled_seconds=window_seconds,
+        window_seconds=window_seconds,
+        operators=list(operators),
+    )
+
+
+def rich_profile(**changes: Any) -> Profile:
+    """Return a profile that has everything a table can show."""
+    profiled = make_profiled(
+        make_operator("aten::mm", 0.08, calls=75),
+        make_operator("aten::mul", 0.03, calls=445),
+        make_operator("aten::mul", 0.004, calls=20, within="optimizer"),
+        make_operator("## Call CompiledFxGraph fjcphjiv47w3xi7mcuuedspju4w4gykpjpzq6yjh ##", 0.02),
+        make_operator("aten::tomorrow", 0.005),
+        make_operator("evil\x1b[31m|name", 0.002),
+        make_operator("=cmd()", 0.001),
+        make_operator("aten::never_ran_long", 0.0001),
+        make_operator("aten::took_nothing", 0.0),
+        *(make_operator(f"aten::view_{letter}", 1e-5, calls=5) for letter in "abcdefghij"),
+        window_seconds=0.165,
+    )
+    made = make_profile(make_plan(), ENVIRONMENT, profiled, made_at="2026-11-24T00:00:00+00:00")
+    return made.model_copy(update=changes)

@@ -1,0 +1,95 @@
+"""A profile as people and programs read it."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.builders import make_plan
+from tests.profiles import ENVIRONMENT, make_operator, make_profiled, rich_profile
+from trnbench.analysis.profile import make_profile
+from trnbench.reports.base import Page
+from trnbench.reports.profile import (
+    profile_as_csv,
+    profile_as_json,
+    profile_as_markdown,
+    profile_as_text,
+)
+from trnbench.schema.profile import Profile
+
+
+@pytest.mark.parametrize("width", [80, 150])
+def test_a_profile_on_a_terminal(width: int, check_golden: Callable[[str, str], None]) -> None:
+    text = profile_as_text(rich_profile(), Page(width=width))
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "\x1b" not in text
+    check_golden(f"reports/profile-{width}.txt", text)
+
+
+def test_a_profile_in_markdown(check_golden: Callable[[str, str], None]) -> None:
+    check_golden("reports/profile-markdown.txt", profile_as_markdown(rich_profile(), Page()))
+
+
+def test_a_cost_that_cannot_be_told_is_not_told() -> None:
+    lost = rich_profile(plain_seconds=[0.1, 0.2], profiled_seconds=0.16)
+    assert "lost in this machine's noise" in text_of(lost)
+    assert "lost in" not in text_of(rich_profile())
+
+
+def test_shares_of_steps_that_were_slowed_are_doubted_aloud() -> None:
+    slowed = rich_profile(plain_seconds=[0.1, 0.1], profiled_seconds=0.31)
+    assert "3.1 times as long" in text_of(slowed)
+    assert "times as long" not in text_of(rich_profile())
+
+
+def test_the_json_reads_back_as_the_profile() -> None:
+    profile = rich_profile()
+    assert Profile.model_validate_json(profile_as_json(profile, Page())) == profile
+
+
+def test_the_csv_has_every_operator_and_no_formula() -> None:
+    profile = rich_profile()
+    rows = list(csv.DictReader(io.StringIO(profile_as_csv(profile, Page()))))
+    assert len(rows) == len(profile.operators)
+    assert [float(row["host_seconds"]) for row in rows] == [
+        each.host_seconds for each in profile.operators
+    ]
+    assert "'=cmd()" in {row["operator"] for row in rows}
+    assert {row["device_seconds"] for row in rows} == {""}
+
+
+def device_profile(backend: str, device_seconds: float | None, **changes: object) -> Profile:
+    profiled = make_profiled(make_operator("aten::mm", 0.1, device_seconds=device_seconds))
+    made = make_profile(make_plan(), ENVIRONMENT, profiled, made_at="2026-11-24T00:00:00+00:00")
+    device = made.device.model_copy(
+        update={"backend": backend, "asynchronous": True, "proven": False, "threads": None}
+    )
+    return made.model_copy(update={"device": device, **changes})
+
+
+def text_of(profile: Profile) -> str:
+    return profile_as_text(profile, Page(width=200))
+
+
+def test_a_device_s_time_leaves_the_device_idle_for_the_rest() -> None:
+    text = text_of(device_profile("cuda", 0.4))
+    assert "on the device" in text
+    assert "device idle" in text
+    assert "between operators" not in text
+    assert "has not run the backend cuda" in text
+
+
+def test_where_nothing_of_the_device_was_seen_that_is_said() -> None:
+    assert "saw no time of the device" in text_of(device_profile("neuron", None))
+    assert "waiting)" in text_of(device_profile("neuron", None))
+    assert "up to 2.9" in text_of(device_profile("xla", None))
+    assert "capture/" in text_of(device_profile("neuron", None, captured_files=2))
+    assert "capture/" not in text_of(device_profile("neuron", None))
+
+
+def test_the_json_holds_the_sums_for_programs() -> None:
+    document = json.loads(profile_as_json(rich_profile(), Page()))
+    total = sum(each["seconds"] for each in document["classes"]) + document["unaccounted_seconds"]
+    assert total == pytest.approx(document["window_seconds"])
