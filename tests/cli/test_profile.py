@@ -21,7 +21,7 @@ CONFIG = """\
 name: profiled
 model: tiny-gpt2
 workload: {sequence_length: 32, global_batch_size: 2, execution: eager, precision: fp32}
-measure: {hang_seconds: 2}
+measure: {hang_seconds: 100}
 """
 FAST = """\
 name: profiled on a stand-in
@@ -174,6 +174,9 @@ def test_a_vendor_s_error_is_told_in_our_words(tmp_path: Path, fault: str, words
 def test_a_case_that_fails_is_told_and_leaves_nothing(
     behaviour: Behaviour, words: str, config: Path, tmp_path: Path
 ) -> None:
+    # Only what hangs is waited for: a busy machine may keep a sound worker silent for longer.
+    if behaviour == "hangs":
+        config.write_text(CONFIG.replace("hang_seconds: 100", "hang_seconds: 2"))
     python = fake_python(tmp_path, behaviour)
     done = trnbench("profile", config, "--python", python, "-o", tmp_path / "out", cwd=tmp_path)
     assert done.code == 4, done.err
@@ -188,7 +191,6 @@ def test_a_case_that_fails_is_told_and_leaves_nothing(
 def test_a_signal_leaves_no_process_and_no_folder(
     number: int, code: int, config: Path, tmp_path: Path
 ) -> None:
-    config.write_text(CONFIG.replace("hang_seconds: 2", "hang_seconds: 100"))
     python = fake_python(tmp_path, "hangs")
     process = subprocess.Popen(
         [*COMMAND, "profile", str(config), "-o", str(tmp_path / "out"), "--python", python],
