@@ -33,6 +33,10 @@ STATIC_BACKENDS = ("neuron", "xla")
 """Devices whose compilers want every shape beforehand."""
 STATIC_CAPACITY = 2.0
 
+GROUPED_ROW_BYTES = 16
+"""What rows of a grouped product must be a multiple of. Source: PyTorch, `_grouped_mm`'s check of
+strides ("strides should be multiple of 16 bytes", 2.13)."""
+
 RECOMPUTES: tuple[Recompute, ...] = ("none", "selective", "full")
 """From what costs the most memory to what costs the most time."""
 
@@ -129,6 +133,8 @@ def plan_step(
     """
     asked, shape = config.workload, model.own_shape
     capacity = _expert_capacity(asked, shape, device.backend)
+    if shape.experts is not None and capacity is None:
+        _check_runs(shape.hidden_size, shape.experts.size, workload.precision)
     step = StepSettings(
         loss_chunk_rows=_chunk_rows(asked, shape, workload, device.backend),
         adamw=None if asked.adamw == "auto" else asked.adamw,
@@ -193,6 +199,20 @@ def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> 
     if asked.expert_capacity is None and backend in STATIC_BACKENDS:
         return STATIC_CAPACITY
     return asked.expert_capacity
+
+
+def _check_runs(hidden_size: int, size: int, precision: Precision) -> None:
+    """Refuse experts whose rows torch's grouped kernel cannot take."""
+    edge = GROUPED_ROW_BYTES // (4 if precision == "fp32" else 2)
+    for key, value in (("experts", size), ("hidden_size", hidden_size)):
+        if value % edge:
+            called = f"experts: size={value}" if key == "experts" else f"{key}: {value}"
+            raise Conflict(
+                ("model", key),
+                f"model.{called} is not a multiple of {edge}, as grouped products in {precision} "
+                "need",
+                hint="change it, or give workload.expert_capacity: fixed places need none",
+            )
 
 
 def _lora(asked: WorkloadConfig, shape: ModelShape) -> Lora | None:

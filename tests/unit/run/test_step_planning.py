@@ -120,6 +120,11 @@ def test_experts_have_fixed_places_where_shapes_must_not_move(
     assert step_of(asked, (found,)).expert_capacity == 1.5
 
 
+def test_fixed_places_take_experts_of_any_width() -> None:
+    odd = {"model.base": "tiny-moe", "model.experts.size": "50"}
+    assert step_of({**odd, "workload.expert_capacity": "1.5"}, (CPU,)).expert_capacity == 1.5
+
+
 def test_empty_places_are_told_as_operations() -> None:
     asked = {"model": "tiny-moe", "workload.expert_capacity": "1.5"}
     again = plan_case(asked).prediction.recomputed_flops_per_token
@@ -229,6 +234,20 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({"workload.lora.rank": "65"}, ("workload", "lora"), "rank=65 is more than"),
     ({"model": "tiny-moe", "workload.lora.rank": "4"}, ("workload", "lora"), "experts have no"),
     ({"workload.expert_capacity": "2.0"}, ("workload", "expert_capacity"), "models with experts"),
+    (
+        {"model.base": "tiny-moe", "model.experts.size": "50"},
+        ("model", "experts"),
+        "size=50 is not a multiple of 4, as grouped products in fp32",
+    ),
+    (
+        {
+            "model.base": "tiny-moe",
+            "model.experts.size": "52",
+            "workload.precision": "bf16",
+        },
+        ("model", "experts"),
+        "size=52 is not a multiple of 8",
+    ),
     (
         {
             "model.base": "llama3.2-1b",

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
+from trnbench.train.layers.grouped import multiply_runs
 from trnbench.train.layers.linear import Linear
 from trnbench.train.layers.mlp import SwiGlu
 from trnbench.wire import Experts, ModelShape
@@ -107,12 +108,13 @@ class ExpertsMlp(nn.Module):
         self, rows_RD: torch.Tensor, expert_R: torch.Tensor, ends_E: torch.Tensor
     ) -> torch.Tensor:
         """Put rows, sorted by expert, through their experts: three grouped products."""
-        gate_RF = _grouped_product(rows_RD, self.gate, ends_E)
-        up_RF = _grouped_product(rows_RD, self.up, ends_E)
+        kind = rows_RD.dtype
+        gate_RF = multiply_runs(rows_RD, self.gate.to(kind), ends_E)
+        up_RF = multiply_runs(rows_RD, self.up.to(kind), ends_E)
         if self.gate_bias is not None and self.up_bias is not None:
             gate_RF = gate_RF + _bias_of(self.gate_bias, expert_R, gate_RF)
             up_RF = up_RF + _bias_of(self.up_bias, expert_R, up_RF)
-        made_RD = _grouped_product(self._gated(gate_RF, up_RF), self.down, ends_E)
+        made_RD = multiply_runs(self._gated(gate_RF, up_RF), self.down.to(kind), ends_E)
         if self.down_bias is not None:
             made_RD = made_RD + _bias_of(self.down_bias, expert_R, made_RD)
         return made_RD
@@ -154,18 +156,6 @@ def _rows_of_each(chosen_MX: torch.Tensor, count: int) -> torch.Tensor:
     return torch.zeros(count, dtype=ones.dtype, device=ones.device).scatter_add_(
         0, chosen_MX.flatten(), ones
     )
-
-
-def _grouped_product(
-    rows: torch.Tensor, weights: torch.Tensor, ends_E: torch.Tensor
-) -> torch.Tensor:
-    """Multiply each run of rows by its expert's matrix; runs end where `ends_E` says."""
-    made: torch.Tensor = _GROUPED(rows, weights.to(rows.dtype), offs=ends_E)
-    return made
-
-
-# Public since torch 2.10; before, the same function under its private name.
-_GROUPED = getattr(F, "grouped_mm", None) or torch._grouped_mm
 
 
 def _bias_of(bias: torch.Tensor, expert_R: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
