@@ -21,11 +21,13 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("operation", ["all_reduce", "all_gather", "reduce_scatter"])
-def test_each_collective_is_timed_by_the_tool(tool: str, operation: str, tmp_path: Path) -> None:
+def test_each_collective_is_timed_by_the_tool(
+    tool: str, operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = CollectiveTask(name="x", operation=operation, whole_bytes=1_000_000)  # type: ignore[arg-type]
-    before = set(Path.cwd().iterdir())
+    monkeypatch.chdir(tmp_path)
     assert time_collective(tool, task, 4).seconds == pytest.approx(110e-6)
-    assert set(Path.cwd().iterdir()) == before, "it leaves its folders where we are"
+    assert list(tmp_path.iterdir()) == [], "it leaves its folders where we are"
 
 
 @pytest.mark.parametrize(
