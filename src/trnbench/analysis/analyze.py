@@ -177,6 +177,7 @@ def _utilization(evidence: Evidence) -> ResultUtilization:
         peak_flops_per_second=evidence.peak.flops_per_second,
         peak_source=evidence.peak.source,
         peak_reason=evidence.peak.reason,
+        fp8=evidence.peak.fp8,
         used_share=_used_share(evidence.plan.device),
         ceiling_flops_per_second=evidence.ceiling.flops_per_second,
         ceiling_source=evidence.ceiling.source,

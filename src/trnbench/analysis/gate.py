@@ -51,6 +51,10 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
         distance=5e-2, cosine=0.998, first_loss=1e-3, gradient_norm=1e-2,
         early_loss=6e-3, late_loss=5e-2,
     ),
+    "fp8": Tolerance(
+        distance=0.5, cosine=0.9, first_loss=6e-3, gradient_norm=4e-2,
+        early_loss=1.5e-2, late_loss=0.15,
+    ),
 }  # fmt: skip
 
 

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trnbench.analysis.mixture import fp8_flops_per_token, mixed_rate
 from trnbench.catalog.accelerators import accelerators
 from trnbench.schema.plan import Plan
+from trnbench.schema.result import ResultFp8
 from trnbench.schema.units import say_flops_per_second
 from trnbench.wire import Ceiling
+
+FP8_DTYPE = "float8_e4m3fn"
+"""As a worker names it."""
 
 MEASURED_HERE = "measured in this run"
 """How the source of a CPU's peak begins."""
@@ -24,6 +29,9 @@ class Peak:
     """Operations per second of all chips that are paid for; either a figure or a reason."""
 
     flops_per_second: float | None
+    """Of products that are partly fp8, the rate at which both parts together are done."""
+    fp8: ResultFp8 | None = None
+    """What it was mixed of."""
     source: str | None = None
     reason: str | None = None
 
@@ -43,6 +51,14 @@ def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
         reason = f"no {plan.workload.precision} peak of {chip.name} is published"
         return Peak(flops_per_second=None, reason=reason)
     chips = plan.device.chips_billed
+    if plan.workload.precision == "fp8":
+        fp8 = chip.fp8_flops_per_second
+        if fp8 is None:
+            return Peak(flops_per_second=None, reason=f"no fp8 peak of {chip.name} is published")
+        each = f"{say_flops_per_second(fp8)} in fp8 and {say_flops_per_second(peak)} in bf16"
+        return _mixed(
+            plan, fp8 * chips, peak * chips, f"{chips} x {each} of {chip.name}: {chip.source}"
+        )
     return Peak(
         flops_per_second=peak * chips,
         source=f"{chips} x {say_flops_per_second(peak)} of {chip.name}: {chip.source}",
@@ -54,7 +70,30 @@ def find_ceiling(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
     missing = "the case ended before the device's ceiling was measured"
     if not plan.order.measure_ceiling:
         missing = "measure.ceiling is off, as it is by default where products must be compiled"
-    return _best_median(ceilings, plan.device.devices_used, missing)
+    devices = plan.device.devices_used
+    if plan.workload.precision != "fp8":
+        return _best_median(ceilings, devices, missing)
+    fp8, other = (
+        _best_median([c for c in ceilings if (c.dtype == FP8_DTYPE) == is_fp8], devices, missing)
+        for is_fp8 in (True, False)
+    )
+    if fp8.flops_per_second is None or other.flops_per_second is None:
+        return Peak(flops_per_second=None, reason=missing)
+    source = f"{fp8.source}; {other.source}"
+    return _mixed(plan, fp8.flops_per_second, other.flops_per_second, source)
+
+
+def _mixed(plan: Plan, fp8_rate: float, other_rate: float, source: str) -> Peak:
+    """Return the rate of the case's work, which is partly fp8."""
+    fp8 = fp8_flops_per_token(plan.model.own_shape)
+    flops = plan.prediction.flops_per_token[plan.flops_convention]
+    return Peak(
+        flops_per_second=mixed_rate(flops, fp8, fp8_rate, other_rate),
+        fp8=ResultFp8(
+            flops_per_token=fp8, flops_per_second=fp8_rate, other_flops_per_second=other_rate
+        ),
+        source=source,
+    )
 
 
 def _best_median(ceilings: Sequence[Ceiling], devices: int, missing: str) -> Peak:

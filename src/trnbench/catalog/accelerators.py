@@ -20,6 +20,8 @@ class Accelerator:
     cores_per_chip: int | None
     """Physical NeuronCores, where a device may be one of them or two."""
     bf16_flops_per_second: float | None
+    fp8_flops_per_second: float | None
+    """Of products in the 8-bit floats that torch trains with, or the vendor's own."""
     fp32_flops_per_second: float | None
     memory_bytes: float | None
     memory_bytes_per_second: float | None
@@ -30,7 +32,10 @@ class Accelerator:
     source: str
 
     def peak_flops_per_second(self, precision: Precision) -> float | None:
-        """Return the chip's peak for the matrix products of this precision, or None."""
+        """Return the chip's peak for the matrix products of this precision, or None.
+
+        Of fp8 that of what is left in bf16: see `fp8_flops_per_second` for the blocks' products.
+        """
         return self.fp32_flops_per_second if precision == "fp32" else self.bf16_flops_per_second
 
 
@@ -47,6 +52,7 @@ def accelerators() -> dict[str, Accelerator]:
             devices_per_chip=int(row["devices_per_chip"]),
             cores_per_chip=int(row["cores_per_chip"]) if row["cores_per_chip"] else None,
             bf16_flops_per_second=_tera(row["bf16_dense_tflops"]),
+            fp8_flops_per_second=_tera(row["fp8_dense_tflops"]),
             fp32_flops_per_second=_tera(row["fp32_tflops"]),
             memory_bytes=None if memory_gib is None else memory_gib * GIB,
             memory_bytes_per_second=None if bandwidth is None else bandwidth * 1e12,

@@ -17,6 +17,7 @@ from trnbench.analysis.memory import (
     Ranks,
     predict_memory,
 )
+from trnbench.analysis.mixture import fp8_flops_per_token, mixed_rate
 from trnbench.catalog.accelerators import Accelerator
 from trnbench.schema.config import MeasureConfig
 from trnbench.schema.plan import (
@@ -28,6 +29,7 @@ from trnbench.schema.plan import (
 )
 from trnbench.schema.price import Price
 from trnbench.schema.units import GIB, SECONDS_PER_HOUR
+from trnbench.wire import ModelShape
 
 NEURON_RESERVE_BYTES = 1.5 * GIB
 """What runtime, micro-code and rings take of a logical core, until it has been measured."""
@@ -49,7 +51,7 @@ def predict(
     flops = {name: flops_per_token(shape, length, name, step) for name in CONVENTIONS}
     memory = _predict_memory(model, workload, parallel)
     work = flops[DEFAULT_CONVENTION] + recomputed_flops_per_token(shape, length, step)
-    seconds, reason = _predict_step(work, workload, device, accelerator)
+    seconds, reason = _predict_step(shape, work, workload, device, accelerator)
     max_seconds = measure.max_minutes * 60
     return Prediction(
         flops_per_token=flops,
@@ -112,6 +114,7 @@ def _predict_memory(
 
 
 def _predict_step(
+    shape: ModelShape,
     flops_of_token: float,
     workload: PlannedWorkload,
     device: PlannedDevice,
@@ -121,6 +124,9 @@ def _predict_step(
     peak = accelerator.peak_flops_per_second(workload.precision) if accelerator else None
     if accelerator is None or peak is None:
         return None, "no datasheet peak is known for this device, so no time is predicted"
+    if workload.precision == "fp8" and accelerator.fp8_flops_per_second is not None:
+        fp8 = fp8_flops_per_token(shape)
+        peak = mixed_rate(flops_of_token, fp8, accelerator.fp8_flops_per_second, peak)
     seconds = estimate_step_seconds(
         flops_per_token=flops_of_token,
         tokens_per_step=workload.tokens_per_step,

@@ -7,6 +7,7 @@ import dataclasses
 import math
 
 from trnbench.catalog.accelerators import Accelerator
+from trnbench.run.fp8_planning import check_device, check_model
 from trnbench.run.model_checks import check_workload
 from trnbench.run.prediction import memory_fits
 from trnbench.schema.config import Config, WorkloadConfig
@@ -50,6 +51,8 @@ def plan_workload(
         Conflict: a batch that does not come out even, or sequences that do not fit the model.
     """
     asked, data = config.workload, parallel.data_parallel_size
+    if precision == "fp8":
+        check_model(config, model)
     if model.guest is None:
         check_workload(model.own_shape, model.name, asked)
     micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
@@ -85,15 +88,7 @@ def plan_precision(config: Config, backend: str, accelerator: Accelerator | None
     """
     asked = config.workload.precision
     if asked == "fp8":
-        vendor = accelerator.vendor if accelerator else None
-        # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
-        why = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
-        lacks = f"{accelerator.name} {why}" if accelerator and vendor == "AWS" else "not built yet"
-        raise Conflict(
-            ("workload", "precision"),
-            f"workload.precision: fp8 cannot be trained in: {lacks}",
-            hint="use bf16",
-        )
+        check_device(backend, accelerator)
     if asked != "auto":
         return asked
     is_cpu = backend == "cpu" or (backend == "auto" and accelerator is None)
@@ -115,7 +110,9 @@ def plan_execution(config: Config, backend: str) -> Execution:
         )
     if asked != "auto":
         return asked
-    return "compile" if backend == "neuron" else "eager"
+    # What brings values to fp8 costs more than fp8 gains where it is not fused.
+    is_fp8 = config.workload.precision == "fp8"
+    return "compile" if backend == "neuron" or is_fp8 else "eager"
 
 
 def plan_step(

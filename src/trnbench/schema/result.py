@@ -203,6 +203,17 @@ class ResultCompilation(Strict):
     """Of each compilation, as far as the compiler tells."""
 
 
+class ResultFp8(Strict):
+    """The two peaks of work that is partly fp8."""
+
+    flops_per_token: float
+    """Of the products that are made in fp8."""
+    flops_per_second: float
+    """In fp8, of all chips that are billed."""
+    other_flops_per_second: float
+    """Of what is not fp8."""
+
+
 class ResultUtilization(Strict):
     """What the MFU was made of."""
 
@@ -213,6 +224,8 @@ class ResultUtilization(Strict):
     peak_source: str | None
     peak_reason: str | None
     """Why there is no peak."""
+    fp8: ResultFp8 | None = None
+    """What the peak was mixed of, where products are partly fp8."""
     used_share: float = 1.0
     """Of the billed chips' devices, the part that the job drove, 0 to 1."""
     recomputed_flops_per_token: float = 0.0

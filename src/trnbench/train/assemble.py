@@ -48,6 +48,8 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
         return _fit_guest(model, order)
     products = backend.products()
     use_product(model, products.linear)
+    if products.blocks is not None:
+        use_product(model.blocks, products.blocks)
     set_options(model, order)
     return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows, multiply=products.multiply)
 

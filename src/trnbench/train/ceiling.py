@@ -11,10 +11,9 @@ import torch
 
 from trnbench.train.backends.base import Backend
 from trnbench.train.loop import Clock
-from trnbench.train.precision import product_dtype
 from trnbench.train.primitives import product
 from trnbench.train.repeats import repeat
-from trnbench.wire import CeilingPoint, Precision
+from trnbench.wire import CeilingPoint
 
 REPEATS = 5
 SECONDS_PER_REPEAT = 0.1
@@ -22,12 +21,11 @@ SECONDS_PER_REPEAT = 0.1
 
 def measure_ceiling(
     backend: Backend,
-    precision: Precision,
+    dtype: torch.dtype,
     sizes: tuple[int, ...] | None = None,
     clock: Clock = time.perf_counter,
 ) -> list[CeilingPoint]:
-    """Time n x n x n products in this run's arithmetic and threads, each size several times."""
-    dtype = product_dtype(precision)
+    """Time n x n x n products in one type, with this run's threads, each size several times."""
     return [_measure_size(backend, size, dtype, clock) for size in sizes or backend.ceiling_sizes]
 
 

@@ -20,5 +20,11 @@ def parameter_dtype(precision: Precision) -> torch.dtype:
 
 
 def product_dtype(precision: Precision) -> torch.dtype:
-    """Return the type that matrix products are made in."""
+    """Return the type that matrix products are made in, outside the blocks where those are fp8."""
     return torch.float32 if precision == "fp32" else torch.bfloat16
+
+
+def ceiling_dtypes(precision: Precision) -> tuple[torch.dtype, ...]:
+    """Return every type that products are made in: a ceiling is one of each."""
+    whole = product_dtype(precision)
+    return (whole, torch.float8_e4m3fn) if precision == "fp8" else (whole,)

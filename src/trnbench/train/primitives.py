@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from trnbench.train.backends.base import Backend
+from trnbench.train.layers import fp8
 from trnbench.train.layers.attend import Mask, attend
 from trnbench.wire import AttentionTask, MoveTask, ProductTask
 
@@ -29,8 +30,12 @@ def product(
 
     A ceiling below the step's own rate would be none: so it is made by the same function.
     """
-    left = _values(backend, dtype, k, m).t() if layout == "tn" else _values(backend, dtype, m, k)
-    right = _values(backend, dtype, n, k).t() if layout == "nt" else _values(backend, dtype, k, n)
+    drawn = torch.bfloat16 if dtype == fp8.VALUES else dtype
+    left = _values(backend, drawn, k, m).t() if layout == "tn" else _values(backend, drawn, m, k)
+    right = _values(backend, drawn, n, k).t() if layout == "nt" else _values(backend, drawn, k, n)
+    if dtype == fp8.VALUES:
+        values, other = fp8.to_fp8(left.contiguous()), fp8.to_fp8(right.t().contiguous())
+        return lambda: fp8.multiply(values, other, torch.bfloat16, is_fast=True)
     multiply = backend.products().multiply
     if dtype == torch.float32 and multiply is not torch.mm:
         return lambda: multiply(left, right)

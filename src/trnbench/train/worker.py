@@ -317,13 +317,13 @@ def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
     from trnbench.train.ceiling import measure_ceiling
-    from trnbench.train.precision import product_dtype
+    from trnbench.train.precision import ceiling_dtypes
 
     channel.send(Phase, name="ceiling")
-    points = measure_ceiling(backend, order.precision)
-    dtype = str(product_dtype(order.precision)).removeprefix("torch.")
-    channel.send(Ceiling, dtype=dtype, points=points)
-    backend.empty_cache()  # or the model's peak of memory would hold what the products had
+    for dtype in ceiling_dtypes(order.precision):
+        points = measure_ceiling(backend, dtype)
+        channel.send(Ceiling, dtype=str(dtype).removeprefix("torch."), points=points)
+        backend.empty_cache()  # or the model's peak of memory would hold what the products had
 
 
 def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:

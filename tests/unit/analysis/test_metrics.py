@@ -30,7 +30,7 @@ from trnbench.analysis.metrics.base import Basis, exactly, of_interval, reciproc
 from trnbench.analysis.statistics import Interval
 from trnbench.reports.columns import COLUMNS
 from trnbench.schema.price import Price, PriceOption
-from trnbench.schema.result import MetricValue, ResultUtilization
+from trnbench.schema.result import MetricValue, ResultFp8, ResultUtilization
 
 FAMILIES: tuple[ModuleType, ...] = (
     throughput,
@@ -77,6 +77,19 @@ def basis(
         price=price_of(usd_per_hour) if usd_per_hour else None,
         price_reason=None if usd_per_hour else "nobody knows",
     )
+
+
+def test_each_convention_has_its_own_mix_of_fp8_and_bf16() -> None:
+    of = basis(peak=1.0)
+    mix = ResultFp8(flops_per_token=4e10, flops_per_second=2e16, other_flops_per_second=1e16)
+    of = dataclasses.replace(of, utilization=of.utilization.model_copy(update={"fp8": mix}))
+    for convention, compute in (
+        ("matmul-causal-v1", utilization_metrics.mfu),
+        ("matmul-full-v1", utilization_metrics.mfu_full),
+    ):
+        rest = of.utilization.flops_per_token[convention] - 4e10
+        ideal_seconds = 4e10 / 2e16 + rest / 1e16
+        assert compute(of).value == pytest.approx(100_000 * ideal_seconds, rel=1e-12)
 
 
 def test_a_million_tokens_cost_what_the_hour_costs_by_what_it_yields() -> None:

@@ -1,10 +1,14 @@
 """The peak behind a utilization: whose it is, or why there is none."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import make_plan
 from tests.unit.run.plans import H100
+from trnbench.analysis.mixture import fp8_flops_per_token
 from trnbench.analysis.peak import find_ceiling, find_peak
+from trnbench.catalog.accelerators import accelerators
 from trnbench.wire import Ceiling, CeilingPoint, FoundDevice
 
 
@@ -75,6 +79,53 @@ def test_a_chip_has_a_ceiling_beside_its_peak_for_the_devices_that_it_drives() -
     found = find_ceiling(plan.model_copy(update={"device": two}), measured)
     assert found.flops_per_second == 1.3e15
     assert "2 x 4096 x 4096" in (found.source or "")
+
+
+def test_work_that_is_partly_fp8_has_the_rate_of_both_parts_one_after_the_other() -> None:
+    plan = make_plan({"workload.precision": "fp8"}, found=(H100,))
+    found, chip = find_peak(plan, []), accelerators()[plan.device.accelerator or ""]
+    flops, mix = plan.prediction.flops_per_token["matmul-causal-v1"], found.fp8
+    assert mix is not None
+    assert mix.flops_per_token == fp8_flops_per_token(plan.model.own_shape)
+    assert (mix.flops_per_second, mix.other_flops_per_second) == (
+        chip.fp8_flops_per_second,
+        chip.bf16_flops_per_second,
+    )
+    ideal_seconds = mix.flops_per_token / mix.flops_per_second + (flops - mix.flops_per_token) / (
+        mix.other_flops_per_second
+    )
+    assert found.flops_per_second == pytest.approx(flops / ideal_seconds, rel=1e-12)
+    assert "in fp8 and" in (found.source or "")
+
+
+def test_a_ceiling_of_fp8_is_made_of_two() -> None:
+    plan = make_plan({"workload.precision": "fp8"}, found=(H100,))
+    bf16, fp8 = (
+        Ceiling(
+            at_seconds=1.0,
+            dtype=dtype,
+            points=[CeilingPoint(size=4096, flops_per_second=[rate] * 5)],
+        )
+        for dtype, rate in (("bfloat16", 6e14), ("float8_e4m3fn", 1.2e15))
+    )
+    found = find_ceiling(plan, [bf16, fp8])
+    assert found.flops_per_second is not None
+    assert 6e14 < found.flops_per_second < 1.2e15
+    assert "float8_e4m3fn" in (found.source or "")
+    assert "bfloat16" in (found.source or "")
+    for alone in ([bf16], [fp8]):
+        assert "before" in (find_ceiling(plan, alone).reason or "")
+
+
+def test_a_chip_without_a_published_fp8_peak_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan({"workload.precision": "fp8"}, found=(H100,))
+    lacking = {
+        plan.device.accelerator: replace(
+            accelerators()[plan.device.accelerator or ""], fp8_flops_per_second=None
+        )
+    }
+    monkeypatch.setattr("trnbench.analysis.peak.accelerators", lambda: lacking)
+    assert "no fp8 peak" in (find_peak(plan, []).reason or "")
 
 
 def test_a_ceiling_that_was_left_out_says_so() -> None:

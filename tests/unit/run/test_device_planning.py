@@ -1,5 +1,7 @@
 """Which device, how it executes, and whose peak it is held against."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.run.plans import CPU, H100, conflict_of, make_machine, plan_case
@@ -10,6 +12,7 @@ from trnbench.schema.errors import UnavailableError
 from trnbench.wire import FoundDevice
 
 TRN2 = FoundDevice(backend="neuron", device_name="trn2", device_count=4, proven=False)
+A100 = replace(H100, device_name="NVIDIA A100-SXM4-80GB")
 
 
 def neuron_chip(logical_cores: int = 4) -> NeuronChip:
@@ -42,7 +45,50 @@ def test_torch_xla_compiles_by_itself() -> None:
 def test_fp8_is_refused_with_the_chip_s_reason() -> None:
     conflict = conflict_of({"workload.precision": "fp8"}, found=(TRN2,))
     assert "trainium2 has cFP8 and not the F8E4M3FN" in str(conflict)
-    assert "not built yet" in str(conflict_of({"workload.precision": "fp8"}, found=(H100,)))
+    assert "cpu has no fp8" in str(conflict_of({"workload.precision": "fp8"}, found=(CPU,)))
+    assert "cpu has no fp8" in str(conflict_of({"workload.precision": "fp8"}, found=None))
+    assert "no fp8 peak of a100" in str(conflict_of({"workload.precision": "fp8"}, found=(A100,)))
+
+
+def test_fp8_is_compiled_where_nobody_says_otherwise() -> None:
+    order = plan_case({"workload.precision": "fp8"}, found=(H100,)).order
+    assert (order.precision, order.execution) == ("fp8", "compile")
+    eager = {"workload.precision": "fp8", "workload.execution": "eager"}
+    assert plan_case(eager, found=(H100,)).order.execution == "eager"
+    stranger = replace(H100, device_name="NVIDIA of tomorrow")
+    assert plan_case({"workload.precision": "fp8"}, found=(stranger,)).order.precision == "fp8"
+
+
+def test_fp8_is_planned_faster_than_bf16_but_not_twice_as_fast() -> None:
+    fp8, bf16 = (
+        plan_case({"workload.precision": p}, found=(H100,)).prediction.step_seconds
+        for p in ("fp8", "bf16")
+    )
+    assert fp8 is not None
+    assert bf16 is not None
+    assert bf16 / 2 < fp8 < bf16
+
+
+@pytest.mark.parametrize(
+    ("config", "path", "said"),
+    [
+        ({"model": "tiny-bert", "workload.sequence_length": "64"}, "precision", "is bert"),
+        ({"model": "tiny-moe"}, "precision", "is moe"),
+        ({"workload.lora": "{rank: 8}"}, "lora", "too narrow"),
+        ({"workload.sequence_length": "100"}, "sequence_length", "100 is not a multiple of 16"),
+        (
+            {"model": "{base: tiny-llama, intermediate_size: 90}"},
+            "intermediate_size",
+            "90 is not a multiple of 16",
+        ),
+    ],
+)
+def test_fp8_refuses_what_its_products_cannot_take(
+    config: dict[str, str], path: str, said: str
+) -> None:
+    conflict = conflict_of({"workload.precision": "fp8", **config}, found=(H100,))
+    assert conflict.path[-1] == path
+    assert said in str(conflict)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +97,6 @@ def test_fp8_is_refused_with_the_chip_s_reason() -> None:
 def test_a_logical_core_has_its_part_of_the_chip(
     config: dict[str, str], cores: int, gib: int
 ) -> None:
-    from dataclasses import replace
-
     machine = replace(make_machine("trn2.3xlarge"), variables=config)
     device = plan_case(found=(TRN2,), machine=machine).device
     assert (device.accelerator, device.devices_per_chip) == ("trainium2", cores)

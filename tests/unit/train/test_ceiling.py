@@ -8,6 +8,7 @@ import torch
 from trnbench.train.backends.base import Claim, Products
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.ceiling import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
+from trnbench.train.precision import ceiling_dtypes
 from trnbench.wire import Precision
 
 
@@ -55,7 +56,7 @@ class Spared(torch.overrides.TorchFunctionMode):
 def test_a_rate_is_the_products_operations_over_the_time_waited_for() -> None:
     device = ScriptedDevice({8: 0.0013, 16: 0.004})
     with Spared(device):
-        points = measure_ceiling(device, "fp32", sizes=(8, 16), clock=device.clock)
+        points = measure_ceiling(device, torch.float32, sizes=(8, 16), clock=device.clock)
     assert [point.size for point in points] == [8, 16]
     assert points[0].flops_per_second == pytest.approx([2 * 8**3 / 0.0013] * REPEATS)
     assert points[1].flops_per_second == pytest.approx([2 * 16**3 / 0.004] * REPEATS)
@@ -67,7 +68,7 @@ def test_a_repeat_is_long_against_the_clock_and_no_longer_than_one_product_needs
 ) -> None:
     device = ScriptedDevice({8: seconds})
     with Spared(device):
-        measure_ceiling(device, "fp32", sizes=(8,), clock=device.clock)
+        measure_ceiling(device, torch.float32, sizes=(8,), clock=device.clock)
     # The first product, the doubling search for a number, then the repeats themselves.
     shortest, longest = SECONDS_PER_REPEAT, max(2 * SECONDS_PER_REPEAT, seconds)
     search = 1 + 2 * longest / seconds
@@ -81,25 +82,30 @@ def test_a_slow_first_product_shortens_no_repeat() -> None:
     device, slow = ScriptedDevice({8: 0.0013}), ScriptedDevice({8: 0.0013}, first_seconds=60.0)
     for each in (device, slow):
         with Spared(each):
-            measure_ceiling(each, "fp32", sizes=(8,), clock=each.clock)
+            measure_ceiling(each, torch.float32, sizes=(8,), clock=each.clock)
     assert len(slow.made) == len(device.made)
 
 
 @pytest.mark.parametrize(
     ("precision", "products"),
-    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("pure_bf16", torch.bfloat16)],
+    [
+        ("fp32", {torch.float32}),
+        ("bf16", {torch.bfloat16}),
+        ("pure_bf16", {torch.bfloat16}),
+        ("fp8", {torch.bfloat16, torch.float8_e4m3fn}),
+    ],
 )
 def test_the_products_are_made_in_this_run_s_arithmetic(
-    precision: Precision, products: torch.dtype
+    precision: Precision, products: set[torch.dtype]
 ) -> None:
-    device = ScriptedDevice({8: 0.06})
-    with Spared(device):
-        measure_ceiling(device, precision, sizes=(8,), clock=device.clock)
-    assert {dtype for _, dtype in device.made} == {products}
+    assert set(ceiling_dtypes(precision)) == products
+    for dtype in ceiling_dtypes(precision):
+        (point,) = measure_ceiling(CpuBackend.open(Claim(threads=1)), dtype, sizes=(64,))
+        assert min(point.flops_per_second) > 0
 
 
 def test_this_machine_s_own_ceiling_is_the_rate_of_a_plain_loop() -> None:
-    (point,) = measure_ceiling(CpuBackend.open(Claim(threads=1)), "fp32", sizes=(256,))
+    (point,) = measure_ceiling(CpuBackend.open(Claim(threads=1)), torch.float32, sizes=(256,))
     left, right = torch.randn(256, 256), torch.randn(256, 256)
     products, began = 100, time.perf_counter()
     for _ in range(products):

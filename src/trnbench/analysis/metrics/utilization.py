@@ -5,6 +5,7 @@ Source: docs/metrics.md, "MFU". Stored from 0 to 1.
 
 from trnbench.analysis.flops import FULL_CONVENTION
 from trnbench.analysis.metrics.base import Basis, scaled, unknown
+from trnbench.analysis.mixture import mixed_rate
 from trnbench.schema.result import MetricValue
 from trnbench.schema.units import say_flops_per_second
 
@@ -53,13 +54,17 @@ def _utilization(
     peak = basis.utilization.peak_flops_per_second
     if peak is None:
         return unknown(basis.utilization.peak_reason or "the peak is not known")
-    peak *= share
     flops = basis.utilization.flops_per_token.get(convention)
     if flops is None:
         counted = ", ".join(basis.utilization.flops_per_token) or "nothing"
         return unknown(
             basis.utilization.flops_reason or f"no operations by {convention}, but by {counted}"
         )
+    if (mix := basis.utilization.fp8) is not None:
+        # How much of the work is fp8 depends on what a convention counts beside it.
+        rates = mix.flops_per_second, mix.other_flops_per_second
+        peak = mixed_rate(flops, mix.flops_per_token, *rates)
+    peak *= share
     if done_again:
         flops += basis.utilization.recomputed_flops_per_token
     value = scaled(basis.tokens_per_second, flops / peak)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 import torch
 
 from trnbench.train.compilation import Compilations, compilations_of_torch
+from trnbench.train.layers import fp8
 from trnbench.train.layers.linear import Product
 from trnbench.train.layers.loss import Multiply
 from trnbench.wire import AdamW, Execution, FailureReason, FoundDevice, Precision
@@ -48,6 +49,8 @@ class Products(NamedTuple):
     """Of a layer, with its gradients."""
     multiply: Multiply = torch.mm
     """Of two matrices."""
+    blocks: Product | None = None
+    """Of a layer in a decoder's blocks, where that is another than `linear`."""
 
 
 class Timer(Protocol):
@@ -128,7 +131,7 @@ class Backend:
 
     def products(self) -> Products:
         """Return how this device makes the products of this claim: torch's own way."""
-        return Products()
+        return Products(blocks=fp8.linear if self.claim.precision == "fp8" else None)
 
     def prepare(self, model: torch.nn.Module) -> Callable[..., Any]:
         """Return what the training step calls: the model as it is, or compiled for the device."""

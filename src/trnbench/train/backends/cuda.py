@@ -15,6 +15,9 @@ from trnbench.wire import AdamW, FoundDevice
 ATTENTION_SHAPE = (1, 8, 128, 64)
 """Batch, heads, tokens and head width on which the choice of attention kernel is asked."""
 
+FP8_CAPABILITY = (8, 9)
+"""Ada's. Source: CUDA Toolkit documentation, cuBLAS 12, "Floating Point 8-bit Data Types"."""
+
 
 class CudaBackend(Backend):
     """Trains on one GPU."""
@@ -45,6 +48,8 @@ class CudaBackend(Backend):
                 f"{torch.cuda.get_device_name()} has no bf16 products of its own",
                 hint="use workload.precision: fp32",
             )
+        if claim.precision == "fp8":
+            _require_fp8(opened.device)
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         return opened
@@ -92,6 +97,20 @@ class CudaBackend(Backend):
         if can_use_flash_attention(asked):
             return "flash"
         return "efficient" if can_use_efficient_attention(asked) else "math"
+
+
+def _require_fp8(device: torch.device) -> None:
+    """Refuse a GPU without fp8 products, or whose fp8 is not the one that we train in.
+
+    Raises:
+        Unavailable: it is AMD's, whose first fp8 formats end elsewhere, or older than Ada.
+    """
+    capability = torch.cuda.get_device_capability(device)
+    if torch.version.hip is not None or capability < FP8_CAPABILITY:
+        raise Unavailable(
+            f"{torch.cuda.get_device_name(device)} has no fp8 products that torch trains with here",
+            hint="use workload.precision: bf16",
+        )
 
 
 class _EventTimer:
