@@ -124,6 +124,7 @@ RESULT = {
         "used_share": 0.25, "recomputed_flops_per_token": 2e5, "flops_source": "the shape",
         "flops_reason": None, "ceiling_flops_per_second": 1e11, "ceiling_source": "measured",
         "ceiling_reason": None,
+        "fp8": {"flops_per_token": 6e5, "flops_per_second": 1e11, "other_flops_per_second": 5e10},
     },
     "learning": {
         "initial_loss": 7.6, "final_loss": 0.8, "final_excess_loss": 0.05, "entropy": 0.7295,
