@@ -32,6 +32,7 @@ from typing import Any
 from scipy.stats import binom
 
 from benchmarks.peers.bursts import SEQUENCES, TOKENS, WEIGHTS
+from trnbench.run.environment import KEEP_TRACED
 from trnbench.run.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +64,10 @@ class Contestant:
              *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             pass_fds=(records_end,), cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "HF_HUB_OFFLINE": "1"},
+            env={
+                **os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "HF_HUB_OFFLINE": "1",
+                KEEP_TRACED: "1",  # as `trnbench run` starts its workers; the same for all
+            },
         )  # fmt: skip
         os.close(records_end)
         self._records = os.fdopen(records)

@@ -5,7 +5,8 @@ is decided is recorded with the measurement.
 
 Sources: AWS Neuron documentation, torch/reference/env-vars (2.33), neuron-runtime/guides/
 configuration-guide and tools/neuron-explorer/environment-variables (2.32); PyTorch documentation
-for TORCH_DEVICE_BACKEND_AUTOLOAD; CUDA documentation for CUDA_DEVICE_ORDER.
+for TORCH_DEVICE_BACKEND_AUTOLOAD; CUDA documentation for CUDA_DEVICE_ORDER; torch 2.13,
+torch/_functorch/config.py, for what AOTAutograd keeps.
 """
 
 import os
@@ -41,6 +42,9 @@ PROFILING = (
 
 AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 NEFF_CACHE = "TORCH_NEURONX_NEFF_CACHE_DIR"
+KEEP_TRACED = "TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD"
+"""Lets AOTAutograd's cache hold graphs with functions that bring their own gradient, as ours do: a
+second start then traces nothing. Both passes of such a function are in the cache's key."""
 
 
 def user_cache_folder() -> Path:
@@ -105,9 +109,14 @@ def _xla(order: Asked, inherited: Mapping[str, str], _home: Path) -> Variables:
     }
 
 
-def _cuda(_order: Asked, inherited: Mapping[str, str], _home: Path) -> Variables:
+def _inductor(_order: Asked, inherited: Mapping[str, str], _home: Path) -> Variables:
+    return {KEEP_TRACED: inherited.get(KEEP_TRACED, "1")}
+
+
+def _cuda(order: Asked, inherited: Mapping[str, str], home: Path) -> Variables:
     # By default CUDA counts the fastest first; the driver's tools count by slot.
-    return {"CUDA_DEVICE_ORDER": inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
+    device_order = inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    return {"CUDA_DEVICE_ORDER": device_order, **_inductor(order, inherited, home)}
 
 
 def _one_core(order: Asked, inherited: Mapping[str, str]) -> Variables:
@@ -131,5 +140,8 @@ ENVIRONMENTS: dict[str, Callable[[Asked, Mapping[str, str], Path], Variables]] =
     "neuron": _neuron,
     "xla": _xla,
     "cuda": _cuda,
+    "cpu": _inductor,
+    "xpu": _inductor,
+    "mps": _inductor,
 }
 """By backend; one that is not here needs nothing decided."""

@@ -1,11 +1,16 @@
 """The variables that a worker is started with are decided before it loads anything."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.unit.train.orders import make_order
 from trnbench.run.environment import (
+    KEEP_TRACED,
     NEFF_CACHE,
     PROFILING,
     environment_of_probe,
@@ -14,6 +19,36 @@ from trnbench.run.environment import (
 from trnbench.schema.errors import ConfigError
 
 HOME = Path("caches")
+
+TRACED = """
+import json
+import torch
+from torch._dynamo.utils import counters
+
+def make(forward_factor, backward_factor):
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * forward_factor
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * backward_factor
+
+    return Scale
+
+for factors in ((3.0, 2.0), (3.0, 5.0), (4.0, 2.0), (3.0, 2.0)):
+    torch._dynamo.reset()
+    counters.clear()
+    scale = make(*factors)
+    x = torch.ones(4, requires_grad=True)
+    y = torch.compile(lambda given: scale.apply(given).sum())(x)
+    y.backward()
+    known = [name for name in counters["aot_autograd"] if name in (
+        "autograd_cache_miss", "autograd_cache_hit", "autograd_cache_bypass")]
+    print(json.dumps([y.item(), x.grad[0].item(), *known]))
+"""
+"""Four times the same shape of a program, of which the last alone was there before."""
 
 
 def test_a_graph_that_fails_to_compile_must_not_run_eagerly_under_its_name() -> None:
@@ -68,8 +103,30 @@ def test_torch_xla_is_told_its_device_or_it_would_take_the_processor() -> None:
     assert environment_of_worker(make_order(backend="xla"), {}, HOME)["PJRT_DEVICE"] == "NEURON"
 
 
-def test_a_processor_s_worker_and_a_probe_without_neuron_need_nothing() -> None:
-    assert environment_of_worker(make_order(), {}, HOME) == {}
+@pytest.mark.parametrize("backend", ["cpu", "cuda", "xpu", "mps"])
+def test_a_second_start_finds_what_was_traced_unless_the_user_forbids_it(backend: str) -> None:
+    order = make_order(backend=backend)
+    assert environment_of_worker(order, {}, HOME)[KEEP_TRACED] == "1"
+    assert environment_of_worker(order, {KEEP_TRACED: "0"}, HOME)[KEEP_TRACED] == "0"
+
+
+def test_what_was_traced_is_not_taken_for_a_function_with_another_gradient(tmp_path: Path) -> None:
+    """Proves that both passes of a function with a gradient of its own are in the cache's key."""
+    variables = environment_of_worker(make_order(), {}, HOME)
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=300,
+        env={**os.environ, **variables, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        [12.0, 2.0, "autograd_cache_miss"],
+        [12.0, 5.0, "autograd_cache_miss"],
+        [16.0, 2.0, "autograd_cache_miss"],
+        [12.0, 2.0, "autograd_cache_hit"],
+    ]
+
+
+def test_a_probe_without_neuron_needs_nothing() -> None:
     assert environment_of_probe(None) == environment_of_probe("xla") == {}
 
 
@@ -79,4 +136,4 @@ def test_a_probe_must_not_load_the_native_runtime() -> None:
 
 def test_gpus_are_counted_as_the_driver_s_tools_count_them() -> None:
     order = make_order(backend="cuda")
-    assert environment_of_worker(order, {}, HOME) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert environment_of_worker(order, {}, HOME)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
