@@ -32,7 +32,7 @@ from typing import Any
 from scipy.stats import binom
 
 from benchmarks.peers.bursts import SEQUENCES, TOKENS, WEIGHTS
-from trnbench.run.environment import KEEP_TRACED
+from trnbench.run.environment import GLIBC, KEEP_TRACED, UNFRAGMENTED
 from trnbench.run.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +66,8 @@ class Contestant:
             pass_fds=(records_end,), cwd=ROOT,
             env={
                 **os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "HF_HUB_OFFLINE": "1",
-                KEEP_TRACED: "1",  # as `trnbench run` starts its workers; the same for all
+                # As `trnbench run` starts its workers; the same for all.
+                KEEP_TRACED: "1", GLIBC: UNFRAGMENTED,
             },
         )  # fmt: skip
         os.close(records_end)

@@ -418,7 +418,8 @@ class ProductTask:
 
     kind: Literal["product"] = "product"
     name: str
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp8"]
+    """fp8: both sides in e4m3, the outcome in bf16."""
     m: int
     n: int
     k: int

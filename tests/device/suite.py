@@ -39,6 +39,11 @@ measure: {{min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0
           max_minutes: 45, hang_seconds: 1800}}
 """
 
+SMALL_PEAK = (
+    "--model", "tiny-gpt2", "--batch", "1", "--sequence-length", "64", "--square", "256",
+    "--array-mib", "4", "--ranks", "1", "--seconds", "0.001",
+)  # fmt: skip
+
 ABOUT_TWICE = (1.6, 2.4)
 LARGEST_UNWAITED = 0.5
 LARGEST_CLOCK_DIFFERENCE = 0.05
@@ -210,6 +215,25 @@ class DeviceSuite:
             assert checks[name] == "sound", (name, checks)
         (built,) = [r for r in records_of(case) if r["kind"] == "built"]
         assert all(place.startswith(self.backend) for place in built["placement"])
+
+    def measure_peak(self, folder: Path, *arguments: str) -> dict[str, Any]:
+        """Return what `trnbench peak` writes of small products on one device."""
+        words = ("peak", "--device", self.backend, *SMALL_PEAK, "-o", folder / "peak", *arguments)
+        done = run_to_end(words, cwd=folder, seconds=COMPILING_SECONDS)
+        assert done.code == 0, done.err
+        document: dict[str, Any] = json.loads((folder / "peak" / "peak.json").read_text())
+        return document
+
+    def test_its_ceilings_are_measured(self, device: FoundDevice, tmp_path: Path) -> None:
+        """Proves that products, memory and attention can be timed one by one."""
+        made = self.measure_peak(tmp_path)
+        assert made["environment"]["backend"] == self.backend
+        assert {each["group"] for each in made["readings"]} == {
+            "square", "model", "memory", "attention",
+        }  # fmt: skip
+        for each in made["readings"]:
+            assert each["seconds"], each
+            assert min(each["seconds"]) > 0, each
 
     def test_two_jobs_run_side_by_side_on_two_devices(
         self, device: FoundDevice, tmp_path: Path

@@ -163,6 +163,8 @@ def _published(document: PeakDocument, task: PeakTask) -> float | None:
     chip = accelerators()[document.accelerator]
     if isinstance(task, MoveTask):
         whole = chip.memory_bytes_per_second
+    elif isinstance(task, ProductTask) and task.precision == "fp8":
+        whole = chip.fp8_flops_per_second
     elif isinstance(task, ProductTask | AttentionTask):
         whole = chip.peak_flops_per_second(task.precision)
     else:

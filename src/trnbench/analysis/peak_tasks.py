@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.analysis.products import LayerProduct, training_products
+from trnbench.analysis.products import LayerProduct, block_products, training_products
 from trnbench.schema.peak import Group
 from trnbench.wire import (
     AttentionTask,
@@ -16,7 +16,7 @@ from trnbench.wire import (
 )
 
 MIB = 2**20
-Arithmetic = Literal["fp32", "bf16"]
+Arithmetic = Literal["fp32", "bf16", "fp8"]
 Layout = Literal["nt", "nn", "tn"]
 
 
@@ -81,7 +81,7 @@ def single_tasks(
         shape: of the model whose products are made.
         batch: its sequences in a pass.
         tokens: of each sequence.
-        precisions: of products and attention.
+        precisions: of products and, but for fp8, attention; in fp8 the blocks' products alone.
     """
     planned = [
         Planned("square", "square", _square(size, precision))
@@ -89,7 +89,8 @@ def single_tasks(
         for size in sizes.squares
     ]
     for precision in precisions:
-        for product in training_products(shape, batch, tokens):
+        products = block_products if precision == "fp8" else training_products
+        for product in products(shape, batch, tokens):
             planned += _of_layer(product, precision)
     planned += _memory(sizes.array_bytes)
     planned += [
@@ -100,6 +101,7 @@ def single_tasks(
             shape.layers,
         )
         for precision in precisions
+        if precision != "fp8"
         for passes in ("forward", "training")
     ]
     return planned
@@ -171,7 +173,7 @@ def _attention(
     shape: ModelShape,
     batch: int,
     tokens: int,
-    precision: Arithmetic,
+    precision: Literal["fp32", "bf16"],
     passes: Literal["forward", "training"],
 ) -> AttentionTask:
     return AttentionTask(

@@ -36,6 +36,12 @@ def training_products(shape: ModelShape, batch: int, tokens: int) -> list[LayerP
         batch: sequences of the pass.
         tokens: of each.
     """
+    outside = _outside_products(shape, batch, tokens)
+    return [*block_products(shape, batch, tokens), *outside]
+
+
+def block_products(shape: ModelShape, batch: int, tokens: int) -> list[LayerProduct]:
+    """Return those of the blocks alone: what is in fp8 of a model that is trained in it."""
     rows, d = batch * tokens, shape.hidden_size
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     family, layers = family_of(shape), shape.layers
@@ -53,7 +59,6 @@ def training_products(shape: ModelShape, batch: int, tokens: int) -> list[LayerP
         LayerProduct("attention's output", rows, q, d, layers),
         *_mlp(rows, d, shape.intermediate_size, dense, family.mlp_matrices, ""),
         *_expert_products(shape, rows, layers - dense),
-        *_outside_products(shape, batch, tokens),
     ]
 
 

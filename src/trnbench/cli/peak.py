@@ -33,6 +33,11 @@ class ProductPrecision(StrEnum):
 
     FP32 = "fp32"
     BF16 = "bf16"
+    FP8 = "fp8"
+
+
+USUAL_PRECISIONS = (ProductPrecision.FP32, ProductPrecision.BF16)
+"""fp8 has to be asked for: few devices have it."""
 
 
 def peak(
@@ -70,7 +75,10 @@ def peak(
     ] = None,
     precision: Annotated[
         list[ProductPrecision] | None,
-        typer.Option(help="Arithmetic of products; may be repeated.  [default: both]"),
+        typer.Option(
+            help="Arithmetic of products; may be repeated.  [default: fp32 and bf16]",
+            show_default=False,
+        ),
     ] = None,
     ranks: Annotated[
         int | None,
@@ -155,7 +163,7 @@ def peak(
         model=model,
         batch=batch,
         sequence_length=sequence_length,
-        precisions=[each.value for each in precision or ProductPrecision],
+        precisions=[each.value for each in precision or USUAL_PRECISIONS],
         ranks=ranks,
         squares=square or (),
         array_mib=array_mib,

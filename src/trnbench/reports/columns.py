@@ -241,6 +241,11 @@ COLUMNS: tuple[Column, ...] = (
     *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1", has_interval=True),
     *_metric("mfu_full", "the same by matmul-full-v1", has_interval=True),
     *_metric("mfu_used_devices", "`mfu` of the devices driven, not billed", has_interval=True),
+    *_metric(
+        "mfu_bf16_equivalent",
+        "of work that is partly fp8, as if all peaks were bf16's; it may exceed 1",
+        has_interval=True,
+    ),
     Column("mfu_reason", "why there is no MFU", lambda r: _value(r, "mfu").reason),
     Column("flops_convention", "by which `mfu` counts", lambda r: r.utilization.convention),
     Column(

@@ -139,7 +139,7 @@ def _figure(value: MetricValue, metric: str) -> str:
 def _sayer(metric: str) -> Callable[[float], str]:
     if metric == "train_usd" or "usd_per" in metric or metric.endswith("_usd"):
         return say_usd if metric != "tokens_per_usd" else say_count
-    if metric in ("mfu", "mfu_full", "mfu_used_devices", "hfu"):
+    if metric in ("mfu", "mfu_full", "mfu_used_devices", "mfu_bf16_equivalent", "hfu"):
         return say_percent
     return say_seconds if metric.endswith("_seconds") else say_count
 

@@ -46,6 +46,13 @@ KEEP_TRACED = "TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD"
 """Lets AOTAutograd's cache hold graphs with functions that bring their own gradient, as ours do: a
 second start then traces nothing. Both passes of such a function are in the cache's key."""
 
+GLIBC = "GLIBC_TUNABLES"
+UNFRAGMENTED = "glibc.malloc.mxfast=0:glibc.malloc.tcache_count=0"
+"""Lets glibc join what is left beside an aligned block at once. Kept apart in a list of small
+blocks it leaves a hole that the next tensor of the same size does not fit, and a process that
+trains on a CPU can grow by a tensor a step. Source: glibc 2.36, malloc/malloc.c, `_int_memalign`;
+manual, "Memory Allocation Tunables"."""
+
 
 def user_cache_folder() -> Path:
     """Return the folder for this user's caches, as the XDG base directory specification has it."""
@@ -113,6 +120,10 @@ def _inductor(_order: Asked, inherited: Mapping[str, str], _home: Path) -> Varia
     return {KEEP_TRACED: inherited.get(KEEP_TRACED, "1")}
 
 
+def _cpu(order: Asked, inherited: Mapping[str, str], home: Path) -> Variables:
+    return {GLIBC: inherited.get(GLIBC, UNFRAGMENTED), **_inductor(order, inherited, home)}
+
+
 def _cuda(order: Asked, inherited: Mapping[str, str], home: Path) -> Variables:
     # By default CUDA counts the fastest first; the driver's tools count by slot.
     device_order = inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -140,7 +151,7 @@ ENVIRONMENTS: dict[str, Callable[[Asked, Mapping[str, str], Path], Variables]] =
     "neuron": _neuron,
     "xla": _xla,
     "cuda": _cuda,
-    "cpu": _inductor,
+    "cpu": _cpu,
     "xpu": _inductor,
     "mps": _inductor,
 }

@@ -20,7 +20,7 @@ def check_device(backend: str, accelerator: Accelerator | None) -> None:
     Raises:
         Conflict: it has none.
     """
-    lacks = _lack(backend, accelerator)
+    lacks = lack_of_fp8(backend, accelerator)
     if lacks is not None:
         raise Conflict(
             ("workload", "precision"),
@@ -29,7 +29,8 @@ def check_device(backend: str, accelerator: Accelerator | None) -> None:
         )
 
 
-def _lack(backend: str, accelerator: Accelerator | None) -> str | None:
+def lack_of_fp8(backend: str, accelerator: Accelerator | None) -> str | None:
+    """Say why torch cannot multiply in fp8 on a device; None where nothing is known against it."""
     if accelerator is not None and accelerator.vendor == "AWS":
         # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
         lacks = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"

@@ -15,8 +15,9 @@ from trnbench.analysis.peak_tasks import (
     single_tasks,
     sizes_for,
 )
-from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.models import models, nearest_models
+from trnbench.run.fp8_planning import FAMILIES, MULTIPLE, lack_of_fp8
 from trnbench.run.peak import Part
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.peak import PeakDocument
@@ -68,7 +69,8 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     """Resolve everything to numbers.
 
     Raises:
-        ConfigError: no such model, sequences that do not fit it, or more ranks than devices.
+        ConfigError: no such model, sequences that do not fit it, more ranks than devices, or fp8
+            where the device has none or an edge is not one that it takes.
     """
     sizes = _sizes(asked, found.backend)
     if found.backend == "cpu":
@@ -78,6 +80,9 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     batch = asked.batch or sizes.batch
     length = _length_of(name, shape, asked.sequence_length, sizes)
     ranks = _ranks(asked.ranks, found)
+    chip = accelerator_of_device(found.device_name)
+    if "fp8" in asked.precisions:
+        _require_fp8(found, chip, name, shape, sizes.squares, batch * length)
     singles = single_tasks(sizes, shape, batch, length, asked.precisions)
     together = tuple(collective_tasks(sizes)) if ranks > 1 else ()
     question = PeakQuestion(
@@ -93,7 +98,6 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     parts = [_part(question, singles, 1)]
     if together and not is_by_tool:
         parts.append(_part(question, together, ranks))
-    chip = accelerator_of_device(found.device_name)
     document = PeakDocument(
         trnbench_version=__version__,
         started_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
@@ -134,6 +138,34 @@ def _require_room(sizes: Sizes, memory_bytes: float | None) -> None:
                 f"{option}: takes {say_bytes(taken)}, and this machine has "
                 f"{say_bytes(memory_bytes)} of memory",
                 hint="use less, so that half of it stays free",
+            )
+
+
+def _require_fp8(
+    found: FoundDevice,
+    chip: Accelerator | None,
+    name: str,
+    shape: ModelShape,
+    squares: Sequence[int],
+    rows: int,
+) -> None:
+    lacks = lack_of_fp8(found.backend, chip)
+    if lacks is not None:
+        raise ConfigError(f"--precision fp8: {lacks}", hint="leave it off, or use bf16")
+    if shape.family not in FAMILIES:
+        raise ConfigError(
+            f"--precision fp8: {' and '.join(FAMILIES)} models are trained in it, and {name} is "
+            f"{shape.family}",
+            hint="name another --model",
+        )
+    edges = [(f"--square {size}", size) for size in squares]
+    edges += [("--batch times --sequence-length", rows)]
+    edges += [(f"--model {name}", size) for size in (shape.hidden_size, shape.intermediate_size)]
+    for option, edge in edges:
+        if edge % MULTIPLE:
+            raise ConfigError(
+                f"{option}: {edge} is not a multiple of {MULTIPLE}, as fp8 products need",
+                hint="change it, or leave out --precision fp8",
             )
 
 

@@ -14,7 +14,7 @@ from trnbench.train.layers.attend import Mask, attend
 from trnbench.wire import AttentionTask, MoveTask, ProductTask
 
 FLOAT_BYTES = 4
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": fp8.VALUES}
 TRIAD_FACTOR = 0.5
 
 

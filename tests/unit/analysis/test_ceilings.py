@@ -150,6 +150,13 @@ def test_a_chip_s_rate_is_held_against_its_datasheet_for_one_device() -> None:
     assert line.of_datasheet == pytest.approx(1.0)
 
 
+def test_fp8_has_a_datasheet_s_rate_of_its_own() -> None:
+    # H100's sheet: 1,978.9 TFLOP/s in fp8, dense.
+    square = reading(product(1000, 1000, 1000, "fp8"), [2e9 / 989.45e12])
+    (line,) = lines_of(document(square, accelerator="h100-sxm"))
+    assert line.of_datasheet == pytest.approx(0.5, rel=1e-3)
+
+
 def test_what_no_datasheet_knows_is_held_against_none() -> None:
     task = CollectiveTask(name="c", operation="all_reduce", whole_bytes=1000)
     (line,) = lines_of(

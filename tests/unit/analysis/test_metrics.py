@@ -92,6 +92,21 @@ def test_each_convention_has_its_own_mix_of_fp8_and_bf16() -> None:
         assert compute(of).value == pytest.approx(100_000 * ideal_seconds, rel=1e-12)
 
 
+def test_partly_fp8_work_is_also_told_as_if_its_peak_were_bf16_s() -> None:
+    of = basis(peak=1.0)
+    assert utilization_metrics.mfu_bf16_equivalent(of).reason == "no product is made in fp8"
+    mix = ResultFp8(flops_per_token=4e10, flops_per_second=2e16, other_flops_per_second=1e15)
+    of = dataclasses.replace(of, utilization=of.utilization.model_copy(update={"fp8": mix}))
+    flops = of.utilization.flops_per_token["matmul-causal-v1"]
+    found = utilization_metrics.mfu_bf16_equivalent(of)
+    assert found.value == pytest.approx(100_000 * flops / 1e15, rel=1e-12)
+    assert found.value is not None
+    assert found.value > 1, "a figure above 1 is not taken for a fault here"
+    lacking = of.utilization.model_copy(update={"flops_per_token": {}, "flops_reason": "a guest"})
+    of = dataclasses.replace(of, utilization=lacking)
+    assert utilization_metrics.mfu_bf16_equivalent(of).reason == "a guest"
+
+
 def test_a_million_tokens_cost_what_the_hour_costs_by_what_it_yields() -> None:
     found = cost.usd_per_million_tokens(basis())
     assert found.value is not None

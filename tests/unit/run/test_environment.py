@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.unit.train.orders import make_order
 from trnbench.run.environment import (
+    GLIBC,
     KEEP_TRACED,
     NEFF_CACHE,
     PROFILING,
@@ -19,6 +21,38 @@ from trnbench.run.environment import (
 from trnbench.schema.errors import ConfigError
 
 HOME = Path("caches")
+
+ALIGNED = """
+import ctypes, json
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: from the heap, as after some steps of training
+libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: what is free stays
+
+def take(size):
+    made = ctypes.c_void_p()
+    assert libc.posix_memalign(ctypes.byref(made), 64, size) == 0
+    return made
+
+def taken():
+    # The first field of mallinfo2 is what the heap has had of the system.
+    class Info(ctypes.Structure):
+        _fields_ = [(str(n), ctypes.c_size_t) for n in range(10)]
+    libc.mallinfo2.restype = Info
+    return getattr(libc.mallinfo2(), "0")
+
+for step in range(200):
+    blocks = [take(1 << 20) for _ in range(4)]
+    small = [libc.malloc(24 + 16 * (step % 5)) for _ in range(3)]
+    for block in blocks:
+        libc.free(block)
+    for each in small:
+        libc.free(each)
+print(taken())
+"""
+"""Steps that each take and free the same tensors."""
 
 TRACED = """
 import json
@@ -108,6 +142,25 @@ def test_a_second_start_finds_what_was_traced_unless_the_user_forbids_it(backend
     order = make_order(backend=backend)
     assert environment_of_worker(order, {}, HOME)[KEEP_TRACED] == "1"
     assert environment_of_worker(order, {KEEP_TRACED: "0"}, HOME)[KEEP_TRACED] == "0"
+
+
+def test_a_processor_s_memory_is_not_cut_to_pieces_unless_the_user_tunes_it_himself() -> None:
+    assert "tcache_count=0" in environment_of_worker(make_order(), {}, HOME)[GLIBC]
+    mine = {GLIBC: "glibc.malloc.arena_max=1"}
+    assert environment_of_worker(make_order(), mine, HOME)[GLIBC] == mine[GLIBC]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library's allocator")
+def test_aligned_blocks_of_one_size_find_the_room_that_the_last_ones_left() -> None:
+    """Proves it of glibc: blocks as torch takes them, freed and taken again beside small ones."""
+    variables = environment_of_worker(make_order(), {}, HOME)
+    done = subprocess.run(
+        [sys.executable, "-c", ALIGNED], capture_output=True, text=True, timeout=60,
+        env={**os.environ, **variables},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    taken_at_once = 4 * 2**20
+    assert taken_at_once < json.loads(done.stdout) < 2 * taken_at_once
 
 
 def test_what_was_traced_is_not_taken_for_a_function_with_another_gradient(tmp_path: Path) -> None:

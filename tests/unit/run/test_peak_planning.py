@@ -89,3 +89,32 @@ def test_a_processor_s_memory_is_never_filled() -> None:
     with pytest.raises(ConfigError, match=r"--square 20000: takes 4\.47 GiB"):
         plan(CPU, squares=(20_000,), memory_bytes=enough - 1)
     assert plan(H100, squares=(65_536,), memory_bytes=enough).parts, "a GPU says so itself"
+
+
+def test_fp8_is_timed_in_the_blocks_products_and_the_squares_of_a_gpu_that_has_it() -> None:
+    (alone,) = plan(H100, precisions=("fp8",), ranks=1).parts
+    products = [task for task in alone.question.tasks if isinstance(task, ProductTask)]
+    assert {task.precision for task in products} == {"fp8"}
+    assert not any("head" in task.name for task in products)
+    assert not any(isinstance(task, AttentionTask) for task in alone.question.tasks)
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "says"),
+    [
+        (CPU, {}, "--precision fp8: cpu has no fp8 products that torch knows"),
+        (TRN2, {}, "trainium2 has cFP8"),
+        (H100, {"model": "mixtral-8x7b"}, "mixtral-8x7b is moe"),
+        (H100, {"squares": (1000,)}, "--square 1000: 1000 is not a multiple of 16"),
+        (
+            H100,
+            {"batch": 1, "sequence_length": 100},
+            "--batch times --sequence-length: 100 is not a multiple of 16",
+        ),
+    ],
+)
+def test_fp8_is_refused_where_it_cannot_be_timed(
+    found: FoundDevice, asked: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        plan(found, precisions=("bf16", "fp8"), **asked)

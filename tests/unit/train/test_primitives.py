@@ -6,7 +6,7 @@ import torch
 from trnbench.train import primitives
 from trnbench.train.backends.base import Backend, Claim, Products
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.wire import AttentionTask, MoveTask
+from trnbench.wire import AttentionTask, MoveTask, ProductTask
 
 
 class PlainCpu(CpuBackend):
@@ -50,6 +50,19 @@ def test_each_layout_is_the_product_that_a_layer_makes(
         assert isinstance(made, torch.Tensor)
         assert made.shape == (24, 16)
         torch.testing.assert_close(made.float(), multiply(*operands).float(), atol=0.3, rtol=0.05)
+
+
+@pytest.mark.parametrize("layout", ["nt", "nn", "tn"])
+def test_each_layout_is_that_product_in_fp8_too(operands: list[torch.Tensor], layout: str) -> None:
+    task = ProductTask(name="p", precision="fp8", m=32, n=16, k=48, layout=layout)  # type: ignore[arg-type]
+    made = primitives.make_work(PlainCpu(Claim()), task)()
+    left, right = (each.float() for each in operands)
+    left = left.t() if layout == "tn" else left
+    right = right.t() if layout == "nt" else right
+    assert isinstance(made, torch.Tensor)
+    assert made.dtype == torch.bfloat16
+    # Each factor is rounded to 4 significant bits, and 48 of their products are added.
+    torch.testing.assert_close(made.float(), left @ right, atol=1.5, rtol=0.1)
 
 
 @pytest.mark.parametrize("motion", ["copy", "triad"])

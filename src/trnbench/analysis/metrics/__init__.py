@@ -39,6 +39,7 @@ UTILIZED: Mapping[str, Callable[[Basis], MetricValue]] = {
     "mfu": utilization.mfu,
     "mfu_full": utilization.mfu_full,
     "mfu_used_devices": utilization.mfu_used_devices,
+    "mfu_bf16_equivalent": utilization.mfu_bf16_equivalent,
     "hfu": utilization.hfu,
     "ceiling_utilization": utilization.ceiling_utilization,
 }

@@ -30,6 +30,17 @@ def hfu(basis: Basis) -> MetricValue:
     return _utilization(basis, basis.utilization.convention, done_again=True)
 
 
+def mfu_bf16_equivalent(basis: Basis) -> MetricValue:
+    """Of work that is partly fp8, as if the peak were that of the rest; it may exceed 1."""
+    mix = basis.utilization.fp8
+    if mix is None:
+        return unknown("no product is made in fp8")
+    flops = basis.utilization.flops_per_token.get(basis.utilization.convention)
+    if flops is None:
+        return unknown(basis.utilization.flops_reason or "the operations are not known")
+    return scaled(basis.tokens_per_second, flops / mix.other_flops_per_second)
+
+
 def ceiling_utilization(basis: Basis) -> MetricValue:
     """Of what matrix products alone came to in the same run, on the devices driven."""
     used = basis.utilization
