@@ -1,22 +1,28 @@
 """Promise: our step is at least as fast as the best peer's on the same shape, device and run.
 
-A Llama of 7,358,720 weights (4 layers of width 256, vocabulary 8192), 8 sequences of 128 tokens,
-AdamW, on a CPU: ours, a minimal loop, Hugging Face's class in an own loop and in its Trainer, and
-litgpt, each a process of its own at its best settings. All of one setting stand ready at once and
-make bursts of steps in turns, the order reversed each round, so that heat and neighbours fall on
-all alike. What is compared are rounds: the ratio is the median over rounds of a peer's median step
-over ours, with a 95 % interval by the order statistics of those ratios.
+Ours, a minimal loop, Hugging Face's class in an own loop and in its Trainer, and litgpt, each a
+process of its own at its best settings, train a Llama from random weights with AdamW. Those that
+are compared stand ready at once and make bursts of steps in turns, the order reversed each round,
+so that heat and neighbours fall on all alike: on a CPU all of one setting, on a GPU, whose memory
+they share, ours with one other after another. What is compared are rounds: the ratio is the median
+over rounds of a peer's median step over ours, with a 95 % interval by the order statistics of
+those ratios.
 
 Ours clips gradients; none of the others does.
 
-    python -m benchmarks.step_speed [--rounds 11] [--steps 6] [--no-optimum]
+    python -m benchmarks.step_speed                       # 7,358,720 weights on a CPU, 6 minutes
+    python -m benchmarks.step_speed --device cuda --job llama3.2-1b
+    python -m benchmarks.step_speed --device cuda --job llama3.2-1b --sequences 1 --tokens 8192
+    python -m benchmarks.step_speed --device cuda --job llama3-8b --layers 8
 
 Other trainers live in environments of their own, made by `scripts/setup_peers.sh` (1 GB is
-downloaded). A burst in which others took more than a tenth of the processors is made again.
+downloaded); with `--peers here` they are those that this interpreter has. A burst in which others
+took more than a tenth of the processors is made again.
 """
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import math
 import os
@@ -25,38 +31,59 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scipy.stats import binom
 
-from benchmarks.peers.bursts import SEQUENCES, TOKENS, WEIGHTS
+from benchmarks.peers.bursts import Job, add_job_options, job_of
 from trnbench.run.environment import GLIBC, KEEP_TRACED, UNFRAGMENTED
 from trnbench.run.machine import describe_machine
+from trnbench.schema.units import say_flops_per_second
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".venv-peers"
 FOREIGN_SHARE = 0.1
 TRIES = 6
 
-SETTINGS = (("fp32", "eager"), ("fp32", "compile"), ("bf16", "eager"), ("bf16", "compile"))
-CONTESTANTS: Mapping[str, tuple[str, str]] = {
-    "trnbench": ("ours", sys.executable),
-    "minimal loop": ("minimal", sys.executable),
-    "Hugging Face, own loop": ("hugging_face", "hugging_face"),
-    "Hugging Face Trainer": ("hugging_face_trainer", "hugging_face"),
-    "litgpt": ("litgpt_loop", "litgpt"),
+OURS = "trnbench"
+OURS_IN_BF16 = "trnbench in bf16"
+
+
+class Trainer(NamedTuple):
+    """Whose step is timed."""
+
+    module: str
+    """In `benchmarks/peers`."""
+    library: str | None = None
+    """What it must be able to import, and the environment that has it; None: torch alone."""
+    environment: str | None = None
+    precision: str | None = None
+    """Where it is another than the setting's."""
+
+
+PEER_TRAINERS: Mapping[str, Trainer] = {
+    "minimal loop": Trainer("minimal"),
+    "Hugging Face, own loop": Trainer("hugging_face", "transformers", "hugging_face"),
+    "Hugging Face Trainer": Trainer("hugging_face_trainer", "accelerate", "hugging_face"),
+    "litgpt": Trainer("litgpt_loop", "litgpt", "litgpt"),
 }
-"""By the name that is printed: module in `benchmarks/peers`, and the environment or interpreter."""
+"""By the name that is printed."""
+
+Setting = tuple[str, str]
+SETTINGS: Mapping[str, tuple[Setting, ...]] = {
+    "cpu": (("fp32", "eager"), ("fp32", "compile"), ("bf16", "eager"), ("bf16", "compile")),
+    "cuda": (("bf16", "eager"), ("bf16", "compile"), ("fp8", "compile")),
+}
 
 
 class Contestant:
     """A trainer's process, that makes bursts of steps when told to."""
 
-    def __init__(self, module: str, environment: str, arguments: Sequence[str]) -> None:
-        named = PEERS / environment / "bin" / "python"
-        python = str(named) if environment.isidentifier() else environment
+    def __init__(self, module: str, python: str, arguments: Sequence[str]) -> None:
         self._module = module
         records, records_end = os.pipe()
         self._process = subprocess.Popen(
@@ -100,77 +127,210 @@ class Contestant:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What is compared, and where."""
+
+    job: Job
+    device: str
+    arguments: tuple[str, ...]
+    """That say both to a trainer's process."""
+    peers: Mapping[str, Trainer]
+    is_here: bool
+    """Whether the peers are those of this interpreter."""
+    is_paired: bool
+    """Whether ours meets them one by one."""
+    rounds: int
+    steps: int
+
+    def start(self, trainer: Trainer, precision: str, execution: str) -> Contestant:
+        """Start a trainer's process."""
+        python = sys.executable
+        if trainer.environment is not None and not self.is_here:
+            python = str(PEERS / trainer.environment / "bin" / "python")
+        precision = trainer.precision or precision
+        setting = ("--precision", precision, "--execution", execution)
+        return Contestant(trainer.module, python, [*self.arguments, *setting])
+
+
+@dataclass(slots=True)
+class Yardstick:
+    """What a step's FLOPs are held against, at one setting."""
+
+    flops_per_token: float
+    peak: Mapping[str, Any]
+    ceiling: Mapping[str, Any]
+
+    def say(self, tokens_per_second: float) -> str:
+        """Return the parts that this throughput is of both."""
+        said: list[str] = []
+        for name, figure in (("MFU", self.peak), ("of ceiling", self.ceiling)):
+            if figure["flops_per_second"] and not (said and self.ceiling == self.peak):
+                part = tokens_per_second * self.flops_per_token / figure["flops_per_second"]
+                said.append(f"{part:5.1%} {name}")
+        return "  ".join(said)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one trainer has shown at one setting."""
+
+    first_step_seconds: float = math.nan
+    seconds: list[float] = field(default_factory=list)
+    """Median step of each round."""
+    peak_bytes: int = 0
+    ratios: list[float] = field(default_factory=list)
+    """Its median step over ours in the same round."""
+
+
 def main() -> None:
     """Measure every setting and print a table of each."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_job_options(parser)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--steps", type=int, default=6, help="of one burst")
+    parser.add_argument("--peers", choices=("own", "here"), default="own")
+    parser.add_argument("--settings", help="only these, as in bf16-compile,fp8-compile")
+    parser.add_argument("--in-pairs", action="store_true", help="as on a GPU")
     parser.add_argument("--no-optimum", action="store_true")
-    asked = parser.parse_args()
-    subprocess.run(
-        ["sh", "scripts/setup_peers.sh"], cwd=ROOT, check=True,
-        env={**os.environ, "PYTHON": sys.executable},
-    )  # fmt: skip
+    options = parser.parse_args()
+    match = make_match(options)
     machine = describe_machine()
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
         f"{machine.operating_system}, Python {platform.python_version()}, torch "
-        f"{_version_of('torch')}, load average {os.getloadavg()[0]:.1f}"
+        f"{metadata.version('torch')}, load average {os.getloadavg()[0]:.1f}"
     )
-    print(f"{asked.rounds} rounds of bursts of {asked.steps} steps, in turns", flush=True)
-    for precision, execution in SETTINGS:
-        measure(precision, execution, asked.rounds, asked.steps)
-    if not asked.no_optimum:
-        measure_optimum()
+    print(
+        f"{options.job}, {match.job.weights:,} weights, {match.job.sequences} x "
+        f"{match.job.tokens} tokens; {match.rounds} rounds of bursts of {match.steps} steps, "
+        f"{'in pairs' if match.is_paired else 'in turns'}",
+        flush=True,
+    )
+    wanted = options.settings and options.settings.split(",")
+    for precision, execution in SETTINGS[options.device]:
+        if not wanted or f"{precision}-{execution}" in wanted:
+            measure(match, precision, execution)
+    if options.device == "cpu" and not match.is_here and not options.no_optimum:
+        measure_optimum(match)
 
 
-def measure(precision: str, execution: str, rounds: int, steps: int) -> None:
-    """Measure all contestants at one setting, and print a line of each."""
-    times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    peaks: dict[str, int] = {}
-    first: dict[str, float] = {}
+def make_match(options: argparse.Namespace) -> Match:
+    """Return what is compared: peers that are not here are left out, and it is said."""
+    is_here = options.peers == "here"
+    peers = dict(PEER_TRAINERS)
+    if is_here:
+        for name, trainer in PEER_TRAINERS.items():
+            if trainer.library is not None and importlib.util.find_spec(trainer.library) is None:
+                print(f"left out: {name}, for {trainer.library} is not here")
+                del peers[name]
+    else:
+        subprocess.run(
+            ["sh", "scripts/setup_peers.sh"], cwd=ROOT, check=True,
+            env={**os.environ, "PYTHON": sys.executable},
+        )  # fmt: skip
+    job = job_of(options)
+    changes = [f"--{name}={getattr(job, name)}" for name in ("layers", "sequences", "tokens")]
+    return Match(
+        job=job,
+        device=options.device,
+        arguments=("--job", options.job, "--device", options.device, *changes),
+        peers=peers,
+        is_here=is_here,
+        is_paired=options.in_pairs or options.device != "cpu",
+        rounds=options.rounds,
+        steps=options.steps,
+    )
+
+
+def measure(match: Match, precision: str, execution: str) -> None:
+    """Measure all trainers at one setting, and print a line of each."""
+    peers = {OURS_IN_BF16: Trainer("ours", precision="bf16")} if precision == "fp8" else match.peers
+    yardstick = measure_yardstick(match, precision, execution)
+    seen = {name: Seen() for name in (OURS, *peers)}
+    groups = [[name] for name in peers] if match.is_paired else [list(peers)]
     loud = 0
-    with all_ready(precision, execution, first) as contestants:
-        for number in range(rounds):
-            names = list(contestants)
-            for name in names if number % 2 == 0 else reversed(names):
-                for _ in range(TRIES):
-                    answer, foreign = quiet_burst(contestants[name], steps)
-                    if foreign <= FOREIGN_SHARE:
-                        break
-                    loud += 1
-                times[name].append(statistics.median(answer["seconds"]))
-                peaks[name] = answer["peak_bytes"]
+    for group in groups:
+        trainers = {OURS: Trainer("ours"), **{name: peers[name] for name in group}}
+        with all_ready(match, trainers, precision, execution, seen) as contestants:
+            loud += measure_rounds(match, contestants, seen)
     print(f"\n{precision}, {execution} ({loud} bursts made again because of others' load)")
-    for name in times:
-        median = statistics.median(times[name])
+    print(f"  {yardstick.flops_per_token:.4g} FLOP a token; peak {say_peak(yardstick.peak)}")
+    if yardstick.ceiling != yardstick.peak:
+        print(f"  ceiling {say_peak(yardstick.ceiling)}")
+    for name, one in seen.items():
+        median = statistics.median(one.seconds)
+        rate = match.job.sequences * match.job.tokens / median
         line = (
-            f"  {name:<24}{median * 1e3:7.1f} ms  {SEQUENCES * TOKENS / median:7,.0f} tokens/s  "
-            f"peak {peaks[name] / 2**20:5.0f} MiB  first step {first[name]:5.1f} s"
+            f"  {name:<24}{median * 1e3:7.1f} ms  {rate:7,.0f} tokens/s  {yardstick.say(rate)}  "
+            f"peak {one.peak_bytes / 2**20:6.0f} MiB  first step {one.first_step_seconds:5.1f} s"
         )
-        if name != "trnbench":
-            ratios = [b / a for a, b in zip(times["trnbench"], times[name], strict=True)]
-            low, high = median_interval(ratios)
-            line += (
-                f"  ours is {statistics.median(ratios):.3f} times as fast [{low:.3f}, {high:.3f}]"
-            )
+        if one.ratios:
+            line += f"  ours is {statistics.median(one.ratios):.3f} times as fast"
+            line += say_interval(one.ratios)
         print(line, flush=True)
+
+
+def say_peak(figure: Mapping[str, Any]) -> str:
+    """Return a peak with where it is from."""
+    rate = figure["flops_per_second"]
+    said = "none" if rate is None else say_flops_per_second(rate)
+    return f"{said} ({figure['source']})"
+
+
+def measure_yardstick(match: Match, precision: str, execution: str) -> Yardstick:
+    """Measure what products alone reach, in a process that is gone before the trainers start."""
+    process = match.start(Trainer("yardstick"), precision, execution)
+    told = process.hear()
+    process.end()
+    return Yardstick(told["flops_per_token"], told["peak"], told["ceiling"])
+
+
+def measure_rounds(
+    match: Match, contestants: Mapping[str, Contestant], seen: Mapping[str, Seen]
+) -> int:
+    """Let all make bursts in turns; return how many were made again."""
+    loud = 0
+    for number in range(match.rounds):
+        medians: dict[str, float] = {}
+        names = list(contestants)
+        for name in names if number % 2 == 0 else reversed(names):
+            for _ in range(TRIES):
+                answer, foreign = quiet_burst(contestants[name], match.steps)
+                if foreign <= FOREIGN_SHARE:
+                    break
+                loud += 1
+            medians[name] = statistics.median(answer["seconds"])
+            seen[name].peak_bytes = answer["peak_bytes"]
+        for name, median in medians.items():
+            seen[name].seconds.append(median)
+            if name != OURS:
+                seen[name].ratios.append(median / medians[OURS])
+    return loud
 
 
 @contextlib.contextmanager
 def all_ready(
-    precision: str, execution: str, first: dict[str, float]
+    match: Match,
+    trainers: Mapping[str, Trainer],
+    precision: str,
+    execution: str,
+    seen: Mapping[str, Seen],
 ) -> Iterator[dict[str, Contestant]]:
     """Start them one after the other, hold each to the same number of weights, end them all."""
     contestants: dict[str, Contestant] = {}
-    arguments = ["--precision", precision, "--execution", execution]
     try:
-        for name, (module, environment) in CONTESTANTS.items():
-            contestants[name] = Contestant(module, environment, arguments)
+        for name, trainer in trainers.items():
+            contestants[name] = match.start(trainer, precision, execution)
             ready = contestants[name].hear()
-            if ready["weights"] != WEIGHTS:
-                raise SystemExit(f"{name}: has {ready['weights']:,} weights, not {WEIGHTS:,}")
-            first[name] = ready["first_step_seconds"]
+            if ready["weights"] != match.job.weights:
+                raise SystemExit(
+                    f"{name}: has {ready['weights']:,} weights, not {match.job.weights:,}"
+                )
+            if math.isnan(seen[name].first_step_seconds):
+                seen[name].first_step_seconds = ready["first_step_seconds"]
         yield contestants
     finally:
         for contestant in contestants.values():
@@ -194,31 +354,33 @@ def _machine_ticks() -> tuple[int, int]:
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
+def say_interval(values: Sequence[float]) -> str:
+    """Return what holds the median with at least 95 %, or that there are too few of them."""
+    interval = median_interval(values)
+    if interval is None:
+        return f" (no interval from {len(values)} rounds)"
+    return " [{:.3f}, {:.3f}]".format(*interval)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Return order statistics that hold the median with at least 95 %: binomial, both sides."""
     ordered, count = sorted(values), len(values)
     rank = int(binom.ppf(0.025, count, 0.5))
-    return (ordered[rank - 1], ordered[count - rank]) if rank else (-math.inf, math.inf)
+    return (ordered[rank - 1], ordered[count - rank]) if rank else None
 
 
-def measure_optimum() -> None:
+def measure_optimum(match: Match) -> None:
     """Print optimum-benchmark's own figure of the same work, and the true one."""
-    contestant = Contestant("optimum", "optimum", [])
+    contestant = match.start(Trainer("optimum", environment="optimum"), "fp32", "eager")
     told = contestant.hear()
     contestant.end()
-    true = SEQUENCES / told["mean_seconds"]
+    true = match.job.sequences / told["mean_seconds"]
     printed = told["printed_samples_per_second"]
     print(
         f"\noptimum-benchmark, fp32, eager, by itself: prints {printed:.2f} samples/s; its mean "
         f"step of {told['mean_seconds'] * 1e3:.1f} ms makes {true:.2f}: {printed / true:.1f} times "
-        f"less, after {told['steps']} timed steps ({true * TOKENS:,.0f} tokens/s)"
+        f"less, after {told['steps']} timed steps ({true * match.job.tokens:,.0f} tokens/s)"
     )
-
-
-def _version_of(distribution: str) -> str:
-    from importlib import metadata
-
-    return metadata.version(distribution)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ import torch
 from benchmarks.peers.bursts import (
     BETAS,
     LEARNING_RATE,
-    SEQUENCES,
     WARMUP_STEPS,
     WEIGHT_DECAY,
     Records,
-    options,
-    peak_bytes,
     prepare,
+    read_options,
     tokens,
 )
 from benchmarks.peers.hugging_face import make_model
@@ -24,12 +22,12 @@ from benchmarks.peers.hugging_face import make_model
 
 def main() -> None:
     """Let the Trainer run, and hold it at the end of each burst."""
-    asked = options()
+    asked = read_options()
     prepare(asked)
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     records = Records(asked.records_fd)
-    model = make_model()
+    model = make_model(asked)
 
     class Bursts(TrainerCallback):
         """Times each step from its begin to the next one's, and waits between bursts."""
@@ -50,12 +48,13 @@ def main() -> None:
             self.began = time.perf_counter()
 
         def _note(self) -> None:
+            asked.synchronize()
             self.times.append(time.perf_counter() - self.began)
             self.left -= 1
 
         def _answer(self) -> None:
             if self.is_ready:
-                records.send(seconds=self.times, peak_bytes=peak_bytes())
+                records.send(seconds=self.times, peak_bytes=asked.peak_bytes())
             else:
                 weights = sum(p.numel() for p in model.parameters())
                 records.send(ready=True, weights=weights, first_step_seconds=self.times[0])
@@ -68,14 +67,14 @@ def main() -> None:
                 sys.exit()
             return int(line)
 
-    ready = [{"input_ids": row, "labels": row} for inputs, _ in tokens(64) for row in inputs]
+    ready = [{"input_ids": row, "labels": row} for inputs, _ in tokens(asked) for row in inputs]
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, per_device_train_batch_size=SEQUENCES, max_steps=10**6,
+            output_dir=folder, per_device_train_batch_size=asked.job.sequences, max_steps=10**6,
             optim="adamw_torch_fused", learning_rate=LEARNING_RATE, adam_beta1=BETAS[0],
             adam_beta2=BETAS[1], weight_decay=WEIGHT_DECAY, max_grad_norm=0.0,
             lr_scheduler_type="constant", logging_strategy="no", save_strategy="no", report_to=[],
-            use_cpu=True, bf16=asked.precision == "bf16", disable_tqdm=True,
+            use_cpu=asked.device == "cpu", bf16=asked.precision == "bf16", disable_tqdm=True,
             torch_compile=asked.execution == "compile", dataloader_num_workers=0,
         )  # fmt: skip
         trainer = Trainer(model=model, args=arguments, train_dataset=ready, callbacks=[Bursts()])

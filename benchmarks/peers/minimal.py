@@ -8,17 +8,14 @@ from torch import nn
 
 from benchmarks.peers.bursts import (
     BETAS,
-    HEADS,
-    LAYERS,
+    INIT_STD,
     LEARNING_RATE,
-    MLP_WIDTH,
-    TOKENS,
-    VOCABULARY,
+    NORM_EPSILON,
     WEIGHT_DECAY,
-    WIDTH,
+    Job,
     batches,
-    options,
     prepare,
+    read_options,
     serve,
 )
 
@@ -26,21 +23,28 @@ from benchmarks.peers.bursts import (
 class Block(nn.Module):
     """Attention and a gated MLP, each after a norm."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: Job) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.RMSNorm(WIDTH, eps=1e-5), nn.RMSNorm(WIDTH, eps=1e-5)
-        self.q, self.k, self.v, self.o = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(4))
-        self.gate, self.up = (nn.Linear(WIDTH, MLP_WIDTH, bias=False) for _ in range(2))
-        self.down = nn.Linear(MLP_WIDTH, WIDTH, bias=False)
+        width, kv_width = job.width, job.kv_heads * job.head_width
+        self.head_width, self.shares_keys = job.head_width, job.kv_heads < job.heads
+        self.norm1, self.norm2 = (nn.RMSNorm(width, eps=NORM_EPSILON) for _ in range(2))
+        self.q, self.o = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.k, self.v = (nn.Linear(width, kv_width, bias=False) for _ in range(2))
+        self.gate, self.up = (nn.Linear(width, job.mlp_width, bias=False) for _ in range(2))
+        self.down = nn.Linear(job.mlp_width, width, bias=False)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """Return the stream after this block, (batch, tokens, width)."""
-        b, t, _ = x.shape
         y = self.norm1(x)
-        q, k, v = (m(y).view(b, t, HEADS, -1).transpose(1, 2) for m in (self.q, self.k, self.v))
+        q, k, v = (
+            m(y).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+            for m in (self.q, self.k, self.v)
+        )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        mixed = F.scaled_dot_product_attention(q, k, v.to(q.dtype), is_causal=True)
-        x = x + self.o(mixed.transpose(1, 2).reshape(b, t, WIDTH))
+        mixed = F.scaled_dot_product_attention(
+            q, k, v.to(q.dtype), is_causal=True, enable_gqa=self.shares_keys
+        )
+        x = x + self.o(mixed.transpose(1, 2).flatten(2))
         y = self.norm2(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
@@ -53,21 +57,24 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class Model(nn.Module):
-    """The Llama shape of `bursts`, with its loss."""
+    """A job's Llama with its loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: Job) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
-        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
-        self.norm = nn.RMSNorm(WIDTH, eps=1e-5)
-        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
-        half = WIDTH // HEADS // 2
-        angles = torch.outer(torch.arange(TOKENS).float(), 1e4 ** -(torch.arange(half) / half))
+        self.embedding = nn.Embedding(job.vocabulary, job.width)
+        self.blocks = nn.ModuleList(Block(job) for _ in range(job.layers))
+        self.norm = nn.RMSNorm(job.width, eps=NORM_EPSILON)
+        self.head = nn.Linear(job.width, job.vocabulary, bias=False)
+        if job.is_tied:
+            self.head.weight = self.embedding.weight
+        half = job.head_width // 2
+        turns = job.rope_theta ** -(torch.arange(half) / half)
+        angles = torch.outer(torch.arange(job.tokens).float(), turns)
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
         for weight in self.parameters():
             if weight.ndim > 1:
-                nn.init.normal_(weight, 0.0, 0.02)
+                nn.init.normal_(weight, 0.0, INIT_STD)
 
     def forward(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy."""
@@ -80,18 +87,19 @@ class Model(nn.Module):
 
 def main() -> None:
     """Serve bursts of its training step."""
-    asked = options()
+    asked = read_options()
     prepare(asked)
-    model = Model()
-    run: Any = torch.compile(model, dynamic=False) if asked.execution == "compile" else model
+    with torch.device(asked.device):
+        model = Model(asked.job)
+    run: Any = asked.compiled(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
     )
-    take = batches()
+    take = batches(asked)
 
     def step() -> None:
         inputs, targets = take()
-        with torch.autocast("cpu", torch.bfloat16, enabled=asked.precision == "bf16"):
+        with asked.autocast():
             loss = run(inputs, targets)
         loss.backward()
         optimizer.step()

@@ -16,31 +16,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.bursts import (
-    HEADS,
-    LAYERS,
-    MLP_WIDTH,
-    SEQUENCES,
-    TOKENS,
-    VOCABULARY,
-    WIDTH,
-    Records,
-    options,
-    prepare,
-)
+from benchmarks.peers.bursts import Asked, Records, prepare, read_options
+from benchmarks.peers.hugging_face import make_config
 
 STEPS, WARMUP_STEPS = 30, 8
 
 
 def main() -> None:
-    """Run its training scenario once, fp32, eager, at the shape of `bursts`."""
-    asked = options()
+    """Run its training scenario once, fp32, eager, on the CPU."""
+    asked = read_options()
     prepare(asked)
     os.environ["HF_HUB_OFFLINE"] = "1"
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
-        _save_model(Path(folder) / "model")
-        report = _launch(Path(folder))
+        _save_model(asked, Path(folder) / "model")
+        report = _launch(asked, Path(folder))
     seconds = report.train.latency.values
     Records(asked.records_fd).send(
         printed_samples_per_second=report.train.throughput.value,
@@ -50,21 +40,16 @@ def main() -> None:
     )
 
 
-def _save_model(folder: Path) -> None:
+def _save_model(asked: Asked, folder: Path) -> None:
     """Keep a model with weights: without, it asks the hub even for a folder."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    sizes: dict[str, Any] = dict(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=MLP_WIDTH,
-        num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=HEADS,
-        max_position_embeddings=TOKENS, rms_norm_eps=1e-5, tie_word_embeddings=False,
-        bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
-    LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(folder)
+    config = make_config(asked.job, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    LlamaForCausalLM(config).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
-def _launch(folder: Path) -> Any:
+def _launch(asked: Asked, folder: Path) -> Any:
     from optimum_benchmark import (
         Benchmark,
         BenchmarkConfig,
@@ -73,14 +58,16 @@ def _launch(folder: Path) -> Any:
         TrainingConfig,
     )
 
+    job = asked.job
     arguments = {
-        "per_device_train_batch_size": SEQUENCES, "gradient_accumulation_steps": 1, "use_cpu": True,
+        "per_device_train_batch_size": job.sequences, "gradient_accumulation_steps": 1,
+        "use_cpu": True,
         "max_grad_norm": 0.0, "optim": "adamw_torch_fused", "output_dir": str(folder / "out"),
         "disable_tqdm": True, "logging_strategy": "no",
     }  # fmt: skip
     training = TrainingConfig(
         max_steps=STEPS, warmup_steps=WARMUP_STEPS, latency=True, training_arguments=arguments,
-        dataset_shapes={"dataset_size": STEPS * SEQUENCES, "sequence_length": TOKENS},
+        dataset_shapes={"dataset_size": STEPS * job.sequences, "sequence_length": job.tokens},
     )  # fmt: skip
     backend = PyTorchConfig(
         model=str(folder / "model"), device="cpu", task="text-generation", library="transformers",

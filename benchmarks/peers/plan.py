@@ -1,0 +1,62 @@
+"""Our own plan of a job: what `trnbench run` would tell its worker to do, as one line of JSON."""
+
+from datetime import UTC, datetime
+
+from benchmarks.peers.bursts import INIT_STD, NORM_EPSILON, Asked, read_options
+from trnbench.run.machine import Devices, describe_machine
+from trnbench.run.planning import make_plan
+from trnbench.schema.config_file import parse_config
+from trnbench.schema.plan import Plan
+from trnbench.train.backends import backend_class
+from trnbench.wire import encode
+
+CONFIG = """\
+name: step speed
+device: {device}
+model:
+  family: llama
+  layers: {job.layers}
+  hidden_size: {job.width}
+  heads: {job.heads}
+  kv_heads: {job.kv_heads}
+  intermediate_size: {job.mlp_width}
+  vocabulary_size: {job.vocabulary}
+  max_positions: {job.tokens}
+  tied_embeddings: {tied}
+  rope_theta: {job.rope_theta}
+  norm_epsilon: {epsilon}
+  init_std: {std}
+workload:
+  sequence_length: {job.tokens}
+  global_batch_size: {job.sequences}
+  precision: {asked.precision}
+  execution: {asked.execution}
+  activation_checkpointing: none
+"""
+
+
+def make_job_plan(asked: Asked) -> Plan:
+    """Return the plan of this job, in which what is `auto` is resolved as ever."""
+    text = CONFIG.format(
+        asked=asked, job=asked.job, device=asked.device, tied=str(asked.job.is_tied).lower(),
+        epsilon=NORM_EPSILON, std=INIT_STD,
+    )  # fmt: skip
+    found = backend_class(asked.device).find()
+    if found is None:
+        raise SystemExit(f"torch has no {asked.device} device here")
+    (case,) = parse_config(text, "step_speed.yaml")
+    return make_plan(
+        case,
+        machine=describe_machine(),
+        devices=Devices((found,), {}),
+        today=datetime.now(UTC).date(),
+    )
+
+
+def main() -> None:
+    """Print the order."""
+    print(encode(make_job_plan(read_options()).order))
+
+
+if __name__ == "__main__":
+    main()
