@@ -1,12 +1,12 @@
 """Promise: our step is at least as fast as the best peer's on the same shape, device and run.
 
-Ours, a minimal loop, Hugging Face's class in an own loop and in its Trainer, and litgpt, each a
-process of its own at its best settings, train a Llama from random weights with AdamW. Those that
-are compared stand ready at once and make bursts of steps in turns, the order reversed each round,
-so that heat and neighbours fall on all alike: on a CPU all of one setting, on a GPU, whose memory
-they share, ours with one other after another. What is compared are rounds: the ratio is the median
-over rounds of a peer's median step over ours, with a 95 % interval by the order statistics of
-those ratios.
+Ours, a minimal loop, Hugging Face's class in an own loop and in its Trainer, litgpt and, on a GPU,
+torchtitan, each a process of its own at its best settings, train a Llama from random weights with
+AdamW. Those that are compared stand ready at once and make bursts of steps in turns, the order
+reversed each round, so that heat and neighbours fall on all alike: on a CPU all of one setting, on
+a GPU, whose memory they share, ours with one other after another. What is compared are rounds: the
+ratio is the median over rounds of a peer's median step over ours, with a 95 % interval by the order
+statistics of those ratios.
 
 Ours clips gradients; none of the others does.
 
@@ -63,6 +63,8 @@ class Trainer(NamedTuple):
     environment: str | None = None
     precision: str | None = None
     """Where it is another than the setting's."""
+    is_for_gpus: bool = False
+    """Whether it needs triton, which comes with a torch for GPUs alone."""
 
 
 PEER_TRAINERS: Mapping[str, Trainer] = {
@@ -70,6 +72,7 @@ PEER_TRAINERS: Mapping[str, Trainer] = {
     "Hugging Face, own loop": Trainer("hugging_face", "transformers", "hugging_face"),
     "Hugging Face Trainer": Trainer("hugging_face_trainer", "accelerate", "hugging_face"),
     "litgpt": Trainer("litgpt_loop", "litgpt", "litgpt"),
+    "torchtitan": Trainer("torchtitan_loop", "torchtitan", "torchtitan", is_for_gpus=True),
 }
 """By the name that is printed."""
 
@@ -220,9 +223,13 @@ def main() -> None:
 def make_match(options: argparse.Namespace) -> Match:
     """Return what is compared: peers that are not here are left out, and it is said."""
     is_here = options.peers == "here"
-    peers = dict(PEER_TRAINERS)
+    peers = {
+        name: trainer
+        for name, trainer in PEER_TRAINERS.items()
+        if options.device == "cuda" or not trainer.is_for_gpus
+    }
     if is_here:
-        for name, trainer in PEER_TRAINERS.items():
+        for name, trainer in list(peers.items()):
             if trainer.library is not None and importlib.util.find_spec(trainer.library) is None:
                 print(f"left out: {name}, for {trainer.library} is not here")
                 del peers[name]

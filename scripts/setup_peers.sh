@@ -46,5 +46,8 @@ make_environment() { # its name, then what is in it
 make_environment hugging_face transformers==5.23.0 accelerate==1.15.0
 # torchmetrics, which litgpt brings, imports whatever transformers it sees.
 make_environment litgpt litgpt==0.5.13 transformers==5.0.0
+if "$PYTHON" -c 'import triton' 2>/dev/null; then # which comes with a torch for GPUs
+    make_environment torchtitan torchtitan==0.2.2
+fi
 make_environment optimum optimum-benchmark==0.6.0 transformers==4.57.6 datasets==4.4.2 accelerate==1.11.0
 printf '%s\n' "$NOW" > "$VENV_PEERS/ready"
