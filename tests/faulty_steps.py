@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from trnbench.train.backends.base import Backend
-from trnbench.train.layers import attend
+from trnbench.train.layers.attention import use_core
+from trnbench.train.layers.products import fused
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep
 from trnbench.train.objective import Objective
 from trnbench.wire import WorkOrder
@@ -70,17 +71,12 @@ class SkippedOptimizer(TrainingStep):
 
 
 class SeesTheFuture(TrainingStep):
-    def accumulate(self, tokens: StepTokens) -> torch.Tensor:
-        core = attend._core
-
+    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
         def unmasked(*heads: Any, **options: Any) -> torch.Tensor:
-            return core(*heads, **{**options, "is_causal": False})
+            return fused(*heads, **{**options, "is_causal": False})
 
-        attend._core = unmasked
-        try:
-            return super().accumulate(tokens)
-        finally:
-            attend._core = core
+        use_core(objective.model, unmasked)
+        super().__init__(objective, order, backend)
 
 
 class NotANumber(TrainingStep):

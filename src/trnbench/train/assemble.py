@@ -9,7 +9,8 @@ from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream
 from trnbench.train.guests import GuestObjective, build_guest, retie
 from trnbench.train.guests import is_tied as is_guest_tied
-from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.layers.attention import use_core
+from trnbench.train.layers.experts import ExpertsMlp, use_runs
 from trnbench.train.layers.linear import use_product
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.models import build_model
@@ -46,12 +47,14 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
     model = model.to(backend.device)
     if not isinstance(model, Model):
         return _fit_guest(model, order)
-    products = backend.products()
+    products = backend.products(product_dtype(order.precision))
     use_product(model, products.linear)
+    use_core(model, products.attention)
+    use_runs(model, products.multiply_runs)
     if products.blocks is not None:
         use_product(model.blocks, products.blocks)
     set_options(model, order)
-    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows, multiply=products.multiply)
+    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows, products=products)
 
 
 def _fit_guest(module: nn.Module, order: WorkOrder) -> GuestObjective:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from trnbench.train.layers.loss import Multiply, chunked_loss, plain_loss
+from trnbench.train.layers.loss import chunked_loss, plain_loss
+from trnbench.train.layers.products import PLAIN, Products
 from trnbench.train.models.base import Model
 
 
@@ -51,19 +52,19 @@ class Objective(Trainable):
         model: Model,
         *,
         loss_chunk_rows: int | None = None,
-        multiply: Multiply = torch.mm,
+        products: Products = PLAIN,
     ) -> None:
         """Take a model as it is to be trained.
 
         Args:
             model: on its device, in its type.
             loss_chunk_rows: rows whose logits exist at once; None for all of a pass.
-            multiply: how the device makes the head's products.
+            products: how the device makes the head's products.
         """
         super().__init__()
         self.model = model
         self.loss_chunk_rows = loss_chunk_rows
-        self.multiply = multiply
+        self.products = products
         experts = model.shape.experts
         self.balance_coefficient = 0.0 if experts is None else experts.balance_coefficient
 
@@ -77,7 +78,7 @@ class Objective(Trainable):
         if self.loss_chunk_rows is None:
             told = plain_loss(rows, weight, bias, right)
         else:
-            told = chunked_loss(rows, weight, bias, right, self.loss_chunk_rows, self.multiply)
+            told = chunked_loss(rows, weight, bias, right, self.loss_chunk_rows, self.products)
         minimised = told
         if hidden.balance is not None and self.balance_coefficient:
             minimised = told + self.balance_coefficient * hidden.balance

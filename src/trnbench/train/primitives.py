@@ -36,8 +36,8 @@ def product(
     if dtype == fp8.VALUES:
         values, other = fp8.to_fp8(left.contiguous()), fp8.to_fp8(right.t().contiguous())
         return lambda: fp8.multiply(values, other, torch.bfloat16, is_fast=True)
-    multiply = backend.products().multiply
-    if dtype == torch.float32 and multiply is not torch.mm:
+    multiply = backend.products(dtype).multiply
+    if multiply is not torch.mm:
         return lambda: multiply(left, right)
     made = torch.empty(m, n, device=backend.device, dtype=dtype)
     return lambda: torch.mm(left, right, out=made)
@@ -57,6 +57,7 @@ def move(backend: Backend, task: MoveTask) -> Callable[[], object]:
 def attention(backend: Backend, task: AttentionTask) -> Callable[[], object]:
     """Return the attention core as our models call it, forward or with its gradients."""
     dtype, mask = DTYPES[task.precision], Mask()
+    core = backend.products(dtype).attention
     q, k, v = (
         _values(backend, dtype, task.batch, heads, task.tokens, task.head_dim)
         for heads in (task.heads, task.kv_heads, task.kv_heads)
@@ -65,12 +66,12 @@ def attention(backend: Backend, task: AttentionTask) -> Callable[[], object]:
 
         def forward() -> object:
             with torch.no_grad():
-                return attend(q, k, v, mask)
+                return attend(q, k, v, mask, core=core)
 
         return forward
     inputs = [x.requires_grad_() for x in (q, k, v)]
     gradient = _values(backend, dtype, *q.shape)
-    return lambda: torch.autograd.grad(attend(q, k, v, mask), inputs, gradient)
+    return lambda: torch.autograd.grad(attend(q, k, v, mask, core=core), inputs, gradient)
 
 
 def make_work(

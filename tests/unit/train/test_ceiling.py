@@ -5,9 +5,10 @@ import time
 import pytest
 import torch
 
-from trnbench.train.backends.base import Claim, Products
+from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.ceiling import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
+from trnbench.train.layers.products import Products
 from trnbench.train.precision import ceiling_dtypes
 from trnbench.wire import Precision
 
@@ -23,7 +24,7 @@ class ScriptedDevice(CpuBackend):
         self._waited_for = 0
         self.now = 0.0
 
-    def products(self) -> Products:
+    def products(self, dtype: torch.dtype) -> Products:
         return Products()
 
     def synchronize(self) -> None:

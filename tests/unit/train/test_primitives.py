@@ -4,15 +4,16 @@ import pytest
 import torch
 
 from trnbench.train import primitives
-from trnbench.train.backends.base import Backend, Claim, Products
+from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.layers.products import Products
 from trnbench.wire import AttentionTask, MoveTask, ProductTask
 
 
 class PlainCpu(CpuBackend):
     """A processor whose products torch makes in its own way."""
 
-    def products(self) -> Products:
+    def products(self, dtype: torch.dtype) -> Products:
         return Products()
 
 

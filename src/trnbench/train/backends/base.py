@@ -7,14 +7,13 @@ metered.
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
 from trnbench.train.compilation import Compilations, compilations_of_torch
 from trnbench.train.layers import fp8
-from trnbench.train.layers.linear import Product
-from trnbench.train.layers.loss import Multiply
+from trnbench.train.layers.products import Products
 from trnbench.wire import AdamW, Execution, FailureReason, FoundDevice, Precision
 
 PEAKS = (
@@ -40,17 +39,6 @@ class Claim:
     execution: Execution = "eager"
     threads: int | None = None
     index: int | None = None
-
-
-class Products(NamedTuple):
-    """How a device makes matrix products."""
-
-    linear: Product = torch.nn.functional.linear
-    """Of a layer, with its gradients."""
-    multiply: Multiply = torch.mm
-    """Of two matrices."""
-    blocks: Product | None = None
-    """Of a layer in a decoder's blocks, where that is another than `linear`."""
 
 
 class Timer(Protocol):
@@ -129,8 +117,8 @@ class Backend:
 
     # --- a step -----------------------------------------------------------------------------------
 
-    def products(self) -> Products:
-        """Return how this device makes the products of this claim: torch's own way."""
+    def products(self, dtype: torch.dtype) -> Products:
+        """Return how this device makes products in this type, for this claim: torch's own way."""
         return Products(blocks=fp8.linear if self.claim.precision == "fp8" else None)
 
     def prepare(self, model: torch.nn.Module) -> Callable[..., Any]:

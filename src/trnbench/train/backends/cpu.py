@@ -11,8 +11,10 @@ from typing import ClassVar, Self
 
 import torch
 
-from trnbench.train.backends.base import Backend, Claim, Products, Unavailable
-from trnbench.train.layers import onednn
+from trnbench.train.backends.base import Backend, Claim, Unavailable
+from trnbench.train.layers.processor import fastest_way, products_by
+from trnbench.train.layers.products import Products
+from trnbench.train.precision import product_dtype
 from trnbench.wire import AdamW, FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
@@ -54,6 +56,10 @@ class CpuBackend(Backend):
         keep_freed_memory()
         return super().open(claim)
 
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(claim)
+        self._ways: dict[torch.dtype, str] = {}
+
     def _device(self, index: int | None) -> torch.device:
         return torch.device("cpu")
 
@@ -78,18 +84,15 @@ class CpuBackend(Backend):
         """Return the peak resident set of the process: what the allocator keeps, included."""
         return _peak_resident_bytes(_STATUS), "process_rss"
 
-    def products(self) -> Products:
-        """Make fp32 products by oneDNN where MKL would make them on a processor not Intel's."""
-        if self._takes_onednn:
-            return Products(onednn.linear, onednn.multiply)
-        return super().products()
+    def products(self, dtype: torch.dtype) -> Products:
+        """Make products in whichever way is fastest on this processor."""
+        return products_by(self._way(dtype), dtype)
 
-    @property
-    def _takes_onednn(self) -> bool:
-        is_foreign = _processor_maker(_CPUINFO) not in ("GenuineIntel", None)
-        takes_mkl = torch.backends.mkl.is_available()
-        is_fp32 = self.claim.precision == "fp32"
-        return is_fp32 and takes_mkl and is_foreign and onednn.has_onednn()
+    def _way(self, dtype: torch.dtype) -> str:
+        """Return the winner of the race in this type, which is held once."""
+        if dtype not in self._ways:
+            self._ways[dtype] = fastest_way(dtype)
+        return self._ways[dtype]
 
     def settings(self) -> Mapping[str, str]:
         """Return the threads, where they may run, and the instructions that they have."""
@@ -99,7 +102,7 @@ class CpuBackend(Backend):
             "affinity": _affinity(),
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "bf16_instructions": _bf16_feature(_CPUINFO),
-            "fp32_products": "onednn" if self._takes_onednn else "torch",
+            "products": self._way(product_dtype(self.claim.precision)),
         }
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
@@ -136,16 +139,6 @@ def _affinity() -> str:
     ends = [n for n in numbers if n + 1 not in numbers]
     pairs = zip(starts, ends, strict=True)
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
-
-
-def _processor_maker(cpuinfo: Path) -> str | None:
-    """Return the maker's name as an x86 processor gives it, or None."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return None  # not Linux
-    told = [line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")]
-    return told[0] if told else None
 
 
 def _bf16_feature(cpuinfo: Path) -> str:

@@ -8,12 +8,14 @@ ahead-of-time compilers see one graph.
 Shapes: B batch, T tokens, N query heads, K key and value heads, H head width, W window, C bands.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.train.layers.explicit import explicit_attention, is_explicit
+from trnbench.train.layers.products import Core, fused
 
 SINK_WIDTH = 8
 """Columns that a sink adds to each head; kernels want widths that are multiples of eight."""
@@ -36,6 +38,7 @@ def attend(
     v_BKTH: torch.Tensor,
     mask: Mask,
     sinks_N: torch.Tensor | None = None,
+    core: Core = fused,
 ) -> torch.Tensor:
     """Return the attended values, (B, N, T, H).
 
@@ -45,14 +48,16 @@ def attend(
         v_BKTH: values.
         mask: which keys count.
         sinks_N: a logit for each head that takes part in the softmax and has no value.
+        core: how the device attends under the masks that kernels know.
     """
     tokens, width = q_BNTH.shape[2:]
     scale = width**-0.5
     if sinks_N is not None:
         q_BNTH, k_BKTH, v_BKTH = _with_sinks(q_BNTH, k_BKTH, v_BKTH, sinks_N / scale)
+    mix = functools.partial(core, scale=scale)
     length = mask.document_length
     if length is None or length >= tokens:
-        mixed = _one_document((q_BNTH, k_BKTH, v_BKTH), mask, scale, sinks_N is not None)
+        mixed = _one_document((q_BNTH, k_BKTH, v_BKTH), mask, mix, sinks_N is not None)
     else:
         whole = tokens // length * length
         parts = [
@@ -60,7 +65,7 @@ def attend(
                 (q_BNTH[:, :, a:b], k_BKTH[:, :, a:b], v_BKTH[:, :, a:b]),
                 min(length, b - a),
                 mask,
-                scale,
+                mix,
                 sinks_N is not None,
             )
             for a, b in ((0, whole), (whole, tokens))
@@ -71,11 +76,11 @@ def attend(
 
 
 Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Mix = Callable[..., torch.Tensor]
+"""A `Core` that has its scale."""
 
 
-def _documents(
-    heads: Heads, length: int, mask: Mask, scale: float, has_sinks: bool
-) -> torch.Tensor:
+def _documents(heads: Heads, length: int, mask: Mask, mix: Mix, has_sinks: bool) -> torch.Tensor:
     """Attend within documents of one length, as so many more sequences of a batch."""
     batch, _, tokens, _ = heads[0].shape
     count = tokens // length
@@ -83,24 +88,24 @@ def _documents(
         x.unflatten(2, (count, length)).transpose(1, 2).flatten(0, 1)  # (B x count, heads, length)
         for x in heads
     )
-    mixed = _one_document((q, k, v), mask, scale, has_sinks)
+    mixed = _one_document((q, k, v), mask, mix, has_sinks)
     return mixed.unflatten(0, (batch, count)).transpose(1, 2).flatten(2, 3)
 
 
-def _one_document(heads: Heads, mask: Mask, scale: float, has_sinks: bool) -> torch.Tensor:
+def _one_document(heads: Heads, mask: Mask, mix: Mix, has_sinks: bool) -> torch.Tensor:
     q, k, v = heads
     if mask.window is not None and mask.window < q.shape[2]:
-        return _banded(heads, mask.window, scale, has_sinks)
+        return _banded(heads, mask.window, mix, has_sinks)
     if not has_sinks:
-        return _core(q, k, v, scale, is_causal=mask.is_causal)
+        return mix(q, k, v, is_causal=mask.is_causal)
     # The sink is the key that every query sees: put first, with a query of its own that is then
     # left out, the mask of the whole is causal again, and the kernels know that one.
     first = torch.zeros_like(q[:, :, :1])
     q, k, v = torch.cat((first, q), 2), _sink_first(k), _zero_first(v)
-    return _core(q, k, v, scale, is_causal=True)[:, :, 1:]
+    return mix(q, k, v, is_causal=True)[:, :, 1:]
 
 
-def _banded(heads: Heads, window: int, scale: float, has_sinks: bool) -> torch.Tensor:
+def _banded(heads: Heads, window: int, mix: Mix, has_sinks: bool) -> torch.Tensor:
     """Let each band of W queries look at its own band of keys and the one before it.
 
     That is 2 W keys for the W of the mask: twice the least work, and linear in the sequence.
@@ -116,7 +121,7 @@ def _banded(heads: Heads, window: int, scale: float, has_sinks: bool) -> torch.T
         k, v = _sink_first(k), _zero_first(v)
         allowed = F.pad(allowed, (1, 0), value=True)
     allowed = allowed.repeat(batch, 1, 1, 1)
-    mixed = _core(q, k, v, scale, allowed=allowed)
+    mixed = mix(q, k, v, allowed=allowed)
     mixed = mixed.unflatten(0, (batch, bands)).transpose(1, 2).reshape(batch, count, -1, width)
     return mixed[:, :, :tokens]
 
@@ -157,25 +162,3 @@ def _sink_first(k: torch.Tensor) -> torch.Tensor:
 def _zero_first(v: torch.Tensor) -> torch.Tensor:
     """Put the sink's value, which is none, before the others."""
     return torch.cat((torch.zeros_like(v[:, :, :1]), v), 2)
-
-
-def _core(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    scale: float,
-    *,
-    is_causal: bool = False,
-    allowed: torch.Tensor | None = None,
-) -> torch.Tensor:
-    if is_explicit(q, k):
-        return explicit_attention(q, k, v, scale, is_causal, allowed)
-    return F.scaled_dot_product_attention(
-        q,
-        k,
-        v,
-        attn_mask=allowed,
-        is_causal=is_causal,
-        scale=scale,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )

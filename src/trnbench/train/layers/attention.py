@@ -10,12 +10,15 @@ from torch import nn
 
 from trnbench.train.layers.attend import Mask, attend
 from trnbench.train.layers.linear import Linear, RmsNorm
+from trnbench.train.layers.products import Core, fused
 from trnbench.train.layers.rotary import rotate
 from trnbench.wire import ModelShape
 
 
 class RotaryAttention(nn.Module):
     """Causal grouped-query attention with rotary positions."""
+
+    core: Core = staticmethod(fused)
 
     def __init__(self, shape: ModelShape, mask: Mask) -> None:
         super().__init__()
@@ -48,12 +51,15 @@ class RotaryAttention(nn.Module):
             v_BKTH,
             self.mask,
             self.sink_bias,
+            self.core,
         )
         return self.output(mixed_BNTH.transpose(1, 2).flatten(2))
 
 
 class JoinedAttention(nn.Module):
     """Multi-head attention with biases, queries, keys and values from one product."""
+
+    core: Core = staticmethod(fused)
 
     def __init__(self, shape: ModelShape, mask: Mask) -> None:
         super().__init__()
@@ -69,8 +75,15 @@ class JoinedAttention(nn.Module):
         q_BNTH, k_BNTH, v_BNTH = (
             part.view(by_head).transpose(1, 2) for part in self.query_key_value(x_BTD).chunk(3, -1)
         )
-        mixed_BNTH = attend(q_BNTH, k_BNTH, v_BNTH, self.mask)
+        mixed_BNTH = attend(q_BNTH, k_BNTH, v_BNTH, self.mask, core=self.core)
         return self.output(mixed_BNTH.transpose(1, 2).flatten(2))
+
+
+def use_core(model: nn.Module, core: Core) -> None:
+    """Let all attention of a model be made so."""
+    for module in model.modules():
+        if isinstance(module, RotaryAttention | JoinedAttention):
+            module.core = core
 
 
 def mask_of_layer(shape: ModelShape, layer: int, document_length: int | None) -> Mask:

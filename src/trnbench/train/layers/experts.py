@@ -20,6 +20,7 @@ from torch import nn
 from trnbench.train.layers.grouped import multiply_runs
 from trnbench.train.layers.linear import Linear
 from trnbench.train.layers.mlp import SwiGlu
+from trnbench.train.layers.products import MultiplyRuns
 from trnbench.wire import Experts, ModelShape
 
 CLAMP, SLOPE = 7.0, 1.702
@@ -39,6 +40,8 @@ class Routing(NamedTuple):
 
 class ExpertsMlp(nn.Module):
     """What stands in a block where dense models have their MLP."""
+
+    multiply_runs: MultiplyRuns = staticmethod(multiply_runs)
 
     def __init__(self, shape: ModelShape, experts: Experts) -> None:
         super().__init__()
@@ -109,12 +112,12 @@ class ExpertsMlp(nn.Module):
     ) -> torch.Tensor:
         """Put rows, sorted by expert, through their experts: three grouped products."""
         kind = rows_RD.dtype
-        gate_RF = multiply_runs(rows_RD, self.gate.to(kind), ends_E)
-        up_RF = multiply_runs(rows_RD, self.up.to(kind), ends_E)
+        gate_RF = self.multiply_runs(rows_RD, self.gate.to(kind), ends_E)
+        up_RF = self.multiply_runs(rows_RD, self.up.to(kind), ends_E)
         if self.gate_bias is not None and self.up_bias is not None:
             gate_RF = gate_RF + _bias_of(self.gate_bias, expert_R, gate_RF)
             up_RF = up_RF + _bias_of(self.up_bias, expert_R, up_RF)
-        made_RD = multiply_runs(self._gated(gate_RF, up_RF), self.down.to(kind), ends_E)
+        made_RD = self.multiply_runs(self._gated(gate_RF, up_RF), self.down.to(kind), ends_E)
         if self.down_bias is not None:
             made_RD = made_RD + _bias_of(self.down_bias, expert_R, made_RD)
         return made_RD
@@ -148,6 +151,13 @@ class ExpertsMlp(nn.Module):
             return F.silu(gate) * up
         gate, up = gate.clamp(max=CLAMP), up.clamp(-CLAMP, CLAMP)
         return gate * torch.sigmoid(SLOPE * gate) * (up + 1)
+
+
+def use_runs(model: nn.Module, multiply_runs: MultiplyRuns) -> None:
+    """Let all experts of a model make their products so."""
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.multiply_runs = multiply_runs
 
 
 def _rows_of_each(chosen_MX: torch.Tensor, count: int) -> torch.Tensor:

@@ -11,33 +11,24 @@ from typing import Any
 
 import torch
 
+from trnbench.train.layers.products import fused
+
 LONGEST = 1024
 """Keys up to which the scores are worth their memory."""
 
 
-def is_explicit(q: torch.Tensor, k: torch.Tensor) -> bool:
-    """Tell whether these heads are served better by plain products."""
-    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[2] <= LONGEST
-
-
-def explicit_attention(
+def attend_explicitly(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
     scale: float,
-    is_causal: bool,
-    allowed: torch.Tensor | None,
+    *,
+    is_causal: bool = False,
+    allowed: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the attended values, (B, N, T, H).
-
-    Args:
-        q: (B, N, T, H).
-        k: (B, K, S, H).
-        v: the same.
-        scale: of the scores.
-        is_causal: whether query t looks at keys up to t alone.
-        allowed: or which keys each query may look at, (B, 1, T, S).
-    """
+    """Attend to few keys by plain products, and to many by torch's kernel; see `Core`."""
+    if k.shape[2] > LONGEST:
+        return fused(q, k, v, scale, is_causal=is_causal, allowed=allowed)
     groups = q.shape[1] // k.shape[1]
     bias = None
     if is_causal:

@@ -29,18 +29,31 @@ def multiply_runs(
     return _Runs.apply(rows_RI, weights_EIO, ends_E)
 
 
-@torch.library.custom_op("trnbench::multiply_runs", mutates_args=())
-def _multiply(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
-    """(R, I) by (E, I, O) makes (R, O); (M, R) by (R, N), cut along R, makes (E, M, N)."""
+# Not by torch.library.custom_op, whose first call imports the whole of torch's compiler.
+torch.library.define(
+    "trnbench::multiply_runs", "(Tensor left, Tensor right, Tensor ends_E) -> Tensor"
+)
+
+
+def _any_runs(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
     made: torch.Tensor = _KERNEL(left, right, offs=ends_E)
     return made
 
 
-@_multiply.register_fake
-def _(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
+def _like_runs(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
     if right.dim() == 3:
         return left.new_empty(left.shape[0], right.shape[2])
     return left.new_empty(ends_E.shape[0], left.shape[0], right.shape[1])
+
+
+torch.library.impl("trnbench::multiply_runs", "CompositeExplicitAutograd", _any_runs)
+torch.library.register_fake("trnbench::multiply_runs", _like_runs)
+
+
+def _multiply(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
+    """(R, I) by (E, I, O) makes (R, O); (M, R) by (R, N), cut along R, makes (E, M, N)."""
+    made: torch.Tensor = torch.ops.trnbench.multiply_runs(left, right, ends_E)
+    return made
 
 
 class _Runs(torch.autograd.Function):

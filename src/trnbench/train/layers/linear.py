@@ -1,17 +1,14 @@
-"""Products with weights: how they are made is the device's choice, in one place.
+"""Layers with weights: each takes them in the type of what it is given.
 
-Weights may be kept in fp32 while a step runs in bf16: whatever multiplies by a weight takes it in
-the type of what it is given, and the gradient comes back in the weight's own type.
+Weights may be kept in fp32 while a step runs in bf16: they are cast where they are read, and the
+gradient comes back in the weight's own type.
 """
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
-"""From x, a weight (out, in) and a bias or None to x W^T + b; all three have one type."""
+from trnbench.train.layers.products import Product
 
 
 class Linear(nn.Linear):

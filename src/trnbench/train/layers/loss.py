@@ -6,14 +6,12 @@ of a step is never made; no product is made twice.
 Shapes: R rows that have a target, D model width, V vocabulary.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""left @ right, both 2-D."""
+from trnbench.train.layers.products import PLAIN, AddProduct, Multiply, Products
 
 
 def plain_loss(
@@ -41,11 +39,17 @@ def chunked_loss(
     bias_V: torch.Tensor | None,
     targets_R: torch.Tensor,
     chunk_rows: int,
-    multiply: Multiply = torch.mm,
+    products: Products = PLAIN,
 ) -> torch.Tensor:
     """Return the same, `chunk_rows` rows of logits at a time."""
     loss: torch.Tensor = _ChunkedLoss.apply(
-        rows_RD, weight_VD, bias_V, targets_R.long(), chunk_rows, multiply
+        rows_RD,
+        weight_VD,
+        bias_V,
+        targets_R.long(),
+        chunk_rows,
+        products.multiply,
+        products.add_product,
     )
     return loss
 
@@ -62,6 +66,7 @@ class _ChunkedLoss(torch.autograd.Function):
         targets_R: torch.Tensor,
         chunk_rows: int,
         multiply: Multiply,
+        add_product: AddProduct,
     ) -> torch.Tensor:
         cast_VD = weight_VD.to(rows_RD.dtype)
         total = torch.zeros((), dtype=torch.float32, device=rows_RD.device)
@@ -73,22 +78,18 @@ class _ChunkedLoss(torch.autograd.Function):
             logits_CV = multiply(rows_CD, cast_VD.t())
             if bias_V is not None:
                 logits_CV = logits_CV + bias_V.to(logits_CV.dtype)
-            at_C1 = targets_C[:, None]
-            # log sum exp from the likeliest entry, whose share cannot be too small for a number.
-            largest_C1 = logits_CV.amax(1, keepdim=True).float()
-            of_targets_C1 = logits_CV.gather(1, at_C1).float()
-            gradient_CV = _softmax_in_fp32(logits_CV)
-            of_largest_C1 = gradient_CV.amax(1, keepdim=True)
-            total += (largest_C1 - of_largest_C1.log() - of_targets_C1).sum()
-            gradient_CV.scatter_add_(1, at_C1, gradient_CV.new_full(at_C1.shape, -1.0))
+            losses_C1, gradient_CV = _entropies(logits_CV, targets_C[:, None])
+            total += losses_C1.sum()
             if of_bias is not None:
                 of_bias += gradient_CV.sum(0)
             cast_CV = gradient_CV.to(rows_RD.dtype)
             parts_of_rows.append(multiply(cast_CV, cast_VD))
             if ctx.needs_input_grad[1]:  # else it is frozen, beneath adapters
                 # fp32 whatever the weight's type: it is a sum over all chunks.
-                part = multiply(cast_CV.t(), rows_CD)
-                of_weight = part.float() if of_weight is None else of_weight.add_(part)
+                if of_weight is None:
+                    of_weight = multiply(cast_CV.t(), rows_CD).float()
+                else:
+                    add_product(of_weight, cast_CV.t(), rows_CD)
         count = len(rows_RD)
         ctx.count = count
         ctx.types = weight_VD.dtype, None if bias_V is None else bias_V.dtype
@@ -107,7 +108,27 @@ class _ChunkedLoss(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
+
+
+def _entropies(
+    logits_CV: torch.Tensor, targets_C1: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's cross-entropy, (C, 1), and its gradient by the logits, both in fp32."""
+    of_targets_C1 = logits_CV.gather(1, targets_C1).float()
+    if torch.compiler.is_compiling():
+        # One kernel of what is read anyway: neither shares nor gradient are ever made in fp32.
+        sums_C1 = logits_CV.float().logsumexp(1, keepdim=True)
+        is_target_CV = torch.arange(logits_CV.shape[1], device=logits_CV.device) == targets_C1
+        gradient_CV = (logits_CV.float() - sums_C1).exp() - is_target_CV.float()
+        return sums_C1 - of_targets_C1, gradient_CV
+    # log sum exp from the likeliest entry, whose share cannot be too small for a number.
+    largest_C1 = logits_CV.amax(1, keepdim=True).float()
+    gradient_CV = _softmax_in_fp32(logits_CV)
+    losses_C1 = largest_C1 - gradient_CV.amax(1, keepdim=True).log() - of_targets_C1
+    gradient_CV.scatter_add_(1, targets_C1, gradient_CV.new_full(targets_C1.shape, -1.0))
+    return losses_C1, gradient_CV
 
 
 def _softmax_in_fp32(logits: torch.Tensor) -> torch.Tensor:

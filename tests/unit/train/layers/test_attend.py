@@ -1,14 +1,17 @@
 """Attention under each mask, held against a plain softmax over the keys that the mask leaves."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trnbench.train.layers.attend import Mask, attend
-from trnbench.train.layers.explicit import LONGEST, explicit_attention, is_explicit
+from trnbench.train.layers.explicit import LONGEST, attend_explicitly
+from trnbench.train.layers.products import fused
 
 HEAD_DIM = 8
 
@@ -99,7 +102,7 @@ def test_plain_products_make_the_attention_and_gradients_of_torch_s_own(
     is_causal: bool, key_heads: int
 ) -> None:
     q, k, v = heads_of(12, 4, key_heads)
-    made = explicit_attention(q, k, v, HEAD_DIM**-0.5, is_causal, None)
+    made = attend_explicitly(q, k, v, HEAD_DIM**-0.5, is_causal=is_causal)
     expected = torch.nn.functional.scaled_dot_product_attention(
         q, k, v, is_causal=is_causal, enable_gqa=True
     )
@@ -110,9 +113,40 @@ def test_plain_products_make_the_attention_and_gradients_of_torch_s_own(
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_plain_products_are_for_short_sequences_in_bf16_on_a_processor() -> None:
-    short, long = torch.empty(1, 1, 8, 8), torch.empty(1, 1, LONGEST + 1, 8)
-    assert is_explicit(short.bfloat16(), short.bfloat16())
-    assert not is_explicit(short, short)
-    assert not is_explicit(long.bfloat16(), long.bfloat16())
-    assert not is_explicit(short.bfloat16().to("meta"), short.bfloat16())
+class Called(TorchDispatchMode):
+    """Notes the names of torch's operators as they are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("keys", "is_plain"), [(LONGEST, True), (LONGEST + 1, False)])
+def test_plain_products_are_for_as_many_keys_as_their_memory_is_worth(
+    keys: int, is_plain: bool
+) -> None:
+    query, key = torch.ones(1, 1, 1, 8), torch.ones(1, 1, keys, 8)
+    with Called() as called:
+        made = attend_explicitly(query, key, key, 1.0)
+    torch.testing.assert_close(made, torch.ones(1, 1, 1, 8))
+    assert ("aten::bmm" in called.names) == is_plain
+
+
+def test_a_device_s_own_core_is_given_what_the_mask_leaves() -> None:
+    q, k, v = (x.detach() for x in heads_of(9, 2, 2))
+    asked: list[tuple[int, int, bool]] = []
+
+    def core(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, **options: Any
+    ) -> torch.Tensor:
+        asked.append((q.shape[2], k.shape[2], options.get("is_causal", False)))
+        return fused(q, k, v, scale, **options)
+
+    for mask in (Mask(), Mask(document_length=3), Mask(window=4)):
+        made = attend(q, k, v, mask, core=core)
+        torch.testing.assert_close(made, by_hand(q, k, v, mask, None), rtol=1e-4, atol=1e-5)
+    assert asked == [(9, 9, True), (3, 3, True), (4, 8, False)]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trnbench.train.layers.loss import chunked_loss, plain_loss
+from trnbench.train.layers.products import Products
 
 WIDTH, VOCABULARY = 6, 11
 
@@ -90,6 +91,6 @@ def test_a_frozen_head_has_no_gradient_made_for_it() -> None:
         shapes.append((left.shape[0], right.shape[1]))
         return left @ right
 
-    chunked_loss(x, frozen, None, targets, 4, noted).backward()
+    chunked_loss(x, frozen, None, targets, 4, Products(multiply=noted)).backward()
     assert (VOCABULARY, WIDTH) not in shapes
     assert len(shapes) == 2 * 3
