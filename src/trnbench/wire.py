@@ -364,6 +364,8 @@ class FoundDevice:
     supported: bool = True
     """Whether this version has a backend for it; else `note` says what is missing."""
     note: str | None = None
+    compiler_lacks: str | None = None
+    """What torch.compile lacks for this device, beside torch; None for nothing that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ the machine.
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -15,10 +14,18 @@ from types import MappingProxyType
 
 from trnbench import __version__
 from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
-from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
-from trnbench.catalog.instances import Instance, instances, nearest_instances
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.run.device_planning import (
+    asked_backend,
+    asked_index,
+    check_instance,
+    choose_accelerator,
+    choose_device,
+    choose_instance,
+    devices_per_chip_of,
+    plan_device,
+)
 from trnbench.run.gate import parity_shape, plan_gate, plan_guest_gate
 from trnbench.run.guest_choice import choose_guest, guest_step, small_guest
 from trnbench.run.guests import Guests, is_guest
@@ -37,7 +44,6 @@ from trnbench.schema.config_file import CaseConfig, Conflict
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
     Plan,
-    PlannedDevice,
     PlannedModel,
     PlannedParallel,
     PlannedWorkload,
@@ -55,7 +61,6 @@ from trnbench.wire import (
 
 STREAM_NOISE = 0.1
 
-LOGICAL_CORES = "NEURON_LOGICAL_NC_CONFIG"
 
 CEILING_BACKENDS = ("cpu", "cuda")
 """Where a product runs without being compiled first, so that its ceiling costs seconds."""
@@ -87,15 +92,15 @@ def make_plan(
     config = case.config
     model = _choose_model(config, guests)
     parallel = _plan_parallel(config, model)
-    found = _choose_device(config, devices)
-    instance = _choose_instance(config, machine)
-    accelerator = _accelerator(found, instance)
+    found = choose_device(config, devices)
+    instance = choose_instance(config, machine)
+    accelerator = choose_accelerator(found, instance)
     backend = found.backend if found else asked_backend(config)
     precision = plan_precision(config, backend, accelerator)
     workload = plan_workload(config, model, parallel, precision)
     request = _price_request(config, machine, today)
-    cores = _devices_per_chip(accelerator, machine)
-    device = _plan_device(backend, accelerator, cores, instance, parallel, machine, request)
+    cores = devices_per_chip_of(accelerator, machine)
+    device = plan_device(backend, accelerator, cores, instance, parallel, machine, request)
     if model.guest is not None:
         step = guest_step(config)
     else:
@@ -105,14 +110,14 @@ def make_plan(
     known_price = price if isinstance(price, Price) else None
     if isinstance(price, NoPrice) and config.price.source == "live":
         raise UnavailableError(f"price.source: live: {price.reason}", hint=price.hint)
-    _check_instance(config, instance, backend, machine, is_priced=known_price is not None)
+    check_instance(config, instance, backend, machine, is_priced=known_price is not None)
     if config.measure.max_usd is not None and known_price is None:
         raise Conflict(
             ("measure", "max_usd"),
             f"measure.max_usd: {config.measure.max_usd} cannot be kept without a price",
             hint=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else "",
         )
-    work = _make_order(config, model, workload, backend)
+    work = _make_order(config, model, workload, found)
     order = replace(work, gate=_plan_gate(config, model, work)) if config.measure.gate else work
     return Plan(
         trnbench_version=__version__,
@@ -193,141 +198,6 @@ def _divisors(total: int) -> str:
     return ", ".join(map(str, small[:12]))
 
 
-# --- what it runs on ----------------------------------------------------------------------------
-
-
-def asked_backend(config: Config) -> str:
-    """Return the kind of device that a config names, without its index."""
-    return config.device.partition(":")[0]
-
-
-def asked_index(config: Config) -> int | None:
-    """Return the index of the device that a config names, if it names one."""
-    _, _, index = config.device.partition(":")
-    return int(index) if index else None
-
-
-def _choose_device(config: Config, devices: Devices | None) -> FoundDevice | None:
-    """Return the device that the case will have: the one asked for, else the best one here."""
-    found = devices.found if devices else ()
-    for device in found:
-        if asked_backend(config) in ("auto", device.backend):
-            return device
-    return None
-
-
-def _choose_instance(config: Config, machine: Machine) -> Instance | None:
-    name = machine.instance if config.price.instance == "auto" else config.price.instance
-    return instances().get(name) if name else None
-
-
-def _check_auto(config: Config, machine: Machine) -> None:
-    """Refuse `auto` where it was written and cannot be kept; left out, it is no more than a try."""
-    is_written = "instance" in config.price.model_fields_set
-    if not is_written or machine.instance is not None or config.price.usd_per_hour is not None:
-        return
-    why = machine.instance_reason or "its firmware does not say that it is an EC2 instance"
-    raise Conflict(
-        ("price", "instance"),
-        f"price.instance: auto: this machine does not tell what it is rented as: {why}",
-        hint="name the type, e.g. `price: {instance: trn2.48xlarge, region: us-east-2}`, or give "
-        "`usd_per_hour`; a container needs a metadata hop limit of 2 "
-        "(`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`)",
-    )
-
-
-def _check_instance(
-    config: Config, instance: Instance | None, backend: str, machine: Machine, *, is_priced: bool
-) -> None:
-    """Refuse a named instance that is not known, or that is not what the case trains on."""
-    name = config.price.instance
-    if name == "auto":
-        _check_auto(config, machine)
-        return
-    if instance is None and not is_priced:
-        near = nearest_instances(name)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise Conflict(
-            ("price", "instance"),
-            f"price.instance: {name!r} is in no table",
-            hint=f"{meant}`trnbench prices` lists them; or add `usd_per_hour`, your own rate",
-        )
-    if backend == "cpu" and instance is not None and instance.accelerator is not None:
-        raise Conflict(
-            ("price", "instance"),
-            f"price.instance: {name} is paid for its {instance.accelerator.name} chips, and this "
-            "case trains on the CPU",
-            hint="name the instance that this CPU is in, or train on its accelerator (`device`)",
-        )
-
-
-def _accelerator(found: FoundDevice | None, instance: Instance | None) -> Accelerator | None:
-    """Identify the chip: by what the driver calls it, else by what is rented."""
-    if found is not None:
-        if found.backend == "cpu":
-            return None
-        by_name = accelerator_of_device(found.device_name)
-        if by_name is not None:
-            return by_name
-    return instance.accelerator if instance else None
-
-
-def _devices_per_chip(accelerator: Accelerator | None, machine: Machine) -> int:
-    """Return the devices that torch sees for one chip: fewer, larger ones where cores are paired.
-
-    Source: AWS Neuron documentation, logical-neuroncore-config (2.32): one physical core, or two,
-    make a logical one; the variable says which, and two is the default from trn2 on.
-    """
-    if accelerator is None:
-        return 1
-    asked = machine.variables.get(LOGICAL_CORES)
-    if asked == "1" and accelerator.cores_per_chip is not None:
-        return accelerator.cores_per_chip
-    return accelerator.devices_per_chip
-
-
-def _plan_device(
-    backend: str,
-    accelerator: Accelerator | None,
-    devices_per_chip: int,
-    instance: Instance | None,
-    parallel: PlannedParallel,
-    machine: Machine,
-    request: PriceRequest,
-) -> PlannedDevice:
-    if accelerator is None:
-        return PlannedDevice(
-            backend=backend,
-            accelerator=None,
-            instance=request.instance,
-            is_instance_recognised=request.is_this_machine,
-            devices_used=parallel.world_size,
-            devices_per_chip=1,
-            chips_used=1,
-            chips_billed=1,
-            instances_billed=1,
-            memory_bytes=machine.memory_bytes if backend == "cpu" else None,
-        )
-    used = math.ceil(parallel.world_size / devices_per_chip)
-    billed, rented = used, 1
-    if instance and instance.accelerator == accelerator:
-        rented = math.ceil(used / instance.chips)
-        billed = rented * instance.chips  # what is reserved is paid for, used or not
-    memory = accelerator.memory_bytes
-    return PlannedDevice(
-        backend=backend,
-        accelerator=accelerator.name,
-        instance=request.instance,
-        is_instance_recognised=request.is_this_machine,
-        devices_used=parallel.world_size,
-        devices_per_chip=devices_per_chip,
-        chips_used=used,
-        chips_billed=billed,
-        instances_billed=rented,
-        memory_bytes=None if memory is None else memory / devices_per_chip,
-    )
-
-
 def _price_sources(config: Config, today: date) -> Sequence[PriceSource]:
     file = None if config.price.file is None else Path(config.price.file)
     return sources_for(config.price.source, file, today)
@@ -352,8 +222,9 @@ def _price_request(config: Config, machine: Machine, today: date) -> PriceReques
 
 
 def _make_order(
-    config: Config, model: PlannedModel, workload: PlannedWorkload, backend: str
+    config: Config, model: PlannedModel, workload: PlannedWorkload, found: FoundDevice | None
 ) -> WorkOrder:
+    backend = found.backend if found else asked_backend(config)
     asked, wanted = config.workload, config.measure.ceiling
     return WorkOrder(
         wire_version=WIRE_VERSION,
@@ -379,7 +250,7 @@ def _make_order(
         threads=asked.threads,
         measure_ceiling=backend in CEILING_BACKENDS if wanted is None else wanted,
         seed=asked.seed,
-        execution=plan_execution(config, backend),
+        execution=plan_execution(config, model, backend, found),
         device_index=asked_index(config),
         step=workload.step,
         guest=model.guest,

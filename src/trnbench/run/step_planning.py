@@ -16,6 +16,7 @@ from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, P
 from trnbench.schema.units import GIB
 from trnbench.wire import (
     Execution,
+    FoundDevice,
     Lora,
     ModelShape,
     Precision,
@@ -29,6 +30,9 @@ CHUNK_BYTES = {"cpu": GIB // 128}
 OTHER_CHUNK_BYTES = 1 * GIB
 """Elsewhere enough rows that the head's gradient is not read and written too often."""
 LEAST_CHUNK_ROWS = 128
+
+COMPILING_MINUTES = 5.0
+"""What a launch on a GPU must have for `auto` to compile: the first time may take one or two."""
 
 STATIC_BACKENDS = ("neuron", "xla")
 """Devices whose compilers want every shape beforehand."""
@@ -95,13 +99,22 @@ def plan_precision(config: Config, backend: str, accelerator: Accelerator | None
     return "fp32" if is_cpu else "bf16"
 
 
-def plan_execution(config: Config, backend: str) -> Execution:
+def plan_execution(
+    config: Config, model: PlannedModel, backend: str, found: FoundDevice | None
+) -> Execution:
     """Resolve whether the step is compiled.
 
     Raises:
-        Conflict: the device compiles by itself.
+        Conflict: the device compiles by itself, or its compiler is not here.
     """
     asked = config.workload.execution
+    lacks = found.compiler_lacks if found else None
+    if asked == "compile" and lacks:
+        raise Conflict(
+            ("workload", "execution"),
+            f"workload.execution: compile needs {lacks} on {backend}, which is not here",
+            hint="install it for the interpreter that trains, or use eager, or auto",
+        )
     if asked == "compile" and backend == "xla":
         raise Conflict(
             ("workload", "execution"),
@@ -111,8 +124,13 @@ def plan_execution(config: Config, backend: str) -> Execution:
     if asked != "auto":
         return asked
     # What brings values to fp8 costs more than fp8 gains where it is not fused.
-    is_fp8 = config.workload.precision == "fp8"
-    return "compile" if backend == "neuron" or is_fp8 else "eager"
+    if backend == "neuron" or (config.workload.precision == "fp8" and lacks is None):
+        return "compile"
+    # A GPU's step is slandered by eager kernels; a case of a minute would do nothing but compile,
+    # and who knows what a guest's compiling takes.
+    has_time = config.measure.max_minutes / config.measure.launches >= COMPILING_MINUTES
+    is_ready = backend == "cuda" and lacks is None and model.guest is None
+    return "compile" if is_ready and has_time else "eager"
 
 
 def plan_step(

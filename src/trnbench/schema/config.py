@@ -173,7 +173,8 @@ class WorkloadConfig(Strict):
     an accelerator, fp32 on a CPU."""
     execution: Literal["auto", "eager", "compile"] = "auto"
     """eager: operator by operator; compile: by torch.compile and the device's compiler; auto:
-    compile on neuron and in fp8, eager elsewhere."""
+    compile on neuron, in fp8, and on a GPU that has Triton and a C compiler where a launch has five
+    minutes or more of `max_minutes` and the model is one of ours; eager elsewhere."""
     optimizer: Literal["adamw"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1, examples=[0.001])] = 0.001
     lr_warmup_steps: Annotated[int, Field(ge=0, le=10**6)] = 10

@@ -23,7 +23,7 @@ def neuron_chip(logical_cores: int = 4) -> NeuronChip:
 
 
 @pytest.mark.parametrize(
-    ("found", "execution"), [(TRN2, "compile"), (H100, "eager"), (CPU, "eager")]
+    ("found", "execution"), [(TRN2, "compile"), (H100, "compile"), (CPU, "eager")]
 )
 def test_each_device_executes_as_suits_it(found: FoundDevice, execution: str) -> None:
     assert plan_case(found=(found,)).order.execution == execution
@@ -35,6 +35,39 @@ def test_what_the_user_says_of_the_execution_stands() -> None:
     compiled = plan_case({"workload.execution": "compile"})
     assert compiled.order.execution == "compile"
     assert compiled.case_id != plan_case().case_id
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"measure.max_minutes": "4.9"},
+        {"measure.max_minutes": "14", "measure.launches": "3"},
+        {"measure.max_minutes": "1", "workload.precision": "bf16"},
+    ],
+)
+def test_a_gpu_s_case_too_short_to_be_compiled_is_not(config: dict[str, str]) -> None:
+    assert plan_case(config, found=(H100,)).order.execution == "eager"
+    asked = {**config, "workload.execution": "compile"}
+    assert plan_case(asked, found=(H100,)).order.execution == "compile"
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp8"])
+def test_without_its_compiler_a_gpu_is_eager_unless_compiling_is_asked_for(precision: str) -> None:
+    bare = replace(H100, compiler_lacks="Triton (the package triton)")
+    config = {"workload.precision": precision}
+    assert plan_case(config, found=(bare,)).order.execution == "eager"
+    conflict = conflict_of({**config, "workload.execution": "compile"}, found=(bare,))
+    assert conflict.path == ("workload", "execution")
+    assert str(conflict) == (
+        "workload.execution: compile needs Triton (the package triton) on cuda, which is not here"
+    )
+
+
+def test_a_processor_without_a_compiler_refuses_to_compile() -> None:
+    bare = replace(CPU, compiler_lacks="a C++ compiler (g++)")
+    conflict = conflict_of({"workload.execution": "compile"}, found=(bare,))
+    assert "compile needs a C++ compiler (g++) on cpu" in str(conflict)
+    assert plan_case(found=(bare,)).order.execution == "eager"
 
 
 def test_torch_xla_compiles_by_itself() -> None:

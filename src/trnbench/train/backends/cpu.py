@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 import torch
 
 from trnbench.train.backends.base import Backend, Claim, Unavailable
+from trnbench.train.compilers import missing_for_processor
 from trnbench.train.layers.processor import fastest_way, products_by
 from trnbench.train.layers.products import Products
 from trnbench.train.precision import product_dtype
@@ -40,7 +41,11 @@ class CpuBackend(Backend):
     def find(cls) -> FoundDevice | None:
         """Return the processor."""
         return FoundDevice(
-            backend=cls.name, device_name=_processor_name(), device_count=1, proven=cls.is_proven
+            backend=cls.name,
+            device_name=_processor_name(),
+            device_count=1,
+            proven=cls.is_proven,
+            compiler_lacks=missing_for_processor(),
         )
 
     @classmethod

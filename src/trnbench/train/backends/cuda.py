@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import torch
-from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use_flash_attention
+from torch.nn.attention import SDPBackend
 
 from trnbench.train.backends.base import Backend, Claim, Timer, Unavailable
+from trnbench.train.compilers import missing_for_gpu
+from trnbench.train.precision import product_dtype
 from trnbench.wire import AdamW, FoundDevice
 
 ATTENTION_SHAPE = (1, 8, 128, 64)
@@ -36,6 +38,7 @@ class CudaBackend(Backend):
             device_name=torch.cuda.get_device_name(),
             device_count=torch.cuda.device_count(),
             proven=cls.is_proven,
+            compiler_lacks=missing_for_gpu(),
         )
 
     @classmethod
@@ -90,13 +93,22 @@ class CudaBackend(Backend):
         return {name: version for name, version in found.items() if version}
 
     def _attention_kernel(self) -> str:
-        """Return which of torch's fused attention kernels takes this precision, or `math`."""
-        dtype = torch.float32 if self.claim.precision == "fp32" else torch.bfloat16
-        heads = torch.empty(ATTENTION_SHAPE, device=self.device, dtype=dtype)
-        asked = SDPAParams(heads, heads, heads, None, 0.0, True, False)
-        if can_use_flash_attention(asked):
-            return "flash"
-        return "efficient" if can_use_efficient_attention(asked) else "math"
+        """Return which of its attention kernels torch takes in this precision, such as cudnn."""
+        dtype = product_dtype(self.claim.precision)
+        return attention_kernel(torch.empty(ATTENTION_SHAPE, device=self.device, dtype=dtype))
+
+
+def attention_kernel(heads: torch.Tensor) -> str:
+    """Return the kernel that torch chooses for causal attention among such heads, (B, N, T, H).
+
+    Source: torch 2.13, `aten::_fused_sdp_choice`, by which `scaled_dot_product_attention` chooses:
+    on Hopper and Blackwell cuDNN's kernel comes first where cuDNN is new enough.
+    """
+    choose = getattr(torch, "_fused_sdp_choice", None)  # not public: torch may do without it
+    if choose is None:
+        return "not told by this torch"
+    name = SDPBackend(choose(heads, heads, heads, None, 0.0, True)).name
+    return name.removesuffix("_ATTENTION").lower()
 
 
 def _require_fp8(device: torch.device) -> None:
