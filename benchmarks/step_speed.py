@@ -8,7 +8,8 @@ a GPU, whose memory they share, ours with one other after another. What is compa
 ratio is the median over rounds of a peer's median step over ours, with a 95 % interval by the order
 statistics of those ratios.
 
-Ours clips gradients; none of the others does.
+Ours clips gradients; none of the others does. What is compiled is compiled in a first start, into
+an empty cache of this run's own; a second start, which finds all made, is the one that is measured.
 
     python -m benchmarks.step_speed                       # 7,358,720 weights on a CPU, 6 minutes
     python -m benchmarks.step_speed --device cuda --job llama3.2-1b
@@ -23,28 +24,27 @@ took more than a tenth of the processors is made again.
 import argparse
 import contextlib
 import importlib.util
-import json
 import math
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from scipy.stats import binom
 
 from benchmarks.peers.bursts import Job, add_job_options, job_of
-from trnbench.run.environment import GLIBC, KEEP_TRACED, UNFRAGMENTED
+from benchmarks.peers.contestants import PEER_TRAINERS, ROOT, Contestant, Trainer
 from trnbench.run.machine import describe_machine
 from trnbench.schema.units import say_flops_per_second
 
-ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".venv-peers"
 FOREIGN_SHARE = 0.1
 TRIES = 6
@@ -53,81 +53,11 @@ OURS = "trnbench"
 OURS_IN_BF16 = "trnbench in bf16"
 
 
-class Trainer(NamedTuple):
-    """Whose step is timed."""
-
-    module: str
-    """In `benchmarks/peers`."""
-    library: str | None = None
-    """What it must be able to import, and the environment that has it; None: torch alone."""
-    environment: str | None = None
-    precision: str | None = None
-    """Where it is another than the setting's."""
-    is_for_gpus: bool = False
-    """Whether it needs triton, which comes with a torch for GPUs alone."""
-
-
-PEER_TRAINERS: Mapping[str, Trainer] = {
-    "minimal loop": Trainer("minimal"),
-    "Hugging Face, own loop": Trainer("hugging_face", "transformers", "hugging_face"),
-    "Hugging Face Trainer": Trainer("hugging_face_trainer", "accelerate", "hugging_face"),
-    "litgpt": Trainer("litgpt_loop", "litgpt", "litgpt"),
-    "torchtitan": Trainer("torchtitan_loop", "torchtitan", "torchtitan", is_for_gpus=True),
-}
-"""By the name that is printed."""
-
 Setting = tuple[str, str]
 SETTINGS: Mapping[str, tuple[Setting, ...]] = {
     "cpu": (("fp32", "eager"), ("fp32", "compile"), ("bf16", "eager"), ("bf16", "compile")),
     "cuda": (("bf16", "eager"), ("bf16", "compile"), ("fp8", "compile")),
 }
-
-
-class Contestant:
-    """A trainer's process, that makes bursts of steps when told to."""
-
-    def __init__(self, module: str, python: str, arguments: Sequence[str]) -> None:
-        self._module = module
-        records, records_end = os.pipe()
-        self._process = subprocess.Popen(
-            [python, "-m", f"benchmarks.peers.{module}", "--records-fd", str(records_end),
-             *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            pass_fds=(records_end,), cwd=ROOT,
-            env={
-                **os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "HF_HUB_OFFLINE": "1",
-                # As `trnbench run` starts its workers; the same for all.
-                KEEP_TRACED: "1", GLIBC: UNFRAGMENTED,
-            },
-        )  # fmt: skip
-        os.close(records_end)
-        self._records = os.fdopen(records)
-
-    def hear(self) -> dict[str, Any]:
-        """Return its next record."""
-        line = self._records.readline()
-        if not line:
-            _, said = self._process.communicate()
-            raise SystemExit(f"a peer ended: {self._module}\n{said}")
-        heard: dict[str, Any] = json.loads(line)
-        return heard
-
-    def burst(self, steps: int) -> dict[str, Any]:
-        """Let it make so many steps."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{steps}\n")
-        self._process.stdin.flush()
-        return self.hear()
-
-    def end(self) -> None:
-        """Close its input, which ends it."""
-        self._process.communicate()
-        self._records.close()
-
-    def cpu_seconds(self) -> float:
-        """Return the processor time that it has had."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +75,8 @@ class Match:
     """Whether ours meets them one by one."""
     rounds: int
     steps: int
+    cache: Path
+    """Where what is compiled is kept, for this run alone."""
 
     def start(self, trainer: Trainer, precision: str, execution: str) -> Contestant:
         """Start a trainer's process."""
@@ -153,7 +85,8 @@ class Match:
             python = str(PEERS / trainer.environment / "bin" / "python")
         precision = trainer.precision or precision
         setting = ("--precision", precision, "--execution", execution)
-        return Contestant(trainer.module, python, [*self.arguments, *setting])
+        variables = {"TORCHINDUCTOR_CACHE_DIR": str(self.cache)}
+        return Contestant(trainer.module, python, [*self.arguments, *setting], variables)
 
 
 @dataclass(slots=True)
@@ -179,6 +112,8 @@ class Seen:
     """What one trainer has shown at one setting."""
 
     first_step_seconds: float = math.nan
+    cold_step_seconds: float | None = None
+    """The same of a start that had to compile."""
     seconds: list[float] = field(default_factory=list)
     """Median step of each round."""
     peak_bytes: int = 0
@@ -199,7 +134,12 @@ def main() -> None:
     parser.add_argument("--in-pairs", action="store_true", help="as on a GPU")
     parser.add_argument("--no-optimum", action="store_true")
     options = parser.parse_args()
-    match = make_match(options)
+    with tempfile.TemporaryDirectory() as cache:
+        compare(options, make_match(options, Path(cache)))
+
+
+def compare(options: argparse.Namespace, match: Match) -> None:
+    """Print what is compared, and measure every setting that was asked for."""
     machine = describe_machine()
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
@@ -220,7 +160,7 @@ def main() -> None:
         measure_optimum(match)
 
 
-def make_match(options: argparse.Namespace) -> Match:
+def make_match(options: argparse.Namespace, cache: Path) -> Match:
     """Return what is compared: peers that are not here are left out, and it is said."""
     is_here = options.peers == "here"
     peers = {
@@ -249,6 +189,7 @@ def make_match(options: argparse.Namespace) -> Match:
         is_paired=options.in_pairs or options.device != "cpu",
         rounds=options.rounds,
         steps=options.steps,
+        cache=cache,
     )
 
 
@@ -274,6 +215,8 @@ def measure(match: Match, precision: str, execution: str) -> None:
             f"  {name:<24}{median * 1e3:7.1f} ms  {rate:7,.0f} tokens/s  {yardstick.say(rate)}  "
             f"peak {one.peak_bytes / 2**20:6.0f} MiB  first step {one.first_step_seconds:5.1f} s"
         )
+        if one.cold_step_seconds is not None:
+            line += f", cold {one.cold_step_seconds:5.1f} s"
         if one.ratios:
             line += f"  ours is {statistics.median(one.ratios):.3f} times as fast"
             line += say_interval(one.ratios)
@@ -330,6 +273,8 @@ def all_ready(
     contestants: dict[str, Contestant] = {}
     try:
         for name, trainer in trainers.items():
+            if execution == "compile" and seen[name].cold_step_seconds is None:
+                seen[name].cold_step_seconds = compile_cold(match, trainer, precision)
             contestants[name] = match.start(trainer, precision, execution)
             ready = contestants[name].hear()
             if ready["weights"] != match.job.weights:
@@ -342,6 +287,14 @@ def all_ready(
     finally:
         for contestant in contestants.values():
             contestant.end()
+
+
+def compile_cold(match: Match, trainer: Trainer, precision: str) -> float:
+    """Start a trainer once so that all is compiled and kept; return what its first step took."""
+    contestant = match.start(trainer, precision, "compile")
+    seconds: float = contestant.hear()["first_step_seconds"]
+    contestant.end()
+    return seconds
 
 
 def quiet_burst(contestant: Contestant, steps: int) -> tuple[dict[str, Any], float]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trnbench.train.layers.loss import chunked_loss, plain_loss
-from trnbench.train.layers.products import Products
+from trnbench.train.layers.processor import TORCH, products_by
+from trnbench.train.layers.products import PLAIN, Products
 
 WIDTH, VOCABULARY = 6, 11
 
@@ -45,6 +46,23 @@ def test_chunks_make_the_value_and_the_gradients_of_the_whole(
     expected = torch.autograd.grad(whole * scale, asked)
     for a, b in zip(torch.autograd.grad(parts * scale, asked), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+# torch's own tracing of autograd functions warns of itself.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("products", [PLAIN, products_by(TORCH, torch.float32)], ids=["", "cpu"])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_compiled_it_is_the_same(products: Products, scale: float) -> None:
+    x, weight, bias, targets = made(13, True, torch.float32)
+    x = (x.detach() * scale).requires_grad_()  # logits of hundreds: shares of all else are zero
+    compiled = torch.compile(chunked_loss, backend="aot_eager", fullgraph=True)
+    loss = compiled(x, weight, bias, targets, 5, products)
+    whole = plain_loss(x, weight, bias, targets)
+    torch.testing.assert_close(loss, whole)
+    assert bias is not None
+    ours, theirs = (torch.autograd.grad(each, (x, weight, bias)) for each in (loss, whole))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_in_bf16_gradients_have_their_weights_types_and_the_loss_is_fp32() -> None:
