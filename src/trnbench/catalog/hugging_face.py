@@ -127,10 +127,40 @@ _FAMILIES: Mapping[str, _Family] = {
         fixed={"attention_biases": "all", "attention_sinks": True, "full_attention_every": 2},
     ),
     "gpt2": _Family(family="gpt2", keys=_GPT2, required={"add_cross_attention": (False,)}),
-    "bert": _Family(family="bert", keys=_BERT, required={"add_cross_attention": (False,)}),
+    "bert": _Family(
+        family="bert",
+        keys=_BERT,
+        required={"add_cross_attention": (False,), "is_decoder": (False,)},
+    ),
 }
 
 KNOWN_TYPES = tuple(_FAMILIES)
+
+_NO_SIZES = ("head_dim", "sliding_window", "tied_embeddings", "init_std")
+SIZE_KEYS = frozenset(
+    theirs
+    for known in _FAMILIES.values()
+    for ours, theirs in (*known.keys.items(), *known.experts.items())
+    if ours not in _NO_SIZES
+)
+"""Keys under which configs say how many of something there are: whole numbers from 1."""
+
+MULTIPLES = (
+    ("hidden_size", "num_attention_heads"),
+    ("n_embd", "n_head"),
+    ("num_attention_heads", "num_key_value_heads"),
+)
+"""Pairs of keys of which the first must be a multiple of the second."""
+
+MORE_THAN_TAKEN = ("num_local_experts", "num_experts")
+TAKEN = "num_experts_per_tok"
+
+ENCODERS = (
+    "albert", "bert", "big_bird", "camembert", "data2vec-text", "electra", "ernie",
+    "megatron-bert", "rembert", "roberta", "roberta-prelayernorm", "roformer", "xlm-roberta",
+    "xlm-roberta-xl", "xmod",
+)  # fmt: skip
+"""Families that attend both ways unless their config says `is_decoder`."""
 
 
 def shape_of_config(config: Config) -> ModelShape | None:

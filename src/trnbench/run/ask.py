@@ -21,6 +21,10 @@ from trnbench.wire import (
 
 PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
 
+OTHERS_CODE = {"describe": "while the model was imported, built and tried"}
+"""Tasks that run code which is not ours, and what it was doing."""
+OTHERS_HINT = "importing and building it must come to an end, and leave the process alone"
+
 Answer = TypeVar("Answer", Inventory, Probe, Described)
 
 
@@ -65,6 +69,10 @@ def ask_worker(
     if answer is not None:
         return _checked(answer)
     last = f"; it last said: {said[-1][:200]}" if said else ""
+    if task in OTHERS_CODE:
+        late = clock() - began > seconds
+        how = f"no answer within {seconds:.0f} seconds" if late else "it ended without an answer"
+        raise ConfigError(f"{how} {OTHERS_CODE[task]}{last}", hint=OTHERS_HINT)
     raise UnavailableError(
         f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
     )

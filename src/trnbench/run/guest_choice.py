@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from trnbench.analysis.flops import parameter_count
-from trnbench.catalog.hugging_face import shape_of_config, small_values
+from trnbench.catalog.hugging_face import ENCODERS, shape_of_config, small_values
 from trnbench.run.guests import Guests, guest_key
 from trnbench.run.model_checks import ALPHABET_SIZE, MIN_MASKED_LENGTH, check_window
 from trnbench.schema.config import Config, ModelConfig, WorkloadConfig
@@ -34,9 +34,8 @@ def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedM
     _check_stream(guest, described)
     _check_length(described, config.workload)
     _check_options(guest, config)
-    shape = _trusted_shape(described)
-    if shape is not None:
-        check_window(shape, guest.target, config.workload)
+    _check_config(guest, described, config.workload)
+    shape = _trusted_shape(guest, described)
     return PlannedModel(
         name=model.name or guest.target,
         shape=shape,
@@ -47,29 +46,46 @@ def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedM
     )
 
 
-def _trusted_shape(described: Described) -> ModelShape | None:
+def _trusted_shape(guest: Guest, described: Described) -> ModelShape | None:
     """Return the sizes that its config says, if they come to the weights that it has."""
     if described.config is None:
         return None
     shape = shape_of_config(json.loads(described.config))
     if shape is None or parameter_count(shape) != described.parameter_count:
         return None
-    return shape
+    # An encoder's formula is of masked tokens alone.
+    return shape if (shape.family == "bert") == (guest.task == "masked_token") else None
+
+
+def _check_config(guest: Guest, described: Described, workload: WorkloadConfig) -> None:
+    """Refuse a window longer than the sequence, and an encoder that would see its targets."""
+    config: Mapping[str, Any] = json.loads(described.config) if described.config else {}
+    window = config.get("sliding_window")
+    if isinstance(window, int) and config.get("use_sliding_window", True):
+        check_window(window, guest.target, workload, key="model.config.sliding_window")
+    attends_both_ways = config.get("model_type") in ENCODERS and not config.get("is_decoder")
+    if attends_both_ways and guest.task == "next_token":
+        raise Conflict(
+            ("model", guest.kind),
+            f"model.{guest.kind}: {guest.target} attends both ways and would see the tokens that "
+            "it is to predict",
+            hint="add `is_decoder: true` under `model.config`, or name its ForMaskedLM",
+        )
 
 
 def _check_stream(guest: Guest, described: Described) -> None:
     least = ALPHABET_SIZE + (1 if guest.task == "masked_token" else 0)
     if described.vocabulary_size < least:
         raise Conflict(
-            ("model",),
-            f"model: {guest.target} knows {described.vocabulary_size} tokens, fewer than the token "
-            f"stream's alphabet of {least}",
+            ("model", guest.kind),
+            f"model.{guest.kind}: {guest.target} knows {described.vocabulary_size} tokens, fewer "
+            f"than the token stream's alphabet of {least}",
             hint=f"give it a vocabulary of at least {least}",
         )
     if described.trained_count == 0:
         raise Conflict(
-            ("model",),
-            f"model: {guest.target} has no weight that can be trained",
+            ("model", guest.kind),
+            f"model.{guest.kind}: {guest.target} has no weight that can be trained",
             hint="leave `requires_grad` at true for those that are to be trained",
         )
 
@@ -104,8 +120,8 @@ def _check_options(guest: Guest, config: Config) -> None:
     if unfit:
         raise Conflict(
             ("workload", unfit[0]),
-            f"workload.{unfit[0]}: {getattr(asked, unfit[0])} is built into trnbench's own models, "
-            f"and {guest.target} is none",
+            f"workload.{unfit[0]}: goes with trnbench's own models alone, and {guest.target} is "
+            "none",
             hint="leave it out, or do it in the module itself",
         )
     sizes = config.parallel

@@ -14,6 +14,7 @@ from typing import Any
 
 from trnbench.catalog.hugging_face import TASKS
 from trnbench.run.ask import ask_worker
+from trnbench.run.guest_config import check_values
 from trnbench.schema.config import ModelConfig
 from trnbench.schema.config_file import CaseConfig, Conflict
 from trnbench.schema.errors import ConfigError
@@ -67,7 +68,9 @@ def meet_guests(cases: Sequence[CaseConfig], python: str) -> Guests:
             except Conflict as conflict:
                 raise case.explain(conflict) from None
             except ConfigError as error:
-                where = Conflict(("model",), f"model: {error}", hint=error.problems[0].hint)
+                kind = "huggingface" if model.python is None else "python"
+                said = f"model.{kind}: {error}"
+                where = Conflict(("model", kind), said, hint=error.problems[0].hint)
                 raise case.explain(where) from None
     return met
 
@@ -107,12 +110,14 @@ def guest_of(model: ModelConfig) -> Guest:
             checked_keys=sorted(given),
         )
     target, values = _class_and_values(model.huggingface or "", given)
+    task = _task_of(target)
+    check_values({**values, **given})
     return Guest(
         kind="huggingface",
         target=target,
         arguments=json.dumps({**values, **given}, sort_keys=True),
         checked_keys=sorted(given),
-        task=_task_of(target),
+        task=task,
     )
 
 
@@ -144,8 +149,10 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
         )
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        classes = given.get("architectures") or document.get("architectures")
-        target = classes[0]
+        if not isinstance(document, dict):
+            raise ValueError(f"it holds a {type(document).__name__}, not names with values")
+        classes: Any = given.get("architectures") or document.get("architectures")
+        target = classes if isinstance(classes, str) else classes[0]
     except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:
         raise Conflict(
             ("model", "huggingface"),
@@ -165,8 +172,14 @@ def _task_of(target: str) -> Any:
     for end, task in TASKS.items():
         if target.endswith(end):
             return task
+    hint = f"name a class that ends in {', '.join(TASKS)}; or wrap yours with `model.python`"
+    near = [end for end in TASKS if target.lower().endswith(end.lower())]
+    if near:
+        hint = f"did you mean {target[: -len(near[0])]}{near[0]}?"
+    elif target.endswith("ForImageClassification"):
+        hint = "pictures are for trnbench's own models: `model: vit-b16`, or sizes of `family: vit`"
     raise Conflict(
         ("model", "huggingface"),
         f"model.huggingface: {target} has no loss that the token stream is for",
-        hint=f"name a class that ends in {', '.join(TASKS)}; or wrap yours with `model.python`",
+        hint=hint,
     )

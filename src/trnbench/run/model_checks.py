@@ -220,24 +220,26 @@ MIN_MASKED_LENGTH = 8
 
 
 def _window(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
-    window = shape.sliding_window
-    if window is not None and window > workload.sequence_length:
-        raise Conflict(
-            ("model",),
-            f"model.sliding_window: {window} tokens of {name} is longer than the sequence of "
-            f"{workload.sequence_length}",
-            hint=f"use workload.sequence_length of {window} or more, or "
-            f"model.sliding_window: {workload.sequence_length}, which is plain causal attention",
-        )
+    if shape.sliding_window is not None:
+        check_window(shape.sliding_window, name, workload)
 
 
-def check_window(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
+def check_window(
+    window: int, name: str, workload: WorkloadConfig, key: str = "model.sliding_window"
+) -> None:
     """Refuse a window longer than the sequence.
 
     Raises:
         Conflict: it is.
     """
-    _window(shape, name, workload)
+    if window > workload.sequence_length:
+        raise Conflict(
+            ("model",),
+            f"{key}: {window} tokens of {name} is longer than the sequence of "
+            f"{workload.sequence_length}",
+            hint=f"use workload.sequence_length of {window} or more, or "
+            f"{key}: {workload.sequence_length}, which is plain causal attention",
+        )
 
 
 def _documents(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:

@@ -11,6 +11,9 @@ from trnbench.schema.config_file import Conflict
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import ModelShape
 
+OF_GUESTS = ("config", "small")
+"""Keys that say more of models that are not ours."""
+
 
 def choose_model(model: str | ModelConfig) -> PlannedModel:
     """Resolve a catalog name, or a mapping of sizes, to a checked shape.
@@ -26,6 +29,13 @@ def choose_model(model: str | ModelConfig) -> PlannedModel:
             parameter_count=known.parameter_count,
             source=known.source,
         )
+    for key in OF_GUESTS:
+        if getattr(model, key) is not None:
+            raise Conflict(
+                ("model", key),
+                f"model.{key}: goes with model.huggingface or model.python alone",
+                hint="sizes of trnbench's own models stand under `model` itself",
+            )
     given = model.model_dump(exclude_none=True, exclude={"name", "base"})
     shape = _complete(_merged(_base_sizes(model), given))
     check_shape(shape)

@@ -1,7 +1,9 @@
 """What a guest is, found without a device: its weights, its tokens, its operations and its loss."""
 
 import json
+import math
 import platform
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,15 +16,26 @@ from trnbench.train.backends.base import version_of
 from trnbench.train.guests import (
     BadModel,
     GuestObjective,
+    blaming,
     build_guest,
-    first_line,
     is_tied,
     vocabulary_of,
 )
-from trnbench.wire import Guest, GuestQuestion, masked_positions
+from trnbench.train.streams import stream_of_guest
+from trnbench.wire import Guest, GuestQuestion, StreamSettings, masked_positions
 
 SMALL_PARAMETERS = 50_000_000
 """Up to this many weights a guest that has to be run to be counted is run, on the CPU."""
+
+TRIAL_FLOPS = 2e11
+"""A guest whose two first sequences take no more than this, about, is tried: a second or two."""
+
+TRIAL_SEQUENCES = 2
+TRIAL_STREAM = StreamSettings(alphabet_size=64, noise=0.1, seed=0)
+FIRST_TOKENS_HINT = {
+    "python": "its `forward(inputs, targets)` gets two int64 tensors, (batch, tokens)",
+    "huggingface": "its sizes under `model.config`, or in the config.json, do not fit together",
+}
 
 Given = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
@@ -34,12 +47,22 @@ def describe(question: GuestQuestion) -> dict[str, Any]:
         The fields of a `Described`.
 
     Raises:
-        BadModel: it cannot be built, does not say its vocabulary, or returns no loss.
+        BadModel: it cannot be built, has nothing to train, does not say its vocabulary, or returns
+            no loss that its weights decide.
     """
     guest = question.guest
     module = _without_memory(guest)
     parameters = list(module.parameters())
+    if not any(p.requires_grad for p in parameters):
+        raise BadModel(
+            f"{guest.target} has no weight that can be trained",
+            hint="leave `requires_grad` at true for those that are to be trained",
+        )
     flops, reason = _count(module, guest, question.sequence_length)
+    vocabulary_size = vocabulary_of(module, guest.target)
+    work = 6.0 * sum(p.numel() for p in parameters) * question.sequence_length * TRIAL_SEQUENCES
+    if vocabulary_size > TRIAL_STREAM.alphabet_size and work <= TRIAL_FLOPS:
+        _try(replace(guest, vocabulary_size=vocabulary_size), question.sequence_length)
     config: Any = getattr(module, "config", None)
     values = config.to_dict() if callable(getattr(config, "to_dict", None)) else None
     return {
@@ -47,7 +70,7 @@ def describe(question: GuestQuestion) -> dict[str, Any]:
         "parameter_count": sum(p.numel() for p in parameters),
         "trained_count": sum(p.numel() for p in parameters if p.requires_grad),
         "embeddings_are_tied": is_tied(module),
-        "vocabulary_size": vocabulary_of(module, guest.target),
+        "vocabulary_size": vocabulary_size,
         "config": None if values is None else json.dumps(values, default=str),
         "flops_per_token": None if flops is None else flops / question.sequence_length,
         "flops_reason": reason,
@@ -59,7 +82,7 @@ def _without_memory(guest: Guest) -> nn.Module:
     try:
         with torch.device("meta"):
             return build_guest(guest, seed=0)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+    except BadModel:
         return build_guest(guest, seed=0)  # it looks at its weights while it makes them
 
 
@@ -76,22 +99,45 @@ def _count(
         return _counted(module, guest, _made_up(guest, sequence_length, place))
     except BadModel:
         raise
-    except Exception as error:  # noqa: BLE001 - another's code, on a device that has no values
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - another's, on no device
         if sum(p.numel() for p in module.parameters()) > SMALL_PARAMETERS:
             return None, (
                 f"torch's counter would have to run it ({type(error).__name__}), and it has more "
                 f"than {SMALL_PARAMETERS:,} weights"
             )
     here = torch.device("cpu")
-    try:
+    with blaming(guest, "its first tokens", FIRST_TOKENS_HINT[guest.kind]):
         return _counted(build_guest(guest, seed=0), guest, _made_up(guest, sequence_length, here))
-    except BadModel:
-        raise
-    except Exception as error:
+
+
+def _try(guest: Guest, sequence_length: int) -> None:
+    """Make the gradients of the first tokens that it will be given, on the CPU.
+
+    Raises:
+        BadModel: it fails on them, or its loss is no number, or not of its weights.
+    """
+    module = build_guest(guest, seed=0)
+    batch = stream_of_guest(guest, sequence_length, TRIAL_STREAM).batch(0, TRIAL_SEQUENCES)
+    with blaming(guest, "its first tokens", FIRST_TOKENS_HINT[guest.kind]):
+        loss = GuestObjective(module, guest, "fp32")(batch.inputs, batch.targets, batch.positions)
+        loss.minimised.backward()
+    if not math.isfinite(told := float(loss.told)):
         raise BadModel(
-            f"{guest.target}: fails on its first tokens: {first_line(error)}",
-            hint="its `forward(inputs, targets)` gets two int64 tensors, (batch, tokens)",
-        ) from error
+            f"{guest.target}: the loss of its first tokens is {told}",
+            hint="weights as they are drawn must give a finite loss",
+        )
+    trained = [(name, p.grad) for name, p in module.named_parameters() if p.requires_grad]
+    if not any(g is not None and bool(g.any()) for _, g in trained):
+        raise BadModel(
+            f"{guest.target}: no weight has a gradient: its loss does not depend on them",
+            hint="return the loss as it was computed, not detached from the graph",
+        )
+    unused = [name for name, gradient in trained if gradient is None]
+    if unused and guest.kind == "python":
+        raise BadModel(
+            f"{guest.target}: {unused[0]} has no part in the loss",
+            hint="leave it out, or set its `requires_grad` to false",
+        )
 
 
 def _made_up(guest: Guest, sequence_length: int, place: torch.device) -> Given:
@@ -112,7 +158,8 @@ def _counted(module: nn.Module, guest: Guest, given: Given) -> tuple[float | Non
         length = given[0].shape[1]
         mask = torch.ones((1, 1, length, length), dtype=torch.bool, device="meta")
         objective.extra = {"attention_mask": mask}
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, _Seen() as seen:
+    counting = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    with sdpa_kernel(SDPBackend.MATH), counting as counter, _Seen() as seen:
         objective(*given).minimised.backward()
     if seen.uncounted:
         return None, f"torch's counter knows no operations of {', '.join(sorted(seen.uncounted))}"
@@ -134,10 +181,31 @@ class _Seen(TorchDispatchMode):
         is_product = not name.startswith(("aten.", "prims.")) or any(
             part in name for part in UNCOUNTED
         )
-        if is_product and packet not in flop_registry:
+        if is_product and packet not in flop_registry and packet not in FORMULAS:
             self.uncounted.add(name)
         return func(*args, **(kwargs or {}))
 
+
+Shape = tuple[int, ...]
+
+
+def flops_of_runs(left: Shape, right: Shape, *_: object, **__: object) -> int:
+    """Return what products of runs of rows take, where every row is one run's.
+
+    Args:
+        left: (R, I) cut along R, (M, R) cut along R, or (E, M, K).
+        right: (E, I, O), (R, N) cut along R, (K, N) cut along N, or (E, K, N).
+    """
+    runs = left[0] if len(left) == 3 and len(right) == 2 else 1
+    return 2 * math.prod(left) * right[-1] // runs
+
+
+FORMULAS: dict[Any, Any] = {
+    getattr(torch.ops.aten, name): flops_of_runs
+    for name in ("_grouped_mm",)
+    if hasattr(torch.ops.aten, name)
+}
+"""Of operators that torch's counter has no formula for."""
 
 UNCOUNTED = ("grouped_mm", "attention_for_cpu", "mkldnn", "lstm", "gru", "int_mm")
 """Parts of names of torch's own operators that make products."""

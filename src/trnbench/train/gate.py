@@ -19,6 +19,7 @@ import torch
 
 from trnbench.train.assemble import fit, make_stream
 from trnbench.train.backends.base import Backend
+from trnbench.train.guests import BadModel
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable
 from trnbench.train.reference import (
@@ -116,6 +117,12 @@ def _compare(
     }
     model.zero_grad(set_to_none=True)
     whole = _norm(expected.values())
+    if gate.guest is not None and not 0 < whole < math.inf:
+        raise BadModel(
+            f"{gate.guest.target}: on the CPU the gradients of its first tokens are "
+            f"{'none' if whole == 0 else 'no numbers'}",
+            hint="its loss must depend on its weights, and be a number",
+        )
     distances = {
         name: _norm([found[name] - expected[name]])
         / (_norm([expected[name]]) if _norm([expected[name]]) > NEGLIGIBLE * whole else whole)

@@ -4,13 +4,17 @@ They are built here, asked what they are, and given a loss. Nothing is downloade
 config's sizes and weights that are drawn.
 """
 
+import contextlib
 import difflib
 import importlib
 import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +35,37 @@ class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
+
+
+@contextlib.contextmanager
+def blaming(guest: Guest, doing: str, hint: str) -> Iterator[None]:
+    """Tell whatever a guest's own code raises as a fault of the guest's: what, where, and when.
+
+    Raises:
+        BadModel: in place of any other error, and of an exit.
+    """
+    try:
+        yield
+    except BadModel:
+        raise
+    except (Exception, SystemExit) as error:
+        kind = type(error).__name__
+        said = "" if first_line(error) == kind else f": {first_line(error)}"
+        raise BadModel(
+            f"{guest.target}: {doing} raised {kind}{said}{_place_of(error)}", hint=hint
+        ) from error
+
+
+def _place_of(error: BaseException) -> str:
+    """Return the last line of the user's own that an error came through, if it did."""
+    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    ours = str(Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*libraries, ours, "<"))
+    ]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 class GuestObjective(Trainable):
@@ -165,26 +200,26 @@ def _huggingface(guest: Guest) -> nn.Module:
         )
     values: dict[str, Any] = json.loads(guest.arguments)
     _check_keys(guest, config_class)
-    try:
+    told = values.get("model_type", config_class.model_type)
+    if told != config_class.model_type:
+        raise BadModel(
+            f"{guest.target} is of model_type {config_class.model_type}, and its config of {told}",
+            hint="name the class of that family: `architectures` under `model.config`",
+        )
+    with blaming(guest, "its config", "correct `model.config`, or the config.json"):
         config = config_class(**{**values, "use_cache": False})
         for name, value in config.to_dict().items():
             if _is_dropout(name) and isinstance(value, float) and name not in guest.checked_keys:
                 setattr(config, name, 0.0)
         module: nn.Module = kind(config)
-    except BadModel:
-        raise
-    except Exception as error:
-        raise BadModel(
-            f"{guest.target} refuses this config: {first_line(error)}",
-            hint="correct `model.config`, or the config.json",
-        ) from error
     return module
 
 
 def _check_keys(guest: Guest, config_class: Any) -> None:
     """Refuse keys that a person wrote and that the config would swallow."""
     known = {*config_class().to_dict(), *getattr(config_class, "attribute_map", {})}
-    known |= {"attn_implementation", "tie_word_embeddings"}
+    known |= {"architectures", "attn_implementation", "experts_implementation"}
+    known |= {"tie_word_embeddings", "model_type"}
     for key in guest.checked_keys:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=2, cutoff=0.6)
@@ -209,11 +244,12 @@ def _python(guest: Guest) -> nn.Module:
     package, _, function = guest.target.partition(":")
     if os.getcwd() not in sys.path:  # noqa: PTH109 - an entry of sys.path is text
         sys.path.append(os.getcwd())  # noqa: PTH109
-    build = getattr(
-        _import(package, "install it for that interpreter, or run from the folder that it is in"),
-        function,
-        None,
-    )
+    with blaming(guest, f"importing {package}", "it is imported to be built: mend it"):
+        build = getattr(
+            _import(package, "install it for that interpreter, or run from where it is"),
+            function,
+            None,
+        )
     if not callable(build):
         raise BadModel(
             f"{package} has no function {function}", hint="write `python: package.module:function`"
@@ -225,7 +261,8 @@ def _python(guest: Guest) -> nn.Module:
         raise BadModel(
             f"{guest.target}: {error}", hint="`model.config` holds its arguments by name"
         ) from error
-    module = build(**arguments)
+    with blaming(guest, "building it", "`model.config` holds the arguments of that function"):
+        module = build(**arguments)
     if not isinstance(module, nn.Module):
         raise BadModel(
             f"{guest.target} returns {type(module).__name__}, not a torch.nn.Module",
@@ -242,5 +279,7 @@ def _import(name: str, hint: str) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """Return the first line of what an error says, the next if that only opens it, or its kind."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    said = " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else type(error).__name__
+    return said[:300]

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from tests.unit.run.plans import CPU, TODAY, make_case, make_machine
-from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
+from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION, parameter_count
+from trnbench.catalog.hugging_face import shape_of_config
 from trnbench.run.guest_choice import LARGEST_WHOLE_GATE
 from trnbench.run.guests import KnownGuest, guest_key, guest_of
 from trnbench.run.machine import Devices
+from trnbench.run.model_choice import choose_model
 from trnbench.run.planning import make_plan
 from trnbench.schema.config import ModelConfig
 from trnbench.schema.config_file import Conflict
@@ -104,8 +106,12 @@ def test_what_torch_could_not_count_has_no_count_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("told", "overrides", "key", "says"),
     [
-        (described(vocabulary_size=63), {}, ("model",), "fewer than the token stream's"),
-        (described(trained_count=0), {}, ("model",), "no weight that can be trained"),
+        (described(vocabulary_size=63), {}, ("model", "python"), "than the token stream's"),
+        (described(trained_count=0), {}, ("model", "python"), "no weight that can be trained"),
+        (
+            described(config=json.dumps({"sliding_window": 256})), {}, ("model",),
+            "model.config.sliding_window: 256 tokens of mine:build is longer than the sequence",
+        ),
         (
             described(config=json.dumps({"n_positions": 64})), {},
             ("workload", "sequence_length"), "longer than the 64 positions",
@@ -149,6 +155,95 @@ def test_words_that_name_no_model_are_refused(model: dict[str, Any], says: str) 
     assert says in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"num_hidden_layers": -2}, "num_hidden_layers: -2 is no size"),
+        ({"n_layer": 0}, "n_layer: 0 is no size"),
+        ({"hidden_size": "64"}, "hidden_size: '64' is no size"),
+        ({"vocab_size": True}, "vocab_size: True is no size"),
+        (
+            {"hidden_size": 64, "num_attention_heads": 6},
+            "hidden_size=64 is not a multiple of num_attention_heads=6",
+        ),
+        (
+            {"num_attention_heads": 4, "num_key_value_heads": 3},
+            "num_attention_heads=4 is not a multiple of num_key_value_heads=3",
+        ),
+        ({"n_embd": 64, "n_head": 5}, "n_embd=64 is not a multiple of n_head=5"),
+        (
+            {"num_local_experts": 2, "num_experts_per_tok": 3},
+            "num_experts_per_tok=3 is more than num_local_experts=2",
+        ),
+    ],
+)
+def test_sizes_that_a_config_cannot_have_are_named_before_anyone_is_asked(
+    config: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(Conflict) as caught:
+        guest_of(ModelConfig(huggingface="LlamaForCausalLM", config=config))
+    assert caught.value.message == f"model.config: {says}"
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"hidden_size": 60, "num_attention_heads": 8, "head_dim": 16},
+        {"head_dim": None, "sliding_window": None, "num_key_value_heads": None},
+        {"n_inner": None},
+    ],
+)
+def test_sizes_that_fit_or_are_left_to_the_class_pass(config: dict[str, Any]) -> None:
+    guest = guest_of(ModelConfig(huggingface="LlamaForCausalLM", config=config))
+    assert json.loads(guest.arguments) == config
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("LlamaForCausalLm", "did you mean LlamaForCausalLM?"),
+        ("GPT2LMHeadmodel", "did you mean GPT2LMHeadModel?"),
+        ("ViTForImageClassification", "`model: vit-b16`"),
+    ],
+)
+def test_a_class_without_a_loss_of_ours_leads_to_one_that_has_it(target: str, hint: str) -> None:
+    with pytest.raises(Conflict) as caught:
+        guest_of(ModelConfig(huggingface=target))
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("key", ["config", "small"])
+def test_words_for_guests_beside_a_model_of_ours_are_refused(key: str) -> None:
+    with pytest.raises(Conflict) as caught:
+        choose_model(ModelConfig.model_validate({"base": "tiny-llama", key: {"layers": 2}}))
+    assert caught.value.path == ("model", key)
+
+
+def bert(target: str, **config: Any) -> Plan:
+    values = {
+        "model_type": "bert", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4,
+        "intermediate_size": 96, "vocab_size": 512, "max_position_embeddings": 128,
+        "tie_word_embeddings": True, "add_cross_attention": False, **config,
+    }  # fmt: skip
+    shape = shape_of_config({**values, "is_decoder": False})
+    assert shape is not None
+    told = described(
+        config=json.dumps(values), parameter_count=parameter_count(shape), vocabulary_size=512
+    )
+    return plan_guest(told, f"{{huggingface: {target}}}")
+
+
+def test_an_encoder_that_predicts_the_next_token_has_not_the_formula_of_masked_ones() -> None:
+    masked = bert("BertForMaskedLM", is_decoder=False)
+    assert masked.model.shape is not None
+    decoder = bert("BertLMHeadModel", is_decoder=True)
+    assert decoder.model.shape is None
+    assert decoder.flops_convention == COUNTED_CONVENTION
+    with pytest.raises(Conflict, match="would see the tokens that it is to predict"):
+        bert("BertLMHeadModel", is_decoder=False)
+
+
 def test_a_config_json_names_its_class_and_yields_to_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"architectures": ["BertForMaskedLM"], "hidden_size": 64}))
@@ -156,6 +251,9 @@ def test_a_config_json_names_its_class_and_yields_to_what_is_written(tmp_path: P
     assert (guest.target, guest.task) == ("BertForMaskedLM", "masked_token")
     assert json.loads(guest.arguments)["hidden_size"] == 32
     assert guest.checked_keys == ["hidden_size"]
-    path.write_text("{}")
-    with pytest.raises(Conflict, match="does not name its class"):
-        guest_of(ModelConfig(huggingface=str(path)))
+    path.write_text(json.dumps({"architectures": "BertForMaskedLM"}))
+    assert guest_of(ModelConfig(huggingface=str(path))).target == "BertForMaskedLM"
+    for document, says in (("{}", "does not name its class"), ("[1]", "it holds a list")):
+        path.write_text(document)
+        with pytest.raises(Conflict, match=says):
+            guest_of(ModelConfig(huggingface=str(path)))

@@ -1,5 +1,6 @@
 """Modules as a user would write them, for tests of models that are not ours."""
 
+import sys
 from typing import Any
 
 import torch
@@ -42,6 +43,58 @@ class Frozen(Bigram):
     def __init__(self) -> None:
         super().__init__()
         self.requires_grad_(False)
+
+
+class Nan(Bigram):
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs, targets) * float("nan")
+
+
+class Constant(Bigram):
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs, targets) * 0.0
+
+
+class Unused(Bigram):
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(4, 4)
+
+
+class SmallTable(Bigram):
+    """Says that it knows more tokens than it has rows for."""
+
+    def __init__(self) -> None:
+        super().__init__(vocabulary_size=100)
+        self.vocabulary_size = 2048
+
+
+class OneByOne(Bigram):
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if len(inputs) > 1:
+            raise ValueError("batches of one only")
+        return super().forward(inputs, targets)
+
+
+class Leaves(Bigram):
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        sys.exit(3)
+
+
+class Empty(nn.Module):
+    vocabulary_size = 128
+
+
+def refuses(width: int = 8) -> nn.Module:
+    raise RuntimeError("cannot build")
+
+
+def exits() -> nn.Module:
+    sys.exit(5)
+
+
+nan, constant, unused, small_table = Nan, Constant, Unused, SmallTable
+one_by_one, leaves, empty = OneByOne, Leaves, Empty
 
 
 def bigram(width: int = 32, vocabulary_size: int = 128) -> nn.Module:

@@ -10,10 +10,11 @@ import torch
 
 from tests.unit.train.children import run_child, write_plan
 from tests.unit.train.orders import make_order
+from trnbench.train import description
 from trnbench.train.assemble import build_objective, is_tied
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.description import describe
+from trnbench.train.description import describe, flops_of_runs
 from trnbench.train.gate import run_gate
 from trnbench.train.guests import BadModel, GuestObjective, build_guest, loss_of
 from trnbench.wire import (
@@ -74,7 +75,17 @@ def test_a_users_module_is_described_by_its_own_words() -> None:
     ("function", "says"),
     [
         ("lossless", "returns no loss, but a float32 tensor of shape (1, 32, 128)"),
-        ("broken", "fails on its first tokens: the parts do not fit"),
+        ("broken", "its first tokens raised RuntimeError: the parts do not fit (guest_models.py"),
+        ("frozen", "has no weight that can be trained"),
+        ("empty", "has no weight that can be trained"),
+        ("refuses", "building it raised RuntimeError: cannot build (guest_models.py, line"),
+        ("exits", "building it raised SystemExit: 5 (guest_models.py, line"),
+        ("leaves", "its first tokens raised SystemExit: 3 (guest_models.py, line"),
+        ("nan", "the loss of its first tokens is nan"),
+        ("constant", "no weight has a gradient"),
+        ("unused", "spare.weight has no part in the loss"),
+        ("small_table", "its first tokens raised IndexError: index out of range"),
+        ("one_by_one", "its first tokens raised ValueError: batches of one only"),
         ("not_a_module", "returns str, not a torch.nn.Module"),
         ("nothing", "has no function nothing"),
     ],
@@ -96,9 +107,31 @@ def test_a_training_step_of_its_own_wins_over_forward() -> None:
     assert found.flops_per_token == 6 * 32 * 128
 
 
-def test_frozen_weights_are_told_apart() -> None:
-    with pytest.raises(BadModel, match="fails on its first tokens"):
-        described(users("frozen"))
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("raise ValueError('boom')", "importing a_model raised ValueError: boom (a_model.py, line"),
+        ("import sys; sys.exit(0)", "importing a_model raised SystemExit: 0 (a_model.py, line 1)"),
+        ("def build(:", "importing a_model raised SyntaxError: invalid syntax"),
+        ("import nobody_has_this", "cannot import a_model: No module named 'nobody_has_this'"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_told_by_its_own_line(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_model.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(BadModel) as caught:
+        build_guest(replace(users("build"), target="a_model:build"), seed=0)
+    assert says in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_guest_too_large_to_be_tried_is_described_untried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(description, "TRIAL_FLOPS", 0.0)
+    assert described(users("one_by_one")).parameter_count > 0
 
 
 def test_a_loss_is_found_wherever_libraries_put_it() -> None:
@@ -122,14 +155,58 @@ def test_a_class_of_transformers_is_described_from_its_config() -> None:
     assert "transformers" in found.versions
 
 
-def test_operations_that_torchs_counter_would_pass_over_are_not_counted() -> None:
-    transformers = pytest.importorskip("transformers", minversion="5.0")
-    assert transformers
-    found = described(
-        theirs("MixtralForCausalLM", **{**LLAMA, "num_local_experts": 4}), sequence_length=16
-    )
+def test_products_of_experts_are_counted_by_their_rows() -> None:
+    pytest.importorskip("transformers", minversion="5.0")
+    sizes = {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2}
+    found = described(theirs("MixtralForCausalLM", **sizes), sequence_length=16)
+    attention = 64 * (64 + 2 * 32) + 64 * 64
+    experts = 64 * 4 + 2 * 3 * 64 * 96  # the router, and two of the four
+    products = 2 * (attention + experts) + 256 * 64
+    assert found.flops_per_token == 6 * products + 12 * 64 * 16 * 2
+    assert found.flops_reason is None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "flops"),
+    [
+        ((6, 8), (3, 8, 5), 2 * 6 * 8 * 5),
+        ((8, 6), (6, 5), 2 * 8 * 6 * 5),
+        ((3, 4, 8), (8, 6), 2 * 4 * 8 * 6),
+        ((3, 4, 8), (3, 8, 5), 2 * 3 * 4 * 8 * 5),
+    ],
+)
+def test_every_row_of_a_run_is_multiplied_once(
+    left: tuple[int, ...], right: tuple[int, ...], flops: int
+) -> None:
+    assert flops_of_runs(left, right) == flops
+
+
+def test_operations_that_torchs_counter_would_pass_over_are_not_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(description, "UNCOUNTED", ("embedding",))
+    found = described(users("bigram"))
     assert found.flops_per_token is None
-    assert "grouped_mm" in (found.flops_reason or "")
+    assert "embedding" in (found.flops_reason or "")
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "says"),
+    [
+        ("LlamaForCausalLM", {"model_type": "qwen3"}, "of model_type llama, and its config of qw"),
+        ("LlamaForCausalLM", {"hidden_act": "foo"}, "its config raised KeyError: 'foo'"),
+        ("LlamaForCausalLM", {"num_attention_heads": 3, "head_dim": None}, "hidden size"),
+        ("MixtralForCausalLM", {"num_experts_per_tok": 9}, "its first tokens raised"),
+    ],
+)
+def test_a_config_that_its_class_refuses_is_told_with_the_reason(
+    target: str, changes: dict[str, Any], says: str
+) -> None:
+    pytest.importorskip("transformers", minversion="5.0")
+    with pytest.raises(BadModel) as caught:
+        described(theirs(target, **{**LLAMA, **changes}))
+    assert says in str(caught.value)
+    assert "model.config" in caught.value.hint or "architectures" in caught.value.hint
 
 
 def test_a_key_that_a_config_would_swallow_is_refused_with_its_neighbour() -> None:
@@ -198,6 +275,17 @@ def test_the_gate_holds_a_guest_against_itself_on_the_cpu(tmp_path: Path) -> Non
     assert told["losses"] == pytest.approx(told["reference_losses"], rel=1e-5)
     assert all(point.worst_distance < 1e-5 for point in told["points"])
     assert not list(tmp_path.iterdir())  # its code may change under the same name
+
+
+@pytest.mark.parametrize(("function", "what"), [("nan", "no numbers"), ("constant", "none")])
+def test_the_gate_blames_a_guest_without_gradients(function: str, what: str) -> None:
+    guest = users(function)
+    gate = GateOrder(
+        shape=None, guest=guest, sequence_length=32, sequences_a_pass=2, passes=1, steps=1,
+        optimizer=make_order().optimizer,
+    )  # fmt: skip
+    with pytest.raises(BadModel, match=f"the gradients of its first tokens are {what}"):
+        run_gate(replace(order_of(guest), gate=gate), CpuBackend.open(Claim(threads=1)), None)
 
 
 def test_a_child_trains_a_guest_from_its_order(tmp_path: Path) -> None:
