@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.unit.run.plans import CPU, make_machine, plan_case
 from trnbench.analysis.analyze import analyze
+from trnbench.analysis.flops import COUNTED_CONVENTION
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import SCHEMA_VERSION, Decision, Header, Outcome, Status, Watch
@@ -17,7 +18,9 @@ from trnbench.wire import (
     Built,
     Ceiling,
     CeilingPoint,
+    Described,
     Environment,
+    Guest,
     Memory,
     Movement,
     Parity,
@@ -51,6 +54,33 @@ __all__ = ["CPU", "make_machine", "make_measurement", "make_plan", "make_result"
 def make_plan(overrides: dict[str, str] | None = None, **details: Any) -> Plan:
     """Return a plan of tiny-llama on a CPU, with keys set as `--set` does."""
     return plan_case({"price.usd_per_hour": "3.6", **(overrides or {})}, **details)
+
+
+def as_guest(plan: Plan, *, is_known: bool, flops_reason: str | None = None) -> Plan:
+    """Return the plan of a class of transformers of the same sizes, its family known or not."""
+    model = plan.model
+    guest = Guest(
+        kind="huggingface", target="TheirForCausalLM", arguments="{}", checked_keys=[],
+        vocabulary_size=model.vocabulary_size,
+    )  # fmt: skip
+    counted = None if flops_reason is not None else 4e6
+    described = Described(
+        at_seconds=0.0, wire_version=WIRE_VERSION, parameter_count=model.parameter_count,
+        trained_count=model.parameter_count, embeddings_are_tied=model.is_tied,
+        vocabulary_size=model.vocabulary_size, config=None, flops_per_token=counted,
+        flops_reason=flops_reason, versions={},
+    )  # fmt: skip
+    theirs = {"guest": guest, "described": described, "source": "transformers' class"}
+    if is_known:
+        return plan.model_copy(update={"model": model.model_copy(update=theirs)})
+    flops = {} if counted is None else {COUNTED_CONVENTION: counted}
+    return plan.model_copy(
+        update={
+            "model": model.model_copy(update={**theirs, "shape": None}),
+            "flops_convention": COUNTED_CONVENTION,
+            "prediction": plan.prediction.model_copy(update={"flops_per_token": flops}),
+        }
+    )
 
 
 def learned(step: int) -> float:
@@ -132,7 +162,7 @@ def make_measurement(
         built=Built(
             at_seconds=0.5, parameter_count=plan.model.parameter_count,
             parameter_bytes=4 * plan.model.parameter_count,
-            embeddings_are_tied=plan.model.own_shape.tied_embeddings,
+            embeddings_are_tied=plan.model.is_tied,
             placement=[f"{plan.order.backend} float32"],
         ),
         parity=PARITY,

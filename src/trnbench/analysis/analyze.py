@@ -167,7 +167,8 @@ def _derived(basis: Basis) -> dict[str, MetricValue]:
 
 def _utilization(evidence: Evidence) -> ResultUtilization:
     model, predicted = evidence.plan.model, evidence.plan.prediction
-    described = model.described
+    # Where its shape gives the formula, it does not matter that torch's counter had none.
+    described = model.described if model.shape is None else None
     return ResultUtilization(
         convention=evidence.plan.flops_convention,
         flops_per_token=predicted.flops_per_token,
