@@ -32,7 +32,12 @@ def parameter_count(shape: ModelShape) -> int:
 
 
 def active_parameter_count(shape: ModelShape) -> int:
-    """Count the weights that one token meets: of routed experts only those that it is sent to."""
+    """Count the weights that one token meets: of routed experts only those that it is sent to.
+
+    Everything else counts in full, the whole of the input embedding included, as in what Mistral
+    publishes of Mixtral and Qwen of Qwen3. OpenAI's cards leave the input embedding out: 3.6 B of
+    gpt-oss-20b for 4.19 B here, 5.1 B of gpt-oss-120b for 5.71 B.
+    """
     if shape.experts is None:
         return parameter_count(shape)
     experts = shape.experts

@@ -61,6 +61,10 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
 ENCODER_SLACK = 3.0
 """Encoders in bf16 round more: their gradients are sums over few targets, which cancel."""
 
+NO_SMALL_MODEL = "no small model of this make is known that a CPU could train"
+SAY_SMALL = "say under `model.small` what of `model.config` makes it small"
+"""Of a guest without a gate: why, and what gives it one."""
+
 
 def tolerance_of(precision: Precision, family: str) -> Tolerance:
     """Return how far a model of this family may be from fp32 in this precision."""
@@ -90,9 +94,8 @@ def check_parity(evidence: Evidence) -> CheckOutcome:
             return CheckOutcome(
                 name="parity",
                 verdict="doubtful",
-                evidence="nobody knows whether the training was right: no small model of this make "
-                "is known that a CPU could train",
-                advice="say under `model.small` what of `model.config` makes it small",
+                evidence=f"nobody knows whether the training was right: {NO_SMALL_MODEL}",
+                advice=SAY_SMALL,
             )
         why = "the case ended before the gate was through, or its version had none"
         return CheckOutcome(name="parity", verdict="not_judged", evidence=why)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.analysis.flops import CONVENTIONS, flops_per_token
+from trnbench.analysis.flops import CONVENTIONS, active_parameter_count, flops_per_token
 
 if TYPE_CHECKING:
     from trnbench.catalog.models import CatalogModel
@@ -40,14 +40,15 @@ HEADINGS = (
 
 
 def _as_cells(model: "CatalogModel", sequence_length: int) -> tuple[str, ...]:
-    from trnbench.schema.units import say_count, say_flops
+    from trnbench.schema.units import say_flops, say_weights
 
     shape = model.shape
     length = min(sequence_length, shape.max_positions)
+    count = model.parameter_count
     return (
         model.name,
         shape.family,
-        f"{model.parameter_count:,} ({say_count(model.parameter_count)})",
+        f"{count:,} ({say_weights(count, active_parameter_count(shape))})",
         str(shape.layers),
         str(shape.hidden_size),
         f"{shape.heads}/{shape.kv_heads}",
@@ -62,6 +63,7 @@ def _as_json(model: "CatalogModel", sequence_length: int) -> dict[str, object]:
     return {
         "model": model.name,
         "parameter_count": model.parameter_count,
+        "active_parameter_count": active_parameter_count(shape),
         "shape": asdict(shape),
         "sequence_length": length,
         "flops_per_token": {name: flops_per_token(shape, length, name) for name in CONVENTIONS},

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 
 from trnbench import __version__
-from trnbench.analysis.flops import FULL_CONVENTION
+from trnbench.analysis.flops import FULL_CONVENTION, active_parameter_count
+from trnbench.analysis.gate import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.reports.clean import one_line
 from trnbench.schema.plan import Plan, PlannedModel
-from trnbench.schema.units import say_bytes, say_count, say_flops, say_seconds, say_usd
+from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
 
 
 def plans_as_json(plans: Sequence[Plan]) -> str:
@@ -57,6 +58,8 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
     yield "device", _device(plan)
     yield "operations", _operations(plan)
     yield "memory", _memory(plan)
+    if plan.order.gate is None:
+        yield "gate", _no_gate(plan)
     if predicted.step_seconds is None:
         yield "step time", f"not predicted: {predicted.step_seconds_reason}"
     else:
@@ -77,10 +80,12 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
 
 
 def _model(model: PlannedModel) -> str:
-    count = f"{model.parameter_count:,} ({say_count(model.parameter_count)}) weights"
-    sizes = ""
+    sizes, active = "", None
     if model.shape is not None:
+        active = active_parameter_count(model.shape)
         sizes = f", {model.shape.layers} layers of width {model.shape.hidden_size}"
+    said = say_weights(model.parameter_count, active)
+    count = f"{model.parameter_count:,} ({said}) weights"
     whose = f" ({model.source})" if model.guest is not None else ""
     return f"{model.name}{whose}: {count}{sizes}, vocabulary {model.vocabulary_size:,}"
 
@@ -94,6 +99,13 @@ def _operations(plan: Plan) -> str:
     said = f"{say_flops(own)} a token by {plan.flops_convention}"
     full = counted.get(FULL_CONVENTION)
     return said if full is None else f"{said}, {say_flops(full)} by {FULL_CONVENTION}"
+
+
+def _no_gate(plan: Plan) -> str:
+    """Return why no small model will be held against the CPU, and what would change it."""
+    if not plan.measure.gate:
+        return "none: measure.gate is false"
+    return f"none: {NO_SMALL_MODEL}; {SAY_SMALL}"
 
 
 def _carried_out(plan: Plan) -> str:

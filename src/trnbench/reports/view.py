@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from trnbench.analysis.fairness import fairness_notes
+from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.analysis.surroundings import find_surroundings
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
@@ -171,6 +172,7 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"MFU by {utilization.convention}; peak {utilization.peak_source}"
     elif result.metrics["mfu"].reason:
         yield f"no MFU: {result.metrics['mfu'].reason}"
+    yield from _source_notes(result)
     yield from _ceiling_notes(result)
     yield from _energy_notes(result)
     yield from _step_notes(result)
@@ -179,6 +181,20 @@ def _notes(result: Result) -> Iterable[str]:
         yield f"price: {result.price.source}{more}"
     elif result.price_reason:
         yield f"no price: {result.price_reason}"
+
+
+def _source_notes(result: Result) -> Iterable[str]:
+    """Say where the operations of a model that is not ours are from, if anybody counted them."""
+    used = result.utilization
+    if result.model.guest is None or not used.flops_per_token:
+        return
+    if used.convention == COUNTED_CONVENTION:
+        yield (
+            f"its FLOPs: by {used.flops_source}, over all keys: no MFU to hold beside "
+            f"{DEFAULT_CONVENTION}"
+        )
+    else:
+        yield f"its FLOPs: by the formula, from {used.flops_source}"
 
 
 def _ceiling_notes(result: Result) -> Iterable[str]:
@@ -221,11 +237,12 @@ def _step_notes(result: Result) -> Iterable[str]:
         yield f"activation checkpointing {step.recompute}; HFU {say_percent(hfu.value)}"
     if step.lora is not None:
         yield f"adapters of rank {step.lora.rank} are trained, all other weights are frozen"
+    count, active = result.model.parameter_count, result.model.active_parameter_count
+    if active is not None and active != count:
+        yield f"a token meets {say_count(active)} of {say_count(count)} weights"
     imbalance = result.metrics.get("expert_imbalance")
     if imbalance is not None and imbalance.value is not None:
-        active = result.model.active_parameter_count
-        met = f"; a token meets {say_count(active)} weights" if active else ""
-        yield f"the fullest expert has {imbalance.value:.2f} times its share of the tokens{met}"
+        yield f"the fullest expert has {imbalance.value:.2f} times its share of the tokens"
 
 
 def _compiled(compilation: ResultCompilation, seconds: MetricValue | None) -> str:

@@ -64,6 +64,13 @@ def say_count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def say_weights(count: int, active: int | None) -> str:
+    """Write a model's weights, and those that one token meets where they are fewer."""
+    if active is None or active == count:
+        return say_count(count)
+    return f"{say_count(count)}, {say_count(active)} active"
+
+
 def say_seconds(value: float) -> str:
     """Write a duration in the unit that leaves one to three digits before the point."""
     if value < 1e-3:

@@ -1,0 +1,61 @@
+"""What stands beneath the cells: whose operations were counted how, and which weights are met."""
+
+from dataclasses import replace
+
+from tests.builders import as_guest, make_blocks, make_measurement, make_plan, make_result
+from trnbench.reports.plans import plans_as_text
+from trnbench.reports.view import notes_of
+from trnbench.schema.plan import Plan
+
+MIXTURE = {"model": "tiny-moe"}
+
+
+def notes(plan: Plan) -> list[str]:
+    return notes_of([make_result(plan, make_measurement(plan))])
+
+
+def line(plan: Plan, name: str) -> str | None:
+    """Return one line of a dry run, by its name."""
+    lines = [text.split(maxsplit=1) for text in plans_as_text([plan]).splitlines() if text]
+    return next((rest for first, rest in lines if first == name), None)
+
+
+def test_a_guests_operations_are_told_with_where_they_are_from() -> None:
+    known = notes(as_guest(make_plan(), is_known=True))
+    assert "its FLOPs: by the formula, from its config, of a known family" in known
+    counted = notes(as_guest(make_plan(), is_known=False))
+    said = "its FLOPs: by torch's counter, over all keys: no MFU to hold beside matmul-causal-v1"
+    assert said in counted
+
+
+def test_nothing_is_said_of_it_for_our_own_models_or_where_nothing_was_counted() -> None:
+    uncounted = as_guest(make_plan(), is_known=False, flops_reason="an operator of its own")
+    assert "no MFU: an operator of its own" in notes(uncounted)
+    for plan in (make_plan(), uncounted):
+        assert not any("its FLOPs" in note for note in notes(plan))
+
+
+def test_a_mixtures_weights_that_a_token_meets_are_told_with_or_without_its_imbalance() -> None:
+    plan, met = make_plan(MIXTURE), "a token meets 896 k of 1.71 M weights"
+    assert met in notes(plan)
+    assert not any("a token meets" in note for note in notes(make_plan()))
+    blocks = [replace(b, expert_imbalances=[1.5]) for b in make_blocks([0.05] * 8)]
+    told = notes_of([make_result(plan, make_measurement(plan, blocks=blocks))])
+    assert met in told
+    assert "the fullest expert has 1.50 times its share of the tokens" in told
+
+
+def test_a_dry_run_tells_a_mixtures_weights_that_a_token_meets() -> None:
+    assert "1,706,624 (1.71 M, 896 k active) weights" in (line(make_plan(MIXTURE), "model") or "")
+    assert "(894 k) weights" in (line(make_plan(), "model") or "")
+
+
+def test_a_dry_run_says_where_nothing_will_be_held_against_the_cpu() -> None:
+    plan = as_guest(make_plan(), is_known=False)
+    assert line(plan, "gate") is None
+    without = plan.model_copy(update={"order": replace(plan.order, gate=None)})
+    assert line(without, "gate") == (
+        "none: no small model of this make is known that a CPU could train; say under "
+        "`model.small` what of `model.config` makes it small"
+    )
+    assert line(make_plan({"measure.gate": "false"}), "gate") == "none: measure.gate is false"
