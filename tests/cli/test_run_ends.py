@@ -182,6 +182,19 @@ def test_the_limit_in_dollars_ends_a_case_and_is_named(config: Path, tmp_path: P
     assert 0.2 < records_of(only_case(tmp_path / "run"))[-1]["at_seconds"] < 1.6
 
 
+def test_a_limit_before_the_first_sample_is_told_as_that(config: Path, tmp_path: Path) -> None:
+    done = trnbench(
+        "run", config, "-o", tmp_path / "run", "--set", "measure.max_minutes=0.05",
+        "--python", fake_python(tmp_path, step_seconds=60.0),
+    )  # fmt: skip
+    assert done.code == 4
+    assert records_of(only_case(tmp_path / "run"))[-1]["status"] == "out_of_budget"
+    assert "failed: out_of_budget" in done.out
+    assert "measure.max_minutes was used up before a sample was timed" in done.err
+    assert "allow more minutes by measure.max_minutes" in done.err
+    assert "finished" not in done.out
+
+
 def test_what_the_benchmark_costs_is_told_while_it_runs_and_in_the_result(
     config: Path, tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def candidate_of_result(result: Result) -> Candidate:
     if result.standing == "invalid":
         objection = f"invalid: {named}"
     elif result.standing == "failed":
-        objection = f"failed: {result.outcome.status}"
+        objection = f"failed: {result.failure}"
     elif result.standing == "doubtful":
         doubt = f"doubtful: {named}"
     return Candidate(

@@ -152,7 +152,7 @@ def _checks(result: Result) -> str:
     if result.standing == "sound":
         return "sound"
     if result.standing == "failed":
-        return f"failed: {result.outcome.status}"
+        return f"failed: {result.failure}"
     names = [check.name for check in result.checks if check.verdict == result.standing]
     return f"{result.standing}: {', '.join(names)}"
 

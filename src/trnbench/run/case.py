@@ -22,7 +22,6 @@ from trnbench.run.telemetry.recorder import Recorder
 from trnbench.run.watch import LoadWatch
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Decision, Outcome
-from trnbench.schema.units import say_seconds
 from trnbench.wire import (
     CHILD_RECORDS,
     Block,
@@ -165,8 +164,7 @@ class CaseRun:
     # --- how it can end -------------------------------------------------------------------------
 
     def _finished(self) -> Over:
-        taken = self._pacer.samples
-        return Over("finished", f"{taken} samples in {say_seconds(self._elapsed())}")
+        return endings.of_finish(self._pacer.samples, self._elapsed(), self._pacer.stopped)
 
     def _look_at_the_clock(self) -> None:
         """End what was interrupted, hangs, or has had its time; tell whoever watches."""
@@ -189,8 +187,7 @@ class CaseRun:
                 "out_of_budget",
                 f"{self._budget.reason} was passed by far in phase {self._phase!r} and the worker "
                 "was ended",
-                f"allow more {'dollars' if self._budget.reason == 'max_usd' else 'minutes'} by "
-                f"measure.{self._budget.reason}",
+                endings.allow_more(self._budget.reason),
             )
         if now - self._told > QUIET_SECONDS:
             self._tell_observer()

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from trnbench.analysis.summary import MIN_SAMPLES
 from trnbench.catalog.faults import Diagnosis, diagnose
 from trnbench.run.launch import Worker
 from trnbench.run.scrub import scrub
-from trnbench.schema.records import Outcome, Status
+from trnbench.schema.records import Outcome, Status, StopReason
 from trnbench.schema.units import say_seconds
 from trnbench.wire import WIRE_VERSION, Environment, Failed, WireError
 
@@ -30,6 +31,29 @@ class Over(Exception):  # noqa: N818 - the end of a case, not an error of ours
             detail=scrub(self.detail) if self.detail else None,
             code=self.code,
         )
+
+
+def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> Over:
+    """Say how a worker that did as it was told ended: a limit may have left no time for a figure.
+
+    Args:
+        samples: that were timed.
+        seconds: that the launch took.
+        stopped: what ended the measuring.
+    """
+    took = say_seconds(seconds)
+    if stopped not in ("max_minutes", "max_usd") or samples >= MIN_SAMPLES:
+        return Over("finished", f"{samples} samples in {took}")
+    when = "before a sample was timed"
+    if samples:
+        when = f"after {samples} of the {MIN_SAMPLES} samples that a figure needs"
+    reason = f"measure.{stopped} was used up {when} ({took})"
+    return Over("out_of_budget", reason, allow_more(stopped))
+
+
+def allow_more(limit: StopReason) -> str:
+    """Say which key gives a case more time."""
+    return f"allow more {'dollars' if limit == 'max_usd' else 'minutes'} by measure.{limit}"
 
 
 def of_failure(backend: str, failed: Failed, worker: Worker) -> Over:

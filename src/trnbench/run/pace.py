@@ -82,6 +82,11 @@ class Pacer:
         return len(self._samples)
 
     @property
+    def stopped(self) -> StopReason | None:
+        """What ended the measuring; None while it goes on."""
+        return self._stopped
+
+    @property
     def mean_step_seconds(self) -> float | None:
         """Mean time of a step over the samples so far."""
         return sum(self._samples) / len(self._samples) if self._samples else None

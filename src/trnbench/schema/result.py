@@ -306,3 +306,9 @@ class Result(Strict):
     seal: str | None = None
     """SHA-256 of the file's own text with 64 zeros in the place of this; by it a change by hand is
     known, and the figures are held against the records."""
+
+    @property
+    def failure(self) -> str:
+        """Why there is no figure, in a word or a few: how the case ended, if that says why."""
+        status = self.outcome.status
+        return "too few samples" if status == "finished" else status

@@ -1,10 +1,11 @@
-"""What stands beneath the cells: whose operations were counted how, and which weights are met."""
+"""What is said of results and plans in words: where figures are from, what they lack and why."""
 
 from dataclasses import replace
 
 from tests.builders import as_guest, make_blocks, make_measurement, make_plan, make_result
+from trnbench.analysis.candidates import candidate_of_result
 from trnbench.reports.plans import plans_as_text
-from trnbench.reports.view import notes_of
+from trnbench.reports.view import lines_of, notes_of
 from trnbench.schema.plan import Plan
 
 MIXTURE = {"model": "tiny-moe"}
@@ -59,3 +60,11 @@ def test_a_dry_run_says_where_nothing_will_be_held_against_the_cpu() -> None:
         "`model.small` what of `model.config` makes it small"
     )
     assert line(make_plan({"measure.gate": "false"}), "gate") == "none: measure.gate is false"
+
+
+def test_an_older_case_that_finished_without_a_figure_did_not_fail_for_having_finished() -> None:
+    plan = make_plan()
+    result = make_result(plan, make_measurement(plan, blocks=make_blocks([])))
+    assert (result.standing, result.outcome.status) == ("failed", "finished")
+    assert lines_of([result])[0].cells[-1] == "failed: too few samples"
+    assert candidate_of_result(result).objection == "failed: too few samples"
