@@ -175,9 +175,9 @@ def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: Step
     """Bytes that one block keeps for the backward pass, per token.
 
     Eager kernels: keys and values expanded to the query heads, and for llama an RMSNorm that keeps
-    two fp32 copies and a SwiGLU that keeps gate, up, silu and product. Experts keep that for each
-    row that they work on, and the row that they were given, empty places included; and the rows that
-    they made for a token.
+    two fp32 copies and a SwiGLU that keeps gate, up, silu and product. Experts keep that and
+    their input for each row that they work on, empty places included, and the rows that they made
+    for a token.
     """
     d, q, f = shape.hidden_size, shape.heads * shape.head_dim, shape.intermediate_size
     norm, mlp = (8, 8) if shape.family in GATED else (2, 4)

@@ -19,8 +19,7 @@ from trnbench.analysis.flops import FULL_CONVENTION, flops_per_token, lora_param
 from trnbench.train.assemble import build_objective, make_stream, trained_parameters
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.layers.linear import Linear
-from trnbench.train.layers.lora import ATTENTION, LoraLinear, add_adapters
+from trnbench.train.layers.lora import add_adapters
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
 from trnbench.wire import Lora, ModelShape, Precision, StepSettings
