@@ -40,6 +40,10 @@ from trnbench.wire import (
 PEAK_FILE = "peak.json"
 HANG_SECONDS = 600.0
 """As `measure.hang_seconds` of a run."""
+HANG_HINT = (
+    f"if that is no hang, ask for things that take less than {HANG_SECONDS:g} s each: a smaller "
+    "--model, --sequence-length, --batch, --square, --array-mib or --message-mib"
+)
 
 Clock = Callable[[], float]
 Told = Callable[[PeakReading], None]
@@ -231,8 +235,9 @@ class PeakRun:
             raise Over(self._interruption.status, self._interruption.reason)
         now = self._clock()
         if hang.is_hung(now):
-            limit = f"{HANG_SECONDS:g} s, which a smaller --model or --tokens needs less of"
-            raise endings.of_hang(hang.silent_seconds(now), limit, worker, "ceiling")
+            limit = f"{HANG_SECONDS:g} s"
+            hung = endings.of_hang(hang.silent_seconds(now), limit, worker, "ceiling")
+            raise replace(hung, hint=HANG_HINT)
 
     def _take(self, planned: Planned, point: PeakPoint, ranks: int) -> None:
         reading = PeakReading(
