@@ -94,6 +94,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_nobody(tmp_path: Path) -> Non
     assert process.returncode == 130, err
     made = read(tmp_path / "p")
     assert (made["status"], made["reason"]) == ("interrupted", "stopped by Ctrl-C")
+    assert len(made["planned_products"]) > len(made["readings"])
 
 
 def read_or_none(folder: Path) -> dict[str, Any] | None:

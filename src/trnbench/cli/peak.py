@@ -154,6 +154,7 @@ def peak(
     ] = PeakFormat.TERMINAL,
 ) -> None:
     """Measure the device's ceilings: matrix products, memory, attention, collectives."""
+    from trnbench.analysis.ceilings import load_of_others
     from trnbench.run.machine import describe_machine
     from trnbench.run.peak_planning import PeakRequest, plan_peak
 
@@ -181,6 +182,9 @@ def peak(
     document, signal = _measure(plan_peak(asked, found, now), folder, python)
     if document.readings:
         _print(document, format_)
+    load = load_of_others(document)
+    if load is not None:
+        sys.stderr.write(f"warning: {load}\n")
     sys.stderr.write(f"peak: {folder}\n")
     if signal is not None:
         raise typer.Exit(128 + signal)

@@ -108,6 +108,7 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         accelerator=None if chip is None else chip.name,
         devices_per_chip=1 if chip is None else chip.devices_per_chip,
         environment=None,
+        planned_products=tuple(each.task.name for each in singles if each.group == "model"),
         readings=(),
     )
     return PeakPlan(

@@ -34,6 +34,9 @@ def test_a_processor_is_given_work_of_its_size_and_two_processes() -> None:
     assert {type(task) for task in together.question.tasks} == {CollectiveTask}
     assert made.by_tool == ()
     assert made.document.accelerator is None
+    products = [each.task.name for each in alone.planned if each.group == "model"]
+    assert made.document.planned_products == tuple(products)
+    assert {name.partition(" ")[0] for name in products} == {"fp32", "bf16"}
 
 
 def test_gpus_are_given_larger_work_and_take_part_all_together() -> None:
