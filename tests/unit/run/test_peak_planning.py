@@ -94,6 +94,16 @@ def test_a_processor_s_memory_is_never_filled() -> None:
     assert plan(H100, squares=(65_536,), memory_bytes=enough).parts, "a GPU says so itself"
 
 
+def test_a_model_s_products_and_attention_have_room_too() -> None:
+    # The head's product is the largest: its operands and its logits, in fp32.
+    logits = 4 * (1024 * 768 + 768 * 50257 + 1024 * 50257)
+    assert plan(CPU, squares=(64,), array_mib=1, messages_mib=(1.0,), memory_bytes=2 * logits).parts
+    for asked in ({"memory_bytes": 2 * logits - 1}, {"batch": 65_536, "memory_bytes": 2**37}):
+        with pytest.raises(ConfigError, match=r"--model gpt2-124m, --batch \d+, --seq.*: takes"):
+            plan(CPU, squares=(64,), array_mib=1, messages_mib=(1.0,), **asked)
+    assert plan(H100, batch=65_536, memory_bytes=2**37).parts, "a GPU says so itself"
+
+
 def test_fp8_is_timed_in_the_blocks_products_and_the_squares_of_a_gpu_that_has_it() -> None:
     (alone,) = plan(H100, precisions=("fp8",), ranks=1).parts
     products = [task for task in alone.question.tasks if isinstance(task, ProductTask)]
