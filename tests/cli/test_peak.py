@@ -2,15 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from tests.command import COMMAND, trnbench
 from tests.stand_in import stand_in_environment
+from trnbench.cli.main import app
+from trnbench.run.peak import HANG_HINT
 
 SMALL = (
     "--model", "tiny-gpt2", "--sequence-length", "64", "--square", "64", "--array-mib", "1",
@@ -68,6 +72,13 @@ def test_the_stand_in_s_cores_are_measured_and_its_tool_times_collectives(tmp_pa
     assert "nobody has proven this backend" in done.out
 
 
+def test_what_a_hang_is_answered_with_are_options_of_the_command() -> None:
+    named = set(re.findall(r"--[a-z-]+", HANG_HINT))
+    command = typer.main.get_command(app).commands["peak"]  # type: ignore[attr-defined]
+    assert named
+    assert named <= {option for each in command.params for option in each.opts}
+
+
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_measured_and_leaves_nobody(tmp_path: Path) -> None:
     # A repeat of a minute: whatever comes after the first thing is under way when it is stopped.
@@ -83,6 +94,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_nobody(tmp_path: Path) -> Non
     assert process.returncode == 130, err
     made = read(tmp_path / "p")
     assert (made["status"], made["reason"]) == ("interrupted", "stopped by Ctrl-C")
+    assert len(made["planned_products"]) > len(made["readings"])
 
 
 def read_or_none(folder: Path) -> dict[str, Any] | None:
@@ -110,6 +122,24 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     done = trnbench("peak", *arguments, cwd=tmp_path)
     assert (done.code, said in done.err) == (code, True), done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "elsewhere"], "--output"),
+        (["--square", "5"], "--square"),
+        (["--device", "auto", "--seconds", "0.1"], "--device, --seconds"),
+    ],
+)
+def test_what_would_be_measured_is_not_said_of_what_was(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    done = trnbench("peak", "--from", "there", *arguments, "--format", "csv", cwd=tmp_path)
+    assert done.code == 2, done.err
+    assert f"{said}: " in done.err
+    assert "nothing is measured with --from" in done.err
     assert list(tmp_path.iterdir()) == []
 
 

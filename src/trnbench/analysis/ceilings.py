@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from trnbench.analysis.checks.machine import MAX_FOREIGN_CPU_SHARE
 from trnbench.catalog.accelerators import accelerators
 from trnbench.schema.peak import PeakDocument, PeakReading
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask
@@ -116,7 +117,9 @@ def ceilings_of(document: PeakDocument) -> list[Ceiling]:
         mine = [line for line in products if _precision(line.reading.task) == precision]
         rated = [line for line in mine if line.rate is not None]
         best = max(rated, key=lambda line: line.rate.value if line.rate else 0.0, default=None)
-        together = _together([line for line in mine if line.reading.group == "model"])
+        together = None
+        if _is_whole(document, precision):
+            together = _together([line for line in mine if line.reading.group == "model"])
         datasheet = _published(document, mine[0].reading.task)
         found.append(
             Ceiling(
@@ -129,6 +132,26 @@ def ceilings_of(document: PeakDocument) -> list[Ceiling]:
             )
         )
     return found
+
+
+def load_of_others(document: PeakDocument) -> str | None:
+    """Say what others used of the processors meanwhile, where it is more than a run bears."""
+    share = document.foreign_cpu_share
+    if share is None or share <= MAX_FOREIGN_CPU_SHARE:
+        return None
+    return (
+        f"others used {share:.1%} of the processors meanwhile, which can only lower what was "
+        "measured: stop the other work and measure again"
+    )
+
+
+def _is_whole(document: PeakDocument, precision: str) -> bool:
+    """Tell whether there is a reading of each of the model's products in this arithmetic."""
+    if document.planned_products is None:  # an older file, which does not say
+        return document.status == "finished"
+    read = {reading.task.name for reading in document.readings}
+    mine = [name for name in document.planned_products if name.partition(" ")[0] == precision]
+    return read.issuperset(mine)
 
 
 def _together(lines: Sequence[Line]) -> Rate | None:

@@ -9,7 +9,7 @@ again for dX and for dW.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trnbench.wire import ModelShape, StepSettings, masked_positions
+from trnbench.wire import Experts, ModelShape, StepSettings, masked_positions
 
 DEFAULT_CONVENTION = "matmul-causal-v1"
 FULL_CONVENTION = "matmul-full-v1"
@@ -148,19 +148,33 @@ def recomputed_flops_per_token(
     skip by is not counted.
     """
     blocks = range(shape.layers)
+    is_full = step.recompute == "full"
     extra = 0.0
-    if step.recompute == "full":
+    if is_full:
         products = sum(block_matmul_parameters(shape, layer) for layer in blocks)
         products -= sum(_unneeded_products(shape, layer) for layer in blocks)
+        # Adapters come before the frozen product beside them: none of theirs is a block's last.
+        products += lora_parameter_count(shape, step)
         core = sum(4 * _keys(shape, layer, sequence_length, step) for layer in blocks)
         extra += 2 * products + core * shape.heads * shape.head_dim
     if step.expert_capacity is not None and shape.experts is not None:
         experts = shape.experts
-        rows = GATED_MATRICES * shape.hidden_size * experts.size * experts.per_token
-        passes = 8 if step.recompute == "full" else 6
-        empty = step.expert_capacity - 1
-        extra += passes * empty * rows * (shape.layers - experts.dense_layers)
+        row = GATED_MATRICES * shape.hidden_size * experts.size
+        passes = (6 if step.lora is None else 4) + (2 if is_full else 0)
+        empty = expert_rows_per_token(experts, step) - experts.per_token
+        extra += passes * empty * row * (shape.layers - experts.dense_layers)
     return extra
+
+
+def expert_rows_per_token(experts: Experts, step: StepSettings) -> float:
+    """Return the rows that a block's experts work on for one token, empty places among them.
+
+    An expert has no more places than there are tokens, so no token takes more rows than there are
+    experts. That places are whole is left out.
+    """
+    if step.expert_capacity is None:
+        return experts.per_token
+    return min(step.expert_capacity * experts.per_token, experts.count)
 
 
 def _unneeded_products(shape: ModelShape, layer: int) -> int:

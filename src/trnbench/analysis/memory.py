@@ -11,6 +11,7 @@ from trnbench.analysis.flops import (
     PLAIN,
     block_parameters,
     embedding_parameters,
+    expert_rows_per_token,
     has_experts,
     layer_parameters,
     lora_parameter_count,
@@ -89,7 +90,7 @@ def predict_memory(
     sequence_copies = 8 * shape.hidden_size * tokens if ranks.tensor > 1 else 0.0
     made_again = 0.0
     if step.recompute != "none":
-        one_block = _block_bytes_per_token(shape, shape.layers - 1, width)
+        one_block = _block_bytes_per_token(shape, shape.layers - 1, width, step)
         made_again = one_block * tokens / ranks.tensor
     logits = _logits_bytes(shape, tokens, sequence_length, step) / ranks.tensor
     # The head needs one copy of two.
@@ -152,35 +153,38 @@ def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepS
         return width * d
     if step.recompute == "selective":
         # Its input, queries, keys and values, what attention and its projection make, the MLP's.
-        products = d + (q + 2 * kv) + q + d + _mlp_products(shape, layer) + d
+        products = d + (q + 2 * kv) + q + d + _mlp_products(shape, layer, step) + d
         return width * products + 4 * shape.heads
-    return _block_bytes_per_token(shape, layer, width)
+    return _block_bytes_per_token(shape, layer, width, step)
 
 
-def _mlp_products(shape: ModelShape, layer: int) -> float:
+def _mlp_products(shape: ModelShape, layer: int, step: StepSettings) -> float:
     """Return the width of what the MLP's products make, but for the last one's."""
     matrices = 2 if shape.family in GATED else 1
     experts = shape.experts
     if experts is None or not has_experts(shape, layer):
         return matrices * shape.intermediate_size
-    return matrices * (experts.per_token * experts.size + experts.shared_size) + experts.count
+    rows = expert_rows_per_token(experts, step)
+    return matrices * (rows * experts.size + experts.shared_size) + experts.count
 
 
 GATED = ("llama", "moe")
 
 
-def _block_bytes_per_token(shape: ModelShape, layer: int, width: int) -> float:
+def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
     """Bytes that one block keeps for the backward pass, per token.
 
     Eager kernels: keys and values expanded to the query heads, and for llama an RMSNorm that keeps
-    two fp32 copies and a SwiGLU that keeps gate, up, silu and product. A token's experts keep that
-    each, and the row that they were given and the one that they made.
+    two fp32 copies and a SwiGLU that keeps gate, up, silu and product. Experts keep that and
+    their input for each row that they work on, empty places included, and the rows that they made
+    for a token.
     """
     d, q, f = shape.hidden_size, shape.heads * shape.head_dim, shape.intermediate_size
     norm, mlp = (8, 8) if shape.family in GATED else (2, 4)
     inner: float = mlp * f
     experts = shape.experts
     if experts is not None and has_experts(shape, layer):
-        routed = experts.per_token * (mlp * experts.size + 4 * d)
+        rows = expert_rows_per_token(experts, step)
+        routed = rows * (mlp * experts.size + 2 * d) + experts.per_token * 2 * d
         inner = routed + mlp * experts.shared_size + 8 * experts.count
     return (2 * norm * d + 4 * d + 4 * q + 4 * q + inner + 4 * shape.heads) * width / 2

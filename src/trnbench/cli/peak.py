@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trnbench.cli.preparing import DeviceChoice, Interpreter
-from trnbench.schema.errors import RunError
+from trnbench.schema.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from trnbench.run.machine import Machine
@@ -36,11 +36,15 @@ class ProductPrecision(StrEnum):
     FP8 = "fp8"
 
 
+OF_PRINTING = ("again", "format_")
+"""Options that have a meaning where nothing is measured."""
+
 USUAL_PRECISIONS = (ProductPrecision.FP32, ProductPrecision.BF16)
 """fp8 has to be asked for: few devices have it."""
 
 
 def peak(
+    context: typer.Context,
     device: DeviceChoice = None,
     model: Annotated[
         str | None,
@@ -150,10 +154,12 @@ def peak(
     ] = PeakFormat.TERMINAL,
 ) -> None:
     """Measure the device's ceilings: matrix products, memory, attention, collectives."""
+    from trnbench.analysis.ceilings import load_of_others
     from trnbench.run.machine import describe_machine
     from trnbench.run.peak_planning import PeakRequest, plan_peak
 
     if again is not None:
+        _require_nothing_to_measure(context)
         _print(_read(again), format_)
         return
     machine = describe_machine()
@@ -176,6 +182,9 @@ def peak(
     document, signal = _measure(plan_peak(asked, found, now), folder, python)
     if document.readings:
         _print(document, format_)
+    load = load_of_others(document)
+    if load is not None:
+        sys.stderr.write(f"warning: {load}\n")
     sys.stderr.write(f"peak: {folder}\n")
     if signal is not None:
         raise typer.Exit(128 + signal)
@@ -183,6 +192,26 @@ def peak(
         raise RunError(
             f"{folder}: {document.status}: {document.reason}",
             hint=document.hint or "what was measured before is kept",
+        )
+
+
+def _require_nothing_to_measure(context: typer.Context) -> None:
+    """Refuse options that `--from` leaves nothing to do for, defaults that were typed among them.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    typed = [
+        each.opts[0]
+        for each in context.command.params
+        if each.name not in OF_PRINTING
+        and (source := context.get_parameter_source(each.name or "")) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if typed:
+        raise ConfigError(
+            f"{', '.join(typed)}: nothing is measured with --from",
+            hint="leave it off, or leave off --from and measure",
         )
 
 

@@ -6,7 +6,15 @@ import json
 from dataclasses import asdict
 from typing import NamedTuple
 
-from trnbench.analysis.ceilings import Ceiling, Line, Rate, ceilings_of, lines_of, rate_of
+from trnbench.analysis.ceilings import (
+    Ceiling,
+    Line,
+    Rate,
+    ceilings_of,
+    lines_of,
+    load_of_others,
+    rate_of,
+)
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
 from trnbench.reports.lines import wrapped
@@ -134,6 +142,7 @@ def _facts(document: PeakDocument) -> list[str]:
         facts.append(f"not finished: {document.status}: {document.reason or 'nobody wrote more'}")
     if document.environment is not None and not document.environment.proven:
         facts.append("nobody has proven this backend on such a device")
+    facts += filter(None, [load_of_others(document)])
     return [*facts, ALONE]
 
 

@@ -22,8 +22,10 @@ from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
 from trnbench.run.machine.nccom import TOOL, Timed, find_nccom_test, time_collective
 from trnbench.run.scrub import scrub
 from trnbench.run.store import StorageFull, write_whole
+from trnbench.run.watch import LoadWatch
 from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.peak import PeakDocument, PeakReading
+from trnbench.schema.records import Watch
 from trnbench.wire import (
     CHILD_RECORDS,
     CollectiveTask,
@@ -40,6 +42,10 @@ from trnbench.wire import (
 PEAK_FILE = "peak.json"
 HANG_SECONDS = 600.0
 """As `measure.hang_seconds` of a run."""
+HANG_HINT = (
+    f"if that is no hang, ask for things that take less than {HANG_SECONDS:g} s each: a smaller "
+    "--model, --sequence-length, --batch, --square, --array-mib or --message-mib"
+)
 
 Clock = Callable[[], float]
 Told = Callable[[PeakReading], None]
@@ -142,6 +148,7 @@ class PeakRun:
         self._interruption = interruption
         self._told = told
         self._clock = clock
+        self._watches: list[Watch] = []
         self._keep(readings=document.readings)
 
     def measure(self, parts: Sequence[Part]) -> PeakDocument:
@@ -186,12 +193,15 @@ class PeakRun:
                 self._start(question, Path(folder), stack)
                 for question in _of_ranks(part.question, Path(folder))
             ]
+            first, *others = (worker.pid for worker in workers)
+            load = LoadWatch(first, self._clock, others=others)
             for record in self._records(workers, part.question.backend):
                 if isinstance(record, Environment):
                     endings.require_version(record)
                     if self.document.environment is None:
                         self._keep(environment=record)
                 elif isinstance(record, PeakPoint) and record.name in planned:
+                    self._watch(load)
                     self._take(planned[record.name], record, part.question.ranks)
 
     def _start(self, question: PeakQuestion, folder: Path, stack: contextlib.ExitStack) -> Worker:
@@ -231,8 +241,19 @@ class PeakRun:
             raise Over(self._interruption.status, self._interruption.reason)
         now = self._clock()
         if hang.is_hung(now):
-            limit = f"{HANG_SECONDS:g} s, which a smaller --model or --tokens needs less of"
-            raise endings.of_hang(hang.silent_seconds(now), limit, worker, "ceiling")
+            limit = f"{HANG_SECONDS:g} s"
+            hung = endings.of_hang(hang.silent_seconds(now), limit, worker, "ceiling")
+            raise replace(hung, hint=HANG_HINT)
+
+    def _watch(self, load: LoadWatch) -> None:
+        """Keep what others did since the last time, while workers can still be told apart."""
+        seen = load.look(self._clock(), "measure")
+        if seen is None:
+            return
+        self._watches.append(seen)
+        used = sum(watch.foreign_cpu_share * watch.seconds for watch in self._watches)
+        share = used / sum(watch.seconds for watch in self._watches)
+        self.document = self.document.model_copy(update={"foreign_cpu_share": share})
 
     def _take(self, planned: Planned, point: PeakPoint, ranks: int) -> None:
         reading = PeakReading(

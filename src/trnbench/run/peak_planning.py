@@ -22,7 +22,15 @@ from trnbench.run.peak import Part
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.peak import PeakDocument
 from trnbench.schema.units import say_bytes
-from trnbench.wire import WIRE_VERSION, FoundDevice, ModelShape, PeakQuestion
+from trnbench.wire import (
+    WIRE_VERSION,
+    AttentionTask,
+    FoundDevice,
+    ModelShape,
+    PeakQuestion,
+    PeakTask,
+    ProductTask,
+)
 
 PROCESSES = 2
 """Ranks on a processor, which is one device: what moves data between processes is measured."""
@@ -69,12 +77,11 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     """Resolve everything to numbers.
 
     Raises:
-        ConfigError: no such model, sequences that do not fit it, more ranks than devices, or fp8
-            where the device has none or an edge is not one that it takes.
+        ConfigError: no such model, sequences that do not fit it, more ranks than devices, more than
+            a processor's memory has room for, or fp8 where the device has none or an edge is not
+            one that it takes.
     """
     sizes = _sizes(asked, found.backend)
-    if found.backend == "cpu":
-        _require_room(sizes, asked.memory_bytes)
     name = asked.model or sizes.model
     shape = _shape_of(name)
     batch = asked.batch or sizes.batch
@@ -84,6 +91,9 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     if "fp8" in asked.precisions:
         _require_fp8(found, chip, name, shape, sizes.squares, batch * length)
     singles = single_tasks(sizes, shape, batch, length, asked.precisions)
+    if found.backend == "cpu":
+        of_model = f"--model {name}, --batch {batch}, --sequence-length {length}"
+        _require_room(sizes, of_model, singles, asked.memory_bytes)
     together = tuple(collective_tasks(sizes)) if ranks > 1 else ()
     question = PeakQuestion(
         wire_version=WIRE_VERSION,
@@ -98,20 +108,28 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     parts = [_part(question, singles, 1)]
     if together and not is_by_tool:
         parts.append(_part(question, together, ranks))
-    document = PeakDocument(
+    document = _document(name, batch * length, chip, singles, now)
+    return PeakPlan(
+        document=document, parts=parts, by_tool=together if is_by_tool else (), ranks=ranks
+    )
+
+
+def _document(
+    name: str, tokens: int, chip: Accelerator | None, singles: Sequence[Planned], now: datetime
+) -> PeakDocument:
+    """Return what is known before anything is measured."""
+    return PeakDocument(
         trnbench_version=__version__,
         started_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         status="measuring",
         reason=None,
         model=name,
-        tokens=batch * length,
+        tokens=tokens,
         accelerator=None if chip is None else chip.name,
         devices_per_chip=1 if chip is None else chip.devices_per_chip,
         environment=None,
+        planned_products=tuple(each.task.name for each in singles if each.group == "model"),
         readings=(),
-    )
-    return PeakPlan(
-        document=document, parts=parts, by_tool=together if is_by_tool else (), ranks=ranks
     )
 
 
@@ -126,12 +144,16 @@ def _sizes(asked: PeakRequest, backend: str) -> Sizes:
     )
 
 
-def _require_room(sizes: Sizes, memory_bytes: float | None) -> None:
+def _require_room(
+    sizes: Sizes, of_model: str, singles: Sequence[Planned], memory_bytes: float | None
+) -> None:
     largest = max(sizes.squares)
+    ours = max(_bytes_of(each.task) for each in singles if each.group in ("model", "attention"))
     for option, taken in (
         (f"--square {largest}", 3 * FLOAT_BYTES * largest**2),
         (f"--array-mib {sizes.array_bytes // MIB}", 3 * sizes.array_bytes),
         (f"--message-mib {max(sizes.collective_bytes) / MIB:g}", 4 * max(sizes.collective_bytes)),
+        (of_model, ours),
     ):
         if memory_bytes is not None and taken > memory_bytes / 2:
             raise ConfigError(
@@ -139,6 +161,17 @@ def _require_room(sizes: Sizes, memory_bytes: float | None) -> None:
                 f"{say_bytes(memory_bytes)} of memory",
                 hint="use less, so that half of it stays free",
             )
+
+
+def _bytes_of(task: PeakTask) -> int:
+    """Return what a task's operands and outcome take, which are drawn in fp32 whatever they are."""
+    if isinstance(task, ProductTask):
+        return FLOAT_BYTES * (task.m * task.k + task.k * task.n + task.m * task.n)
+    if isinstance(task, AttentionTask):
+        # Queries, keys, values and the outcome, and each one's gradient.
+        rows = task.batch * task.tokens * 2 * (task.heads + task.kv_heads)
+        return FLOAT_BYTES * rows * task.head_dim * (2 if task.passes == "training" else 1)
+    return 0
 
 
 def _require_fp8(

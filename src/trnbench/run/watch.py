@@ -4,7 +4,7 @@ It is read between timed blocks, never inside one, and costs about a millisecond
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psutil
 
@@ -18,8 +18,21 @@ MIN_SECONDS = 2.0
 class LoadWatch:
     """Compares the machine's busy time with the worker's and our own."""
 
-    def __init__(self, pid: int, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._pid = pid
+    def __init__(
+        self,
+        pid: int,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        others: Sequence[int] = (),
+    ) -> None:
+        """Begin to watch.
+
+        Args:
+            pid: of the worker.
+            clock: in seconds.
+            others: further workers' pids, where several work at once.
+        """
+        self._pids = (pid, *others)
         self._clock = clock
         self._cpus = psutil.cpu_count() or 1
         self._last_clock = clock()
@@ -64,11 +77,14 @@ class LoadWatch:
         return total
 
     def _worker_processes(self) -> list[psutil.Process]:
-        try:
-            leader = psutil.Process(self._pid)
-            return [leader, *leader.children(recursive=True)]
-        except psutil.Error:
-            return []  # the worker is gone: there is nothing of it left to count
+        found: list[psutil.Process] = []
+        for pid in self._pids:
+            try:
+                leader = psutil.Process(pid)
+                found += [leader, *leader.children(recursive=True)]
+            except psutil.Error:
+                continue  # the worker is gone: there is nothing of it left to count
+        return found
 
 
 def _busy_seconds() -> float:

@@ -49,4 +49,9 @@ class PeakDocument(Strict):
     """The chip's name in the catalog of datasheets."""
     devices_per_chip: int
     environment: Environment | None
+    planned_products: tuple[str, ...] | None = None
+    """Names of the tasks of all `model` readings that were to be made; null in older files."""
+    foreign_cpu_share: float | None = None
+    """Of all processors' time while workers measured, what others used; null where that was too
+    short to tell, and in older files."""
     readings: tuple[PeakReading, ...]

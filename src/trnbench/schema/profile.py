@@ -85,9 +85,12 @@ class Profile(Strict):
 
     @property
     def is_cost_in_noise(self) -> bool:
-        """Whether the same steps differed without the profiler by more than it seems to cost."""
+        """Whether the same steps differed without the profiler by more than it seems to cost.
+
+        Nor can it make steps faster: what seems to be a gain is noise.
+        """
         spread = max(self.plain_seconds) - min(self.plain_seconds)
-        return abs(self.profiler_cost) * sum(self.plain_seconds) <= spread * len(self.plain_seconds)
+        return self.profiler_cost * sum(self.plain_seconds) <= spread * len(self.plain_seconds)
 
     @property
     def unaccounted_share(self) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.ceilings import amount_of, ceilings_of, lines_of, rate_of
+from trnbench.analysis.ceilings import amount_of, ceilings_of, lines_of, load_of_others, rate_of
 from trnbench.analysis.peak_tasks import Arithmetic
 from trnbench.schema.peak import Group, PeakDocument, PeakReading
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask
@@ -129,6 +129,42 @@ def test_a_product_that_could_not_be_timed_leaves_no_figure_for_all_together() -
     assert ceiling.together is None
     assert ceiling.together_of_best is None
     assert ceiling.best is not None
+
+
+def test_products_that_were_planned_and_never_timed_leave_no_figure_for_all_together() -> None:
+    first, second = product(8, 8, 8), product(16, 8, 8)
+    stopped = document(reading(first, [1.0], "model")).model_copy(
+        update={"status": "interrupted", "planned_products": (first.name, second.name)}
+    )
+    (ceiling,) = ceilings_of(stopped)
+    assert (ceiling.together, ceiling.together_of_best) == (None, None)
+    assert ceiling.best is not None
+    read = (*stopped.readings, reading(second, [1.0], "model"))
+    (ceiling,) = ceilings_of(stopped.model_copy(update={"readings": read}))
+    assert ceiling.together is not None, "it was interrupted later"
+
+
+def test_products_of_one_arithmetic_do_not_wait_for_those_of_another() -> None:
+    half, whole = product(8, 8, 8), product(8, 8, 8, "fp32")
+    stopped = document(reading(whole, [1.0], "model")).model_copy(
+        update={"status": "died", "planned_products": (whole.name, half.name)}
+    )
+    (ceiling,) = ceilings_of(stopped)
+    assert ceiling.together is not None
+
+
+def test_an_older_file_that_ended_early_does_not_say_what_was_planned() -> None:
+    whole = document(reading(product(8, 8, 8), [1.0], "model"))
+    assert ceilings_of(whole)[0].together is not None
+    stopped = whole.model_copy(update={"status": "interrupted"})
+    assert ceilings_of(stopped)[0].together is None
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(None, False), (0.05, False), (0.051, True)])
+def test_others_load_is_told_above_what_a_run_bears(share: float | None, is_told: bool) -> None:
+    found = load_of_others(document().model_copy(update={"foreign_cpu_share": share}))
+    assert (found is not None) == is_told
+    assert found is None or "others used 5.1% of the processors" in found
 
 
 def test_each_arithmetic_has_its_own_best() -> None:

@@ -217,6 +217,25 @@ def test_few_steps_are_too_few_to_judge_learning_but_not_the_first_loss() -> Non
     assert "50 samples were the least" in outcome_of("precision", result).evidence
 
 
+@pytest.mark.parametrize(
+    ("nats", "wobble", "verdict"),
+    [(1.0, 0.02, "sound"), (0.2, 0.02, "sound"), (0.02, 0.02, "doubtful"), (-0.5, 0.02, "doubtful"),
+     (0.2, 0.3, "doubtful"), (0.0, 0.0, "doubtful")],
+)  # fmt: skip
+def test_adapters_must_learn_something_and_nobody_knows_how_much(
+    nats: float, wobble: float, verdict: str
+) -> None:
+    def falling(step: int) -> float:
+        return 7.65 - nats * step / 50 + wobble * math.sin(2.4 * step)
+
+    plan = make_plan({"workload.lora.rank": "8"})
+    blocks = make_blocks(steady_times(), loss=falling)
+    found = outcome_of("learning", make_result(plan, make_measurement(plan, blocks=blocks)))
+    assert found.verdict == verdict, found
+    assert "of the way" in found.evidence
+    assert bool(found.advice) == (verdict == "doubtful")
+
+
 def test_the_expected_first_loss_is_the_one_of_a_random_head() -> None:
     # ln 2048 + 128 x 0.02^2 / 2, and 0.05 + 3 x sqrt(128 x 0.02^2 / 64) about it.
     seen = outcome_of("initial_loss", make_result()).evidence

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,8 @@ from trnbench.analysis.memory import (
 )
 from trnbench.catalog.models import complete_shape, models
 from trnbench.schema.units import GIB
-from trnbench.wire import ModelShape, Precision
+from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.wire import Experts, ModelShape, Precision, Recompute, StepSettings
 
 
 def predict(
@@ -144,6 +146,66 @@ def test_split_tensors_copy_the_sequence_beside_the_logits() -> None:
 def test_without_a_vocabulary_the_copied_sequences_decide() -> None:
     shape = replace(models()["llama3-8b"].shape, vocabulary_size=64)
     assert predict(shape, tensor=4).working_bytes == 8 * 4096 * 8192
+
+
+def kept_by_experts(capacity: float | None, recompute: Recompute = "none") -> float:
+    """Return the bytes of a pass of 64 tokens that a model of one block of experts keeps."""
+    shape = complete_shape(
+        {
+            "family": "moe", "layers": 1, "hidden_size": 64, "heads": 4, "intermediate_size": 128,
+            "vocabulary_size": 128, "max_positions": 64,
+            "experts": {"count": 8, "per_token": 2, "size": 128},
+        }
+    )  # fmt: skip
+    return predict_memory(
+        shape,
+        sequence_length=64,
+        micro_batch_size=1,
+        precision="fp32",
+        ranks=Ranks(),
+        step=StepSettings(expert_capacity=capacity, recompute=recompute),
+    ).activations_bytes
+
+
+def test_empty_places_of_experts_keep_as_much_as_others() -> None:
+    """A place keeps its row of 64, and gate, up, silu and product of 128, in fp32."""
+    place = 4 * (64 + 4 * 128)
+    assert kept_by_experts(1.0) == kept_by_experts(None)
+    assert kept_by_experts(2.0) - kept_by_experts(1.0) == 64 * 2 * place
+    assert kept_by_experts(4.0) - kept_by_experts(1.0) == 64 * 6 * place
+    assert kept_by_experts(100.0) == kept_by_experts(4.0), "no more than all tokens in each expert"
+
+
+def test_selective_keeps_the_products_of_empty_places() -> None:
+    gate_and_up = 4 * 2 * 128
+    grown = kept_by_experts(2.0, "selective") - kept_by_experts(1.0, "selective")
+    assert grown == 64 * 2 * gate_and_up
+
+
+@pytest.mark.parametrize("capacity", [1.0, 2.0, 4.0])
+def test_what_experts_keep_grows_by_what_torch_keeps(capacity: float) -> None:
+    experts = Experts(count=8, per_token=2, size=128)
+    shape = replace(models()["tiny-moe"].shape, hidden_size=64, experts=experts)
+
+    def kept(places: float) -> int:
+        with torch.device("meta"):
+            mlp = ExpertsMlp(shape, experts)
+        mlp.capacity = places
+        sizes: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.is_floating_point() and not isinstance(tensor, torch.nn.Parameter):
+                sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+            held.append(tensor)
+            return tensor
+
+        held: list[torch.Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            mlp(torch.zeros(1, 64, 64, device="meta", requires_grad=True))
+        return sum(sizes.values())
+
+    predicted = kept_by_experts(capacity) - kept_by_experts(1.0)
+    assert kept(capacity) - kept(1.0) == pytest.approx(predicted, rel=0.01)
 
 
 powers = st.sampled_from([1, 2, 4, 8])

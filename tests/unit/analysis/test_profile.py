@@ -100,9 +100,10 @@ def test_the_profiler_s_cost_is_what_it_added_to_a_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plain", "is_lost"), [([0.9, 1.2], True), ([0.98, 1.0], False), ([1.4, 1.6], False)]
+    ("plain", "is_lost"),
+    [([0.9, 1.2], True), ([0.98, 1.0], False), ([1.02, 1.02], True), ([1.4, 1.6], True)],
 )
-def test_a_cost_smaller_than_what_the_same_steps_differ_by_is_lost(
+def test_a_cost_is_lost_where_the_same_steps_differ_by_more_or_it_would_be_a_gain(
     plain: list[float], is_lost: bool
 ) -> None:
     profile = rich_profile(profiled_seconds=1.02, plain_seconds=plain)

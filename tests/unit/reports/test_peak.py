@@ -102,19 +102,33 @@ def document(*, is_chip: bool, status: str = "finished") -> PeakDocument:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("width", [60, 80, 160])
 @pytest.mark.parametrize("is_chip", [False, True])
 def test_the_terminal_looks_as_it_did(width: int, is_chip: bool, check_golden: Golden) -> None:
     text = peak_as_text(document(is_chip=is_chip), Page(width=width))
     check_golden(f"reports/peak-{'chip' if is_chip else 'cpu'}-{width}.txt", text)
-    facts = text.partition("\n\n")[0].splitlines()
-    assert max(map(len, facts)) <= width
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_markdown_looks_as_it_did(check_golden: Golden) -> None:
     text = peak_as_markdown(document(is_chip=True, status="interrupted"), Page(width=80))
     check_golden("reports/peak-markdown.txt", text)
     assert "not finished: interrupted: stopped by Ctrl-C" in text
+
+
+def test_others_load_stands_in_the_heading_where_there_was_much() -> None:
+    busy = document(is_chip=False).model_copy(update={"foreign_cpu_share": 0.31})
+    head = peak_as_text(busy, Page(width=200)).partition("\n\n")[0]
+    assert "others used 31.0% of the processors meanwhile" in head
+    free = busy.model_copy(update={"foreign_cpu_share": 0.01})
+    assert "others" not in peak_as_text(free, Page(width=200))
+    assert json.loads(peak_as_json(free, Page(width=80)))["foreign_cpu_share"] == 0.01
+
+
+def test_a_file_of_before_is_read() -> None:
+    kept = json.loads(document(is_chip=False).model_dump_json())
+    old = {key: kept[key] for key in kept if key not in ("planned_products", "foreign_cpu_share")}
+    assert PeakDocument.model_validate_json(json.dumps(old)) == document(is_chip=False)
 
 
 def test_the_csv_has_every_reading_with_its_figures_or_its_reason() -> None:

@@ -34,6 +34,9 @@ def test_a_processor_is_given_work_of_its_size_and_two_processes() -> None:
     assert {type(task) for task in together.question.tasks} == {CollectiveTask}
     assert made.by_tool == ()
     assert made.document.accelerator is None
+    products = [each.task.name for each in alone.planned if each.group == "model"]
+    assert made.document.planned_products == tuple(products)
+    assert {name.partition(" ")[0] for name in products} == {"fp32", "bf16"}
 
 
 def test_gpus_are_given_larger_work_and_take_part_all_together() -> None:
@@ -89,6 +92,16 @@ def test_a_processor_s_memory_is_never_filled() -> None:
     with pytest.raises(ConfigError, match=r"--square 20000: takes 4\.47 GiB"):
         plan(CPU, squares=(20_000,), memory_bytes=enough - 1)
     assert plan(H100, squares=(65_536,), memory_bytes=enough).parts, "a GPU says so itself"
+
+
+def test_a_model_s_products_and_attention_have_room_too() -> None:
+    # The head's product is the largest: its operands and its logits, in fp32.
+    logits = 4 * (1024 * 768 + 768 * 50257 + 1024 * 50257)
+    assert plan(CPU, squares=(64,), array_mib=1, messages_mib=(1.0,), memory_bytes=2 * logits).parts
+    for asked in ({"memory_bytes": 2 * logits - 1}, {"batch": 65_536, "memory_bytes": 2**37}):
+        with pytest.raises(ConfigError, match=r"--model gpt2-124m, --batch \d+, --seq.*: takes"):
+            plan(CPU, squares=(64,), array_mib=1, messages_mib=(1.0,), **asked)
+    assert plan(H100, batch=65_536, memory_bytes=2**37).parts, "a GPU says so itself"
 
 
 def test_fp8_is_timed_in_the_blocks_products_and_the_squares_of_a_gpu_that_has_it() -> None:

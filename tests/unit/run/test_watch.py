@@ -145,3 +145,17 @@ def test_a_worker_that_is_gone_is_no_fault() -> None:
     assert seen is not None
     assert seen.worker_rss_bytes == 0
     assert 0.0 <= seen.foreign_cpu_share <= 1.0
+
+
+def test_all_workers_that_work_at_once_are_ours(bystander: int) -> None:
+    clock = Clock()
+    with subprocess.Popen(
+        [sys.executable, "-c", SPINS, str(SPIN_SECONDS)], stdin=PIPE, stdout=PIPE
+    ) as worker:
+        alone, both = (LoadWatch(bystander, clock, others=pids) for pids in ((), (worker.pid,)))
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        clock.now += 4.0
+        seen = [watch.look(1.0, "measure") for watch in (alone, both)]
+    shares = [watch.foreign_cpu_share for watch in seen if watch is not None]
+    assert shares[0] - shares[1] >= 0.8 * SPIN_SECONDS / (4.0 * CPUS)

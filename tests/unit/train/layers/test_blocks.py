@@ -1,7 +1,7 @@
 """What is made again in the backward pass: same numbers, and the operations that are told."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.unit.train.models.test_counts import (
     SEQUENCES,
+    adapt_on_meta,
     build_on_meta,
     countable,
     pass_of,
@@ -21,7 +22,7 @@ from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.loop import prepare_tokens
-from trnbench.wire import ModelShape, Recompute, StepSettings
+from trnbench.wire import Experts, Lora, ModelShape, Recompute, StepSettings
 
 SHAPES = [LLAMA, GPT2, MOE, BERT, VIT]
 MADE_AGAIN: list[Recompute] = ["selective", "full"]
@@ -48,21 +49,27 @@ def test_what_is_made_again_comes_out_the_same(
         assert torch.equal(gradient, again[name]), name
 
 
-def count(shape: ModelShape, recompute: Recompute) -> int:
+def count(
+    shape: ModelShape, recompute: Recompute, capacity: float = 1.0, lora: Lora | None = None
+) -> int:
     model = build_on_meta(shape, tokens_of(shape))
+    if lora is not None:
+        adapt_on_meta(model, lora)
     model.blocks.recompute = recompute
     for module in model.modules():
         if isinstance(module, ExpertsMlp):
-            module.capacity = 1.0
+            module.capacity = capacity
     with FlopCounterMode(display=False) as counter:
         pass_of(shape)(model).backward()
     return counter.get_total_flops()
 
 
-def told(shape: ModelShape, recompute: Recompute) -> float:
+def told(
+    shape: ModelShape, recompute: Recompute, capacity: float = 1.0, lora: Lora | None = None
+) -> float:
     """Return what a step is told to make again, attention over all keys, as torch counts it."""
     tokens = tokens_of(shape)
-    step = StepSettings(recompute=recompute, expert_capacity=1.0)
+    step = StepSettings(recompute=recompute, expert_capacity=capacity, lora=lora)
     extra = recomputed_flops_per_token(shape, tokens, step)
     core = flops_per_token(shape, tokens, FULL_CONVENTION) - flops_per_token(shape, tokens)
     # The masked half of a forward pass is a third of that of all three.
@@ -86,17 +93,54 @@ def test_blocks_of_both_kinds_are_counted() -> None:
     assert count(mixed, "full") - count(mixed, "none") == pytest.approx(told(mixed, "full"))
 
 
-def test_empty_places_of_experts_are_operations_too() -> None:
+@pytest.mark.parametrize("recompute", ["none", "full"])
+@pytest.mark.parametrize("capacity", [1.0, 1.5, 2.0, 4.0, 100.0])
+def test_empty_places_of_experts_are_operations_too_up_to_all_tokens_for_each_expert(
+    capacity: float, recompute: Recompute
+) -> None:
     tokens = tokens_of(MOE)
-    model = build_on_meta(MOE, tokens)
-    for module in model.modules():
-        if isinstance(module, ExpertsMlp):
-            module.capacity = 2.0
-    with FlopCounterMode(display=False) as counter:
-        pass_of(MOE)(model).backward()
     needed = flops_per_token(MOE, tokens, FULL_CONVENTION)
-    empty = recomputed_flops_per_token(MOE, tokens, StepSettings(expert_capacity=2.0))
-    assert counter.get_total_flops() == pytest.approx(SEQUENCES * tokens * (needed + empty))
+    counted = count(MOE, recompute, capacity)
+    assert counted == pytest.approx(SEQUENCES * tokens * needed + told(MOE, recompute, capacity))
+
+
+def test_an_expert_has_no_more_places_than_there_are_tokens() -> None:
+    """Four experts of which a token takes two: each token in each of them is twice the work."""
+    shape = replace(MOE, layers=1, hidden_size=64, experts=Experts(count=4, per_token=2, size=128))
+    for capacity in (2.0, 4.0, 100.0):
+        step = StepSettings(expert_capacity=capacity)
+        assert recomputed_flops_per_token(shape, 32, step) == 6 * 2 * 3 * 64 * 128
+
+
+@pytest.mark.parametrize(("recompute", "passes"), [("none", 4), ("full", 6)])
+def test_frozen_experts_have_no_gradient_of_their_empty_places(
+    recompute: Recompute, passes: int
+) -> None:
+    lora = Lora(rank=4, alpha=8.0, targets="attention")
+
+    def extra(capacity: float) -> float:
+        step = StepSettings(recompute=recompute, lora=lora, expert_capacity=capacity)
+        return recomputed_flops_per_token(MOE, 32, step)
+
+    experts = MOE.experts
+    assert experts is not None
+    row = 3 * MOE.hidden_size * experts.size * MOE.layers
+    assert extra(1.5) - extra(1.0) == pytest.approx(passes * 0.5 * experts.per_token * row)
+    counted = [count(MOE, recompute, capacity, lora) for capacity in (1.0, 1.5)]
+    tokens = SEQUENCES * tokens_of(MOE)
+    assert counted[1] - counted[0] == pytest.approx(tokens * (extra(1.5) - extra(1.0)))
+
+
+ADAPTED = [(LLAMA, "all"), (GPT2, "all"), (MOE, "attention"), (LLAMA, "attention")]
+
+
+@pytest.mark.parametrize(("shape", "targets"), ADAPTED)
+def test_what_adapters_make_again_is_what_torch_counts(
+    shape: ModelShape, targets: Literal["attention", "all"]
+) -> None:
+    lora = Lora(rank=4, alpha=8.0, targets=targets)
+    again = count(shape, "full", 1.0, lora) - count(shape, "none", 1.0, lora)
+    assert again == pytest.approx(told(shape, "full", 1.0, lora), rel=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.family)

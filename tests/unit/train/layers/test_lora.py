@@ -7,14 +7,19 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.unit.train.models.test_counts import SEQUENCES, TOKENS, build_on_meta, pass_of
+from tests.unit.train.models.test_counts import (
+    SEQUENCES,
+    TOKENS,
+    adapt_on_meta,
+    build_on_meta,
+    pass_of,
+)
 from tests.unit.train.orders import GPT2, LLAMA, MOE, make_order
 from trnbench.analysis.flops import FULL_CONVENTION, flops_per_token, lora_parameter_count
 from trnbench.train.assemble import build_objective, make_stream, trained_parameters
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.layers.linear import Linear
-from trnbench.train.layers.lora import ATTENTION, LoraLinear, add_adapters
+from trnbench.train.layers.lora import add_adapters
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
 from trnbench.wire import Lora, ModelShape, Precision, StepSettings
@@ -82,18 +87,7 @@ def test_frozen_products_cost_four_a_weight_and_adapters_six(
 ) -> None:
     lora = replace(ALL, targets=targets)
     model = build_on_meta(shape)
-    with torch.device("meta"):
-        model.requires_grad_(False)
-    for name, frozen in list(model.named_modules()):
-        if (
-            isinstance(frozen, Linear)
-            and name.startswith("blocks.")
-            and (targets == "all" or ATTENTION in name)
-        ):
-            with torch.device("meta"):
-                adapted = LoraLinear(frozen, lora)
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, adapted)
+    adapt_on_meta(model, lora)
     with FlopCounterMode(display=False) as counter:
         pass_of(shape)(model).backward()
     step = StepSettings(lora=lora)

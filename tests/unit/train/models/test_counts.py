@@ -16,9 +16,11 @@ from trnbench.analysis.flops import (
 )
 from trnbench.catalog.models import models
 from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.layers.linear import Linear
+from trnbench.train.layers.lora import ATTENTION, LoraLinear
 from trnbench.train.models import FAMILIES
 from trnbench.train.models.base import Model
-from trnbench.wire import ModelShape, masked_positions
+from trnbench.wire import Lora, ModelShape, masked_positions
 
 SEQUENCES, TOKENS = 2, 64
 EVEN = 480
@@ -28,6 +30,21 @@ EVEN = 480
 def build_on_meta(shape: ModelShape, tokens: int = TOKENS) -> Model:
     with torch.device("meta"):
         return FAMILIES[shape.family](shape, tokens)
+
+
+def adapt_on_meta(model: Model, lora: Lora) -> None:
+    """Put adapters beside frozen weights as `add_adapters` does, without drawing them."""
+    model.requires_grad_(False)
+    for name, frozen in list(model.named_modules()):
+        if (
+            isinstance(frozen, Linear)
+            and name.startswith("blocks.")
+            and (lora.targets == "all" or ATTENTION in name)
+        ):
+            with torch.device("meta"):
+                adapted = LoraLinear(frozen, lora)
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, adapted)
 
 
 def tokens_of(shape: ModelShape) -> int:
