@@ -20,6 +20,7 @@ from trnbench.run.device_planning import (
     asked_backend,
     asked_index,
     check_instance,
+    check_threads,
     choose_accelerator,
     choose_device,
     choose_instance,
@@ -96,6 +97,7 @@ def make_plan(
     instance = choose_instance(config, machine)
     accelerator = choose_accelerator(found, instance)
     backend = found.backend if found else asked_backend(config)
+    check_threads(config, found, machine)
     precision = plan_precision(config, backend, accelerator)
     workload = plan_workload(config, model, parallel, precision)
     request = _price_request(config, machine, today)
