@@ -662,7 +662,8 @@ class Activity:
     """What the device's software has done so far that a timed step must not hold.
 
     Counts are since the case's own model was built; null where this device's software does not
-    tell. It is sent after the first block, and after each block in which something of it changed.
+    tell. It is sent just before the record of the first block, and of each block in which something
+    of it changed.
     """
 
     kind: Literal["activity"] = "activity"

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 from tests.command import COMMAND, heed_signals, processes_named, trnbench
 from tests.fake_python import Behaviour, fake_python
 from tests.stand_in import stand_in_environment
+from trnbench.cli.profile import read_one_case
+from trnbench.schema.errors import ConfigError
 from trnbench.schema.profile import Profile
 
 CONFIG = """\
@@ -243,6 +246,20 @@ def test_several_cases_are_refused_with_the_way_to_choose_one(tmp_path: Path) ->
     assert done.code == 2
     assert "quick: holds 2 cases" in done.err
     assert "--set 'sweep.model=[tiny-llama]'" in done.err
+
+
+@pytest.mark.parametrize("chunk", ["256", "'256'", "null", "{rank: 4}"])
+def test_what_it_says_to_choose_is_a_choice(chunk: str, tmp_path: Path) -> None:
+    key = "workload.lora" if "rank" in chunk else "workload.loss_chunk_tokens"
+    key = "name" if "'" in chunk else key
+    path = tmp_path / "swept.yaml"
+    path.write_text(CONFIG + f"sweep: {{{key}: [{chunk}, {chunk}], model: [tiny-gpt2]}}\n")
+    with pytest.raises(ConfigError, match="holds 2 cases") as caught:
+        read_one_case(str(path), {})
+    _, hint = str(caught.value.problems[0].hint).split("the first: ")
+    options = shlex.split(hint)[1::2]
+    chosen = read_one_case(str(path), dict(option.split("=", 1) for option in options))
+    assert len(chosen.swept) == 2
 
 
 @pytest.mark.parametrize("steps", ["0", "101", "two"])

@@ -1,5 +1,7 @@
 """`trnbench profile`: one case under torch's profiler, where its time went, and a trace."""
 
+import json
+import shlex
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -109,9 +111,22 @@ def read_one_case(config: str | None, overrides: dict[str, str]) -> "CaseConfig"
 
     cases = read_cases([config or DEFAULT_CONFIG], overrides)
     if config is not None and len(cases) > 1:
-        choice = " ".join(f"--set 'sweep.{key}=[{value}]'" for key, value in cases[0].swept.items())
+        choice = " ".join(_chosen(key, value) for key, value in cases[0].swept.items())
         raise ConfigError(
             f"{config}: holds {len(cases)} cases, and one is profiled",
             hint=f"choose one, e.g. the first: {choice}",
         )
     return cases[0]
+
+
+def _chosen(key: str, value: object) -> str:
+    """Return the option that leaves one value of a swept key, as a shell takes it."""
+    from trnbench.schema.yaml_document import parse_value
+
+    text = str(value)
+    try:
+        is_plain = parse_value(f"[{text}]", key) == [value]
+    except ConfigError:
+        is_plain = False
+    written = text if is_plain else json.dumps(value)  # YAML too
+    return f"--set {shlex.quote(f'sweep.{key}=[{written}]')}"

@@ -7,8 +7,9 @@ from trnbench import __version__
 from trnbench.analysis.flops import FULL_CONVENTION, active_parameter_count
 from trnbench.analysis.gate import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.reports.clean import one_line
-from trnbench.schema.plan import Plan, PlannedModel
+from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
 from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
+from trnbench.wire import StepSettings
 
 
 def plans_as_json(plans: Sequence[Plan]) -> str:
@@ -31,7 +32,7 @@ def plans_as_text(plans: Sequence[Plan]) -> str:
 
 
 def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
-    work, ranks, predicted = plan.workload, plan.parallel, plan.prediction
+    work, predicted = plan.workload, plan.prediction
     yield "model", _model(plan.model)
     if plan.swept:
         yield "swept", ", ".join(f"{key}={value}" for key, value in plan.swept.items())
@@ -43,18 +44,12 @@ def _lines(plan: Plan) -> Iterable[tuple[str, str]]:
             f"{work.micro_batch_size} a rank; {work.precision}, {work.optimizer}"
         ),
     )
-    how = _carried_out(plan)
-    if how:
-        yield "carried out", how
-    if ranks.world_size > 1:
-        yield (
-            "ranks",
-            (
-                f"{ranks.world_size} = tensor {ranks.tensor_parallel_size} x pipeline "
-                f"{ranks.pipeline_parallel_size} x context {ranks.context_parallel_size} x data "
-                f"{ranks.data_parallel_size} ({ranks.data_parallel})"
-            ),
-        )
+    yield "carried out", _carried_out(plan)
+    besides = _besides(plan.workload.step)
+    if besides:
+        yield "besides", ", ".join(besides)
+    if plan.parallel.world_size > 1:
+        yield "ranks", _ranks(plan.parallel)
     yield "device", _device(plan)
     yield "operations", _operations(plan)
     yield "memory", _memory(plan)
@@ -98,7 +93,14 @@ def _operations(plan: Plan) -> str:
         return f"not known: {described.flops_reason if described else 'nobody counted them'}"
     said = f"{say_flops(own)} a token by {plan.flops_convention}"
     full = counted.get(FULL_CONVENTION)
-    return said if full is None else f"{said}, {say_flops(full)} by {FULL_CONVENTION}"
+    if full is not None:
+        said += f", {say_flops(full)} by {FULL_CONVENTION}"
+    extra = plan.prediction.recomputed_flops_per_token
+    if not extra:
+        return said
+    is_made_again = plan.workload.step.recompute != "none"
+    what = "what is made again" if is_made_again else "experts' empty places"
+    return f"{said}; {say_flops(extra)} more for {what}"
 
 
 def _no_gate(plan: Plan) -> str:
@@ -109,22 +111,40 @@ def _no_gate(plan: Plan) -> str:
 
 
 def _carried_out(plan: Plan) -> str:
-    """Return what of the step is not the plain way."""
-    step = plan.workload.step
+    """Return how the step is carried out: what was asked for and what `auto` came to."""
+    order, step = plan.order, plan.workload.step
+    if plan.model.guest is not None:
+        loss = "the model's own"
+    elif step.loss_chunk_rows is None:
+        loss = "plain"
+    else:
+        loss = f"chunked by {step.loss_chunk_rows} tokens"
+    adamw = step.adamw or "by the device's own choice"
+    unseen = " (no device was looked at)" if order.backend == "auto" else ""
+    return (
+        f"execution {order.execution}{unseen}, activation checkpointing {step.recompute}, "
+        f"loss {loss}, AdamW {adamw}"
+    )
+
+
+def _besides(step: StepSettings) -> list[str]:
+    """Return what of the step is not there by default."""
     said = []
-    if step.recompute != "none":
-        said.append(f"activation checkpointing {step.recompute}")
-    if step.loss_chunk_rows is not None:
-        said.append(f"loss by {step.loss_chunk_rows} tokens at a time")
     if step.document_length is not None:
         said.append(f"documents of {step.document_length} tokens packed")
     if step.lora is not None:
         said.append(f"adapters of rank {step.lora.rank} ({step.lora.targets}), the rest frozen")
     if step.expert_capacity is not None:
         said.append(f"{step.expert_capacity:g} places an expert for each row of its share")
-    if step.adamw is not None:
-        said.append(f"AdamW {step.adamw}")
-    return ", ".join(said)
+    return said
+
+
+def _ranks(ranks: PlannedParallel) -> str:
+    return (
+        f"{ranks.world_size} = tensor {ranks.tensor_parallel_size} x pipeline "
+        f"{ranks.pipeline_parallel_size} x context {ranks.context_parallel_size} x data "
+        f"{ranks.data_parallel_size} ({ranks.data_parallel})"
+    )
 
 
 def _passes(count: int) -> str:

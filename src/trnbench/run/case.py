@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from trnbench.analysis.plausible import is_plausible
 from trnbench.run import endings
-from trnbench.run.budget import Budget
+from trnbench.run.budget import Budget, NextBlock
 from trnbench.run.endings import Over
 from trnbench.run.hang import HangWatch
 from trnbench.run.interruption import Interruption
@@ -24,6 +24,7 @@ from trnbench.schema.plan import Plan
 from trnbench.schema.records import Decision, Outcome
 from trnbench.wire import (
     CHILD_RECORDS,
+    Activity,
     Block,
     ChildRecord,
     Environment,
@@ -71,7 +72,7 @@ class CaseRun:
         self._watch: LoadWatch | None = None
         self._began = self._told = self._synced = clock()
         self._hang = HangWatch(worker.pid, plan.measure.hang_seconds, self._began)
-        self._last_block_seconds = 0.0
+        self._next_block = NextBlock()
         self._phase = "start"
         self._steps = 0
 
@@ -117,6 +118,8 @@ class CaseRun:
                 self._meet(record)
             case Phase():
                 self._enter(record)
+            case Activity():
+                self._next_block.hear(record)
             case Block():
                 self._take(record)
 
@@ -134,7 +137,7 @@ class CaseRun:
     def _take(self, block: Block) -> None:
         """Take in a block while the worker waits, then send it on."""
         self._steps = block.first_step + block.steps
-        self._last_block_seconds = block.seconds + block.prepare_seconds
+        self._next_block.take(block)
         self._phase = "measure" if block.purpose == "measure" else "warm up"
         self._pacer.observe(block)
         if self._watch is not None:
@@ -149,7 +152,7 @@ class CaseRun:
         self._command_next()
 
     def _command_next(self) -> None:
-        spent = self._budget.is_spent(self._elapsed(), self._last_block_seconds)
+        spent = self._budget.is_spent(self._elapsed(), self._next_block.seconds)
         command = self._pacer.next_command(is_out_of_budget=spent)
         for choice in self._pacer.take_choices():
             self._file.append(
@@ -182,11 +185,10 @@ class CaseRun:
             limit = f"measure.hang_seconds={self._plan.measure.hang_seconds:g}"
             silent_seconds = self._hang.silent_seconds(now)
             raise endings.of_hang(silent_seconds, limit, self._worker, self._phase)
-        if self._budget.is_overrun(self._elapsed(), self._last_block_seconds):
+        if self._budget.is_overrun(self._elapsed(), self._next_block.seconds):
             raise Over(
                 "out_of_budget",
-                f"{self._budget.reason} was passed by far in phase {self._phase!r} and the worker "
-                "was ended",
+                self._budget.say_overrun(self._plan.measure, self._phase, self._elapsed()),
                 endings.allow_more(self._budget.reason),
             )
         if now - self._told > QUIET_SECONDS:

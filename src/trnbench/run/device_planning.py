@@ -77,7 +77,26 @@ def check_instance(
             f"price.instance: {name} is paid for its {instance.accelerator.name} chips, and this "
             "case trains on the CPU",
             hint="name the instance that this CPU is in, or train on its accelerator (`device`)",
+            others=(("device",),),
         )
+
+
+def check_threads(config: Config, found: FoundDevice | None, machine: Machine) -> None:
+    """Refuse more threads than there are processors to run them: that would be measured instead.
+
+    A plan that was made without looking may be for a machine that is somewhere else.
+    """
+    asked = config.workload.threads
+    is_here = found is not None and found.backend == "cpu"
+    if not is_here or asked is None or asked <= machine.logical_cpus:
+        return
+    raise Conflict(
+        ("workload", "threads"),
+        f"workload.threads: {asked} is more than the {machine.logical_cpus} processors of this "
+        "machine",
+        hint=f"use 1 to {machine.logical_cpus}, or leave it out for torch's choice",
+        others=(("device",),),
+    )
 
 
 def choose_accelerator(found: FoundDevice | None, instance: Instance | None) -> Accelerator | None:

@@ -26,6 +26,7 @@ def check_device(backend: str, accelerator: Accelerator | None) -> None:
             ("workload", "precision"),
             f"workload.precision: fp8 cannot be trained in: {lacks}",
             hint="use bf16",
+            others=(("device",),),
         )
 
 
@@ -57,12 +58,14 @@ def check_model(config: Config, model: PlannedModel) -> None:
             f"workload.precision: fp8 trains {' and '.join(FAMILIES)} models, and {model.name} is "
             f"{family}",
             hint="use bf16",
+            others=(("model",),),
         )
     if config.workload.lora is not None:
         raise Conflict(
             ("workload", "lora"),
             "workload.lora: adapters are too narrow to gain by fp8",
             hint="leave it out, or use precision: bf16",
+            others=(("workload", "precision"),),
         )
     shape = model.own_shape
     for section, key, value in (
@@ -76,4 +79,5 @@ def check_model(config: Config, model: PlannedModel) -> None:
                 (section, key),
                 f"{section}.{key}: {value} is not a multiple of {MULTIPLE}, as fp8 products need",
                 hint="change it, or use precision: bf16",
+                others=(("workload", "precision"),),
             )

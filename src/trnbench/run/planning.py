@@ -20,6 +20,7 @@ from trnbench.run.device_planning import (
     asked_backend,
     asked_index,
     check_instance,
+    check_threads,
     choose_accelerator,
     choose_device,
     choose_instance,
@@ -96,6 +97,7 @@ def make_plan(
     instance = choose_instance(config, machine)
     accelerator = choose_accelerator(found, instance)
     backend = found.backend if found else asked_backend(config)
+    check_threads(config, found, machine)
     precision = plan_precision(config, backend, accelerator)
     workload = plan_workload(config, model, parallel, precision)
     request = _price_request(config, machine, today)
@@ -169,19 +171,22 @@ def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
         )  # fmt: skip
     shape = model.shape
     experts = tensor if shape.experts is None else shape.experts.count
+    length = config.workload.sequence_length
     rules = (
-        (shape.kv_heads, tensor, "tensor_parallel_size", "key heads (kv_heads)"),
-        (shape.heads, tensor, "tensor_parallel_size", "heads"),
-        (shape.layers, pipeline, "pipeline_parallel_size", "layers"),
-        (experts, tensor, "tensor_parallel_size", "experts"),
-        (config.workload.sequence_length, context, "context_parallel_size", "tokens a sequence"),
+        (shape.kv_heads, tensor, "tensor", "key heads (kv_heads)", ("model", "kv_heads")),
+        (shape.heads, tensor, "tensor", "heads", ("model", "heads")),
+        (shape.layers, pipeline, "pipeline", "layers", ("model", "layers")),
+        (experts, tensor, "tensor", "experts", ("model", "experts", "count")),
+        (length, context, "context", "tokens a sequence", ("workload", "sequence_length")),
     )
-    for total, size, key, what in rules:
+    for total, size, axis, what, where in rules:
+        key = f"{axis}_parallel_size"
         if total % size:
             raise Conflict(
                 ("parallel", key),
                 f"parallel.{key}: {size} does not divide the {total} {what} of {model.name}",
                 hint=f"use one of {_divisors(total)}",
+                others=(where,),
             )
     return PlannedParallel(
         world_size=tensor * pipeline * context * data,

@@ -67,6 +67,7 @@ def plan_workload(
             f"workload.global_batch_size: {asked.global_batch_size} is not a multiple of "
             f"micro_batch_size {micro} x data_parallel_size {data} = {per_pass}",
             hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
+            others=(("workload", "micro_batch_size"), ("parallel", "data_parallel_size")),
         )
     return PlannedWorkload(
         sequence_length=asked.sequence_length,
@@ -114,12 +115,14 @@ def plan_execution(
             ("workload", "execution"),
             f"workload.execution: compile needs {lacks} on {backend}, which is not here",
             hint="install it for the interpreter that trains, or use eager, or auto",
+            others=(("device",),),
         )
     if asked == "compile" and backend == "xla":
         raise Conflict(
             ("workload", "execution"),
             "workload.execution: compile is not supported on xla, whose graphs are compiled anyway",
             hint="use eager, or auto",
+            others=(("device",),),
         )
     if asked != "auto":
         return asked
@@ -180,6 +183,7 @@ def _chunk_rows(
                 f"workload.loss_chunk_tokens: {asked.loss_chunk_tokens} has no chunks to size with "
                 "loss: plain",
                 hint="use loss: chunked, or leave it out",
+                others=(("workload", "loss"),),
             )
         return None
     rows = rows_of_pass(shape, workload)
@@ -209,6 +213,7 @@ def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> 
                 ("workload", "expert_capacity"),
                 f"workload.expert_capacity: {asked.expert_capacity:g} is for models with experts",
                 hint="leave it out",
+                others=(("model",),),
             )
         return None
     if asked.expert_capacity is None and backend in STATIC_BACKENDS:
@@ -219,14 +224,14 @@ def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> 
 def _check_runs(hidden_size: int, size: int, precision: Precision) -> None:
     """Refuse experts whose rows torch's grouped kernel cannot take."""
     edge = GROUPED_ROW_BYTES // (4 if precision == "fp32" else 2)
-    for key, value in (("experts", size), ("hidden_size", hidden_size)):
+    for key, value in (("experts.size", size), ("hidden_size", hidden_size)):
         if value % edge:
-            called = f"experts: size={value}" if key == "experts" else f"{key}: {value}"
             raise Conflict(
-                ("model", key),
-                f"model.{called} is not a multiple of {edge}, as grouped products in {precision} "
-                "need",
+                ("model", *key.split(".")),
+                f"model.{key}: {value} is not a multiple of {edge}, as grouped products in "
+                f"{precision} need",
                 hint="change it, or give workload.expert_capacity: fixed places need none",
+                others=(("workload", "precision"),),
             )
 
 
@@ -238,14 +243,15 @@ def _lora(asked: WorkloadConfig, shape: ModelShape) -> Lora | None:
         edges.append(shape.intermediate_size)
         if shape.experts is not None:
             raise Conflict(
-                ("workload", "lora"),
-                "workload.lora: experts have no adapters of their own here",
+                ("workload", "lora", "targets"),
+                "workload.lora.targets: all: experts have no adapters of their own here",
                 hint="use `targets: attention`",
+                others=(("model",),),
             )
     if asked.lora.rank > min(edges):
         raise Conflict(
-            ("workload", "lora"),
-            f"workload.lora: rank={asked.lora.rank} is more than the narrowest product's "
+            ("workload", "lora", "rank"),
+            f"workload.lora.rank: {asked.lora.rank} is more than the narrowest product's "
             f"{min(edges)}",
             hint="a low rank is what it is for: 8 to 64",
         )

@@ -15,22 +15,50 @@ from trnbench.schema.yaml_document import Document, KeyPath
 class Places:
     """Where each value of a config came from: `--set`, the sweep, or a line of the file."""
 
-    def __init__(self, document: Document, set_keys: Iterable[str], swept: Iterable[str]) -> None:
+    def __init__(
+        self, document: Document, overrides: Mapping[str, str], swept: Iterable[str]
+    ) -> None:
         self._document = document
-        self._set_keys = tuple(set_keys)
+        self._overrides = overrides
         self._swept = tuple(swept)
 
     def where(self, path: KeyPath) -> str:
         """Say the place of the value at `path`."""
-        dotted = ".".join(map(str, path))
-        for key in self._swept:
-            if covers(key, dotted):
-                path, dotted = ("sweep", key), f"sweep.{key}"
-                break
-        for key in self._set_keys:
-            if covers(key, dotted):
-                return f"--set {key}"
-        return self._document.where(path)
+        path = self._sweep_of(path) or path
+        key = self._set_key(path)
+        return self._document.where(path) if key is None else say_set(key, self._overrides[key])
+
+    def is_chosen(self, path: KeyPath) -> bool:
+        """Tell whether `--set` or the sweep gave the value at `path`."""
+        return self._sweep_of(path) is not None or self._set_key(path) is not None
+
+    def _sweep_of(self, path: KeyPath) -> KeyPath | None:
+        dotted = _dotted(path)
+        return next((("sweep", key) for key in self._swept if covers(key, dotted)), None)
+
+    def _set_key(self, path: KeyPath) -> str | None:
+        """Return what was given to `--set` for the value at `path`, or for what it stands in."""
+        keys = [*self._overrides][::-1]  # the last one wins
+        for key in keys:
+            if covers(key, _dotted(path)):
+                return key
+        # A mapping that is not in the file is there because a key inside it was set.
+        for end in range(len(path), 0, -1):
+            if path[:end] in self._document.lines:
+                return None
+            for key in keys:
+                if covers(_dotted(path[:end]), key):
+                    return key
+        return None
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(map(str, path))
+
+
+def say_set(key: str, text: str) -> str:
+    """Show an option as it was typed, never at length."""
+    return f"--set {key}={text if len(text) <= 60 else f'{text[:57]}…'}"
 
 
 def covers(key: str, dotted: str) -> bool:
@@ -66,7 +94,7 @@ def _is_branch(error: Any, name: str) -> bool:
 def _problem(error: Any, places: Places) -> Problem:
     branches = ("ModelConfig", "str", "function-before")
     path: KeyPath = tuple(part for part in error["loc"] if part not in branches)
-    dotted = ".".join(map(str, path)) or "the document"
+    dotted = _dotted(path) or "the document"
     message, hint = _explain(error, path)
     return Problem(f"{places.where(path)}: {dotted}: {message}", hint)
 
@@ -82,6 +110,9 @@ def _explain(error: Any, path: KeyPath) -> tuple[str, str]:
         return "is missing", f"add it as a mapping with the keys {_listed(node)}"
     if kind == "missing":
         return "is missing", f"add it, e.g. `{key}: {_example(node, key)}`"
+    if kind == "list_type" and path[:1] == ("sweep",):
+        hint = f"list what it takes in turn, e.g. `{key}: [{say_value(value)}]`"
+        return f"got {say_value(value)}, expected a list", hint
     if kind in ("literal_error", "enum"):
         return f"{say_value(value)} is not known", f"use one of {context['expected']}"
     if kind == "value_error" and "; " in str(context["error"]):

@@ -3,7 +3,7 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 
 from trnbench.schema.config import Config
-from trnbench.schema.config_faults import Places, covers, explain_faults, say_value
+from trnbench.schema.config_faults import Places, covers, explain_faults, say_set, say_value
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.yaml_document import (
     Document,
@@ -27,9 +27,20 @@ MAX_CASES = 1000
 class Conflict(Exception):  # noqa: N818 - a finding, which gets its line and becomes a ConfigError
     """Values that are each fine and cannot stand together."""
 
-    def __init__(self, path: KeyPath, message: str, *, hint: str) -> None:
+    def __init__(
+        self, path: KeyPath, message: str, *, hint: str, others: Sequence[KeyPath] = ()
+    ) -> None:
+        """Note what is wrong.
+
+        Args:
+            path: the key to blame.
+            message: the key, the value and why it cannot stand.
+            hint: what to do.
+            others: keys that it does not go with; one of them is to blame if `--set` or the sweep
+                gave it and did not give `path`.
+        """
         super().__init__(message)
-        self.path, self.message, self.hint = path, message, hint
+        self.path, self.message, self.hint, self.others = path, message, hint, tuple(others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +53,9 @@ class CaseConfig:
 
     def explain(self, conflict: Conflict) -> ConfigError:
         """Give a conflict its file and line."""
-        return ConfigError(
-            f"{self.places.where(conflict.path)}: {conflict.message}", hint=conflict.hint
-        )
+        paths = (conflict.path, *conflict.others)
+        blamed = next((path for path in paths if self.places.is_chosen(path)), conflict.path)
+        return ConfigError(f"{self.places.where(blamed)}: {conflict.message}", hint=conflict.hint)
 
 
 def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> list[CaseConfig]:
@@ -71,39 +82,41 @@ def check_document(
     document: Document, overrides: Mapping[str, str] | None = None
 ) -> list[CaseConfig]:
     """Check a parsed document and expand its sweep."""
-    values = {key: parse_value(text, f"--set {key}") for key, text in (overrides or {}).items()}
+    overrides = overrides or {}
+    values = {key: parse_value(text, f"--set {key}") for key, text in overrides.items()}
     data = document.data
     if isinstance(data, dict):
         data = copy.deepcopy(data)
         for key, value in values.items():
-            _set(data, key, value, f"--set {key}")
-    places = Places(document, values, ())
+            _set(data, key, value, say_set(key, overrides[key]))
+    places = Places(document, overrides, ())
     suite = _validate(data, places)
     if not suite.sweep:
         return [CaseConfig(suite, {}, places)]
-    _check_sweep(suite.sweep, values, places)
+    _check_sweep(suite.sweep, overrides, places)
     cases = []
     for swept in _combinations(suite.sweep, places):
         one = copy.deepcopy(data)
         del one["sweep"]
         for key in sorted(swept, key=lambda key: key.count(".")):  # a part after its whole
             _set(one, key, copy.deepcopy(swept[key]), places.where(("sweep", key)))
-        case_places = Places(document, values, swept)
+        case_places = Places(document, overrides, swept)
         cases.append(CaseConfig(_validate(one, case_places), swept, case_places))
     return cases
 
 
-def _check_sweep(sweep: Iterable[str], set_keys: Iterable[str], places: Places) -> None:
+def _check_sweep(sweep: Iterable[str], overrides: Mapping[str, str], places: Places) -> None:
     """Refuse what one case cannot hold: a sweep in a sweep, two values for one key."""
     for key in sweep:
         where = places.where(("sweep", key))
         if covers("sweep", key):
             raise ConfigError(f"{where}: sweep.{key}: a sweep cannot be swept", hint="remove it")
-        for given in set_keys:
+        for given, text in overrides.items():
             if covers(key, given):
+                typed = say_set(given, text)
                 raise ConfigError(
-                    f"--set {given}: {key} is swept ({where})",
-                    hint=f"leave one out, or write `--set sweep={{}}` beside `--set {given}`",
+                    f"{typed}: {key} is swept ({where})",
+                    hint=f"leave one out, or write `--set sweep={{}}` beside `{typed}`",
                 )
 
 
@@ -120,6 +133,8 @@ def _combinations(sweep: Mapping[str, list[Any]], places: Places) -> list[dict[s
 def _set(data: dict[str, Any], dotted: str, value: Any, where: str) -> None:
     """Put `value` at a dotted key, making the mappings on the way."""
     *parents, last = dotted.split(".")
+    if parents[:1] == ["sweep"]:  # its keys have dots of their own
+        parents, last = ["sweep"], dotted.partition(".")[2]
     node = data
     for done, key in enumerate(parents, start=1):
         if parents[:done] == ["model"] and isinstance(node.get(key), str):

@@ -255,14 +255,16 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
         prepare_seconds = channel.now() - began
         timed = timed_block(step.run, prepared, backend.synchronize, backend.timer())
         gc.enable()
-        _send_block(channel, command, first_step, prepare_seconds, timed, prepared)
-        if weights is not None:
-            channel.send(Movement, **weights.moved(step.steps_done))
-            weights = None
+        block = _block(command, first_step, prepare_seconds, timed, prepared)
+        # Before the block: the parent decides upon that, and must know whether it compiled.
         activity = _activity(backend, before)
         if activity != told:
             channel.send(Activity, steps=step.steps_done, **activity)
             told = activity
+        channel.send(Block, **block)
+        if weights is not None:
+            channel.send(Movement, **weights.moved(step.steps_done))
+            weights = None
 
 
 def _adapters(order: WorkOrder, model: Any) -> list[str] | None:
@@ -272,27 +274,26 @@ def _adapters(order: WorkOrder, model: Any) -> list[str] | None:
     return [name for name, _ in model.named_parameters() if name.endswith("adapter_out")]
 
 
-def _send_block(
-    channel: Channel,
+def _block(
     command: RunBlock,
     first_step: int,
     prepare_seconds: float,
     timed: Any,
     prepared: Sequence[Any],
-) -> None:
-    channel.send(
-        Block,
-        purpose=command.purpose,
-        first_step=first_step,
-        steps=command.steps,
-        seconds=timed.seconds,
-        prepare_seconds=prepare_seconds,
-        event_seconds=timed.event_seconds,
-        losses=[_finite(loss.item()) for loss in timed.outcomes.losses],
-        gradient_norms=[_finite(norm.item()) for norm in timed.outcomes.gradient_norms],
-        oracle_losses=[tokens.oracle_loss for tokens in prepared],
-        expert_imbalances=[_finite(i.item()) for i in timed.outcomes.imbalances] or None,
-    )
+) -> dict[str, Any]:
+    """Return what is told of some steps, as the fields of a `Block`."""
+    return {
+        "purpose": command.purpose,
+        "first_step": first_step,
+        "steps": command.steps,
+        "seconds": timed.seconds,
+        "prepare_seconds": prepare_seconds,
+        "event_seconds": timed.event_seconds,
+        "losses": [_finite(loss.item()) for loss in timed.outcomes.losses],
+        "gradient_norms": [_finite(norm.item()) for norm in timed.outcomes.gradient_norms],
+        "oracle_losses": [tokens.oracle_loss for tokens in prepared],
+        "expert_imbalances": [_finite(i.item()) for i in timed.outcomes.imbalances] or None,
+    }
 
 
 def _activity(backend: Any, before: Any) -> dict[str, Any]:

@@ -137,6 +137,18 @@ def test_a_logical_core_has_its_part_of_the_chip(
     assert device.memory_bytes == gib * 2**30
 
 
+def test_more_threads_than_processors_are_refused_where_they_would_train() -> None:
+    conflict = conflict_of({"workload.threads": "1000"})
+    assert conflict.path == ("workload", "threads")
+    assert conflict.message == (
+        "workload.threads: 1000 is more than the 4 processors of this machine"
+    )
+    assert conflict.hint == "use 1 to 4, or leave it out for torch's choice"
+    assert plan_case({"workload.threads": "4"}).order.threads == 4
+    for found in ((H100,), None):
+        assert plan_case({"workload.threads": "1000"}, found=found).order.threads == 1000
+
+
 def test_an_index_is_kept_and_one_out_of_range_is_refused() -> None:
     assert plan_case({"device": "cuda:3"}, found=(H100,)).order.device_index == 3
     devices = Devices((H100, CPU), {})

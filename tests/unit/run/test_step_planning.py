@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.run.plans import CPU, H100, TRN2, conflict_of, plan_case
+from tests.unit.run.plans import CPU, H100, TRN2, conflict_of, make_case, plan_case
 from trnbench.analysis.flops import flops_per_token
 from trnbench.wire import Lora, StepSettings
 
@@ -231,13 +231,17 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
         "alphabet of 16",
     ),
     ({"workload.document_length": "129"}, ("workload", "document_length"), "longer than"),
-    ({"workload.lora.rank": "65"}, ("workload", "lora"), "rank=65 is more than"),
-    ({"model": "tiny-moe", "workload.lora.rank": "4"}, ("workload", "lora"), "experts have no"),
+    ({"workload.lora.rank": "65"}, ("workload", "lora", "rank"), "rank: 65 is more than"),
+    (
+        {"model": "tiny-moe", "workload.lora.rank": "4"},
+        ("workload", "lora", "targets"),
+        "experts have no",
+    ),
     ({"workload.expert_capacity": "2.0"}, ("workload", "expert_capacity"), "models with experts"),
     (
         {"model.base": "tiny-moe", "model.experts.size": "50"},
-        ("model", "experts"),
-        "size=50 is not a multiple of 4, as grouped products in fp32",
+        ("model", "experts", "size"),
+        "model.experts.size: 50 is not a multiple of 4, as grouped products in fp32",
     ),
     (
         {
@@ -245,8 +249,8 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
             "model.experts.size": "52",
             "workload.precision": "bf16",
         },
-        ("model", "experts"),
-        "size=52 is not a multiple of 8",
+        ("model", "experts", "size"),
+        "model.experts.size: 52 is not a multiple of 8",
     ),
     (
         {
@@ -268,6 +272,22 @@ def test_what_does_not_fit_is_refused_before_a_device_is_touched(
     assert conflict.path == path
     assert message in conflict.message
     assert conflict.hint
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        ({"workload.micro_batch_size": "3"}, "--set workload.micro_batch_size=3: "),
+        ({"workload.lora.rank": "100"}, "--set workload.lora.rank=100: workload.lora.rank: 100 is"),
+        ({"workload.lora": "{rank: 100}"}, "--set workload.lora={rank: 100}: workload.lora.rank"),
+        ({"parallel.pipeline_parallel_size": "3"}, "--set parallel.pipeline_parallel_size=3: "),
+    ],
+)
+def test_a_conflict_blames_what_was_set_and_no_line_of_the_file(
+    overrides: dict[str, str], place: str
+) -> None:
+    said = make_case(overrides).explain(conflict_of(overrides)).problems[0].message
+    assert said.startswith(place)
 
 
 def test_a_window_of_the_whole_sequence_is_plain_causal_attention() -> None:

@@ -121,6 +121,41 @@ def test_set_adds_a_sweep() -> None:
     assert [case.config.workload.seed for case in cases] == [1, 2, 3]
 
 
+def test_a_dotted_key_of_the_sweep_is_set_as_one_key() -> None:
+    text = SUITE + "sweep: {workload.seed: [1, 2], device: [cpu]}\n"
+    cases = parse_config(text, "suite.yaml", {"sweep.workload.seed": "[3, 4]"})
+    assert [case.config.workload.seed for case in cases] == [3, 4]
+    (case,) = parse_config(SUITE, "suite.yaml", {"sweep.model.rope_theta": "[5.0]"})
+    assert case.swept == {"model.rope_theta": 5.0}
+
+
+def test_a_fault_in_a_dotted_key_of_the_sweep_is_placed_at_set() -> None:
+    problem = only_problem(SUITE, {"sweep.workload.seed": "3"})
+    assert problem.message == (
+        "--set sweep.workload.seed=3: sweep.workload.seed: got 3, expected a list"
+    )
+    assert problem.hint == "list what it takes in turn, e.g. `workload.seed: [3]`"
+    problem = only_problem(SUITE, {"sweep.workload.seed": "[two]"})
+    assert problem.message.startswith("--set sweep.workload.seed=[two]: workload.seed: got 'two'")
+
+
+def test_a_long_value_of_set_is_shortened_where_it_is_shown() -> None:
+    problem = only_problem(SUITE, {"workload.seed": "x" * 200})
+    assert problem.message.startswith(f"--set workload.seed={'x' * 57}…: workload.seed: got")
+
+
+def test_of_two_settings_of_one_key_the_last_is_blamed() -> None:
+    whole = "{sequence_length: 1, global_batch_size: 2, seed: two}"
+    problem = only_problem(SUITE, {"workload.seed": "3", "workload": whole})
+    assert problem.message.startswith("--set workload={sequence_length: 1")
+
+
+def test_what_is_missing_in_a_mapping_that_set_has_made_is_placed_at_set() -> None:
+    text = SUITE.replace("tiny-llama", "{base: tiny-llama}")
+    problem = problems(text, {"model.rope_scaling.factor": "2"})[0]
+    assert problem.message.startswith("--set model.rope_scaling.factor=2: model.rope_scaling.")
+
+
 def test_set_changes_one_of_two_aliased_mappings() -> None:
     text = SUITE + "parallel: &none {}\nmeasure: *none\n"
     assert only_case(text, {"measure.max_minutes": "3"}).config.measure.max_minutes == 3
@@ -129,20 +164,22 @@ def test_set_changes_one_of_two_aliased_mappings() -> None:
 def test_a_wrong_value_in_set_is_placed_there_and_not_in_the_file() -> None:
     problem = only_problem(SUITE, {"workload.sequence_length": "many"})
     assert problem.message == (
-        "--set workload.sequence_length: workload.sequence_length: "
+        "--set workload.sequence_length=many: workload.sequence_length: "
         "got 'many', expected a whole number"
     )
 
 
 def test_a_wrong_key_in_set_is_told_with_its_nearest() -> None:
     problem = only_problem(SUITE, {"workload.sede": "1"})
-    assert problem.message.startswith("--set workload.sede: workload.sede: is not a key")
+    assert problem.message.startswith("--set workload.sede=1: workload.sede: is not a key")
     assert "`seed`" in problem.hint
 
 
 def test_a_fault_inside_a_mapping_of_set_is_placed_at_set() -> None:
     problem = only_problem(SUITE, {"measure": "{max_minutes: soon}"})
-    assert problem.message.startswith("--set measure: measure.max_minutes: got 'soon'")
+    assert problem.message.startswith(
+        "--set measure={max_minutes: soon}: measure.max_minutes: got 'soon'"
+    )
 
 
 def test_a_set_that_is_not_yaml_is_told() -> None:
@@ -151,7 +188,7 @@ def test_a_set_that_is_not_yaml_is_told() -> None:
 
 def test_a_set_through_a_value_that_is_no_mapping_is_told() -> None:
     problem = only_problem(SUITE, {"name.first": "x"})
-    assert problem.message == "--set name.first: name.first: name is 'my suite', not a mapping"
+    assert problem.message == "--set name.first=x: name.first: name is 'my suite', not a mapping"
 
 
 def test_a_set_through_a_value_two_levels_down_is_told() -> None:
@@ -235,7 +272,9 @@ def test_a_wrong_swept_value_is_told_at_its_line() -> None:
 
 def test_a_wrong_value_of_a_sweep_from_set_is_placed_at_set() -> None:
     problem = only_problem(SUITE, {"sweep": "{workload.seed: [two]}"})
-    assert problem.message.startswith("--set sweep: workload.seed: got 'two'")
+    assert problem.message.startswith(
+        "--set sweep={workload.seed: [two]}: workload.seed: got 'two'"
+    )
 
 
 def test_a_swept_value_inside_a_set_mapping_is_placed_in_the_sweep() -> None:
@@ -263,7 +302,7 @@ def test_a_sweep_that_cannot_be_expanded_is_told(sweep: str, message: str) -> No
 def test_a_key_cannot_be_set_and_swept() -> None:
     text = SUITE + "sweep: {workload.seed: [1, 2]}\n"
     problem = only_problem(text, {"workload.seed": "3"})
-    assert problem.message == "--set workload.seed: workload.seed is swept (suite.yaml, line 6)"
+    assert problem.message == "--set workload.seed=3: workload.seed is swept (suite.yaml, line 6)"
     case = only_case(text, {"workload.seed": "3", "sweep": "{}"})
     assert case.config.workload.seed == 3
 
@@ -294,7 +333,7 @@ def test_a_conflict_gets_the_place_of_its_key() -> None:
     text = SUITE + "sweep: {workload.seed: [1]}\n"
     case = only_case(text, {"workload.micro_batch_size": "3"})
     places = {
-        ("workload", "micro_batch_size"): "--set workload.micro_batch_size",
+        ("workload", "micro_batch_size"): "--set workload.micro_batch_size=3",
         ("workload", "seed"): "suite.yaml, line 6",
         ("workload", "global_batch_size"): "suite.yaml, line 5",
         ("workload", "threads"): "suite.yaml, line 3",
@@ -303,6 +342,24 @@ def test_a_conflict_gets_the_place_of_its_key() -> None:
     for path, place in places.items():
         error = case.explain(Conflict(path, "3 does not divide 8", hint="use 4"))
         assert error.problems == (Problem(f"{place}: 3 does not divide 8", "use 4"),)
+
+
+def test_a_conflict_with_a_key_that_was_set_or_swept_blames_that_one() -> None:
+    text = SUITE + "sweep: {workload.micro_batch_size: [3]}\n"
+    batch = ("workload", "global_batch_size")
+    others = [("workload", "micro_batch_size"), ("parallel", "data_parallel_size")]
+    places = [
+        (text, {}, "suite.yaml, line 6"),
+        (SUITE, {}, "suite.yaml, line 5"),
+        (SUITE, {"workload.micro_batch_size": "3"}, "--set workload.micro_batch_size=3"),
+        (SUITE, {"parallel.data_parallel_size": "3"}, "--set parallel.data_parallel_size=3"),
+        (text, {"workload.global_batch_size": "4"}, "--set workload.global_batch_size=4"),
+    ]
+    for written, overrides, place in places:
+        error = only_case(written, overrides).explain(
+            Conflict(batch, "4 is no multiple of 3", hint="use 6", others=others)
+        )
+        assert error.problems == (Problem(f"{place}: 4 is no multiple of 3", "use 6"),)
 
 
 # --- properties ----------------------------------------------------------------------------------

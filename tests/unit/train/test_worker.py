@@ -60,7 +60,7 @@ def test_a_probe_tells_the_devices_and_the_versions(tmp_path: Path) -> None:
 
 def test_a_training_tells_each_phase_in_order(trained: Ended) -> None:
     assert trained.kinds == [
-        "probe", "environment", "build", "built", "train", "block", "activity", "block",
+        "probe", "environment", "build", "built", "train", "activity", "block", "block",
         "teardown", "memory", "finished",
     ]  # fmt: skip
     times = [record.at_seconds for record in trained.records]
@@ -158,7 +158,7 @@ def test_losses_that_are_not_finite_are_told_as_null_and_training_goes_on(tmp_pa
 
 def test_the_end_of_the_commands_ends_the_child_without_a_word(tmp_path: Path) -> None:
     ended = train(tmp_path, ORDER, [RunBlock(steps=1, purpose="warmup")])
-    assert ended.kinds[-2:] == ["block", "activity"]
+    assert ended.kinds[-2:] == ["activity", "block"]
     assert ended.exit_code == 1
     assert "Traceback" not in ended.errors
 
