@@ -15,7 +15,7 @@ from types import MappingProxyType
 from trnbench import __version__
 from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.prices import find_price, sources_for
-from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.prices.base import PriceRequest, PriceSource
 from trnbench.run.device_planning import (
     asked_backend,
     asked_index,
@@ -108,17 +108,9 @@ def make_plan(
     else:
         step = plan_step(config, model, workload, parallel, device, accelerator)
     workload = workload.model_copy(update={"step": step})
-    price = find_price(request, price_sources or _price_sources(config, today))
-    known_price = price if isinstance(price, Price) else None
-    if isinstance(price, NoPrice) and config.price.source == "live":
-        raise UnavailableError(f"price.source: live: {price.reason}", hint=price.hint)
-    check_instance(config, instance, backend, machine, is_priced=known_price is not None)
-    if config.measure.max_usd is not None and known_price is None:
-        raise Conflict(
-            ("measure", "max_usd"),
-            f"measure.max_usd: {config.measure.max_usd} cannot be kept without a price",
-            hint=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else "",
-        )
+    price, price_reason = _plan_price(config, request, price_sources or _sources(config, today))
+    check_instance(config, instance, backend, machine, is_priced=price is not None)
+    _check_dollars(config, price, price_reason)
     work = _make_order(config, model, workload, found)
     order = replace(work, gate=_plan_gate(config, model, work)) if config.measure.gate else work
     return Plan(
@@ -131,12 +123,10 @@ def make_plan(
         parallel=parallel,
         device=device,
         measure=config.measure,
-        price=known_price,
-        price_reason=f"{price.reason}; {price.hint}" if isinstance(price, NoPrice) else None,
+        price=price,
+        price_reason=price_reason,
         flops_convention=COUNTED_CONVENTION if model.shape is None else DEFAULT_CONVENTION,
-        prediction=predict(
-            model, workload, parallel, device, config.measure, accelerator, known_price
-        ),
+        prediction=predict(model, workload, parallel, device, config.measure, accelerator, price),
         order=order,
     )
 
@@ -203,7 +193,29 @@ def _divisors(total: int) -> str:
     return ", ".join(map(str, small[:12]))
 
 
-def _price_sources(config: Config, today: date) -> Sequence[PriceSource]:
+def _plan_price(
+    config: Config, request: PriceRequest, sources: Sequence[PriceSource]
+) -> tuple[Price | None, str | None]:
+    """Return the price, or None and why there is none."""
+    price = find_price(request, sources)
+    if isinstance(price, Price):
+        return price, None
+    if config.price.source == "live":
+        raise UnavailableError(f"price.source: live: {price.reason}", hint=price.hint)
+    return None, f"{price.reason}; {price.hint}"
+
+
+def _check_dollars(config: Config, price: Price | None, reason: str | None) -> None:
+    """Refuse a limit in dollars where nobody knows what an hour costs."""
+    if config.measure.max_usd is not None and price is None:
+        raise Conflict(
+            ("measure", "max_usd"),
+            f"measure.max_usd: {config.measure.max_usd} cannot be kept without a price",
+            hint=reason or "",
+        )
+
+
+def _sources(config: Config, today: date) -> Sequence[PriceSource]:
     file = None if config.price.file is None else Path(config.price.file)
     return sources_for(config.price.source, file, today)
 
