@@ -89,6 +89,7 @@ def test_run_trains_for_real_and_ends_with_the_table(tmp_path: Path) -> None:
         "--set", "sweep={model: [tiny-gpt2]}", "--set", "workload.sequence_length=64",
         "--set", "measure.min_seconds=0", "--set", "measure.max_samples=60",
         "--set", "measure.relative_precision=0.3", "--usd-per-hour", "1.25",
+        "--set", "measure.max_minutes=4",  # learning is judged from 50 steps on, however slow
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "tiny-gpt2" in done.out

@@ -31,9 +31,29 @@ def run_op(op: Op, *arguments: Any, **named: Any) -> Any:
     DEVICE.begin_op(call.name, call.tensors, lambda: _flops(op, low, low_named))
     if _host_must_wait(op):
         DEVICE.clock.wait()
-    results = op(*low, **low_named)
+    results = _computed(op, low, low_named)
     call.take_over_resized()
     return call.lift(results)
+
+
+_PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm)
+
+
+def _computed(op: Op, arguments: Any, named: Any) -> Any:
+    """Run an op on the CPU; bf16's products in fp32, rounded once, as a chip makes them.
+
+    A processor without instructions for bf16 takes longer for one than the device is to seem to.
+    """
+    dtypes = {value.dtype for value in arguments if isinstance(value, torch.Tensor)}
+    if op.overloadpacket not in _PRODUCTS or dtypes != {torch.bfloat16}:
+        return op(*arguments, **named)
+    wide = [v.float() if isinstance(v, torch.Tensor) else v for v in arguments]
+    options = {name: value for name, value in named.items() if name != "out"}
+    made = op.overloadpacket(*wide, **options)
+    if "out" not in named:
+        return made.to(torch.bfloat16)
+    out: torch.Tensor = named["out"]
+    return (out if out.shape == made.shape else out.resize_(made.shape)).copy_(made)
 
 
 class _Call:
