@@ -2,8 +2,8 @@
 
 torch has two libraries for fp32 and chooses Intel's MKL wherever its wheel carries it. On other
 makers' processors that can be slower than oneDNN (AMD's of 2025) or, at gradients of weights, a
-third faster (AMD's of 2017), so no table of names would hold. bf16 has instructions of its own on some processors and is
-many times slower than fp32 on all others.
+third faster (AMD's of 2017), so no table of names would hold. bf16 has instructions of its own on
+some processors and is many times slower than fp32 on all others.
 """
 
 from collections.abc import Callable, Mapping
