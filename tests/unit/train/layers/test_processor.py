@@ -68,7 +68,8 @@ def test_attention_in_bf16_is_that_of_fp32_but_for_its_rounding(way: str, mask: 
     ours = torch.autograd.grad((made.float() * weights).sum(), heads)
     theirs = torch.autograd.grad((expected * weights).sum(), wide)
     for a, b in zip(ours, theirs, strict=True):
-        assert (a.float() - b).norm() < 0.05 * b.norm()
+        # torch's own bf16 attention comes to 0.061 here: the attended values are kept rounded.
+        assert (a.float() - b).norm() < 0.07 * b.norm()
 
 
 @pytest.mark.parametrize("way", ways_of(torch.bfloat16))
