@@ -64,9 +64,9 @@ def multiply(
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Return x W^T + b; x is (..., in), the weight (out, in), all edges multiples of 16."""
-    made: torch.Tensor = _Linear.apply(x.flatten(0, -2), weight)
+    made: torch.Tensor = _Linear.apply(x.flatten(0, -2), weight.to(x.dtype))
     if bias is not None:
-        made = made + bias
+        made = made + bias.to(x.dtype)
     return made.unflatten(0, x.shape[:-1])
 
 

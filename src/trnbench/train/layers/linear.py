@@ -8,19 +8,17 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.train.layers.products import Product
+from trnbench.train.layers.products import PLAIN, Product
 
 
 class Linear(nn.Linear):
     """A weight and the product with it."""
 
-    product: Product = staticmethod(F.linear)
+    product: Product = staticmethod(PLAIN.linear)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out)."""
-        bias: torch.Tensor | None = self.bias
-        cast = None if bias is None else bias.to(x.dtype)
-        return self.product(x, self.weight.to(x.dtype), cast)
+        return self.product(x, self.weight, self.bias)
 
 
 class RmsNorm(nn.RMSNorm):

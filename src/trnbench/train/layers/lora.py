@@ -29,8 +29,8 @@ class LoraLinear(Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out)."""
-        inner_R = self.product(x, self.adapter_in.to(x.dtype), None)
-        adapted = self.product(inner_R, self.adapter_out.to(x.dtype), None)
+        inner_R = self.product(x, self.adapter_in, None)
+        adapted = self.product(inner_R, self.adapter_out, None)
         return super().forward(x) + adapted * self.scale
 
 

@@ -49,6 +49,7 @@ def chunked_loss(
         targets_R.long(),
         chunk_rows,
         products.multiply,
+        products.rounds,
         products.add_product,
     )
     return loss
@@ -66,16 +67,17 @@ class _ChunkedLoss(torch.autograd.Function):
         targets_R: torch.Tensor,
         chunk_rows: int,
         multiply: Multiply,
+        rounds: bool,
         add_product: AddProduct,
     ) -> torch.Tensor:
-        cast_VD = weight_VD.to(rows_RD.dtype)
+        factor_VD = weight_VD if rounds else weight_VD.to(rows_RD.dtype)
         total = torch.zeros((), dtype=torch.float32, device=rows_RD.device)
         parts_of_rows: list[torch.Tensor] = []
         of_weight: torch.Tensor | None = None
         of_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
         chunks = zip(rows_RD.split(chunk_rows), targets_R.split(chunk_rows), strict=True)
         for rows_CD, targets_C in chunks:
-            logits_CV = multiply(rows_CD, cast_VD.t())
+            logits_CV = multiply(rows_CD, factor_VD.t())
             if bias_V is not None:
                 logits_CV = logits_CV + bias_V.to(logits_CV.dtype)
             losses_C1, gradient_CV = _entropies(logits_CV, targets_C[:, None])
@@ -83,7 +85,7 @@ class _ChunkedLoss(torch.autograd.Function):
             if of_bias is not None:
                 of_bias += gradient_CV.sum(0)
             cast_CV = gradient_CV.to(rows_RD.dtype)
-            parts_of_rows.append(multiply(cast_CV, cast_VD))
+            parts_of_rows.append(multiply(cast_CV, factor_VD))
             if ctx.needs_input_grad[1]:  # else it is frozen, beneath adapters
                 # fp32 whatever the weight's type: it is a sum over all chunks.
                 if of_weight is None:
@@ -105,6 +107,7 @@ class _ChunkedLoss(torch.autograd.Function):
             of_rows * scale.to(of_rows.dtype),
             None if of_weight is None else of_weight.mul_(scale).to(weight_type),
             None if of_bias is None else of_bias.mul_(scale).to(bias_type),
+            None,
             None,
             None,
             None,

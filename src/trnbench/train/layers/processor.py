@@ -78,9 +78,10 @@ def products_by(way: str, dtype: torch.dtype) -> Products:
     def add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
         torch.ops.trnbench.add_product(total, left, right, way)
 
-    made = Products(multiply=multiply, add_product=add_product)
+    rounds = way != TORCH and dtype != torch.float32
+    made = Products(multiply=multiply, rounds=rounds, add_product=add_product)
     if way != TORCH:
-        made = made._replace(linear=linear_by(multiply))
+        made = made._replace(linear=linear_by(multiply, rounds))
     if dtype == torch.float32:
         return made
     if way == TORCH:

@@ -12,13 +12,14 @@ import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from trnbench.train.layers.grouped import multiply_runs
 
 Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""left @ right, both 2-D and of one type, which is the outcome's too."""
+"""left @ right, both 2-D and of one type, which is the outcome's too; see `Products.rounds`."""
 
 AddProduct = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], object]
 """Adds left @ right, both 2-D and of one type, to a tensor of fp32."""
 
 Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
-"""From x, a weight (out, in) and a bias or None to x W^T + b; all three have one type."""
+"""From x, a weight (out, in) and a bias or None to x W^T + b in the type of x, which the other two
+are rounded to where theirs is wider."""
 
 MultiplyRuns = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Runs of rows, each by its own matrix, with gradients; as `multiply_runs`."""
@@ -76,13 +77,20 @@ def add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) ->
     total.add_(torch.mm(left, right))
 
 
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Make a layer's product; see `Product`."""
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
 class Products(NamedTuple):
     """How a device makes products in one type: torch's own way, where nothing else is said."""
 
-    linear: Product = F.linear
+    linear: Product = linear
     """Of a layer, with its gradients."""
     multiply: Multiply = torch.mm
     """Of two matrices."""
+    rounds: bool = False
+    """Whether `multiply` takes a right factor of fp32, and rounds it to the left one's type."""
     add_product: AddProduct = add_product
     """Of two matrices, onto a sum."""
     attention: Core = fused
@@ -97,13 +105,19 @@ PLAIN = Products()
 """All of them torch's own way."""
 
 
-def linear_by(multiply: Multiply) -> Product:
-    """Return a layer's product all three of whose matrix products are made by one function."""
+def linear_by(multiply: Multiply, rounds: bool = False) -> Product:
+    """Return a layer's product all three of whose matrix products are made by one function.
+
+    Args:
+        multiply: the function.
+        rounds: see `Products`.
+    """
 
     def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        made: torch.Tensor = _Linear.apply(x.flatten(0, -2), weight, multiply)
+        factor = weight if rounds else weight.to(x.dtype)
+        made: torch.Tensor = _Linear.apply(x.flatten(0, -2), factor, multiply)
         if bias is not None:
-            made = made + bias
+            made = made + bias.to(x.dtype)
         return made.unflatten(0, x.shape[:-1])
 
     return linear
@@ -124,5 +138,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         of_rows = ctx.multiply(gradient, weight) if ctx.needs_input_grad[0] else None
-        of_weight = ctx.multiply(gradient.t(), rows) if ctx.needs_input_grad[1] else None
+        of_weight = None
+        if ctx.needs_input_grad[1]:
+            of_weight = ctx.multiply(gradient.t(), rows).to(weight.dtype)
         return of_rows, of_weight, None

@@ -16,9 +16,9 @@ import torch
 
 from trnbench.train.layers import grouped, onednn
 
-PART = 2**20
-"""Numbers of the largest fp32 tensor of a product that is made at once: half the second-level cache
-of most processors would be less, and more calls; all of them would be a copy of the model."""
+PART, LEAST_SIDE = 2**18, 512
+"""Numbers of the largest fp32 tensor of a product that is made at once, 1 MiB of them; but no part
+is narrower than libraries need to be fast."""
 
 # Not by torch.library.custom_op, whose first call imports the whole of torch's compiler. Strides of
 # any kind are taken, and said to be: the compiler would else make a copy for each use of a weight.
@@ -35,21 +35,21 @@ def _product(left: torch.Tensor, right: torch.Tensor, by_onednn: bool) -> torch.
     (rows, inner), columns = left.shape, right.shape[1]
     # The longest side goes in parts, so that no copy is larger than a part or the smallest factor.
     _, middle, longest = sorted((rows, inner, columns))
-    size = max(1, PART // max(1, middle))
+    size = max(LEAST_SIDE, PART // max(1, middle))
     if inner == longest and inner > size:
         total = torch.zeros(rows, columns)
-        for part, into in zip(left.split(size, 1), right.split(size), strict=True):
-            total.add_(multiply(part.float(), into.float()))
+        for part, other in zip(left.split(size, 1), right.split(size), strict=True):
+            total.add_(multiply(part.float(), other.to(left.dtype).float()))
         return total.to(left.dtype)
     made = _like_product(left, right, by_onednn)
     if rows == longest:
-        wide = right.float()
+        wide = right.to(left.dtype).float()
         for into, part in zip(made.split(size), left.split(size), strict=True):
             into.copy_(multiply(part.float(), wide))
     else:
         wide = left.float()
         for into, part in zip(made.split(size, 1), right.split(size, 1), strict=True):
-            into.copy_(multiply(wide, part.float()))
+            into.copy_(multiply(wide, part.to(left.dtype).float()))
     return made
 
 
@@ -62,7 +62,7 @@ torch.library.register_fake("trnbench::product_in_fp32", _like_product)
 
 
 def multiply(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return left @ right in their type, both 2-D."""
+    """Return left @ right in the type of left, which right is rounded to first; both are 2-D."""
     made: torch.Tensor = torch.ops.trnbench.product_in_fp32(left, right, False)
     return made
 

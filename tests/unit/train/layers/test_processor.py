@@ -7,7 +7,7 @@ from trnbench.train.layers import processor
 from trnbench.train.layers.attend import Mask, attend
 from trnbench.train.layers.explicit import attend_explicitly
 from trnbench.train.layers.processor import TORCH, fastest_way, products_by, ways_of
-from trnbench.train.layers.products import fused
+from trnbench.train.layers.products import PLAIN, fused
 
 DTYPES = (torch.float32, torch.bfloat16)
 WAYS = [(dtype, way) for dtype in DTYPES for way in ways_of(dtype)]
@@ -42,6 +42,24 @@ def test_every_way_makes_the_products_of_a_layer(dtype: torch.dtype, way: str) -
     assert_exact_but_for_rounding(of_x, wide @ weight.double())
     assert_exact_but_for_rounding(of_weight, wide.T @ x.double())
     assert_exact_but_for_rounding(products.multiply(x, weight.T), exact)
+
+
+@pytest.mark.parametrize("way", ways_of(torch.bfloat16))
+def test_weights_of_fp32_are_rounded_to_bf16_and_their_gradient_is_not_kept_so(way: str) -> None:
+    x, weight, bias = (
+        values(33, 20, dtype=torch.bfloat16),
+        *(values(*shape, dtype=torch.float32).requires_grad_() for shape in ((9, 20), (9,))),
+    )
+    products = products_by(way, torch.bfloat16)
+    made = products.linear(x, weight, bias)
+    rounded = weight.detach().to(torch.bfloat16)
+    expected = products.linear(x, rounded, bias.detach().to(torch.bfloat16))
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made, expected, rtol=0, atol=0)
+    of_weight, of_bias = torch.autograd.grad(made.sum(), (weight, bias))
+    assert of_weight.dtype == of_bias.dtype == torch.float32
+    exact = x.double().sum(0).expand_as(of_weight)
+    torch.testing.assert_close(of_weight.double(), exact, rtol=8e-3, atol=0)
 
 
 @pytest.mark.parametrize("rows", [5, processor.ADDED_ROWS, processor.ADDED_ROWS + 3])
@@ -86,7 +104,7 @@ def test_experts_in_bf16_are_those_of_fp32_but_for_their_rounding(way: str) -> N
 
 def test_torch_s_own_way_is_torch_s_own_functions() -> None:
     in_fp32, in_bf16 = (products_by(TORCH, dtype) for dtype in DTYPES)
-    assert in_fp32.linear is in_bf16.linear is torch.nn.functional.linear
+    assert in_fp32.linear is in_bf16.linear is PLAIN.linear
     assert in_fp32.multiply is in_bf16.multiply is torch.mm
     assert (in_fp32.attention, in_bf16.attention) == (fused, attend_explicitly)
 

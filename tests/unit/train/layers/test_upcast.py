@@ -25,6 +25,7 @@ def test_a_product_of_parts_is_rounded_once(
     if by_onednn and not onednn.has_onednn():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(upcast, "PART", part)
+    monkeypatch.setattr(upcast, "LEAST_SIDE", 1)
     rows, inner, columns = sides
     left, right = values(rows, inner), values(columns, inner).t()
     made = (upcast.multiply_by_onednn if by_onednn else upcast.multiply)(left, right)
@@ -34,7 +35,20 @@ def test_a_product_of_parts_is_rounded_once(
     assert made.is_contiguous()
 
 
+@pytest.mark.parametrize("sides", [(90, 7, 5), (5, 90, 7), (7, 5, 90)])
+def test_a_right_factor_of_fp32_is_rounded_first(
+    sides: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upcast, "PART", 64)
+    monkeypatch.setattr(upcast, "LEAST_SIDE", 1)
+    rows, inner, columns = sides
+    left, wide = values(rows, inner), values(inner, columns, dtype=torch.float32)
+    assert not torch.equal(wide, wide.to(BF16).float())
+    assert torch.equal(upcast.multiply(left, wide), upcast.multiply(left, wide.to(BF16)))
+
+
 HEADS = {"q": values(2, 4, 6, 8), "k": values(2, 2, 6, 8), "v": values(2, 2, 6, 8)}
+SUMS = values(2, 4, 6, dtype=torch.float32)
 ALLOWED = torch.ones(2, 1, 6, 6, dtype=torch.bool).tril()
 OPERATORS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "product": (torch.ops.trnbench.product_in_fp32, (values(5, 3), values(4, 3).t(), False)),
@@ -42,8 +56,7 @@ OPERATORS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "masked": (torch.ops.trnbench.attention_in_fp32, (*HEADS.values(), ALLOWED, 0.3, False)),
     "backward": (
         torch.ops.trnbench.attention_in_fp32_backward,
-        (HEADS["q"], HEADS["q"], values(2, 4, 6, dtype=torch.float32), *HEADS.values(), None)
-        + (0.3, True),
+        (HEADS["q"], HEADS["q"], SUMS, *HEADS.values(), None, 0.3, True),
     ),
 }
 
@@ -56,7 +69,7 @@ def test_an_operator_is_what_its_compiler_is_told(name: str) -> None:
 
 
 def test_attention_keeps_no_fp32_copy_of_what_it_was_given() -> None:
-    heads = [x.clone().requires_grad_() for x in HEADS.values()]
+    q, k, v = (x.clone().requires_grad_() for x in HEADS.values())
     kept: list[torch.Tensor] = []
 
     def keep(x: torch.Tensor) -> torch.Tensor:
@@ -64,6 +77,6 @@ def test_attention_keeps_no_fp32_copy_of_what_it_was_given() -> None:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        upcast.attend(*heads, 0.3, is_causal=True)
+        upcast.attend(q, k, v, 0.3, is_causal=True)
     wide = [tuple(x.shape) for x in kept if x.dtype != BF16]
     assert wide == [(2, 4, 6)]  # the sums of each query
