@@ -2,9 +2,9 @@
 #
 #   make bench                      set up what is missing, run the quick suite
 #   make bench ARGS="CONFIG ..."    the same with arguments of `trnbench run`
-#   make test                       set up what is missing; formatting, lint, types, imports, and
-#                                   every test with coverage
+#   make test                       set up what is missing; formatting, lint, types, imports, tests
 #   make check                      the same with the fast tests alone
+#   make coverage                   every test and many more of the same, and which lines none reached
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
 #   make clean                      remove what set-up made
 #
@@ -22,7 +22,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench test check test-xla static clean
+.PHONY: help bench test check coverage test-xla static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,10 +32,14 @@ bench:
 	$(RUN) trnbench run $(ARGS)
 
 test: static
-	$(RUN) python -m pytest -q -n auto --dist worksteal --cov --cov-report=term
+	$(RUN) python -m pytest -q -n auto --dist worksteal -m "not thorough"
 
 check: static
-	$(RUN) python -m pytest -q -n auto -m "not slow" tests/unit
+	$(RUN) python -m pytest -q -n auto -m "not slow and not thorough" tests/unit
+
+# Following each line doubles the time of most tests: once a week, not at every change.
+coverage: static
+	$(RUN) python -m pytest -q -n auto --dist worksteal --cov --cov-report=term
 
 test-xla:
 	@sh scripts/setup_xla.sh

@@ -313,13 +313,13 @@ def test_files_that_went_wrong_give_no_wrong_price(name: str, tmp_path: Path) ->
     fuzz(lambda random: FILE_CHECKS[name](random, tmp_path), FILES)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(CHECKS))
 def test_five_times_as_many_give_no_wrong_price_either(name: str) -> None:
     fuzz(CHECKS[name], 5 * DOCUMENTS)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(FILE_CHECKS))
 def test_ten_times_as_many_files_give_no_wrong_price_either(name: str, tmp_path: Path) -> None:
     fuzz(lambda random: FILE_CHECKS[name](random, tmp_path), 10 * FILES)
