@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from tests.command import COMMAND, trnbench
+from tests.command import COMMAND, heed_signals, trnbench
 from tests.stand_in import stand_in_environment
 from trnbench.cli.main import app
 from trnbench.run.peak import HANG_HINT
@@ -85,10 +85,11 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_nobody(tmp_path: Path) -> Non
     arguments = ["peak", *SMALL[:-1], "60", "--device", "cpu", "-o", str(tmp_path / "p")]
     process = subprocess.Popen(
         [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1"}, preexec_fn=heed_signals,
     )  # fmt: skip
     while not (tmp_path / "p" / "peak.json").exists() or not read_or_none(tmp_path / "p"):
         assert process.poll() is None
+        os.sched_yield()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
