@@ -9,8 +9,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 
 ROOMS = (
-    "", "cli", "reports", "reports/comparison", "run", "run/machine", "run/telemetry", "train",
-    "train/models", "train/layers", "train/backends", "prices", "prices/aws", "analysis",
+    "", "cli", "reports", "reports/comparison", "run", "run/machine", "run/telemetry", "wire",
+    "train", "train/models", "train/layers", "train/backends", "prices", "prices/aws", "analysis",
     "analysis/checks", "analysis/comparison", "analysis/metrics", "catalog", "schema",
 )  # fmt: skip
 

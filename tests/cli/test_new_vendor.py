@@ -55,10 +55,10 @@ def test_one_file_and_one_line_make_a_device(tmp_path: Path) -> None:
     package = tmp_path / "copy" / "trnbench"
     shutil.copytree(Path(trnbench.__file__).parent, package)
     (package / "train" / "backends" / "acme.py").write_text(VENDOR)
-    table = (package / "wire.py").read_text()
+    table = (package / "wire" / "terms.py").read_text()
     mark = "BACKENDS: dict[str, str] = {\n"
     assert mark in table
-    (package / "wire.py").write_text(table.replace(mark, mark + LINE))
+    (package / "wire" / "terms.py").write_text(table.replace(mark, mark + LINE))
     (tmp_path / "suite.yaml").write_text(SUITE)
     done = subprocess.run(
         [sys.executable, "-m", "trnbench", "run", "suite.yaml", "-o", "out", "--json"],

@@ -1,0 +1,166 @@
+"""One JSON object a line: how a message is written, and read against its annotations."""
+
+import dataclasses
+import functools
+import json
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class WireError(ValueError):
+    """A line that is not a record or a command of this version."""
+
+
+def encode(message: Any) -> str:
+    """Write a record, a command or an order as one line of JSON, without the newline.
+
+    Raises:
+        ValueError: a float is NaN or infinite; such a value must be sent as null.
+    """
+    return json.dumps(_plain(message), allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """Turn nested dataclasses into dictionaries, sharing the lists (`asdict` would copy them)."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple) and value and dataclasses.is_dataclass(value[0]):
+        return [_plain(item) for item in value]
+    return value
+
+
+def decode(line: str | bytes, kinds: tuple[type, ...]) -> Any:
+    """Read one line as whichever of `kinds` its `kind` names.
+
+    Raises:
+        WireError: not JSON, an unknown kind, a missing or unknown field, or a wrong type.
+    """
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"not a line of JSON: {str(error)[:120]}") from error
+    if not isinstance(document, dict):
+        raise WireError(f"expected an object, got {type(document).__name__}")
+    name = document.get("kind")
+    for cls in kinds:
+        if cls.__dataclass_fields__["kind"].default == name:  # type: ignore[attr-defined]
+            return from_json(cls, document)
+    raise WireError(f"unknown kind {str(name)[:40]!r}")
+
+
+def from_json(cls: type[T], document: Any, where: str = "") -> T:
+    """Build the dataclass `cls` from parsed JSON, refusing what its annotations do not allow.
+
+    Raises:
+        WireError: names the offending field.
+    """
+    if not isinstance(document, dict):
+        raise WireError(f"{where or cls.__name__}: expected an object")
+    fields = _fields_of(cls)  # type: ignore[arg-type]
+    unknown = document.keys() - fields.keys()
+    if unknown:
+        raise WireError(f"{where or cls.__name__}: unknown field {min(unknown)!r}")
+    arguments = {}
+    for name, (annotation, is_required) in fields.items():
+        if name in document:
+            arguments[name] = _checked(annotation, document[name], f"{where}{name}")
+        elif is_required:
+            raise WireError(f"{where or cls.__name__}: missing field {name!r}")
+    return cls(**arguments)
+
+
+@functools.cache
+def _fields_of(cls: type) -> dict[str, tuple[Any, bool]]:
+    hints = typing.get_type_hints(cls)
+    return {
+        f.name: (
+            hints[f.name],
+            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
+        )
+        for f in dataclasses.fields(cls)
+        if typing.get_origin(hints[f.name]) is not ClassVar
+    }
+
+
+_LARGEST = sys.float_info.max
+
+
+def _checked(annotation: Any, value: Any, where: str) -> Any:
+    """Return `value` as `annotation` wants it; an int serves as a float, nothing else bends.
+
+    NaN, infinities and ints that are no float are refused: such a value is sent as null. So is
+    text that no file can hold (half of a surrogate pair).
+    """
+    origin = typing.get_origin(annotation)
+    if dataclasses.is_dataclass(annotation):
+        return from_json(annotation, value, f"{where}.")  # type: ignore[arg-type]
+    if origin is Literal:
+        if value in typing.get_args(annotation):
+            return value
+    elif origin in (typing.Union, types.UnionType):
+        return _checked_union(annotation, value, where)
+    elif origin is list and isinstance(value, list):
+        (item,) = typing.get_args(annotation)
+        if _are_numbers(item, value):
+            return value
+        return [_checked(item, entry, where) for entry in value]
+    elif origin is dict and isinstance(value, dict):
+        _, item = typing.get_args(annotation)
+        return {
+            _checked(str, k, where): _checked(item, entry, f"{where}.{k}")
+            for k, entry in value.items()
+        }
+    elif annotation is float and type(value) in (int, float) and abs(value) <= _LARGEST:
+        return float(value)
+    elif type(value) is annotation and _SCALARS.get(annotation, _never)(value):
+        return value
+    raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+
+
+def _is_text(value: str) -> bool:
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _never(_value: Any) -> bool:
+    return False
+
+
+_SCALARS: dict[type, Callable[[Any], bool]] = {
+    bool: lambda _value: True,
+    int: lambda _value: True,
+    str: _is_text,
+}
+"""Which values of these types a record can hold."""
+
+
+def _are_numbers(item: Any, values: list[Any]) -> bool:
+    """Tell quickly whether a list of floats is as it should be; the losses of a run are millions.
+
+    False says nothing: each entry is looked at then.
+    """
+    if item is not float and item != float | None:
+        return False
+    return {float}.issuperset(map(type, values)) and all(map(math.isfinite, values))
+
+
+def _checked_union(annotation: Any, value: Any, where: str) -> Any:
+    if value is None and type(None) in typing.get_args(annotation):
+        return None
+    for option in typing.get_args(annotation):
+        if option is type(None):
+            continue
+        try:
+            return _checked(option, value, where)
+        except WireError:
+            continue
+    raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+
+
+def _named(annotation: Any) -> str:
+    return getattr(annotation, "__name__", None) or str(annotation)

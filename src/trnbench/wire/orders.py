@@ -1,0 +1,164 @@
+"""What a worker is told to train, and when: the order in its file, the commands on its input."""
+
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+from trnbench.wire.models import Guest, ModelShape
+from trnbench.wire.terms import AdamW, Execution, Precision, Purpose, Recompute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerSettings:
+    """AdamW and what goes around it."""
+
+    name: Literal["adamw"]
+    learning_rate: float
+    lr_warmup_steps: int
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    gradient_clip_norm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings:
+    """The synthetic token stream `trnbench-synth-1` (docs/metrics.md, "The token stream")."""
+
+    alphabet_size: int
+    noise: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters beside frozen weights: all that is trained.
+
+    Source: Hu et al., arXiv 2106.09685.
+    """
+
+    rank: int
+    alpha: float
+    """The adapters' outcome is scaled by alpha / rank."""
+    targets: Literal["attention", "all"]
+    """Which products have adapters: those of attention, or every one in the blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """How one step is carried out; the plan has resolved each for the device."""
+
+    recompute: Recompute = "none"
+    loss_chunk_rows: int | None = None
+    """Rows whose logits exist at once; null: those of a whole pass."""
+    adamw: AdamW | None = None
+    """Which of torch's implementations steps the weights; null: the device's own choice."""
+    document_length: int | None = None
+    """Tokens of each document packed into a sequence; attention stays within a document."""
+    lora: Lora | None = None
+    expert_capacity: float | None = None
+    """Places of each expert over the rows that it gets on average, where shapes must not move;
+    null: as many as come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOrder:
+    """A small model of the case's make, to be trained first and held against the CPU.
+
+    Either a shape of ours, or a guest with small sizes.
+    """
+
+    shape: ModelShape | None
+    sequence_length: int
+    sequences_a_pass: int
+    passes: int
+    """In one optimizer step."""
+    steps: int
+    optimizer: OptimizerSettings
+    step: StepSettings = StepSettings()
+    """As the case's, with documents, chunks and adapters of the small model's size."""
+    guest: Guest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOrder:
+    """All that the child is told: what to build, on what, and from which tokens.
+
+    It holds no price, no verdict and no path.
+    """
+
+    wire_version: int
+    shape: ModelShape | None
+    """Null for a guest."""
+    sequence_length: int
+    micro_batch_size: int
+    """Sequences in one forward and backward pass on this rank."""
+    gradient_accumulation_steps: int
+    """Passes in one optimizer step."""
+    precision: Precision
+    optimizer: OptimizerSettings
+    stream: StreamSettings
+    backend: str
+    threads: int | None
+    """Threads of the CPU backend; null leaves torch's own choice."""
+    measure_ceiling: bool
+    """Whether to measure the device's matrix-product rate before the model is built."""
+    seed: int
+    """Seeds the initial weights."""
+    execution: Execution = "eager"
+    device_index: int | None = None
+    """Which of several devices of this kind; null takes the first."""
+    gate: GateOrder | None = None
+    """Null: the training is not held against the CPU."""
+    step: StepSettings = StepSettings()
+    guest: Guest | None = None
+    """What is trained where it is none of our families."""
+
+    @property
+    def own_shape(self) -> ModelShape:
+        """The shape, where the caller knows that the model is one of ours.
+
+        Raises:
+            ValueError: it is a guest, which has none.
+        """
+        if self.shape is None:
+            raise ValueError("the order is of a guest, whose sizes it does not say")
+        return self.shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileQuestion:
+    """What is asked of a worker that shall say where its steps' time goes."""
+
+    wire_version: int
+    order: WorkOrder
+    warmup_steps: int
+    """Run before anything is timed: at least three, one of which compiles."""
+    steps: int
+    """Timed without the profiler, under it, and without it again."""
+    trace: str
+    """Where the trace goes, as the JSON that Chrome's and Perfetto's viewers read."""
+    capture: str
+    """The folder for what a vendor's own profiler writes beside it; it need not be there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBlock:
+    """Command: run this many optimizer steps between two readings of the clock."""
+
+    kind: Literal["run"] = "run"
+    steps: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """Command: report memory, close the device and end."""
+
+    kind: Literal["finish"] = "finish"
+
+
+Command = RunBlock | Finish
+
+COMMANDS: tuple[type, ...] = typing.get_args(Command)
