@@ -3,8 +3,9 @@
 What comes out is what a bf16 product is: factors of eight bits, sums in fp32, one rounding at the
 end. Where a processor has no instructions for it, torch makes such a product number by number.
 
-Both are operators of their own, which torch's compiler does not look into: it would make all fp32
-copies where it makes what they are copies of, and keep those of attention until the backward pass.
+Products and attention are operators of their own, which torch's compiler does not look into: it
+would make all fp32 copies where it makes what they are copies of, and keep those of attention until
+the backward pass.
 
 Shapes: B batch, T queries, S keys, N query heads, K key and value heads, H head width.
 """
@@ -128,14 +129,7 @@ def _attention(
     return mixed.to(q.dtype).contiguous(), sums.contiguous()
 
 
-def _like_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    allowed: torch.Tensor | None,
-    scale: float,
-    is_causal: bool,
-) -> Tensors:
+def _like_attention(q: torch.Tensor, *_others: object) -> Tensors:
     return q.new_empty(q.shape), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
@@ -168,15 +162,13 @@ def _attention_backward(
 
 
 def _like_attention_backward(
-    gradient: torch.Tensor,
-    mixed: torch.Tensor,
-    sums: torch.Tensor,
+    _gradient: torch.Tensor,
+    _mixed: torch.Tensor,
+    _sums: torch.Tensor,
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    allowed: torch.Tensor | None,
-    scale: float,
-    is_causal: bool,
+    *_others: object,
 ) -> Tensors:
     return tuple(x.new_empty(x.shape) for x in (q, k, v))
 
