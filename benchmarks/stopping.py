@@ -29,7 +29,7 @@ from tests.unit.run.scripted_worker import make_block
 from trnbench.analysis.statistics import LOOKING_INFLATION, Interval, mean_interval, median_interval
 from trnbench.analysis.steady_state import find_steady_state
 from trnbench.run.pace import Pacer
-from trnbench.schema.config import MeasureConfig
+from trnbench.schema.plan import MeasureConfig
 from trnbench.wire import Block, RunBlock
 
 PEERS_STEPS = 100

@@ -14,8 +14,8 @@ import pytest
 from tests.command import COMMAND, only_case, records_of, trnbench
 from tests.fake_python import fake_python
 from trnbench.cli.main import COMMANDS
+from trnbench.config.yaml import read_document
 from trnbench.run.configs import shipped_configs
-from trnbench.schema.yaml_document import read_document
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.run.plans import plan_case
 from trnbench.catalog.faults import diagnose, faults
+from trnbench.config.load import parse_config
+from trnbench.config.model import Config
 from trnbench.run.configs import shipped_configs
 from trnbench.run.environment import PROFILING, environment_of_probe, environment_of_worker
-from trnbench.schema.config import Config
-from trnbench.schema.config_file import parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "trainium.md").read_text()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from trnbench.cli.main import COMMANDS
-from trnbench.schema.config_file import parse_config
+from trnbench.config.load import parse_config
 from trnbench.schema.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]

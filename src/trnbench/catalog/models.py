@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trnbench.catalog.tables import read_text
-from trnbench.schema.yaml_document import parse_document
+from trnbench.config.yaml import parse_document
 from trnbench.wire import Experts, Image, ModelShape, RopeScaling
 
 

@@ -12,9 +12,9 @@ from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.wire import BACKENDS
 
 if TYPE_CHECKING:
+    from trnbench.config.load import CaseConfig
     from trnbench.run.guests import Guests
     from trnbench.run.machine import Devices, Machine
-    from trnbench.schema.config_file import CaseConfig
     from trnbench.schema.plan import Plan
 
 Output = Annotated[
@@ -73,8 +73,8 @@ def read_cases(configs: Sequence[str], overrides: Mapping[str, str]) -> "list[Ca
     Raises:
         ConfigError: one is not there, or is wrong.
     """
+    from trnbench.config.load import read_config
     from trnbench.run.configs import find_config
-    from trnbench.schema.config_file import read_config
 
     return [case for named in configs for case in read_config(find_config(named), overrides)]
 
@@ -130,8 +130,8 @@ def make_plans(
         ConfigError: values that cannot stand together.
         UnavailableError: a live price was asked for and is not to be had.
     """
+    from trnbench.config.load import Conflict
     from trnbench.run.planning import make_plan
-    from trnbench.schema.config_file import Conflict
 
     plans = []
     today = datetime.now(UTC).date()

@@ -14,7 +14,7 @@ from trnbench.cli.preparing import DeviceChoice, Interpreter, Settings
 from trnbench.schema.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trnbench.schema.config_file import CaseConfig
+    from trnbench.config.load import CaseConfig
 
 
 class ProfileFormat(StrEnum):
@@ -121,7 +121,7 @@ def read_one_case(config: str | None, overrides: dict[str, str]) -> "CaseConfig"
 
 def _chosen(key: str, value: object) -> str:
     """Return the option that leaves one value of a swept key, as a shell takes it."""
-    from trnbench.schema.yaml_document import parse_value
+    from trnbench.config.yaml import parse_value
 
     text = str(value)
     try:

@@ -44,7 +44,7 @@ def schema(
 
 
 def _config() -> dict[str, Any]:
-    from trnbench.schema.config import Config
+    from trnbench.config.model import Config
 
     return Config.model_json_schema()
 

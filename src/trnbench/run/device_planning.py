@@ -4,10 +4,10 @@ import math
 
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.instances import Instance, instances, nearest_instances
+from trnbench.config.load import Conflict
+from trnbench.config.model import Config
 from trnbench.prices.base import PriceRequest
 from trnbench.run.machine import Devices, Machine
-from trnbench.schema.config import Config
-from trnbench.schema.config_file import Conflict
 from trnbench.schema.plan import PlannedDevice, PlannedParallel
 from trnbench.wire import FoundDevice
 

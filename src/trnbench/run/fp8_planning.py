@@ -1,8 +1,8 @@
 """Whether a model can be trained in fp8 on a device, before either is touched."""
 
 from trnbench.catalog.accelerators import Accelerator
-from trnbench.schema.config import Config
-from trnbench.schema.config_file import Conflict
+from trnbench.config.load import Conflict
+from trnbench.config.model import Config
 from trnbench.schema.plan import PlannedModel
 
 FAMILIES = ("llama", "gpt2")

@@ -7,10 +7,10 @@ from typing import Any
 
 from trnbench.analysis.flops import parameter_count
 from trnbench.catalog.hugging_face import ENCODERS, shape_of_config, small_values
+from trnbench.config.load import Conflict
+from trnbench.config.model import Config, ModelConfig, WorkloadConfig
 from trnbench.run.guests import Guests, guest_key
 from trnbench.run.model_checks import ALPHABET_SIZE, MIN_MASKED_LENGTH, check_window
-from trnbench.schema.config import Config, ModelConfig, WorkloadConfig
-from trnbench.schema.config_file import Conflict
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import Described, Guest, ModelShape, StepSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trnbench.catalog.hugging_face import MORE_THAN_TAKEN, MULTIPLES, SIZE_KEYS, TAKEN
-from trnbench.schema.config_file import Conflict
+from trnbench.config.load import Conflict
 
 
 def check_values(values: Mapping[str, Any]) -> None:

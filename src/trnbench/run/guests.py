@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from trnbench.catalog.hugging_face import TASKS
+from trnbench.config.load import CaseConfig, Conflict
+from trnbench.config.model import ModelConfig
 from trnbench.run.ask import ask_worker
 from trnbench.run.guest_config import check_values
-from trnbench.schema.config import ModelConfig
-from trnbench.schema.config_file import CaseConfig, Conflict
 from trnbench.schema.errors import ConfigError
 from trnbench.wire import WIRE_VERSION, Described, Guest, GuestQuestion, encode
 

@@ -5,8 +5,8 @@ Each rule is one function that raises what is wrong; all of it is found before a
 
 from collections.abc import Callable
 
-from trnbench.schema.config import WorkloadConfig
-from trnbench.schema.config_file import Conflict
+from trnbench.config.load import Conflict
+from trnbench.config.model import WorkloadConfig
 from trnbench.wire import ModelShape
 
 ALPHABET_SIZE = 64

@@ -19,7 +19,7 @@ from trnbench.analysis.statistics import (
     median_interval,
 )
 from trnbench.analysis.steady_state import find_steady_state
-from trnbench.schema.config import MeasureConfig
+from trnbench.schema.plan import MeasureConfig
 from trnbench.schema.records import StopReason
 from trnbench.wire import Block, Command, Finish, RunBlock
 

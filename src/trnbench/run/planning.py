@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 from trnbench import __version__
 from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
+from trnbench.config.load import CaseConfig, Conflict
+from trnbench.config.model import Config, ModelConfig
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
 from trnbench.run.device_planning import (
@@ -40,8 +42,6 @@ from trnbench.run.step_planning import (
     plan_step,
     plan_workload,
 )
-from trnbench.schema.config import Config, ModelConfig
-from trnbench.schema.config_file import CaseConfig, Conflict
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
     Plan,

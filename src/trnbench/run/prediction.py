@@ -19,8 +19,8 @@ from trnbench.analysis.memory import (
 )
 from trnbench.analysis.mixture import fp8_flops_per_token, mixed_rate
 from trnbench.catalog.accelerators import Accelerator
-from trnbench.schema.config import MeasureConfig
 from trnbench.schema.plan import (
+    MeasureConfig,
     PlannedDevice,
     PlannedModel,
     PlannedParallel,

@@ -7,11 +7,11 @@ import dataclasses
 import math
 
 from trnbench.catalog.accelerators import Accelerator
+from trnbench.config.load import Conflict
+from trnbench.config.model import Config, WorkloadConfig
 from trnbench.run.fp8_planning import check_device, check_model
 from trnbench.run.model_checks import check_workload
 from trnbench.run.prediction import memory_fits
-from trnbench.schema.config import Config, WorkloadConfig
-from trnbench.schema.config_file import Conflict
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
 from trnbench.schema.units import GIB
 from trnbench.wire import (

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from datetime import date
 
+from trnbench.config.load import CaseConfig, Conflict, parse_config
 from trnbench.run.machine import Devices, Machine
 from trnbench.run.planning import make_plan
-from trnbench.schema.config_file import CaseConfig, Conflict, parse_config
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB
 from trnbench.wire import FoundDevice

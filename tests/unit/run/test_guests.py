@@ -10,13 +10,13 @@ import pytest
 from tests.unit.run.plans import CPU, TODAY, make_case, make_machine
 from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION, parameter_count
 from trnbench.catalog.hugging_face import shape_of_config
+from trnbench.config.load import Conflict
+from trnbench.config.model import ModelConfig
 from trnbench.run.guest_choice import LARGEST_WHOLE_GATE
 from trnbench.run.guests import KnownGuest, guest_key, guest_of
 from trnbench.run.machine import Devices
 from trnbench.run.model_choice import choose_model
 from trnbench.run.planning import make_plan
-from trnbench.schema.config import ModelConfig
-from trnbench.schema.config_file import Conflict
 from trnbench.schema.plan import Plan
 from trnbench.wire import WIRE_VERSION, Described
 

@@ -7,9 +7,9 @@ import pytest
 from tests.unit.run.plans import plan_case
 from trnbench.analysis.flops import parameter_count
 from trnbench.catalog.models import models
+from trnbench.config.load import Conflict
+from trnbench.config.model import ModelConfig
 from trnbench.run.model_choice import choose_model
-from trnbench.schema.config import ModelConfig
-from trnbench.schema.config_file import Conflict
 from trnbench.wire import RopeScaling
 
 OWN: dict[str, Any] = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.schema.config import Config
-from trnbench.schema.config_file import parse_config
+from trnbench.config.load import parse_config
+from trnbench.config.model import Config
 from trnbench.schema.errors import ConfigError
 
 SCHEMA = Config.model_json_schema()

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.schema.config import ModelConfig
-from trnbench.schema.config_file import (
+from trnbench.config.load import (
     MAX_CASES,
     CaseConfig,
     Conflict,
     parse_config,
     read_config,
 )
+from trnbench.config.model import ModelConfig
 from trnbench.schema.errors import ConfigError, Problem
 
 SUITE = """\

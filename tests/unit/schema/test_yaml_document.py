@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.schema.errors import ConfigError, Problem
-from trnbench.schema.yaml_document import (
+from trnbench.config.yaml import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_NODES,
@@ -20,6 +19,7 @@ from trnbench.schema.yaml_document import (
     parse_value,
     read_document,
 )
+from trnbench.schema.errors import ConfigError, Problem
 
 
 def fault_of_text(text: str) -> Problem:

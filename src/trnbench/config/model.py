@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from trnbench.schema.base import Strict
+from trnbench.schema.plan import MeasureConfig
 from trnbench.schema.price import PriceSourceName, RentOption, UsdPerHour
 from trnbench.wire import BACKENDS
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
-Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 DEVICES = ("auto", *BACKENDS)
 
@@ -216,40 +216,6 @@ class ParallelConfig(Strict):
     data_parallel_size: Count = 1
     data_parallel: Literal["ddp", "fsdp"] = "ddp"
     """ddp: each rank holds the whole state; fsdp: the state is shared out over the ranks."""
-
-
-class MeasureConfig(Strict):
-    """How often to launch, and when to stop: as soon as one of these holds."""
-
-    launches: Annotated[int, Field(ge=1, le=100)] = 1
-    """Fresh processes in which each case is measured. Launches differ by more than the steps
-    within one tell: three give the figure an interval that allows for it, four or more a
-    comparison that finds small changes."""
-    relative_precision: Annotated[Ratio, Field(examples=[0.01])] = 0.005
-    """Half-width of the 95 % interval, as a part of the value, that is precise enough."""
-    min_samples: Annotated[int, Field(ge=8, le=10_000)] = 50
-    """Timed samples of a launch before the precision is looked at."""
-    max_samples: Annotated[int, Field(ge=8, le=100_000)] = 1000
-    """Timed samples after which measuring ends, precise or not."""
-    min_seconds: Annotated[float, Field(ge=0, le=86_400)] = 30.0
-    """Timed seconds before the precision is looked at."""
-    max_minutes: Annotated[float, Field(gt=0, le=10_080)] = 15.0
-    """Minutes for the case with all its launches, start-up and compilation included. What is left
-    is shared out evenly among the launches to come."""
-    max_usd: Annotated[float, Field(gt=0, le=10**6)] | None = None
-    """Dollars for the case with all its launches, at the price below; needs a price."""
-    gate: bool = True
-    """Whether to hold the training of a small model of the same make against the CPU first. Without
-    it nobody knows whether what was timed was right."""
-    ceiling: bool | None = None
-    """Whether to time matrix products on the device first, so that the throughput is shown as a
-    part of what it can do here; by default where they need no compiler: on a processor, whose
-    MFU rests on it, and on a GPU."""
-    telemetry: bool = True
-    """Whether to read utilisation, memory, temperature and power beside the run."""
-    hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
-    """Seconds without a word from the worker after which it is taken for hung and ended. Allow for
-    the longest compilation."""
 
 
 class PriceConfig(Strict):

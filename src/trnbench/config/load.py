@@ -10,16 +10,16 @@ from typing import Any
 
 import pydantic
 
-from trnbench.schema.config import Config
-from trnbench.schema.config_faults import Places, covers, explain_faults, say_set, say_value
-from trnbench.schema.errors import ConfigError
-from trnbench.schema.yaml_document import (
+from trnbench.config.explain import Places, covers, explain_faults, say_set, say_value
+from trnbench.config.model import Config
+from trnbench.config.yaml import (
     Document,
     KeyPath,
     parse_document,
     parse_value,
     read_document,
 )
+from trnbench.schema.errors import ConfigError
 
 MAX_CASES = 1000
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pydantic
 
-from trnbench.schema.config import Config
+from trnbench.config.model import Config
+from trnbench.config.yaml import Document, KeyPath
 from trnbench.schema.errors import Problem
-from trnbench.schema.yaml_document import Document, KeyPath
 
 
 class Places:
