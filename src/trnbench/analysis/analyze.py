@@ -31,8 +31,6 @@ from trnbench.schema.result import (
     Standing,
 )
 
-"""Steps whose mean loss is called final."""
-
 NOT_METERED = "the version that wrote this result metered no power"
 
 

@@ -102,7 +102,6 @@ def _floor(first: Group, second: Group) -> NoiseFloor:
     samples = [_sample(side[:fewest]) for side in sides]
     everything = _sample([*sides[0], *sides[1]])
     between = between_launches(everything.values)
-    assert between is not None
     found = find_difference(*samples, is_alike=True, is_paired=True)
     if not isinstance(found, LogDifference):
         raise DataError(f"{first.name}: {found}", hint="measure again with this version")

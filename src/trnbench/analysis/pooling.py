@@ -75,9 +75,10 @@ def _spread(counting: Sequence[Result]) -> ResultSpread | None:
     launches = [launch for result in counting for launch in result.launches]
     means = [x.step_time_mean_seconds for x in launches if x.step_time_mean_seconds is not None]
     errors = [x.standard_error for x in launches if x.standard_error is not None]
-    between, within = between_launches(means), within_launches(errors)
-    if between is None or within is None:
+    within = within_launches(errors)
+    if len(means) < 2 or within is None:
         return None
+    between = between_launches(means)
     return ResultSpread(
         launches=len(means),
         between_launches=between.value,
@@ -176,15 +177,14 @@ def _timing(results: Sequence[Result], figures: Sequence[Result]) -> ResultTimin
 
 def _energy(results: Sequence[Result]) -> ResultEnergy | None:
     """Return the mean power of all launches, or the energy of the first that does not know it."""
-    watts = []
+    known, watts = [], []
     for result in results:
         energy = result.energy
         if energy is None or not energy.is_valid or energy.mean_power_watts is None:
             return energy
+        known.append(energy)
         watts.append(energy.mean_power_watts)
-    first = results[0].energy
-    assert first is not None
-    return first.model_copy(update={"mean_power_watts": statistics.fmean(watts)})
+    return known[0].model_copy(update={"mean_power_watts": statistics.fmean(watts)})
 
 
 # --- checks ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trnbench.analysis.break_even import Offer, break_even_usd_per_hour
+from trnbench.analysis.break_even import Between, even_price
 from trnbench.analysis.candidates import Candidate
 from trnbench.analysis.training_cost import TrainingCost, TrainingJob, cost_to_train
 from trnbench.catalog.published import is_same_model
@@ -268,14 +268,10 @@ def _break_even(
     if len(known) < 2:
         return None
     candidate, other = known[place][0], known[1 if place == 0 else 0][0]
-    offers = [_offer(each) for each in (candidate, other)]
-    if offers[0] is None or offers[1] is None:
+    speeds = [each.metrics["tokens_per_second"].value for each in (candidate, other)]
+    if speeds[0] is None or speeds[1] is None:
         return None
-    return break_even_usd_per_hour(offers[0], offers[1]).value / candidate.instances
-
-
-def _offer(candidate: Candidate) -> Offer | None:
-    speed, usd = candidate.metrics["tokens_per_second"].value, candidate.usd_per_hour
-    return (
-        None if speed is None or usd is None else Offer(usd_per_hour=usd, tokens_per_second=speed)
-    )
+    if candidate.usd_per_hour is None or other.usd_per_hour is None:
+        return None
+    speed = Between(speeds[0] / speeds[1])
+    return even_price(other.usd_per_hour, speed).value / candidate.instances

@@ -67,14 +67,12 @@ def interval_of(
     return exp_of(centre), exp_of(centre - half_width), exp_of(centre + half_width)
 
 
-def between_launches(values: Sequence[float]) -> Deviation | None:
-    """Return by how much launches differ, with the chi-squared interval; None for a single one.
+def between_launches(values: Sequence[float]) -> Deviation:
+    """Return by how much launches differ, with the chi-squared interval.
 
     Args:
-        values: of each launch, above zero.
+        values: of each launch, above zero; at least two.
     """
-    if len(values) < 2:
-        return None
     from scipy.special import chdtri
 
     degrees = len(values) - 1

@@ -155,14 +155,3 @@ def checkpoint_interval_seconds(reliability: Reliability, instances: int) -> flo
     if per_second == 0:
         return None
     return math.sqrt(2 * reliability.checkpoint_seconds / per_second) or None
-
-
-def first_order_goodput(reliability: Reliability, instances: int) -> float:
-    """Return the usual approximation, tau / (tau + w) x (1 - lambda (R + (tau + w) / 2)).
-
-    It is here to be held against the exact form; nothing rests on it.
-    """
-    per_second = reliability.failures_per_instance_day * instances / SECONDS_PER_DAY
-    interval = checkpoint_interval_seconds(reliability, instances) or math.inf
-    cycle = interval + reliability.checkpoint_seconds
-    return interval / cycle * (1 - per_second * (reliability.restart_seconds + cycle / 2))

@@ -138,10 +138,6 @@ class CaseFolder:
                 return seconds
             seconds.append(measurement.outcome.at_seconds)
 
-    def is_measured(self, launches: int = 1) -> bool:
-        """Tell whether this case was already measured to its end, as often as this."""
-        return len(self.launches_measured()) >= launches
-
     def begin(self, plan: Plan) -> str:
         """Write the plan, set unfinished measurements aside, and return the plan's hash."""
         with _full_disk_told():
@@ -293,15 +289,6 @@ def measurement_paths(case: Path) -> list[Path]:
     }
     first = case / MEASUREMENT_FILE
     return [*([first] if first.exists() else []), *(later[number] for number in sorted(later))]
-
-
-def read_measurement(case: Path) -> Measurement:
-    """Read the raw records of a case's first launch.
-
-    Raises:
-        DataError: there are none, or they are damaged.
-    """
-    return read_records(case / MEASUREMENT_FILE)
 
 
 def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:

@@ -13,7 +13,6 @@ from trnbench.analysis.training_cost import (
     TrainingJob,
     checkpoint_interval_seconds,
     cost_to_train,
-    first_order_goodput,
     range_to_train,
     seconds_with_failures,
 )
@@ -41,12 +40,6 @@ def rare(per_day: float, interval: float, blocked: float, restart: float) -> Rel
 )
 def test_goodput_is_what_was_worked_out_by_hand(reliability: Reliability, goodput: str) -> None:
     assert f"{1 / seconds_with_failures(1.0, reliability, 1):.4f}" == goodput
-
-
-def test_the_first_order_form_is_too_low_where_failures_are_frequent() -> None:
-    often = rare(6, 7200, 120, 1800)
-    assert f"{first_order_goodput(often, 1):.3f}" == "0.611"
-    assert first_order_goodput(often, 1) < 1 / seconds_with_failures(1.0, often, 1)
 
 
 def test_a_simulated_job_takes_as_long() -> None:

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from trnbench.analysis.analyze import analyze
-from trnbench.run.store import measurement_bytes, read_measurement, read_plan, read_result
+from trnbench.run.store import (
+    MEASUREMENT_FILE,
+    measurement_bytes,
+    read_plan,
+    read_records,
+    read_result,
+)
 
 STORED = Path(__file__).resolve().parents[2] / "golden" / "schema"
 CASES = sorted(path.parent for path in STORED.glob("v*/*/plan.json"))
@@ -23,7 +29,7 @@ def test_a_stored_case_is_read_and_derived_again_to_the_same_figures(case: Path)
     assert stored is not None, "the stored result belongs to the stored measurement"
     derived = analyze(
         read_plan(case),
-        read_measurement(case),
+        read_records(case / MEASUREMENT_FILE),
         plan_sha256=hashlib.sha256((case / "plan.json").read_bytes()).hexdigest(),
         run_id=stored.run_id,
         measurement_bytes=measurement_bytes(case),

@@ -22,8 +22,8 @@ from trnbench.run.store import (
     CaseFolder,
     MeasurementFile,
     RunFolder,
-    read_measurement,
     read_plan,
+    read_records,
     write_whole,
 )
 from trnbench.schema.errors import ConfigError, RunError
@@ -195,21 +195,21 @@ def test_beginning_again_takes_the_earlier_result_away_before_its_records(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("status", "is_measured"),
-    [("finished", True), ("died", False), ("interrupted", False), (None, False)],
+    ("status", "seconds"),
+    [("finished", [9.0]), ("died", []), ("interrupted", []), (None, [])],
 )
 def test_only_a_case_that_finished_is_measured(
-    tmp_path: Path, status: Any, is_measured: bool
+    tmp_path: Path, status: Any, seconds: list[float]
 ) -> None:
-    assert write_case(tmp_path / "case", status).is_measured() is is_measured
+    assert write_case(tmp_path / "case", status).launches_measured() == seconds
 
 
 def test_a_case_that_was_never_begun_or_is_damaged_is_not_measured(tmp_path: Path) -> None:
-    assert not CaseFolder(tmp_path / "none").is_measured()
+    assert not CaseFolder(tmp_path / "none").launches_measured()
     case = write_case(tmp_path / "case")
     lines = (case.path / MEASUREMENT_FILE).read_bytes()
     (case.path / MEASUREMENT_FILE).write_bytes(b"garbage\n" + lines)
-    assert not case.is_measured()
+    assert not case.launches_measured()
 
 
 # --- the measurement ----------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_a_measurement_is_never_written_over(tmp_path: Path) -> None:
 
 
 def test_what_was_written_is_read_back_the_same(tmp_path: Path) -> None:
-    measurement = read_measurement(write_case(tmp_path / "case").path)
+    measurement = read_records(write_case(tmp_path / "case").path / MEASUREMENT_FILE)
     assert measurement.header.case_id == plan_case().case_id
     assert measurement.phases == [Phase(at_seconds=0.5, name="probe")]
     assert measurement.outcome == make_outcome()
@@ -245,7 +245,7 @@ def test_a_torn_last_line_is_tolerated_and_told(tmp_path: Path) -> None:
     case = write_case(tmp_path / "case", None)
     with (case.path / MEASUREMENT_FILE).open("ab") as file:
         file.write(b'{"kind":"outcome","at_sec')
-    measurement = read_measurement(case.path)
+    measurement = read_records(case.path / MEASUREMENT_FILE)
     assert measurement.torn_line == '{"kind":"outcome","at_sec'
     assert measurement.outcome is None
     assert len(measurement.phases) == 1

@@ -17,7 +17,7 @@ from trnbench.run.store import (
     MeasurementFile,
     RunFolder,
     StorageFull,
-    read_measurement,
+    read_records,
     write_whole,
 )
 from trnbench.schema.errors import ConfigError, RunError
@@ -120,7 +120,7 @@ def test_a_full_disk_takes_no_record_and_the_reserve_makes_room_for_the_outcome(
     records.append(make_outcome("disk_full"))
     write_whole(case.path / "result.json", "x" * 8192)
     records.close()
-    measurement = read_measurement(case.path)
+    measurement = read_records(case.path / MEASUREMENT_FILE)
     assert measurement.outcome == make_outcome("disk_full")
     assert len(measurement.phases) == appended
     assert measurement.torn_line is None

@@ -13,9 +13,9 @@ from trnbench.run.store import (
     CaseFolder,
     find_cases,
     measurement_bytes,
-    read_measurement,
     read_plan,
     read_plan_text,
+    read_records,
     read_result,
 )
 from trnbench.schema.errors import DataError
@@ -130,10 +130,12 @@ def test_a_plan_of_a_newer_version_is_told_by_the_key_that_differs(tmp_path: Pat
 
 
 def test_a_case_without_files_is_told_and_asked_about(tmp_path: Path) -> None:
-    for read, hint in ((read_plan, "permissions"), (read_measurement, "ever started")):
-        with pytest.raises(DataError, match="cannot be read: No such file") as caught:
-            read(tmp_path)
-        assert hint in caught.value.problems[0].hint
+    with pytest.raises(DataError, match="cannot be read: No such file") as caught:
+        read_plan(tmp_path)
+    assert "permissions" in caught.value.problems[0].hint
+    with pytest.raises(DataError, match="cannot be read: No such file") as caught:
+        read_records(tmp_path / MEASUREMENT_FILE)
+    assert "ever started" in caught.value.problems[0].hint
 
 
 def test_a_damaged_line_within_a_measurement_is_told_by_its_number(tmp_path: Path) -> None:
@@ -142,14 +144,14 @@ def test_a_damaged_line_within_a_measurement_is_told_by_its_number(tmp_path: Pat
     first, second, *rest = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second[:20] + b"\n" + b"".join(rest))
     with pytest.raises(DataError, match=rf"{MEASUREMENT_FILE}, line 2: not a line of JSON"):
-        read_measurement(case.path)
+        read_records(case.path / MEASUREMENT_FILE)
 
 
 def test_an_empty_measurement_is_told_as_such(tmp_path: Path) -> None:
     case = write_case(tmp_path / "case")
     (case.path / MEASUREMENT_FILE).write_bytes(b"")
     with pytest.raises(DataError, match="is empty"):
-        read_measurement(case.path)
+        read_records(case.path / MEASUREMENT_FILE)
 
 
 def test_a_plan_s_text_is_read_byte_for_byte(tmp_path: Path) -> None:

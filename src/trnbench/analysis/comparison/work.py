@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from trnbench.analysis.comparison.launch import Launch
 from trnbench.schema.comparison import Difference, DifferenceKind, Unmatched
+from trnbench.schema.plan import Plan
 from trnbench.schema.units import say_count
 
 Value = str | int | float | None
@@ -18,8 +19,8 @@ Value = str | int | float | None
 Reader = Callable[[Launch], Value]
 
 
-def _of_plan(read: Callable[[Launch], Value]) -> Reader:
-    return lambda launch: None if launch.plan is None else read(launch)
+def _of_plan(read: Callable[[Plan], Value]) -> Reader:
+    return lambda launch: None if launch.plan is None else read(launch.plan)
 
 
 def _model(launch: Launch) -> str:
@@ -31,9 +32,8 @@ def _model(launch: Launch) -> str:
     )
 
 
-def _shape(launch: Launch) -> Value:
-    assert launch.plan is not None
-    model = launch.plan.model
+def _shape(plan: Plan) -> Value:
+    model = plan.model
     if model.guest is not None:
         return f"{model.guest.kind} {model.guest.target} {model.guest.arguments}"
     shape = model.own_shape
@@ -74,9 +74,8 @@ def _stream(launch: Launch) -> Value:
     return f"{launch.result.learning.entropy:.6f} nats a token"
 
 
-def _parallel(launch: Launch) -> Value:
-    assert launch.plan is not None
-    sizes = launch.plan.parallel
+def _parallel(plan: Plan) -> Value:
+    sizes = plan.parallel
     return (
         f"tensor {sizes.tensor_parallel_size} x pipeline {sizes.pipeline_parallel_size} x context "
         f"{sizes.context_parallel_size} x data {sizes.data_parallel_size} ({sizes.data_parallel})"
@@ -110,13 +109,11 @@ SETUP: Mapping[str, Reader] = {
     "device_count": lambda launch: launch.result.device.device_count,
     "threads": lambda launch: launch.result.device.threads,
     "parallel": _of_plan(_parallel),
-    "execution": _of_plan(lambda launch: launch.plan.order.execution if launch.plan else None),
+    "execution": _of_plan(lambda plan: plan.order.execution),
     "activation_checkpointing": lambda launch: launch.result.workload.step.recompute,
     "loss": _loss,
     "adamw": lambda launch: launch.result.workload.step.adamw or "the device's own",
-    "learning_rate": _of_plan(
-        lambda launch: launch.plan.order.optimizer.learning_rate if launch.plan else None
-    ),
+    "learning_rate": _of_plan(lambda plan: plan.order.optimizer.learning_rate),
 }
 """What tells apart the ways in which one side did the same work."""
 
