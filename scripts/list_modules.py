@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 ROOMS = (
     "", "cli", "reports", "reports/comparison", "run", "run/machine", "run/telemetry", "wire",
     "train", "train/models", "train/layers", "train/backends", "prices", "prices/aws", "analysis",
-    "analysis/checks", "analysis/comparison", "analysis/metrics", "catalog", "config", "schema",
+    "analysis/checks", "analysis/comparison", "analysis/metrics", "model", "catalog", "config",
+    "schema",
 )  # fmt: skip
 
 

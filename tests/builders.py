@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.unit.run.plans import CPU, make_machine, plan_case
 from trnbench.analysis.analyze import analyze
-from trnbench.analysis.flops import COUNTED_CONVENTION
+from trnbench.model.flops import COUNTED_CONVENTION
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import SCHEMA_VERSION, Decision, Header, Outcome, Status, Watch

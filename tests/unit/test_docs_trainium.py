@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.run.plans import plan_case
-from trnbench.catalog.faults import diagnose, faults
+from trnbench.catalog.facts import diagnose, faults
 from trnbench.config.load import parse_config
 from trnbench.config.model import Config
 from trnbench.run.configs import shipped_configs

@@ -9,10 +9,10 @@ from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.checks.training import entropy_of
 from trnbench.analysis.compilation import summarize_compilation
 from trnbench.analysis.evidence import Evidence, gather
-from trnbench.analysis.flops import active_parameter_count
 from trnbench.analysis.metrics import DERIVED, MEASURED, PRICED, UTILIZED
 from trnbench.analysis.metrics.base import Basis, unknown
 from trnbench.analysis.statistics import RULES
+from trnbench.model.flops import active_parameter_count
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan, PlannedDevice, PlannedModel
 from trnbench.schema.price import Price

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trnbench.analysis.mixture import fp8_flops_per_token, mixed_rate
 from trnbench.catalog.accelerators import accelerators
+from trnbench.model.flops import fp8_flops_per_token, mixed_rate
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import ResultFp8
 from trnbench.schema.units import say_flops_per_second

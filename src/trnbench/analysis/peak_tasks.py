@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.analysis.products import LayerProduct, block_products, training_products
+from trnbench.model.matmuls import LayerProduct, block_products, training_products
 from trnbench.schema.peak import Group
 from trnbench.wire import (
     AttentionTask,

@@ -8,7 +8,7 @@ window is told as a line of its own.
 from collections import defaultdict
 
 from trnbench import __version__
-from trnbench.catalog.operator_classes import class_of
+from trnbench.catalog.facts import class_of
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import (
     Profile,

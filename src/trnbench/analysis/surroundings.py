@@ -6,7 +6,7 @@ one's own, or of a provider that is in no row, has none unless the user gives it
 
 from dataclasses import dataclass
 
-from trnbench.catalog.grid import grids, rooms
+from trnbench.catalog.facts import grids, rooms
 from trnbench.catalog.instances import instances
 from trnbench.schema.price import Price
 

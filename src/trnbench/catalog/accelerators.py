@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass
 
-from trnbench.catalog.tables import number, read_table
+from trnbench.catalog import number, read_table
 from trnbench.schema.units import GIB
 from trnbench.wire import Precision
 

@@ -4,8 +4,8 @@ import difflib
 import functools
 from dataclasses import dataclass
 
+from trnbench.catalog import number, read_table
 from trnbench.catalog.accelerators import Accelerator, accelerators
-from trnbench.catalog.tables import number, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,7 @@ class Instance:
     provider: str
     accelerator: Accelerator | None
     """None for a machine without accelerators, or with one whose figures are not known."""
-    accelerator_as_sold: str
     chips: int
-    vcpus: int | None
     memory_gib: float | None
     source: str
 
@@ -37,9 +35,7 @@ def instances() -> dict[str, Instance]:
             name=row["instance_type"],
             provider=row["provider"],
             accelerator=accelerators()[row["accelerator"]] if row["accelerator"] else None,
-            accelerator_as_sold=row["accelerator_as_sold"],
             chips=int(row["chips"]),
-            vcpus=int(row["vcpus"]) if row["vcpus"] else None,
             memory_gib=number(row["memory_gib"]),
             source=row["source"],
         )

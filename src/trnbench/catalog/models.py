@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trnbench.catalog.tables import read_text
+from trnbench.catalog import read_text
 from trnbench.config.yaml import parse_document
 from trnbench.wire import Experts, Image, ModelShape, RopeScaling
 

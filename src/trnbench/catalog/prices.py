@@ -16,7 +16,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal, cast, get_args
 
-from trnbench.catalog.tables import read_table
+from trnbench.catalog import read_table
 from trnbench.schema.price import MAX_USD_PER_HOUR, RentOption
 
 Standing = Literal["default", "on_request", "listed"]

@@ -8,7 +8,7 @@ import functools
 from dataclasses import dataclass
 from datetime import date
 
-from trnbench.catalog.tables import number, read_table
+from trnbench.catalog import number, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,6 @@ class PublishedResult:
     accelerators: int | None
     instance: str
     precision: str
-    framework: str
     tokens_per_second: float | None
     """Of the whole job."""
     notes: str
@@ -50,7 +49,6 @@ def published_results() -> tuple[PublishedResult, ...]:
             accelerators=int(row["accelerator_count"]) if row["accelerator_count"] else None,
             instance=row["instance_type"],
             precision=row["precision"],
-            framework=row["framework"],
             tokens_per_second=number(row["tokens_per_second_total"]),
             notes=row["notes"],
         )

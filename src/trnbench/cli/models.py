@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.analysis.flops import CONVENTIONS, active_parameter_count, flops_per_token
+from trnbench.model.flops import CONVENTIONS, active_parameter_count, flops_per_token
 
 if TYPE_CHECKING:
     from trnbench.catalog.models import CatalogModel

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.analysis.flops import CONVENTIONS
 from trnbench.cli.price_options import OptionName, SourceName
+from trnbench.model.flops import CONVENTIONS
 from trnbench.schema.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 
 from trnbench import __version__
-from trnbench.analysis.flops import FULL_CONVENTION, active_parameter_count
 from trnbench.analysis.gate import NO_SMALL_MODEL, SAY_SMALL
+from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
 from trnbench.reports.clean import one_line
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
 from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights

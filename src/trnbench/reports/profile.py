@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 
 from trnbench.analysis.profile import seconds_of
-from trnbench.catalog.operator_classes import OTHERS
+from trnbench.catalog.facts import OTHERS
 from trnbench.reports.as_csv import safe
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json, escaped_markdown, one_line

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from trnbench.analysis.fairness import fairness_notes
-from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.analysis.surroundings import find_surroundings
+from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
     MetricValue,

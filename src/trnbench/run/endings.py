@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trnbench.analysis.summary import MIN_SAMPLES
-from trnbench.catalog.faults import Diagnosis, diagnose
+from trnbench.catalog.facts import Diagnosis, diagnose
 from trnbench.run.launch import Worker
 from trnbench.run.scrub import scrub
 from trnbench.schema.records import Outcome, Status, StopReason

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from trnbench.analysis.flops import parameter_count
-from trnbench.catalog.hugging_face import ENCODERS, shape_of_config, small_values
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, ModelConfig, WorkloadConfig
+from trnbench.model.external import ENCODERS, shape_of_config, small_values
+from trnbench.model.flops import parameter_count
 from trnbench.run.guests import Guests, guest_key
 from trnbench.run.model_checks import ALPHABET_SIZE, MIN_MASKED_LENGTH, check_window
 from trnbench.schema.plan import PlannedModel

@@ -6,8 +6,8 @@ What it leaves to its class's defaults is not seen here; the class itself is ask
 from collections.abc import Mapping
 from typing import Any
 
-from trnbench.catalog.hugging_face import MORE_THAN_TAKEN, MULTIPLES, SIZE_KEYS, TAKEN
 from trnbench.config.load import Conflict
+from trnbench.model.external import MORE_THAN_TAKEN, MULTIPLES, SIZE_KEYS, TAKEN
 
 
 def check_values(values: Mapping[str, Any]) -> None:

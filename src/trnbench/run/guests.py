@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trnbench.catalog.hugging_face import TASKS
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import ModelConfig
+from trnbench.model.external import TASKS
 from trnbench.run.ask import ask_worker
 from trnbench.run.guest_config import check_values
 from trnbench.schema.errors import ConfigError

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from trnbench.analysis.flops import parameter_count
 from trnbench.catalog.models import PARTS, complete_shape, models, nearest_models
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
+from trnbench.model.flops import parameter_count
 from trnbench.run.model_checks import check_shape
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import ModelShape

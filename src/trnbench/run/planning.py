@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trnbench import __version__
-from trnbench.analysis.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import Config, ModelConfig
+from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
 from trnbench.run.device_planning import (

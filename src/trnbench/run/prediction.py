@@ -3,22 +3,23 @@
 from typing import Literal
 
 from trnbench.analysis.estimate import PLANNED_EFFICIENCY, estimate_step_seconds
-from trnbench.analysis.flops import (
+from trnbench.catalog.accelerators import Accelerator
+from trnbench.model.flops import (
     CONVENTIONS,
     COUNTED_CONVENTION,
     DEFAULT_CONVENTION,
     flops_per_token,
+    fp8_flops_per_token,
+    mixed_rate,
     recomputed_flops_per_token,
 )
-from trnbench.analysis.memory import (
+from trnbench.model.memory import (
     COMFORTABLE_SHARE,
     STATE_BYTES_PER_PARAMETER,
     MemoryPrediction,
     Ranks,
     predict_memory,
 )
-from trnbench.analysis.mixture import fp8_flops_per_token, mixed_rate
-from trnbench.catalog.accelerators import Accelerator
 from trnbench.schema.plan import (
     MeasureConfig,
     PlannedDevice,

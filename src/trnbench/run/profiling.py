@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from trnbench.analysis.profile import make_profile
-from trnbench.catalog.faults import diagnose
+from trnbench.catalog.facts import diagnose
 from trnbench.run.environment import PROFILING, environment_of_worker, user_cache_folder
 from trnbench.run.hang import HangWatch
 from trnbench.run.interruption import Interruption

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.energy import find_energy, footprint
 from trnbench.catalog.accelerators import accelerators
-from trnbench.catalog.grid import grids, rooms
+from trnbench.catalog.facts import grids, rooms
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Reading

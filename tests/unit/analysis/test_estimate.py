@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trnbench.analysis.estimate import PLANNED_EFFICIENCY, estimate_step_seconds
-from trnbench.analysis.flops import flops_per_token
 from trnbench.catalog.models import models
+from trnbench.model.flops import flops_per_token
 
 
 def test_the_worked_example_of_one_trainium_instance_holds() -> None:

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.flops import (
+from trnbench.catalog.models import complete_shape, models
+from trnbench.model.flops import (
     CONVENTIONS,
     DEFAULT_CONVENTION,
     FULL_CONVENTION,
+    block_matmul_parameters,
     embedding_parameters,
     flops_per_token,
-    layer_matmul_parameters,
     layer_parameters,
     parameter_count,
 )
-from trnbench.catalog.models import complete_shape, models
 from trnbench.wire import ModelShape
 
 
@@ -41,7 +41,7 @@ def test_the_worked_examples_hold_to_the_last_digit(
     name: str, length: int, layers: int, head: int, causal: int, full: int, palm: int, aws: int
 ) -> None:
     shape = models()[name].shape
-    assert shape.layers * layer_matmul_parameters(shape) == layers
+    assert shape.layers * block_matmul_parameters(shape, shape.layers - 1) == layers
     assert embedding_parameters(shape) == head
     assert {id_: flops_per_token(shape, length, id_) for id_ in CONVENTIONS} == {
         "matmul-causal-v1": causal,
@@ -123,11 +123,14 @@ def test_an_unknown_convention_is_refused() -> None:
 def test_weights_outside_matrix_products_are_counted_once_each() -> None:
     llama, gpt2 = models()["tiny-llama"].shape, models()["tiny-gpt2"].shape
     # Two RMSNorms of 128; with norms on queries and keys also two of a head's 32.
-    assert layer_parameters(llama) - layer_matmul_parameters(llama) == 2 * 128
+    assert layer_parameters(llama) - block_matmul_parameters(llama, llama.layers - 1) == 2 * 128
     qk = replace(llama, qk_norm=True)
-    assert layer_parameters(qk) - layer_matmul_parameters(qk) == 2 * 128 + 2 * 32
+    assert layer_parameters(qk) - block_matmul_parameters(qk, qk.layers - 1) == 2 * 128 + 2 * 32
     # Two LayerNorms with biases; biases of q, k, v and output projection, and of both MLP layers.
-    assert layer_parameters(gpt2) - layer_matmul_parameters(gpt2) == 4 * 128 + 4 * 128 + 512 + 128
+    assert (
+        layer_parameters(gpt2) - block_matmul_parameters(gpt2, gpt2.layers - 1)
+        == 4 * 128 + 4 * 128 + 512 + 128
+    )
     # Token embedding (tied), positions, and the last LayerNorm.
     outside = parameter_count(gpt2) - 2 * layer_parameters(gpt2)
     assert outside == 2048 * 128 + 1024 * 128 + 2 * 128
@@ -201,5 +204,5 @@ def test_layers_add_up(shape: ModelShape, length: int, times: int) -> None:
 def test_no_convention_counts_less_than_six_for_each_block_weight(
     shape: ModelShape, length: int
 ) -> None:
-    least = 6 * shape.layers * layer_matmul_parameters(shape)
+    least = 6 * shape.layers * block_matmul_parameters(shape, shape.layers - 1)
     assert all(flops_per_token(shape, length, id_) > least for id_ in CONVENTIONS)

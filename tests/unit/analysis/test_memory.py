@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.flops import parameter_count
-from trnbench.analysis.memory import (
+from trnbench.catalog.models import complete_shape, models
+from trnbench.model.flops import parameter_count
+from trnbench.model.memory import (
     TENSOR_PARALLEL_FACTOR,
     MemoryPrediction,
     Ranks,
     predict_memory,
 )
-from trnbench.catalog.models import complete_shape, models
 from trnbench.schema.units import GIB
 from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.wire import Experts, ModelShape, Precision, Recompute, StepSettings

@@ -13,7 +13,6 @@ from tests.builders import make_blocks, make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.checks.device import check_possible
-from trnbench.analysis.flops import COUNTED_CONVENTION
 from trnbench.analysis.metrics import (
     DERIVED,
     MEASURED,
@@ -28,6 +27,7 @@ from trnbench.analysis.metrics import (
 from trnbench.analysis.metrics import utilization as utilization_metrics
 from trnbench.analysis.metrics.base import Basis, exactly, of_interval, reciprocal, scaled, unknown
 from trnbench.analysis.statistics import Interval
+from trnbench.model.flops import COUNTED_CONVENTION
 from trnbench.reports.columns import COLUMNS
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, ResultFp8, ResultUtilization

@@ -12,8 +12,8 @@ from trnbench.analysis.peak_tasks import (
     collective_tasks,
     single_tasks,
 )
-from trnbench.analysis.products import training_products
 from trnbench.catalog.models import models
+from trnbench.model.matmuls import training_products
 from trnbench.wire import ProductTask
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from trnbench.analysis.flops import FULL_CONVENTION, family_of, flops_per_token
-from trnbench.analysis.products import training_products
 from trnbench.catalog.models import models
+from trnbench.model.flops import FULL_CONVENTION, family_of, flops_per_token
+from trnbench.model.matmuls import training_products
 
 BATCH, TOKENS = 3, 128
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.analysis.test_metrics import basis, price_of
 from trnbench.analysis.metrics.energy import grams_co2e_per_million_tokens
 from trnbench.analysis.surroundings import find_surroundings
-from trnbench.catalog.grid import grids
+from trnbench.catalog.facts import grids
 from trnbench.catalog.instances import instances
 from trnbench.catalog.prices import price_rows
 from trnbench.schema.price import Price

@@ -2,8 +2,8 @@
 
 import pytest
 
+from trnbench.catalog import number, read_table
 from trnbench.catalog.accelerators import accelerator_of_device, accelerators
-from trnbench.catalog.tables import number, read_table
 
 ROWS = read_table("accelerators.csv")
 

@@ -4,7 +4,7 @@ import typing
 
 import pytest
 
-from trnbench.catalog.faults import diagnose, faults
+from trnbench.catalog.facts import diagnose, faults
 from trnbench.wire import BACKENDS, FailureReason
 
 TEXTS = [

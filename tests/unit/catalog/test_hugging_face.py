@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from trnbench.analysis.flops import parameter_count
-from trnbench.catalog.hugging_face import KNOWN_TYPES, shape_of_config, small_values
 from trnbench.catalog.models import models
+from trnbench.model.external import TYPES, shape_of_config, small_values
+from trnbench.model.flops import parameter_count
 
 transformers = pytest.importorskip("transformers", minversion="5.0")
 torch = pytest.importorskip("torch")
@@ -48,7 +48,7 @@ def built(target: str, values: dict[str, Any]) -> tuple[Any, int]:
     return config.to_dict(), sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", KNOWN_TYPES)
+@pytest.mark.parametrize("name", TYPES)
 def test_a_config_of_a_known_family_comes_to_the_weights_of_its_class(name: str) -> None:
     config, count = built(*CASES[name])
     shape = shape_of_config(config)
@@ -56,7 +56,7 @@ def test_a_config_of_a_known_family_comes_to_the_weights_of_its_class(name: str)
     assert parameter_count(shape) == count
 
 
-@pytest.mark.parametrize("name", KNOWN_TYPES)
+@pytest.mark.parametrize("name", TYPES)
 def test_small_sizes_written_back_make_a_small_model_of_the_class(name: str) -> None:
     target, values = CASES[name]
     config, count = built(target, values)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trnbench.analysis.flops import FAMILIES, parameter_count
 from trnbench.catalog.models import CatalogModel, complete_shape, models, nearest_models
+from trnbench.model.flops import FAMILIES, parameter_count
 from trnbench.wire import RopeScaling
 
 PUBLISHED = {

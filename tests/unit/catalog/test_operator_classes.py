@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from trnbench.catalog.operator_classes import OPTIMIZER, OTHERS, class_of, operator_classes
+from trnbench.catalog.facts import OPTIMIZER, OTHERS, class_of, operator_classes
 
 NAMES = {
     "matrix products": (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trnbench.catalog import read_table
 from trnbench.catalog.instances import instances
 from trnbench.catalog.prices import (
     COLUMNS,
@@ -15,7 +16,6 @@ from trnbench.catalog.prices import (
     price_rows,
     price_rows_by_instance,
 )
-from trnbench.catalog.tables import read_table
 
 READ_ON = date(2026, 11, 23)
 """The day on which the table was put together."""

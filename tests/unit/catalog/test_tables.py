@@ -2,7 +2,7 @@
 
 import pytest
 
-from trnbench.catalog.tables import number, read_table, read_text
+from trnbench.catalog import number, read_table, read_text
 
 
 @pytest.mark.parametrize(

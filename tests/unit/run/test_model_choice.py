@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tests.unit.run.plans import plan_case
-from trnbench.analysis.flops import parameter_count
 from trnbench.catalog.models import models
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
+from trnbench.model.flops import parameter_count
 from trnbench.run.model_choice import choose_model
 from trnbench.wire import RopeScaling
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.run.plans import CPU, H100, TRN2, conflict_of, make_case, plan_case
-from trnbench.analysis.flops import flops_per_token
+from trnbench.model.flops import flops_per_token
 from trnbench.wire import Lora, StepSettings
 
 LARGE = {"model": "llama3-8b", "workload.sequence_length": "4096"}

@@ -8,7 +8,7 @@ import torch
 
 from tests.unit.train.children import Ended, run_child, write_plan
 from tests.unit.train.orders import LLAMA, SETTINGS, make_order
-from trnbench.analysis.flops import parameter_count
+from trnbench.model.flops import parameter_count
 from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends import find_devices
 from trnbench.train.backends.base import Claim

@@ -2,11 +2,11 @@
 
 from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.flops import FULL_CONVENTION
 from trnbench.analysis.metrics.base import Basis
 from trnbench.analysis.metrics.utilization import hfu, mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak import MEASURED_HERE
 from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.model.flops import FULL_CONVENTION
 from trnbench.schema.result import CheckOutcome
 
 OWN = ("python", "torch")

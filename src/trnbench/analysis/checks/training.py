@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from trnbench.analysis.checks.base import said
 from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.flops import lora_parameter_count
 from trnbench.analysis.steps import FIRST_STEPS, WINDOW_STEPS, Loss
 from trnbench.analysis.stream import fill_in_entropy, stream_entropy
+from trnbench.model.flops import lora_parameter_count
 from trnbench.schema.result import CheckOutcome
 
 INITIAL_LOSS_TOLERANCE = 0.05

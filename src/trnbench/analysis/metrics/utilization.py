@@ -3,9 +3,8 @@
 Source: docs/metrics.md, "MFU". Stored from 0 to 1.
 """
 
-from trnbench.analysis.flops import FULL_CONVENTION
 from trnbench.analysis.metrics.base import Basis, scaled, unknown
-from trnbench.analysis.mixture import mixed_rate
+from trnbench.model.flops import FULL_CONVENTION, mixed_rate
 from trnbench.schema.result import MetricValue
 from trnbench.schema.units import say_flops_per_second
 

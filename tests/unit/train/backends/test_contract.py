@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trnbench.catalog.faults import diagnose
+from trnbench.catalog.facts import diagnose
 from trnbench.train import backends
 from trnbench.train.backends import backend_class, find_devices
 from trnbench.train.backends.base import Backend, Claim, Unavailable

@@ -16,7 +16,7 @@ from tests.unit.train.models.test_counts import (
     tokens_of,
 )
 from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
-from trnbench.analysis.flops import FULL_CONVENTION, flops_per_token, recomputed_flops_per_token
+from trnbench.model.flops import FULL_CONVENTION, flops_per_token, recomputed_flops_per_token
 from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend

@@ -15,7 +15,7 @@ from tests.unit.train.models.test_counts import (
     pass_of,
 )
 from tests.unit.train.orders import GPT2, LLAMA, MOE, make_order
-from trnbench.analysis.flops import FULL_CONVENTION, flops_per_token, lora_parameter_count
+from trnbench.model.flops import FULL_CONVENTION, flops_per_token, lora_parameter_count
 from trnbench.train.assemble import build_objective, make_stream, trained_parameters
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend

@@ -8,13 +8,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT
-from trnbench.analysis.flops import (
+from trnbench.catalog.models import models
+from trnbench.model.flops import (
     active_parameter_count,
     block_matmul_parameters,
     flops_per_token,
     parameter_count,
 )
-from trnbench.catalog.models import models
 from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.layers.linear import Linear
 from trnbench.train.layers.lora import ATTENTION, LoraLinear

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT
-from trnbench.analysis.flops import FAMILIES as COUNTED
+from trnbench.model.flops import FAMILIES as COUNTED
 from trnbench.train.models import FAMILIES, build_model
 from trnbench.wire import ModelShape
 

@@ -68,7 +68,7 @@ _EVERY_BLOCK: Mapping[str, tuple[Any, ...]] = {
     "mlp_only_layers": ([], None),
 }
 
-_FAMILIES: Mapping[str, _Family] = {
+TYPES: Mapping[str, _Family] = {
     "llama": _Family(family="llama", keys=_ROTARY, required={**_SILU, **_PLAIN_ATTENTION}),
     "mistral": _Family(family="llama", keys=_WINDOWED, required=_SILU),
     "qwen2": _Family(
@@ -134,12 +134,10 @@ _FAMILIES: Mapping[str, _Family] = {
     ),
 }
 
-KNOWN_TYPES = tuple(_FAMILIES)
-
 _NO_SIZES = ("head_dim", "sliding_window", "tied_embeddings", "init_std")
 SIZE_KEYS = frozenset(
     theirs
-    for known in _FAMILIES.values()
+    for known in TYPES.values()
     for ours, theirs in (*known.keys.items(), *known.experts.items())
     if ours not in _NO_SIZES
 )
@@ -169,7 +167,7 @@ def shape_of_config(config: Config) -> ModelShape | None:
     Args:
         config: with every default that its class adds.
     """
-    known = _FAMILIES.get(str(config.get("model_type")))
+    known = TYPES.get(str(config.get("model_type")))
     if known is None or not _is_plain(known, config):
         return None
     sizes = {ours: config.get(theirs) for ours, theirs in known.keys.items()}
@@ -200,7 +198,7 @@ def small_values(config: Config, shape: ModelShape) -> dict[str, Any]:
     Raises:
         KeyError: the config's family is not known.
     """
-    known = _FAMILIES[str(config["model_type"])]
+    known = TYPES[str(config["model_type"])]
     values = {
         theirs: getattr(shape, ours)
         for ours, theirs in known.keys.items()

@@ -60,11 +60,6 @@ def layer_parameters(shape: ModelShape) -> int:
     return block_parameters(shape, shape.layers - 1)
 
 
-def layer_matmul_parameters(shape: ModelShape) -> int:
-    """Count the weights of the last block's products that one token meets."""
-    return block_matmul_parameters(shape, shape.layers - 1)
-
-
 def block_parameters(shape: ModelShape, layer: int) -> int:
     """Count all weights of block number `layer`, from 0."""
     family = _FAMILIES[shape.family]
@@ -388,3 +383,16 @@ FAMILIES = tuple(_FAMILIES)
 def family_of(shape: ModelShape) -> Family:
     """Return what a shape's family is built like."""
     return _FAMILIES[shape.family]
+
+
+# --- work that is partly fp8 ----------------------------------------------------------------------
+
+
+def fp8_flops_per_token(shape: ModelShape) -> float:
+    """Return the operations of the blocks' products with weights: 6 a weight and token."""
+    return 6.0 * sum(block_matmul_parameters(shape, layer) for layer in range(shape.layers))
+
+
+def mixed_rate(flops: float, fp8_flops: float, fp8_rate: float, other_rate: float) -> float:
+    """Return the rate of `flops` of which a part runs in fp8: docs/metrics.md, "fp8"."""
+    return flops / (fp8_flops / fp8_rate + (flops - fp8_flops) / other_rate)

@@ -5,7 +5,7 @@ Symbols as in `flops.py`, which counts the same products as a sum.
 
 from dataclasses import dataclass
 
-from trnbench.analysis.flops import GATED_MATRICES, family_of, has_experts
+from trnbench.model.flops import GATED_MATRICES, family_of, has_experts
 from trnbench.wire import ModelShape, masked_positions
 
 

@@ -7,7 +7,7 @@ factor. How far this predictor errs without recomputation is not known yet.
 
 from dataclasses import dataclass
 
-from trnbench.analysis.flops import (
+from trnbench.model.flops import (
     PLAIN,
     block_parameters,
     embedding_parameters,

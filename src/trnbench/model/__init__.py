@@ -1,0 +1,1 @@
+"""What follows from a model's shape alone: families, FLOPs, matmuls, bytes."""
