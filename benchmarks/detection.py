@@ -14,16 +14,15 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
-from trnbench.run.machine import describe_machine
-from trnbench.run.machine.findings import diagnose
-from trnbench.run.machine.host import look_at_host
-from trnbench.run.machine.inspection import inspect
-from trnbench.run.machine.network import look_at_network
-from trnbench.run.machine.neuron import look_at_neuron
-from trnbench.run.machine.nvidia import look_at_nvidia
-from trnbench.run.machine.packages import take_inventory
-from trnbench.run.machine.provenance import look_at_accelerators
+from trnbench.machine.describe import describe_machine, inspect, look_at_accelerators
+from trnbench.machine.doctor import diagnose
+from trnbench.machine.host import look_at_host
+from trnbench.machine.network import look_at_network
+from trnbench.machine.neuron import look_at_neuron
+from trnbench.machine.nvidia import look_at_nvidia
+from trnbench.run.packages import take_inventory
 
 LIMIT_SECONDS = 1.0
 
@@ -39,7 +38,7 @@ def main() -> None:
         f"{today}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
         f"{machine.operating_system}, Python {platform.python_version()}"
     )
-    seen = inspect(sys.executable, today)
+    seen = inspect(partial(take_inventory, sys.executable), today)
     here = [f.evidence for f in diagnose(seen) if f.name in ("accelerator", "efa", "ec2")]
     print(f"what is here: {'; '.join(here)}")
     looks: tuple[tuple[str, Callable[[], object]], ...] = (
@@ -50,7 +49,7 @@ def main() -> None:
         ("packages of the interpreter", lambda: take_inventory(sys.executable)),
         (
             "all of these, the price and every finding",
-            lambda: diagnose(inspect(sys.executable, today)),
+            lambda: diagnose(inspect(partial(take_inventory, sys.executable), today)),
         ),
         ("what a run waits for", describe_machine),
         ("what a run does beside its probe", look_at_accelerators),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 
 CONFIG = """
 name: long run

@@ -21,7 +21,7 @@ import torch
 from tests.faulty_steps import FAULTS, ComputesInBf16, NoPositions
 from tests.unit.run.plans import plan_case
 from trnbench.analysis.gate import EARLY_STEPS, TOLERANCES, find_faults
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.gate import run_gate

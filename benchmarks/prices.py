@@ -25,9 +25,9 @@ from scipy.special import stdtrit
 
 from trnbench.catalog.prices import price_rows_by_instance
 from trnbench.cli.repricing import PriceChoice, PriceFinder, under_all_options
+from trnbench.machine.describe import describe_machine
 from trnbench.prices import find_price
 from trnbench.prices.base import PriceRequest
-from trnbench.run.machine import describe_machine
 from trnbench.run.results import load_result
 from trnbench.schema.price import RENT_OPTIONS
 from trnbench.schema.result import Result

@@ -19,7 +19,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 
 RESULTS = 1000
 

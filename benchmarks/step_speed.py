@@ -42,7 +42,7 @@ from scipy.stats import binom
 
 from benchmarks.peers.bursts import Job, add_job_options, job_of
 from benchmarks.peers.contestants import PEER_TRAINERS, ROOT, Contestant, Trainer
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 from trnbench.schema.units import say_flops_per_second
 
 PEERS = ROOT / ".venv-peers"

@@ -24,7 +24,7 @@ import numpy as np
 
 from tests.builders import learned, make_blocks
 from tests.comparisons import write_launch
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 from trnbench.run.results import derive
 from trnbench.run.store import MEASUREMENT_FILE
 from trnbench.wire import encode

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from scipy.special import stdtrit
 
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 
 CONFIG = """
 name: telemetry

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from benchmarks.peers.bursts import INIT_STD, NORM_EPSILON, Asked, read_options
 from trnbench.config.load import parse_config
-from trnbench.run.machine import Devices, describe_machine
+from trnbench.machine.describe import Devices, describe_machine
 from trnbench.run.planning import make_plan
 from trnbench.schema.plan import Plan
 from trnbench.train.backends import backend_class

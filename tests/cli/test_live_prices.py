@@ -9,7 +9,7 @@ import pytest
 from tests.aws_service import price_service
 from tests.command import Done, only_case, trnbench
 from tests.fake_python import fake_python
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "aws"
 GOOD = json.loads((SAMPLES / "get_products.trn1.32xlarge.json").read_text())["response"]

@@ -46,8 +46,8 @@ def run_ab(
     from trnbench.analysis.comparison.compare import compare
     from trnbench.analysis.comparison.planned import require_counterparts
     from trnbench.cli.screen import page_of_stdout
+    from trnbench.redact import scrub
     from trnbench.reports.comparison import COMPARISON_REPORTS
-    from trnbench.run.scrub import scrub
 
     overrides = {LAUNCHES_KEY: str(DEFAULT_LAUNCHES), **overrides}
     first, second = (read_cases([config], overrides) for config in configs)

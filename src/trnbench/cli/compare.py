@@ -150,8 +150,8 @@ def compare(
     """Compare CAND with BASE: ratios with intervals, verdicts, and gates for CI."""
     from trnbench.analysis.comparison.compare import compare as compare_sides
     from trnbench.cli.comparison_output import open_outputs
+    from trnbench.redact import scrub
     from trnbench.run.baselines import read_sides
-    from trnbench.run.scrub import scrub
 
     sources = _sides(sides or [], base or [], cand or [])
     terms = make_terms(

@@ -15,10 +15,10 @@ from trnbench.analysis.comparison.launch import Launch
 from trnbench.analysis.comparison.terms import Terms
 from trnbench.cli.live import make_observer
 from trnbench.cli.preparing import look_around
+from trnbench.machine.describe import describe_machine
 from trnbench.run.baselines import FolderSource
 from trnbench.run.confirm import Again, Label, Measured, check_again, measure_again
 from trnbench.run.interruption import noted_signals
-from trnbench.run.machine import describe_machine
 from trnbench.schema.comparison import Comparison
 from trnbench.schema.errors import ConfigError
 

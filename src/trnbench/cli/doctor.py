@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,8 +14,8 @@ from trnbench import __version__
 from trnbench.schema.errors import ExitCode, UnavailableError
 
 if TYPE_CHECKING:
-    from trnbench.run.machine.finding import Finding
-    from trnbench.run.machine.inspection import Inspection
+    from trnbench.machine.describe import Inspection
+    from trnbench.machine.findings import Finding
 
 Interpreter = Annotated[
     str,
@@ -41,10 +42,11 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look at this machine: what can train here, what is wrong, and how to mend it."""
-    from trnbench.run.machine.findings import diagnose
-    from trnbench.run.machine.inspection import inspect
+    from trnbench.machine.describe import inspect
+    from trnbench.machine.doctor import diagnose
+    from trnbench.run.packages import take_inventory
 
-    seen = inspect(python, datetime.now(UTC).date())
+    seen = inspect(partial(take_inventory, python), datetime.now(UTC).date())
     if not as_json:
         show_inspection(seen)
     if with_torch and seen.inventory is not None and "torch" in seen.inventory.versions:
@@ -63,8 +65,8 @@ def doctor(
 
 def ask_torch(python: str, seen: "Inspection") -> "Inspection":
     """Return it with what torch can use, or with why torch does not say."""
+    from trnbench.redact import scrub
     from trnbench.run.devices import probe_devices
-    from trnbench.run.scrub import scrub
 
     try:
         return replace(seen, devices=probe_devices(python))

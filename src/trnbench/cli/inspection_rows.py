@@ -1,6 +1,6 @@
 """What an inspection says to people, section by section: labels, and a text beside each."""
 
-from trnbench.run.machine.inspection import Inspection
+from trnbench.machine.describe import Inspection
 from trnbench.schema.price import Price
 from trnbench.schema.units import say_bytes, say_usd
 

@@ -13,7 +13,7 @@ from trnbench.cli.preparing import DeviceChoice, Interpreter
 from trnbench.schema.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from trnbench.run.machine import Machine
+    from trnbench.machine.describe import Machine
     from trnbench.run.peak_planning import PeakPlan
     from trnbench.schema.peak import PeakDocument
     from trnbench.wire import FoundDevice
@@ -155,7 +155,7 @@ def peak(
 ) -> None:
     """Measure the device's ceilings: matrix products, memory, attention, collectives."""
     from trnbench.analysis.ceilings import load_of_others
-    from trnbench.run.machine import describe_machine
+    from trnbench.machine.describe import describe_machine
     from trnbench.run.peak_planning import PeakRequest, plan_peak
 
     if again is not None:

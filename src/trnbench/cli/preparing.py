@@ -13,8 +13,8 @@ from trnbench.wire import BACKENDS
 
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig
+    from trnbench.machine.describe import Devices, Machine
     from trnbench.run.guests import Guests
-    from trnbench.run.machine import Devices, Machine
     from trnbench.schema.plan import Plan
 
 Output = Annotated[
@@ -86,8 +86,8 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
         ConfigError: a case is wrong, or the interpreter cannot be started.
         UnavailableError: a device or a library is not here.
     """
+    from trnbench.machine.describe import describe_machine
     from trnbench.run.guests import meet_guests
-    from trnbench.run.machine import describe_machine
 
     machine = describe_machine()
     # Whatever is wrong with a model that is not ours is told before a device is looked for.
@@ -108,8 +108,8 @@ def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    from trnbench.machine.describe import look_at_accelerators
     from trnbench.run.devices import probe_devices, with_chips
-    from trnbench.run.machine.provenance import look_at_accelerators
 
     with ThreadPoolExecutor(max_workers=1) as beside:
         seen = beside.submit(look_at_accelerators)
@@ -201,10 +201,10 @@ def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> N
     Raises:
         ConfigError: a case is wrong.
     """
+    from trnbench.machine.describe import describe_machine
     from trnbench.reports.plans import plans_as_json, plans_as_text
     from trnbench.run.devices import require_device
     from trnbench.run.guests import meet_guests
-    from trnbench.run.machine import describe_machine
 
     machine = describe_machine()
     guests = meet_guests(cases, python)

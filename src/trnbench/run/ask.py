@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from trnbench.redact import scrub
 from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
-from trnbench.run.scrub import scrub
 from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.wire import (
     CHILD_RECORDS,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from trnbench.analysis.plausible import is_plausible
+from trnbench.machine.telemetry import Recorder
 from trnbench.run import endings
 from trnbench.run.budget import Budget, NextBlock
 from trnbench.run.endings import Over
@@ -18,7 +19,6 @@ from trnbench.run.launch import Ended, Line, Overflow, Worker
 from trnbench.run.observer import Observer, Progress
 from trnbench.run.pace import Pacer
 from trnbench.run.store import MeasurementFile
-from trnbench.run.telemetry.recorder import Recorder
 from trnbench.run.watch import LoadWatch
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Decision, Outcome

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.machine.describe import Devices, Machine
 from trnbench.run.devices import require_device
 from trnbench.run.interruption import Interruption
-from trnbench.run.machine import Devices, Machine
 from trnbench.run.observer import Observer
 from trnbench.run.session import Ending, Session
 from trnbench.schema.errors import ConfigError, RunError, UnavailableError

@@ -6,8 +6,8 @@ from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.instances import Instance, instances, nearest_instances
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config
+from trnbench.machine.describe import Devices, Machine
 from trnbench.prices.base import PriceRequest
-from trnbench.run.machine import Devices, Machine
 from trnbench.schema.plan import PlannedDevice, PlannedParallel
 from trnbench.wire import FoundDevice
 

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from trnbench.machine.describe import Devices
+from trnbench.machine.neuron import Neuron
 from trnbench.run.ask import ask_worker
 from trnbench.run.environment import environment_of_probe
-from trnbench.run.machine import Devices
-from trnbench.run.machine.neuron import Neuron
 from trnbench.schema.errors import UnavailableError
 from trnbench.wire import FoundDevice, Inventory, Probe
 

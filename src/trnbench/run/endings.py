@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from trnbench.analysis.summary import MIN_SAMPLES
 from trnbench.catalog.facts import Diagnosis, diagnose
+from trnbench.redact import scrub
 from trnbench.run.launch import Worker
-from trnbench.run.scrub import scrub
 from trnbench.schema.records import Outcome, Status, StopReason
 from trnbench.schema.units import say_seconds
 from trnbench.wire import WIRE_VERSION, Environment, Failed, WireError

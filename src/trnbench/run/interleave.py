@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from trnbench.machine.describe import Devices, Machine
 from trnbench.run.confirm import Label, order_of
 from trnbench.run.interruption import Interruption
-from trnbench.run.machine import Devices, Machine
 from trnbench.run.observer import Observer
 from trnbench.run.session import Ending, Session
 from trnbench.schema.plan import Plan

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trnbench.run.guardian import Guardian
+from trnbench.process import Guardian
 from trnbench.schema.errors import ConfigError
 from trnbench.wire import Command, encode
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trnbench.analysis.peak_tasks import Planned
+from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
+from trnbench.redact import scrub
 from trnbench.run import endings
 from trnbench.run.endings import Over
 from trnbench.run.hang import HangWatch
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
-from trnbench.run.machine.nccom import TOOL, Timed, find_nccom_test, time_collective
-from trnbench.run.scrub import scrub
 from trnbench.run.store import StorageFull, write_whole
 from trnbench.run.watch import LoadWatch
 from trnbench.schema.errors import ConfigError, DataError, RunError

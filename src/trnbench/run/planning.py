@@ -15,6 +15,7 @@ from types import MappingProxyType
 from trnbench import __version__
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import Config, ModelConfig
+from trnbench.machine.describe import Devices, Machine
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
@@ -32,7 +33,6 @@ from trnbench.run.device_planning import (
 from trnbench.run.gate import parity_shape, plan_gate, plan_guest_gate
 from trnbench.run.guest_choice import choose_guest, guest_step, small_guest
 from trnbench.run.guests import Guests, is_guest
-from trnbench.run.machine import Devices, Machine
 from trnbench.run.model_checks import ALPHABET_SIZE, alphabet_of
 from trnbench.run.model_choice import choose_model
 from trnbench.run.prediction import predict

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from trnbench.analysis.profile import make_profile
 from trnbench.catalog.facts import diagnose
+from trnbench.redact import scrub
 from trnbench.run.environment import PROFILING, environment_of_worker, user_cache_folder
 from trnbench.run.hang import HangWatch
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
-from trnbench.run.scrub import scrub
 from trnbench.run.session import too_large
 from trnbench.run.store import RunFolder, StorageFull, write_whole
 from trnbench.schema.errors import ConfigError, RunError, TrnbenchError, UnavailableError

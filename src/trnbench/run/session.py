@@ -13,18 +13,17 @@ from pathlib import Path
 
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
+from trnbench.machine.describe import Devices, Machine, untelling
+from trnbench.machine.source import Subject
+from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.run.budget import Budget
 from trnbench.run.case import CaseRun
 from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Worker, worker_command
-from trnbench.run.machine import Devices, Machine, untelling
 from trnbench.run.observer import Observer
 from trnbench.run.results import load_result
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
-from trnbench.run.telemetry import open_sources
-from trnbench.run.telemetry.base import Subject
-from trnbench.run.telemetry.recorder import Recorder
 from trnbench.schema.errors import RunError
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import SCHEMA_VERSION, Header, Launch, Outcome

@@ -89,7 +89,7 @@ class Reading:
     """What one source said of one device, or of all that it looks at, beside the run.
 
     A value that a source does not have is not there: never a zero in its place. What each name
-    counts stands in `run/telemetry/base.py`.
+    counts stands in `machine/source.py`.
     """
 
     kind: Literal["reading"] = "reading"

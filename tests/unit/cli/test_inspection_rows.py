@@ -21,9 +21,9 @@ from trnbench.cli.inspection_rows import (
     package_rows,
     price_rows,
 )
-from trnbench.run.machine import Devices
-from trnbench.run.machine.network import Network
-from trnbench.run.machine.nvidia import Gpu, Nvidia
+from trnbench.machine.describe import Devices
+from trnbench.machine.network import Network
+from trnbench.machine.nvidia import Gpu, Nvidia
 from trnbench.schema.units import GIB
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from trnbench.config.load import CaseConfig, Conflict, parse_config
-from trnbench.run.machine import Devices, Machine
+from trnbench.machine.describe import Devices, Machine
 from trnbench.run.planning import make_plan
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB

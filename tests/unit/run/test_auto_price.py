@@ -10,7 +10,7 @@ from tests.unit.run.machine import places
 from tests.unit.run.machine.metadata_service import ANSWERS, metadata_service
 from tests.unit.run.plans import plan_case
 from trnbench.config.load import Conflict
-from trnbench.run.machine import describe_machine
+from trnbench.machine.describe import describe_machine
 from trnbench.schema.plan import Plan
 
 AUTO = {"price.instance": "auto", "device": "neuron"}

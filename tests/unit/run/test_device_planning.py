@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.run.plans import CPU, H100, conflict_of, make_machine, plan_case
+from trnbench.machine.describe import Devices
+from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.run.devices import require_device, with_chips
-from trnbench.run.machine import Devices
-from trnbench.run.machine.neuron import Neuron, NeuronChip
 from trnbench.schema.errors import UnavailableError
 from trnbench.wire import FoundDevice
 

@@ -10,11 +10,11 @@ import pytest
 from tests.unit.run.plans import CPU, TODAY, make_case, make_machine
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
+from trnbench.machine.describe import Devices
 from trnbench.model.external import shape_of_config
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION, parameter_count
 from trnbench.run.guest_choice import LARGEST_WHOLE_GATE
 from trnbench.run.guests import KnownGuest, guest_key, guest_of
-from trnbench.run.machine import Devices
 from trnbench.run.model_choice import choose_model
 from trnbench.run.planning import make_plan
 from trnbench.schema.plan import Plan

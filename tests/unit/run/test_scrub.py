@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.run.scrub import scrub
+from trnbench.redact import scrub
 
 NAME = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=5, max_size=12)
 

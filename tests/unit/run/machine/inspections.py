@@ -4,13 +4,12 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from trnbench.run.machine.ec2 import Ec2
-from trnbench.run.machine.host import Host
-from trnbench.run.machine.inspection import Inspection, price_of
-from trnbench.run.machine.network import Network
-from trnbench.run.machine.neuron import Neuron, NeuronChip
-from trnbench.run.machine.nvidia import Gpu, Nvidia
-from trnbench.run.machine.provenance import Accelerators, make_machine
+from trnbench.machine.describe import Accelerators, Inspection, make_machine, price_of
+from trnbench.machine.ec2 import Ec2
+from trnbench.machine.host import Host
+from trnbench.machine.network import Network
+from trnbench.machine.neuron import Neuron, NeuronChip
+from trnbench.machine.nvidia import Gpu, Nvidia
 from trnbench.schema.units import GIB
 from trnbench.wire import WIRE_VERSION, Inventory, NeuronGeneration
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from tests.unit.run.machine.metadata_service import ANSWERS, metadata_service
-from trnbench.run.machine.ec2 import Ec2, ask_ec2, rent_option
+from trnbench.machine.ec2 import Ec2, ask_ec2, rent_option
 
 
 def test_type_place_and_life_cycle_are_asked_with_a_token() -> None:

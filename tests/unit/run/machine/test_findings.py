@@ -18,20 +18,15 @@ from tests.unit.run.machine.inspections import (
 )
 from tests.unit.run.plans import CPU
 from tests.unit.run.plans import H100 as TORCH_H100
-from trnbench.run.machine import (
-    Devices,
-    chip_findings,
-    findings,
-    package_findings,
-)
-from trnbench.run.machine.ec2 import Ec2
-from trnbench.run.machine.finding import Finding, join_words
-from trnbench.run.machine.findings import FINDINGS, diagnose
-from trnbench.run.machine.inspection import Inspection
-from trnbench.run.machine.network import Network
-from trnbench.run.machine.neuron import Neuron
-from trnbench.run.machine.nvidia import Nvidia
-from trnbench.run.machine.processes import Holder
+from trnbench.machine import chip_findings, findings
+from trnbench.machine.describe import Devices, Inspection
+from trnbench.machine.doctor import FINDINGS, diagnose
+from trnbench.machine.ec2 import Ec2
+from trnbench.machine.findings import Finding, join_words
+from trnbench.machine.look import Holder
+from trnbench.machine.network import Network
+from trnbench.machine.neuron import Neuron
+from trnbench.machine.nvidia import Nvidia
 from trnbench.wire import NeuronGeneration
 
 
@@ -78,7 +73,7 @@ def test_a_sound_trn2_has_nothing_wrong() -> None:
 def test_every_finding_has_the_name_of_its_function_and_every_function_is_listed() -> None:
     written = {
         name
-        for module in (findings, chip_findings, package_findings)
+        for module in (findings, chip_findings)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and "Finding | None" in str(inspect.signature(function).return_annotation)

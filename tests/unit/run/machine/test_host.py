@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from tests.unit.run.machine.places import write, write_firmware
-from trnbench.run.machine.host import look_at_host
+from trnbench.machine.host import look_at_host
 
 MEMINFO = """MemTotal:       65000000 kB
 HugePages_Total:    5128

@@ -3,6 +3,7 @@
 import sys
 import time
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from tests.fake_python import fake_python
 from tests.unit.run.machine import places
 from tests.unit.run.machine.metadata_service import metadata_service
 from tests.unit.run.machine.test_nvidia import FakeNvml
-from trnbench.run.machine.findings import diagnose
-from trnbench.run.machine.inspection import inspect
-from trnbench.run.machine.packages import take_inventory
+from trnbench.machine.describe import inspect
+from trnbench.machine.doctor import diagnose
+from trnbench.run.packages import take_inventory
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 
 TODAY = date(2026, 8, 1)
+HERE = partial(take_inventory, sys.executable)
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def trn2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_trn2_is_seen_in_full(trn2: Path) -> None:
     with metadata_service() as service:
         seen = inspect(
-            sys.executable,
+            HERE,
             TODAY,
             root=trn2,
             metadata_url=service.url,
@@ -59,12 +61,12 @@ def test_a_trn2_is_seen_in_full(trn2: Path) -> None:
 
 def test_off_ec2_the_metadata_service_is_not_asked(tmp_path: Path) -> None:
     with metadata_service() as service:
-        inspect(sys.executable, TODAY, root=tmp_path, metadata_url=service.url)
+        inspect(HERE, TODAY, root=tmp_path, metadata_url=service.url)
     assert service.asked == []
 
 
 def test_gpus_are_seen(tmp_path: Path) -> None:
-    seen = inspect(sys.executable, TODAY, root=tmp_path, nvml=FakeNvml())
+    seen = inspect(HERE, TODAY, root=tmp_path, nvml=FakeNvml())
     assert len(seen.nvidia.gpus) == 2
     assert seen.machine.nvidia is not None
     assert seen.machine.nvidia["cuda_version"] == "13.1"
@@ -72,7 +74,7 @@ def test_gpus_are_seen(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_cannot_be_started_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be started"):
-        inspect(str(tmp_path / "python"), TODAY, root=tmp_path)
+        inspect(partial(take_inventory, str(tmp_path / "python")), TODAY, root=tmp_path)
 
 
 def test_nothing_on_this_machine_takes_a_second() -> None:
@@ -82,7 +84,7 @@ def test_nothing_on_this_machine_takes_a_second() -> None:
 
 def _seconds_of_a_look() -> float:
     began = time.perf_counter()
-    inspect(sys.executable, TODAY)
+    inspect(HERE, TODAY)
     return time.perf_counter() - began
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.run.machine.places import write, write_tool
-from trnbench.run.machine.network import look_at_network
+from trnbench.machine.network import look_at_network
 
 OFFERED = "echo 'provider: efa'; echo '    fabric: efa-direct'"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.run.machine.places import SAMPLES, write, write_neuron_ls, write_pci, write_tool
-from trnbench.run.machine.neuron import look_at_neuron, parse_neuron_ls
-from trnbench.run.machine.processes import Holder, program_of
+from trnbench.machine.look import Holder, program_of
+from trnbench.machine.neuron import look_at_neuron, parse_neuron_ls
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.run.machine.places import write, write_pci
-from trnbench.run.machine.nvidia import look_at_nvidia
+from trnbench.machine.nvidia import look_at_nvidia
 
 
 class FakeNvml:

@@ -13,13 +13,13 @@ import pytest
 
 from tests.unit.run.machine import places
 from tests.unit.run.machine.metadata_service import ANSWERS, metadata_service
-from trnbench.run.machine import describe_machine
-from trnbench.run.machine.host import firmware_instance
-from trnbench.run.machine.provenance import (
+from trnbench.machine.describe import (
     EC2_SECONDS,
+    describe_machine,
     kept_variables,
     look_at_accelerators,
 )
+from trnbench.machine.host import firmware_instance
 
 
 def write_firmware(folder: Path, vendor: str, product: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.command import processes_named
 from tests.unit.run.machine.places import write, write_tool
-from trnbench.run.machine.tools import find_tool, run_tool
+from trnbench.machine.look import find_tool, run_tool
 
 
 def test_a_tool_that_ends_gives_its_text_and_its_exit_code(tmp_path: Path) -> None:

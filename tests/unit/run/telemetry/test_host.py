@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from trnbench.run.telemetry.base import QUANTITIES, Subject
-from trnbench.run.telemetry.host import TEMPERATURE_SECONDS, HostSource
+from trnbench.machine.host import TEMPERATURE_SECONDS, HostSource
+from trnbench.machine.source import QUANTITIES, Subject
 
 
 class Times(NamedTuple):

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.run.processes import DEADLINE_SECONDS, are_gone
-from trnbench.run.telemetry.base import Absent, Subject
-from trnbench.run.telemetry.neuron_monitor import (
+from trnbench.machine.neuron_monitor import (
     MAX_LINE_BYTES,
     RESTART_PAUSES,
     SILENT_PERIODS,
     NeuronMonitorSource,
     monitor_config,
 )
+from trnbench.machine.source import Absent, Subject
 from trnbench.schema.records import Reading
 
 SAMPLE = Path(__file__).resolve().parents[3] / "data" / "neuron" / "neuron-monitor.sample.jsonl"
@@ -306,8 +306,8 @@ def test_it_does_not_outlive_a_parent_that_is_killed(stage: Stage) -> None:
     stage.write(WITH_A_CHILD)
     parent = f"""
 import select, sys
-from trnbench.run.telemetry.base import Subject
-from trnbench.run.telemetry.neuron_monitor import NeuronMonitorSource
+from trnbench.machine.source import Subject
+from trnbench.machine.neuron_monitor import NeuronMonitorSource
 source = NeuronMonitorSource.open(Subject(environment={{"PATH": {str(stage.folder)!r}}}))
 select.select([source], [], [])
 print(source._config, flush=True)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.run.telemetry.base import QUANTITIES
-from trnbench.run.telemetry.neuron_report import parse_report
+from trnbench.machine.neuron_report import parse_report
+from trnbench.machine.source import QUANTITIES
 from trnbench.schema.records import Reading, parse_record
 from trnbench.wire import encode
 

@@ -11,8 +11,8 @@ from typing import Any
 import pynvml
 import pytest
 
-from trnbench.run.telemetry.base import QUANTITIES, Absent, Subject
-from trnbench.run.telemetry.nvml import CLOCK_REASONS, NvmlSource, visible_indices
+from trnbench.machine.nvidia import CLOCK_REASONS, NvmlSource, visible_indices
+from trnbench.machine.source import QUANTITIES, Absent, Subject
 from trnbench.schema.records import Reading
 
 UUIDS = [f"GPU-{n}{n}aa-{n}" for n in range(4)]

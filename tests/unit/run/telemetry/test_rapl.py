@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trnbench.run.telemetry.base import QUANTITIES, Absent, Subject
-from trnbench.run.telemetry.rapl import RaplSource
+from trnbench.machine.rapl import RaplSource
+from trnbench.machine.source import QUANTITIES, Absent, Subject
 
 RANGE = 262_143_328_850
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from trnbench.run.telemetry import SOURCES, open_sources
-from trnbench.run.telemetry.base import Absent, Subject, failure
-from trnbench.run.telemetry.recorder import MAX_PAUSE_SECONDS, MAX_SHARE, Recorder
+from trnbench.machine.source import Absent, Subject, failure
+from trnbench.machine.telemetry import MAX_PAUSE_SECONDS, MAX_SHARE, SOURCES, Recorder, open_sources
 from trnbench.schema.records import Reading
 from trnbench.wire import encode
 

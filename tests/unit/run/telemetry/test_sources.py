@@ -1,11 +1,13 @@
 """The room and its registry say the same, and every value that is told has a meaning."""
 
+import re
 from pathlib import Path
 
-from trnbench.run import telemetry
-from trnbench.run.telemetry.base import QUANTITIES
+from trnbench.machine import telemetry
+from trnbench.machine.source import QUANTITIES
 
-NOT_SOURCES = {"__init__", "base", "recorder", "neuron_report"}
+FOLDER = Path(telemetry.__file__).parent
+CODE = "".join(p.read_text() for p in sorted(FOLDER.glob("*.py")) if p.stem != "source")
 SUFFIXES = (
     "_bytes",
     "_celsius",
@@ -19,9 +21,9 @@ SUFFIXES = (
 
 
 def test_every_source_is_registered() -> None:
-    folder = Path(telemetry.__file__).parent
-    modules = {path.stem for path in folder.glob("*.py")} - NOT_SOURCES
-    assert {name.replace("-", "_") for name in telemetry.SOURCES} == modules
+    written = set(re.findall(r"^class (\w+Source)\b", CODE, re.MULTILINE))
+    registered = {opener.__qualname__.partition(".")[0] for opener in telemetry.SOURCES.values()}
+    assert registered == written
 
 
 def test_a_quantity_s_name_ends_with_its_unit_or_it_is_a_count() -> None:
@@ -40,6 +42,4 @@ def test_a_quantity_s_name_ends_with_its_unit_or_it_is_a_count() -> None:
 
 
 def test_every_quantity_is_told_by_some_source() -> None:
-    folder = Path(telemetry.__file__).parent
-    sources = "".join(p.read_text() for p in folder.glob("*.py") if p.stem != "base")
-    assert [name for name in QUANTITIES if f'"{name}"' not in sources] == []
+    assert [name for name in QUANTITIES if f'"{name}"' not in CODE] == []

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trnbench.run.telemetry.base import Absent, Subject, failure
+from trnbench.machine.source import Absent, Subject, failure
 from trnbench.schema.records import Reading
 
 ROOT = Path("/sys/class/powercap")

@@ -4,20 +4,24 @@ No host name, user, address, account or path; no process of anybody.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from trnbench.run.machine.ec2 import BASE_URL, Ec2, ask_ec2, rent_option
-from trnbench.run.machine.files import ROOT
-from trnbench.run.machine.host import Host, look_at_host
-from trnbench.run.machine.network import Network, look_at_network
-from trnbench.run.machine.neuron import Neuron, look_at_neuron
-from trnbench.run.machine.nvidia import Nvidia, look_at_nvidia
-from trnbench.run.scrub import scrub
-from trnbench.schema.price import RentOption
-from trnbench.wire import FoundDevice
+from trnbench.machine.ec2 import BASE_URL, Ec2, ask_ec2, rent_option
+from trnbench.machine.host import Host, look_at_host
+from trnbench.machine.look import ROOT
+from trnbench.machine.network import Network, look_at_network
+from trnbench.machine.neuron import Neuron, look_at_neuron
+from trnbench.machine.nvidia import Nvidia, look_at_nvidia
+from trnbench.prices import PRICE_SOURCES, find_price
+from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.redact import scrub
+from trnbench.schema.price import Price, RentOption
+from trnbench.wire import FoundDevice, Inventory
 
 KEPT_VARIABLES = (
     "COLLECTIVE_", "CUDA_", "FI_", "GOMP_", "HIP_", "HSA_", "KMP_", "LOCAL_", "MKL_", "NCCL_",
@@ -163,3 +167,85 @@ def untelling(variables: Mapping[str, str]) -> dict[str, str]:
         is_telling = "/" in value or any(word in name for word in _TELLING_WORDS)
         kept[name] = REMOVED if is_telling else scrub(value)
     return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """Everything that was seen of a machine and of the interpreter that trains on it."""
+
+    host: Host
+    ec2: Ec2
+    neuron: Neuron
+    nvidia: Nvidia
+    network: Network
+    inventory: Inventory | None
+    inventory_reason: str
+    """Why there is none."""
+    machine: Machine
+    """What a run keeps of all this."""
+    price: Price | NoPrice
+    devices: Devices | None = None
+    """What torch can train on; None where it was not asked, or could not say."""
+    devices_reason: str | None = None
+    """Why it could not."""
+
+
+def inspect(
+    take_inventory: Callable[[], tuple[Inventory | None, str]],
+    today: date,
+    *,
+    root: Path = ROOT,
+    metadata_url: str = BASE_URL,
+    environment: Mapping[str, str] = os.environ,
+    nvml: Any = None,
+) -> Inspection:
+    """Look at everything that does not need torch.
+
+    Args:
+        take_inventory: returns what the interpreter that trains has installed, or None and why.
+        today: the day for which the price is asked.
+        root: where `proc`, `sys`, `dev`, `opt` and `var` are.
+        metadata_url: where EC2's metadata service is.
+        environment: whose variables count.
+        nvml: stands in for the module `pynvml`.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+    """
+    with ThreadPoolExecutor() as pool:
+        inventory = pool.submit(take_inventory)
+        neuron = pool.submit(look_at_neuron, root)
+        nvidia = pool.submit(look_at_nvidia, root, nvml)
+        network = pool.submit(look_at_network, root)
+        host = look_at_host(root)
+        ec2 = ask_ec2(metadata_url) if host.is_ec2 else Ec2()
+        seen = Accelerators(
+            neuron=neuron.result(), nvidia=nvidia.result(), network=network.result()
+        )
+        found, reason = inventory.result()
+    machine = make_machine(host, ec2, kept_variables(environment)).with_accelerators(seen)
+    return Inspection(
+        host=host,
+        ec2=ec2,
+        neuron=seen.neuron,
+        nvidia=seen.nvidia,
+        network=seen.network,
+        inventory=found,
+        inventory_reason=reason,
+        machine=machine,
+        price=price_of(machine, today),
+    )
+
+
+def price_of(machine: Machine, today: date) -> Price | NoPrice:
+    """Return what a run on this machine would be priced at, when nobody says otherwise."""
+    request = PriceRequest(
+        instance=machine.instance,
+        option=machine.rent_option,
+        region=machine.region,
+        zone=machine.spot_zone,
+        is_this_machine=True,
+        instance_reason=machine.instance_reason,
+        today=today,
+    )
+    return find_price(request, PRICE_SOURCES)

@@ -1,7 +1,7 @@
 """What the training interpreter has installed, asked of itself; nothing there is imported."""
 
+from trnbench.redact import scrub
 from trnbench.run.ask import ask_worker
-from trnbench.run.scrub import scrub
 from trnbench.schema.errors import UnavailableError
 from trnbench.wire import Inventory
 

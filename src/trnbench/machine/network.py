@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trnbench.run.machine.files import ROOT, list_names, read_word
-from trnbench.run.machine.tools import find_tool, run_tool
+from trnbench.machine.look import ROOT, find_tool, list_names, read_word, run_tool
 
 FI_INFO_SECONDS = 2.0
 

@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from trnbench.run.guardian import Guardian
-from trnbench.run.scrub import scrub
-from trnbench.run.telemetry.base import Absent, Subject, failure
-from trnbench.run.telemetry.neuron_report import NAME, parse_report
+from trnbench.machine.neuron_report import NAME, parse_report
+from trnbench.machine.source import Absent, Subject, failure
+from trnbench.process import Guardian
+from trnbench.redact import scrub
 from trnbench.schema.records import Reading
 
 TOOLS = Path("/opt/aws/neuron/bin")

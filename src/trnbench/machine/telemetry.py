@@ -10,7 +10,11 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from trnbench.run.telemetry.base import Absent, Source, failure
+from trnbench.machine.host import HostSource
+from trnbench.machine.neuron_monitor import NeuronMonitorSource
+from trnbench.machine.nvidia import NvmlSource
+from trnbench.machine.rapl import RaplSource
+from trnbench.machine.source import Absent, Source, Subject, failure
 from trnbench.schema.records import Reading
 
 MAX_SHARE = 0.02
@@ -100,3 +104,26 @@ def _writable(reading: Reading) -> Reading:
         return reading
     values = {name: value for name, value in reading.values.items() if math.isfinite(value)}
     return dataclasses.replace(reading, values=values)
+
+
+Opener = Callable[[Subject], Source | Absent]
+
+SOURCES: Mapping[str, Opener] = {
+    "host": HostSource.open,
+    "rapl": RaplSource.open,
+    "nvml": NvmlSource.open,
+    "neuron-monitor": NeuronMonitorSource.open,
+}
+
+
+def open_sources(
+    subject: Subject, sources: Mapping[str, Opener] = SOURCES
+) -> dict[str, Source | Absent]:
+    """Open every source, for a `Recorder` to take over; one that is not here says why."""
+    opened: dict[str, Source | Absent] = {}
+    for name, open_source in sources.items():
+        try:
+            opened[name] = open_source(subject)
+        except Exception as error:  # noqa: BLE001 - no fault in a source may end a measurement
+            opened[name] = Absent(f"cannot be opened: {type(error).__name__}: {error}"[:200])
+    return opened

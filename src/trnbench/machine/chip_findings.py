@@ -4,8 +4,8 @@ Sources: AWS Neuron documentation 2.32 and 2.33, neuron-runtime/nrt-troubleshoot
 about-neuron/arch/neuron-features/logical-neuroncore-config, release-notes/2.33.0.
 """
 
-from trnbench.run.machine.finding import Finding, join_words
-from trnbench.run.machine.inspection import Inspection
+from trnbench.machine.describe import Inspection
+from trnbench.machine.findings import Finding, join_words
 
 LNC_VARIABLES = ("NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE")
 """The documented name, and an older one."""
@@ -188,3 +188,28 @@ def logical_cores(seen: Inspection) -> Finding | None:
 def _is_neuron_instance(seen: Inspection) -> bool:
     """Tell whether the instance type is one with Neuron chips, seen or not."""
     return (seen.machine.instance or "").startswith(("trn", "inf2"))
+
+
+def devices(seen: Inspection) -> Finding | None:
+    """Whether torch can use what is here."""
+    if seen.devices is None:
+        has_torch = seen.inventory is not None and "torch" in seen.inventory.versions
+        if seen.devices_reason is None or not has_torch:
+            return None  # not asked, or told already
+        return Finding(
+            "devices",
+            "problem",
+            f"torch cannot be used: {seen.devices_reason}",
+            "import torch in that interpreter to see its own words, or name another with "
+            "`--python PATH`",
+        )
+    backends = [device.backend for device in seen.devices.found]
+    if set(backends) == {"cpu"} and (seen.neuron.is_here or seen.nvidia.is_here):
+        return Finding(
+            "devices",
+            "problem",
+            f"torch can use the CPU alone, and there is more here: {describe_chips(seen)}",
+            "mend the problems above first; `trnbench run --device cpu` trains on the CPU "
+            "all the same",
+        )
+    return Finding("devices", "ok", f"torch can use {join_words(backends)}")

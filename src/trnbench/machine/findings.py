@@ -1,14 +1,167 @@
-"""What is right and wrong with the packages of the training interpreter: a function for each.
-
-Sources: AWS Neuron documentation, release-notes/2.33.0 and release-notes/components/torchneuron for
-versions, pairs and Pythons; announce-no-support-pytorch-xla-training; the public index for the
-empty packages.
-"""
+"""A finding: one thing that was looked at, how it stands, and what to do about it."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from trnbench.run.machine.finding import Finding, join_words
-from trnbench.run.machine.inspection import Inspection
+from trnbench.catalog.instances import instances
+from trnbench.machine.describe import Inspection
+from trnbench.prices.base import NoPrice
+from trnbench.schema.units import say_usd
+
+Verdict = Literal["ok", "problem", "warning", "absent"]
+"""`problem`: training fails or is not on what was paid for; `warning`: a figure may be worse than
+it could be, or something else than training fails; `absent`: not here, and that is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Verdict
+    evidence: str
+    """What was seen."""
+    fix: str | None = None
+    """What to do about it."""
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+PROFILING_VARIABLES = (
+    "NEURON_FRAMEWORK_DEBUG", "NEURON_RT_INSPECT_ENABLE", "NKI_DEBUG_INFO", "XLA_HLO_DEBUG",
+    "XLA_IR_DEBUG",
+)  # fmt: skip
+"""They change what is compiled, or write while it runs: what is timed is something else."""
+
+CACHE_VARIABLES = {
+    "native": ("TORCH_NEURONX_NEFF_CACHE_DIR", "/tmp/neff_cache"),
+    "xla": ("NEURON_COMPILE_CACHE_URL", "/var/tmp/neuron-compile-cache"),
+}
+"""Of each generation what says where compiled programs go, and where they go without it."""
+
+
+def huge_pages(seen: Inspection) -> Finding | None:
+    """Whether EFA finds the huge pages that it takes its buffers from.
+
+    Source: libfabric's maintainers, github.com/ofiwg/libfabric/issues/9739, read 2026-11-23.
+    """
+    if not seen.network.efa_devices or seen.host.huge_pages is None:
+        return None
+    if seen.host.huge_pages > 0:
+        return Finding("huge_pages", "ok", f"{seen.host.huge_pages} reserved")
+    return Finding(
+        "huge_pages",
+        "warning",
+        "no huge page is reserved, and EFA takes its buffers from huge pages: between machines "
+        "it may be slower and may fail to register memory",
+        "run the EFA installer again, which reserves them; `sysctl vm.nr_hugepages` shows how many",
+    )
+
+
+def cache(seen: Inspection) -> Finding | None:
+    """Whether compiled programs outlive the instance."""
+    generation = seen.inventory.neuron if seen.inventory else None
+    if generation not in CACHE_VARIABLES:
+        return None
+    variable, default = CACHE_VARIABLES[generation]
+    if variable in seen.machine.variables:
+        return Finding("cache", "ok", f"{variable} is set")
+    return Finding(
+        "cache",
+        "warning",
+        f"compiled programs go to {default}, which may be gone after a restart: the next run "
+        "compiles again",
+        f"set {variable} to a folder that stays",
+    )
+
+
+def profiling(seen: Inspection) -> Finding | None:
+    """Whether variables are set under which nothing should be timed."""
+    variables = seen.machine.variables
+    found = [
+        name for name in PROFILING_VARIABLES if variables.get(name, "0") not in ("0", "", "false")
+    ]
+    if not found:
+        return None
+    return Finding(
+        "profiling",
+        "warning",
+        f"{join_words(found)} {'is' if len(found) == 1 else 'are'} set: what is timed is "
+        "slower than, or compiled differently from, what you would train with",
+        f"`unset {' '.join(found)}`",
+    )
+
+
+def efa(seen: Inspection) -> Finding | None:
+    """Whether the network between machines is there, where there may be several."""
+    network = seen.network
+    if network.efa_devices:
+        if network.has_provider is False:
+            return Finding(
+                "efa",
+                "warning",
+                "EFA devices are here and libfabric offers no provider `efa`: training on several "
+                "machines would fall back to TCP or fail",
+                "install the EFA software (`efa_installer.sh`), and set FI_PROVIDER=efa",
+            )
+        return Finding("efa", "ok", f"{len(network.efa_devices)} EFA devices")
+    instance = instances().get(seen.machine.instance or "")
+    if not seen.host.is_ec2 or instance is None or instance.chips < 2:
+        return None
+    return Finding(
+        "efa",
+        "warning",
+        f"no EFA device on this {instance.name}: it matters only for training on several machines",
+        "EFA interfaces are attached when an instance is launched: launch it with them",
+    )
+
+
+def governor(seen: Inspection) -> Finding | None:
+    """Whether the processor is held back to save power."""
+    if seen.host.governor != "powersave":
+        return None
+    return Finding(
+        "governor",
+        "warning",
+        "the processor's governor is `powersave`: its clock, and so the figures, may wander",
+        "`sudo cpupower frequency-set -g performance`",
+    )
+
+
+def ec2(seen: Inspection) -> Finding | None:
+    """Whether EC2's metadata service answered, where there should be one."""
+    if not seen.host.is_ec2:
+        return None
+    if seen.ec2.reason is None:
+        return Finding("ec2", "ok", f"{seen.ec2.instance} in {seen.ec2.zone}")
+    return Finding(
+        "ec2",
+        "warning",
+        seen.ec2.reason,
+        "allow the metadata service (IMDSv2; from a container its hop limit must be 2), or name "
+        "region and rate: `--set price.region=…`, `--usd-per-hour`",
+    )
+
+
+def price(seen: Inspection) -> Finding | None:
+    """Whether the price of this machine is known."""
+    found = seen.price
+    if isinstance(found, NoPrice):
+        if seen.machine.instance is None:
+            return Finding(
+                "price",
+                "absent",
+                "nobody knows what this machine costs: results will have no cost",
+                "`--usd-per-hour` sets your rate, now or when a report is made",
+            )
+        return Finding("price", "warning", found.reason, found.hint)
+    return Finding("price", "ok", f"{say_usd(found.usd_per_hour)}/h {found.option}")
+
 
 REPOSITORY = "--extra-index-url https://pip.repos.neuron.amazonaws.com"
 """The Neuron package repository, as install commands in public repositories name it; its contents

@@ -1,0 +1,1 @@
+"""This machine: what is plugged in, what it reports beside a run, and what is wrong with it."""
