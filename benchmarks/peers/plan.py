@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from benchmarks.peers.bursts import INIT_STD, NORM_EPSILON, Asked, read_options
 from trnbench.config.load import parse_config
 from trnbench.machine.describe import Devices, describe_machine
-from trnbench.run.planning import make_plan
+from trnbench.plan.make import make_plan
 from trnbench.schema.plan import Plan
 from trnbench.train.backends import backend_class
 from trnbench.wire import encode

@@ -17,7 +17,7 @@ import torch_xla.debug.metrics as metrics
 
 from tests.unit.train.orders import GPT2, LLAMA, make_order
 from trnbench.analysis.gate import TOLERANCES, find_faults
-from trnbench.run.gate import plan_gate
+from trnbench.plan.parity import plan_gate
 from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim, Unavailable
 from trnbench.train.backends.cpu import CpuBackend

@@ -14,7 +14,7 @@ from trnbench.schema.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from trnbench.machine.describe import Machine
-    from trnbench.run.peak_planning import PeakPlan
+    from trnbench.plan.microbench import PeakPlan
     from trnbench.schema.peak import PeakDocument
     from trnbench.wire import FoundDevice
 
@@ -156,7 +156,7 @@ def peak(
     """Measure the device's ceilings: matrix products, memory, attention, collectives."""
     from trnbench.analysis.ceilings import load_of_others
     from trnbench.machine.describe import describe_machine
-    from trnbench.run.peak_planning import PeakRequest, plan_peak
+    from trnbench.plan.microbench import PeakRequest, plan_peak
 
     if again is not None:
         _require_nothing_to_measure(context)

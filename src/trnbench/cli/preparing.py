@@ -14,7 +14,7 @@ from trnbench.wire import BACKENDS
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig
     from trnbench.machine.describe import Devices, Machine
-    from trnbench.run.guests import Guests
+    from trnbench.plan.external import Guests
     from trnbench.schema.plan import Plan
 
 Output = Annotated[
@@ -131,7 +131,7 @@ def make_plans(
         UnavailableError: a live price was asked for and is not to be had.
     """
     from trnbench.config.load import Conflict
-    from trnbench.run.planning import make_plan
+    from trnbench.plan.make import make_plan
 
     plans = []
     today = datetime.now(UTC).date()

@@ -8,15 +8,15 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import ModelConfig
 from trnbench.model.external import TASKS
+from trnbench.plan.external import Guests, KnownGuest, check_values, guest_key, is_guest
 from trnbench.run.ask import ask_worker
-from trnbench.run.guest_config import check_values
 from trnbench.schema.errors import ConfigError
 from trnbench.wire import WIRE_VERSION, Described, Guest, GuestQuestion, encode
 
@@ -25,28 +25,6 @@ DESCRIBE_SECONDS = 180.0
 
 CLASS_NAME = re.compile(r"[A-Z]\w*")
 FUNCTION_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownGuest:
-    """A guest, and what it was found to be."""
-
-    guest: Guest
-    described: Described
-
-
-Guests = Mapping[str, KnownGuest]
-"""By `guest_key`."""
-
-
-def guest_key(model: ModelConfig, sequence_length: int) -> str:
-    """Return what tells guests apart: all that is said of them, and their sequences' length."""
-    return f"{model.model_dump_json()} {sequence_length}"
-
-
-def is_guest(model: str | ModelConfig) -> bool:
-    """Tell whether a config's model is none of ours."""
-    return isinstance(model, ModelConfig) and (model.huggingface or model.python) is not None
 
 
 def meet_guests(cases: Sequence[CaseConfig], python: str) -> Guests:

@@ -8,13 +8,13 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from trnbench.analysis.peak_tasks import Planned
 from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
+from trnbench.plan.microbench import Part, Planned
 from trnbench.redact import scrub
 from trnbench.run import endings
 from trnbench.run.endings import Over
@@ -50,15 +50,6 @@ HANG_HINT = (
 Clock = Callable[[], float]
 Told = Callable[[PeakReading], None]
 Variables = Callable[[PeakQuestion], Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Tasks that are timed by the same workers, and the question that asks for them."""
-
-    planned: Sequence[Planned]
-    question: PeakQuestion
-    """For the first of the ranks; its tasks are those of `planned`."""
 
 
 class PeakFolder:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.estimate import PLANNED_EFFICIENCY, estimate_step_seconds
 from trnbench.catalog.models import models
 from trnbench.model.flops import flops_per_token
+from trnbench.plan.predict import PLANNED_EFFICIENCY, estimate_step_seconds
 
 
 def test_the_worked_example_of_one_trainium_instance_holds() -> None:

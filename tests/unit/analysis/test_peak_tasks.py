@@ -5,15 +5,15 @@ from collections import Counter
 import pytest
 
 from trnbench.analysis.ceilings import amount_of
-from trnbench.analysis.peak_tasks import (
+from trnbench.catalog.models import models
+from trnbench.model.matmuls import training_products
+from trnbench.plan.microbench import (
     ACCELERATOR,
     PROCESSOR,
     Sizes,
     collective_tasks,
     single_tasks,
 )
-from trnbench.catalog.models import models
-from trnbench.model.matmuls import training_products
 from trnbench.wire import ProductTask
 
 

@@ -5,7 +5,7 @@ from datetime import date
 
 from trnbench.config.load import CaseConfig, Conflict, parse_config
 from trnbench.machine.describe import Devices, Machine
-from trnbench.run.planning import make_plan
+from trnbench.plan.make import make_plan
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB
 from trnbench.wire import FoundDevice

@@ -5,8 +5,8 @@ import pytest
 from tests.unit.run.plans import plan_case
 from tests.unit.train.orders import make_order
 from trnbench.catalog.models import models
-from trnbench.run.gate import LEAST_WIDTH, parity_shape, plan_gate
-from trnbench.run.model_checks import check_shape
+from trnbench.plan.model import check_shape
+from trnbench.plan.parity import LEAST_WIDTH, parity_shape, plan_gate
 
 NAMES = sorted(models())
 

@@ -13,10 +13,10 @@ from trnbench.config.model import ModelConfig
 from trnbench.machine.describe import Devices
 from trnbench.model.external import shape_of_config
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION, parameter_count
-from trnbench.run.guest_choice import LARGEST_WHOLE_GATE
-from trnbench.run.guests import KnownGuest, guest_key, guest_of
-from trnbench.run.model_choice import choose_model
-from trnbench.run.planning import make_plan
+from trnbench.plan.external import LARGEST_WHOLE_GATE, KnownGuest, guest_key
+from trnbench.plan.make import make_plan
+from trnbench.plan.model import choose_model
+from trnbench.run.guests import guest_of
 from trnbench.schema.plan import Plan
 from trnbench.wire import WIRE_VERSION, Described
 

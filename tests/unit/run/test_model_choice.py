@@ -9,7 +9,7 @@ from trnbench.catalog.models import models
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
 from trnbench.model.flops import parameter_count
-from trnbench.run.model_choice import choose_model
+from trnbench.plan.model import choose_model
 from trnbench.wire import RopeScaling
 
 OWN: dict[str, Any] = {

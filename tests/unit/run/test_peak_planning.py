@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trnbench.run.peak_planning import PeakPlan, PeakRequest, plan_peak
+from trnbench.plan.microbench import PeakPlan, PeakRequest, plan_peak
 from trnbench.schema.errors import ConfigError
 from trnbench.wire import AttentionTask, CollectiveTask, FoundDevice, MoveTask, ProductTask
 

@@ -5,10 +5,9 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.run.plans import CPU, H100, make_case, plan_case
-from trnbench.analysis.estimate import PLANNED_EFFICIENCY
 from trnbench.catalog.accelerators import Accelerator, accelerators
 from trnbench.model.flops import CONVENTIONS, flops_per_token
-from trnbench.run.prediction import NEURON_RESERVE_BYTES, predict
+from trnbench.plan.predict import NEURON_RESERVE_BYTES, PLANNED_EFFICIENCY, predict
 from trnbench.schema.plan import Plan, Prediction
 
 TRN2 = {

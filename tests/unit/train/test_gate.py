@@ -22,7 +22,7 @@ from tests.faulty_steps import (
 from tests.unit.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
 from trnbench.analysis.gate import find_faults, tolerance_of
 from trnbench.model.flops import PLAIN
-from trnbench.run.gate import plan_gate
+from trnbench.plan.parity import plan_gate
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.gate import run_gate

@@ -1,36 +1,185 @@
-"""From what `trnbench peak` was asked for, and the device that is here, to what will be timed."""
+"""What `trnbench peak` times on the device that is here, from what was asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from trnbench import __version__
 from trnbench.analysis.ceilings import REPEATS
-from trnbench.analysis.peak_tasks import (
-    MIB,
-    Arithmetic,
-    Planned,
-    Sizes,
-    collective_tasks,
-    single_tasks,
-    sizes_for,
-)
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.models import models, nearest_models
-from trnbench.run.fp8_planning import FAMILIES, MULTIPLE, lack_of_fp8
-from trnbench.run.peak import Part
+from trnbench.model.matmuls import LayerProduct, block_products, training_products
+from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.peak import PeakDocument
+from trnbench.schema.peak import Group, PeakDocument
 from trnbench.schema.units import say_bytes
 from trnbench.wire import (
     WIRE_VERSION,
     AttentionTask,
+    CollectiveTask,
     FoundDevice,
     ModelShape,
+    MoveTask,
     PeakQuestion,
     PeakTask,
     ProductTask,
 )
+
+MIB = 2**20
+Arithmetic = Literal["fp32", "bf16", "fp8"]
+Layout = Literal["nt", "nn", "tn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large things must be to fill a kind of device, and no larger."""
+
+    squares: tuple[int, ...]
+    array_bytes: int
+    """Several times the last cache."""
+    collective_bytes: tuple[int, ...]
+    model: str
+    batch: int
+    tokens: int
+
+
+PROCESSOR = Sizes(
+    squares=(512, 1024, 2048),
+    array_bytes=256 * MIB,
+    collective_bytes=(64 * 1024, MIB, 16 * MIB, 64 * MIB),
+    model="gpt2-124m",
+    batch=1,
+    tokens=1024,
+)
+ACCELERATOR = Sizes(
+    squares=(1024, 2048, 4096, 8192),
+    array_bytes=1024 * MIB,
+    collective_bytes=(64 * 1024, MIB, 16 * MIB, 256 * MIB, 1024 * MIB),
+    model="llama3-8b",
+    batch=2,
+    tokens=4096,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One task, and what it is part of."""
+
+    group: Group
+    label: str
+    """What it is, without its arithmetic and its size."""
+    task: PeakTask
+    count: int = 1
+
+
+PASSES: Mapping[str, Layout] = {"forward": "nt", "dX": "nn", "dW": "tn"}
+"""Of a layer Y = X W: its output, and the gradients of its input and of its weight."""
+
+
+def single_tasks(
+    sizes: Sizes, shape: ModelShape, batch: int, tokens: int, precisions: Sequence[Arithmetic]
+) -> list[Planned]:
+    """Return what one device does alone, in the order in which it is to be timed.
+
+    Args:
+        sizes: of what stands for itself.
+        shape: of the model whose products are made.
+        batch: its sequences in a pass.
+        tokens: of each sequence.
+        precisions: of products and, but for fp8, attention; in fp8 the blocks' products alone.
+    """
+    planned = [
+        Planned("square", "square", _product(f"{precision} square {size}", precision, (size,) * 3))
+        for precision in precisions
+        for size in sizes.squares
+    ]
+    for precision in precisions:
+        products = block_products if precision == "fp8" else training_products
+        for product in products(shape, batch, tokens):
+            planned += _of_layer(product, precision)
+    planned += [
+        Planned("memory", way, MoveTask(name=way, motion=way, array_bytes=sizes.array_bytes))
+        for way in MOTIONS
+    ]
+    planned += [
+        Planned(
+            "attention",
+            "attention",
+            _attention(shape, batch, tokens, precision, passes),
+            shape.layers,
+        )
+        for precision in precisions
+        if precision != "fp8"
+        for passes in ("forward", "training")
+    ]
+    return planned
+
+
+def collective_tasks(sizes: Sizes) -> list[Planned]:
+    """Return what several devices do together."""
+    return [
+        Planned(
+            "collective",
+            operation.replace("_", "-"),
+            CollectiveTask(
+                name=f"{operation} {whole_bytes}", operation=operation, whole_bytes=whole_bytes
+            ),
+        )
+        for operation in COLLECTIVES
+        for whole_bytes in sizes.collective_bytes
+    ]
+
+
+MOTIONS: tuple[Literal["copy", "triad"], ...] = ("copy", "triad")
+COLLECTIVES: tuple[Literal["all_reduce", "all_gather", "reduce_scatter"], ...] = (
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+)
+
+
+def _product(
+    name: str, precision: Arithmetic, edges: tuple[int, int, int], layout: Layout = "nt"
+) -> ProductTask:
+    m, n, k = edges
+    return ProductTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)
+
+
+def _of_layer(product: LayerProduct, precision: Arithmetic) -> Iterable[Planned]:
+    """Return a weight's three products, in the layouts in which a step makes them."""
+    edges = {
+        "forward": (product.rows, product.outputs, product.inputs),
+        "dX": (product.rows, product.inputs, product.outputs),
+        "dW": (product.outputs, product.inputs, product.rows),
+    }
+    for name, layout in PASSES.items():
+        if product.passes == 2 and name == "dX":
+            continue
+        task = _product(f"{precision} {product.name} {name}", precision, edges[name], layout)
+        yield Planned("model", product.name, task, product.count)
+
+
+def _attention(
+    shape: ModelShape,
+    batch: int,
+    tokens: int,
+    precision: Literal["fp32", "bf16"],
+    passes: Literal["forward", "training"],
+) -> AttentionTask:
+    return AttentionTask(
+        name=f"{precision} attention {passes}",
+        precision=precision,
+        batch=batch,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        tokens=tokens,
+        head_dim=shape.head_dim,
+        passes=passes,
+    )
+
+
+# --- for the device that is here ------------------------------------------------------------------
 
 PROCESSES = 2
 """Ranks on a processor, which is one device: what moves data between processes is measured."""
@@ -58,6 +207,15 @@ class PeakRequest:
     memory_bytes: float | None = None
     """Of this machine, which a processor must not be made to fill: its kernel kills, and tells
     nobody why. An accelerator says so itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tasks that are timed by the same workers, and the question that asks for them."""
+
+    planned: Sequence[Planned]
+    question: PeakQuestion
+    """For the first of the ranks; its tasks are those of `planned`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +263,10 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         tasks=[],
     )
     is_by_tool = found.backend in BY_TOOL
-    parts = [_part(question, singles, 1)]
+    parts = [Part(singles, replace(question, tasks=[each.task for each in singles]))]
     if together and not is_by_tool:
-        parts.append(_part(question, together, ranks))
+        tasks = [each.task for each in together]
+        parts.append(Part(together, replace(question, tasks=tasks, ranks=ranks)))
     document = _document(name, batch * length, chip, singles, now)
     return PeakPlan(
         document=document, parts=parts, by_tool=together if is_by_tool else (), ranks=ranks
@@ -134,7 +293,7 @@ def _document(
 
 
 def _sizes(asked: PeakRequest, backend: str) -> Sizes:
-    usual = sizes_for(backend)
+    usual = PROCESSOR if backend == "cpu" else ACCELERATOR
     return replace(
         usual,
         squares=tuple(asked.squares) or usual.squares,
@@ -185,26 +344,21 @@ def _require_fp8(
     lacks = lack_of_fp8(found.backend, chip)
     if lacks is not None:
         raise ConfigError(f"--precision fp8: {lacks}", hint="leave it off, or use bf16")
-    if shape.family not in FAMILIES:
+    if shape.family not in FP8_FAMILIES:
         raise ConfigError(
-            f"--precision fp8: {' and '.join(FAMILIES)} models are trained in it, and {name} is "
-            f"{shape.family}",
+            f"--precision fp8: {' and '.join(FP8_FAMILIES)} models are trained in it, and {name} "
+            f"is {shape.family}",
             hint="name another --model",
         )
     edges = [(f"--square {size}", size) for size in squares]
     edges += [("--batch times --sequence-length", rows)]
     edges += [(f"--model {name}", size) for size in (shape.hidden_size, shape.intermediate_size)]
     for option, edge in edges:
-        if edge % MULTIPLE:
+        if edge % FP8_MULTIPLE:
             raise ConfigError(
-                f"{option}: {edge} is not a multiple of {MULTIPLE}, as fp8 products need",
+                f"{option}: {edge} is not a multiple of {FP8_MULTIPLE}, as fp8 products need",
                 hint="change it, or leave out --precision fp8",
             )
-
-
-def _part(question: PeakQuestion, planned: Sequence[Planned], ranks: int) -> Part:
-    tasks = [each.task for each in planned]
-    return Part(planned, replace(question, tasks=tasks, ranks=ranks))
 
 
 def _shape_of(name: str) -> ModelShape:

@@ -1,8 +1,10 @@
-"""What arithmetic says of a plan before anything is run: operations, memory, time, dollars."""
+"""What arithmetic says of a plan before anything is run: operations, memory, time, dollars.
+
+Source: docs/metrics.md, "Step time".
+"""
 
 from typing import Literal
 
-from trnbench.analysis.estimate import PLANNED_EFFICIENCY, estimate_step_seconds
 from trnbench.catalog.accelerators import Accelerator
 from trnbench.model.flops import (
     CONVENTIONS,
@@ -174,3 +176,14 @@ def _memory_verdict(
     if needed <= COMFORTABLE_SHARE * device.memory_bytes:
         return "fits"
     return "tight" if needed <= device.memory_bytes else "does_not_fit"
+
+
+PLANNED_EFFICIENCY = 0.55
+"""Part of the datasheet's peak that matrix products are planned to reach."""
+
+
+def estimate_step_seconds(
+    *, flops_per_token: float, tokens_per_step: int, chips: int, peak_flops_per_second: float
+) -> float:
+    """Divide the step's operations by what the chips are planned to do."""
+    return flops_per_token * tokens_per_step / (chips * peak_flops_per_second * PLANNED_EFFICIENCY)

@@ -17,9 +17,7 @@ from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import Config, ModelConfig
 from trnbench.machine.describe import Devices, Machine
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
-from trnbench.prices import find_price, sources_for
-from trnbench.prices.base import PriceRequest, PriceSource
-from trnbench.run.device_planning import (
+from trnbench.plan.device import (
     asked_backend,
     asked_index,
     check_instance,
@@ -30,18 +28,18 @@ from trnbench.run.device_planning import (
     devices_per_chip_of,
     plan_device,
 )
-from trnbench.run.gate import parity_shape, plan_gate, plan_guest_gate
-from trnbench.run.guest_choice import choose_guest, guest_step, small_guest
-from trnbench.run.guests import Guests, is_guest
-from trnbench.run.model_checks import ALPHABET_SIZE, alphabet_of
-from trnbench.run.model_choice import choose_model
-from trnbench.run.prediction import predict
-from trnbench.run.step_planning import (
+from trnbench.plan.external import Guests, choose_guest, guest_step, is_guest, small_guest
+from trnbench.plan.model import ALPHABET_SIZE, alphabet_of, choose_model
+from trnbench.plan.parity import parity_shape, plan_gate, plan_guest_gate
+from trnbench.plan.predict import predict
+from trnbench.plan.step import (
     plan_execution,
     plan_precision,
     plan_step,
     plan_workload,
 )
+from trnbench.prices import find_price, sources_for
+from trnbench.prices.base import PriceRequest, PriceSource
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
     Plan,

@@ -9,9 +9,8 @@ import math
 from trnbench.catalog.accelerators import Accelerator
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
-from trnbench.run.fp8_planning import check_device, check_model
-from trnbench.run.model_checks import check_workload
-from trnbench.run.prediction import memory_fits
+from trnbench.plan.model import check_workload
+from trnbench.plan.predict import memory_fits
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
 from trnbench.schema.units import GIB
 from trnbench.wire import (
@@ -56,7 +55,7 @@ def plan_workload(
     """
     asked, data = config.workload, parallel.data_parallel_size
     if precision == "fp8":
-        check_model(config, model)
+        check_fp8_model(config, model)
     if model.guest is None:
         check_workload(model.own_shape, model.name, asked)
     micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
@@ -93,7 +92,7 @@ def plan_precision(config: Config, backend: str, accelerator: Accelerator | None
     """
     asked = config.workload.precision
     if asked == "fp8":
-        check_device(backend, accelerator)
+        check_fp8_device(backend, accelerator)
     if asked != "auto":
         return asked
     is_cpu = backend == "cpu" or (backend == "auto" and accelerator is None)
@@ -257,3 +256,82 @@ def _lora(asked: WorkloadConfig, shape: ModelShape) -> Lora | None:
         )
     alpha = 2.0 * asked.lora.rank if asked.lora.alpha is None else asked.lora.alpha
     return Lora(rank=asked.lora.rank, alpha=alpha, targets=asked.lora.targets)
+
+
+FP8_FAMILIES = ("llama", "gpt2")
+"""Whose training in fp8 the gate's tolerance was measured on."""
+
+FP8_MULTIPLE = 16
+"""What edges of an fp8 product must be multiples of. Source: PyTorch, `_scaled_mm`'s checks."""
+
+
+def check_fp8_device(backend: str, accelerator: Accelerator | None) -> None:
+    """Refuse a device that has no fp8 products, or none of torch's formats.
+
+    A GPU that the catalog does not know is asked by the worker, once it has it.
+
+    Raises:
+        Conflict: it has none.
+    """
+    lacks = lack_of_fp8(backend, accelerator)
+    if lacks is not None:
+        raise Conflict(
+            ("workload", "precision"),
+            f"workload.precision: fp8 cannot be trained in: {lacks}",
+            hint="use bf16",
+            others=(("device",),),
+        )
+
+
+def lack_of_fp8(backend: str, accelerator: Accelerator | None) -> str | None:
+    """Say why torch cannot multiply in fp8 on a device; None where nothing is known against it."""
+    if accelerator is not None and accelerator.vendor == "AWS":
+        # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
+        lacks = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
+        return f"{accelerator.name} {lacks}"
+    if backend == "auto":
+        backend = "cpu" if accelerator is None else "cuda"
+    if backend != "cuda":
+        return f"{backend} has no fp8 products that torch knows, only NVIDIA's GPUs from Ada on"
+    if accelerator is not None and accelerator.fp8_flops_per_second is None:
+        return f"no fp8 peak of {accelerator.name} is published"
+    return None
+
+
+def check_fp8_model(config: Config, model: PlannedModel) -> None:
+    """Refuse a model whose products fp8 kernels cannot take, or that nobody has held to fp32.
+
+    Raises:
+        Conflict: names the size, or the option that does not go with fp8.
+    """
+    if model.guest is not None or model.own_shape.family not in FP8_FAMILIES:
+        family = "a model of your own" if model.guest is not None else model.own_shape.family
+        raise Conflict(
+            ("workload", "precision"),
+            f"workload.precision: fp8 trains {' and '.join(FP8_FAMILIES)} models, and "
+            f"{model.name} is {family}",
+            hint="use bf16",
+            others=(("model",),),
+        )
+    if config.workload.lora is not None:
+        raise Conflict(
+            ("workload", "lora"),
+            "workload.lora: adapters are too narrow to gain by fp8",
+            hint="leave it out, or use precision: bf16",
+            others=(("workload", "precision"),),
+        )
+    shape = model.own_shape
+    for section, key, value in (
+        ("model", "hidden_size", shape.hidden_size),
+        ("model", "head_dim", shape.head_dim),
+        ("model", "intermediate_size", shape.intermediate_size),
+        ("workload", "sequence_length", config.workload.sequence_length),
+    ):
+        if value % FP8_MULTIPLE:
+            raise Conflict(
+                (section, key),
+                f"{section}.{key}: {value} is not a multiple of {FP8_MULTIPLE}, as fp8 products "
+                "need",
+                hint="change it, or use precision: bf16",
+                others=(("workload", "precision"),),
+            )

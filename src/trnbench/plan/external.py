@@ -1,16 +1,23 @@
-"""From a guest that has been met to the model of a plan, its step, and its gate. Pure."""
+"""An external model, once described, as the model of a plan: its checks, step and small twin."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, ModelConfig, WorkloadConfig
-from trnbench.model.external import ENCODERS, shape_of_config, small_values
+from trnbench.model.external import (
+    ENCODERS,
+    MORE_THAN_TAKEN,
+    MULTIPLES,
+    SIZE_KEYS,
+    TAKEN,
+    shape_of_config,
+    small_values,
+)
 from trnbench.model.flops import parameter_count
-from trnbench.run.guests import Guests, guest_key
-from trnbench.run.model_checks import ALPHABET_SIZE, MIN_MASKED_LENGTH, check_window
+from trnbench.plan.model import ALPHABET_SIZE, MIN_MASKED_LENGTH, check_window
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import Described, Guest, ModelShape, StepSettings
 
@@ -21,6 +28,28 @@ LENGTH_KEYS = ("max_position_embeddings", "n_positions")
 
 DEFAULTS = WorkloadConfig(sequence_length=1, global_batch_size=1)
 OURS_ALONE = ("lora", "document_length", "loss_chunk_tokens", "expert_capacity")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGuest:
+    """A guest, and what it was found to be."""
+
+    guest: Guest
+    described: Described
+
+
+Guests = Mapping[str, KnownGuest]
+"""By `guest_key`."""
+
+
+def guest_key(model: ModelConfig, sequence_length: int) -> str:
+    """Return what tells guests apart: all that is said of them, and their sequences' length."""
+    return f"{model.model_dump_json()} {sequence_length}"
+
+
+def is_guest(model: str | ModelConfig) -> bool:
+    """Tell whether a config's model is none of ours."""
+    return isinstance(model, ModelConfig) and (model.huggingface or model.python) is not None
 
 
 def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedModel:
@@ -173,3 +202,41 @@ def _resized(guest: Guest, values: dict[str, Any], vocabulary_size: int | None) 
     if known is None or guest.vocabulary_size is None:
         known = guest.vocabulary_size
     return replace(guest, arguments=json.dumps(values, sort_keys=True), vocabulary_size=known)
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Hold the sizes that a config says against each other.
+
+    Raises:
+        Conflict: one is none, or two do not go together; both are named.
+    """
+    for key in sorted(SIZE_KEYS & values.keys()):
+        _check_size(key, values[key])
+    for larger, smaller in MULTIPLES:
+        whole, part = values.get(larger), values.get(smaller)
+        is_free = larger == "hidden_size" and values.get("head_dim") is not None
+        if whole is not None and part is not None and not is_free and whole % part:
+            raise _conflict(
+                f"{larger}={whole} is not a multiple of {smaller}={part}", "change one of them"
+            )
+    taken = values.get(TAKEN)
+    for key in MORE_THAN_TAKEN:
+        if taken is not None and values.get(key) is not None and taken > values[key]:
+            raise _conflict(
+                f"{TAKEN}={taken} is more than {key}={values[key]}",
+                "a token is sent to some of the experts",
+            )
+
+
+def _check_size(key: str, value: Any) -> None:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (is_whole and value >= 1):
+        raise _conflict(f"{key}: {value!r} is no size", "give a whole number from 1")
+
+
+def _conflict(said: str, hint: str) -> Conflict:
+    return Conflict(
+        ("model", "huggingface"),
+        f"model.config: {said}",
+        hint=f"{hint}, under `model.config` or in the config.json",
+    )
