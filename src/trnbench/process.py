@@ -1,22 +1,39 @@
-"""A process group must not outlive its parent: one line of shell sees to it.
+"""A child process in a session of its own: heard in bounded lines, gone without a trace.
 
-The guardian waits on a pipe that only the parent holds. If the parent dies in any way, the pipe
-closes and the guardian kills the whole group.
+A Ctrl-C meant for the parent does not reach it. It does not outlive the parent either: a guardian
+waits on a pipe that only the parent holds, and kills the child's whole group when that closes.
 """
 
 import contextlib
+import fcntl
+import os
+import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 
-_LINE = 'read -r line || kill -s KILL -- "-$1"'
+MAX_LINE_BYTES = 16 * 2**20
+"""A record of a thousand steps has some 60 kB, a report of 64 NeuronCores some 160 kB."""
+
+_MAX_READ_BYTES = 2 * MAX_LINE_BYTES
+_PIPE_BYTES = 2**20
+"""The kernel's usual 64 kB would hold back a long line over several turns."""
+_TAIL_BYTES = 32 * 1024
+_KILL_SECONDS = 10.0
+"""A killed process that is still there after so long hangs inside a driver."""
+
+
+class LineTooLongError(Exception):
+    """More came without a line's end than a line may hold; it was thrown away."""
 
 
 class Guardian:
-    """Watches over one process group until it is dismissed."""
+    """Kills a process group as soon as this process is gone, until it is dismissed."""
 
     def __init__(self, group: int) -> None:
         """Start it, in a session of its own."""
+        line = 'read -r line || kill -s KILL -- "-$1"'
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _LINE, "trnbench-guardian", str(group)],
+            ["/bin/sh", "-c", line, "trnbench-guardian", str(group)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -31,3 +48,159 @@ class Guardian:
                 self._process.stdin.write(b"done\n")
                 self._process.stdin.close()
         self._process.wait()
+
+
+class Child:
+    """A running child process, seen from the parent."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        lines_option: str | None = None,
+    ) -> None:
+        """Start it.
+
+        Args:
+            command: the program and its arguments.
+            environment: variables on top of the parent's own.
+            lines_option: the option that names the descriptor on which the child sends its lines;
+                the end of what it prints is kept then. None: its lines are what it prints on
+                standard output, and the end of standard error is kept.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        lines, lines_end = os.pipe()
+        tail, tail_end = os.pipe()
+        named = [] if lines_option is None else [lines_option, str(lines_end)]
+        try:
+            self._process = subprocess.Popen(
+                [*command, *named],
+                stdin=subprocess.PIPE,
+                stdout=tail_end if named else lines_end,
+                stderr=tail_end,
+                pass_fds=(lines_end,) if named else (),
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+            self.pid = self._process.pid
+            self._guardian = _guarded(self._process)
+        except OSError:
+            os.close(lines)
+            os.close(tail)
+            raise
+        finally:
+            os.close(lines_end)
+            os.close(tail_end)
+        self._lines, self._tail_pipe = lines, tail
+        self._open = [lines, tail]
+        for descriptor in self._open:
+            os.set_blocking(descriptor, False)
+        _enlarge(lines)
+        self._rest = b""
+        self._tail = b""
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended: negative is the signal that ended it, None while it runs."""
+        return self._process.poll()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What to wait on for something to read; a pipe that the child closed is not among it."""
+        return list(self._open)
+
+    @property
+    def has_closed_lines(self) -> bool:
+        """Whether the child closed the pipe of its lines: no more will come."""
+        return self._lines not in self._open
+
+    def read_lines(self) -> list[bytes]:
+        r"""Return the whole lines that came since the last time, each with its `\n`; never wait.
+
+        Raises:
+            LineTooLongError: there is none, and more came than a line may hold.
+        """
+        parts, size = [self._rest], 0
+        while size < _MAX_READ_BYTES and (content := self._read(self._lines)):
+            parts.append(content)
+            size += len(content)
+        *lines, self._rest = b"".join(parts).split(b"\n")
+        if not lines and len(self._rest) > MAX_LINE_BYTES:
+            self._rest = b""
+            raise LineTooLongError
+        return [line + b"\n" for line in lines]
+
+    def read_words(self) -> None:
+        """Take what was printed off its pipe, a bounded part: one that babbles must not hold us."""
+        for _ in range(16):
+            content = self._read(self._tail_pipe)
+            if not content:
+                return
+            self._tail = (self._tail + content)[-_TAIL_BYTES:]
+
+    def last_words(self) -> str:
+        """Return the end of what it printed."""
+        self.read_words()
+        return self._tail.decode(errors="replace")
+
+    def write(self, content: bytes) -> None:
+        """Write to its standard input; that it is gone is noticed by its exit code."""
+        if self._process.stdin is None:
+            raise RuntimeError("the child was started without standard input")
+        _enlarge(self._process.stdin.fileno())
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(content)
+            self._process.stdin.flush()
+
+    def terminate(self) -> None:
+        """Ask it, and everything that it started, to end."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+
+    def end(self, grace_seconds: float = 0.0) -> None:
+        """Kill it and everything that it started, after the time that it has to end by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_seconds)
+        self._signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_SECONDS)
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._guardian.dismiss()
+        for descriptor in (self._lines, self._tail_pipe):
+            os.close(descriptor)
+
+    def _read(self, descriptor: int) -> bytes:
+        """Read what is there; at the pipe's end stop waiting on it."""
+        if descriptor not in self._open:
+            return b""
+        try:
+            content = os.read(descriptor, 2**16)
+        except BlockingIOError:
+            return b""
+        if not content:
+            self._open.remove(descriptor)
+        return content
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def _guarded(process: "subprocess.Popen[bytes]") -> Guardian:
+    try:
+        return Guardian(process.pid)
+    except OSError:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _enlarge(pipe: int) -> None:
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # another limit here: then it keeps its size
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

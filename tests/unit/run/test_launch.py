@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from tests.unit.run.processes import all_events, lines_of, next_line, script_command
+from trnbench.process import MAX_LINE_BYTES
 from trnbench.run.launch import (
     ENTRY,
-    MAX_LINE_BYTES,
     Ended,
     Line,
     Overflow,

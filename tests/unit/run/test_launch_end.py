@@ -31,7 +31,7 @@ import signal, sys
 from tests.unit.run.processes import next_line
 from trnbench.run.launch import Worker
 worker = Worker(sys.argv[1:])
-print(next_line(worker).decode().strip(), worker._guardian.pid, flush=True)
+print(next_line(worker).decode().strip(), worker._child._guardian.pid, flush=True)
 sys.stdin.read()
 """
 
