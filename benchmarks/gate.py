@@ -27,18 +27,17 @@ import numpy as np
 
 from tests.comparisons import launch
 from tests.unit.analysis.series import Series, steady
-from trnbench.analysis.comparison.compare import compare
-from trnbench.analysis.comparison.gates import judge_gate, parse_gates
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.ratio import (
+from trnbench.analysis.statistics import mean_interval
+from trnbench.compare.compare import compare
+from trnbench.compare.gates import Terms, judge_gate, parse_gates
+from trnbench.compare.launches import Launch
+from trnbench.compare.ratio import (
     LogDifference,
     Sample,
     adjust,
     find_difference,
     launches_needed,
 )
-from trnbench.analysis.comparison.terms import Terms
-from trnbench.analysis.statistics import mean_interval
 from trnbench.schema.result import MetricValue
 
 (GATE,) = parse_gates(["tokens_per_second > -2%"])

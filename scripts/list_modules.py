@@ -9,10 +9,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 
 ROOMS = (
-    "", "cli", "reports", "reports/comparison", "run", "plan", "machine", "wire",
-    "train", "train/models", "train/layers", "train/backends", "prices", "prices/aws", "analysis",
-    "analysis/checks", "analysis/comparison", "analysis/metrics", "model", "catalog", "config",
-    "schema",
+    "", "cli", "reports", "reports/comparison", "run", "plan", "machine", "wire", "train",
+    "train/models", "train/layers", "train/backends", "prices", "prices/aws", "compare",
+    "analysis", "analysis/checks", "analysis/metrics", "model", "catalog", "config", "schema",
 )  # fmt: skip
 
 

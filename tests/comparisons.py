@@ -14,7 +14,7 @@ from tests.builders import (
     steady_times,
 )
 from trnbench.analysis.analyze import analyze
-from trnbench.analysis.comparison.launch import Launch, make_launch
+from trnbench.compare.launches import Launch, make_launch
 from trnbench.run.store import CaseFolder, measurement_bytes
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan

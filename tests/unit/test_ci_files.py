@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.comparisons import BASE, CAND, write_side
-from trnbench.analysis.comparison.gates import parse_gates
+from trnbench.compare.gates import parse_gates
 from trnbench.schema.comparison import Comparison
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from trnbench.cli.preparing import Prepared, default_folder, plan_only, prepare,
 from trnbench.cli.terms import raise_for
 
 if TYPE_CHECKING:
-    from trnbench.analysis.comparison.launch import Launch
-    from trnbench.analysis.comparison.terms import Terms
+    from trnbench.compare.gates import Terms
+    from trnbench.compare.launches import Launch
     from trnbench.run.session import Ending
     from trnbench.schema.plan import Plan
 
@@ -43,9 +43,9 @@ def run_ab(
         RunError: a case failed, or the disk is full; what was measured is kept.
         CheckFailed: a gate said no.
     """
-    from trnbench.analysis.comparison.compare import compare
-    from trnbench.analysis.comparison.planned import require_counterparts
     from trnbench.cli.screen import page_of_stdout
+    from trnbench.compare.compare import compare
+    from trnbench.compare.matching import require_counterparts
     from trnbench.redact import scrub
     from trnbench.reports.comparison import COMPARISON_REPORTS
 

@@ -14,7 +14,7 @@ from trnbench.schema.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trnbench.analysis.comparison.launch import Launch
+    from trnbench.compare.launches import Launch
 
 
 class ComparisonFormat(StrEnum):
@@ -148,8 +148,8 @@ def compare(
     base_python: BaseInterpreter = None,
 ) -> None:
     """Compare CAND with BASE: ratios with intervals, verdicts, and gates for CI."""
-    from trnbench.analysis.comparison.compare import compare as compare_sides
     from trnbench.cli.comparison_output import open_outputs
+    from trnbench.compare.compare import compare as compare_sides
     from trnbench.redact import scrub
     from trnbench.run.baselines import read_sides
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import typer
 
-from trnbench.analysis.comparison.compare import compare
-from trnbench.analysis.comparison.confirm import cases_to_confirm, launches_of, with_second_look
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.terms import Terms
 from trnbench.cli.live import make_observer
 from trnbench.cli.preparing import look_around
+from trnbench.compare.compare import cases_to_confirm, compare, launches_of, with_second_look
+from trnbench.compare.gates import Terms
+from trnbench.compare.launches import Launch
 from trnbench.machine.describe import describe_machine
 from trnbench.run.baselines import FolderSource
 from trnbench.run.confirm import Again, Label, Measured, check_again, measure_again

@@ -42,10 +42,10 @@ def noise(
     ] = NoiseFormat.TERMINAL,
 ) -> None:
     """Measure this machine's noise: the same work in two arms, launch by launch in turns."""
-    from trnbench.analysis.noise import find_noise
     from trnbench.cli.ab import LAUNCHES_KEY, end_with, measure_in_turns
     from trnbench.cli.preparing import default_folder, prepare, read_cases, read_overrides
     from trnbench.cli.screen import page_of_stdout
+    from trnbench.compare.noise import find_noise
     from trnbench.reports.noise import noise_as_json, noise_as_markdown, noise_as_text
 
     overrides = read_overrides(settings, device=device, usd_per_hour=usd_per_hour)

@@ -8,7 +8,7 @@ import typer
 from trnbench.schema.errors import CheckFailed, ConfigError, Problem
 
 if TYPE_CHECKING:
-    from trnbench.analysis.comparison.terms import Terms
+    from trnbench.compare.gates import Terms
     from trnbench.schema.comparison import Comparison
 
 
@@ -60,8 +60,7 @@ def make_terms(
     Raises:
         ConfigError: a text means nothing; it is named.
     """
-    from trnbench.analysis.comparison.gates import parse_gates
-    from trnbench.analysis.comparison.terms import DEFAULT_METRICS, Terms
+    from trnbench.compare.gates import DEFAULT_METRICS, Terms, parse_gates
 
     return Terms(
         metrics=_known_metrics(metrics) if metrics else DEFAULT_METRICS,
@@ -98,7 +97,7 @@ def raise_for(comparison: "Comparison", *, is_strict: bool) -> None:
 
 
 def _known_metrics(metrics: list[str]) -> tuple[str, ...]:
-    from trnbench.analysis.comparison.comparables import COMPARABLES
+    from trnbench.compare.metrics import COMPARABLES
 
     for metric in metrics:
         if metric not in COMPARABLES:
@@ -110,7 +109,7 @@ def _known_metrics(metrics: list[str]) -> tuple[str, ...]:
 
 
 def _allowed(keys: list[str]) -> tuple[str, ...]:
-    from trnbench.analysis.comparison.terms import ALLOWED_KEYS
+    from trnbench.compare.gates import ALLOWED_KEYS
 
     for key in keys:
         if key not in ALLOWED_KEYS:

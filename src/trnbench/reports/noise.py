@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from trnbench.analysis.noise import GateCost, NoiseFloor
 from trnbench.analysis.spread import Deviation
+from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
 from trnbench.reports.lines import wrapped

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.work import group_launches
+from trnbench.compare.launches import Launch
+from trnbench.compare.matching import group_launches
 from trnbench.run.launches import load_launches
 from trnbench.run.store import find_cases, is_result_file
 from trnbench.schema.errors import ConfigError, DataError, Problem

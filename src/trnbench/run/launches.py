@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 
 from trnbench.analysis.analyze import recost
-from trnbench.analysis.comparison.launch import Launch, make_launch
+from trnbench.compare.launches import Launch, make_launch
 from trnbench.run.results import derive, load_stored
 from trnbench.run.store import (
     PLAN_FILE,

@@ -20,10 +20,10 @@ from tests.bad_records import NUMBERS, WRONG_TYPES, edited, mutated, places
 from tests.builders import PLAN_SHA256, make_measurement, make_plan
 from tests.comparisons import edit, write_launch
 from trnbench.analysis.analyze import analyze
-from trnbench.analysis.comparison.compare import compare
-from trnbench.analysis.comparison.launch import Launch, make_launch
-from trnbench.analysis.comparison.terms import Terms
 from trnbench.analysis.plausible import is_plausible
+from trnbench.compare.compare import compare
+from trnbench.compare.gates import Terms
+from trnbench.compare.launches import Launch, make_launch
 from trnbench.reports import REPORTS
 from trnbench.reports.base import Page
 from trnbench.reports.comparison import COMPARISON_REPORTS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.comparisons import edit, write_launch
-from trnbench.analysis.comparison.launch import Launch
+from trnbench.compare.launches import Launch
 from trnbench.run.launches import load_launches
 from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE
 from trnbench.schema.errors import DataError

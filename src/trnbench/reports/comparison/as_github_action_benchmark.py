@@ -9,7 +9,7 @@ Source: the action's README, "customSmallerIsBetter", and the type `BenchmarkRes
 
 import json
 
-from trnbench.analysis.comparison.comparables import COMPARABLES, Unit
+from trnbench.compare.metrics import COMPARABLES, Unit
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json
 from trnbench.reports.comparison.view import say_launches, say_ratio, say_verdict

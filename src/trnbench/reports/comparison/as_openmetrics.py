@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from trnbench import __version__
-from trnbench.analysis.comparison.comparables import COMPARABLES
+from trnbench.compare.metrics import COMPARABLES
 from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
 from trnbench.reports.comparison.view import side_values

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from trnbench.analysis.comparison.comparables import COMPARABLES, Unit
+from trnbench.compare.metrics import COMPARABLES, Unit
 from trnbench.schema.comparison import (
     BreakEven,
     CaseComparison,

@@ -5,11 +5,10 @@ from datetime import date
 from decimal import Decimal
 
 from tests.comparisons import base_side, cand_side, launch, side
-from trnbench.analysis.comparison.comparables import COMPARABLES
-from trnbench.analysis.comparison.compare import compare
-from trnbench.analysis.comparison.gates import parse_gates
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.terms import Terms
+from trnbench.compare.compare import compare
+from trnbench.compare.gates import Terms, parse_gates
+from trnbench.compare.launches import Launch
+from trnbench.compare.metrics import COMPARABLES
 from trnbench.schema.comparison import Comparison
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue

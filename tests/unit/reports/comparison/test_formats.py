@@ -24,10 +24,10 @@ from rich.cells import cell_len
 from tests.comparisons import base_side, cand_side
 from tests.unit.reports.comparison.comparisons import rich, slower
 from tests.unit.reports.comparison.consumers import BMF, CUSTOM_BENCHMARKS
-from trnbench.analysis.comparison.comparables import COMPARABLES
-from trnbench.analysis.comparison.compare import compare
-from trnbench.analysis.comparison.terms import Terms
 from trnbench.cli.compare import ComparisonFormat
+from trnbench.compare.compare import compare
+from trnbench.compare.gates import Terms
+from trnbench.compare.metrics import COMPARABLES
 from trnbench.reports.base import Page
 from trnbench.reports.comparison import COMPARISON_REPORTS, as_github, as_terminal
 from trnbench.reports.comparison.as_csv import COLUMNS, describe_columns

@@ -22,17 +22,24 @@ from trnbench.analysis.spread import (
     t_quantile,
 )
 from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD, CONFIDENCE, LARGEST_LAUNCH_SD
+from trnbench.schema.comparison import ComparisonVerdict, Direction
+from trnbench.schema.units import say_change
 
 UNSEEN_LAUNCH_SD = LARGEST_LAUNCH_SD
 """Relative standard deviation between launches where too few were made to see it: a verdict must
 not rest on this machine's being quieter than the one that was seen least quiet."""
 
 LEAST_GATE_LAUNCHES = 4
+
 MOST_LAUNCHES = 1000
+
 MOST_PERMUTATIONS = 13_000
 
 Method = Literal["welch", "pooled", "paired", "assumed"]
+
 Logs = tuple[float, ...]
+
+ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +200,6 @@ def _t_below(t: float, degrees: float | None) -> float:
     return float(ndtr(t) if degrees is None else stdtr(degrees, t))
 
 
-# --- the four ways --------------------------------------------------------------------------------
-
-
 def _paired(base: Logs, cand: Logs) -> LogDifference:
     apart = tuple(later - earlier for earlier, later in zip(base, cand, strict=True))
     deviation = deviation_of(apart)
@@ -258,3 +262,31 @@ def _assumed(base: Sample, cand: Sample, *logs: Logs) -> LogDifference | str:
         launch_deviation=max(deviations),
         method="assumed",
     )
+
+
+def judge(
+    difference: LogDifference, margin: float, better: Direction, p_adjusted: float
+) -> tuple[ComparisonVerdict, str]:
+    """Return the verdict and why.
+
+    The same: the whole interval lies within the margin. Better or worse: it lies on one side of no
+    change, reaches past the margin, and holds against the number of comparisons. A margin of 2 %
+    lies between 1/1.02 and 1.02, so that swapping the sides swaps the verdict and nothing else.
+
+    Args:
+        difference: ln(CAND / BASE) with its error.
+        margin: the relative change that does not matter.
+        better: which of two values is the better one.
+        p_adjusted: the probability of such a difference if there were none, corrected.
+    """
+    low, high, limit = difference.low(), difference.high(), math.log1p(margin)
+    ends = " to ".join(say_change(exp_of(end) - 1) for end in (low, high))
+    span = f"the interval {ends}"
+    if -limit <= low and high <= limit:
+        return "same", f"{span} is all within the margin of {100 * margin:g} %"
+    if low <= 0 <= high:
+        return "cannot_tell", f"{span} holds losses and gains"
+    if p_adjusted >= ALPHA:
+        return "cannot_tell", f"{span} does not hold 0, but of so many one may do so by chance"
+    is_gain = (low > 0) == (better == "higher")
+    return ("better" if is_gain else "worse"), f"{span} does not hold 0"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.analysis.comparison.launch import Launch
+from trnbench.compare.launches import Launch
 from trnbench.schema.result import CompileCache, MetricValue
 
 Unit = Literal["tokens_per_second", "seconds", "bytes", "ratio", "usd", "tokens_per_usd", "tokens"]

@@ -1,10 +1,15 @@
-"""Two sides of launches to a comparison: counterparts found, ratios told, gates read. Pure."""
+"""Two sides of launches to a comparison: counterparts found, ratios told, gates read.
+
+A second look at cases that were measured again decides the gates that the first did not see pass:
+fresh launches alone count there, so two looks raise no more false alarms than one.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from trnbench import __version__
-from trnbench.analysis.comparison.case import (
+from trnbench.analysis.spread import exp_of
+from trnbench.compare.cases import (
     Measured,
     Pair,
     describe_case,
@@ -12,19 +17,25 @@ from trnbench.analysis.comparison.case import (
     needed,
     unique_names,
 )
-from trnbench.analysis.comparison.gates import Gate, judge_gate
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.ratio import LogDifference, adjust
-from trnbench.analysis.comparison.side import doubts_of, why_not
-from trnbench.analysis.comparison.terms import CASE_KEY, Terms
-from trnbench.analysis.comparison.work import group_launches, match_groups
-from trnbench.analysis.spread import exp_of
-from trnbench.schema.comparison import Comparison, Correction, GateOutcome, Unmatched
+from trnbench.compare.gates import CASE_KEY, Gate, Terms, judge_gate
+from trnbench.compare.launches import Launch
+from trnbench.compare.matching import group_launches, match_groups
+from trnbench.compare.ratio import LogDifference, adjust
+from trnbench.compare.sides import doubts_of, why_not
+from trnbench.schema.comparison import (
+    CaseComparison,
+    Comparison,
+    Correction,
+    GateOutcome,
+    Unmatched,
+)
 from trnbench.schema.errors import ConfigError, Problem
 from trnbench.schema.units import say_change
 
 Hypothesis = tuple[str, str, float, float]
 """Case, statistic, ratio of the rates, reference: equal ones are one comparison."""
+
+TO_CONFIRM = ("failed", "undecided")
 
 
 def compare(
@@ -131,9 +142,6 @@ def _check_pairs(counts: Sequence[tuple[int, int, str]]) -> None:
             )
 
 
-# --- many comparisons -----------------------------------------------------------------------------
-
-
 def _hypothesis(name: str, found: Measured, reference: float = 0.0) -> Hypothesis:
     return (name, found.comparable.statistic, round(found.rate_ratio, 12), reference)
 
@@ -156,9 +164,6 @@ def _corrected(
 ) -> Mapping[Hypothesis, float]:
     adjusted = adjust(list(p_values.values()), correction)
     return dict(zip(p_values, adjusted, strict=True))
-
-
-# --- gates ----------------------------------------------------------------------------------------
 
 
 def _gates(
@@ -289,4 +294,64 @@ def _no_counterpart(gate: Gate, case: Unmatched) -> GateOutcome:
         p_adjusted=None,
         evidence=f"CAND has no such case: {case.reason}",
         advice=f"measure it, or accept that it is gone: --allow {CASE_KEY}",
+    )
+
+
+def cases_to_confirm(comparison: Comparison) -> list[CaseComparison]:
+    """Return the cases of which a gate failed or is undecided."""
+    names = {gate.case for gate in comparison.gates if gate.state in TO_CONFIRM}
+    return [case for case in comparison.cases if case.name in names]
+
+
+def launches_of(case: CaseComparison, launches: Sequence[Launch], *, is_base: bool) -> list[Launch]:
+    """Return the launches that one side of a case used."""
+    side = case.base if is_base else case.cand
+    used = {
+        (launch.run_id, launch.case_id, launch.started_at)
+        for launch in side.launches
+        if launch.is_used
+    }
+    return [
+        launch
+        for launch in launches
+        if (launch.result.run_id, launch.result.case_id, launch.result.started_at) in used
+    ]
+
+
+def with_second_look(first: Comparison, second: Comparison, names: Mapping[str, str]) -> Comparison:
+    """Let a second comparison decide the gates that the first one did not see pass.
+
+    Args:
+        first: the comparison that was made first.
+        second: the comparison of what was measured again.
+        names: of each case that was measured again, its name in `first` by the case id of CAND's.
+    """
+    renamed = {
+        case.name: names[launch.case_id]
+        for case in second.cases
+        for launch in case.cand.launches[:1]
+        if launch.case_id in names
+    }
+    cases = {
+        renamed[case.name]: case.model_copy(update={"name": renamed[case.name]})
+        for case in second.cases
+        if case.name in renamed
+    }
+    later = {(gate.gate, renamed.get(gate.case)): gate for gate in second.gates}
+    gates: list[GateOutcome] = []
+    first_look: list[GateOutcome] = []
+    for gate in first.gates:
+        fresh = later.get((gate.gate, gate.case))
+        if gate.state in TO_CONFIRM and fresh is not None:
+            first_look.append(gate)
+            gates.append(fresh.model_copy(update={"case": gate.case}))
+        else:
+            gates.append(gate)
+    return first.model_copy(
+        update={
+            "cases": tuple(cases.get(case.name, case) for case in first.cases),
+            "gates": tuple(gates),
+            "first_look": tuple(first_look),
+            "notes": (*first.notes, *second.notes),
+        }
     )

@@ -1,4 +1,4 @@
-"""Which results are of the same work, and which are each other's counterpart.
+"""Which results and plans are of the same work, and which are each other's counterpart.
 
 The *work* is what was trained: a different one makes figures that cannot be compared. The *setup*
 is how and on what it was done, which is what a comparison is about; it tells counterparts apart
@@ -8,8 +8,9 @@ where one side did the same work in several ways.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trnbench.analysis.comparison.launch import Launch
+from trnbench.compare.launches import Launch
 from trnbench.schema.comparison import Difference, DifferenceKind, Unmatched
+from trnbench.schema.errors import ConfigError, Problem
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import say_count
 
@@ -17,6 +18,21 @@ Value = str | int | float | None
 """None: not known, which differs from nothing."""
 
 Reader = Callable[[Launch], Value]
+
+WORK_OF_PLAN: Mapping[str, Callable[[Plan], object]] = {
+    "model": lambda plan: plan.model.guest or plan.model.shape,
+    "sequence_length": lambda plan: plan.workload.sequence_length,
+    "global_batch_size": lambda plan: plan.workload.global_batch_size,
+    "precision": lambda plan: plan.workload.precision,
+    "optimizer": lambda plan: plan.workload.optimizer,
+    "stream": lambda plan: (plan.order.stream.alphabet_size, plan.order.stream.noise),
+    "lora": lambda plan: plan.workload.step.lora,
+    "document_length": lambda plan: plan.workload.step.document_length,
+    "expert_capacity": lambda plan: plan.workload.step.expert_capacity,
+    "flops_convention": lambda plan: plan.flops_convention,
+}
+"""What must be equal, by the key of `work.WORK` that `--allow` overrules it with. Two models may
+differ in what their results do not show; what they do show differs here too."""
 
 
 def _of_plan(read: Callable[[Plan], Value]) -> Reader:
@@ -98,6 +114,7 @@ WORK: Mapping[str, Reader] = {
 }
 """What must be equal, by the key that `--allow` overrules it with."""
 
+
 SETUP: Mapping[str, Reader] = {
     "micro_batch_size": lambda launch: launch.result.workload.micro_batch_size,
     "gradient_accumulation_steps": lambda launch: (
@@ -117,6 +134,7 @@ SETUP: Mapping[str, Reader] = {
 }
 """What tells apart the ways in which one side did the same work."""
 
+
 TOLD: Mapping[str, Reader] = {
     "instance": lambda launch: launch.result.device.instance,
     "instances_billed": lambda launch: launch.result.device.instances_billed,
@@ -125,6 +143,7 @@ TOLD: Mapping[str, Reader] = {
     "steps_per_sample": lambda launch: launch.result.timing.steps_per_sample,
 }
 """What is told where it differs, and tells nothing apart."""
+
 
 DEVICE_KEYS = ("backend", "device", "accelerator", "device_count", "threads")
 """Equal in all of these: the same kind of machine, whose launches vary alike."""
@@ -297,3 +316,36 @@ def _alone(side: str, group: Group, others: Sequence[Group], allowed: Sequence[s
         differences=best[2] if best else (),
         reason=reason,
     )
+
+
+def require_counterparts(
+    base: Sequence[Plan], cand: Sequence[Plan], allowed: Sequence[str]
+) -> None:
+    """Refuse, before anything is launched, sides of which a case could not be compared.
+
+    Raises:
+        ConfigError: names the case and every key in which the nearest one differs.
+    """
+    problems = []
+    for mine, others, label, other in ((base, cand, "A", "B"), (cand, base, "B", "A")):
+        for plan in mine:
+            nearest = min((_unlike(plan, one, allowed) for one in others), key=len)
+            if nearest:
+                problems.append(
+                    Problem(
+                        f"{label}'s case {plan.case_id}: is not the work of any case of {other}; "
+                        f"the nearest differs in {', '.join(nearest)}",
+                        "measure the same work on both sides, or overrule: "
+                        + " ".join(f"--allow {key}" for key in nearest),
+                    )
+                )
+    if problems:
+        raise ConfigError.of(problems)
+
+
+def _unlike(first: Plan, second: Plan, allowed: Sequence[str]) -> list[str]:
+    return [
+        key
+        for key, read in WORK_OF_PLAN.items()
+        if key not in allowed and read(first) != read(second)
+    ]

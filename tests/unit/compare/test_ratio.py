@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.comparisons import BASE, CAND
-from trnbench.analysis.comparison.ratio import (
+from trnbench.analysis.spread import interval_of
+from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD
+from trnbench.compare.ratio import (
     UNSEEN_LAUNCH_SD,
     LogDifference,
     Sample,
@@ -20,8 +22,6 @@ from trnbench.analysis.comparison.ratio import (
     permutation_p,
     planning_deviation,
 )
-from trnbench.analysis.spread import interval_of
-from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD
 
 values = st.floats(1e-6, 1e12)
 sides = st.lists(values, min_size=1, max_size=9).map(tuple)

@@ -5,38 +5,39 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trnbench.analysis.comparison.comparables import (
-    COMPARABLES,
-    Comparable,
-    steps_to_target,
-)
-from trnbench.analysis.comparison.costs import break_even, rate_ratio
-from trnbench.analysis.comparison.ratio import (
-    LogDifference,
-    Sample,
-    find_difference,
-    launches_needed,
-    permutation_p,
-    planning_deviation,
-)
-from trnbench.analysis.comparison.side import (
-    Side,
-    describe_side,
-    make_side,
-    notes_of_sides,
-    seeds_of,
-    why_not,
-    why_unusable,
-)
-from trnbench.analysis.comparison.terms import Terms
-from trnbench.analysis.comparison.verdict import judge
-from trnbench.analysis.comparison.work import (
+from trnbench.analysis.spread import LEAST_LAUNCHES, exp_of, interval_of, middle_of
+from trnbench.compare.gates import Terms
+from trnbench.compare.matching import (
     SETUP,
     Group,
     differences_of,
     is_same_device,
 )
-from trnbench.analysis.spread import LEAST_LAUNCHES, exp_of, interval_of, middle_of
+from trnbench.compare.metrics import (
+    COMPARABLES,
+    Comparable,
+    steps_to_target,
+)
+from trnbench.compare.ratio import (
+    LogDifference,
+    Sample,
+    find_difference,
+    judge,
+    launches_needed,
+    permutation_p,
+    planning_deviation,
+)
+from trnbench.compare.sides import (
+    Side,
+    break_even,
+    describe_side,
+    make_side,
+    notes_of_sides,
+    rate_ratio,
+    seeds_of,
+    why_not,
+    why_unusable,
+)
 from trnbench.schema.comparison import (
     CaseComparison,
     ComparisonVerdict,
@@ -160,9 +161,6 @@ def _side_value(sample: Sample | str, *, has_interval: bool) -> SideValue:
 def _seeds_tried(base: Side, cand: Side) -> int:
     """Return how many seeds the side with fewer of them was made with."""
     return min(len(seeds_of(base)), len(seeds_of(cand)))
-
-
-# --- what reports show of a case ------------------------------------------------------------------
 
 
 def describe_case(

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.comparisons import launch, side
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.work import (
+from trnbench.compare.launches import Launch
+from trnbench.compare.matching import (
     WORK,
     differences_of,
     group_launches,

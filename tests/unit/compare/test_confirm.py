@@ -1,10 +1,8 @@
 """A second look decides what the first did not see pass, and nothing else."""
 
 from tests.comparisons import base_side, cand_side, side
-from trnbench.analysis.comparison.compare import compare
-from trnbench.analysis.comparison.confirm import cases_to_confirm, launches_of, with_second_look
-from trnbench.analysis.comparison.gates import parse_gates
-from trnbench.analysis.comparison.terms import Terms
+from trnbench.compare.compare import cases_to_confirm, compare, launches_of, with_second_look
+from trnbench.compare.gates import Terms, parse_gates
 
 TERMS = Terms(gates=parse_gates(["tokens_per_second > -2%", "peak_memory_bytes < +5%"]))
 OTHER = {"workload.sequence_length": "64"}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.comparisons import launch
-from trnbench.analysis.comparison.costs import break_even, rate_ratio, side_price, tell_prices
-from trnbench.analysis.comparison.launch import Launch
+from trnbench.compare.launches import Launch
+from trnbench.compare.sides import break_even, rate_ratio, side_price, tell_prices
 from trnbench.schema.comparison import BreakEven, Ratio, SideValue
 from trnbench.schema.price import Price
 

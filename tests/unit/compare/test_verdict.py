@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.comparison.ratio import LogDifference
-from trnbench.analysis.comparison.verdict import judge
+from trnbench.compare.ratio import LogDifference, judge
 
 SWAPPED = {"better": "worse", "worse": "better", "same": "same", "cannot_tell": "cannot_tell"}
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.builders import make_activity, make_measurement, make_plan, make_result
 from tests.comparisons import launch
-from trnbench.analysis.comparison.comparables import COMPARABLES, Reading, steps_to_target
-from trnbench.analysis.comparison.launch import Launch, make_launch
 from trnbench.analysis.metrics import METRICS
+from trnbench.compare.launches import Launch, make_launch
+from trnbench.compare.metrics import COMPARABLES, Reading, steps_to_target
 from trnbench.schema.result import MetricValue
 
 TARGET = 0.25

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.comparison.comparables import COMPARABLES
-from trnbench.analysis.comparison.gates import Gate, judge_gate, parse_gates
-from trnbench.analysis.comparison.ratio import (
+from trnbench.compare.gates import Gate, judge_gate, parse_gates
+from trnbench.compare.metrics import COMPARABLES
+from trnbench.compare.ratio import (
     LogDifference,
     Sample,
     find_difference,

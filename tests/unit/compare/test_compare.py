@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.comparisons import BASE, base_side, cand_side, launch, side, with_seed
-from trnbench.analysis.comparison.comparables import COMPARABLES
-from trnbench.analysis.comparison.compare import compare
-from trnbench.analysis.comparison.gates import parse_gates
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.terms import DEFAULT_METRICS, Terms
+from trnbench.compare.compare import compare
+from trnbench.compare.gates import DEFAULT_METRICS, Terms, parse_gates
+from trnbench.compare.launches import Launch
+from trnbench.compare.metrics import COMPARABLES
 from trnbench.schema.comparison import Comparison, MetricComparison
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.result import MetricValue, Standing

@@ -6,17 +6,6 @@ Rules, with their sources: docs/metrics.md, "Launches" and "Comparison".
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trnbench.analysis.comparison.comparables import COMPARABLES
-from trnbench.analysis.comparison.gates import ALPHA
-from trnbench.analysis.comparison.launch import Launch
-from trnbench.analysis.comparison.ratio import (
-    LogDifference,
-    Sample,
-    find_difference,
-    launches_needed,
-)
-from trnbench.analysis.comparison.terms import TARGET_EXCESS_NATS
-from trnbench.analysis.comparison.work import Group, group_launches, match_groups
 from trnbench.analysis.spread import (
     LEAST_LAUNCHES,
     Deviation,
@@ -25,9 +14,20 @@ from trnbench.analysis.spread import (
     middle_of,
     within_launches,
 )
+from trnbench.compare.gates import ALPHA, TARGET_EXCESS_NATS
+from trnbench.compare.launches import Launch
+from trnbench.compare.matching import Group, group_launches, match_groups
+from trnbench.compare.metrics import COMPARABLES
+from trnbench.compare.ratio import (
+    LogDifference,
+    Sample,
+    find_difference,
+    launches_needed,
+)
 from trnbench.schema.errors import DataError
 
 METRIC = "tokens_per_second"
+
 GATE_CHANGES = (0.01, 0.02, 0.05)
 """Changes that people gate on."""
 

@@ -1,0 +1,1 @@
+"""Two sides of results: what is alike, how it differs, how sure that is. Pure."""
