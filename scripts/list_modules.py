@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
 
 ROOMS = (
     "", "cli", "reports", "reports/comparison", "run", "plan", "machine", "wire", "train",
-    "train/models", "train/layers", "train/backends", "prices", "prices/aws", "compare",
+    "train/models", "train/layers", "train/backends", "prices", "prices/aws", "compare", "cost",
     "analysis", "analysis/checks", "analysis/metrics", "model", "catalog", "config", "schema",
 )  # fmt: skip
 

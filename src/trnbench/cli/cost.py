@@ -12,8 +12,7 @@ from trnbench.schema.errors import ConfigError, DataError, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trnbench.analysis.cost_sheet import CostSheet
-    from trnbench.analysis.training_cost import TrainingJob
+    from trnbench.cost.training import CostSheet, TrainingJob
     from trnbench.schema.result import Result
 
 Paths = Annotated[
@@ -95,11 +94,10 @@ def cost(
     ] = False,
 ) -> None:
     """Work out what training at a result's speed costs, as a range, and what moves it."""
-    from trnbench.analysis.cost_sheet import make_cost_sheet
     from trnbench.analysis.surroundings import find_surroundings
-    from trnbench.analysis.training_cost import Reliability, TrainingJob
     from trnbench.cli.repricing import PriceChoice, make_repricer
     from trnbench.cli.results import load_results
+    from trnbench.cost.training import Reliability, TrainingJob, make_cost_sheet
     from trnbench.schema.units import read_count, read_seconds
 
     def seconds(name: str, text: str) -> float:
@@ -151,8 +149,8 @@ def cost(
 
 
 def _show(sheets: "list[tuple[Result, CostSheet | str]]", *, as_json: bool) -> None:
-    from trnbench.analysis.cost_sheet import CostSheet
     from trnbench.cli.sheet import show_section
+    from trnbench.cost.training import CostSheet
     from trnbench.reports.clean import escaped_json, one_line
     from trnbench.reports.cost_sheet import sheet_as_json, sheet_rows
     from trnbench.reports.view import device_cell, model_cell

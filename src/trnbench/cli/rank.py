@@ -13,9 +13,8 @@ from trnbench.cli.price_options import OptionName, SourceName
 from trnbench.schema.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
-    from trnbench.analysis.candidates import Candidate
-    from trnbench.analysis.ranking import Constraint, Ranking
     from trnbench.cli.repricing import PriceFinder
+    from trnbench.cost.ranking import Constraint, RankedRun, Ranking
 
 
 class RankFormat(StrEnum):
@@ -107,9 +106,9 @@ def rank(
     ] = RankFormat.TERMINAL,
 ) -> None:
     """Rank measured and published runs by a metric, a price and what a job may take."""
-    from trnbench.analysis.ranking import rank as rank_candidates
     from trnbench.cli.repricing import PriceChoice, PriceFinder
     from trnbench.cli.screen import page_of_stdout
+    from trnbench.cost.ranking import rank as rank_candidates
     from trnbench.reports.ranking import FORMATS
 
     choice = PriceChoice(
@@ -123,16 +122,16 @@ def rank(
     metric = _metric(by, constraint)
     problems: list[Problem] = []
     finder = PriceFinder.of(choice)
-    candidates = _measured(_folders(paths, published), finder, problems, all_options=all_options)
+    runs = _measured(_folders(paths, published), finder, problems, all_options=all_options)
     if published:
-        candidates += _published(finder, _instances(on or []), model, all_options=all_options)
+        runs += _published(finder, _instances(on or []), model, all_options=all_options)
     elif on:
         raise ConfigError("--on: prices published runs", hint="add --published")
-    wanted = [c for c in candidates if _is_wanted(c, model, sequence_length)]
+    wanted = [c for c in runs if _is_wanted(c, model, sequence_length)]
     ranked = rank_candidates(wanted, metric, constraint)
     rankings = _worth_showing(ranked)
     if not rankings:
-        models = {candidate.model for candidate in candidates}
+        models = {run.model for run in runs}
         problems.append(_nothing(ranked, models | _published_models(published), model))
     else:
         sys.stdout.write(FORMATS[format_.value](rankings, metric, page_of_stdout()))
@@ -152,25 +151,25 @@ def _folders(paths: list[Path] | None, published: bool) -> list[Path]:
 
 def _measured(
     paths: list[Path], finder: "PriceFinder", problems: list[Problem], *, all_options: bool
-) -> "list[Candidate]":
-    from trnbench.analysis.candidates import candidate_of_result
+) -> "list[RankedRun]":
     from trnbench.cli.repricing import repriced, under_all_options
     from trnbench.cli.results import load_results
+    from trnbench.cost.ranking import ranked_run
 
     found = []
     for result in load_results(paths, problems):
         results = [repriced(result, finder)] if finder.choice.is_any else [result]
         if all_options:
             results = [offered.result for offered in under_all_options(result, finder)]
-        found += [candidate_of_result(each) for each in results]
+        found += [ranked_run(each) for each in results]
     return found
 
 
 def _published(
     finder: "PriceFinder", on: dict[str, str], model: str | None, *, all_options: bool
-) -> "list[Candidate]":
-    from trnbench.analysis.candidates import candidate_of_published, rented_instance
+) -> "list[RankedRun]":
     from trnbench.catalog.published import is_same_model, published_results
+    from trnbench.cost.ranking import ranked_publication, rented_instance
 
     found = []
     for run in published_results():
@@ -182,10 +181,10 @@ def _published(
                 f"no instance is known of {run.accelerator}; name one by `--on "
                 f"{run.accelerator}=INSTANCE`"
             )
-            found.append(candidate_of_published(run, None, None, reason))
+            found.append(ranked_publication(run, None, None, reason))
             continue
         for price, why in finder.of_instance(instance, all_options=all_options):
-            found.append(candidate_of_published(run, instance, price, why))
+            found.append(ranked_publication(run, instance, price, why))
     return found
 
 
@@ -214,12 +213,12 @@ def _instances(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _is_wanted(candidate: "Candidate", model: str | None, length: int | None) -> bool:
+def _is_wanted(run: "RankedRun", model: str | None, length: int | None) -> bool:
     from trnbench.catalog.published import is_same_model
 
-    if model is not None and not is_same_model(candidate.model, model):
+    if model is not None and not is_same_model(run.model, model):
         return False
-    return length is None or candidate.sequence_length == length
+    return length is None or run.sequence_length == length
 
 
 def _worth_showing(rankings: "list[Ranking]") -> "list[Ranking]":
@@ -270,8 +269,8 @@ def _constraint(
     scaling_efficiency: float | None,
     max_copies: int,
 ) -> "Constraint | None":
-    from trnbench.analysis.ranking import Constraint
-    from trnbench.analysis.training_cost import TrainingJob
+    from trnbench.cost.ranking import Constraint
+    from trnbench.cost.training import TrainingJob
     from trnbench.schema.units import read_count, read_seconds
 
     if tokens is None:
@@ -309,7 +308,7 @@ def _metric(by: str | None, constraint: "Constraint | None") -> str:
     import difflib
 
     from trnbench.analysis.metrics import METRICS
-    from trnbench.analysis.ranking import TO_TRAIN
+    from trnbench.cost.ranking import TO_TRAIN
 
     if by is None and constraint is None:
         return "usd_per_million_tokens"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from trnbench.analysis.break_even import Between, even_price, even_speed
 from trnbench.compare.launches import Launch
 from trnbench.compare.matching import Group
+from trnbench.cost.break_even import Between, even_price, even_speed
 from trnbench.schema.comparison import BreakEven, ComparedLaunch, ComparedSide, Ratio, SideValue
 from trnbench.schema.price import Price
 from trnbench.schema.units import say_usd

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from trnbench import __version__
-from trnbench.analysis.fairness import fairness_notes
+from trnbench.cost.break_even import fairness_notes
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json
 from trnbench.reports.columns import row

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from trnbench.analysis.cost_sheet import CostSheet
-from trnbench.analysis.training_cost import (
+from trnbench.cost.training import (
     PUBLISHED_FAILURES_PER_INSTANCE_DAY,
+    CostSheet,
     TrainingCost,
     checkpoint_interval_seconds,
 )

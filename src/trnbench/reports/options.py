@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trnbench.analysis.fairness import fairness_notes
+from trnbench.cost.break_even import fairness_notes
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_markdown, one_line
 from trnbench.reports.tables import table_as_markdown, table_as_text

@@ -9,9 +9,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from trnbench.analysis.candidates import Candidate
-from trnbench.analysis.fairness import fairness_notes
-from trnbench.analysis.ranking import TO_TRAIN, Ranking, Row
+from trnbench.cost.break_even import fairness_notes
+from trnbench.cost.ranking import TO_TRAIN, RankedRun, Ranking, Row
 from trnbench.reports.as_csv import safe
 from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_markdown, one_line
@@ -97,32 +96,32 @@ def _rows(ranking: Ranking, metric: str) -> list[tuple[str, ...]]:
 
 
 def _row(row: Row, metric: str) -> tuple[str, ...]:
-    candidate = row.candidate
-    speed, price = candidate.metrics["tokens_per_second"].value, candidate.price
-    usd = candidate.usd_per_hour
+    run = row.run
+    speed, price = run.metrics["tokens_per_second"].value, run.price
+    usd = run.usd_per_hour
     return (
         str(row.place),
         PARETO if row.is_pareto else "",
         _machine(row),
-        candidate.precision,
+        run.precision,
         _figure(row.value, metric),
         UNKNOWN if speed is None else f"{speed:,.0f}",
         UNKNOWN if usd is None else f"{usd:,.2f}",
         "" if price is None else f"{price.option} {price.date}",
         UNKNOWN if row.break_even_usd_per_hour is None else f"{row.break_even_usd_per_hour:,.2f}",
-        _origin(candidate),
+        _origin(run),
     )
 
 
 def _machine(row: Row) -> str:
     copies = row.trained.copies if row.trained else 1
-    machine = row.candidate.machine
+    machine = row.run.machine
     return machine if copies == 1 else f"{copies:,} times ({machine})"
 
 
-def _origin(candidate: Candidate) -> str:
-    told = f"{candidate.origin} {candidate.day}: {candidate.source}"
-    return f"{told}; {candidate.doubt}" if candidate.doubt else told
+def _origin(run: RankedRun) -> str:
+    told = f"{run.origin} {run.day}: {run.source}"
+    return f"{told}; {run.doubt}" if run.doubt else told
 
 
 def _figure(value: MetricValue, metric: str) -> str:
@@ -145,8 +144,8 @@ def _sayer(metric: str) -> Callable[[float], str]:
 
 
 def _left_out(ranking: Ranking) -> Iterable[str]:
-    for candidate, reason in ranking.left_out:
-        yield f"not ranked: {candidate.name} on {candidate.machine} ({candidate.origin}): {reason}"
+    for run, reason in ranking.left_out:
+        yield f"not ranked: {run.name} on {run.machine} ({run.origin}): {reason}"
 
 
 def _notes(rankings: Sequence[Ranking], page: Page) -> list[str]:
@@ -154,57 +153,57 @@ def _notes(rankings: Sequence[Ranking], page: Page) -> list[str]:
     notes = []
     if any(row.is_pareto for row in rows):
         notes.append(PARETO_NOTE)
-    if any(row.candidate.origin == "published" for row in rows):
+    if any(row.run.origin == "published" for row in rows):
         notes.append(PUBLISHED_NOTE)
     if page.today is not None:
-        notes += fairness_notes([row.candidate.price for row in rows], page.today)
+        notes += fairness_notes([row.run.price for row in rows], page.today)
     return notes
 
 
 def _records(rankings: Sequence[Ranking], metric: str) -> Iterable[dict[str, Any]]:
     for ranking in rankings:
         for row in ranking.rows:
-            yield _record(ranking, row.candidate, metric, row, None)
-        for candidate, reason in ranking.left_out:
-            yield _record(ranking, candidate, metric, None, reason)
+            yield _record(ranking, row.run, metric, row, None)
+        for run, reason in ranking.left_out:
+            yield _record(ranking, run, metric, None, reason)
 
 
 def _record(
-    ranking: Ranking, candidate: Candidate, metric: str, row: Row | None, reason: str | None
+    ranking: Ranking, run: RankedRun, metric: str, row: Row | None, reason: str | None
 ) -> dict[str, Any]:
-    price, trained = candidate.price, row.trained if row else None
+    price, trained = run.price, row.trained if row else None
     value = row.value if row else MetricValue(value=None, reason=reason)
     return {
         "work": ranking.work,
         "place": row.place if row else None,
         "is_pareto": row.is_pareto if row else None,
-        "origin": candidate.origin,
-        "name": candidate.name,
-        "source": candidate.source,
-        "date": candidate.day.isoformat(),
-        "machine": candidate.machine,
-        "instances": candidate.instances,
+        "origin": run.origin,
+        "name": run.name,
+        "source": run.source,
+        "date": run.day.isoformat(),
+        "machine": run.machine,
+        "instances": run.instances,
         "copies": trained.copies if trained else None,
-        "model": candidate.model,
-        "sequence_length": candidate.sequence_length,
-        "precision": candidate.precision,
+        "model": run.model,
+        "sequence_length": run.sequence_length,
+        "precision": run.precision,
         "metric": metric,
         "value": value.value,
         "ci95_low": value.low,
         "ci95_high": value.high,
-        "tokens_per_second": candidate.metrics["tokens_per_second"].value,
+        "tokens_per_second": run.metrics["tokens_per_second"].value,
         **{
             name: None
             if trained is None
             else (trained.cost.usd if name == "train_usd" else trained.cost.total_seconds)
             for name in TO_TRAIN
         },
-        "usd_per_hour": candidate.usd_per_hour,
+        "usd_per_hour": run.usd_per_hour,
         "price_option": price.option if price else None,
         "price_region": price.region if price else None,
         "price_date": price.date.isoformat() if price else None,
         "price_source": price.source if price else None,
         "break_even_usd_per_hour": row.break_even_usd_per_hour if row else None,
-        "doubt": candidate.doubt,
+        "doubt": run.doubt,
         "reason": reason,
     }

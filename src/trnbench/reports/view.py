@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from trnbench.analysis.fairness import fairness_notes
 from trnbench.analysis.surroundings import find_surroundings
+from trnbench.cost.break_even import fairness_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.schema.price import Price
 from trnbench.schema.result import (

@@ -12,9 +12,8 @@ import pytest
 from tests.builders import make_result
 from tests.unit.analysis.test_energy import gpus, readings, result
 from trnbench.analysis.analyze import recost
-from trnbench.analysis.cost_sheet import CostSheet, make_cost_sheet
 from trnbench.analysis.surroundings import Surroundings
-from trnbench.analysis.training_cost import Reliability, TrainingJob
+from trnbench.cost.training import CostSheet, Reliability, TrainingJob, make_cost_sheet
 from trnbench.reports.cost_sheet import sheet_as_json, sheet_rows
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, Result

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.builders import as_guest, make_blocks, make_measurement, make_plan, make_result
-from trnbench.analysis.candidates import candidate_of_result
+from trnbench.cost.ranking import ranked_run
 from trnbench.reports.plans import plans_as_text
 from trnbench.reports.view import lines_of, notes_of
 from trnbench.schema.plan import Plan
@@ -67,4 +67,4 @@ def test_an_older_case_that_finished_without_a_figure_did_not_fail_for_having_fi
     result = make_result(plan, make_measurement(plan, blocks=make_blocks([])))
     assert (result.standing, result.outcome.status) == ("failed", "finished")
     assert lines_of([result])[0].cells[-1] == "failed: too few samples"
-    assert candidate_of_result(result).objection == "failed: too few samples"
+    assert ranked_run(result).objection == "failed: too few samples"

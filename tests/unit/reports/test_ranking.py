@@ -10,11 +10,10 @@ from datetime import date
 import pytest
 
 from tests.builders import MOVEMENT, make_measurement, make_plan, make_result
-from tests.unit.analysis.test_ranking import BILLION, candidate
-from trnbench.analysis.candidates import candidate_of_result
+from tests.unit.cost.test_ranking import BILLION, run
 from trnbench.analysis.metrics.base import unknown
-from trnbench.analysis.ranking import Constraint, Ranking, rank
 from trnbench.cli.rank import RankFormat
+from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
 from trnbench.reports.base import Page
 from trnbench.reports.ranking import FORMATS, ranking_as_csv, ranking_as_json
 from trnbench.schema.result import MetricValue
@@ -24,18 +23,18 @@ PAGE = Page(width=140, today=date(2026, 11, 23))
 
 
 def rankings() -> list[Ranking]:
-    sure = candidate("trn2", 120_000, "35.76")
+    sure = run("trn2", 120_000, "35.76")
     sure.metrics["usd_per_million_tokens"] = MetricValue(value=0.0828, low=0.0820, high=0.0836)
     return rank(
         [
             sure,
-            candidate(
+            run(
                 "h100", 115_608, "55.04", origin="published", source="a page, read 2026-11",
                 precision="fp8",
             ),
-            candidate("slow", 9_000, "8.11", instances=2, doubt="doubtful: tail"),
-            candidate("bare", 1, None),
-            candidate("=cmd", 500, "1", sequence_length=4096),
+            run("slow", 9_000, "8.11", instances=2, doubt="doubtful: tail"),
+            run("bare", 1, None),
+            run("=cmd", 500, "1", sequence_length=4096),
         ],
         "usd_per_million_tokens",
     )  # fmt: skip
@@ -65,7 +64,7 @@ def test_csv_has_a_row_for_each_and_no_formula() -> None:
 
 
 def test_json_says_what_a_job_comes_to() -> None:
-    made = rank([candidate("a", 1e6, "36")], "train_seconds", Constraint(job=BILLION))
+    made = rank([run("a", 1e6, "36")], "train_seconds", Constraint(job=BILLION))
     document = json.loads(ranking_as_json(made, "train_seconds", PAGE))
     (ranked,) = document["ranked"]
     assert (ranked["place"], ranked["copies"]) == (1, 1)
@@ -83,7 +82,7 @@ def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) 
         measurement = make_measurement(plan, **changes.get(standing, {}))  # type: ignore[arg-type]
         result = make_result(plan, measurement)
         assert result.standing == standing
-        texts[standing] = FORMATS[name](rank([candidate_of_result(result)], metric), metric, PAGE)
+        texts[standing] = FORMATS[name](rank([ranked_run(result)], metric), metric, PAGE)
     assert len(set(texts.values())) == 3
     assert "doubtful: foreign_load" in texts["doubtful"].replace("\\_", "_")
     assert "invalid: movement" in texts["invalid"]
@@ -92,7 +91,7 @@ def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) 
 
 
 def test_a_metric_is_said_in_its_own_unit() -> None:
-    one = candidate("a", 1000, "1")
+    one = run("a", 1000, "1")
     one.metrics["mfu"] = MetricValue(value=0.512)
     one.metrics["step_time_mean_seconds"] = MetricValue(value=0.05)
     for metric, said in (("mfu", "51.2 %"), ("step_time_mean_seconds", "50 ms")):

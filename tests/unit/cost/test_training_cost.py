@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.training_cost import (
+from trnbench.cost.training import (
     PUBLISHED_FAILURES_PER_INSTANCE_DAY,
     Reliability,
     TrainingJob,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.break_even import Between, even_price, even_speed
+from trnbench.cost.break_even import Between, even_price, even_speed
 
 SPEED = Between(60_000 / 90_000, 59_400 / 90_900, 60_600 / 89_100)
 """A trn2.48xlarge's tokens per second over a p5en.48xlarge's."""

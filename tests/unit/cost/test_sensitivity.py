@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from trnbench.analysis.sensitivity import (
+from trnbench.cost.training import (
     CostBasis,
+    Reliability,
     mfu_ladder,
     tornado,
-    usd_per_million_tokens_at_mfu,
 )
-from trnbench.analysis.training_cost import Reliability
 
 BASIS = CostBasis(
     usd_per_hour=20.0, tokens_per_second=60_000, low=58_000, high=62_000, instances=1,
@@ -71,10 +70,8 @@ def test_a_speed_without_an_interval_is_left_out() -> None:
 def test_at_the_measured_utilization_the_cost_is_the_measured_one() -> None:
     peak, flops = 16 * 667e12, 51_470_401_536.0
     mfu = 60_000 * flops / peak
-    found = usd_per_million_tokens_at_mfu(
-        usd_per_hour=20, peak_flops_per_second=peak, flops_per_token=flops, mfu=mfu
-    )
-    assert f"{found:.4f}" == "0.0926"
+    at_any = dict(mfu_ladder(usd_per_hour=20, peak_flops_per_second=peak, flops_per_token=flops))
+    assert f"{at_any[0.2] * 0.2 / mfu:.4f}" == "0.0926"
     ladder = mfu_ladder(usd_per_hour=20, peak_flops_per_second=peak, flops_per_token=flops)
     costs = dict(ladder)
     assert costs[0.2] == pytest.approx(2 * costs[0.4])

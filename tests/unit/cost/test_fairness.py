@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trnbench.analysis.fairness import OLD_DAYS, age_note, fairness_notes
+from trnbench.cost.break_even import OLD_DAYS, age_note, fairness_notes
 from trnbench.schema.price import Price
 
 TODAY = date(2026, 11, 23)

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as s
 
-from trnbench.analysis.candidates import Candidate
 from trnbench.analysis.metrics.base import exactly, reciprocal, scaled
-from trnbench.analysis.ranking import Constraint, Ranking, rank
-from trnbench.analysis.training_cost import Reliability, TrainingJob
+from trnbench.cost.ranking import Constraint, RankedRun, Ranking, rank
+from trnbench.cost.training import Reliability, TrainingJob
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue
 
@@ -21,9 +20,9 @@ UNFAILING = Reliability(
 BILLION = TrainingJob(tokens=1e9, reliability=UNFAILING)
 
 
-def candidate(
+def run(
     name: str, speed: float, usd: str | None, instances: int = 1, **changes: object
-) -> Candidate:
+) -> RankedRun:
     price = usd and Price(
         usd_per_hour=Decimal(usd), instance="a", option="on_demand", region="r",
         date=date(2026, 10, 1), source="a page",
@@ -35,7 +34,7 @@ def candidate(
         a_second = float(usd) * instances / 3600
         metrics["usd_per_million_tokens"] = reciprocal(exactly(speed), a_second * 1e6)
         metrics["tokens_per_usd"] = scaled(exactly(speed), 1 / a_second)
-    made = Candidate(
+    made = RankedRun(
         origin="measured", name=name, source="run r", day=date(2026, 10, 2), model="llama3-8b",
         sequence_length=8192, is_adapter_training=False, precision="bf16", machine=name,
         instances=instances, metrics=metrics, price=price or None,
@@ -45,11 +44,11 @@ def candidate(
 
 
 def names(ranking: Ranking) -> list[str]:
-    return [row.candidate.name for row in ranking.rows]
+    return [row.run.name for row in ranking.rows]
 
 
 def test_the_cheapest_is_first_by_cost_and_the_fastest_by_speed() -> None:
-    both = [candidate("slow", 1000, "1"), candidate("fast", 3000, "4")]
+    both = [run("slow", 1000, "1"), run("fast", 3000, "4")]
     (by_cost,) = rank(both, "usd_per_million_tokens")
     (by_speed,) = rank(both, "tokens_per_second")
     (by_worth,) = rank(both, "tokens_per_usd")
@@ -59,19 +58,19 @@ def test_the_cheapest_is_first_by_cost_and_the_fastest_by_speed() -> None:
 
 def test_only_like_work_stands_in_one_ranking() -> None:
     made = [
-        candidate("a", 1, "1"),
-        candidate("b", 1, "1", sequence_length=4096),
-        candidate("c", 1, "1", model="Llama3 8B"),
-        candidate("d", 1, "1", is_adapter_training=True),
+        run("a", 1, "1"),
+        run("b", 1, "1", sequence_length=4096),
+        run("c", 1, "1", model="Llama3 8B"),
+        run("d", 1, "1", is_adapter_training=True),
     ]
     assert [names(r) for r in rank(made, "tokens_per_second")] == [["a", "c"], ["b"], ["d"]]
 
 
 def test_what_cannot_be_ranked_is_told_with_its_reason() -> None:
     made = [
-        candidate("free", 1, None),
-        candidate("wrong", 1, "1", objection="invalid: learning"),
-        candidate("right", 1, "1"),
+        run("free", 1, None),
+        run("wrong", 1, "1", objection="invalid: learning"),
+        run("right", 1, "1"),
     ]
     (ranking,) = rank(made, "usd_per_million_tokens")
     assert names(ranking) == ["right"]
@@ -83,17 +82,17 @@ def test_what_cannot_be_ranked_is_told_with_its_reason() -> None:
 
 def test_pareto_are_those_that_no_other_beats_in_both() -> None:
     made = [
-        candidate("cheap", 1000, "1"),
-        candidate("fast", 4000, "8"),
-        candidate("beaten", 900, "1"),
+        run("cheap", 1000, "1"),
+        run("fast", 4000, "8"),
+        run("beaten", 900, "1"),
     ]
     (ranking,) = rank(made, "usd_per_million_tokens")
-    assert {r.candidate.name for r in ranking.rows if r.is_pareto} == {"cheap", "fast"}
+    assert {r.run.name for r in ranking.rows if r.is_pareto} == {"cheap", "fast"}
 
 
 def test_break_even_is_the_price_at_which_it_costs_what_the_first_does() -> None:
     (ranking,) = rank(
-        [candidate("first", 1000, "1"), candidate("second", 4000, "3", instances=2)],
+        [run("first", 1000, "1"), run("second", 4000, "3", instances=2)],
         "usd_per_million_tokens",
     )
     # 6 $/h at four times the speed: equal at 4 $/h for both instances; the first's equal is 1.50.
@@ -101,7 +100,7 @@ def test_break_even_is_the_price_at_which_it_costs_what_the_first_does() -> None
 
 
 def test_the_worked_job_costs_hours_times_rate() -> None:
-    (ranking,) = rank([candidate("a", 1e6, "36")], "train_usd", Constraint(job=BILLION))
+    (ranking,) = rank([run("a", 1e6, "36")], "train_usd", Constraint(job=BILLION))
     (row,) = ranking.rows
     assert row.value.value == pytest.approx(1e9 / 1e6 / 3600 * 36)
     assert row.trained is not None
@@ -109,7 +108,7 @@ def test_the_worked_job_costs_hours_times_rate() -> None:
 
 
 def test_under_a_deadline_the_fewest_machines_that_keep_it_are_taken() -> None:
-    one = candidate("a", 1e6, "36")
+    one = run("a", 1e6, "36")
     kept = Constraint(job=BILLION, deadline_seconds=300.0, scaling_efficiency=0.8)
     (ranking,) = rank([one], "train_usd", kept)
     (row,) = ranking.rows
@@ -121,7 +120,7 @@ def test_under_a_deadline_the_fewest_machines_that_keep_it_are_taken() -> None:
 
 
 def test_under_a_budget_the_fastest_that_it_pays_for_is_taken() -> None:
-    one = candidate("a", 1e6, "36")
+    one = run("a", 1e6, "36")
     paid = Constraint(job=BILLION, budget_usd=12.6, scaling_efficiency=0.8)
     (ranking,) = rank([one], "train_seconds", paid)
     (row,) = ranking.rows
@@ -146,7 +145,7 @@ def test_a_deadline_is_kept_or_the_candidate_is_left_out(
         scaling_efficiency=efficiency,
         max_copies=most,
     )
-    (ranking,) = rank([candidate("a", speed, "10")], "train_usd", constraint)
+    (ranking,) = rank([run("a", speed, "10")], "train_usd", constraint)
     for row in ranking.rows:
         assert row.trained is not None
         assert row.trained.cost.total_seconds <= days * 86_400

@@ -1,0 +1,401 @@
+"""Which run is best, measured or published, by one metric, under one constraint.
+
+Only like work stands in one ranking. A run that cannot be ranked is told with its reason. Nothing
+is scaled to more machines than were run, unless the user says with which efficiency.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from trnbench.analysis.metrics.base import exactly, reciprocal, scaled, unknown
+from trnbench.catalog.instances import instances
+from trnbench.catalog.published import PublishedResult, is_same_model
+from trnbench.cost.break_even import Between, even_price
+from trnbench.cost.training import TrainingCost, TrainingJob, cost_to_train
+from trnbench.schema.price import Price
+from trnbench.schema.result import MetricValue, Result
+from trnbench.schema.units import SECONDS_PER_HOUR
+
+UNCHECKED = "published figures count this their own way"
+
+HIGHER_IS_BETTER = frozenset(
+    {
+        "tokens_per_second", "tokens_per_second_per_device", "tokens_per_second_per_chip",
+        "tokens_per_usd", "mfu", "mfu_full",
+    }
+)  # fmt: skip
+"""Of every other metric the lowest is best."""
+
+TO_TRAIN = ("train_usd", "train_seconds")
+"""Metrics of a job that is named by its tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedRun:
+    """One way to train a model: what it was run on, how fast, and what that costs."""
+
+    origin: Literal["measured", "published"]
+    name: str
+    """A case's, or the published run's."""
+    source: str
+    """The run that measured it, or the citation."""
+    day: date
+    """On which it was measured or published."""
+    model: str
+    sequence_length: int | None
+    is_adapter_training: bool
+    precision: str
+    machine: str
+    """What it ran on, in words."""
+    instances: int
+    """That are billed."""
+    metrics: dict[str, MetricValue]
+    price: Price | None
+    price_reason: str | None
+    objection: str | None
+    """Why it must not be ranked, if so."""
+    doubt: str | None
+    """What a reader must know of its standing."""
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Of all instances that are billed."""
+        return None if self.price is None else float(self.price.usd_per_hour) * self.instances
+
+
+def ranked_run(result: Result) -> RankedRun:
+    """Return a result so that it can be ranked; an invalid or failed one has an objection."""
+    device = result.device
+    chip = device.accelerator or device.name or device.backend
+    machine = f"{device.chips_billed} x {chip}" if device.accelerator else chip
+    bad = [check for check in result.checks if check.verdict == result.standing]
+    named = ", ".join(check.name for check in bad)
+    objection = doubt = None
+    if result.standing == "invalid":
+        objection = f"invalid: {named}"
+    elif result.standing == "failed":
+        objection = f"failed: {result.failure}"
+    elif result.standing == "doubtful":
+        doubt = f"doubtful: {named}"
+    return RankedRun(
+        origin="measured",
+        name=result.case_id,
+        source=f"run {result.run_id}",
+        day=date.fromisoformat(result.started_at[:10]),
+        model=result.model.name,
+        sequence_length=result.workload.sequence_length,
+        is_adapter_training=result.workload.step.lora is not None,
+        precision=result.workload.precision,
+        machine=machine,
+        instances=device.instances_billed,
+        metrics=result.metrics,
+        price=result.price,
+        price_reason=result.price_reason,
+        objection=objection,
+        doubt=doubt,
+    )
+
+
+def rented_instance(published: PublishedResult, on: dict[str, str]) -> str | None:
+    """Return the instance that a published run is priced as: its own, or the one that is named.
+
+    `on` holds the instances that the user named, by accelerator as the source calls it.
+    """
+    if published.instance in instances():
+        return published.instance
+    return on.get(published.accelerator.lower())
+
+
+def ranked_publication(
+    published: PublishedResult, instance: str | None, price: Price | None, reason: str | None
+) -> RankedRun:
+    """Return a published run so that it can be ranked, at the price of one instance."""
+    known = instances().get(instance or "")
+    chips = published.accelerators or 0
+    rented = math.ceil(chips / known.chips) if known and known.chips and chips else 1
+    billed = rented * known.chips if known and known.chips else chips
+    speed = (
+        unknown("its tokens per second are not published")
+        if published.tokens_per_second is None
+        else exactly(published.tokens_per_second)
+    )
+    is_assumed = instance is not None and instance != published.instance
+    return RankedRun(
+        origin="published",
+        name=published.name,
+        source=published.source,
+        day=published.date,
+        model=published.model,
+        sequence_length=published.sequence_length,
+        is_adapter_training=published.is_adapter_training,
+        precision=published.precision or "not told",
+        machine=f"{published.accelerators or '?'} x {published.accelerator}"
+        + (f" priced as {rented} x {instance}" if is_assumed else ""),
+        instances=rented,
+        metrics=_published_metrics(speed, chips, billed, rented, price, reason),
+        price=price,
+        price_reason=reason,
+        objection=None
+        if published.tokens_per_second
+        else "its tokens per second are not published",
+        doubt=None,
+    )
+
+
+def _published_metrics(
+    speed: MetricValue,
+    chips: int,
+    billed: int,
+    rented: int,
+    price: Price | None,
+    reason: str | None,
+) -> dict[str, MetricValue]:
+    """Return the metrics that follow from a published speed; it has no interval, nor have they."""
+    found = {
+        "tokens_per_second": speed,
+        "tokens_per_second_per_chip": scaled(speed, 1 / chips) if chips else unknown("how many?"),
+        "mfu": unknown(UNCHECKED),
+    }
+    if price is None:
+        none = unknown(reason or "no price is known")
+        return found | dict.fromkeys(("usd_per_million_tokens", "tokens_per_usd"), none)
+    usd_per_second = float(price.usd_per_hour) * rented / SECONDS_PER_HOUR
+    return found | {
+        "usd_per_million_tokens": reciprocal(speed, usd_per_second * 1e6),
+        "tokens_per_usd": scaled(speed, 1 / usd_per_second),
+        "usd_per_chip_hour": exactly(usd_per_second * SECONDS_PER_HOUR / billed)
+        if billed
+        else unknown("how many chips are billed is not told"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A job, and what it may take."""
+
+    job: TrainingJob
+    deadline_seconds: float | None = None
+    budget_usd: float | None = None
+    scaling_efficiency: float | None = None
+    """Speed of n machines over n times that of those that were run; None: only those count."""
+    max_copies: int = 10_000
+    """Times the machines that were run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A job on so many times the machines that were run."""
+
+    copies: int
+    cost: TrainingCost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A run's place."""
+
+    place: int
+    run: RankedRun
+    value: MetricValue
+    trained: Trained | None
+    is_pareto: bool
+    """Whether no other is both cheaper and faster."""
+    break_even_usd_per_hour: float | None
+    """Of one instance: the price at which it would cost what the first does; of the first, what
+    the second does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Runs of one kind of work, best first, and those that could not be ranked."""
+
+    work: str
+    rows: tuple[Row, ...]
+    left_out: tuple[tuple[RankedRun, str], ...]
+
+
+def rank(
+    runs: Sequence[RankedRun], metric: str, constraint: Constraint | None = None
+) -> list[Ranking]:
+    """Rank runs, each kind of work for itself; the metrics in `TO_TRAIN` need a constraint."""
+    return [_rank_alike(alike, metric, constraint) for alike in _by_work(runs)]
+
+
+def _by_work(runs: Sequence[RankedRun]) -> list[list[RankedRun]]:
+    """Group what trains one model, at one length, all of it or an adapter."""
+    groups: list[list[RankedRun]] = []
+    for run in runs:
+        alike = next((group for group in groups if _is_like(run, group[0])), None)
+        if alike is None:
+            groups.append([run])
+        else:
+            alike.append(run)
+    return groups
+
+
+def _is_like(one: RankedRun, other: RankedRun) -> bool:
+    return (
+        is_same_model(one.model, other.model)
+        and one.sequence_length == other.sequence_length
+        and one.is_adapter_training == other.is_adapter_training
+    )
+
+
+def say_work(run: RankedRun) -> str:
+    """Name the work in words."""
+    length = run.sequence_length
+    what = f"{run.model}, {length or 'unknown'} tokens a sequence"
+    return f"{what}, low-rank adapter" if run.is_adapter_training else what
+
+
+def _rank_alike(runs: Sequence[RankedRun], metric: str, constraint: Constraint | None) -> Ranking:
+    known: list[tuple[RankedRun, MetricValue, Trained | None]] = []
+    left_out: list[tuple[RankedRun, str]] = []
+    for run in runs:
+        trained = _train(run, constraint) if constraint else None
+        reason = run.objection or (trained if isinstance(trained, str) else None)
+        if reason is None and not isinstance(trained, str):
+            value = _value(run, metric, trained)
+            if value.value is not None:
+                known.append((run, value, trained))
+                continue
+            reason = value.reason
+        left_out.append((run, reason or f"it has no {metric}"))
+    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    known.sort(key=lambda found: sign * (found[1].value or 0.0))
+    points = [_point(run, trained) for run, _, trained in known]
+    rows = tuple(
+        Row(
+            place=place,
+            run=run,
+            value=value,
+            trained=trained,
+            is_pareto=_is_pareto(points[place - 1], points),
+            break_even_usd_per_hour=_break_even(known, place - 1),
+        )
+        for place, (run, value, trained) in enumerate(known, start=1)
+    )
+    return Ranking(say_work(runs[0]), rows, tuple(left_out))
+
+
+def _value(run: RankedRun, metric: str, trained: Trained | None) -> MetricValue:
+    if metric in TO_TRAIN and trained is not None:
+        cost = trained.cost
+        return MetricValue(value=cost.usd if metric == "train_usd" else cost.total_seconds)
+    absent = MetricValue(value=None, reason=f"it has no {metric}")
+    return run.metrics.get(metric, absent)
+
+
+def _train(run: RankedRun, constraint: Constraint) -> Trained | str:
+    """Return the job on the fewest machines that keep the constraint, or why none do.
+
+    Without a deadline but with a budget it is the most machines that the budget pays for, since
+    then the fastest is looked for.
+    """
+    speed = run.metrics["tokens_per_second"].value
+    if speed is None:
+        return run.metrics["tokens_per_second"].reason or "no speed is known"
+    if run.price is None:
+        return run.price_reason or "no price is known"
+
+    def on(copies: int) -> Trained:
+        gain = (constraint.scaling_efficiency or 1.0) if copies > 1 else 1.0
+        cost = cost_to_train(
+            constraint.job,
+            tokens_per_second=speed * copies * gain,
+            usd_per_hour=float(run.price.usd_per_hour) if run.price else 0.0,
+            instances=run.instances * copies,
+        )
+        return Trained(copies, cost)
+
+    most = 1 if constraint.scaling_efficiency is None else constraint.max_copies
+    if constraint.deadline_seconds is None and constraint.budget_usd is not None:
+        chosen = _most_within(on, most, constraint.budget_usd)
+    else:
+        chosen = _fewest_within(on, most, constraint.deadline_seconds)
+    return _judged(chosen, constraint, most)
+
+
+def _judged(chosen: Trained, constraint: Constraint, most: int) -> Trained | str:
+    cost = chosen.cost
+    if not math.isfinite(cost.usd):
+        return "failures leave it no time to get from one checkpoint to the next"
+    if constraint.deadline_seconds is not None and cost.total_seconds > constraint.deadline_seconds:
+        days = cost.total_seconds / 86_400
+        hint = "" if most > 1 else "; `--scaling-efficiency` lets it be run on more"
+        what = "as it was run" if most == 1 else f"on {chosen.copies} times the machines"
+        return f"it takes {days:,.1f} days {what}{hint}"
+    if constraint.budget_usd is not None and cost.usd > constraint.budget_usd:
+        return f"it costs ${cost.usd:,.0f}"
+    return chosen
+
+
+def _fewest_within(
+    on: Callable[[int], Trained], most: int, deadline_seconds: float | None
+) -> Trained:
+    """Return the fewest copies that end in time; where none do, those that come nearest."""
+    one = on(1)
+    if deadline_seconds is None or one.cost.total_seconds <= deadline_seconds or most == 1:
+        return one
+    low, enough = 1, on(most)
+    if enough.cost.total_seconds > deadline_seconds:
+        # More machines fail more often: somewhere between, the job may still end in time.
+        enough = min(map(on, _ladder(most)), key=lambda found: found.cost.total_seconds)
+    if enough.cost.total_seconds > deadline_seconds:
+        return enough
+    while enough.copies - low > 1:
+        middle = on((low + enough.copies) // 2)
+        if middle.cost.total_seconds <= deadline_seconds:
+            enough = middle
+        else:
+            low = middle.copies
+    return enough
+
+
+def _most_within(on: Callable[[int], Trained], most: int, budget_usd: float) -> Trained:
+    """Return the fastest number of copies that the budget pays for; else one."""
+    affordable = [found for found in map(on, _ladder(most)) if found.cost.usd <= budget_usd]
+    return min(affordable, key=lambda found: found.cost.total_seconds, default=on(1))
+
+
+def _ladder(most: int) -> list[int]:
+    """Return numbers from 1 to the most, ten to a doubling."""
+    steps = {round(2 ** (n / 10)) for n in range(math.ceil(10 * math.log2(most)) + 1)}
+    return sorted({step for step in steps if step <= most} | {1, most})
+
+
+def _point(run: RankedRun, trained: Trained | None) -> tuple[float, float] | None:
+    """Return cost and time, of the job or of a token."""
+    if trained is not None:
+        return trained.cost.usd, trained.cost.total_seconds
+    usd = run.metrics["usd_per_million_tokens"].value
+    speed = run.metrics["tokens_per_second"].value
+    return None if usd is None or speed is None else (usd, 1 / speed)
+
+
+def _is_pareto(
+    point: tuple[float, float] | None, points: Sequence[tuple[float, float] | None]
+) -> bool:
+    known = [other for other in points if other is not None and other != point]
+    return point is not None and not any(
+        other[0] <= point[0] and other[1] <= point[1] for other in known
+    )
+
+
+def _break_even(
+    known: Sequence[tuple[RankedRun, MetricValue, Trained | None]], place: int
+) -> float | None:
+    """Return an instance's price at which the run costs what the first, or second, does."""
+    if len(known) < 2:
+        return None
+    run, other = known[place][0], known[1 if place == 0 else 0][0]
+    speeds = [each.metrics["tokens_per_second"].value for each in (run, other)]
+    if speeds[0] is None or speeds[1] is None:
+        return None
+    if run.usd_per_hour is None or other.usd_per_hour is None:
+        return None
+    speed = Between(speeds[0] / speeds[1])
+    return even_price(other.usd_per_hour, speed).value / run.instances
