@@ -229,7 +229,8 @@ def _at_rate(launches: "Sequence[Launch]", rate: Decimal | None) -> "list[Launch
     from datetime import UTC, datetime
 
     from trnbench.analysis.analyze import recost
-    from trnbench.schema.price import Price
+    from trnbench.prices import request_of
+    from trnbench.prices.base import user_price
 
     if rate is None:
         return list(launches)
@@ -239,14 +240,7 @@ def _at_rate(launches: "Sequence[Launch]", rate: Decimal | None) -> "list[Launch
             launch,
             result=recost(
                 launch.result,
-                Price(
-                    usd_per_hour=rate,
-                    instance=launch.result.device.instance,
-                    option="user",
-                    region=None,
-                    date=today,
-                    source="given by the user",
-                ),
+                user_price(request_of(launch.result, today), rate),
                 None,
             ),
         )

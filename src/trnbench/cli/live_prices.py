@@ -6,8 +6,8 @@ from typing import cast
 
 import typer
 
-from trnbench.prices import SOURCES, find_price
-from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.prices import find_price, request_of, sources_for
+from trnbench.prices.base import NoPrice
 from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.schema.price import RENT_OPTIONS, Price, RentOption
 
@@ -37,8 +37,7 @@ def show_live_prices(
     options = RENT_OPTIONS if option is None else (cast(RentOption, option),)
     answers = {
         each: find_price(
-            PriceRequest(instance=instance, option=each, region=region, zone=zone, today=today),
-            SOURCES["live"],
+            request_of(instance, today, option=each, region=region, zone=zone), sources_for("live")
         )
         for each in options
     }

@@ -11,7 +11,7 @@ import pydantic
 
 from trnbench.analysis.analyze import recost
 from trnbench.cli.price_options import OptionName, SourceName
-from trnbench.prices import find_price, sources_for
+from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.reports.options import Offered
 from trnbench.schema.errors import ConfigError, UnavailableError
@@ -76,18 +76,13 @@ class PriceFinder:
             UnavailableError: a live price was asked for and could not be had; what is not sold in
                 a way that is only tried, as `option` is, is no error.
         """
-        known = result.price
-        own = known.option if known and known.option in RENT_OPTIONS else None
-        chosen = cast(RentOption, self.choice.option.value) if self.choice.option else own
         price = self._find(
-            PriceRequest(
-                instance=result.device.instance,
-                option=option or chosen,
-                region=self.choice.region or (known.region if known else None),
-                zone=known.zone if known else None,
-                is_this_machine=result.device.is_instance_recognised,
+            request_of(
+                result,
+                today(),
+                option=option or self._option,
+                region=self.choice.region,
                 usd_per_hour=self.usd_per_hour,
-                today=today(),
             )
         )
         is_live = self.choice.source is not None and self.choice.source.value == "live"
@@ -107,14 +102,11 @@ class PriceFinder:
         Raises:
             UnavailableError: a live price was asked for and could not be had.
         """
-        chosen = cast(RentOption, self.choice.option.value) if self.choice.option else None
         found: list[tuple[Price | None, str | None]] = []
         why = None
-        for option in RENT_OPTIONS if all_options else (chosen,):
+        for option in RENT_OPTIONS if all_options else (self._option,):
             price = self._find(
-                PriceRequest(
-                    instance=instance, option=option, region=self.choice.region, today=today()
-                )
+                request_of(instance, today(), option=option, region=self.choice.region)
             )
             if isinstance(price, Price):
                 if (price, None) not in found:
@@ -125,6 +117,10 @@ class PriceFinder:
                 raise UnavailableError(f"--price-source live: {price.reason}", hint=price.hint)
             why = why or f"{price.reason}; {price.hint}"
         return found or [(None, why)]
+
+    @property
+    def _option(self) -> RentOption | None:
+        return cast(RentOption, self.choice.option.value) if self.choice.option else None
 
     def _find(self, request: PriceRequest) -> Price | NoPrice:
         if request not in self._answers:

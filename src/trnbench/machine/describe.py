@@ -17,8 +17,8 @@ from trnbench.machine.look import ROOT
 from trnbench.machine.network import Network, look_at_network
 from trnbench.machine.neuron import Neuron, look_at_neuron
 from trnbench.machine.nvidia import Nvidia, look_at_nvidia
-from trnbench.prices import PRICE_SOURCES, find_price
-from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.prices import find_price, request_of
+from trnbench.prices.base import NoPrice
 from trnbench.redact import scrub
 from trnbench.schema.price import Price, RentOption
 from trnbench.wire import FoundDevice, Inventory
@@ -233,19 +233,5 @@ def inspect(
         inventory=found,
         inventory_reason=reason,
         machine=machine,
-        price=price_of(machine, today),
+        price=find_price(request_of(machine, today)),
     )
-
-
-def price_of(machine: Machine, today: date) -> Price | NoPrice:
-    """Return what a run on this machine would be priced at, when nobody says otherwise."""
-    request = PriceRequest(
-        instance=machine.instance,
-        option=machine.rent_option,
-        region=machine.region,
-        zone=machine.spot_zone,
-        is_this_machine=True,
-        instance_reason=machine.instance_reason,
-        today=today,
-    )
-    return find_price(request, PRICE_SOURCES)

@@ -38,7 +38,7 @@ from trnbench.plan.step import (
     plan_step,
     plan_workload,
 )
-from trnbench.prices import find_price, sources_for
+from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
@@ -98,7 +98,15 @@ def make_plan(
     check_threads(config, found, machine)
     precision = plan_precision(config, backend, accelerator)
     workload = plan_workload(config, model, parallel, precision)
-    request = _price_request(config, machine, today)
+    asked = config.price
+    request = request_of(
+        machine if asked.instance == "auto" else asked.instance,
+        today,
+        option=asked.option,
+        region=asked.region,
+        zone=asked.zone,
+        usd_per_hour=asked.usd_per_hour,
+    )
     cores = devices_per_chip_of(accelerator, machine)
     device = plan_device(backend, accelerator, cores, instance, parallel, machine, request)
     if model.guest is not None:
@@ -216,21 +224,6 @@ def _check_dollars(config: Config, price: Price | None, reason: str | None) -> N
 def _sources(config: Config, today: date) -> Sequence[PriceSource]:
     file = None if config.price.file is None else Path(config.price.file)
     return sources_for(config.price.source, file, today)
-
-
-def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
-    asked = config.price
-    is_this_machine = asked.instance == "auto"
-    return PriceRequest(
-        instance=machine.instance if is_this_machine else asked.instance,
-        option=asked.option or (machine.rent_option if is_this_machine else None),
-        region=asked.region or (machine.region if is_this_machine else None),
-        zone=asked.zone or (machine.spot_zone if is_this_machine else None),
-        is_this_machine=is_this_machine,
-        instance_reason=machine.instance_reason,
-        usd_per_hour=asked.usd_per_hour,
-        today=today,
-    )
 
 
 # --- what the child is told ---------------------------------------------------------------------

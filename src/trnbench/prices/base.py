@@ -10,7 +10,10 @@ from trnbench.schema.price import Price, RentOption
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRequest:
-    """Whose price is asked for, and how it is rented; None leaves a choice open."""
+    """Whose price is asked for, and how it is rented; None leaves a choice open.
+
+    `prices.request_of` builds it.
+    """
 
     instance: str | None
     option: RentOption | None
@@ -20,7 +23,7 @@ class PriceRequest:
     zone: str | None = None
     """An availability zone by name or id, where rates differ by zone."""
     instance_reason: str | None = None
-    """Why nobody knows the instance, where the machine was asked and did not say."""
+    """Why the instance is not known, where the machine was asked and did not say."""
     usd_per_hour: Decimal | None = None
     """A rate that the user gave."""
     today: date
@@ -38,15 +41,37 @@ class NoPrice:
     """Whether there are rates, and what was asked leaves open which of them is meant."""
 
 
-def nobody_knows(request: PriceRequest, hint: str) -> NoPrice:
-    """Return what is said where the instance itself is not known."""
-    why = f": {request.instance_reason}" if request.instance_reason else ""
-    return NoPrice(f"nobody knows what this machine costs{why}", hint)
-
-
 class PriceSource(Protocol):
     """Something that knows prices."""
 
     def quote(self, request: PriceRequest) -> Price | NoPrice:
         """Return one price for the request, or why there is none."""
         ...
+
+
+class UserRateSource:
+    """Answers with the rate that the user gave, if one was given."""
+
+    def quote(self, request: PriceRequest) -> Price | NoPrice:
+        """Return the user's rate for the whole instance."""
+        if request.usd_per_hour is None:
+            return NoPrice("no rate was given", "give `--usd-per-hour`")
+        return user_price(request, request.usd_per_hour)
+
+
+def user_price(request: PriceRequest, usd_per_hour: Decimal) -> Price:
+    """Return the user's rate as the price of what was asked."""
+    return Price(
+        usd_per_hour=usd_per_hour,
+        instance=request.instance,
+        option="user",
+        region=request.region,
+        date=request.today,
+        source="given by the user",
+    )
+
+
+def nobody_knows(request: PriceRequest, hint: str) -> NoPrice:
+    """Return the answer for a machine whose instance type is not known."""
+    why = f": {request.instance_reason}" if request.instance_reason else ""
+    return NoPrice(f"nobody knows what this machine costs{why}", hint)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from trnbench.prices import LiveOrTable
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.cache import LIFETIMES, CachedSource, user_cache_folder
-from trnbench.prices.fallback import LiveOrTable
 from trnbench.schema.price import RENT_OPTIONS, Price, PriceOption, RentOption
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

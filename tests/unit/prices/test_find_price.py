@@ -4,9 +4,8 @@ from datetime import date
 from decimal import Decimal
 
 from trnbench.prices import PRICE_SOURCES, find_price
-from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.prices.base import NoPrice, PriceRequest, UserRateSource
 from trnbench.prices.table import TableSource
-from trnbench.prices.user import UserRateSource
 from trnbench.schema.price import Price
 
 TODAY = date(2026, 11, 23)

@@ -12,7 +12,6 @@ from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.cli.price_options import SourceName
 from trnbench.cli.repricing import PriceChoice, PriceFinder, under_all_options
-from trnbench.prices import SOURCES
 from trnbench.reports.base import Page
 from trnbench.reports.options import Offered, options_as_markdown, options_as_text
 from trnbench.schema.errors import UnavailableError
@@ -117,7 +116,6 @@ def test_where_the_cloud_cannot_be_asked_that_is_an_error(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    assert "live" in SOURCES
     choice = PriceChoice(source=SourceName("live"), region="us-west-2")
     with pytest.raises(UnavailableError, match="--price-source live"):
         under_all_options(on("trn1.32xlarge"), PriceFinder.of(choice))

@@ -4,12 +4,13 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from trnbench.machine.describe import Accelerators, Inspection, make_machine, price_of
+from trnbench.machine.describe import Accelerators, Inspection, make_machine
 from trnbench.machine.ec2 import Ec2
 from trnbench.machine.host import Host
 from trnbench.machine.network import Network
 from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.machine.nvidia import Gpu, Nvidia
+from trnbench.prices import find_price, request_of
 from trnbench.schema.units import GIB
 from trnbench.wire import WIRE_VERSION, Inventory, NeuronGeneration
 
@@ -110,7 +111,7 @@ def make_inspection(
         inventory=inventory,
         inventory_reason=more.pop("inventory_reason", ""),
         machine=machine,
-        price=price_of(machine, TODAY),
+        price=find_price(request_of(machine, TODAY)),
         **more,
     )
 
