@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from trnbench.cli.screen import page_of_stdout
-from trnbench.reports.base import Page
 from trnbench.reports.comparison import COMPARISON_REPORTS
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison
 from trnbench.schema.errors import ConfigError
 

@@ -153,7 +153,7 @@ def _show(sheets: "list[tuple[Result, CostSheet | str]]", *, as_json: bool) -> N
     from trnbench.cost.training import CostSheet
     from trnbench.reports.clean import escaped_json, one_line
     from trnbench.reports.cost_sheet import sheet_as_json, sheet_rows
-    from trnbench.reports.view import device_cell, model_cell
+    from trnbench.reports.results import device_cell, model_cell
 
     if as_json:
         documents = [

@@ -16,6 +16,7 @@ class NoiseFormat(StrEnum):
     """What can be named as a format."""
 
     TERMINAL = "terminal"
+    CSV = "csv"
     MARKDOWN = "markdown"
     JSON = "json"
 
@@ -46,7 +47,8 @@ def noise(
     from trnbench.cli.preparing import default_folder, prepare, read_cases, read_overrides
     from trnbench.cli.screen import page_of_stdout
     from trnbench.compare.noise import find_noise
-    from trnbench.reports.noise import noise_as_json, noise_as_markdown, noise_as_text
+    from trnbench.reports import render
+    from trnbench.reports.noise import REPORT
 
     overrides = read_overrides(settings, device=device, usd_per_hour=usd_per_hour)
     overrides[LAUNCHES_KEY] = str(launches)
@@ -56,9 +58,5 @@ def noise(
         (prepared.plans, prepared.plans), prepared, folder, python
     )
     end_with(endings, folder)
-    render = {
-        NoiseFormat.TERMINAL: noise_as_text,
-        NoiseFormat.MARKDOWN: noise_as_markdown,
-        NoiseFormat.JSON: noise_as_json,
-    }[format_]
-    sys.stdout.write(render(find_noise(first, second), page_of_stdout()))
+    text = render(REPORT, find_noise(first, second), format_.value, page_of_stdout())
+    sys.stdout.write(text)

@@ -21,7 +21,7 @@ Convention = StrEnum("Convention", {n.upper(): n for n in CONVENTIONS})  # type:
 
 
 class Format(StrEnum):
-    """What can be named after `--format`; a test holds it to `reports.REPORTS`."""
+    """What can be named after `--format`; a test holds it to `reports.formats_of`."""
 
     TERMINAL = "terminal"
     CSV = "csv"
@@ -81,7 +81,8 @@ def report(
     from trnbench.cli.repricing import PriceChoice, make_repricer
     from trnbench.cli.results import load_results
     from trnbench.cli.screen import page_of_stdout
-    from trnbench.reports import REPORTS
+    from trnbench.reports import render
+    from trnbench.reports.results import REPORT
 
     choice = PriceChoice(
         option=price_option,
@@ -106,7 +107,7 @@ def report(
     if results and all_options:
         _write(_under_all_options(results, choice, format_), output)
     elif results:
-        _write(REPORTS[format_.value](results, page_of_stdout()), output)
+        _write(render(REPORT, results, format_.value, page_of_stdout()), output)
     if problems:
         raise DataError.of(problems)
 
@@ -115,17 +116,12 @@ def _under_all_options(results: "Sequence[Result]", choice: "PriceChoice", forma
     """Return each result under every way of renting its machine."""
     from trnbench.cli.repricing import PriceFinder, under_all_options
     from trnbench.cli.screen import page_of_stdout
-    from trnbench.reports import REPORTS
-    from trnbench.reports.options import options_as_markdown, options_as_text
+    from trnbench.reports import render
+    from trnbench.reports.results import OFFERS
 
-    page = page_of_stdout()
     finder = PriceFinder.of(choice)
     offered = [each for result in results for each in under_all_options(result, finder)]
-    if format_ is Format.TERMINAL:
-        return options_as_text(offered, page)
-    if format_ is Format.MARKDOWN:
-        return options_as_markdown(offered, page)
-    return REPORTS[format_.value]([each.result for each in offered], page)
+    return render(OFFERS, offered, format_.value, page_of_stdout())
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -13,7 +13,7 @@ from trnbench.analysis.analyze import recost
 from trnbench.cli.price_options import OptionName, SourceName
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
-from trnbench.reports.options import Offered
+from trnbench.reports.results import Offered
 from trnbench.schema.errors import ConfigError, UnavailableError
 from trnbench.schema.price import (
     RENT_OPTIONS,

@@ -131,7 +131,8 @@ def run(
 def _measure(prepared: Prepared, output: Path | None, python: str, *, is_json: bool) -> None:
     from trnbench.cli.live import make_observer
     from trnbench.cli.screen import page_of_stdout
-    from trnbench.reports import REPORTS
+    from trnbench.reports import render
+    from trnbench.reports.results import REPORT
     from trnbench.run.interruption import noted_signals
     from trnbench.run.session import Session, raise_for
 
@@ -147,9 +148,9 @@ def _measure(prepared: Prepared, output: Path | None, python: str, *, is_json: b
             observer=observer,
             interruption=interruption,
         ).run()
-    render = REPORTS["json" if is_json else "terminal"]
+    form = "json" if is_json else "terminal"
     if ending.results or is_json:
-        typer.echo(render(ending.results, page_of_stdout()), nl=False)
+        typer.echo(render(REPORT, ending.results, form, page_of_stdout()), nl=False)
     sys.stderr.write(f"results: {folder}\n")
     if ending.signal is not None:
         raise typer.Exit(128 + ending.signal)

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-from trnbench.reports.base import Page
+from trnbench.reports.document import Page
 
 PIPE_WIDTH = 200
 """Columns for a table that goes to a file or a pipe, where nothing is cut off."""

@@ -1,13 +1,38 @@
-"""Results to text: one file a format, one line here."""
+"""What is written of results, comparisons and all else: a table of reports and of formats.
+
+A format is one file and one line of `FORMATS`; a report is one file and one line of `REPORTS`.
+"""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from trnbench.reports import as_csv, as_json, as_markdown, as_terminal
-from trnbench.reports.base import Render
+from trnbench.reports.document import Format, Page, Report
 
-REPORTS: Mapping[str, Render] = {
+T = TypeVar("T")
+
+FORMATS: dict[str, Format] = {
     "terminal": as_terminal.render,
     "csv": as_csv.render,
     "markdown": as_markdown.render,
     "json": as_json.render,
 }
+"""Formats that every report has."""
+
+REPORTS: Mapping[str, tuple[str, ...]] = {
+    "results": (),
+    "noise": (),
+}
+"""Each report by its module, and the formats that it alone has, of `Report.formats`."""
+
+
+def formats_of(report: str) -> tuple[str, ...]:
+    """Return the names of a report's formats."""
+    return (*FORMATS, *REPORTS[report])
+
+
+def render(report: Report[T], of: T, format_: str, page: Page) -> str:
+    """Return a report as text in a format of `formats_of`."""
+    if format_ in FORMATS:
+        return FORMATS[format_](report, of, page)
+    return report.formats[format_](of, page)

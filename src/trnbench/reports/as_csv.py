@@ -1,4 +1,4 @@
-"""Results as CSV: one row each, all columns, safe to open in a spreadsheet.
+"""Rows as CSV, safe to open in a spreadsheet.
 
 A text that a spreadsheet would take for a formula gets an apostrophe before it. Source: OWASP,
 "CSV Injection", owasp.org/www-community/attacks/CSV_Injection (read 2026-11).
@@ -6,28 +6,26 @@ A text that a spreadsheet would take for a formula gets an apostrophe before it.
 
 import csv
 import io
-from collections.abc import Sequence
+from typing import Any
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
-from trnbench.reports.columns import COLUMNS, Cell, row
-from trnbench.schema.result import Result
+from trnbench.reports.document import Page, Report, Value
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the full-width forms, which some spreadsheets read alike."""
 
 
-def render(results: Sequence[Result], _page: Page) -> str:
-    """Return a header and a row for each result; an unknown figure is an empty cell."""
+def render(report: Report[Any], of: Any, _page: Page) -> str:
+    """Return a header and the rows; an unknown figure is an empty cell."""
+    names, rows = report.rows(of)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in COLUMNS])
-    for result in results:
-        writer.writerow([safe(cell) for cell in row(result).values()])
+    writer.writerow(names)
+    writer.writerows([safe(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 
-def safe(cell: Cell) -> Cell:
+def safe(cell: Value) -> Value:
     """Return a cell that no spreadsheet takes for a formula."""
     if not isinstance(cell, str):
         return cell

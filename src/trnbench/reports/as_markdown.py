@@ -1,20 +1,65 @@
-"""Results as Markdown: a table, and under it what must be read beside it."""
+"""A document as GitHub-flavoured Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_markdown
-from trnbench.reports.view import HEADINGS, lines_of, notes_of
-from trnbench.schema.result import Result
+from trnbench.reports.document import (
+    Cell,
+    Document,
+    Drawing,
+    Facts,
+    Heading,
+    Page,
+    Part,
+    Report,
+    Table,
+)
 
 
-def render(results: Sequence[Result], page: Page) -> str:
-    """Return a GitHub-flavoured table and a list of notes."""
-    rows = [_row(HEADINGS), "|---|---|--:|--:|--:|--:|---|--:|---|"]
-    rows += [_row(line.cells) for line in lines_of(results)]
-    notes = [f"- {escaped_markdown(note)}" for note in notes_of(results, page.today)]
-    return "\n".join([*rows, "", *notes]) + "\n"
+def render(report: Report[Any], of: Any, page: Page) -> str:
+    """Return what was decided, then the rest in order."""
+    document: Document = report.document(of, page)
+    return markdown([*document.conclusion, *document.parts])
+
+
+def markdown(parts: Sequence[Part]) -> str:
+    """Return parts with a blank line between two."""
+    blocks = (block(part) for part in parts)
+    return "\n\n".join(each for each in blocks if each) + "\n"
+
+
+def block(part: Part) -> str:
+    """Return one part; "" where it says nothing."""
+    match part:
+        case Heading():
+            text = escaped_markdown(f"{part.text} {part.beside}")
+            return f"{'#' * part.level} {text}" if part.level else f"**{text}**"
+        case Table():
+            return "\n".join(_table(part))
+        case Facts():
+            labelled = (f"{escaped_markdown(n)}: " if n else "" for n, _ in part.rows)
+            facts = zip(labelled, part.rows, strict=True)
+            return "\n".join(f"- {label}{escaped_markdown(text)}" for label, (_, text) in facts)
+        case Drawing():
+            return f"```text\n{part.draw(100)}```"
+        case _:
+            return bullets(part.texts)
+
+
+def bullets(texts: Sequence[str]) -> str:
+    """Return texts as a list."""
+    return "\n".join(f"- {escaped_markdown(text)}" for text in texts)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield _row([column.heading for column in table.columns])
+    yield f"|{'|'.join('--:' if column.is_figure else '---' for column in table.columns)}|"
+    for row in table.rows:
+        yield _row([cell.text if isinstance(cell, Cell) else cell for cell in row])
+    if table.notes is not None:
+        yield f"\n{bullets(table.notes)}"
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(escaped_markdown(cell) for cell in cells)} |"
+    return f"| {' | '.join(map(escaped_markdown, cells))} |"

@@ -1,98 +1,268 @@
-"""Results for a terminal: a table where it fits, else a card for each.
+"""A document for a terminal: no cell is ever cut short, and no figure broken where a text can be.
 
-Laid out by hand, since a thousand rows take a table library longer than all the rest of a report.
+Laid out by hand, since a table library takes longer for a thousand rows than all the rest of a
+report, and puts no column under its row (docs/decisions/0023).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
-from trnbench.reports.lines import styled, wrapped
-from trnbench.reports.view import HEADINGS, lines_of, notes_of
-from trnbench.schema.result import Result, Standing
-
-LEAST_TABLE_WIDTH = 150
-"""Narrower than this, nine columns break their figures; cards do not."""
-
-FIGURES = {2, 3, 4, 5, 7}
-"""Columns that are right-aligned and never broken; the others may wrap."""
+from trnbench.reports.document import (
+    Cell,
+    Column,
+    Document,
+    Drawing,
+    Facts,
+    Heading,
+    Lines,
+    Notes,
+    Page,
+    Part,
+    Report,
+    Style,
+    Table,
+)
 
 GAP = "  "
-LEAST_TEXT_WIDTH = 12
+LEAST_TEXT_WIDTH = 24
+"""Of a text beside its label, and of a last column beside its row; with less it goes under it."""
+LEAST_FITTED_WIDTH = 12
+"""To which a text column gives way where all do alike."""
 
-COLOURS: dict[Standing, int] = {"sound": 32, "doubtful": 33, "invalid": 31, "failed": 31}
+COLOURS: dict[Style, int] = {"good": 32, "doubtful": 33, "bad": 31}
 """ANSI foreground colours."""
+BOLD, DIM = 1, 2
 
-_BOLD, _DIM = 1, 2
-
-
-def render(results: Sequence[Result], page: Page) -> str:
-    """Return the results as text of the page's width."""
-    lines = lines_of(results)
-    cells = [tuple(one_line(cell) for cell in line.cells) for line in lines]
-    standings = [line.standing for line in lines]
-    layout = _table if page.width >= LEAST_TABLE_WIDTH else _cards
-    body = layout(cells, standings, page)
-    return "\n".join(line.rstrip() for line in (*body, *_notes(results, page))) + "\n"
+Cells = Sequence[Cell]
 
 
-def _table(
-    cells: Sequence[Sequence[str]], standings: Sequence[Standing], page: Page
-) -> Iterator[str]:
-    widths = _fitted_widths([HEADINGS, *cells], page.width)
-    yield _row(HEADINGS, widths)
-    yield "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
-    last = len(HEADINGS) - 1
-    for row, standing in zip(cells, standings, strict=True):
-        parts = [wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for number in range(max(map(len, parts))):
-            broken = [part[number] if number < len(part) else "" for part in parts]
-            text = _row(broken[:last], widths[:last]) + GAP
-            yield text + styled(broken[last], COLOURS[standing], page)
+def render(report: Report[Any], of: Any, page: Page) -> str:
+    """Return the report as text of the page's width."""
+    document: Document = report.document(of, page)
+    return terminal([*document.parts, *reversed(document.conclusion)], page)
 
 
-def _fitted_widths(rows: Sequence[Sequence[str]], page_width: int) -> list[int]:
-    """Return column widths; where the page is too narrow, the widest text column gives way."""
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    texts = [n for n in range(len(widths)) if n not in FIGURES]
-    room = page_width - len(GAP) * (len(widths) - 1)
-    while sum(widths) > room:
-        widest = max(texts, key=lambda n: widths[n])
-        if widths[widest] <= LEAST_TEXT_WIDTH:
+def terminal(parts: Sequence[Part], page: Page) -> str:
+    """Return parts with a blank line between two, but none after a heading."""
+    lines: list[str] = []
+    is_under_heading = True
+    for part in parts:
+        block = list(_block(part, page))
+        if block and not is_under_heading:
+            lines.append("")
+        lines += block
+        is_under_heading = isinstance(part, Heading)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _block(part: Part, page: Page) -> Iterator[str]:
+    match part:
+        case Heading():
+            beside = f"{GAP}{one_line(part.beside)}" if part.beside else ""
+            lines = wrapped(f"{one_line(part.text)}{beside}", page.width)
+            return (_styled(line, BOLD, page) for line in lines)
+        case Lines():
+            return (line for text in part.texts for line in wrapped(one_line(text), page.width))
+        case Notes():
+            return _notes(part, page)
+        case Facts():
+            return _facts(part, page)
+        case Drawing():
+            return iter(part.draw(page.width).splitlines())
+        case Table():
+            return _table(part, page)
+
+
+def _notes(notes: Notes, page: Page) -> Iterator[str]:
+    mark = f"{' ' * notes.indent}· "
+    for text in notes.texts:
+        if notes.is_mark_plain:
+            yield from _hanging(mark, text, page, DIM)
+        else:
+            lines = _hanging(mark, text, page) if notes.wrap else [f"{mark}{one_line(text)}"]
+            yield from (_styled(line, DIM, page) for line in lines)
+
+
+def _facts(facts: Facts, page: Page) -> Iterator[str]:
+    labels = [one_line(label) for label, _ in facts.rows]
+    width = max(facts.label_width, _widest(labels))
+    for label, (_, text) in zip(labels, facts.rows, strict=True):
+        yield from _hanging(f"{GAP}{_padded(label, width)}{GAP}", text, page)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a text at its spaces, and a word only where it is longer than a line."""
+    if cell_len(text) <= width:
+        return [text]
+    if len(text) == cell_len(text):
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+            continue
+        for part in chop_cells(word, width):
+            lines = [*lines, part] if lines[-1] else [*lines[:-1], part]
+    return lines
+
+
+def _hanging(start: str, text: str, page: Page, code: int | None = None) -> Iterator[str]:
+    """Wrap a text behind its start, its later lines as far in."""
+    room = max(LEAST_TEXT_WIDTH, page.width - cell_len(start))
+    for line in wrapped(one_line(text), room):
+        yield start + _styled(line, code, page)
+        start = " " * cell_len(start)
+
+
+def _styled(text: str, code: int | None, page: Page) -> str:
+    """Colour a text, by its ANSI code, on a page that has colours."""
+    if code is None or not text or not page.is_coloured:
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def _table(table: Table, page: Page) -> Iterator[str]:
+    room = page.width - table.indent
+    shown = [n for n, column in enumerate(table.columns) if page.width >= column.least_page_width]
+    columns = [table.columns[n] for n in shown]
+    rows = [[_clean(row[n]) for n in shown] for row in table.rows]
+    if table.cards_below is not None and page.width < table.cards_below:
+        lines = _cards(columns, rows, page)
+    elif table.cards_below is not None:
+        lines = _fitted(columns, rows, page)
+    else:
+        lines = _beside_or_under(columns, rows, room, page, is_list=table.is_list)
+    for line in lines:
+        yield f"{' ' * table.indent}{line}"
+    yield from _notes(Notes(table.notes or (), wrap=False), page)
+
+
+def _clean(cell: Cell | str) -> Cell:
+    return Cell(one_line(cell.text), cell.style) if isinstance(cell, Cell) else Cell(one_line(cell))
+
+
+def _headings(columns: Sequence[Column]) -> list[Cell]:
+    return [Cell("" if column.is_obvious else column.heading) for column in columns]
+
+
+def _cards(columns: Sequence[Column], rows: Sequence[Cells], page: Page) -> Iterator[str]:
+    """Put each row's cells under its first, each after its heading."""
+    indent = max(len(column.heading) for column in columns) + 2 * len(GAP)
+    room = max(LEAST_FITTED_WIDTH, page.width - indent)
+    for place, (first, *cells) in enumerate(rows):
+        if place:
+            yield ""
+        yield _styled(first.text, BOLD, page)
+        for column, cell in zip(columns[1:], cells, strict=True):
+            before = f"{GAP}{column.heading:<{indent - len(GAP)}}"
+            for line in wrapped(cell.text, room):
+                yield before + _styled(line, _code(cell), page)
+                before = " " * indent
+
+
+def _fitted(columns: Sequence[Column], rows: Sequence[Cells], page: Page) -> Iterator[str]:
+    """Lay out rows; where the page is too narrow, the widest text column gives way first."""
+    headings = _headings(columns)
+    widths = _natural(columns, [headings, *rows])
+    texts = [number for number, column in enumerate(columns) if not column.is_figure]
+    while _total(widths) > page.width:
+        widest = max(texts, key=widths.__getitem__)
+        if widths[widest] <= LEAST_FITTED_WIDTH:
             break
         widths[widest] -= 1
+    yield from _row(headings, columns, widths, page)
+    yield "─" * _total(widths)
+    for row in rows:
+        yield from _row(row, columns, widths, page)
+
+
+def _beside_or_under(
+    columns: Sequence[Column], rows: Sequence[Cells], room: int, page: Page, *, is_list: bool
+) -> Iterator[str]:
+    """Lay out rows, the last column in what width is left, or under its row."""
+    headings = _headings(columns)
+    every = rows if is_list else [headings, *rows]
+    *firsts, last = _natural(columns, every)
+    is_beside = _total([*firsts, min(last, LEAST_TEXT_WIDTH)]) <= room and not is_list
+    indent = _total([*firsts, 0])
+    if not is_beside:
+        firsts = _narrowed(columns[:-1], every, room)
+        indent = firsts[0] + len(GAP) if is_list else 2 * len(GAP)
+    needed = max(_total(firsts), indent + last)
+    last_room = max(LEAST_TEXT_WIDTH, room - indent)
+
+    def lines(row: Cells) -> Iterator[str]:
+        if is_beside:
+            yield from _row(row, columns, [*firsts, last_room], page)
+            return
+        yield from _row(row[:-1], columns[:-1], firsts, page)
+        for line in wrapped(row[-1].text, last_room):
+            yield " " * indent + _styled(line, _code(row[-1]), page)
+
+    if not is_list:
+        yield from lines(headings)
+        yield "─" * min(room, needed)
+    for row in rows:
+        yield from lines(row)
+
+
+def _row(
+    cells: Cells, columns: Sequence[Column], widths: Sequence[int], page: Page
+) -> Iterator[str]:
+    """Return a row's lines, its cells wrapped in their widths."""
+    parts = [wrapped(cell.text, width) for cell, width in zip(cells, widths, strict=True)]
+    for line in zip_longest(*parts, fillvalue=""):
+        yield GAP.join(
+            _padded(text, width, _styled(text, _code(cell), page), is_right=column.is_figure)
+            for text, cell, column, width in zip(line, cells, columns, widths, strict=True)
+        )
+
+
+def _padded(text: str, width: int, shown: str | None = None, *, is_right: bool = False) -> str:
+    space = " " * (width - cell_len(text))
+    shown = text if shown is None else shown
+    return space + shown if is_right else shown + space
+
+
+def _code(cell: Cell) -> int | None:
+    return None if cell.style is None else COLOURS[cell.style]
+
+
+def _natural(columns: Sequence[Column], rows: Sequence[Cells]) -> list[int]:
+    texts = zip(*([cell.text for cell in row] for row in rows), strict=True)
+    widest = [_widest(column) for column in texts] or [0] * len(columns)
+    return [max(c.least_width, width) for c, width in zip(columns, widest, strict=True)]
+
+
+def _narrowed(columns: Sequence[Column], rows: Sequence[Cells], room: int) -> list[int]:
+    """Return widths that come to no more than `room`, as far as words allow.
+
+    Headings wrap first, because a figure is read more easily in one line.
+    """
+    widths = _natural(columns, [row[:-1] for row in rows])
+    cells = [[row[number].text for row in rows] for number in range(len(columns))]
+    words = [_widest([word for text in column for word in text.split()]) for column in cells]
+    bodies = [max(word, _widest(column[1:])) for word, column in zip(words, cells, strict=True)]
+    for least in (bodies, words):
+        while _total(widths) > room:
+            wide = [number for number, width in enumerate(widths) if width > least[number]]
+            if not wide:
+                break
+            widths[max(wide, key=widths.__getitem__)] -= 1
     return widths
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return GAP.join(
-        " " * (width - cell_len(cell)) + cell
-        if number in FIGURES
-        else cell + " " * (width - cell_len(cell))
-        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def _cards(
-    cells: Sequence[Sequence[str]], standings: Sequence[Standing], page: Page
-) -> Iterator[str]:
-    """Put each result's cells under its model, each after its heading."""
-    indent = max(map(len, HEADINGS)) + 4
-    for place, (row, standing) in enumerate(zip(cells, standings, strict=True)):
-        if place:
-            yield ""
-        yield styled(row[0], _BOLD, page)
-        for number in range(1, len(HEADINGS)):
-            first, *more = wrapped(row[number], max(LEAST_TEXT_WIDTH, page.width - indent))
-            colour = COLOURS[standing] if number == len(HEADINGS) - 1 else None
-            yield f"  {HEADINGS[number]:<{indent - 2}}{styled(first, colour, page)}"
-            yield from (" " * indent + styled(part, colour, page) for part in more)
-
-
-def _notes(results: Sequence[Result], page: Page) -> Iterable[str]:
-    yield ""
-    for note in notes_of(results, page.today):
-        for number, line in enumerate(wrapped(one_line(note), page.width - 2)):
-            yield styled(f"{'  ' if number else '· '}{line}", _DIM, page)
+def _widest(texts: Sequence[str]) -> int:
+    return max(map(cell_len, texts), default=0)

@@ -11,7 +11,7 @@ from trnbench.cost.training import (
     TrainingCost,
     checkpoint_interval_seconds,
 )
-from trnbench.reports.view import interval_cell
+from trnbench.reports.results import interval_cell
 from trnbench.schema.units import (
     say_count,
     say_percent,

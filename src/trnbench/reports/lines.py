@@ -4,7 +4,7 @@ import textwrap
 
 from rich.cells import cell_len, chop_cells
 
-from trnbench.reports.base import Page
+from trnbench.reports.document import Page
 
 
 def wrapped(text: str, width: int) -> list[str]:

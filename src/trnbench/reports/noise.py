@@ -1,53 +1,35 @@
-"""Noise floors to terminal, Markdown and JSON: how the same work differs, and what gates cost."""
+"""Noise floors as a report: how the same work differs, and what gates cost."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from trnbench.analysis.spread import Deviation
 from trnbench.compare.noise import GateCost, NoiseFloor
-from trnbench.reports.base import Page
-from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
-from trnbench.reports.lines import wrapped
-from trnbench.reports.tables import table_as_markdown, table_as_text
+from trnbench.reports.document import (
+    Document,
+    Heading,
+    Lines,
+    Page,
+    Part,
+    Report,
+    Rows,
+    Table,
+    columns,
+)
 
 HEADINGS = ("gate at", "launches a side", "at the noise's upper end", "in turns")
-FIGURES = (0, 1, 2, 3)
 MORE = "over 1,000"
 
 
-def noise_as_text(floors: Sequence[NoiseFloor], page: Page) -> str:
-    """Return a section for each case, for a terminal."""
-    sections = []
-    for floor in floors:
-        lines = [_title(floor), *_facts(floor)]
-        text = "".join(
-            f"{line}\n" for each in lines for line in wrapped(one_line(each), page.width)
-        )
-        sections.append(text + "\n" + table_as_text(HEADINGS, _rows(floor), page.width, FIGURES))
-    return "\n".join(sections)
+def _document(floors: Sequence[NoiseFloor], page: Page) -> Document:
+    def parts() -> Iterator[Part]:
+        for floor in floors:
+            yield Heading(f"{floor.name} on {floor.device}")
+            yield Lines(_facts(floor))
+            yield Table(columns(HEADINGS, HEADINGS), [_row(gate) for gate in floor.gates])
 
-
-def noise_as_markdown(floors: Sequence[NoiseFloor], page: Page) -> str:
-    """Return a section for each case, in Markdown."""
-    sections = []
-    for floor in floors:
-        facts = "".join(f"- {escaped_markdown(fact)}\n" for fact in _facts(floor))
-        sections.append(
-            f"### {escaped_markdown(_title(floor))}\n\n{facts}\n"
-            + table_as_markdown(HEADINGS, _rows(floor), FIGURES)
-        )
-    return "\n".join(sections)
-
-
-def noise_as_json(floors: Sequence[NoiseFloor], page: Page) -> str:
-    """Return one document with the figures as they are."""
-    documents = [{**asdict(floor), "is_alarm": floor.is_alarm} for floor in floors]
-    return escaped_json(json.dumps({"noise": documents}, indent=1)) + "\n"
-
-
-def _title(floor: NoiseFloor) -> str:
-    return f"{floor.name} on {floor.device}"
+    return Document([*parts()])
 
 
 def _facts(floor: NoiseFloor) -> list[str]:
@@ -76,10 +58,25 @@ def _deviation(deviation: Deviation) -> str:
     return f"{deviation.value:.2%} [{deviation.low:.2%}, {deviation.high:.2%}]"
 
 
-def _rows(floor: NoiseFloor) -> list[tuple[str, ...]]:
-    return [_row(gate) for gate in floor.gates]
-
-
 def _row(gate: GateCost) -> tuple[str, ...]:
-    counts: Iterable[int | None] = (gate.apart, gate.apart_most, gate.in_turns)
+    counts = (gate.apart, gate.apart_most, gate.in_turns)
     return (f"{gate.change:.0%}", *(MORE if count is None else str(count) for count in counts))
+
+
+def _rows(floors: Sequence[NoiseFloor]) -> Rows:
+    names = ("case", "device", "gate", "launches", "launches_at_upper_end", "launches_in_turns")
+    return Rows(
+        names,
+        [
+            (floor.name, floor.device, gate.change, gate.apart, gate.apart_most, gate.in_turns)
+            for floor in floors
+            for gate in floor.gates
+        ],
+    )
+
+
+def _record(floors: Sequence[NoiseFloor], page: Page) -> dict[str, Any]:
+    return {"noise": [{**asdict(floor), "is_alarm": floor.is_alarm} for floor in floors]}
+
+
+REPORT: Report[Sequence[NoiseFloor]] = Report(document=_document, rows=_rows, record=_record)

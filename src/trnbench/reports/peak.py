@@ -15,8 +15,8 @@ from trnbench.analysis.ceilings import (
     load_of_others,
     rate_of,
 )
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
+from trnbench.reports.document import Page
 from trnbench.reports.lines import wrapped
 from trnbench.reports.tables import table_as_markdown, table_as_text
 from trnbench.schema.peak import Group, PeakDocument, PeakReading

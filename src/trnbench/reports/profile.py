@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from trnbench.analysis.profile import seconds_of
 from trnbench.catalog.facts import OTHERS
 from trnbench.reports.as_csv import safe
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
+from trnbench.reports.document import Page
 from trnbench.reports.lines import wrapped
 from trnbench.reports.tables import table_as_markdown, table_as_text
 from trnbench.schema.profile import Profile

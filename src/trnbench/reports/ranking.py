@@ -12,10 +12,9 @@ from typing import Any
 from trnbench.cost.break_even import fairness_notes
 from trnbench.cost.ranking import TO_TRAIN, RankedRun, Ranking, Row
 from trnbench.reports.as_csv import safe
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_markdown, one_line
+from trnbench.reports.document import UNKNOWN, Page
 from trnbench.reports.tables import table_as_markdown, table_as_text
-from trnbench.reports.view import UNKNOWN
 from trnbench.schema.result import MetricValue
 from trnbench.schema.units import say_count, say_interval, say_percent, say_seconds, say_usd
 

@@ -24,9 +24,10 @@ from trnbench.analysis.plausible import is_plausible
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch, make_launch
-from trnbench.reports import REPORTS
-from trnbench.reports.base import Page
+from trnbench.reports import FORMATS, render
 from trnbench.reports.comparison import COMPARISON_REPORTS
+from trnbench.reports.document import Page
+from trnbench.reports.results import REPORT
 from trnbench.run.baselines import read_sides
 from trnbench.run.results import load_result
 from trnbench.schema.errors import DataError, Problem
@@ -388,8 +389,8 @@ def test_what_can_be_read_can_be_compared_and_reported_in_every_format() -> None
         if result is None:
             continue
         told += 1
-        for render in REPORTS.values():
-            assert result.standing in render([result], Page())
+        for name in FORMATS:
+            assert result.standing in render(REPORT, [result], name, Page())
         launch = launch_of(result, lines, seed)
         comparison = compare(base, [launch], Terms())
         for write in COMPARISON_REPORTS.values():

@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import make_activity, make_measurement, make_plan, make_result
 from trnbench.analysis.compilation import summarize_compilation
-from trnbench.reports.view import notes_of
+from trnbench.reports.results import notes_of
 from trnbench.schema.result import Result, ResultCompilation
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas
@@ -15,10 +16,11 @@ from rich.cells import cell_len
 
 from tests.builders import make_plan, make_result, three_results
 from trnbench.cli.report import Format
-from trnbench.reports import REPORTS, as_csv
-from trnbench.reports.base import Page
+from trnbench.reports import FORMATS, as_csv, formats_of, render
 from trnbench.reports.columns import COLUMNS, row
+from trnbench.reports.document import Page
 from trnbench.reports.plans import plans_as_json
+from trnbench.reports.results import REPORT
 from trnbench.schema.result import MetricValue, Result, Standing
 
 PAGE = Page(width=200)
@@ -31,6 +33,10 @@ HOSTILE = st.text(
     min_size=1,
     max_size=20,
 )
+
+
+def write(name: str, results: Sequence[Result], page: Page) -> str:
+    return render(REPORT, results, name, page)
 
 
 def hostile(text: str) -> Result:
@@ -53,14 +59,14 @@ def hostile(text: str) -> Result:
 def test_the_registry_is_the_folder_and_the_option() -> None:
     folder = Path(as_csv.__file__).parent
     written = {path.stem.removeprefix("as_") for path in folder.glob("as_*.py")}
-    assert set(REPORTS) == written == {item.value for item in Format}
+    assert set(FORMATS) == written == set(formats_of("results")) == {item.value for item in Format}
 
 
-@pytest.mark.parametrize("name", sorted(REPORTS))
+@pytest.mark.parametrize("name", sorted(FORMATS))
 def test_each_standing_is_a_word_of_its_own_in_every_format(name: str) -> None:
     standings: tuple[Standing, ...] = ("sound", "doubtful", "invalid", "failed")
     texts = {
-        standing: REPORTS[name]([SAMPLE.model_copy(update={"standing": standing})], PAGE)
+        standing: write(name, [SAMPLE.model_copy(update={"standing": standing})], PAGE)
         for standing in standings
     }
     assert len(set(texts.values())) == 4
@@ -78,7 +84,7 @@ def test_column_names_are_stable_words_and_stand_once() -> None:
 
 
 def test_pandas_reads_the_csv_with_numbers_as_numbers() -> None:
-    frame = pandas.read_csv(io.StringIO(REPORTS["csv"]([SAMPLE, SAMPLE], PAGE)))
+    frame = pandas.read_csv(io.StringIO(write("csv", [SAMPLE, SAMPLE], PAGE)))
     assert list(frame.columns) == [column.name for column in COLUMNS]
     for name, cell in row(SAMPLE).items():
         if isinstance(cell, int | float):
@@ -89,7 +95,7 @@ def test_pandas_reads_the_csv_with_numbers_as_numbers() -> None:
 
 def test_pandas_reads_numbers_beside_cells_that_are_empty() -> None:
     results = three_results()
-    frame = pandas.read_csv(io.StringIO(REPORTS["csv"](results, PAGE)))
+    frame = pandas.read_csv(io.StringIO(write("csv", results, PAGE)))
     for place, result in enumerate(results):
         for name, cell in row(result).items():
             if cell is None:
@@ -101,7 +107,7 @@ def test_pandas_reads_numbers_beside_cells_that_are_empty() -> None:
 
 def test_json_has_the_columns_the_checks_and_every_reason() -> None:
     poor = make_result(price=None, price_reason="nobody knows")
-    (result,) = json.loads(REPORTS["json"]([poor], PAGE))["results"]
+    (result,) = json.loads(write("json", [poor], PAGE))["results"]
     assert {column.name for column in COLUMNS} < set(result)
     assert len(result["checks"]) == len(SAMPLE.checks)
     assert {name: result[name] for name in row(poor)} == row(poor)
@@ -111,19 +117,19 @@ def test_json_writes_null_and_never_a_number_that_is_none() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    text = REPORTS["json"](three_results(), PAGE)
+    text = write("json", three_results(), PAGE)
     failed = json.loads(text, parse_constant=refuse)["results"][2]
     assert failed["tokens_per_second"] is None
     assert failed["reasons"]["tokens_per_second"] == "the worker came to out_of_memory"
     endless = SAMPLE.learning.model_copy(update={"final_loss": float("nan")})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        REPORTS["json"]([SAMPLE.model_copy(update={"learning": endless})], PAGE)
+        write("json", [SAMPLE.model_copy(update={"learning": endless})], PAGE)
 
 
 def test_a_job_of_many_devices_says_how_many() -> None:
     device = SAMPLE.device.model_copy(update={"name": "NVIDIA H200", "device_count": 8})
     of_eight = SAMPLE.model_copy(update={"device": device.model_copy(update={"threads": None})})
-    assert "| 8 x NVIDIA H200 |" in REPORTS["markdown"]([of_eight], PAGE)
+    assert "| 8 x NVIDIA H200 |" in write("markdown", [of_eight], PAGE)
 
 
 def test_plans_are_one_json_document_with_every_number() -> None:
@@ -139,9 +145,9 @@ def test_a_metric_of_another_version_is_empty_and_not_an_error() -> None:
     assert row(old)["stall_share"] is None
 
 
-@pytest.mark.parametrize("name", sorted(REPORTS))
+@pytest.mark.parametrize("name", sorted(FORMATS))
 def test_no_results_is_a_report_too(name: str) -> None:
-    text = REPORTS[name]([], PAGE)
+    text = write(name, [], PAGE)
     assert text.endswith("\n")
     assert "Traceback" not in text
 
@@ -159,7 +165,7 @@ def unbounded() -> Result:
 
 @pytest.mark.parametrize("name", ["terminal", "markdown"])
 def test_a_figure_without_a_bound_keeps_its_unit_and_says_so(name: str) -> None:
-    text = REPORTS[name]([unbounded()], PAGE).replace("\\", "")
+    text = write(name, [unbounded()], PAGE).replace("\\", "")
     assert " 20,480 [no interval] " in text
     assert " 50 ms [no interval] " in text
     assert " $0.04883 [no interval] " in text
@@ -167,7 +173,7 @@ def test_a_figure_without_a_bound_keeps_its_unit_and_says_so(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["csv", "json"])
 def test_a_figure_without_a_bound_has_an_unknown_bound(name: str) -> None:
-    text = REPORTS[name]([unbounded()], PAGE)
+    text = write(name, [unbounded()], PAGE)
     if name == "csv":
         (cells,) = csv.DictReader(io.StringIO(text))
         assert cells["tokens_per_second_ci95_high"] == ""
@@ -180,7 +186,7 @@ def test_a_figure_without_a_bound_has_an_unknown_bound(name: str) -> None:
 
 @given(HOSTILE)
 def test_no_cell_of_the_csv_starts_a_formula(text: str) -> None:
-    written = REPORTS["csv"]([hostile(text)], PAGE)
+    written = write("csv", [hostile(text)], PAGE)
     (cells,) = csv.DictReader(io.StringIO(written))
     for name, cell in cells.items():
         if isinstance(row(hostile(text))[name], str):
@@ -189,7 +195,7 @@ def test_no_cell_of_the_csv_starts_a_formula(text: str) -> None:
 
 @given(HOSTILE)
 def test_no_text_steers_what_shows_the_json_and_none_is_lost(text: str) -> None:
-    written = REPORTS["json"]([hostile(text)], PAGE)
+    written = write("json", [hostile(text)], PAGE)
     steering = {c for c in written if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
     assert steering == {"\n"}
     (found,) = json.loads(written)["results"]
@@ -197,13 +203,13 @@ def test_no_text_steers_what_shows_the_json_and_none_is_lost(text: str) -> None:
 
 
 def test_half_a_character_can_be_written_in_every_format() -> None:
-    for name, render in REPORTS.items():
-        assert render([hostile("a\ud800b")], PAGE).encode(), name
+    for name in FORMATS:
+        assert write(name, [hostile("a\ud800b")], PAGE).encode(), name
 
 
 @given(HOSTILE)
 def test_no_text_breaks_the_markdown_table(text: str) -> None:
-    lines = REPORTS["markdown"]([hostile(text)], PAGE).split("\n")
+    lines = write("markdown", [hostile(text)], PAGE).split("\n")
     for line in lines[:3]:
         assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 10
     assert "<" not in "".join(lines)
@@ -212,13 +218,13 @@ def test_no_text_breaks_the_markdown_table(text: str) -> None:
 
 @given(HOSTILE, st.integers(20, 220))
 def test_no_text_steers_the_terminal(text: str, width: int) -> None:
-    written = REPORTS["terminal"]([hostile(text)], Page(width=width))
+    written = write("terminal", [hostile(text)], Page(width=width))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e]", written)
 
 
 @given(st.integers(24, 260))
 def test_no_line_is_wider_than_a_page_that_can_hold_it(width: int) -> None:
-    written = REPORTS["terminal"]([SAMPLE, SAMPLE], Page(width=width))
+    written = write("terminal", [SAMPLE, SAMPLE], Page(width=width))
     longest = max(len(line) for line in written.splitlines())
     assert longest <= max(width, 60)
 
@@ -227,10 +233,10 @@ def test_no_line_is_wider_than_a_page_that_can_hold_it(width: int) -> None:
 def test_characters_of_two_columns_are_counted_as_two(width: int) -> None:
     device = SAMPLE.device.model_copy(update={"name": "計算機" * 20})
     suite = SAMPLE.model_copy(update={"device": device, "price": None, "price_reason": "無" * 99})
-    written = REPORTS["terminal"]([suite], Page(width=width))
+    written = write("terminal", [suite], Page(width=width))
     assert max(cell_len(line) for line in written.splitlines()) <= width
 
 
 def test_colour_is_put_on_a_terminal_alone() -> None:
-    assert "\x1b[" in REPORTS["terminal"]([SAMPLE], Page(width=200, is_coloured=True))
-    assert "\x1b[" not in REPORTS["terminal"]([SAMPLE], Page(width=200))
+    assert "\x1b[" in write("terminal", [SAMPLE], Page(width=200, is_coloured=True))
+    assert "\x1b[" not in write("terminal", [SAMPLE], Page(width=200))

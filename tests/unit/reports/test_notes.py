@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from tests.builders import as_guest, make_blocks, make_measurement, make_plan, make_result
 from trnbench.cost.ranking import ranked_run
+from trnbench.reports.document import Cell
 from trnbench.reports.plans import plans_as_text
-from trnbench.reports.view import lines_of, notes_of
+from trnbench.reports.results import cells_of, notes_of
 from trnbench.schema.plan import Plan
 
 MIXTURE = {"model": "tiny-moe"}
@@ -66,5 +67,5 @@ def test_an_older_case_that_finished_without_a_figure_did_not_fail_for_having_fi
     plan = make_plan()
     result = make_result(plan, make_measurement(plan, blocks=make_blocks([])))
     assert (result.standing, result.outcome.status) == ("failed", "finished")
-    assert lines_of([result])[0].cells[-1] == "failed: too few samples"
     assert ranked_run(result).objection == "failed: too few samples"
+    assert cells_of(result)[-1] == Cell("failed: too few samples", "bad")

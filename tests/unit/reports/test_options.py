@@ -12,8 +12,9 @@ from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.cli.price_options import SourceName
 from trnbench.cli.repricing import PriceChoice, PriceFinder, under_all_options
-from trnbench.reports.base import Page
-from trnbench.reports.options import Offered, options_as_markdown, options_as_text
+from trnbench.reports import render
+from trnbench.reports.document import Page
+from trnbench.reports.results import OFFERS, Offered
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import Result
@@ -51,19 +52,23 @@ def offered() -> list[Offered]:
     ]
 
 
+def render_offers(form: str, offered: list[Offered], page: Page) -> str:
+    return render(OFFERS, offered, form, page)
+
+
 @pytest.mark.parametrize("width", [100, 200])
 def test_the_table_looks_as_it_did(width: int, check_golden: Callable[[str, str], None]) -> None:
     page = Page(width=width, today=date(2026, 11, 23))
-    check_golden(f"reports/options-{width}.txt", options_as_text(offered(), page))
-    check_golden("reports/options-markdown.txt", options_as_markdown(offered(), page))
+    check_golden(f"reports/options-{width}.txt", render_offers("terminal", offered(), page))
+    check_golden("reports/options-markdown.txt", render_offers("markdown", offered(), page))
 
 
 def test_what_is_unfair_is_told_where_a_day_is_known() -> None:
-    told = options_as_text(offered(), Page(width=200, today=date(2026, 11, 23)))
+    told = render_offers("terminal", offered(), Page(width=200, today=date(2026, 11, 23)))
     assert "different ways of renting (capacity_block, on_demand, reserved_1y)" in told
     assert "different regions (us-east-2, us-west-2)" in told
     assert "is 124 days old (2026-07-22)" in told
-    untold = options_as_text(offered(), Page(width=200))
+    untold = render_offers("terminal", offered(), Page(width=200))
     assert "different ways" not in untold
     assert "days old" not in untold
 
@@ -124,8 +129,8 @@ def test_where_the_cloud_cannot_be_asked_that_is_an_error(
 def test_a_failed_case_has_no_figures_and_no_error() -> None:
     plan = make_plan({"price": "{}"})
     failed = make_result(plan, make_measurement(plan, blocks=[], status="died", memory=None))
-    text = options_as_text(
-        [Offered("on_demand", recost(failed, rented("3", "spot"), None))], Page()
+    text = render_offers(
+        "terminal", [Offered("on_demand", recost(failed, rented("3", "spot"), None))], Page()
     )
     assert "—" in text
     assert "failed" in text

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from trnbench.reports.base import Page
+from trnbench.reports.document import Page
 from trnbench.reports.peak import (
     peak_as_csv,
     peak_as_json,

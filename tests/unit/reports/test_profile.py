@@ -10,7 +10,7 @@ import pytest
 from tests.builders import make_plan
 from tests.profiles import ENVIRONMENT, make_operator, make_profiled, rich_profile
 from trnbench.analysis.profile import make_profile
-from trnbench.reports.base import Page
+from trnbench.reports.document import Page
 from trnbench.reports.profile import (
     profile_as_csv,
     profile_as_json,

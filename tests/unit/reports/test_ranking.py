@@ -14,7 +14,7 @@ from tests.unit.cost.test_ranking import BILLION, run
 from trnbench.analysis.metrics.base import unknown
 from trnbench.cli.rank import RankFormat
 from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
-from trnbench.reports.base import Page
+from trnbench.reports.document import Page
 from trnbench.reports.ranking import FORMATS, ranking_as_csv, ranking_as_json
 from trnbench.schema.result import MetricValue
 

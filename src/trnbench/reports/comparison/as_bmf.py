@@ -8,8 +8,8 @@ launches are doubtful, and how many are of no use, are measures too: it has no p
 
 import json
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import ComparedSide, Comparison, SideValue
 
 

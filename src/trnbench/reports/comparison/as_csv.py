@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trnbench.reports.as_csv import safe
-from trnbench.reports.base import Page
 from trnbench.reports.columns import Cell
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 
 Read = Callable[[Comparison, CaseComparison, MetricComparison], Cell]

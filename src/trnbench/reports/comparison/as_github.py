@@ -4,7 +4,6 @@ Source: GitHub Docs, "Workflow commands for GitHub Actions", "Adding a job summa
 flavoured Markdown of at most 1 MiB a step, past which nothing of it is shown (read 2026-11).
 """
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_markdown
 from trnbench.reports.comparison.as_markdown import (
     case_table,
@@ -13,6 +12,7 @@ from trnbench.reports.comparison.as_markdown import (
     sides_list,
 )
 from trnbench.reports.comparison.view import LABELS, general_notes, notes_of, say_value, summary_of
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import CaseComparison, Comparison
 
 MOST_BYTES = 900_000

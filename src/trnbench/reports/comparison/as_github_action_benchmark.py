@@ -10,9 +10,9 @@ Source: the action's README, "customSmallerIsBetter", and the type `BenchmarkRes
 import json
 
 from trnbench.compare.metrics import COMPARABLES, Unit
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json
 from trnbench.reports.comparison.view import say_launches, say_ratio, say_verdict
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 
 UNITS: dict[Unit, str] = {"seconds": "s", "bytes": "bytes", "usd": "USD", "tokens": "tokens"}

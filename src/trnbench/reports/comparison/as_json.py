@@ -2,8 +2,8 @@
 
 import json
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_json
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison
 
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
 from trnbench.reports.comparison.view import (
     say_evidence,
@@ -20,6 +19,7 @@ from trnbench.reports.comparison.view import (
     say_value,
     say_verdict,
 )
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import CaseComparison, Comparison, GateOutcome, MetricComparison
 
 CLASS = "trnbench"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import escaped_markdown
 from trnbench.reports.comparison.view import (
     HEADINGS,
@@ -14,6 +13,7 @@ from trnbench.reports.comparison.view import (
     sides_of,
     summary_of,
 )
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import CaseComparison, Comparison
 
 RULE = "|---|--:|--:|--:|--:|---|"

@@ -10,9 +10,9 @@ from typing import get_args
 
 from trnbench import __version__
 from trnbench.compare.metrics import COMPARABLES
-from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
 from trnbench.reports.comparison.view import side_values
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison, ComparisonVerdict, GateState
 from trnbench.schema.result import Standing
 

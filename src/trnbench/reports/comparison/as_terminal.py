@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
-from trnbench.reports.base import Page
 from trnbench.reports.clean import one_line
 from trnbench.reports.comparison.view import (
     HEADINGS,
@@ -16,6 +15,7 @@ from trnbench.reports.comparison.view import (
     sides_of,
     summary_of,
 )
+from trnbench.reports.document import Page
 from trnbench.reports.lines import styled, wrapped
 from trnbench.schema.comparison import CaseComparison, Comparison, ComparisonVerdict, GateState
 

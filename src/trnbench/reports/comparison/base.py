@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from trnbench.reports.base import Page
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison
 
 RenderComparison = Callable[[Comparison, Page], str]

@@ -28,10 +28,10 @@ from trnbench.cli.compare import ComparisonFormat
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.metrics import COMPARABLES
-from trnbench.reports.base import Page
 from trnbench.reports.comparison import COMPARISON_REPORTS, as_github, as_terminal
 from trnbench.reports.comparison.as_csv import COLUMNS, describe_columns
 from trnbench.reports.comparison.view import LABELS, say_value, say_verdict
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison, Difference, GateOutcome
 from trnbench.schema.result import Standing
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.reports.comparison.comparisons import rich, slower
 from trnbench import __version__
-from trnbench.reports.base import Page
 from trnbench.reports.comparison import COMPARISON_REPORTS
+from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison
 
 Golden = Callable[[str, str], None]

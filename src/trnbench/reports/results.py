@@ -1,12 +1,28 @@
-"""What people read of a result, in words: the same cells for the terminal and for Markdown."""
+"""Results as a report, and one result under every way of renting its machine."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
+from trnbench import __version__
 from trnbench.analysis.surroundings import find_surroundings
 from trnbench.cost.break_even import fairness_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
+from trnbench.reports.columns import COLUMNS, row
+from trnbench.reports.document import (
+    UNKNOWN,
+    Cell,
+    Column,
+    Document,
+    Notes,
+    Page,
+    Report,
+    Rows,
+    Style,
+    Table,
+    columns,
+)
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
     MetricValue,
@@ -27,28 +43,57 @@ from trnbench.schema.units import (
     say_usd_interval,
 )
 
+REPORT_VERSION = 1
+
 SayInterval = Callable[[float, float, float], str]
 SayValue = Callable[[float], str]
 
-UNKNOWN = "—"
-
-HEADINGS = (
-    "model", "device", "tokens/s [95 %]", "step time [95 %]", "MFU", "peak memory", "price",
-    "$ per M tokens [95 %]", "checks",
+HEADINGS: tuple[Column, ...] = columns(
+    (
+        "model", "device", "tokens/s [95 %]", "step time [95 %]", "MFU", "peak memory", "price",
+        "$ per M tokens [95 %]", "checks",
+    ),
+    figures=(
+        "tokens/s [95 %]", "step time [95 %]", "MFU", "peak memory", "$ per M tokens [95 %]",
+    ),
 )  # fmt: skip
+LEAST_TABLE_WIDTH = 150
+"""Narrower than this, nine columns break their figures; cards do not."""
+
+STYLES: dict[Standing, Style] = {
+    "sound": "good", "doubtful": "doubtful", "invalid": "bad", "failed": "bad",
+}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One result as cells, in the order of `HEADINGS`."""
-
-    cells: tuple[str, ...]
-    standing: Standing
+def _document(results: Sequence[Result], page: Page) -> Document:
+    table = Table(HEADINGS, [cells_of(each) for each in results], cards_below=LEAST_TABLE_WIDTH)
+    return Document([table, Notes(notes_of(results, page.today))])
 
 
-def lines_of(results: Sequence[Result]) -> list[Line]:
-    """Return the results as cells, in their order."""
-    return [Line(_cells(result), result.standing) for result in results]
+def _rows(results: Sequence[Result]) -> Rows:
+    return Rows([column.name for column in COLUMNS], [[*row(each).values()] for each in results])
+
+
+def _record(results: Sequence[Result], page: Page) -> dict[str, Any]:
+    """Return the columns of each result, and its checks in full; a `…_reason` explains a null."""
+    return {
+        "report_version": REPORT_VERSION,
+        "trnbench_version": __version__,
+        "notes": fairness_notes([r.price for r in results], page.today) if page.today else [],
+        "results": [
+            {
+                **row(result),
+                "reasons": {
+                    name: metric.reason for name, metric in result.metrics.items() if metric.reason
+                },
+                "checks": [check.model_dump() for check in result.checks],
+            }
+            for result in results
+        ],
+    }
+
+
+REPORT: Report[Sequence[Result]] = Report(document=_document, rows=_rows, record=_record)
 
 
 def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
@@ -93,7 +138,8 @@ def _short_name(result: Result) -> str:
     return f"{result.model.name} ({result.workload.precision}, {result.device.backend})"
 
 
-def _cells(result: Result) -> tuple[str, ...]:
+def cells_of(result: Result) -> tuple[Cell | str, ...]:
+    """Return a result as cells, in the order of `HEADINGS`."""
     metrics = result.metrics
     return (
         model_cell(result),
@@ -104,7 +150,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         _plain(metrics["peak_memory_bytes"], say_bytes),
         _price(result.price),
         interval_cell(metrics["usd_per_million_tokens"], say_usd_interval, say_usd),
-        _checks(result),
+        Cell(_checks(result), STYLES[result.standing]),
     )
 
 
@@ -261,3 +307,69 @@ def _compiled(compilation: ResultCompilation, seconds: MetricValue | None) -> st
 
 def _with_advice(text: str, advice: str | None) -> str:
     return f"{text} → {advice}" if advice else text
+
+
+# --- one result under every way of renting its machine ------------------------------------------
+
+OFFER_HEADINGS = columns(
+    (
+        "model", "instance", "option", "where", "date", "$/h", "$/chip-h", "$ per M tokens [95 %]",
+        "tokens/$", "checks, or why there is no price",
+    ),
+    figures=("$/h", "$/chip-h", "$ per M tokens [95 %]", "tokens/$"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A result at one way of renting, or why there is no price of it."""
+
+    option: str
+    result: Result
+    """At that way's price, or at none."""
+
+
+def _offers_document(offered: Sequence[Offered], page: Page) -> Document:
+    rows: list[tuple[str, ...]] = []
+    last = ""
+    for each in offered:
+        cells = _offer(each)
+        rows.append(("", *cells[1:]) if each.result.case_id == last else cells)
+        last = each.result.case_id
+    return Document([Table(OFFER_HEADINGS, rows, notes=_offer_notes(offered, page))])
+
+
+def _offer(offered: Offered) -> tuple[str, ...]:
+    result, price = offered.result, offered.result.price
+    head = (model_cell(result), result.device.instance or UNKNOWN, offered.option)
+    if price is None:
+        return (*head, "", "", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, result.price_reason or "")
+    metrics = result.metrics
+    chip_hour, tokens = metrics["usd_per_chip_hour"].value, metrics["tokens_per_usd"].value
+    return (
+        *head,
+        price.zone or price.region or "",
+        price.date.isoformat(),
+        str(price.usd_per_hour),
+        UNKNOWN if chip_hour is None else f"{chip_hour:.4g}",
+        interval_cell(metrics["usd_per_million_tokens"], say_usd_interval, say_usd),
+        UNKNOWN if tokens is None else say_count(tokens),
+        result.standing,
+    )
+
+
+def _offer_notes(offered: Sequence[Offered], page: Page) -> list[str]:
+    prices = [each.result.price for each in offered]
+    notes = [
+        f"{price.option}: {price.note}" for price in prices if price is not None and price.note
+    ]
+    if page.today is not None:
+        notes += fairness_notes(prices, page.today)
+    return list(dict.fromkeys(notes))
+
+
+OFFERS: Report[Sequence[Offered]] = Report(
+    document=_offers_document,
+    rows=lambda offered: _rows([each.result for each in offered]),
+    record=lambda offered, page: _record([each.result for each in offered], page),
+)

@@ -1,0 +1,165 @@
+"""What a report is: headings, facts, tables and notes for people, rows and a record for programs.
+
+A report is one `Report`; a format (`as_….py`) is one function over it, and knows no report.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+Style = Literal["good", "doubtful", "bad"]
+
+UNKNOWN = "—"
+"""What stands for a figure that is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a text is made for; formats that are files take no note of it."""
+
+    width: int = 120
+    """Columns of the terminal."""
+    is_coloured: bool = False
+    today: date | None = None
+    """The day on which it is read, for the age of prices; None: their age is not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A line above other parts; level 0 is a bold line and no heading."""
+
+    text: str
+    level: int = 3
+    beside: str = ""
+    """What stands on the same line, set off from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Sentences, each on lines of its own."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What must be read beside a figure."""
+
+    texts: Sequence[str]
+    indent: int = 0
+    wrap: bool = True
+    is_mark_plain: bool = False
+    """A terminal with colours dims the text alone, and not the mark before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Labels, and a text beside each; an empty label continues the one above."""
+
+    rows: Sequence[tuple[str, str]]
+    label_width: int = 0
+    """At least so many columns for the labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Text whose spaces and line breaks count."""
+
+    draw: Callable[[int], str]
+    """From the page's width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A text of a table, with a style where it is a verdict."""
+
+    text: str
+    style: Style | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    heading: str
+    is_figure: bool = False
+    """Right-aligned, and never broken over lines where another column can give way."""
+    least_width: int = 0
+    least_page_width: int = 0
+    """A terminal that is narrower leaves the column out."""
+    is_obvious: bool = False
+    """Its cells say what they are: a terminal leaves its heading out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under headings.
+
+    On a terminal the last column takes the width that is left or, where there is too little, goes
+    under its row; the others give way only where the page is too narrow even so.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell | str]]
+    notes: Sequence[str] | None = None
+    """What stands directly under it, a line each."""
+    indent: int = 0
+    cards_below: int | None = None
+    """On a narrower terminal each row becomes a card; on a wider one all texts give way alike."""
+    is_list: bool = False
+    """A terminal writes no headings, and the last column always under its row."""
+
+
+Part = Heading | Lines | Notes | Facts | Drawing | Table
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A report for people."""
+
+    parts: Sequence[Part]
+    conclusion: Sequence[Part] = ()
+    """What was decided, the decisive part first: a page begins with it; a terminal ends with it, in
+    reverse, so that the decisive part is the line above the prompt."""
+
+
+Value = str | int | float | None
+
+
+class Rows(NamedTuple):
+    """A report as a table for programs: one name and one meaning a column; None is unknown."""
+
+    names: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Generic[T]):
+    """One kind of report, by what each kind of reader is given."""
+
+    document: Callable[[T, Page], Document]
+    """For people: terminal, Markdown."""
+    rows: Callable[[T], Rows]
+    """For tables: CSV."""
+    record: Callable[[T, Page], Any]
+    """For programs: JSON; figures in base units."""
+    formats: Mapping[str, Callable[[T, Page], str]] = field(default_factory=dict)
+    """Formats that no other report has."""
+
+
+Format = Callable[[Report[Any], Any, Page], str]
+"""A format: a report and what it is of, to text."""
+
+
+def columns(headings: Sequence[str], figures: Sequence[str] = ()) -> tuple[Column, ...]:
+    """Return columns by their headings; those named in `figures` are right-aligned."""
+    return tuple(Column(heading, heading in figures) for heading in headings)
+
+
+def rows_of_records(records: Sequence[Mapping[str, Value]], names: Sequence[str]) -> Rows:
+    """Return records as rows of the named columns."""
+    return Rows(names, [[record[name] for name in names] for record in records])
