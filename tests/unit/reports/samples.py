@@ -1,0 +1,32 @@
+"""One thing to report of every kind, for tests that walk all reports."""
+
+from importlib import import_module
+from typing import Any
+
+from tests.builders import three_results
+from trnbench.analysis.spread import Deviation
+from trnbench.compare.noise import GateCost, NoiseFloor
+from trnbench.reports.document import Report
+
+HOSTILE = "=1+1|<b>\x1b[31m"
+"""A text that would steer a spreadsheet, a page and a terminal."""
+
+
+def report_of(name: str) -> Report[Any]:
+    report: Report[Any] = import_module(f"trnbench.reports.{name}").REPORT
+    return report
+
+
+def noise_floors() -> list[NoiseFloor]:
+    return [
+        NoiseFloor(
+            name=HOSTILE, device="a processor", launches=12, doubtful=1,
+            middle_tokens_per_second=20_000.0,
+            between=Deviation(value=0.01, low=0.007, high=0.016), within=0.004,
+            ratio=1.001, ratio_low=0.99, ratio_high=1.01, p_value=0.8,
+            gates=(GateCost(change=0.02, apart=6, apart_most=None, in_turns=3),),
+        )
+    ]  # fmt: skip
+
+
+SAMPLES: dict[str, Any] = {"results": three_results(), "noise": noise_floors()}
