@@ -21,6 +21,7 @@ from trnbench.reports.document import (
     Lines,
     Notes,
     Page,
+    Part,
     Report,
     Rows,
     Table,
@@ -67,7 +68,7 @@ def test_every_report_has_every_format(name: str, form: str) -> None:
         assert not any(cell.startswith("=") for row in rows for cell in row)
 
 
-PARTS = [
+PARTS: list[Part] = [
     Heading("a title", beside="(beside)"),
     Facts([("label", "a text"), ("", "more of it")]),
     Lines(["one sentence", "another"]),
