@@ -2,9 +2,12 @@
 #
 #   make bench                      set up what is missing, run the quick suite
 #   make bench ARGS="CONFIG ..."    the same with arguments of `trnbench run`
-#   make test                       set up what is missing; formatting, lint, types, imports, tests
-#   make check                      the same with the fast tests alone
-#   make coverage                   every test and many more of the same, and which lines none reached
+#   make check                      set up what is missing; formatting, lint, types, imports, and the
+#                                   tests that need neither torch nor a process: under a minute
+#   make test                       those, and the tests that train and that start processes
+#   make proof                      what takes long and is seldom news: mutations, the device suite on
+#                                   its stand-in, full products, many more random inputs
+#   make coverage                   all of these, and which lines none reached
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
 #   make clean                      remove what set-up made
 #
@@ -22,7 +25,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench test check coverage test-xla static clean
+.PHONY: help bench check test proof coverage test-xla static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,11 +34,15 @@ bench:
 	@sh scripts/setup.sh run
 	$(RUN) trnbench run $(ARGS)
 
-test: static
-	$(RUN) python -m pytest -q -n auto --dist worksteal -m "not thorough"
-
 check: static
-	$(RUN) python -m pytest -q -n auto -m "not slow and not thorough" tests/unit
+	$(RUN) python -m pytest -q -n auto tests/pure
+
+# torch is imported once a worker, and transformers by one worker alone (xdist_group).
+test: check
+	$(RUN) python -m pytest -q -n auto --dist loadgroup tests/torch tests/process tests/device
+
+proof: static
+	$(RUN) python -m pytest -q -n auto --dist worksteal tests/proof
 
 # Following each line doubles the time of most tests: once a week, not at every change.
 coverage: static

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the series o
 
 import numpy as np
 
-from tests.unit.analysis import test_steady_state as histories
-from tests.unit.analysis.series import STALL_SHARE, Noise, Series, steady, true_mean, true_median
+from tests.pure.analysis import test_steady_state as histories
+from tests.pure.analysis.series import STALL_SHARE, Noise, Series, steady, true_mean, true_median
 from trnbench.analysis.statistics import (
     Interval,
     is_tail_dominated,

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the launches
 import numpy as np
 
 from tests.comparisons import launch
-from tests.unit.analysis.series import Series, steady
+from tests.pure.analysis.series import Series, steady
 from trnbench.analysis.statistics import mean_interval
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms, judge_gate, parse_gates

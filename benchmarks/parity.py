@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the faults o
 import torch
 
 from tests.faulty_steps import FAULTS, ComputesInBf16, NoPositions
-from tests.unit.run.plans import plan_case
+from tests.pure.run.plans import plan_case
 from trnbench.analysis.gate import EARLY_STEPS, TOLERANCES, find_faults
 from trnbench.machine.describe import describe_machine
 from trnbench.train.backends.base import Claim

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the worker o
 
 import numpy as np
 
-from tests.unit.analysis.series import Series, steady, true_mean, true_median
-from tests.unit.run.scripted_worker import make_block
+from tests.pure.analysis.series import Series, steady, true_mean, true_median
+from tests.pure.run.scripted_worker import make_block
 from trnbench.analysis.statistics import LOOKING_INFLATION, Interval, mean_interval, median_interval
 from trnbench.analysis.steady_state import find_steady_state
 from trnbench.run.pace import Pacer

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.unit.run.plans import CPU, make_machine, plan_case
+from tests.pure.run.plans import CPU, make_machine, plan_case
 from trnbench.analysis.analyze import analyze
 from trnbench.model.flops import COUNTED_CONVENTION
 from trnbench.schema.measurement import Measurement

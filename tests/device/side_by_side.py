@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.train.children import write_plan
+from tests.process.train.children import write_plan
 from trnbench.run.environment import environment_of_worker
 from trnbench.run.launch import Ended, Line, Worker, worker_command
 from trnbench.wire import CHILD_RECORDS, Command, Failed, WorkOrder, decode

@@ -18,7 +18,7 @@ import pytest
 
 from tests.command import Done, only_case, records_of, run_to_end
 from tests.device.side_by_side import Job
-from tests.unit.run.plans import plan_case
+from tests.pure.run.plans import plan_case
 from trnbench.machine.neuron import look_at_neuron
 from trnbench.run.devices import probe_devices, require_device, with_chips
 from trnbench.run.environment import environment_of_worker

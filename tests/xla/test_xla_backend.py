@@ -15,7 +15,7 @@ import torch
 import torch_xla
 import torch_xla.debug.metrics as metrics
 
-from tests.unit.train.orders import GPT2, LLAMA, make_order
+from tests.pure.train.orders import GPT2, LLAMA, make_order
 from trnbench.analysis.gate import TOLERANCES, find_faults
 from trnbench.plan.parity import plan_gate
 from trnbench.train.assemble import build_objective, make_stream

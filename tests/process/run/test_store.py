@@ -1,0 +1,271 @@
+"""Result files: written whole or by line, held by one process, and read back as they were."""
+
+import fcntl
+import hashlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.pure.run.plans import plan_case
+from tests.pure.run.records import make_header, make_outcome, write_case
+from trnbench.run.store import (
+    MEASUREMENT_FILE,
+    PLAN_FILE,
+    RESULT_FILE,
+    CaseFolder,
+    MeasurementFile,
+    RunFolder,
+    read_plan,
+    read_records,
+    write_whole,
+)
+from trnbench.schema.errors import ConfigError, RunError
+from trnbench.schema.run_document import RunCase, RunDocument
+from trnbench.wire import Finished, Phase
+
+HOLDS = """
+import sys
+from pathlib import Path
+from trnbench.run.store import RunFolder
+folder = RunFolder.open(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+folder.close()
+"""
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@contextmanager
+def another_process_holding(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-c", HOLDS, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield holder
+
+
+# --- whole files --------------------------------------------------------------------------------
+
+
+def test_a_whole_file_replaces_the_old_one_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_whole(path, "old")
+    write_whole(path, "new … text")
+    assert path.read_text(encoding="utf-8") == "new … text"
+    assert files_in(tmp_path) == {"plan.json"}
+
+
+def test_a_reader_of_the_old_file_keeps_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_whole(path, "old" * 100_000)
+    with path.open(encoding="utf-8") as reader:
+        assert reader.read(3) == "old"
+        write_whole(path, "new")
+        assert reader.read() == "old" * 99_999
+
+
+def test_a_file_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_whole(path, "text")
+    assert files_in(tmp_path) == {"plan.json"}
+
+
+# --- the run's folder ---------------------------------------------------------------------------
+
+
+def test_a_folder_is_made_held_with_a_reserve_and_given_back_clean(tmp_path: Path) -> None:
+    folder = RunFolder.open(tmp_path / "results" / "a-run")
+    assert files_in(folder.path) == {".lock", ".reserve"}
+    assert (folder.path / ".reserve").stat().st_size >= 64 * 1024
+    folder.release_reserve()
+    assert files_in(folder.path) == {".lock"}
+    folder.close()
+    assert files_in(folder.path) == set()
+
+
+def test_a_folder_that_another_process_holds_is_refused_until_it_is_given_back(
+    tmp_path: Path,
+) -> None:
+    with another_process_holding(tmp_path):
+        with pytest.raises(RunError, match="another trnbench is measuring") as refused:
+            RunFolder.open(tmp_path)
+        assert "-o" in refused.value.problems[0].hint
+        assert (tmp_path / ".lock").exists(), "a refused process took the holder's lock away"
+    RunFolder.open(tmp_path).close()
+
+
+def test_a_folder_whose_holder_was_killed_is_free(tmp_path: Path) -> None:
+    with another_process_holding(tmp_path) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        assert files_in(tmp_path) == {".lock", ".reserve"}
+        RunFolder.open(tmp_path).close()
+    assert files_in(tmp_path) == set()
+
+
+def test_a_lock_that_its_holder_has_just_removed_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Between our opening the file and our locking it, its holder gives the folder back: a third
+    # process would now make, and hold, a file of its own.
+    really_lock = fcntl.flock
+
+    def lock_too_late(descriptor: int, how: int) -> None:
+        (tmp_path / ".lock").unlink()
+        really_lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    with pytest.raises(RunError, match="another trnbench"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_a_fault_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot be written") as refused:
+        RunFolder.open(tmp_path / "file" / "run")
+    assert "-o" in refused.value.problems[0].hint
+
+
+def test_the_run_s_document_is_written_whole(tmp_path: Path) -> None:
+    document = RunDocument(
+        trnbench_version="1",
+        run_id="a-run",
+        suites=["a suite"],
+        started_at="2026-08-01T12:00:00+00:00",
+        ended_at=None,
+        state="running",
+        machine={},
+        devices=[],
+        versions={},
+        cases=[RunCase(case_id="x", status="waiting")],
+    )
+    folder = RunFolder.open(tmp_path)
+    folder.write_document(document)
+    folder.close()
+    assert RunDocument.model_validate_json((tmp_path / "run.json").read_bytes()) == document
+
+
+# --- a case's folder ----------------------------------------------------------------------------
+
+
+def test_beginning_writes_the_plan_and_tells_the_hash_of_what_is_on_disk(tmp_path: Path) -> None:
+    plan = plan_case()
+    case = RunFolder(tmp_path, -1).case(plan.case_id)
+    told = case.begin(plan)
+    assert case.plan_path == tmp_path / plan.case_id / PLAN_FILE
+    assert told == hashlib.sha256(case.plan_path.read_bytes()).hexdigest()
+    assert read_plan(case.path) == plan
+
+
+def test_beginning_again_sets_every_unfinished_measurement_aside(tmp_path: Path) -> None:
+    case = write_case(tmp_path / "case", "died")
+    first = (case.path / MEASUREMENT_FILE).read_bytes()
+    write_case(case.path, "hung")
+    write_case(case.path, None)
+    assert (case.path / "measurement.unfinished-1.jsonl").read_bytes() == first
+    assert b'"hung"' in (case.path / "measurement.unfinished-2.jsonl").read_bytes()
+    assert files_in(case.path) == {
+        PLAN_FILE,
+        MEASUREMENT_FILE,
+        "measurement.unfinished-1.jsonl",
+        "measurement.unfinished-2.jsonl",
+    }
+
+
+def test_beginning_again_takes_the_earlier_result_away_before_its_records(tmp_path: Path) -> None:
+    case = write_case(tmp_path / "case", "died")
+    (case.path / RESULT_FILE).write_text("{}")
+    case.plan_path.unlink()
+    case.plan_path.mkdir()  # so that beginning fails where a full disk would make it fail
+    with pytest.raises(IsADirectoryError):
+        case.begin(plan_case())
+    assert RESULT_FILE not in files_in(case.path)
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [("finished", [9.0]), ("died", []), ("interrupted", []), (None, [])],
+)
+def test_only_a_case_that_finished_is_measured(
+    tmp_path: Path, status: Any, seconds: list[float]
+) -> None:
+    assert write_case(tmp_path / "case", status).launches_measured() == seconds
+
+
+def test_a_case_that_was_never_begun_or_is_damaged_is_not_measured(tmp_path: Path) -> None:
+    assert not CaseFolder(tmp_path / "none").launches_measured()
+    case = write_case(tmp_path / "case")
+    lines = (case.path / MEASUREMENT_FILE).read_bytes()
+    (case.path / MEASUREMENT_FILE).write_bytes(b"garbage\n" + lines)
+    assert not case.launches_measured()
+
+
+# --- the measurement ----------------------------------------------------------------------------
+
+
+def test_a_record_is_on_the_file_when_append_returns(tmp_path: Path) -> None:
+    path = tmp_path / MEASUREMENT_FILE
+    records, seen = MeasurementFile(path), []
+    for record in (make_header(plan_case()), Phase(at_seconds=1.0, name="build"), make_outcome()):
+        records.append(record)
+        seen.append(path.read_bytes().count(b"\n"))
+    records.close()
+    assert seen == [1, 2, 3]
+
+
+def test_a_measurement_is_never_written_over(tmp_path: Path) -> None:
+    case = write_case(tmp_path / "case")
+    before = (case.path / MEASUREMENT_FILE).read_bytes()
+    with pytest.raises(FileExistsError):
+        case.open_measurement()
+    assert (case.path / MEASUREMENT_FILE).read_bytes() == before
+
+
+def test_what_was_written_is_read_back_the_same(tmp_path: Path) -> None:
+    measurement = read_records(write_case(tmp_path / "case").path / MEASUREMENT_FILE)
+    assert measurement.header.case_id == plan_case().case_id
+    assert measurement.phases == [Phase(at_seconds=0.5, name="probe")]
+    assert measurement.outcome == make_outcome()
+    assert measurement.torn_line is None
+
+
+def test_a_torn_last_line_is_tolerated_and_told(tmp_path: Path) -> None:
+    case = write_case(tmp_path / "case", None)
+    with (case.path / MEASUREMENT_FILE).open("ab") as file:
+        file.write(b'{"kind":"outcome","at_sec')
+    measurement = read_records(case.path / MEASUREMENT_FILE)
+    assert measurement.torn_line == '{"kind":"outcome","at_sec'
+    assert measurement.outcome is None
+    assert len(measurement.phases) == 1
+
+
+def test_a_record_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / MEASUREMENT_FILE
+    records = MeasurementFile(path)
+    records.append(make_header(plan_case()))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        records.append(Finished(at_seconds=float("nan"), steps=1))
+    records.append(make_outcome())
+    records.close()
+    assert path.read_bytes().startswith(before)
+    assert path.read_bytes().count(b"\n") == 2
+
+
+def test_closing_gives_the_descriptor_back(tmp_path: Path) -> None:
+    before = psutil.Process().num_fds()
+    write_case(tmp_path / "case")
+    RunFolder.open(tmp_path).close()
+    assert psutil.Process().num_fds() == before

@@ -1,0 +1,48 @@
+"""Each format of a comparison as it looks: a plain one with gates, and one that has everything."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.pure.reports.comparison.comparisons import rich, slower
+from trnbench import __version__
+from trnbench.reports.comparison import COMPARISON_REPORTS
+from trnbench.reports.document import Page
+from trnbench.schema.comparison import Comparison
+
+Golden = Callable[[str, str], None]
+
+LONG = re.compile(r"\d+\.\d{9,}(?:e-\d+)?")
+"""What another processor rounds otherwise in its last places is the same figure."""
+
+
+MARK = re.compile(r"(?<=-cpu-)[0-9a-f]{8}")
+"""The end of a case's id changes with all that the worker can be told."""
+
+
+def shortened(found: re.Match[str]) -> str:
+    return f"{float(found[0]):.8g}"
+
+
+COMPARISONS = {"slower": slower, "rich": rich}
+
+
+@pytest.mark.parametrize("name", sorted(COMPARISON_REPORTS))
+@pytest.mark.parametrize("which", sorted(COMPARISONS))
+def test_a_format_looks_as_it_did(name: str, which: str, check_golden: Golden) -> None:
+    comparison: Comparison = COMPARISONS[which]()
+    text = COMPARISON_REPORTS[name](comparison, Page(width=160))
+    # What another processor rounds otherwise in the last place is the same figure.
+    check_golden(f"comparisons/{which}-{name}.txt", text.replace(f'"{__version__}"', '"0.1.0"'))
+
+
+@pytest.mark.parametrize("which", sorted(COMPARISONS))
+@pytest.mark.parametrize(("width", "is_coloured"), [(80, False), (160, True)])
+def test_the_terminal_looks_as_it_did(
+    which: str, width: int, is_coloured: bool, check_golden: Golden
+) -> None:
+    page = Page(width=width, is_coloured=is_coloured)
+    text = COMPARISON_REPORTS["terminal"](COMPARISONS[which](), page)
+    colour = "-colour" if is_coloured else ""
+    check_golden(f"comparisons/{which}-terminal-{width}{colour}.txt", text)

@@ -1,0 +1,178 @@
+"""Any report in any format, and each part in each layout."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pure.reports.samples import SAMPLES, report_of
+from trnbench import reports
+from trnbench.reports import FORMATS, REPORTS, as_csv, formats_of, render
+from trnbench.reports.as_markdown import markdown
+from trnbench.reports.as_terminal import terminal
+from trnbench.reports.document import (
+    Column,
+    Document,
+    Facts,
+    Heading,
+    Lines,
+    Notes,
+    Page,
+    Part,
+    Report,
+    Rows,
+    Table,
+    columns,
+)
+
+FOLDER = Path(as_csv.__file__).parent
+EVERY = [(name, form) for name in SAMPLES for form in formats_of(name)]
+
+
+def test_the_formats_are_the_files() -> None:
+    assert set(FORMATS) == {path.stem.removeprefix("as_") for path in FOLDER.glob("as_*.py")}
+
+
+def test_the_reports_are_the_files_that_have_one() -> None:
+    written = {p.stem for p in FOLDER.glob("*.py") if "\nREPORT: Report[" in p.read_text()}
+    assert set(REPORTS) == written == set(SAMPLES)
+    for name in REPORTS:
+        assert tuple(report_of(name).formats) == REPORTS[name]
+
+
+def test_a_format_that_is_added_writes_every_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shouted(report: Report[Any], of: Any, page: Page) -> str:
+        document: Document = report.document(of, page)
+        return "".join(f"{type(part).__name__.upper()}!" for part in document.parts)
+
+    monkeypatch.setitem(reports.FORMATS, "shouted", shouted)
+    for name, of in SAMPLES.items():
+        assert "shouted" in formats_of(name)
+        assert "!" in render(report_of(name), of, "shouted", Page())
+
+
+@pytest.mark.parametrize(("name", "form"), EVERY)
+def test_every_report_has_every_format(name: str, form: str) -> None:
+    text = render(report_of(name), SAMPLES[name], form, Page(width=100))
+    assert text.endswith("\n")
+    assert "\x1b" not in text
+    if form == "json":
+        json.loads(text)
+    if form == "csv":
+        header, *rows = csv.reader(io.StringIO(text))
+        assert rows
+        assert all(len(row) == len(header) for row in rows)
+        assert not any(cell.startswith("=") for row in rows for cell in row)
+
+
+PARTS: list[Part] = [
+    Heading("a title", beside="(beside)"),
+    Facts([("label", "a text"), ("", "more of it")]),
+    Lines(["one sentence", "another"]),
+    Table(
+        (Column("obvious", is_obvious=True), Column("figure", is_figure=True), Column("text")),
+        [("a", "1", "words")],
+        notes=["under it"],
+    ),
+    Notes(["beside it"], indent=2),
+    Heading("the end", level=0),
+]
+
+
+def test_a_document_on_a_terminal() -> None:
+    assert terminal(PARTS, Page(width=40)) == (
+        "a title  (beside)\n"
+        "  label  a text\n"
+        "         more of it\n"
+        "\n"
+        "one sentence\n"
+        "another\n"
+        "\n"
+        "   figure  text\n"
+        "────────────────\n"
+        "a       1  words\n"
+        "· under it\n"
+        "\n"
+        "  · beside it\n"
+        "\n"
+        "the end\n"
+    )
+
+
+def test_a_document_in_markdown() -> None:
+    assert markdown(PARTS) == (
+        "### a title (beside)\n\n"
+        "- label: a text\n- more of it\n\n"
+        "- one sentence\n- another\n\n"
+        "| obvious | figure | text |\n|---|--:|---|\n| a | 1 | words |\n\n- under it\n\n"
+        "- beside it\n\n"
+        "**the end**\n"
+    )
+
+
+def test_a_terminal_ends_with_what_a_page_begins_with() -> None:
+    def document(_: None, page: Page) -> Document:
+        return Document([Lines(["body"])], [Lines(["first"]), Lines(["then"])])
+
+    report: Report[None] = Report(
+        document=document, rows=lambda _: Rows((), ()), record=lambda _, page: None
+    )
+    assert render(report, None, "terminal", Page()) == "body\n\nthen\n\nfirst\n"
+    assert render(report, None, "markdown", Page()) == "- first\n\n- then\n\n- body\n"
+
+
+def test_a_column_that_a_narrow_page_has_no_room_for_is_left_out() -> None:
+    table = Table((Column("a"), Column("b", least_page_width=50), Column("c")), [("1", "2", "3")])
+    assert terminal([table], Page(width=49)) == "a  c\n────\n1  3\n"
+    assert terminal([table], Page(width=50)) == "a  b  c\n───────\n1  2  3\n"
+
+
+def test_a_list_has_no_headings_and_its_last_column_under_the_row() -> None:
+    table = Table((Column("state", least_width=6), *columns(("gate", "seen"))), [], is_list=True)
+    assert terminal([table], Page()) == "\n"
+    rows = [("ok", "a gate", "what was seen")]
+    listed = Table(table.columns, rows, is_list=True)
+    assert terminal([listed], Page()) == "ok      a gate\n        what was seen\n"
+
+
+HEADINGS = columns(
+    ("what", "rate", "lowest to highest", "of datasheet", "size"),
+    figures=("rate", "lowest to highest", "of datasheet"),
+)
+ROWS = [
+    ("queries", "393 TFLOP/s", "305 to 458", "39.7 %", "8192 x 4096 x 4096, 32 times"),
+    ("head", "none", "", "", "128256 x 4096 x 8192: not enough memory"),
+]
+
+
+def layout(width: int) -> str:
+    return terminal([Table(HEADINGS, ROWS)], Page(width=width))
+
+
+@pytest.mark.parametrize("width", [*range(40, 62), 80, 120])
+def test_no_line_of_a_table_is_wider_than_the_page(width: int) -> None:
+    text = layout(width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join([*(c.heading for c in HEADINGS), *map(" ".join, ROWS)]).split()
+    assert sorted(text.replace("─", "").split()) == sorted(words)
+
+
+@pytest.mark.parametrize("width", [45, 60, 80, 120])
+def test_the_rule_is_as_wide_as_what_it_parts(width: int) -> None:
+    lines = layout(width).splitlines()
+    (rule,) = [line for line in lines if line.startswith("─")]
+    assert len(rule) == max(len(line) for line in lines if line != rule)
+
+
+def test_headings_wrap_before_figures_do() -> None:
+    text = layout(45)
+    assert "lowest to highest" not in text
+    assert "queries  393 TFLOP/s  305 to 458" in text
+
+
+def test_a_table_of_one_column_has_no_others_to_be_beside() -> None:
+    table = Table(columns(("what",)), [("a thing",)])
+    assert terminal([table], Page(width=80)) == "what\n───────\na thing\n"

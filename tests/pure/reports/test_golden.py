@@ -1,0 +1,36 @@
+"""Each format as it looks, for a sound, a doubtful and a failed case."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.builders import three_results
+from tests.pure.run.plans import plan_case
+from trnbench import __version__
+from trnbench.reports import FORMATS, render
+from trnbench.reports.document import Page
+from trnbench.reports.plans import plans_as_text
+from trnbench.reports.results import REPORT
+from trnbench.run.configs import shipped_configs
+
+Golden = Callable[[str, str], None]
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_a_format_looks_as_it_did(name: str, check_golden: Golden) -> None:
+    text = render(REPORT, three_results(), name, Page(width=200))
+    check_golden(f"reports/{name}.txt", text.replace(f'"{__version__}"', '"0.1.0"'))
+
+
+@pytest.mark.parametrize(("width", "is_coloured"), [(60, False), (80, True), (150, True)])
+def test_the_terminal_looks_as_it_did(width: int, is_coloured: bool, check_golden: Golden) -> None:
+    text = render(REPORT, three_results(), "terminal", Page(width=width, is_coloured=is_coloured))
+    check_golden(f"reports/terminal-{width}{'-colour' if is_coloured else ''}.txt", text)
+
+
+@pytest.mark.parametrize("name", ["quick", "llama3-8b-trn2.48xlarge"])
+def test_a_plan_looks_as_it_did(name: str, check_golden: Golden) -> None:
+    text = shipped_configs()[name].read_text()
+    if name == "quick":
+        text = text.replace("model: [tiny-llama, tiny-gpt2]", "model: [tiny-llama]")
+    check_golden(f"reports/plan-{name}.txt", plans_as_text([plan_case(found=None, text=text)]))

@@ -1,0 +1,226 @@
+"""A case ends by its minutes or its dollars: by what its steps take, not by what compiling took."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import pytest
+
+from tests.builders import make_activity
+from tests.pure.run.plans import plan_case
+from tests.pure.run.scripted_worker import make_block
+from trnbench.run.budget import GRACE_SECONDS, Budget, NextBlock
+from trnbench.run.case import CaseRun
+from trnbench.run.interruption import Interruption
+from trnbench.run.launch import Event, Line, Silence, Worker
+from trnbench.run.observer import Observer, Progress
+from trnbench.run.store import MeasurementFile
+from trnbench.schema.plan import Plan
+from trnbench.schema.records import Outcome
+from trnbench.wire import (
+    WIRE_VERSION,
+    Block,
+    Command,
+    Environment,
+    Finished,
+    Phase,
+    RunBlock,
+    encode,
+)
+
+
+def block_of(seconds: float, first_step: int = 0) -> Block:
+    return make_block(RunBlock(steps=1, purpose="warmup"), first_step, seconds)
+
+
+class Unwatched:
+    """An observer that looks away."""
+
+    def case_moves(self, plan: Plan, progress: Progress) -> None:
+        pass
+
+
+@dataclass
+class Step:
+    """One step of the script: how long it takes, and how much of it the compiler works."""
+
+    seconds: float
+    compilations: int = 0
+
+
+class Scripted:
+    """A worker without a process, whose steps move the clock."""
+
+    pid = os.getpid()
+
+    def __init__(self, steps: Sequence[Step], phase: Literal["gate", "train"] = "train") -> None:
+        self._steps = iter([*steps])
+        self._last = steps[-1]
+        self._phase = phase
+        self._commands: list[Command] = []
+        self._compilations = 0
+        self.now = 0.0
+        self.steps = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def send(self, command: Command) -> None:
+        self._commands.append(command)
+
+    def last_words(self) -> str:
+        return ""
+
+    def events(self) -> Iterator[Event]:
+        yield self._line(
+            Environment(
+                at_seconds=0.0, wire_version=WIRE_VERSION, backend="cpu", device_name="a processor",
+                device_count=1, asynchronous=False, proven=True, threads=2, versions={},
+                settings={},
+            )
+        )  # fmt: skip
+        yield self._line(Phase(at_seconds=0.0, name=self._phase))
+        while not self._commands:
+            self.now += 1.0
+            yield Silence()
+        while isinstance(command := self._commands.pop(), RunBlock):
+            yield from self._run(command)
+        yield self._line(Finished(at_seconds=self.now, steps=self.steps))
+
+    def _run(self, command: RunBlock) -> Iterator[Event]:
+        step = next(self._steps, self._last)
+        ends = self.now + step.seconds
+        while self.now + 1.0 < ends:
+            self.now += 1.0
+            yield Silence()
+        self.now = ends
+        self._compilations += step.compilations
+        if step.compilations or self.steps == 0:
+            told = make_activity(self.steps + command.steps, compilations=self._compilations)
+            yield self._line(told)
+        yield self._line(make_block(command, self.steps, step.seconds))
+        self.steps += command.steps
+
+    def _line(self, record: object) -> Line:
+        return Line(encode(record).encode())
+
+
+def follow(
+    worker: Scripted, folder: Path, plan: Plan | None = None, budget: Budget | None = None
+) -> Outcome:
+    records = MeasurementFile(folder / "measurement.jsonl")
+    try:
+        return CaseRun(
+            plan or plan_case({"measure.max_minutes": "3"}),
+            records,
+            cast(Worker, worker),
+            Interruption(),
+            cast(Observer, Unwatched()),
+            clock=worker.clock,
+            budget=budget,
+        ).follow()
+    finally:
+        records.close()
+
+
+# --- what the next block may take ---------------------------------------------------------------
+
+
+def test_nothing_is_known_of_the_next_block_before_the_second() -> None:
+    following = NextBlock()
+    assert following.seconds == 0.0
+    following.take(block_of(89.0))
+    assert following.seconds == 0.0
+
+
+def test_the_next_block_is_taken_to_be_like_the_last() -> None:
+    following = NextBlock()
+    for seconds in (9.0, 2.0, 3.0):
+        following.take(block_of(seconds))
+    assert following.seconds == 3.0
+
+
+@pytest.mark.parametrize("what", ["graphs", "compilations", "cache_hits"])
+def test_a_block_that_compiled_says_nothing_of_the_next(what: str) -> None:
+    following = NextBlock()
+    following.hear(make_activity(1, graphs=1))
+    for seconds in (9.0, 2.0):
+        following.take(block_of(seconds))
+    following.hear(make_activity(3, **{"graphs": 1, what: 2}))
+    following.take(block_of(70.0))
+    assert following.seconds == 2.0
+    following.take(block_of(3.0))
+    assert following.seconds == 3.0
+
+
+def test_an_operator_that_fell_back_is_no_compilation() -> None:
+    following = NextBlock()
+    following.hear(make_activity(1))
+    following.take(block_of(9.0))
+    following.hear(make_activity(2, fallback_ops={"aten::mm": 1}))
+    following.take(block_of(2.0))
+    assert following.seconds == 2.0
+
+
+# --- the end of a case --------------------------------------------------------------------------
+
+
+def test_a_long_first_compilation_leaves_the_rest_of_the_minutes_to_the_samples(
+    tmp_path: Path,
+) -> None:
+    worker = Scripted([Step(95.0, compilations=4), Step(2.0)])
+    outcome = follow(worker, tmp_path)
+    assert outcome.status == "finished"
+    assert not outcome.reason.startswith("0 samples")
+    assert 170.0 < worker.now < 180.0
+
+
+def test_so_does_one_in_a_later_step(tmp_path: Path) -> None:
+    worker = Scripted([Step(5.0), Step(95.0, compilations=2), Step(2.0)])
+    assert follow(worker, tmp_path).status == "finished"
+    assert 170.0 < worker.now < 180.0
+
+
+def test_a_step_that_takes_most_of_the_minutes_is_not_begun_again(tmp_path: Path) -> None:
+    worker = Scripted([Step(5.0), Step(100.0)])
+    assert follow(worker, tmp_path).status == "out_of_budget"  # two steps make no figure
+    assert (worker.now, worker.steps) == (105.0, 2)
+
+
+def test_compiling_without_an_end_is_ended_at_the_limit_and_its_grace(tmp_path: Path) -> None:
+    worker = Scripted([Step(95.0, compilations=1), Step(1000.0, compilations=1)])
+    outcome = follow(worker, tmp_path)
+    assert outcome.status == "out_of_budget"
+    assert worker.now == pytest.approx(180.0 + GRACE_SECONDS, abs=1.0)
+
+
+# --- what is said of it -------------------------------------------------------------------------
+
+
+def test_the_limit_that_was_passed_is_named_with_its_value_and_what_it_took(
+    tmp_path: Path,
+) -> None:
+    outcome = follow(Scripted([Step(1.0)], phase="gate"), tmp_path)
+    assert outcome.status == "out_of_budget"
+    assert outcome.reason == (
+        "measure.max_minutes: 3 was passed in phase 'gate' (3.5 minutes), and the worker was ended"
+    )
+
+
+def test_a_launch_that_shares_the_limit_names_its_part(tmp_path: Path) -> None:
+    plan = plan_case({"measure.max_minutes": "3", "measure.launches": "3"})
+    budget = Budget.of(plan, launches_left=3)
+    outcome = follow(Scripted([Step(1.0)], phase="gate"), tmp_path, plan, budget)
+    assert outcome.reason.startswith(
+        "this launch's part of measure.max_minutes: 3, 60 s, was passed in phase 'gate' (1.5 min"
+    )
+
+
+def test_of_dollars_the_sum_is_told(tmp_path: Path) -> None:
+    settings = {"price.usd_per_hour": "36", "measure.max_usd": "0.6"}
+    outcome = follow(Scripted([Step(1.0)], phase="gate"), tmp_path, plan_case(settings))
+    assert outcome.reason.startswith(
+        "measure.max_usd: 0.6 was passed in phase 'gate' (1.5 minutes, $0.9)"
+    )
