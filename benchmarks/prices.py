@@ -24,7 +24,8 @@ from pathlib import Path
 from scipy.special import stdtrit
 
 from trnbench.catalog.prices import price_rows_by_instance
-from trnbench.cli.repricing import PriceChoice, PriceFinder, under_all_options
+from trnbench.cli.options import PriceChoice
+from trnbench.cli.reprice import PriceFinder, under_all_options
 from trnbench.machine.describe import describe_machine
 from trnbench.prices import find_price
 from trnbench.prices.base import PriceRequest

@@ -3,18 +3,30 @@
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.terms import Allow, Correcting, Gates, Margin, Strict, make_terms, raise_for
-from trnbench.schema.errors import ConfigError
+from trnbench.cli.options import (
+    DEFAULT_MARGIN,
+    Allow,
+    Correcting,
+    Gates,
+    Margin,
+    OutputFile,
+    Strict,
+    make_terms,
+    read_rate,
+)
+from trnbench.schema.errors import CheckFailed, ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trnbench.compare.launches import Launch
+    from trnbench.schema.comparison import Comparison
 
 
 class ComparisonFormat(StrEnum):
@@ -73,10 +85,6 @@ CandRate = Annotated[
 Format = Annotated[
     ComparisonFormat, typer.Option("--format", "-f", help="What to write to stdout.")
 ]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to stdout."),
-]
 Write = Annotated[
     list[str] | None,
     typer.Option(
@@ -130,7 +138,7 @@ def compare(
     gates: Gates = None,
     strict: Strict = False,
     metrics: Metrics = None,
-    margin: Margin = "2%",
+    margin: Margin = DEFAULT_MARGIN,
     allow: Allow = None,
     correction: Correction = Correcting.HOLM,
     paired: Paired = False,
@@ -138,7 +146,7 @@ def compare(
     base_usd_per_hour: BaseRate = None,
     cand_usd_per_hour: CandRate = None,
     format_: Format = ComparisonFormat.TERMINAL,
-    output: Output = None,
+    output: OutputFile = None,
     write: Write = None,
     github_summary: Summary = False,
     confirm: Confirm = False,
@@ -148,12 +156,12 @@ def compare(
     base_python: BaseInterpreter = None,
 ) -> None:
     """Compare CAND with BASE: ratios with intervals, verdicts, and gates for CI."""
-    from trnbench.cli.comparison_output import open_outputs
+    from trnbench.cli.output import find_targets, write_comparison
     from trnbench.compare.compare import compare as compare_sides
     from trnbench.redact import scrub
     from trnbench.run.baselines import read_sides
 
-    sources = _sides(sides or [], base or [], cand or [])
+    sources = _sort_sources(sides or [], base or [], cand or [])
     terms = make_terms(
         metrics=metrics,
         margin=margin,
@@ -163,33 +171,30 @@ def compare(
         is_paired=paired,
         target_excess_nats=target_excess_nats,
     )
-    outputs = open_outputs(format_, output, write or [], has_summary=github_summary)
-    rates = (_rate("base", base_usd_per_hour), _rate("cand", cand_usd_per_hour))
-    found = read_sides(*sources)
-    launches = tuple(_at_rate(side, rate) for side, rate in zip(found, rates, strict=True))
+    targets = find_targets(format_.value, output, write or [], has_summary=github_summary)
+    rates = _read_rate("base", base_usd_per_hour), _read_rate("cand", cand_usd_per_hour)
+    base_launches, cand_launches = map(_at_rate, read_sides(*sources), rates)
+    base_sources, cand_sources = (list(map(scrub, side)) for side in sources)
     comparison = compare_sides(
-        launches[0],
-        launches[1],
-        terms,
-        base_sources=list(map(scrub, sources[0])),
-        cand_sources=list(map(scrub, sources[1])),
+        base_launches, cand_launches, terms, base_sources=base_sources, cand_sources=cand_sources
     )
     if confirm:
-        from trnbench.cli.confirmation import Confirmation
+        from trnbench.cli.confirm import Confirmation
 
         comparison = Confirmation(
             count=confirm_launches,
             folder=confirm_folder,
             python=python,
             base_python=base_python,
-            rates=rates,
-            reprice=_at_rate,
-        ).look_again(comparison, launches[0], launches[1], terms)
-    outputs.write(comparison)
-    raise_for(comparison, is_strict=strict)
+            reprice=[partial(_at_rate, rate=rate) for rate in rates],
+        ).look_again(comparison, base_launches, cand_launches, terms)
+    write_comparison(comparison, targets)
+    raise_for_gates(comparison, is_strict=strict)
 
 
-def _sides(positional: list[str], base: list[str], cand: list[str]) -> tuple[list[str], list[str]]:
+def _sort_sources(
+    positional: list[str], base: list[str], cand: list[str]
+) -> tuple[list[str], list[str]]:
     """Sort out which names stand for which side."""
     if len(positional) not in (0, 2):
         raise ConfigError(
@@ -206,22 +211,8 @@ def _sides(positional: list[str], base: list[str], cand: list[str]) -> tuple[lis
     return sides
 
 
-def _rate(side: str, text: str | None) -> Decimal | None:
-    """Read a rate as exactly as it was written, and as strictly as a config's."""
-    if text is None:
-        return None
-    import pydantic
-
-    from trnbench.schema.price import UsdPerHour
-
-    reader: pydantic.TypeAdapter[Decimal] = pydantic.TypeAdapter(UsdPerHour)
-    try:
-        return reader.validate_python(text)
-    except pydantic.ValidationError:
-        raise ConfigError(
-            f"--{side}-usd-per-hour {text}: is not a rate in dollars above 0 and up to 100,000",
-            hint=f"write e.g. --{side}-usd-per-hour 35.76",
-        ) from None
+def _read_rate(side: str, text: str | None) -> Decimal | None:
+    return None if text is None else read_rate(f"--{side}-usd-per-hour", text)
 
 
 def _at_rate(launches: "Sequence[Launch]", rate: Decimal | None) -> "list[Launch]":
@@ -246,3 +237,26 @@ def _at_rate(launches: "Sequence[Launch]", rate: Decimal | None) -> "list[Launch
         )
         for launch in launches
     ]
+
+
+def raise_for_gates(comparison: "Comparison", *, is_strict: bool) -> None:
+    """Raise the gates' verdict, after everything has been written.
+
+    Raises:
+        CheckFailed: a gate failed or could not be judged; with `is_strict`, or is undecided.
+    """
+    from trnbench.reports.comparison.view import say_evidence
+
+    problems = []
+    for gate in comparison.gates:
+        if gate.state == "passed" or (gate.state == "undecided" and not is_strict):
+            continue
+        problems.append(
+            Problem(
+                f"gate {gate.gate!r} {gate.state.replace('_', ' ')} on {gate.case}: "
+                f"{say_evidence(gate)}",
+                gate.advice or "if this change is meant, take these results for the next baseline",
+            )
+        )
+    if problems:
+        raise CheckFailed.of(problems)

@@ -1,12 +1,22 @@
 """`trnbench cost`: what training costs at a result's speed, as a range, and what moves that."""
 
 import json
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.price_options import OptionName, SourceName
+from trnbench.cli.options import (
+    DEFAULT_RESULTS,
+    AsJson,
+    Paths,
+    PriceChoice,
+    PriceFile,
+    PriceOption,
+    PriceSourceChoice,
+    Region,
+    ResultRate,
+)
 from trnbench.schema.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
@@ -15,137 +25,150 @@ if TYPE_CHECKING:
     from trnbench.cost.training import CostSheet, TrainingJob
     from trnbench.schema.result import Result
 
-Paths = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="[PATH]...",
-        help="Folders of cases, of runs, or of many runs.  [default: results]",
-        show_default=False,
+Tokens = Annotated[str, typer.Option(metavar="COUNT", help="Tokens to train: 1T, 300B, 15e12.")]
+FailuresPerDay = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="RATE",
+        help="Failures of one instance in a day; by default the published rate of Llama 3's "
+        "training on H100s.",
     ),
 ]
-Tokens = Annotated[str, typer.Option(metavar="COUNT", help="Tokens to train: 1T, 300B, 15e12.")]
+Restart = Annotated[
+    str, typer.Option(metavar="TIME", help="From a failure to the first step after it.")
+]
+Checkpoint = Annotated[
+    str, typer.Option(metavar="TIME", help="How long a checkpoint stops the training.")
+]
+CheckpointEvery = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Between checkpoints; by default the best interval."),
+]
+Start = Annotated[
+    str, typer.Option(metavar="TIME", help="From the first paid second to the first step.")
+]
+Compilation = Annotated[
+    str | None,
+    typer.Option(
+        "--compile",
+        metavar="TIME",
+        help="The first compilation; by default the time of the result's first step.",
+    ),
+]
+Evaluation = Annotated[
+    str, typer.Option(metavar="TIME", help="All evaluations of the job together.")
+]
+Idle = Annotated[str, typer.Option(metavar="TIME", help="Paid but unused time in the whole job.")]
+Pue = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        help="The data centre's power divided by its machines' power; by default the cloud's "
+        "average.",
+    ),
+]
+Grid = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="GRAMS", help="gCO2e of a kWh; by default the region's."),
+]
 
 
 def cost(
     paths: Paths = None,
     tokens: Tokens = "1T",
-    price_option: Annotated[
-        OptionName | None, typer.Option(help="Cost it as if it were rented so.")
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(metavar="REGION", help="Cost it at the rate of this region.")
-    ] = None,
-    usd_per_hour: Annotated[
-        str | None, typer.Option(metavar="USD", help="Cost it at this rate for an instance.")
-    ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your own rates, as for `trnbench report`.")
-    ] = None,
-    price_source: Annotated[
-        SourceName | None, typer.Option(help="Whom to ask what it costs.")
-    ] = None,
-    failures_per_day: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="RATE",
-            help="Failures of one instance in a day; by default what was published of Llama 3's "
-            "training on H100s.",
-        ),
-    ] = None,
-    restart: Annotated[
-        str, typer.Option(metavar="TIME", help="From a failure to the first step after it.")
-    ] = "15min",
-    checkpoint: Annotated[
-        str, typer.Option(metavar="TIME", help="For which training stands still at a checkpoint.")
-    ] = "60s",
-    checkpoint_every: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Between checkpoints; by default the best interval."),
-    ] = None,
-    start: Annotated[
-        str, typer.Option(metavar="TIME", help="From the first paid second to the first step.")
-    ] = "0s",
-    compilation: Annotated[
-        str | None,
-        typer.Option(
-            "--compile", metavar="TIME", help="The first time; by default the result's first step."
-        ),
-    ] = None,
-    evaluation: Annotated[
-        str, typer.Option(metavar="TIME", help="Evaluating, over the whole job.")
-    ] = "0s",
-    idle: Annotated[
-        str, typer.Option(metavar="TIME", help="Paid for and not used, over the whole job.")
-    ] = "0s",
-    pue: Annotated[
-        float | None,
-        typer.Option(
-            min=1,
-            help="Power of the room over that of its machines; by default the cloud's average.",
-        ),
-    ] = None,
-    grid: Annotated[
-        float | None,
-        typer.Option(min=0, metavar="GRAMS", help="gCO2e of a kWh; by default the region's."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Put one JSON document on stdout.")
-    ] = False,
+    price_option: PriceOption = None,
+    region: Region = None,
+    usd_per_hour: ResultRate = None,
+    prices: PriceFile = None,
+    price_source: PriceSourceChoice = None,
+    failures_per_day: FailuresPerDay = None,
+    restart: Restart = "15min",
+    checkpoint: Checkpoint = "60s",
+    checkpoint_every: CheckpointEvery = None,
+    start: Start = "0s",
+    compilation: Compilation = None,
+    evaluation: Evaluation = "0s",
+    idle: Idle = "0s",
+    pue: Pue = None,
+    grid: Grid = None,
+    as_json: AsJson = False,
 ) -> None:
     """Work out what training at a result's speed costs, as a range, and what moves it."""
     from trnbench.analysis.surroundings import find_surroundings
-    from trnbench.cli.repricing import PriceChoice, make_repricer
-    from trnbench.cli.results import load_results
-    from trnbench.cost.training import Reliability, TrainingJob, make_cost_sheet
-    from trnbench.schema.units import read_count, read_seconds
+    from trnbench.cli.reprice import load_results, make_repricer
+    from trnbench.cost.training import make_cost_sheet
 
-    def seconds(name: str, text: str) -> float:
-        return _read(f"--{name}", text, read_seconds)
-
-    reliability = Reliability(
-        **({} if failures_per_day is None else {"failures_per_instance_day": failures_per_day}),
-        restart_seconds=seconds("restart", restart),
-        checkpoint_seconds=seconds("checkpoint", checkpoint),
-        checkpoint_interval_seconds=None
-        if checkpoint_every is None
-        else seconds("checkpoint-every", checkpoint_every),
+    make_job = _job_maker(
+        tokens=tokens,
+        failures_per_day=failures_per_day,
+        restart=restart,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        start=start,
+        compilation=compilation,
+        evaluation=evaluation,
+        idle=idle,
     )
-    _check(reliability.checkpoint_interval_seconds, reliability.checkpoint_seconds)
-
-    def job(result: "Result") -> "TrainingJob":
-        first = result.timing.first_step_seconds or 0.0
-        return TrainingJob(
-            tokens=_read("--tokens", tokens, read_count),
-            reliability=reliability,
-            start_seconds=seconds("start", start),
-            compile_seconds=first if compilation is None else seconds("compile", compilation),
-            evaluation_seconds=seconds("evaluation", evaluation),
-            idle_seconds=seconds("idle", idle),
-        )
-
-    reprice = make_repricer(
-        PriceChoice(
-            option=price_option,
-            region=region,
-            usd_per_hour=usd_per_hour,
-            file=prices,
-            source=price_source,
-        )
+    choice = PriceChoice(
+        option=price_option,
+        region=region,
+        usd_per_hour=usd_per_hour,
+        file=prices,
+        source=price_source,
     )
     problems: list[Problem] = []
     sheets = []
-    for loaded in load_results(paths or [Path("results")], problems):
-        result = reprice(loaded)
-        sheets.append(
-            (
-                result,
-                make_cost_sheet(result, job(result), find_surroundings(result.price, pue, grid)),
-            )
-        )
+    for result in map(make_repricer(choice), load_results(paths or [DEFAULT_RESULTS], problems)):
+        site = find_surroundings(result.price, pue, grid)
+        sheets.append((result, make_cost_sheet(result, make_job(result), site)))
     _show(sheets, as_json=as_json)
     if problems:
         raise DataError.of(problems)
+
+
+def _job_maker(
+    *,
+    tokens: str,
+    failures_per_day: float | None,
+    restart: str,
+    checkpoint: str,
+    checkpoint_every: str | None,
+    start: str,
+    compilation: str | None,
+    evaluation: str,
+    idle: str,
+) -> "Callable[[Result], TrainingJob]":
+    """Read the options of the job; return what makes the job of a result.
+
+    Raises:
+        ConfigError: an option cannot be read.
+    """
+    from trnbench.cost.training import Reliability, TrainingJob
+    from trnbench.schema.units import read_count, read_seconds
+
+    def seconds(option: str, text: str) -> float:
+        return _read(option, text, read_seconds)
+
+    job = TrainingJob(
+        tokens=_read("--tokens", tokens, read_count),
+        reliability=Reliability(
+            **({} if failures_per_day is None else {"failures_per_instance_day": failures_per_day}),
+            restart_seconds=seconds("--restart", restart),
+            checkpoint_seconds=seconds("--checkpoint", checkpoint),
+            checkpoint_interval_seconds=None
+            if checkpoint_every is None
+            else seconds("--checkpoint-every", checkpoint_every),
+        ),
+        start_seconds=seconds("--start", start),
+        compile_seconds=0.0 if compilation is None else seconds("--compile", compilation),
+        evaluation_seconds=seconds("--evaluation", evaluation),
+        idle_seconds=seconds("--idle", idle),
+    )
+    _check(job.reliability.checkpoint_interval_seconds, job.reliability.checkpoint_seconds)
+    if compilation is not None:
+        return lambda result: job
+    return lambda result: replace(job, compile_seconds=result.timing.first_step_seconds or 0.0)
 
 
 def _show(sheets: "list[tuple[Result, CostSheet | str]]", *, as_json: bool) -> None:

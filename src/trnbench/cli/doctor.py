@@ -11,29 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trnbench import __version__
+from trnbench.cli.options import AsJson, Interpreter
 from trnbench.schema.errors import ExitCode, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.machine.describe import Inspection
     from trnbench.machine.findings import Finding
 
-Interpreter = Annotated[
-    str,
-    typer.Option(
-        metavar="PATH",
-        help="The interpreter that trains, as for `trnbench run`.",
-        show_default="the one that runs trnbench",
-    ),
-]
 WithTorch = Annotated[
     bool,
     typer.Option(
         "--torch/--no-torch",
-        help="Also let that interpreter import torch and say what it can use; all else takes less "
-        "than a second.",
+        help="Also let that interpreter import torch and list the devices that it can use; without "
+        "it the command takes less than a second.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Put one JSON document on stdout.")]
 
 
 def doctor(

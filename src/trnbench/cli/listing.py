@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from trnbench.cli.screen import page_of_stdout
+from trnbench.cli.output import page_of_stdout
 
 
 def show_table(

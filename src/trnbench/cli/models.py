@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli.options import AsJson
 from trnbench.model.flops import CONVENTIONS, active_parameter_count, flops_per_token
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ def models(
         int,
         typer.Option(min=1, max=10**7, help="Tokens a sequence, for the FLOPs of attention."),
     ] = 4096,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Put one JSON document on stdout.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the catalog's models with their weights and FLOPs a token."""
     from trnbench.catalog.models import models as catalog

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.preparing import DeviceChoice, Interpreter
+from trnbench.cli.options import DeviceChoice, Format, FormatOption, Interpreter
 from trnbench.schema.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -19,17 +19,8 @@ if TYPE_CHECKING:
     from trnbench.wire import FoundDevice
 
 
-class PeakFormat(StrEnum):
-    """What can be named as a format."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JSON = "json"
-
-
-class ProductPrecision(StrEnum):
-    """Arithmetics of products."""
+class Precision(StrEnum):
+    """The precisions of a matmul."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -39,128 +30,142 @@ class ProductPrecision(StrEnum):
 OF_PRINTING = ("again", "format_")
 """Options that have a meaning where nothing is measured."""
 
-USUAL_PRECISIONS = (ProductPrecision.FP32, ProductPrecision.BF16)
+USUAL_PRECISIONS = (Precision.FP32, Precision.BF16)
 """fp8 has to be asked for: few devices have it."""
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The model whose matmuls are timed, one of `trnbench models`.  [default: gpt2-124m on "
+        "a CPU, else llama3-8b]",
+        show_default=False,
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=65_536,
+        help="Sequences in the pass whose matmuls are timed.  [default: 1 on a CPU, else 2]",
+        show_default=False,
+    ),
+]
+SequenceLength = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=2**20,
+        help="Tokens in each sequence.  [default: 1024 on a CPU, else 4096; at most what the model "
+        "allows]",
+        show_default=False,
+    ),
+]
+Precisions = Annotated[
+    list[Precision] | None,
+    typer.Option(
+        "--precision",
+        help="The precision of the matmuls. Can be repeated.  [default: fp32 and bf16]",
+        show_default=False,
+    ),
+]
+Ranks = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=4096,
+        help="Devices between which collectives are timed; 1 times none.  [default: all devices "
+        "here; 2 processes on a CPU]",
+        show_default=False,
+    ),
+]
+Squares = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--square",
+        metavar="N",
+        min=1,
+        max=65_536,
+        help="The edge of a square matmul. Can be repeated.  [default: 512 to 2048 on a CPU, else "
+        "1024 to 8192]",
+        show_default=False,
+    ),
+]
+ArrayMib = Annotated[
+    int | None,
+    typer.Option(
+        metavar="MIB",
+        min=1,
+        max=2**20,
+        help="The size of each array that times memory; take several times the last cache.  "
+        "[default: 256 on a CPU, else 1024]",
+        show_default=False,
+    ),
+]
+MessagesMib = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--message-mib",
+        metavar="MIB",
+        min=0.001,
+        max=2**20,
+        help="The message size of a collective. Can be repeated.  [default: from 0.0625 up to 64 "
+        "on a CPU, else to 1024]",
+        show_default=False,
+    ),
+]
+Seconds = Annotated[
+    float,
+    typer.Option(min=0.001, max=60, help="The duration of each of the six repeats of a timing."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="The folder for peak.json.  [default: peaks/<date and device>]",
+        show_default=False,
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="FOLDER", help="Measure nothing; print this folder's peak.json."
+    ),
+]
 
 
 def peak(
     context: typer.Context,
     device: DeviceChoice = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Whose matrix products to time, of `trnbench models`.  [default: gpt2-124m on a "
-            "processor, else llama3-8b]",
-            show_default=False,
-        ),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=65_536,
-            help="Sequences of the pass whose products are timed.  [default: 1 on a processor, "
-            "else 2]",
-            show_default=False,
-        ),
-    ] = None,
-    sequence_length: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=2**20,
-            help="Tokens of each.  [default: 1024 on a processor, else 4096; or what the model "
-            "knows]",
-            show_default=False,
-        ),
-    ] = None,
-    precision: Annotated[
-        list[ProductPrecision] | None,
-        typer.Option(
-            help="Arithmetic of products; may be repeated.  [default: fp32 and bf16]",
-            show_default=False,
-        ),
-    ] = None,
-    ranks: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=4096,
-            help="Devices between which collectives are timed; 1: none.  [default: all that are "
-            "here; 2 processes on a processor]",
-            show_default=False,
-        ),
-    ] = None,
-    square: Annotated[
-        list[int] | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=65_536,
-            help="Edge of a square product; may be repeated.  [default: 512 to 2048 on a "
-            "processor, else 1024 to 8192]",
-            show_default=False,
-        ),
-    ] = None,
-    array_mib: Annotated[
-        int | None,
-        typer.Option(
-            metavar="MIB",
-            min=1,
-            max=2**20,
-            help="Of each array that memory is timed by; several times the last cache.  "
-            "[default: 256 on a processor, else 1024]",
-            show_default=False,
-        ),
-    ] = None,
-    message_mib: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="MIB",
-            min=0.001,
-            max=2**20,
-            help="Of a collective; may be repeated.  [default: from 0.0625 up to 64 on a "
-            "processor, else to 1024]",
-            show_default=False,
-        ),
-    ] = None,
-    seconds: Annotated[
-        float,
-        typer.Option(min=0.001, max=60, help="That each of the six repeats of a thing fills."),
-    ] = 0.1,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Where peak.json goes.  [default: peaks/<date and device>]",
-            show_default=False,
-        ),
-    ] = None,
+    model: Model = None,
+    batch: Batch = None,
+    sequence_length: SequenceLength = None,
+    precision: Precisions = None,
+    ranks: Ranks = None,
+    square: Squares = None,
+    array_mib: ArrayMib = None,
+    message_mib: MessagesMib = None,
+    seconds: Seconds = 0.1,
+    output: Output = None,
     python: Interpreter = sys.executable,
-    again: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="FOLDER", help="Measure nothing: print that folder's peak.json."
-        ),
-    ] = None,
-    format_: Annotated[
-        PeakFormat, typer.Option("--format", "-f", help="What to write to stdout.")
-    ] = PeakFormat.TERMINAL,
+    again: From = None,
+    format_: FormatOption = Format.TERMINAL,
 ) -> None:
     """Measure the device's ceilings: matrix products, memory, attention, collectives."""
     from trnbench.analysis.ceilings import load_of_others
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.microbench import PeakRequest, plan_peak
+    from trnbench.run.peak import read_peak
 
     if again is not None:
         _require_nothing_to_measure(context)
-        _print(_read(again), format_)
+        _print(read_peak(again), format_)
         return
     machine = describe_machine()
     found, index = _find_device(machine, device or "auto", python)
@@ -222,7 +227,7 @@ def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDev
         ConfigError: the interpreter cannot be started.
         UnavailableError: it is not here.
     """
-    from trnbench.cli.preparing import look_around
+    from trnbench.cli.prepare import look_around
     from trnbench.run.devices import require_device
 
     _, devices = look_around(machine, python)
@@ -255,20 +260,14 @@ def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument
         return run.measure(plan.parts), interruption.signal
 
 
-def _read(folder: Path) -> "PeakDocument":
-    from trnbench.run.peak import read_peak
-
-    return read_peak(folder)
-
-
-def _print(document: "PeakDocument", format_: PeakFormat) -> None:
-    from trnbench.cli.screen import page_of_stdout
+def _print(document: "PeakDocument", format_: Format) -> None:
+    from trnbench.cli.output import page_of_stdout, write
     from trnbench.reports import peak as rendered
 
     render = {
-        PeakFormat.TERMINAL: rendered.peak_as_text,
-        PeakFormat.MARKDOWN: rendered.peak_as_markdown,
-        PeakFormat.CSV: rendered.peak_as_csv,
-        PeakFormat.JSON: rendered.peak_as_json,
+        Format.TERMINAL: rendered.peak_as_text,
+        Format.MARKDOWN: rendered.peak_as_markdown,
+        Format.CSV: rendered.peak_as_csv,
+        Format.JSON: rendered.peak_as_json,
     }[format_]
-    sys.stdout.write(render(document, page_of_stdout()))
+    write(render(document, page_of_stdout()))

@@ -8,7 +8,7 @@ from datetime import date
 
 from trnbench.catalog.prices import PriceRow
 from trnbench.cli.listing import show_table
-from trnbench.cli.screen import page_of_stdout
+from trnbench.cli.output import page_of_stdout
 from trnbench.cli.sheet import show_text
 from trnbench.prices.history import Series, Step, price_history
 from trnbench.reports.clean import escaped_json

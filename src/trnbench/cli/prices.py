@@ -1,94 +1,81 @@
-"""`trnbench prices`: the dated table, with option, region, date and source."""
+"""`trnbench prices`: the dated table, its past, or what AWS answers now."""
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from trnbench.cli.price_options import OptionName
-from trnbench.schema.errors import ConfigError
+from trnbench.cli.options import AsJson, OptionName
+from trnbench.cli.output import write
+from trnbench.schema.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow
+    from trnbench.prices.base import NoPrice
+    from trnbench.schema.price import Price, RentOption
+
+
+Instance = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[INSTANCE]",
+        help="An instance type; without one, the default rates of every instance.",
+        show_default=False,
+    ),
+]
+Option = Annotated[OptionName | None, typer.Option(help="Show only rates of this way of renting.")]
+Region = Annotated[
+    str | None, typer.Option(metavar="REGION", help="Show only rates of this region.")
+]
+Zone = Annotated[
+    str | None,
+    typer.Option(metavar="ZONE", help="The availability zone of the spot rate; with --live."),
+]
+Live = Annotated[
+    bool,
+    typer.Option("--live", help="Show AWS's rates of now instead of the table's; needs --region."),
+]
+History = Annotated[
+    bool,
+    typer.Option(
+        "--history", help="Show how the instance's dated rates changed, as a table and a plot."
+    ),
+]
 
 
 def prices(
-    instance: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[INSTANCE]",
-            help="An instance type; without one, every instance's rates that are taken by default.",
-            show_default=False,
-        ),
-    ] = None,
-    option: Annotated[OptionName | None, typer.Option(help="Only rates for renting it so.")] = None,
-    region: Annotated[
-        str | None, typer.Option(metavar="REGION", help="Only rates of this region.")
-    ] = None,
-    zone: Annotated[
-        str | None,
-        typer.Option(metavar="ZONE", help="With --live: the availability zone, for spot."),
-    ] = None,
-    live: Annotated[
-        bool,
-        typer.Option(
-            "--live", help="Ask AWS now, for each option, in place of the table; needs --region."
-        ),
-    ] = False,
-    history: Annotated[
-        bool,
-        typer.Option("--history", help="How the instance's dated rates moved: a table and a plot."),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Put one JSON document on stdout.")
-    ] = False,
+    instance: Instance = None,
+    option: Option = None,
+    region: Region = None,
+    zone: Zone = None,
+    live: Live = False,
+    history: History = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the bundled price table, how its rates moved, or what AWS answers now."""
     if history:
-        _show_history(
-            instance, option.value if option else None, region, is_live=live, as_json=as_json
-        )
-        return
-    if live:
-        from trnbench.cli.live_prices import show_live_prices
-
-        show_live_prices(instance, option.value if option else None, region, zone, as_json=as_json)
-        return
-    rows = _find_rows(instance, option.value if option else None, region)
-    if as_json:
-        document = {"prices": [asdict(row) for row in rows]}
-        typer.echo(json.dumps(document, indent=1, default=str))
-        return
-    from trnbench.cli.listing import show_table
-
-    show_table(HEADINGS, [_cells(row) for row in rows], figures=(HEADINGS.index("$/h"),))
+        _show_history(instance, option, region, is_live=live, as_json=as_json)
+    elif live:
+        _show_live(instance, option, region, zone, as_json=as_json)
+    else:
+        _show_table(_find_rows(instance, option, region), as_json=as_json)
 
 
-def _show_history(
-    instance: str | None, option: str | None, region: str | None, *, is_live: bool, as_json: bool
-) -> None:
-    """Show the past of one instance's rates.
-
-    Raises:
-        ConfigError: nobody said of what, or there is no such rate.
-    """
-    if instance is None or is_live:
-        raise ConfigError(
-            "--history: tells of the dated rows of one instance of the bundled table"
-            + (", and --live asks for what holds now" if is_live else ""),
-            hint="write e.g. `trnbench prices p5en.48xlarge --history`",
-        )
-    from trnbench.cli.price_history import show_history
-    from trnbench.prices.table import rows_of_region
-
-    rows = _find_rows(instance, option, None)
-    if region is not None and not rows_of_region(rows, region):
-        raise _no_such_rate(instance, option, region)
-    show_history(instance, rows, region, as_json=as_json)
-
+# --- the table ------------------------------------------------------------------------------------
 
 HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
+
+
+def _show_table(rows: "list[PriceRow]", *, as_json: bool) -> None:
+    from trnbench.cli.listing import show_table
+
+    if as_json:
+        document = {"prices": [asdict(row) for row in rows]}
+        write(json.dumps(document, indent=1, default=str) + "\n")
+        return
+    show_table(HEADINGS, [_cells(row) for row in rows], figures=(HEADINGS.index("$/h"),))
 
 
 def _cells(row: "PriceRow") -> tuple[str, ...]:
@@ -157,4 +144,106 @@ def _unknown(instance: str) -> ConfigError:
     return ConfigError(
         f"{instance}: {'has no rate in' if known else 'is not in'} the bundled price table",
         hint=f"{meant}`trnbench prices` lists what it has; --usd-per-hour sets your own",
+    )
+
+
+# --- its past -------------------------------------------------------------------------------------
+
+
+def _show_history(
+    instance: str | None,
+    option: str | None,
+    region: str | None,
+    *,
+    is_live: bool,
+    as_json: bool,
+) -> None:
+    """Show the past of one instance's rates.
+
+    Raises:
+        ConfigError: nobody said of what, or there is no such rate.
+    """
+    if instance is None or is_live:
+        raise ConfigError(
+            "--history: tells of the dated rows of one instance of the bundled table"
+            + (", and --live asks for what holds now" if is_live else ""),
+            hint="write e.g. `trnbench prices p5en.48xlarge --history`",
+        )
+    from trnbench.cli.price_history import show_history
+    from trnbench.prices.table import rows_of_region
+
+    rows = _find_rows(instance, option, None)
+    if region is not None and not rows_of_region(rows, region):
+        raise _no_such_rate(instance, option, region)
+    show_history(instance, rows, region, as_json=as_json)
+
+
+# --- what AWS answers now -------------------------------------------------------------------------
+
+LIVE_HEADINGS = ("option", "zone", "$/h", "asked at (UTC)", "source")
+
+
+def _show_live(
+    instance: str | None,
+    option: str | None,
+    region: str | None,
+    zone: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a live rate, or the reason why there is none, for each option.
+
+    Raises:
+        ConfigError: nobody said of what, or where.
+        UnavailableError: AWS could not be asked at all.
+    """
+    from trnbench.cli.listing import show_table
+    from trnbench.prices import find_price, request_of, sources_for
+    from trnbench.prices.base import NoPrice
+    from trnbench.schema.price import RENT_OPTIONS
+
+    if instance is None or region is None:
+        raise ConfigError(
+            "--live: a live price is of one instance in one region",
+            hint="write e.g. `trnbench prices trn2.48xlarge --region us-east-2 --live`",
+        )
+    today = datetime.now(UTC).date()
+    options = RENT_OPTIONS if option is None else (cast("RentOption", option),)
+    answers = {
+        each: find_price(
+            request_of(instance, today, option=each, region=region, zone=zone), sources_for("live")
+        )
+        for each in options
+    }
+    failures = [a for a in answers.values() if isinstance(a, NoPrice) and a.is_failure]
+    if len(failures) == len(answers):
+        raise UnavailableError(failures[0].reason, hint=failures[0].hint)
+    if as_json:
+        document = {"live": [_live_json(o, a) for o, a in answers.items()]}
+        write(json.dumps(document, indent=1) + "\n")
+        return
+    rows = [_live_cells(option, answer) for option, answer in answers.items()]
+    show_table(LIVE_HEADINGS, rows, figures=(LIVE_HEADINGS.index("$/h"),))
+
+
+def _live_json(option: "RentOption", answer: "Price | NoPrice") -> dict[str, object]:
+    from trnbench.prices.base import NoPrice
+
+    if isinstance(answer, NoPrice):
+        return {"option": option, "reason": answer.reason, "is_failure": answer.is_failure}
+    return answer.model_dump(mode="json")
+
+
+def _live_cells(option: "RentOption", answer: "Price | NoPrice") -> tuple[str, ...]:
+    from trnbench.prices.base import NoPrice
+
+    if isinstance(answer, NoPrice):
+        return (option, "", "—", "", answer.reason)
+    note = f" ({answer.note})" if answer.note else ""
+    return (
+        option,
+        answer.zone or answer.region or "",
+        str(answer.usd_per_hour),
+        (answer.retrieved_at or "")[:16].replace("T", " "),
+        f"{answer.source}{note}",
     )

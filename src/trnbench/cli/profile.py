@@ -4,68 +4,68 @@ import json
 import shlex
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.preparing import DeviceChoice, Interpreter, Settings
+from trnbench.cli.options import (
+    DeviceChoice,
+    Format,
+    FormatOption,
+    Interpreter,
+    Settings,
+    read_overrides,
+)
 from trnbench.schema.errors import ConfigError
 
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig
 
 
-class ProfileFormat(StrEnum):
-    """What can be named as a format."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    CSV = "csv"
+Config = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CONFIG]",
+        help="A YAML file of one case, or the name of a config that ships with trnbench.  "
+        "[default: the first case of quick]",
+        show_default=False,
+    ),
+]
+Steps = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=100,
+        help="Steps under the profiler; the same number runs without it before and after.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="The folder for profile.json and trace.json.gz; it must not hold a profile.  "
+        "[default: results/<date and suite>-profile]",
+        show_default=False,
+    ),
+]
 
 
 def profile(
-    config: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[CONFIG]",
-            help="A YAML file of one case, or the name of a config that ships with trnbench.  "
-            "[default: the first case of quick]",
-            show_default=False,
-        ),
-    ] = None,
-    steps: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=100,
-            help="Steps under the profiler, and as many without it before and after.",
-        ),
-    ] = 5,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Where profile.json and trace.json.gz go; a folder that holds a profile is "
-            "refused.  [default: results/<date and suite>-profile]",
-            show_default=False,
-        ),
-    ] = None,
+    config: Config = None,
+    steps: Steps = 5,
+    output: Output = None,
     device: DeviceChoice = None,
     settings: Settings = None,
     python: Interpreter = sys.executable,
-    format_: Annotated[
-        ProfileFormat, typer.Option("--format", "-f", help="What to write to stdout.")
-    ] = ProfileFormat.TERMINAL,
+    format_: FormatOption = Format.TERMINAL,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
-    from trnbench.cli.preparing import default_folder, prepare, read_overrides
-    from trnbench.cli.screen import page_of_stdout
+    from trnbench.cli.output import page_of_stdout, write
+    from trnbench.cli.prepare import default_folder, prepare
     from trnbench.reports.profile import (
         profile_as_csv,
         profile_as_json,
@@ -91,12 +91,12 @@ def profile(
         sys.stderr.write(f"{interruption.reason}: no profile was kept\n")
         raise typer.Exit(128 + (interruption.signal or 0))
     render = {
-        ProfileFormat.TERMINAL: profile_as_text,
-        ProfileFormat.MARKDOWN: profile_as_markdown,
-        ProfileFormat.JSON: profile_as_json,
-        ProfileFormat.CSV: profile_as_csv,
+        Format.TERMINAL: profile_as_text,
+        Format.MARKDOWN: profile_as_markdown,
+        Format.JSON: profile_as_json,
+        Format.CSV: profile_as_csv,
     }[format_]
-    typer.echo(render(made, page_of_stdout()), nl=False)
+    write(render(made, page_of_stdout()))
     sys.stderr.write(f"profile and trace: {folder}\n")
 
 
@@ -106,10 +106,9 @@ def read_one_case(config: str | None, overrides: dict[str, str]) -> "CaseConfig"
     Raises:
         ConfigError: it is wrong, or holds several cases.
     """
-    from trnbench.cli.preparing import read_cases
-    from trnbench.run.configs import DEFAULT_CONFIG
+    from trnbench.cli.prepare import read_cases
 
-    cases = read_cases([config or DEFAULT_CONFIG], overrides)
+    cases = read_cases(None if config is None else [config], overrides)
     if config is not None and len(cases) > 1:
         choice = " ".join(_chosen(key, value) for key, value in cases[0].swept.items())
         raise ConfigError(

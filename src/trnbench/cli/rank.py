@@ -1,114 +1,109 @@
 """`trnbench rank`: measured and published runs of one kind of work, best first."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.price_options import OptionName, SourceName
+from trnbench.cli.options import (
+    DEFAULT_RESULTS,
+    AllOptions,
+    Format,
+    FormatOption,
+    Paths,
+    PriceChoice,
+    PriceFile,
+    PriceOption,
+    PriceSourceChoice,
+    Region,
+    ResultRate,
+)
 from trnbench.schema.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
-    from trnbench.cli.repricing import PriceFinder
+    from trnbench.cli.reprice import PriceFinder
     from trnbench.cost.ranking import Constraint, RankedRun, Ranking
 
 
-class RankFormat(StrEnum):
-    """What can be named after `--format`; a test holds it to `reports.ranking.FORMATS`."""
-
-    TERMINAL = "terminal"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    JSON = "json"
+By = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METRIC",
+        help="Rank by this metric: any of `trnbench schema columns`; with --tokens also train_usd "
+        "or train_seconds.  [default: usd_per_million_tokens; with --tokens train_usd; with a "
+        "budget and no deadline train_seconds]",
+        show_default=False,
+    ),
+]
+Published = Annotated[
+    bool,
+    typer.Option("--published", help="Add published runs, each marked, with its citation."),
+]
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Keep only runs that trained this model.")
+]
+SequenceLength = Annotated[
+    int | None, typer.Option(min=1, help="Keep only runs with this number of tokens a sequence.")
+]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CHIP=INSTANCE",
+        help="Price published runs on this chip as this instance: H100=p5.48xlarge. Can be "
+        "repeated.",
+    ),
+]
+Tokens = Annotated[
+    str | None,
+    typer.Option(metavar="COUNT", help="Rank a job of this many tokens: 1T, 300B."),
+]
+Deadline = Annotated[
+    str | None, typer.Option(metavar="TIME", help="The job must end within this time: 30d.")
+]
+Budget = Annotated[
+    float | None, typer.Option(min=0, metavar="USD", help="The job must not cost more than this.")
+]
+ScalingEfficiency = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=1,
+        help="Let a job use more machines than were measured; each then reaches this fraction of "
+        "its measured speed. Without it, nothing is scaled.",
+    ),
+]
+MaxCopies = Annotated[
+    int,
+    typer.Option(min=1, max=1_000_000, help="Use at most this many times the measured machines."),
+]
 
 
 def rank(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[PATH]...",
-            help="Folders of cases, of runs, or of many runs.  [default: results, if it is there]",
-            show_default=False,
-        ),
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METRIC",
-            help="Any metric of `trnbench schema columns`; with --tokens train_usd or "
-            "train_seconds.  [default: usd_per_million_tokens, train_usd, or with a budget alone "
-            "train_seconds]",
-            show_default=False,
-        ),
-    ] = None,
-    published: Annotated[
-        bool, typer.Option("--published", help="Add published runs, marked, with their citation.")
-    ] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only what trained this model.")
-    ] = None,
-    sequence_length: Annotated[
-        int | None, typer.Option(min=1, help="Only at this many tokens a sequence.")
-    ] = None,
-    on: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CHIP=INSTANCE",
-            help="Price published runs on this chip as if on this instance: H100=p5.48xlarge. May "
-            "be repeated.",
-        ),
-    ] = None,
-    tokens: Annotated[
-        str | None, typer.Option(metavar="COUNT", help="Rank a job of so many tokens: 1T, 300B.")
-    ] = None,
-    deadline: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The job must end by then: 30d.")
-    ] = None,
-    budget: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="The job may cost no more.")
-    ] = None,
-    scaling_efficiency: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01,
-            max=1,
-            help="Let a job be run on more machines than were measured, each doing this part of "
-            "what it did. Left out, nothing is scaled.",
-        ),
-    ] = None,
-    max_copies: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="At most so many times the machines.")
-    ] = 10_000,
-    price_option: Annotated[
-        OptionName | None, typer.Option(help="Cost all as if they were rented so.")
-    ] = None,
-    all_options: Annotated[
-        bool, typer.Option("--all-options", help="Rank each under every way of renting.")
-    ] = False,
-    region: Annotated[
-        str | None, typer.Option(metavar="REGION", help="Cost all at the rates of this region.")
-    ] = None,
-    usd_per_hour: Annotated[
-        str | None, typer.Option(metavar="USD", help="Cost measured runs at this rate.")
-    ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your own rates, as for `trnbench report`.")
-    ] = None,
-    price_source: Annotated[
-        SourceName | None, typer.Option(help="Whom to ask what they cost.")
-    ] = None,
-    format_: Annotated[
-        RankFormat, typer.Option("--format", "-f", help="What to write.")
-    ] = RankFormat.TERMINAL,
+    paths: Paths = None,
+    by: By = None,
+    published: Published = False,
+    model: Model = None,
+    sequence_length: SequenceLength = None,
+    on: On = None,
+    tokens: Tokens = None,
+    deadline: Deadline = None,
+    budget: Budget = None,
+    scaling_efficiency: ScalingEfficiency = None,
+    max_copies: MaxCopies = 10_000,
+    price_option: PriceOption = None,
+    all_options: AllOptions = False,
+    region: Region = None,
+    usd_per_hour: ResultRate = None,
+    prices: PriceFile = None,
+    price_source: PriceSourceChoice = None,
+    format_: FormatOption = Format.TERMINAL,
 ) -> None:
     """Rank measured and published runs by a metric, a price and what a job may take."""
-    from trnbench.cli.repricing import PriceChoice, PriceFinder
-    from trnbench.cli.screen import page_of_stdout
-    from trnbench.cost.ranking import rank as rank_candidates
+    from trnbench.cli.output import page_of_stdout, write
+    from trnbench.cli.reprice import PriceFinder
+    from trnbench.cost.ranking import rank as rank_runs
     from trnbench.reports.ranking import FORMATS
 
     choice = PriceChoice(
@@ -127,14 +122,14 @@ def rank(
         runs += _published(finder, _instances(on or []), model, all_options=all_options)
     elif on:
         raise ConfigError("--on: prices published runs", hint="add --published")
-    wanted = [c for c in runs if _is_wanted(c, model, sequence_length)]
-    ranked = rank_candidates(wanted, metric, constraint)
+    wanted = [run for run in runs if _is_wanted(run, model, sequence_length)]
+    ranked = rank_runs(wanted, metric, constraint)
     rankings = _worth_showing(ranked)
     if not rankings:
         models = {run.model for run in runs}
         problems.append(_nothing(ranked, models | _published_models(published), model))
     else:
-        sys.stdout.write(FORMATS[format_.value](rankings, metric, page_of_stdout()))
+        write(FORMATS[format_.value](rankings, metric, page_of_stdout()))
     if problems:
         raise DataError.of(problems)
 
@@ -145,15 +140,13 @@ def rank(
 def _folders(paths: list[Path] | None, published: bool) -> list[Path]:
     if paths:
         return paths
-    default = Path("results")
-    return [] if published and not default.exists() else [default]
+    return [] if published and not DEFAULT_RESULTS.exists() else [DEFAULT_RESULTS]
 
 
 def _measured(
     paths: list[Path], finder: "PriceFinder", problems: list[Problem], *, all_options: bool
 ) -> "list[RankedRun]":
-    from trnbench.cli.repricing import repriced, under_all_options
-    from trnbench.cli.results import load_results
+    from trnbench.cli.reprice import load_results, repriced, under_all_options
     from trnbench.cost.ranking import ranked_run
 
     found = []

@@ -1,60 +1,52 @@
-"""`trnbench run`: measure suites, and end with the table."""
+"""`trnbench run`: measure suites, or with `--ab` two configs in turns, and end with the table."""
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.preparing import (
+from trnbench.cli.options import (
+    DEFAULT_MARGIN,
+    Allow,
+    AsJson,
+    Configs,
     DeviceChoice,
+    Gates,
+    InstanceRate,
     Interpreter,
-    Output,
-    Prepared,
+    Margin,
+    OutputFolder,
+    PriceFile,
+    PriceSourceChoice,
     Settings,
-    UsdPerHour,
-    default_folder,
-    plan_only,
-    prepare,
-    read_cases,
+    Strict,
+    make_terms,
     read_overrides,
 )
-from trnbench.cli.price_options import SourceName
-from trnbench.cli.terms import Allow, Gates, Margin, Strict, make_terms
+from trnbench.cli.prepare import Prepared, default_folder, plan_only, prepare, read_cases
 from trnbench.schema.errors import ConfigError
 
 if TYPE_CHECKING:
-    pass
+    from trnbench.compare.gates import Terms
+    from trnbench.compare.launches import Launch
+    from trnbench.run.session import Ending
+    from trnbench.schema.plan import Plan
 
-Configs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[CONFIG]...",
-        help="YAML files, or names of configs that ship with trnbench.  [default: quick]",
-        show_default=False,
-    ),
-]
-SourceOfPrices = Annotated[
-    SourceName | None,
-    typer.Option(
-        "--price-source",
-        help="Whom to ask what the instance costs: the bundled table, the cloud, or the cloud and "
-        "else the table.",
-    ),
-]
-PriceFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Your own rates, as for `trnbench report`."),
-]
+LAUNCHES_KEY = "measure.launches"
+
+DEFAULT_AB_LAUNCHES = 6
+"""Of each arm; even, so that A B B A comes out even. Source: docs/metrics.md, "Comparison"."""
+
 Arms = Annotated[
     tuple[str, str] | None,
     typer.Option(
         "--ab",
         metavar="A B",
-        help="Measure two configs in turns, each launch a fresh process, and end with how B "
-        "compares with A.",
+        help="Measure two configs in turns, each launch in a fresh process, and compare B with A.",
         show_default=False,
     ),
 ]
@@ -64,64 +56,65 @@ Launches = Annotated[
         metavar="N",
         min=1,
         max=100,
-        help="Fresh processes of each case, as measure.launches says.  [default: the config's; 6 "
-        "with --ab]",
+        help="Fresh processes for each case, as measure.launches.  [default: the config's; 6 with "
+        "--ab]",
         show_default=False,
     ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Put one JSON document on stdout.")]
 
 
 def run(
     configs: Configs = None,
-    output: Output = None,
+    output: OutputFolder = None,
     device: DeviceChoice = None,
     settings: Settings = None,
     python: Interpreter = sys.executable,
-    usd_per_hour: UsdPerHour = None,
-    price_source: SourceOfPrices = None,
+    usd_per_hour: InstanceRate = None,
+    price_source: PriceSourceChoice = None,
     prices: PriceFile = None,
     launches: Launches = None,
     ab: Arms = None,
     gates: Gates = None,
     strict: Strict = False,
-    margin: Margin = "2%",
+    margin: Margin = DEFAULT_MARGIN,
     allow: Allow = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure: train real steps of each case, and end with the table."""
-    from trnbench.run.configs import DEFAULT_CONFIG
-
     overrides = read_overrides(settings, device=device, usd_per_hour=usd_per_hour)
     if prices is not None:
         overrides["price.file"] = json.dumps(str(prices))  # YAML too: no name is read as more
     if price_source is not None:
         overrides["price.source"] = price_source.value
     if launches is not None:
-        overrides["measure.launches"] = str(launches)
+        overrides[LAUNCHES_KEY] = str(launches)
     if ab is not None:
-        from trnbench.cli.ab import run_ab
-
         if configs:
             raise ConfigError(
                 f"run --ab takes its two configs and no other, and was given {' '.join(configs)}",
                 hint="write `trnbench run --ab A.yaml B.yaml`",
             )
         terms = make_terms(gates=gates, margin=margin, allow=allow)
-        run_ab(ab, terms, output, overrides, python,
-               is_strict=strict, is_dry=dry_run, is_json=as_json)  # fmt: skip
+        overrides = {LAUNCHES_KEY: str(DEFAULT_AB_LAUNCHES), **overrides}
+        first, second = (read_cases([config], overrides) for config in ab)
+        if dry_run:
+            plan_only([*first, *second], python, is_json=as_json)
+            return
+        prepared = prepare([*first, *second], python)
+        arms = prepared.plans[: len(first)], prepared.plans[len(first) :]
+        _measure_ab(arms, ab, terms, prepared, output, python, is_strict=strict, is_json=as_json)
         return
-    if gates or allow or strict or margin != "2%":
+    if gates or allow or strict or margin != DEFAULT_MARGIN:
         raise ConfigError(
             "run: --gate, --allow, --strict and --margin say how two sides are compared, and there "
             "is one",
             hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
         )
-    cases = read_cases(configs or [DEFAULT_CONFIG], overrides)
+    cases = read_cases(configs, overrides)
     if dry_run:
         plan_only(cases, python, is_json=as_json)
         return
@@ -130,11 +123,10 @@ def run(
 
 def _measure(prepared: Prepared, output: Path | None, python: str, *, is_json: bool) -> None:
     from trnbench.cli.live import make_observer
-    from trnbench.cli.screen import page_of_stdout
-    from trnbench.reports import render
+    from trnbench.cli.output import show
     from trnbench.reports.results import REPORT
     from trnbench.run.interruption import noted_signals
-    from trnbench.run.session import Session, raise_for
+    from trnbench.run.session import Session
 
     plans, machine, devices = prepared
     folder = output or default_folder(plans[0].suite, datetime.now(UTC))
@@ -148,10 +140,94 @@ def _measure(prepared: Prepared, output: Path | None, python: str, *, is_json: b
             observer=observer,
             interruption=interruption,
         ).run()
-    form = "json" if is_json else "terminal"
     if ending.results or is_json:
-        typer.echo(render(REPORT, ending.results, form, page_of_stdout()), nl=False)
+        show(REPORT, ending.results, "json" if is_json else "terminal")
+    end_with([ending], folder)
+
+
+def _measure_ab(
+    arms: "tuple[Sequence[Plan], Sequence[Plan]]",
+    names: tuple[str, str],
+    terms: "Terms",
+    prepared: Prepared,
+    output: Path | None,
+    python: str,
+    *,
+    is_strict: bool,
+    is_json: bool,
+) -> None:
+    from dataclasses import replace
+
+    from trnbench.cli.compare import raise_for_gates
+    from trnbench.cli.output import Target, write_comparison
+    from trnbench.compare.compare import compare
+    from trnbench.compare.matching import require_counterparts
+    from trnbench.redact import scrub
+
+    require_counterparts(*arms, terms.allowed)
+    folder = output or default_folder(f"{arms[0][0].suite} ab", datetime.now(UTC))
+    base, cand, endings = measure_in_turns(arms, prepared, folder, python)
+    if not base or not cand:
+        end_with(endings, folder)
+        return
+    is_paired = len(base) == len(cand)  # an experiment that was cut off may not be
+    base_source, cand_source = map(scrub, names)
+    made = compare(
+        base,
+        cand,
+        replace(terms, is_paired=is_paired),
+        base_sources=[base_source],
+        cand_sources=[cand_source],
+    )
+    write_comparison(made, [Target("json" if is_json else "terminal", None)])
+    end_with(endings, folder)
+    raise_for_gates(made, is_strict=is_strict)
+
+
+def measure_in_turns(
+    plans: "tuple[Sequence[Plan], Sequence[Plan]]", prepared: Prepared, folder: Path, python: str
+) -> "tuple[list[Launch], list[Launch], list[Ending]]":
+    """Launch both arms in turns; return the launches of each, and how their sessions ended.
+
+    Raises:
+        ConfigError: a folder cannot be written.
+        RunError: another process measures into it, or the disk is full.
+    """
+    from trnbench.cli.live import make_observer
+    from trnbench.run.baselines import FolderSource
+    from trnbench.run.interleave import arms_of, interleave
+    from trnbench.run.interruption import noted_signals
+
+    arms = arms_of(*plans, folder)
+    with noted_signals() as interruption, make_observer() as observer:
+        endings = interleave(
+            arms,
+            python=python,
+            machine=prepared.machine,
+            devices=prepared.devices,
+            observer=observer,
+            interruption=interruption,
+        )
+    base, cand = (
+        FolderSource(path=arm.folder).load(frozenset())
+        if arm.label in endings and endings[arm.label].results
+        else []
+        for arm in arms
+    )
+    return base, cand, list(endings.values())
+
+
+def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
+    """Say where results are, and leave as the worst session ended.
+
+    Raises:
+        typer.Exit: a signal ended it.
+        RunError: a case failed, or the disk is full.
+    """
+    from trnbench.run.session import raise_for
+
     sys.stderr.write(f"results: {folder}\n")
-    if ending.signal is not None:
-        raise typer.Exit(128 + ending.signal)
-    raise_for(ending, folder)
+    for ending in endings:
+        if ending.signal is not None:
+            raise typer.Exit(128 + ending.signal)
+        raise_for(ending, folder)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from trnbench.cli.screen import page_of_stdout
+from trnbench.cli.output import page_of_stdout
 
 INDENT = "  "
 LEAST_TEXT_WIDTH = 24

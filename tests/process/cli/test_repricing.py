@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.pure.reports.test_options import on
-from trnbench.cli.price_options import SourceName
-from trnbench.cli.repricing import PriceChoice, PriceFinder, under_all_options
+from trnbench.cli.options import PriceChoice, SourceName
+from trnbench.cli.reprice import PriceFinder, under_all_options
 from trnbench.schema.errors import UnavailableError
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.builders import make_plan, make_result, three_results
-from trnbench.cli.report import Format
+from trnbench.cli.options import Format
 from trnbench.reports import FORMATS, as_csv, formats_of, render
 from trnbench.reports.columns import COLUMNS, row
 from trnbench.reports.document import Page

@@ -10,7 +10,8 @@ import pytest
 
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
-from trnbench.cli.repricing import PriceChoice, PriceFinder, under_all_options
+from trnbench.cli.options import PriceChoice
+from trnbench.cli.reprice import PriceFinder, under_all_options
 from trnbench.reports import render
 from trnbench.reports.document import Page
 from trnbench.reports.results import OFFERS, Offered

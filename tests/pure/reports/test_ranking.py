@@ -12,7 +12,7 @@ import pytest
 from tests.builders import MOVEMENT, make_measurement, make_plan, make_result
 from tests.pure.cost.test_ranking import BILLION, run
 from trnbench.analysis.metrics.base import unknown
-from trnbench.cli.rank import RankFormat
+from trnbench.cli.options import Format
 from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
 from trnbench.reports.document import Page
 from trnbench.reports.ranking import FORMATS, ranking_as_csv, ranking_as_json
@@ -101,4 +101,4 @@ def test_a_metric_is_said_in_its_own_unit() -> None:
 
 
 def test_every_format_can_be_named() -> None:
-    assert {each.value for each in RankFormat} == set(FORMATS)
+    assert {each.value for each in Format} == set(FORMATS)

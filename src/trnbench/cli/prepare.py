@@ -1,62 +1,20 @@
-"""What the commands that measure have in common: their options, and the way to a plan."""
+"""The way from configs to plans, shared by the commands that measure."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from trnbench.schema.errors import ConfigError, UnavailableError
-from trnbench.wire import BACKENDS
+from trnbench.schema.errors import UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig
     from trnbench.machine.describe import Devices, Machine
     from trnbench.plan.external import Guests
     from trnbench.schema.plan import Plan
-
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FOLDER",
-        help="Where results go. A folder of an earlier run is completed: what was measured there "
-        "is not measured again.  [default: results/<date and suite>]",
-        show_default=False,
-    ),
-]
-DeviceChoice = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME[:INDEX]",
-        help=f"Train on this, whatever the config says: auto, {', '.join(BACKENDS)}.",
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override a key of the config, with dots: workload.global_batch_size=16. May be "
-        "repeated.",
-    ),
-]
-Interpreter = Annotated[
-    str,
-    typer.Option(
-        metavar="PATH",
-        help="The interpreter that trains, e.g. that of a Trainium image's environment. It needs "
-        "torch and nothing else.",
-        show_default="the one that runs trnbench",
-    ),
-]
-UsdPerHour = Annotated[
-    str | None,
-    typer.Option(metavar="USD", help="What the whole instance costs you; wins over the table."),
-]
 
 
 class Prepared(NamedTuple):
@@ -67,16 +25,20 @@ class Prepared(NamedTuple):
     devices: "Devices"
 
 
-def read_cases(configs: Sequence[str], overrides: Mapping[str, str]) -> "list[CaseConfig]":
-    """Read configs, by path or by name, to their cases.
+def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "list[CaseConfig]":
+    """Read configs, by path or by name, to their cases; without any, the quick suite's.
 
     Raises:
         ConfigError: one is not there, or is wrong.
     """
     from trnbench.config.load import read_config
-    from trnbench.run.configs import find_config
+    from trnbench.run.configs import DEFAULT_CONFIG, find_config
 
-    return [case for named in configs for case in read_config(find_config(named), overrides)]
+    return [
+        case
+        for name in configs or [DEFAULT_CONFIG]
+        for case in read_config(find_config(name), overrides)
+    ]
 
 
 def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
@@ -169,30 +131,6 @@ def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
                 "one and plans for more",
                 hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
             )
-
-
-def read_overrides(
-    settings: Sequence[str] | None, *, device: str | None, usd_per_hour: str | None
-) -> dict[str, str]:
-    """Read what options say over a config, as texts by key.
-
-    Raises:
-        ConfigError: a setting is not KEY=VALUE.
-    """
-    overrides = {}
-    for setting in settings or ():
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                f"--set {setting}: is not KEY=VALUE",
-                hint="write e.g. --set workload.global_batch_size=16",
-            )
-        overrides[key.strip()] = value
-    if device is not None:
-        overrides["device"] = device
-    if usd_per_hour is not None:
-        overrides["price.usd_per_hour"] = usd_per_hour
-    return overrides
 
 
 def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> None:

@@ -4,13 +4,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import typer
 
 from trnbench.cli.live import make_observer
-from trnbench.cli.preparing import look_around
+from trnbench.cli.prepare import look_around
 from trnbench.compare.compare import cases_to_confirm, compare, launches_of, with_second_look
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch
@@ -20,8 +19,6 @@ from trnbench.run.confirm import Again, Label, Measured, check_again, measure_ag
 from trnbench.run.interruption import noted_signals
 from trnbench.schema.comparison import Comparison
 from trnbench.schema.errors import ConfigError
-
-Rates = tuple[Decimal | None, Decimal | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +31,8 @@ class Confirmation:
     python: str | None
     base_python: str | None
     """None leaves BASE as it was measured."""
-    rates: Rates
-    reprice: Callable[[Sequence[Launch], Decimal | None], list[Launch]]
+    reprice: Sequence[Callable[[Sequence[Launch]], list[Launch]]]
+    """What puts BASE's and CAND's fresh launches at the price that was asked for."""
 
     def look_again(
         self, first: Comparison, base: Sequence[Launch], cand: Sequence[Launch], terms: Terms
@@ -66,9 +63,10 @@ class Confirmation:
             f"{self.count} launches a side in {folder}\n"
         )
         made = self._measure(sides, folder)
-        fresh_cand = self.reprice(_load(made.cand), self.rates[1])
+        reprice_base, reprice_cand = self.reprice
+        fresh_cand = reprice_cand(_load(made.cand))
         fresh_base = (
-            self.reprice(_load(made.base), self.rates[0])
+            reprice_base(_load(made.base))
             if self.base_python
             else [launch for launches in named["base"] for launch in launches]
         )

@@ -1,47 +1,39 @@
-"""Prices for results that are there already: what was asked on the command line, found for each."""
+"""Stored results for the commands that read them, at the prices that the command line asks for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
-import pydantic
-
 from trnbench.analysis.analyze import recost
-from trnbench.cli.price_options import OptionName, SourceName
+from trnbench.cli.options import PriceChoice, read_rate
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.reports.results import Offered
-from trnbench.schema.errors import ConfigError, UnavailableError
-from trnbench.schema.price import (
-    RENT_OPTIONS,
-    Price,
-    PriceSourceName,
-    RentOption,
-    UsdPerHour,
-)
+from trnbench.run.results import load_result
+from trnbench.run.store import find_cases
+from trnbench.schema.errors import DataError, Problem, UnavailableError
+from trnbench.schema.price import RENT_OPTIONS, Price, PriceSourceName, RentOption
 from trnbench.schema.result import Result
 
 Reprice = Callable[[Result], Result]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceChoice:
-    """What was asked of prices; None leaves it as the result has it."""
-
-    option: OptionName | None = None
-    region: str | None = None
-    usd_per_hour: str | None = None
-    file: Path | None = None
-    source: SourceName | None = None
-
-    @property
-    def is_any(self) -> bool:
-        """Whether anything was asked at all."""
-        asked = (self.option, self.region, self.usd_per_hour, self.file, self.source)
-        return any(each is not None for each in asked)
+def load_results(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Result]:
+    """Yield every result that can be read; add to `problems` what is wrong with the others."""
+    for path in paths:
+        try:
+            cases = list(find_cases([path]))
+        except DataError as error:
+            problems.extend(error.problems)
+            continue
+        for case in cases:
+            try:
+                yield load_result(case)
+            except DataError as error:
+                problems.extend(error.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,8 @@ class PriceFinder:
         Raises:
             ConfigError: a rate or a file of rates cannot be read.
         """
-        rate = None if choice.usd_per_hour is None else _rate(choice.usd_per_hour)
+        typed = choice.usd_per_hour
+        rate = None if typed is None else read_rate("--usd-per-hour", typed)
         name = cast(PriceSourceName, choice.source.value if choice.source else "table")
         return cls(choice, sources_for(name, choice.file, today()), rate)
 
@@ -185,15 +178,3 @@ def under_all_options(result: Result, finder: PriceFinder) -> list[Offered]:
 def today() -> date:
     """Return the day for which prices are asked, in UTC."""
     return datetime.now(UTC).date()
-
-
-def _rate(text: str) -> Decimal:
-    """Read `--usd-per-hour` as exactly as it was written, and as strictly as a config's."""
-    reader: pydantic.TypeAdapter[Decimal] = pydantic.TypeAdapter(UsdPerHour)
-    try:
-        return reader.validate_python(text)
-    except pydantic.ValidationError:
-        raise ConfigError(
-            f"--usd-per-hour {text}: is not a rate in dollars above 0 and up to 100,000",
-            hint="write e.g. --usd-per-hour 35.76",
-        ) from None

@@ -1,0 +1,144 @@
+"""Where output goes: the page of stdout, files, and GitHub's step summary."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from trnbench.reports.document import Page, Report
+from trnbench.schema.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trnbench.schema.comparison import Comparison
+
+PIPE_WIDTH = 200
+"""Columns for a table that goes to a file or a pipe, where no cell is shortened."""
+
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+
+T = TypeVar("T")
+
+
+def page_of_stdout() -> Page:
+    """Return the page that a report for people is written on."""
+    return Page(
+        width=_width(sys.stdout),
+        is_coloured=_is_coloured(sys.stdout),
+        today=datetime.now(UTC).date(),
+    )
+
+
+def _width(stream: TextIO) -> int:
+    fallback = (PIPE_WIDTH, 24)
+    if not stream.isatty() and "COLUMNS" not in os.environ:
+        return PIPE_WIDTH
+    return max(20, shutil.get_terminal_size(fallback).columns)
+
+
+def _is_coloured(stream: TextIO) -> bool:
+    """Follow no-color.org: colour on a terminal, unless NO_COLOR is set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def show(report: Report[T], of: T, format_: str, path: Path | None = None) -> None:
+    """Write a report in a format to a file, or to stdout.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    from trnbench.reports import render
+
+    write(render(report, of, str(format_), page_of_stdout()), path)
+
+
+def write(text: str, path: Path | None = None, *, is_appended: bool = False) -> None:
+    """Write a report to a file, or to stdout.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    if path is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with path.open("a" if is_appended else "w", encoding="utf-8", errors="replace") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written: {error.strerror}",
+            hint="name a file in a folder that exists",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A format of a comparison and the file that it goes to; None is stdout."""
+
+    format: str
+    path: Path | None
+    is_appended: bool = False
+
+
+def find_targets(
+    format_: str, output: Path | None, more: Sequence[str], *, has_summary: bool
+) -> list[Target]:
+    """Return what goes where; try each file now, before anything is read or measured.
+
+    Args:
+        format_: of stdout, or of `output`.
+        output: the file that replaces stdout.
+        more: `FORMAT=FILE`, each a further file.
+        has_summary: whether to append to GitHub's step summary.
+
+    Raises:
+        ConfigError: a file cannot be written, a format is not known, or one file is named twice.
+    """
+    targets = [Target(format_, output), *map(_read_target, more)]
+    if has_summary:
+        path = os.environ.get(SUMMARY_VARIABLE)
+        if not path:
+            raise ConfigError(
+                f"--github-summary: ${SUMMARY_VARIABLE} names no file",
+                hint="it is set inside a step of GitHub Actions; elsewhere use --write github=FILE",
+            )
+        targets.append(Target("github", Path(path), is_appended=True))
+    files = [target.path.absolute() for target in targets if target.path is not None]
+    for file in files:
+        if files.count(file) > 1:
+            raise ConfigError(f"{file.name}: is named for two outputs", hint="name a file for each")
+    for file in files:
+        is_there = file.exists()
+        write("", file, is_appended=True)
+        if not is_there:
+            file.unlink()  # a file without a comparison in it would mislead its reader
+    return targets
+
+
+def _read_target(text: str) -> Target:
+    from trnbench.reports.comparison import COMPARISON_REPORTS
+
+    name, equals, path = text.partition("=")
+    if not equals or not path or name not in COMPARISON_REPORTS:
+        raise ConfigError(
+            f"--write {text}: is not FORMAT=FILE",
+            hint=f"write e.g. --write junit=gate.xml; formats: {', '.join(COMPARISON_REPORTS)}",
+        )
+    return Target(name, Path(path))
+
+
+def write_comparison(comparison: "Comparison", targets: Sequence[Target]) -> None:
+    """Write a comparison to every target.
+
+    Raises:
+        ConfigError: a file cannot be written.
+    """
+    from trnbench.reports.comparison import COMPARISON_REPORTS
+
+    for target in targets:
+        page = page_of_stdout() if target.path is None else Page(width=120)
+        text = COMPARISON_REPORTS[target.format](comparison, page)
+        write(text, target.path, is_appended=target.is_appended)
