@@ -1,30 +1,49 @@
-"""Print every module with the first line of its docstring, in the order in which to read them.
+"""Print every module with the first line of its docstring, room by room, as docs/map.md has it.
 
-README.md holds what this prints, and a test compares the two.
+    python scripts/list_modules.py > docs/map.md
+
+Rooms stand in the order of the layers that import-linter holds (pyproject.toml), from the command
+line down to the facts; a room inside a room follows it.
 """
 
 import ast
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "src" / "trnbench"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "trnbench"
 
-ROOMS = (
-    "", "cli", "reports", "reports/comparison", "run", "plan", "machine", "wire", "train",
-    "train/models", "train/layers", "train/backends", "prices", "prices/aws", "compare", "cost",
-    "analysis", "analysis/checks", "analysis/metrics", "model", "catalog", "config", "schema",
-)  # fmt: skip
+HEADING = """# Every module in one line
+
+Made by `python scripts/list_modules.py > docs/map.md`.
+
+```
+"""
 
 
 def list_modules() -> str:
-    """Return the list, a line for each room and for each module in it."""
+    """Return the page, a line for each room and for each module in it."""
     lines = []
-    for room in ROOMS:
-        folder = PACKAGE / room
-        lines.append(f"{room + '/' if room else 'src/trnbench/':<18} {_purpose(folder)}")
+    for folder in rooms():
+        room = folder.relative_to(PACKAGE).as_posix()
+        lines.append(f"{'src/trnbench' if room == '.' else room}/".ljust(22) + _purpose(folder))
         for path in sorted(folder.glob("*.py")):
             if path.name != "__init__.py":
-                lines.append(f"  {path.name:<16} {_purpose(path)}")
-    return "\n".join(lines) + "\n"
+                lines.append(f"  {path.name:<20}{_purpose(path)}")
+    return HEADING + "\n".join(lines) + "\n```\n"
+
+
+def rooms() -> Iterator[Path]:
+    """Yield every folder that has code, layer by layer."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (contract,) = [each for each in contracts if each["type"] == "layers"]
+    names = [name.strip() for layer in contract["layers"] for name in layer.split("|")]
+    yield PACKAGE
+    for name in [*names, *contract["exhaustive_ignores"]]:
+        folders = {path.parent for path in (PACKAGE / name).rglob("*.py")}
+        yield from sorted(folders)
 
 
 def _purpose(path: Path) -> str:

@@ -1,10 +1,11 @@
 """What README.md says of the project is what the project is."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
+
+from scripts.list_modules import PACKAGE, list_modules, rooms
 from trnbench.cli.main import COMMANDS
 from trnbench.config.load import parse_config
 from trnbench.schema.errors import ExitCode
@@ -13,22 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-def test_every_module_is_listed_in_one_line() -> None:
-    printed = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "list_modules.py"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert len(printed.splitlines()) > 60
-    assert printed in README, "run scripts/list_modules.py and put what it prints into README.md"
+def test_every_module_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "map.md").read_text()
+    assert page == list_modules(), "python scripts/list_modules.py > docs/map.md"
 
 
-def test_every_room_with_code_is_in_the_list_of_modules() -> None:
-    package = ROOT / "src" / "trnbench"
-    rooms = {path.parent.relative_to(package).as_posix() for path in package.rglob("*.py")}
-    listed = set(re.findall(r"^([\w/]+)/ ", README, flags=re.MULTILINE))
-    assert rooms - {"."} == listed - {"src/trnbench"}
+def test_every_room_with_code_is_on_the_map() -> None:
+    assert {path.parent for path in PACKAGE.rglob("*.py")} == set(rooms())
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
@@ -51,14 +43,29 @@ def test_the_example_config_is_one() -> None:
 
 
 def test_every_benchmark_is_told_with_what_it_printed() -> None:
+    told = (ROOT / "benchmarks" / "README.md").read_text()
     for script in (ROOT / "benchmarks").glob("*.py"):
-        assert f"benchmarks/{script.name}" in README
+        assert f"benchmarks/{script.name}" in told
         assert (ROOT / "benchmarks" / "prints" / f"{script.stem}.txt").stat().st_size > 0
 
 
-def test_every_page_that_it_names_is_there() -> None:
-    for page in re.findall(r"`((?:docs|configs|benchmarks)/[\w./-]*)`", README):
-        assert (ROOT / page).exists(), page
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_page_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    for name in re.findall(r"`((?:docs|configs|benchmarks)/[\w./-]*)`", text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"\]\(([\w./-]+)\)", text):
+        assert (page.parent / name).exists(), name
+
+
+def test_every_page_is_led_to() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= set(
+        re.findall(r"\]\(([\w.-]+\.md)\)", index)
+    )
 
 
 def test_every_heading_that_a_docstring_names_is_there() -> None:
