@@ -1,12 +1,11 @@
 """Strict YAML: a file or a string becomes plain data plus the line of every key.
 
-PyYAML's own constructors are not used: they let the last of two equal keys win, read `1e-4` as
-text, `no` as false and `12:30` as 750, and expand aliases without bound. Here the parser's events
-are read once, scalars follow the YAML 1.2 core schema, and size, depth and expansion are bounded
-before anything is built.
+PyYAML's constructors let the last of two equal keys win, read `no` as false and `12:30` as 750, and
+expand aliases without bound; its composer loses the line of an alias and overflows the C stack on
+deep nesting. So data are built from the parser's events: scalars by the YAML 1.2 core schema, and
+size, depth and expansion bounded before anything is built.
 """
 
-import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +28,8 @@ _OCTAL = re.compile(r"0o[0-7]{1,400}")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,400}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_NULLS = {"", "~", "null", "Null", "NULL"}
-_BOOLEANS = {
+_CONSTANTS = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 
@@ -107,9 +106,9 @@ def parse_value(text: str, source: str) -> Any:
 
 
 def _parse(text: str, source: str) -> Document:
-    builder = _Builder(source)
+    builder = _Builder(source, yaml.parse(text, Loader=_LOADER))
     try:
-        data = builder.document(yaml.parse(text, Loader=_LOADER))
+        data = builder.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
@@ -125,152 +124,143 @@ def _parse(text: str, source: str) -> Document:
     return Document(source, data, builder.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Anchor:
-    value: Any
-    nodes: int
-    height: int
-    """Levels below the anchored value."""
-    lines: dict[KeyPath, int]
-
-
 class _Builder:
-    """Builds one document from parser events, counting what it builds."""
+    """Builds one document from parser events; an alias reads its anchor's events again."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, stream: Iterator[Any]) -> None:
         self.source = source
+        self.stream = stream
+        self.events: list[Any] = []  # those read so far
+        self.at = 0  # index of the event to read next
         self.lines: dict[KeyPath, int] = {}
         self.nodes = 0
-        self.deepest = 0
-        self.anchors: dict[str, _Anchor | None] = {}
+        self.anchors: dict[str, int] = {}  # name to index of its event
+        self.bound: dict[int, int | None] = {}  # alias to anchor, by event: names can be reused
+        self.open: set[int] = set()  # events whose value is not read to its end
 
-    def document(self, events: Iterator[Any]) -> Any:
-        self.events = events
+    def document(self) -> Any:
         roots: list[Any] = []
-        for event in events:
+        while not isinstance(event := self.next(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
                 if roots:
-                    raise self.error(event, "a second document starts", "keep one per file")
-                roots.append(self.value(next(events), (), 0))
+                    raise self.error(_line(event), "a second document starts", "keep one per file")
+                roots.append(self.value((), 0))
         return roots[0] if roots else None
 
-    def error(self, event: Any, message: str, hint: str) -> ConfigError:
-        line = event.start_mark.line + 1
+    def next(self) -> Any:
+        if self.at == len(self.events):
+            self.events.append(next(self.stream))
+        self.at += 1
+        return self.events[self.at - 1]
+
+    def error(self, line: int, message: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.source}, line {line}: {message}", hint=hint)
 
-    def value(self, event: Any, path: KeyPath, depth: int) -> Any:
-        self.lines.setdefault(path, event.start_mark.line + 1)
+    def value(self, path: KeyPath, depth: int, alias_line: int | None = None) -> Any:
+        """Read the next value; one that an alias stands for has the alias's line."""
+        start, event = self.at, self.next()
+        line = alias_line or _line(event)
+        self.lines.setdefault(path, line)
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event, path, depth)
-        above, self.deepest = self.deepest, 0
-        self.check_depth(event, depth)
+            return self.alias(start, path, depth, line)
+        if depth > MAX_DEPTH:
+            raise self.error(line, f"is nested deeper than {MAX_DEPTH}", "flatten it")
         if event.tag not in (None, "tag:yaml.org,2002:str"):
-            raise self.error(event, f"has the tag {event.tag!r}", "remove it: tags are not used")
-        self.count(event, 1)
-        if event.anchor is not None:
-            self.anchors[event.anchor] = None
-        before, known = self.nodes, len(self.lines)
+            raise self.error(line, f"has the tag {event.tag!r}", "remove it: tags are not used")
+        self.count(line)
+        if event.anchor is not None and alias_line is None:
+            self.anchors[event.anchor] = start
+        self.open.add(start)
+        value: Any
         if isinstance(event, yaml.ScalarEvent):
-            value = self.scalar(event)
+            value = _scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
-            value = self.sequence(path, depth)
+            value = self.sequence(path, depth, alias_line)
         else:
-            value = self.mapping(path, depth)
-        if event.anchor is not None:
-            inside = list(self.lines.items())[known:]
-            lines = {key[len(path) :]: line for key, line in inside}
-            nodes, height = self.nodes - before + 1, self.deepest - depth
-            self.anchors[event.anchor] = _Anchor(value, nodes, height, lines)
-        self.deepest = max(self.deepest, above)
+            value = self.mapping(path, depth, alias_line)
+        self.open.remove(start)
         return value
 
-    def check_depth(self, event: Any, depth: int) -> None:
-        self.deepest = max(self.deepest, depth)
-        if depth > MAX_DEPTH:
-            raise self.error(event, f"is nested deeper than {MAX_DEPTH}", "flatten it")
-
-    def count(self, event: Any, nodes: int) -> None:
-        self.nodes += nodes
+    def count(self, line: int) -> None:
+        self.nodes += 1
         if self.nodes > MAX_NODES:
             raise self.error(
-                event,
+                line,
                 f"holds more than {MAX_NODES:,} values (aliases are counted each time)",
                 "a config is small; split the suite or drop the aliases",
             )
 
-    def alias(self, event: Any, path: KeyPath, depth: int) -> Any:
-        anchor = self.anchors.get(event.anchor)
-        if anchor is None:
-            known = event.anchor in self.anchors
-            raise self.error(
-                event,
-                f"*{event.anchor} " + ("refers to itself" if known else "has no anchor"),
-                "write the value out",
-            )
-        self.count(event, anchor.nodes)
-        self.check_depth(event, depth + anchor.height)
-        for inside in anchor.lines:
-            self.lines.setdefault(path + inside, event.start_mark.line + 1)
-        return copy.deepcopy(anchor.value)  # two keys must not share what `--set` changes
+    def alias(self, at: int, path: KeyPath, depth: int, line: int) -> Any:
+        name = self.events[at].anchor
+        start = self.bound.setdefault(at, self.anchors.get(name))
+        if start is None or start in self.open:
+            what = "has no anchor" if start is None else "refers to itself"
+            raise self.error(line, f"*{name} {what}", "write the value out")
+        back, self.at = self.at, start
+        value = self.value(path, depth, line)
+        self.at = back
+        return value
 
-    def sequence(self, path: KeyPath, depth: int) -> list[Any]:
+    def sequence(self, path: KeyPath, depth: int, alias_line: int | None) -> list[Any]:
         items: list[Any] = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            items.append(self.value(event, (*path, len(items)), depth + 1))
+        while not isinstance(self.next(), yaml.SequenceEndEvent):
+            self.at -= 1
+            items.append(self.value((*path, len(items)), depth + 1, alias_line))
         return items
 
-    def mapping(self, path: KeyPath, depth: int) -> dict[str, Any]:
+    def mapping(self, path: KeyPath, depth: int, alias_line: int | None) -> dict[str, Any]:
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         first_lines: dict[str, int] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self.key(event)
-            line = event.start_mark.line + 1
+        while not isinstance(event := self.next(), yaml.MappingEndEvent):
+            line = alias_line or _line(event)
+            key = self.key(event, line)
             if key in first_lines:
                 raise self.error(
-                    event,
+                    line,
                     f"the key {key!r} stands twice (first on line {first_lines[key]})",
                     "keep one of the two",
                 )
             first_lines[key] = line
             if key == "<<":
-                merged = self.merge(next(self.events), path, depth)
+                merged = self.value(path, depth + 1, alias_line)
+                if not isinstance(merged, dict):
+                    raise self.error(
+                        line, "<< merges something that is not a mapping", "use <<: *anchor"
+                    )
                 continue
-            self.lines[(*path, key)] = line
-            own[key] = self.value(next(self.events), (*path, key), depth + 1)
+            own[key] = self.value((*path, key), depth + 1, alias_line)
+        self.lines |= {(*path, key): first_lines[key] for key in own}
         return {**merged, **own}
 
-    def merge(self, event: Any, path: KeyPath, depth: int) -> dict[str, Any]:
-        value = self.value(event, path, depth + 1)
-        if not isinstance(value, dict):
-            raise self.error(event, "<< merges something that is not a mapping", "use <<: *anchor")
-        return value
-
-    def key(self, event: Any) -> str:
+    def key(self, event: Any, line: int) -> str:
         if not isinstance(event, yaml.ScalarEvent):
-            raise self.error(event, "a key is not a word", "keys are plain words")
-        value = event.value if event.style else self.scalar(event)
+            raise self.error(line, "a key is not a word", "keys are plain words")
+        value = event.value if event.style else _scalar(event)
         if not isinstance(value, str):
             raise self.error(
-                event, f"the key {event.value!r} is not a word", f'write "{event.value}"'
+                line, f"the key {event.value!r} is not a word", f'write "{event.value}"'
             )
-        self.count(event, 1)
+        self.count(line)
         return value
 
-    def scalar(self, event: Any) -> Any:
-        """Resolve a plain scalar by the YAML 1.2 core schema; a quoted one is text."""
-        text: str = event.value
-        if event.style or event.tag is not None:
-            return text
-        if text in _NULLS:
-            return None
-        if text in _BOOLEANS:
-            return _BOOLEANS[text]
-        for pattern, base in ((_INT, 10), (_OCTAL, 8), (_HEX, 16)):
-            if pattern.fullmatch(text):
-                return int(text.lower().removeprefix("0o"), base)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-        if _SPECIAL_FLOAT.fullmatch(text):
-            return float(text.replace(".", "", 1))
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _scalar(event: Any) -> Any:
+    """Resolve a plain scalar by the YAML 1.2 core schema; a quoted one is text."""
+    text: str = event.value
+    if event.style or event.tag is not None:
         return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    for pattern, base in ((_INT, 10), (_OCTAL, 8), (_HEX, 16)):
+        if pattern.fullmatch(text):
+            return int(text.lower().removeprefix("0o"), base)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _SPECIAL_FLOAT.fullmatch(text):
+        return float(text.replace(".", "", 1))
+    return text

@@ -129,6 +129,11 @@ def test_an_alias_is_a_copy_that_can_be_changed_alone() -> None:
     assert data["a"] == {"b": [1]}
 
 
+def test_a_name_that_is_anchored_again_means_the_value_before_it() -> None:
+    text = "a: &x 1\nb: &y [*x]\nc: &x 2\nd: [*y, *x]\n"
+    assert parse_document(text, "suite.yaml").data["d"] == [[1], 2]
+
+
 def test_a_merge_key_gives_way_to_the_keys_beside_it() -> None:
     for text in (
         "base: &base {a: 1, b: 2}\nuse:\n  <<: *base\n  b: 3\n",
