@@ -1,6 +1,5 @@
 """`trnbench cost`: what training costs at a result's speed, as a range, and what moves that."""
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +21,7 @@ from trnbench.schema.errors import ConfigError, DataError, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trnbench.cost.training import CostSheet, TrainingJob
+    from trnbench.cost.training import TrainingJob
     from trnbench.schema.result import Result
 
 Tokens = Annotated[str, typer.Option(metavar="COUNT", help="Tokens to train: 1T, 300B, 15e12.")]
@@ -96,8 +95,10 @@ def cost(
 ) -> None:
     """Work out what training at a result's speed costs, as a range, and what moves it."""
     from trnbench.analysis.surroundings import find_surroundings
+    from trnbench.cli.output import show
     from trnbench.cli.reprice import load_results, make_repricer
     from trnbench.cost.training import make_cost_sheet
+    from trnbench.reports.cost import REPORT
 
     make_job = _job_maker(
         tokens=tokens,
@@ -122,7 +123,8 @@ def cost(
     for result in map(make_repricer(choice), load_results(paths or [DEFAULT_RESULTS], problems)):
         site = find_surroundings(result.price, pue, grid)
         sheets.append((result, make_cost_sheet(result, make_job(result), site)))
-    _show(sheets, as_json=as_json)
+    form = "json" if as_json else "terminal"
+    show(REPORT, sheets, form)
     if problems:
         raise DataError.of(problems)
 
@@ -169,28 +171,6 @@ def _job_maker(
     if compilation is not None:
         return lambda result: job
     return lambda result: replace(job, compile_seconds=result.timing.first_step_seconds or 0.0)
-
-
-def _show(sheets: "list[tuple[Result, CostSheet | str]]", *, as_json: bool) -> None:
-    from trnbench.cli.sheet import show_section
-    from trnbench.cost.training import CostSheet
-    from trnbench.reports.clean import escaped_json, one_line
-    from trnbench.reports.cost_sheet import sheet_as_json, sheet_rows
-    from trnbench.reports.results import device_cell, model_cell
-
-    if as_json:
-        documents = [
-            sheet_as_json(sheet)
-            if isinstance(sheet, CostSheet)
-            else {"case_id": result.case_id, "run_id": result.run_id, "reason": sheet}
-            for result, sheet in sheets
-        ]
-        typer.echo(escaped_json(json.dumps({"costs": documents}, indent=1)))
-        return
-    for result, sheet in sheets:
-        title = one_line(f"{model_cell(result)} on {device_cell(result)}")
-        rows = [("no cost", sheet)] if isinstance(sheet, str) else sheet_rows(sheet)
-        show_section(title, [(label, one_line(text)) for label, text in rows])
 
 
 def _read(option: str, text: str, read: "Callable[[str], float]") -> float:

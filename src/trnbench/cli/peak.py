@@ -240,7 +240,7 @@ def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDev
 
 def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument, int | None]":
     """Have everything timed; return what is known at the end, and the signal that made it."""
-    from trnbench.reports.peak import reading_as_line
+    from trnbench.reports.microbench import reading_as_line
     from trnbench.run.environment import environment_of_worker, user_cache_folder
     from trnbench.run.interruption import noted_signals
     from trnbench.run.peak import PeakFolder, PeakRun
@@ -261,13 +261,7 @@ def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument
 
 
 def _print(document: "PeakDocument", format_: Format) -> None:
-    from trnbench.cli.output import page_of_stdout, write
-    from trnbench.reports import peak as rendered
+    from trnbench.cli.output import show
+    from trnbench.reports.microbench import REPORT
 
-    render = {
-        Format.TERMINAL: rendered.peak_as_text,
-        Format.MARKDOWN: rendered.peak_as_markdown,
-        Format.CSV: rendered.peak_as_csv,
-        Format.JSON: rendered.peak_as_json,
-    }[format_]
-    write(render(document, page_of_stdout()))
+    show(REPORT, document, format_)

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import typer
-
 from trnbench.schema.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -139,8 +137,9 @@ def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> N
     Raises:
         ConfigError: a case is wrong.
     """
+    from trnbench.cli.output import show
     from trnbench.machine.describe import describe_machine
-    from trnbench.reports.plans import plans_as_json, plans_as_text
+    from trnbench.reports.plans import REPORT
     from trnbench.run.devices import require_device
     from trnbench.run.guests import meet_guests
 
@@ -156,7 +155,7 @@ def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> N
         # To plan for a machine that is somewhere else is what a dry run is for.
         sys.stderr.write(f"planned without the device: {error}\n")
     plans = make_plans(cases, machine, devices, guests)
-    typer.echo(plans_as_json(plans) if is_json else plans_as_text(plans), nl=False)
+    show(REPORT, plans, "json" if is_json else "terminal")
 
 
 def default_folder(suite: str, now: datetime) -> Path:

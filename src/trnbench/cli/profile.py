@@ -64,14 +64,9 @@ def profile(
     format_: FormatOption = Format.TERMINAL,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
-    from trnbench.cli.output import page_of_stdout, write
+    from trnbench.cli.output import show
     from trnbench.cli.prepare import default_folder, prepare
-    from trnbench.reports.profile import (
-        profile_as_csv,
-        profile_as_json,
-        profile_as_markdown,
-        profile_as_text,
-    )
+    from trnbench.reports.profile import REPORT
     from trnbench.run.interruption import noted_signals
     from trnbench.run.profiling import ProfileRun
 
@@ -90,13 +85,7 @@ def profile(
     if made is None:
         sys.stderr.write(f"{interruption.reason}: no profile was kept\n")
         raise typer.Exit(128 + (interruption.signal or 0))
-    render = {
-        Format.TERMINAL: profile_as_text,
-        Format.MARKDOWN: profile_as_markdown,
-        Format.JSON: profile_as_json,
-        Format.CSV: profile_as_csv,
-    }[format_]
-    write(render(made, page_of_stdout()))
+    show(REPORT, made, format_)
     sys.stderr.write(f"profile and trace: {folder}\n")
 
 

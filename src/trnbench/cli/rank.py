@@ -101,10 +101,10 @@ def rank(
     format_: FormatOption = Format.TERMINAL,
 ) -> None:
     """Rank measured and published runs by a metric, a price and what a job may take."""
-    from trnbench.cli.output import page_of_stdout, write
+    from trnbench.cli.output import show
     from trnbench.cli.reprice import PriceFinder
     from trnbench.cost.ranking import rank as rank_runs
-    from trnbench.reports.ranking import FORMATS
+    from trnbench.reports.ranking import REPORT, Ranked
 
     choice = PriceChoice(
         option=price_option,
@@ -129,7 +129,7 @@ def rank(
         models = {run.model for run in runs}
         problems.append(_nothing(ranked, models | _published_models(published), model))
     else:
-        write(FORMATS[format_.value](rankings, metric, page_of_stdout()))
+        show(REPORT, Ranked(rankings, metric), format_)
     if problems:
         raise DataError.of(problems)
 

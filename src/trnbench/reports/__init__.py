@@ -21,6 +21,11 @@ FORMATS: dict[str, Format] = {
 
 REPORTS: Mapping[str, tuple[str, ...]] = {
     "results": (),
+    "ranking": (),
+    "cost": (),
+    "plans": (),
+    "microbench": (),
+    "profile": (),
     "noise": (),
 }
 """Each report by its module, and the formats that it alone has, of `Report.formats`."""

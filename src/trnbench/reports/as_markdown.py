@@ -58,7 +58,7 @@ def _table(table: Table) -> Iterator[str]:
     for row in table.rows:
         yield _row([cell.text if isinstance(cell, Cell) else cell for cell in row])
     if table.notes is not None:
-        yield f"\n{bullets(table.notes)}"
+        yield from ("", *(f"- {escaped_markdown(note)}" for note in table.notes))
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,34 +1,66 @@
-"""Plans to text: what will be done, and what arithmetic says of it before anything is run."""
+"""Plans as a report: what will be done, and what arithmetic says of it before anything is run."""
 
-import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from trnbench import __version__
 from trnbench.analysis.gate import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
-from trnbench.reports.clean import one_line
+from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
 from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
 from trnbench.wire import StepSettings
 
 
-def plans_as_json(plans: Sequence[Plan]) -> str:
-    """Return one document with every number resolved."""
-    document = {
+def _document(plans: Sequence[Plan], page: Page) -> Document:
+    parts: list[Part] = []
+    for number, plan in enumerate(plans, start=1):
+        title = f"[{number}/{len(plans)}] {plan.case_id}"
+        parts.append(Heading(title, beside=f"({plan.suite})"))
+        parts.append(Facts([*_lines(plan)], label_width=14))
+    return Document(parts)
+
+
+def _rows(plans: Sequence[Plan]) -> Rows:
+    names = (
+        "case_id", "suite", "model", "parameter_count", "backend", "precision",
+        "global_batch_size", "sequence_length", "tokens_per_step", "flops_per_token",
+        "memory_bytes", "step_seconds", "max_seconds", "usd_per_hour", "max_usd",
+    )  # fmt: skip
+    return Rows(
+        names,
+        [
+            (
+                plan.case_id,
+                plan.suite,
+                plan.model.name,
+                plan.model.parameter_count,
+                plan.device.backend,
+                plan.workload.precision,
+                plan.workload.global_batch_size,
+                plan.workload.sequence_length,
+                plan.workload.tokens_per_step,
+                plan.prediction.flops_per_token.get(plan.flops_convention),
+                plan.prediction.memory_bytes,
+                plan.prediction.step_seconds,
+                plan.prediction.max_seconds,
+                float(plan.price.usd_per_hour) if plan.price else None,
+                plan.prediction.max_usd,
+            )
+            for plan in plans
+        ],
+    )
+
+
+def _record(plans: Sequence[Plan], page: Page) -> dict[str, Any]:
+    """Return every number, resolved."""
+    return {
         "trnbench_version": __version__,
         "plans": [plan.model_dump(mode="json") for plan in plans],
     }
-    return json.dumps(document, indent=1) + "\n"
 
 
-def plans_as_text(plans: Sequence[Plan]) -> str:
-    """Return each plan as a heading and lines of what and why."""
-    blocks = []
-    for number, plan in enumerate(plans, start=1):
-        lines = [f"[{number}/{len(plans)}] {one_line(plan.case_id)}  ({one_line(plan.suite)})"]
-        lines += [f"  {name:<16}{one_line(text)}" for name, text in _lines(plan)]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) + "\n"
+REPORT: Report[Sequence[Plan]] = Report(document=_document, rows=_rows, record=_record)
 
 
 def _lines(plan: Plan) -> Iterable[tuple[str, str]]:

@@ -1,22 +1,27 @@
-"""A profile to terminal, Markdown, JSON and CSV: where the time went, by class and by operator."""
+"""A profile as a report: where the time went, by class and by operator."""
 
-import csv
-import io
 from collections.abc import Iterator
+from typing import Any
 
 from trnbench.analysis.profile import seconds_of
 from trnbench.catalog.facts import OTHERS
-from trnbench.reports.as_csv import safe
-from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
-from trnbench.reports.document import Page
-from trnbench.reports.lines import wrapped
-from trnbench.reports.tables import table_as_markdown, table_as_text
+from trnbench.reports.clean import one_line
+from trnbench.reports.document import (
+    Document,
+    Heading,
+    Lines,
+    Page,
+    Report,
+    Rows,
+    Table,
+    columns,
+)
 from trnbench.schema.profile import Profile
 from trnbench.schema.units import say_change, say_percent, say_seconds
 
-CLASS_HEADINGS = ("ms a step", "share", "calls a step", "where the time went")
-OPERATOR_HEADINGS = ("ms a step", "share", "calls a step", "class", "operator")
-FIGURES = (0, 1, 2)
+FIGURES = ("ms a step", "share", "calls a step")
+CLASS_COLUMNS = columns((*FIGURES, "where the time went"), FIGURES)
+OPERATOR_COLUMNS = columns((*FIGURES, "class", "operator"), FIGURES)
 
 DISTORTED = 0.5
 """What a step may take longer under the profiler, as a part of it, before the shares are doubted
@@ -27,45 +32,33 @@ MOST_OTHERS = 3
 LONGEST_NAME = 64
 """Of an operator in a table; names of compiled graphs end in hashes that tell nobody anything."""
 
-CSV_HEADINGS = (
-    "operator", "class", "within", "calls", "host_seconds", "device_seconds", "share",
-)  # fmt: skip
+
+def _document(profile: Profile, page: Page) -> Document:
+    return Document(
+        [
+            Heading(_title(profile)),
+            Lines([*_facts(profile)]),
+            Table(CLASS_COLUMNS, _class_rows(profile)),
+            Table(OPERATOR_COLUMNS, _operator_rows(profile)),
+        ]
+    )
 
 
-def profile_as_text(profile: Profile, page: Page) -> str:
-    """Return both tables for a terminal, under what must be read beside them."""
-    told = [_title(profile), *_facts(profile)]
-    text = "".join(f"{line}\n" for each in told for line in wrapped(one_line(each), page.width))
-    classes = table_as_text(CLASS_HEADINGS, _class_rows(profile), page.width, FIGURES)
-    operators = table_as_text(OPERATOR_HEADINGS, _operator_rows(profile), page.width, FIGURES)
-    return f"{text}\n{classes}\n{operators}"
-
-
-def profile_as_markdown(profile: Profile, page: Page) -> str:
-    """Return both tables in Markdown."""
-    facts = "".join(f"- {escaped_markdown(fact)}\n" for fact in _facts(profile))
-    classes = table_as_markdown(CLASS_HEADINGS, _class_rows(profile), FIGURES)
-    operators = table_as_markdown(OPERATOR_HEADINGS, _operator_rows(profile), FIGURES)
-    return f"### {escaped_markdown(_title(profile))}\n\n{facts}\n{classes}\n{operators}"
-
-
-def profile_as_json(profile: Profile, page: Page) -> str:
-    """Return the document that profile.json holds."""
-    return escaped_json(profile.model_dump_json(indent=1)) + "\n"
-
-
-def profile_as_csv(profile: Profile, page: Page) -> str:
+def _rows(profile: Profile) -> Rows:
     """Return a row for each operator, all of them, seconds being those of all profiled steps."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEADINGS)
-    for each in profile.operators:
-        cells = (
-            each.name, each.operator_class, each.within, each.calls, each.host_seconds,
-            each.device_seconds, each.share,
-        )  # fmt: skip
-        writer.writerow([safe(cell) for cell in cells])
-    return text.getvalue()
+    names = ("name", "operator_class", "within", "calls", "host_seconds", "device_seconds", "share")
+    return Rows(
+        ("operator", "class", *names[2:]),
+        [[getattr(each, name) for name in names] for each in profile.operators],
+    )
+
+
+def _record(profile: Profile, page: Page) -> Any:
+    """Return the document that profile.json holds."""
+    return profile.model_dump(mode="json")
+
+
+REPORT: Report[Profile] = Report(document=_document, rows=_rows, record=_record)
 
 
 def _title(profile: Profile) -> str:

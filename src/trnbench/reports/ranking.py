@@ -1,24 +1,31 @@
-"""Rankings to terminal, Markdown, CSV and JSON; the measured and the published told apart.
+"""Rankings as a report, the measured and the published told apart.
 
 A published figure never stands without its citation, nor a price without its date.
 """
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from trnbench.cost.break_even import fairness_notes
 from trnbench.cost.ranking import TO_TRAIN, RankedRun, Ranking, Row
-from trnbench.reports.as_csv import safe
-from trnbench.reports.clean import escaped_markdown, one_line
-from trnbench.reports.document import UNKNOWN, Page
-from trnbench.reports.tables import table_as_markdown, table_as_text
+from trnbench.reports.document import (
+    UNKNOWN,
+    Column,
+    Document,
+    Heading,
+    Notes,
+    Page,
+    Part,
+    Report,
+    Rows,
+    Table,
+    Value,
+    columns,
+    rows_of_records,
+)
 from trnbench.schema.result import MetricValue
 from trnbench.schema.units import say_count, say_interval, say_percent, say_seconds, say_usd
 
-FIGURES = (0, 4, 5, 6, 8)
 PARETO = "*"
 PARETO_NOTE = f"{PARETO}: no other here is both cheaper and faster"
 PUBLISHED_NOTE = (
@@ -26,72 +33,35 @@ PUBLISHED_NOTE = (
 )
 
 
-def ranking_as_text(rankings: Sequence[Ranking], metric: str, page: Page) -> str:
-    """Return each kind of work with its table, and what must be read beside them."""
-    parts = []
-    for ranking in rankings:
-        part = f"{one_line(ranking.work)}\n"
-        if ranking.rows:
-            part += table_as_text(_headings(metric), _rows(ranking, metric), page.width, FIGURES)
-        part += "".join(f"· {one_line(told)}\n" for told in _left_out(ranking))
-        parts.append(part)
-    notes = "".join(f"· {one_line(note)}\n" for note in _notes(rankings, page))
-    return "\n".join([*parts, notes] if notes else parts)
+class Ranked(NamedTuple):
+    """Rankings of each kind of work, and the metric that they are by."""
+
+    rankings: Sequence[Ranking]
+    metric: str
 
 
-def ranking_as_markdown(rankings: Sequence[Ranking], metric: str, page: Page) -> str:
-    """Return the same in Markdown."""
-    parts = []
-    for ranking in rankings:
-        part = f"## {escaped_markdown(ranking.work)}\n\n"
-        if ranking.rows:
-            part += table_as_markdown(_headings(metric), _rows(ranking, metric), FIGURES) + "\n"
-        part += "".join(f"- {escaped_markdown(told)}\n" for told in _left_out(ranking))
-        parts.append(part)
-    notes = "".join(f"- {escaped_markdown(note)}\n" for note in _notes(rankings, page))
-    return "\n".join([*parts, notes] if notes else parts)
+def _document(ranked: Ranked, page: Page) -> Document:
+    def parts() -> Iterator[Part]:
+        for ranking in ranked.rankings:
+            yield Heading(ranking.work, level=2)
+            left_out = list(_left_out(ranking))
+            if ranking.rows:
+                rows = [_row(row, ranked.metric) for row in ranking.rows]
+                yield Table(_columns(ranked.metric), rows, notes=left_out)
+            else:
+                yield Notes(left_out, wrap=False)
+        yield Notes(_notes(ranked.rankings, page), wrap=False)
+
+    return Document([*parts()])
 
 
-def ranking_as_csv(rankings: Sequence[Ranking], metric: str, page: Page) -> str:
-    """Return a row for each place; what was left out has no place and its reason."""
-    records = list(_records(rankings, metric))
-    text = io.StringIO()
-    names = list(records[0]) if records else []
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({name: safe(cell) for name, cell in record.items()})
-    return text.getvalue()
-
-
-def ranking_as_json(rankings: Sequence[Ranking], metric: str, page: Page) -> str:
-    """Return one document: the places, what was left out, and the notes."""
-    document = {
-        "metric": metric,
-        "ranked": list(_records(rankings, metric)),
-        "notes": _notes(rankings, page),
-    }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-FORMATS: Mapping[str, Callable[[Sequence[Ranking], str, Page], str]] = {
-    "terminal": ranking_as_text,
-    "csv": ranking_as_csv,
-    "markdown": ranking_as_markdown,
-    "json": ranking_as_json,
-}
-"""What `trnbench rank --format` can name."""
-
-
-def _headings(metric: str) -> tuple[str, ...]:
-    return (
-        "", "", "machine", "precision", f"{metric} [95 %]", "tokens/s", "$/h", "option",
-        "break-even $/h", "from",
-    )  # fmt: skip
-
-
-def _rows(ranking: Ranking, metric: str) -> list[tuple[str, ...]]:
-    return [_row(row, metric) for row in ranking.rows]
+def _columns(metric: str) -> tuple[Column, ...]:
+    value = f"{metric} [95 %]"
+    named = columns(
+        ("machine", "precision", value, "tokens/s", "$/h", "option", "break-even $/h", "from"),
+        figures=(value, "tokens/s", "$/h", "break-even $/h"),
+    )
+    return (Column("", is_figure=True), Column(""), *named)
 
 
 def _row(row: Row, metric: str) -> tuple[str, ...]:
@@ -159,7 +129,7 @@ def _notes(rankings: Sequence[Ranking], page: Page) -> list[str]:
     return notes
 
 
-def _records(rankings: Sequence[Ranking], metric: str) -> Iterable[dict[str, Any]]:
+def _records(rankings: Sequence[Ranking], metric: str) -> Iterable[dict[str, Value]]:
     for ranking in rankings:
         for row in ranking.rows:
             yield _record(ranking, row.run, metric, row, None)
@@ -169,7 +139,7 @@ def _records(rankings: Sequence[Ranking], metric: str) -> Iterable[dict[str, Any
 
 def _record(
     ranking: Ranking, run: RankedRun, metric: str, row: Row | None, reason: str | None
-) -> dict[str, Any]:
+) -> dict[str, Value]:
     price, trained = run.price, row.trained if row else None
     value = row.value if row else MetricValue(value=None, reason=reason)
     return {
@@ -206,3 +176,20 @@ def _record(
         "doubt": run.doubt,
         "reason": reason,
     }
+
+
+def _rows(ranked: Ranked) -> Rows:
+    """Return a row for each place; what was left out has no place and its reason."""
+    records = list(_records(*ranked))
+    return rows_of_records(records, list(records[0]) if records else [])
+
+
+def _document_record(ranked: Ranked, page: Page) -> dict[str, Any]:
+    return {
+        "metric": ranked.metric,
+        "ranked": list(_records(*ranked)),
+        "notes": _notes(ranked.rankings, page),
+    }
+
+
+REPORT: Report[Ranked] = Report(document=_document, rows=_rows, record=_document_record)

@@ -3,10 +3,15 @@
 from importlib import import_module
 from typing import Any
 
-from tests.builders import three_results
+from tests.builders import make_plan, three_results
+from tests.profiles import rich_profile
+from tests.pure.reports.test_cost import sheet
+from tests.pure.reports.test_microbench import document as microbenchmarks
+from tests.pure.reports.test_ranking import rankings
 from trnbench.analysis.spread import Deviation
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.reports.document import Report
+from trnbench.reports.ranking import Ranked
 
 HOSTILE = "=1+1|<b>\x1b[31m"
 """A text that would steer a spreadsheet, a page and a terminal."""
@@ -29,4 +34,12 @@ def noise_floors() -> list[NoiseFloor]:
     ]  # fmt: skip
 
 
-SAMPLES: dict[str, Any] = {"results": three_results(), "noise": noise_floors()}
+SAMPLES: dict[str, Any] = {
+    "results": three_results(),
+    "ranking": Ranked(rankings(), "usd_per_million_tokens"),
+    "cost": [(sheet().result, sheet()), (sheet().result, "no price is known")],
+    "plans": [make_plan()],
+    "microbench": microbenchmarks(is_chip=True),
+    "profile": rich_profile(),
+    "noise": noise_floors(),
+}

@@ -15,10 +15,9 @@ from rich.cells import cell_len
 
 from tests.builders import make_plan, make_result, three_results
 from trnbench.cli.options import Format
-from trnbench.reports import FORMATS, as_csv, formats_of, render
+from trnbench.reports import FORMATS, as_csv, formats_of, plans, render
 from trnbench.reports.columns import COLUMNS, row
 from trnbench.reports.document import Page
-from trnbench.reports.plans import plans_as_json
 from trnbench.reports.results import REPORT
 from trnbench.schema.result import MetricValue, Result, Standing
 
@@ -111,7 +110,7 @@ def test_a_job_of_many_devices_says_how_many() -> None:
 
 def test_plans_are_one_json_document_with_every_number() -> None:
     plan = make_plan()
-    (document,) = json.loads(plans_as_json([plan]))["plans"]
+    (document,) = json.loads(render(plans.REPORT, [plan], "json", PAGE))["plans"]
     assert document == plan.model_dump(mode="json")
     assert document["prediction"]["flops_per_token"]["matmul-causal-v1"] == 3_981_312
 

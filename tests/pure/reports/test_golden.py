@@ -7,9 +7,8 @@ import pytest
 from tests.builders import three_results
 from tests.pure.run.plans import plan_case
 from trnbench import __version__
-from trnbench.reports import FORMATS, render
+from trnbench.reports import FORMATS, plans, render
 from trnbench.reports.document import Page
-from trnbench.reports.plans import plans_as_text
 from trnbench.reports.results import REPORT
 from trnbench.run.configs import shipped_configs
 
@@ -33,4 +32,7 @@ def test_a_plan_looks_as_it_did(name: str, check_golden: Golden) -> None:
     text = shipped_configs()[name].read_text()
     if name == "quick":
         text = text.replace("model: [tiny-llama, tiny-gpt2]", "model: [tiny-llama]")
-    check_golden(f"reports/plan-{name}.txt", plans_as_text([plan_case(found=None, text=text)]))
+    check_golden(
+        f"reports/plan-{name}.txt",
+        render(plans.REPORT, [plan_case(found=None, text=text)], "terminal", Page(width=1000)),
+    )

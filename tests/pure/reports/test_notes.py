@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from tests.builders import as_guest, make_blocks, make_measurement, make_plan, make_result
 from trnbench.cost.ranking import ranked_run
-from trnbench.reports.document import Cell
-from trnbench.reports.plans import plans_as_text
+from trnbench.reports import plans, render
+from trnbench.reports.document import Cell, Page
 from trnbench.reports.results import cells_of, notes_of
 from trnbench.schema.plan import Plan
 
@@ -18,7 +18,11 @@ def notes(plan: Plan) -> list[str]:
 
 def line(plan: Plan, name: str) -> str | None:
     """Return one line of a dry run, by its name."""
-    lines = [text.split(maxsplit=1) for text in plans_as_text([plan]).splitlines() if text]
+    lines = [
+        text.split(maxsplit=1)
+        for text in render(plans.REPORT, [plan], "terminal", Page(width=1000)).splitlines()
+        if text
+    ]
     return next((rest for first, rest in lines if first == name), None)
 
 

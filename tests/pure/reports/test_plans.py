@@ -3,7 +3,8 @@
 import pytest
 
 from tests.pure.run.plans import CPU, H100, plan_case
-from trnbench.reports.plans import plans_as_text
+from trnbench.reports import plans, render
+from trnbench.reports.document import Page
 from trnbench.wire import FoundDevice
 
 
@@ -11,7 +12,7 @@ def line_of(
     name: str, overrides: dict[str, str], found: tuple[FoundDevice, ...] | None = (CPU,)
 ) -> str | None:
     """Return what a plan's line of this name says; None where there is none."""
-    text = plans_as_text([plan_case(overrides, found=found)])
+    text = render(plans.REPORT, [plan_case(overrides, found=found)], "terminal", Page(width=1000))
     lines = (line[2:].partition("  ") for line in text.splitlines()[1:])
     return next((said.strip() for called, _, said in lines if called == name), None)
 

@@ -10,26 +10,22 @@ import pytest
 from tests.builders import make_plan
 from tests.profiles import ENVIRONMENT, make_operator, make_profiled, rich_profile
 from trnbench.analysis.profile import make_profile
+from trnbench.reports import render
 from trnbench.reports.document import Page
-from trnbench.reports.profile import (
-    profile_as_csv,
-    profile_as_json,
-    profile_as_markdown,
-    profile_as_text,
-)
+from trnbench.reports.profile import REPORT
 from trnbench.schema.profile import Profile
 
 
 @pytest.mark.parametrize("width", [80, 150])
 def test_a_profile_on_a_terminal(width: int, check_golden: Callable[[str, str], None]) -> None:
-    text = profile_as_text(rich_profile(), Page(width=width))
+    text = render(REPORT, rich_profile(), "terminal", Page(width=width))
     assert all(len(line) <= width for line in text.splitlines())
     assert "\x1b" not in text
     check_golden(f"reports/profile-{width}.txt", text)
 
 
 def test_a_profile_in_markdown(check_golden: Callable[[str, str], None]) -> None:
-    check_golden("reports/profile-markdown.txt", profile_as_markdown(rich_profile(), Page()))
+    check_golden("reports/profile-markdown.txt", render(REPORT, rich_profile(), "markdown", Page()))
 
 
 def test_a_cost_that_cannot_be_told_is_not_told() -> None:
@@ -46,12 +42,12 @@ def test_shares_of_steps_that_were_slowed_are_doubted_aloud() -> None:
 
 def test_the_json_reads_back_as_the_profile() -> None:
     profile = rich_profile()
-    assert Profile.model_validate_json(profile_as_json(profile, Page())) == profile
+    assert Profile.model_validate_json(render(REPORT, profile, "json", Page())) == profile
 
 
 def test_the_csv_has_every_operator_and_no_formula() -> None:
     profile = rich_profile()
-    rows = list(csv.DictReader(io.StringIO(profile_as_csv(profile, Page()))))
+    rows = list(csv.DictReader(io.StringIO(render(REPORT, profile, "csv", Page()))))
     assert len(rows) == len(profile.operators)
     assert [float(row["host_seconds"]) for row in rows] == [
         each.host_seconds for each in profile.operators
@@ -70,7 +66,7 @@ def device_profile(backend: str, device_seconds: float | None, **changes: object
 
 
 def text_of(profile: Profile) -> str:
-    return profile_as_text(profile, Page(width=200))
+    return render(REPORT, profile, "terminal", Page(width=200))
 
 
 def test_a_device_s_time_leaves_the_device_idle_for_the_rest() -> None:
@@ -90,6 +86,6 @@ def test_where_nothing_of_the_device_was_seen_that_is_said() -> None:
 
 
 def test_the_json_holds_the_sums_for_programs() -> None:
-    document = json.loads(profile_as_json(rich_profile(), Page()))
+    document = json.loads(render(REPORT, rich_profile(), "json", Page()))
     total = sum(each["seconds"] for each in document["classes"]) + document["unaccounted_seconds"]
     assert total == pytest.approx(document["window_seconds"])

@@ -14,12 +14,17 @@ from tests.pure.cost.test_ranking import BILLION, run
 from trnbench.analysis.metrics.base import unknown
 from trnbench.cli.options import Format
 from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
+from trnbench.reports import FORMATS, formats_of, render
 from trnbench.reports.document import Page
-from trnbench.reports.ranking import FORMATS, ranking_as_csv, ranking_as_json
+from trnbench.reports.ranking import REPORT, Ranked
 from trnbench.schema.result import MetricValue
 
 STILL = replace(MOVEMENT, still=["norm.weight"])
 PAGE = Page(width=140, today=date(2026, 11, 23))
+
+
+def write(form: str, rankings: list[Ranking], metric: str, page: Page) -> str:
+    return render(REPORT, Ranked(rankings, metric), form, page)
 
 
 def rankings() -> list[Ranking]:
@@ -45,17 +50,17 @@ def test_the_terminal_shows_it_as_it_did(
     width: int, check_golden: Callable[[str, str], None]
 ) -> None:
     page = Page(width=width, today=PAGE.today)
-    text = FORMATS["terminal"](rankings(), "usd_per_million_tokens", page)
+    text = write("terminal", rankings(), "usd_per_million_tokens", page)
     check_golden(f"reports/ranking-{width}.txt", text)
 
 
 def test_markdown_is_as_it_was(check_golden: Callable[[str, str], None]) -> None:
-    text = FORMATS["markdown"](rankings(), "usd_per_million_tokens", PAGE)
+    text = write("markdown", rankings(), "usd_per_million_tokens", PAGE)
     check_golden("reports/ranking-markdown.txt", text)
 
 
 def test_csv_has_a_row_for_each_and_no_formula() -> None:
-    text = ranking_as_csv(rankings(), "usd_per_million_tokens", PAGE)
+    text = write("csv", rankings(), "usd_per_million_tokens", PAGE)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["place"] for row in rows] == ["1", "2", "3", "", "1"]
     assert rows[0]["ci95_low"] == "0.082"
@@ -65,7 +70,7 @@ def test_csv_has_a_row_for_each_and_no_formula() -> None:
 
 def test_json_says_what_a_job_comes_to() -> None:
     made = rank([run("a", 1e6, "36")], "train_seconds", Constraint(job=BILLION))
-    document = json.loads(ranking_as_json(made, "train_seconds", PAGE))
+    document = json.loads(write("json", made, "train_seconds", PAGE))
     (ranked,) = document["ranked"]
     assert (ranked["place"], ranked["copies"]) == (1, 1)
     assert ranked["train_usd"] == pytest.approx(10.0)
@@ -82,7 +87,7 @@ def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) 
         measurement = make_measurement(plan, **changes.get(standing, {}))  # type: ignore[arg-type]
         result = make_result(plan, measurement)
         assert result.standing == standing
-        texts[standing] = FORMATS[name](rank([ranked_run(result)], metric), metric, PAGE)
+        texts[standing] = write(name, rank([ranked_run(result)], metric), metric, PAGE)
     assert len(set(texts.values())) == 3
     assert "doubtful: foreign_load" in texts["doubtful"].replace("\\_", "_")
     assert "invalid: movement" in texts["invalid"]
@@ -95,10 +100,10 @@ def test_a_metric_is_said_in_its_own_unit() -> None:
     one.metrics["mfu"] = MetricValue(value=0.512)
     one.metrics["step_time_mean_seconds"] = MetricValue(value=0.05)
     for metric, said in (("mfu", "51.2 %"), ("step_time_mean_seconds", "50 ms")):
-        assert said in FORMATS["terminal"](rank([one], metric), metric, PAGE)
+        assert said in write("terminal", rank([one], metric), metric, PAGE)
     one.metrics["mfu"] = unknown("no peak")
-    assert "no peak" in FORMATS["terminal"](rank([one], "mfu"), "mfu", PAGE)
+    assert "no peak" in write("terminal", rank([one], "mfu"), "mfu", PAGE)
 
 
 def test_every_format_can_be_named() -> None:
-    assert {each.value for each in Format} == set(FORMATS)
+    assert {each.value for each in Format} == set(formats_of("ranking"))

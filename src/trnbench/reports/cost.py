@@ -1,7 +1,7 @@
-"""A cost sheet to text: labels, and a line or more beside each."""
+"""Cost sheets as a report: labels, and a line or more beside each."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,9 @@ from trnbench.cost.training import (
     TrainingCost,
     checkpoint_interval_seconds,
 )
-from trnbench.reports.results import interval_cell
+from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows, Value
+from trnbench.reports.results import device_cell, interval_cell, model_cell
+from trnbench.schema.result import Result
 from trnbench.schema.units import (
     say_count,
     say_percent,
@@ -20,8 +22,54 @@ from trnbench.schema.units import (
     say_usd_interval,
 )
 
+Costs = Sequence[tuple[Result, CostSheet | str]]
+"""Results, each with its sheet or the reason why there is none."""
 
-def sheet_rows(sheet: CostSheet) -> list[tuple[str, str]]:
+
+def _document(costs: Costs, page: Page) -> Document:
+    parts: list[Part] = []
+    for result, sheet in costs:
+        parts.append(Heading(f"{model_cell(result)} on {device_cell(result)}"))
+        parts.append(Facts([("no cost", sheet)] if isinstance(sheet, str) else facts_of(sheet)))
+    return Document(parts)
+
+
+def _rows(costs: Costs) -> Rows:
+    names = (
+        "case_id", "run_id", "tokens", "best_usd", "expected_usd", "worst_usd", "billed_usd",
+        "expected_seconds", "goodput", "usd_per_hour", "reason",
+    )  # fmt: skip
+    return Rows(names, [_row(result, sheet) for result, sheet in costs])
+
+
+def _row(result: Result, sheet: CostSheet | str) -> tuple[Value, ...]:
+    head = (result.case_id, result.run_id)
+    if isinstance(sheet, str):
+        return (*head, *(None,) * 8, sheet)
+    basis, expected = sheet.range, sheet.range.expected
+    ends = (basis.best.usd, expected.usd, basis.worst.usd, sheet.billed_usd, expected.total_seconds)
+    figures = (each if math.isfinite(each) else None for each in ends)
+    return (
+        *head, sheet.job.tokens, *figures, expected.goodput, float(sheet.price.usd_per_hour), None,
+    )  # fmt: skip
+
+
+def _record(costs: Costs, page: Page) -> dict[str, Any]:
+    """Return each sheet's figures in base units; infinite ones are null."""
+    return {
+        "costs": [
+            {"case_id": result.case_id, "run_id": result.run_id, "reason": sheet}
+            if isinstance(sheet, str)
+            else _sheet_record(sheet)
+            for result, sheet in costs
+        ]
+    }
+
+
+REPORT: Report[Costs] = Report(document=_document, rows=_rows, record=_record)
+
+
+def facts_of(sheet: CostSheet) -> list[tuple[str, str]]:
     """Return the sheet as labels and texts."""
     rows = [("price", _price(sheet)), ("tokens", _tokens(sheet))]
     labels = (f"to train {say_count(sheet.job.tokens)}", "", "")
@@ -34,8 +82,7 @@ def sheet_rows(sheet: CostSheet) -> list[tuple[str, str]]:
     return rows
 
 
-def sheet_as_json(sheet: CostSheet) -> dict[str, Any]:
-    """Return the sheet's figures in base units; infinite ones are null."""
+def _sheet_record(sheet: CostSheet) -> dict[str, Any]:
     basis, expected = sheet.range, sheet.range.expected
     return {
         "case_id": sheet.result.case_id,

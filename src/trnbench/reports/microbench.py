@@ -1,10 +1,8 @@
-"""Measured ceilings to terminal, Markdown, CSV and JSON."""
+"""Measured ceilings as a report."""
 
-import csv
-import io
-import json
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Any
 
 from trnbench.analysis.ceilings import (
     Ceiling,
@@ -15,10 +13,17 @@ from trnbench.analysis.ceilings import (
     load_of_others,
     rate_of,
 )
-from trnbench.reports.clean import escaped_json, escaped_markdown, one_line
-from trnbench.reports.document import Page
-from trnbench.reports.lines import wrapped
-from trnbench.reports.tables import table_as_markdown, table_as_text
+from trnbench.reports.document import (
+    Document,
+    Heading,
+    Lines,
+    Page,
+    Part,
+    Report,
+    Rows,
+    Table,
+    columns,
+)
 from trnbench.schema.peak import Group, PeakDocument, PeakReading
 from trnbench.schema.units import say_bytes, say_flops_per_second, say_percent
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, ProductTask
@@ -30,10 +35,10 @@ TITLES: dict[Group, str] = {
     "attention": "Attention of {model}, one layer, causal mask",
     "collective": "Collectives on fp32, bus bandwidth",
 }
-HEADINGS = (
-    "what", "pass", "in", "rate", "lowest to highest", "of best", "of datasheet", "size",
-)  # fmt: skip
-FIGURES = ("rate", "lowest to highest", "of best", "of datasheet")
+HEADINGS = columns(
+    ("what", "pass", "in", "rate", "lowest to highest", "of best", "of datasheet", "size"),
+    figures=("rate", "lowest to highest", "of best", "of datasheet"),
+)
 PASS_OF_LAYOUT = {"nt": "forward", "nn": "dX", "tn": "dW"}
 ALONE = (
     "of six repeats: the median, and the lowest and highest, which hold it 97 times in 100 "
@@ -49,68 +54,49 @@ def reading_as_line(reading: PeakReading) -> str:
     return f"{' '.join(words)}, {_size(reading)}: {said}"
 
 
-def peak_as_text(document: PeakDocument, page: Page) -> str:
-    """Return what was found first, then a table of each kind of thing, for a terminal."""
-    facts = [_device(document), *_facts(document)]
-    head = "".join(f"{line}\n" for fact in facts for line in wrapped(one_line(fact), page.width))
-    sections = [head]
-    for title, headings, rows, figures in _tables(document):
-        under = "".join(f"{line}\n" for line in wrapped(title, page.width))
-        sections.append(under + table_as_text(headings, rows, page.width, figures))
-    return "\n".join(sections)
+def _document(document: PeakDocument, page: Page) -> Document:
+    parts: list[Part] = [Heading(_device(document)), Lines(_facts(document))]
+    for title, table in _tables(document):
+        parts += [Heading(title, level=4), table]
+    return Document(parts)
 
 
-def peak_as_markdown(document: PeakDocument, page: Page) -> str:
-    """Return the same in Markdown."""
-    facts = "".join(f"- {escaped_markdown(fact)}\n" for fact in _facts(document))
-    sections = [f"### {escaped_markdown(_device(document))}\n\n{facts}"]
-    sections += [
-        f"#### {escaped_markdown(title)}\n\n{table_as_markdown(headings, rows, figures)}"
-        for title, headings, rows, figures in _tables(document)
-    ]
-    return "\n".join(sections)
-
-
-def peak_as_csv(document: PeakDocument, page: Page) -> str:
-    """Return a line for each reading, figures in base units."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+def _rows(document: PeakDocument) -> Rows:
+    """Return a row for each reading, figures in base units."""
     device = document.environment.device_name if document.environment else None
-    for line in lines_of(document):
-        reading, rate = line.reading, line.rate
-        cells = (
-            document.started_at,
-            device,
-            reading.group,
-            reading.task.name,
-            _arithmetic(reading),
-            _size(reading),
-            reading.count,
-            reading.ranks,
-            reading.source,
-            rate.value if rate else None,
-            rate.low if rate else None,
-            rate.high if rate else None,
-            rate.unit if rate else None,
-            line.of_best,
-            line.of_datasheet,
-            reading.reason,
-        )
-        writer.writerow("" if cell is None else cell for cell in cells)
-    return stream.getvalue()
+    return Rows(
+        NAMES,
+        [
+            (
+                document.started_at,
+                device,
+                line.reading.group,
+                line.reading.task.name,
+                _arithmetic(line.reading),
+                _size(line.reading),
+                line.reading.count,
+                line.reading.ranks,
+                line.reading.source,
+                *((rate.value, rate.low, rate.high, rate.unit) if (rate := line.rate) else NO_RATE),
+                line.of_best,
+                line.of_datasheet,
+                line.reading.reason,
+            )
+            for line in lines_of(document)
+        ],
+    )
 
 
-COLUMNS = (
+NAMES = (
     "started_at", "device_name", "group", "name", "precision", "size", "count", "ranks", "source",
     "rate", "rate_lowest", "rate_highest", "unit", "of_best", "of_datasheet", "reason",
 )  # fmt: skip
+NO_RATE = (None,) * 4
 
 
-def peak_as_json(document: PeakDocument, page: Page) -> str:
+def _record(document: PeakDocument, page: Page) -> dict[str, Any]:
     """Return the document as it is kept, and what it comes to."""
-    whole = json.loads(document.model_dump_json())
-    whole["ceilings"] = [
+    ceilings = [
         {
             "precision": each.precision,
             "best": each.best.reading.task.name if each.best else None,
@@ -122,7 +108,10 @@ def peak_as_json(document: PeakDocument, page: Page) -> str:
         }
         for each in ceilings_of(document)
     ]
-    return escaped_json(json.dumps(whole, indent=1)) + "\n"
+    return {**document.model_dump(mode="json"), "ceilings": ceilings}
+
+
+REPORT: Report[PeakDocument] = Report(document=_document, rows=_rows, record=_record)
 
 
 def _device(document: PeakDocument) -> str:
@@ -166,31 +155,17 @@ def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     return said
 
 
-class _Table(NamedTuple):
-    title: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    figures: tuple[int, ...]
-
-
-def _tables(document: PeakDocument) -> list[_Table]:
-    """Return a table of each kind of thing, without the columns that say nothing of it."""
+def _tables(document: PeakDocument) -> Iterator[tuple[str, Table]]:
+    """Yield a table of each kind of thing, without the columns that say nothing of it."""
     lines = lines_of(document)
-    tables = []
     for group, title in TITLES.items():
         rows = [_row(line) for line in lines if line.reading.group == group]
-        if not rows:
-            continue
         kept = [n for n in range(len(HEADINGS)) if any(row[n] for row in rows)]
-        tables.append(
-            _Table(
+        if rows:
+            yield (
                 title.format(model=document.model, tokens=document.tokens),
-                tuple(HEADINGS[n] for n in kept),
-                [tuple(row[n] for n in kept) for row in rows],
-                tuple(place for place, n in enumerate(kept) if HEADINGS[n] in FIGURES),
+                Table([HEADINGS[n] for n in kept], [[row[n] for n in kept] for row in rows]),
             )
-        )
-    return tables
 
 
 def _row(line: Line) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ from tests.pure.analysis.test_energy import gpus, readings, result
 from trnbench.analysis.analyze import recost
 from trnbench.analysis.surroundings import Surroundings
 from trnbench.cost.training import CostSheet, Reliability, TrainingJob, make_cost_sheet
-from trnbench.reports.cost_sheet import sheet_as_json, sheet_rows
+from trnbench.reports import render
+from trnbench.reports.cost import REPORT, facts_of
+from trnbench.reports.document import Page
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, Result
 
@@ -39,8 +41,13 @@ def sheet(of: Result | None = None, job: TrainingJob = JOB, room: Surroundings =
     return made
 
 
+def record(made: CostSheet) -> Any:
+    (document,) = json.loads(render(REPORT, [(made.result, made)], "json", Page()))["costs"]
+    return document
+
+
 def text(*arguments: Any) -> str:
-    return "\n".join(f"{label:<16}{line}" for label, line in sheet_rows(sheet(*arguments)))
+    return "\n".join(f"{label:<16}{line}" for label, line in facts_of(sheet(*arguments)))
 
 
 def test_it_looks_as_it_did(check_golden: Callable[[str, str], None]) -> None:
@@ -79,7 +86,7 @@ def test_a_job_that_never_ends_is_told_and_is_no_number() -> None:
     )
     made = sheet(None, hopeless)
     assert "it never ends" in text(None, hopeless)
-    document = json.loads(json.dumps(sheet_as_json(made), allow_nan=False))
+    document = record(made)
     assert document["to_train"]["expected"]["usd"] is None
 
 
@@ -90,7 +97,7 @@ def test_emissions_need_a_grid() -> None:
     outside = replace(nowhere, pue=None, pue_source="no room is known")
     assert "kWh; no emissions: no room is known; no grid is known" in text(None, JOB, outside)
     assert "kg CO2e (a grid)" in text()
-    document = sheet_as_json(sheet())
+    document = record(sheet())
     assert document["energy"]["grams_co2e"] == pytest.approx(
         document["energy"]["kwh_it"] * 1.15 * 418
     )
@@ -101,7 +108,7 @@ def test_unmetered_energy_is_not_known_and_a_rating_is_a_bound() -> None:
     told = text(unmetered)
     assert "not known: no energy was read from nvml" in told
     assert "at most 5,600 W of the chips alone by their rating, which is no measurement" in told
-    assert sheet_as_json(sheet(unmetered))["energy"] is None
+    assert record(sheet(unmetered))["energy"] is None
     old = unmetered.model_copy(update={"energy": None})
     assert "did not look" in text(old)
 

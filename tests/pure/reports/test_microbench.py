@@ -7,14 +7,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from trnbench.reports import render
 from trnbench.reports.document import Page
-from trnbench.reports.peak import (
-    peak_as_csv,
-    peak_as_json,
-    peak_as_markdown,
-    peak_as_text,
-    reading_as_line,
-)
+from trnbench.reports.microbench import REPORT, reading_as_line
 from trnbench.schema.peak import Group, PeakDocument, PeakReading
 from trnbench.wire import (
     WIRE_VERSION,
@@ -105,24 +100,24 @@ def document(*, is_chip: bool, status: str = "finished") -> PeakDocument:
 @pytest.mark.parametrize("width", [60, 80, 160])
 @pytest.mark.parametrize("is_chip", [False, True])
 def test_the_terminal_looks_as_it_did(width: int, is_chip: bool, check_golden: Golden) -> None:
-    text = peak_as_text(document(is_chip=is_chip), Page(width=width))
+    text = render(REPORT, document(is_chip=is_chip), "terminal", Page(width=width))
     check_golden(f"reports/peak-{'chip' if is_chip else 'cpu'}-{width}.txt", text)
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_markdown_looks_as_it_did(check_golden: Golden) -> None:
-    text = peak_as_markdown(document(is_chip=True, status="interrupted"), Page(width=80))
+    text = render(REPORT, document(is_chip=True, status="interrupted"), "markdown", Page(width=80))
     check_golden("reports/peak-markdown.txt", text)
     assert "not finished: interrupted: stopped by Ctrl-C" in text
 
 
 def test_others_load_stands_in_the_heading_where_there_was_much() -> None:
     busy = document(is_chip=False).model_copy(update={"foreign_cpu_share": 0.31})
-    head = peak_as_text(busy, Page(width=200)).partition("\n\n")[0]
+    head = render(REPORT, busy, "terminal", Page(width=200)).partition("\n\n")[0]
     assert "others used 31.0% of the processors meanwhile" in head
     free = busy.model_copy(update={"foreign_cpu_share": 0.01})
-    assert "others" not in peak_as_text(free, Page(width=200))
-    assert json.loads(peak_as_json(free, Page(width=80)))["foreign_cpu_share"] == 0.01
+    assert "others" not in render(REPORT, free, "terminal", Page(width=200))
+    assert json.loads(render(REPORT, free, "json", Page(width=80)))["foreign_cpu_share"] == 0.01
 
 
 def test_a_file_of_before_is_read() -> None:
@@ -132,7 +127,9 @@ def test_a_file_of_before_is_read() -> None:
 
 
 def test_the_csv_has_every_reading_with_its_figures_or_its_reason() -> None:
-    rows = list(csv.DictReader(io.StringIO(peak_as_csv(document(is_chip=True), Page(width=80)))))
+    rows = list(
+        csv.DictReader(io.StringIO(render(REPORT, document(is_chip=True), "csv", Page(width=80))))
+    )
     assert len(rows) == len(READINGS)
     assert float(rows[0]["rate"]) == pytest.approx(2 * 4096**3 / 3e-4)
     assert float(rows[0]["rate_lowest"]) < float(rows[0]["rate"]) < float(rows[0]["rate_highest"])
@@ -143,7 +140,7 @@ def test_the_csv_has_every_reading_with_its_figures_or_its_reason() -> None:
 
 def test_the_json_is_the_document_and_what_it_comes_to() -> None:
     made = document(is_chip=False)
-    whole = json.loads(peak_as_json(made, Page(width=80)))
+    whole = json.loads(render(REPORT, made, "json", Page(width=80)))
     (ceiling,) = whole.pop("ceilings")
     assert PeakDocument.model_validate_json(json.dumps(whole)) == made
     assert ceiling["best_rate"]["value"] == pytest.approx(2 * 4096**3 / 3e-4)
