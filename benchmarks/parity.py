@@ -1,7 +1,7 @@
 """Promise: the gate passes right training, and sees each fault that is made on purpose.
 
 The distances from fp32 on the CPU that right training has, over seeds and families, and those that
-each fault has; between the two lie the tolerances of `analysis/gate.py`.
+each fault has; between the two lie the tolerances of `analysis/checks/parity.py`.
 
     python benchmarks/parity.py [--seeds 20] [--fault-seeds 2]
 """
@@ -20,7 +20,7 @@ import torch
 
 from tests.faulty_steps import FAULTS, ComputesInBf16, NoPositions
 from tests.pure.run.plans import plan_case
-from trnbench.analysis.gate import EARLY_STEPS, TOLERANCES, find_faults
+from trnbench.analysis.checks.parity import EARLY_STEPS, TOLERANCES, find_faults
 from trnbench.machine.describe import describe_machine
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend

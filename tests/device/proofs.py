@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from tests.pure.run.plans import plan_case
-from trnbench.analysis.gate import TOLERANCES, find_faults
+from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend, Claim

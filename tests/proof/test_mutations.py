@@ -71,7 +71,7 @@ MUTATIONS = {
         "Expected all tensors to be on the same device",
     ),
     "the first step is timed": Mutation(
-        "analysis/summary.py",
+        "analysis/step_time.py",
         '[block for block in blocks if block.purpose == "measure"]',
         "list(blocks)",
         "tests/pure/analysis/test_summary.py",

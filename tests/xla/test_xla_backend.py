@@ -16,7 +16,7 @@ import torch_xla
 import torch_xla.debug.metrics as metrics
 
 from tests.pure.train.orders import GPT2, LLAMA, make_order
-from trnbench.analysis.gate import TOLERANCES, find_faults
+from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.plan.parity import plan_gate
 from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim, Unavailable

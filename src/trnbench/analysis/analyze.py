@@ -4,13 +4,11 @@ Pure: the same records give the same result for ever.
 """
 
 from trnbench import __version__
-from trnbench.analysis.checks import CHECKS, find_standing
+from trnbench.analysis.case import Case, gather, summarize_compilation
+from trnbench.analysis.checks import CHECKS, find_validity
 from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.checks.training import entropy_of
-from trnbench.analysis.compilation import summarize_compilation
-from trnbench.analysis.evidence import Evidence, gather
-from trnbench.analysis.metrics import DERIVED, MEASURED, PRICED, UTILIZED
-from trnbench.analysis.metrics.base import Basis, unknown
+from trnbench.analysis.metrics import DERIVED, MEASURED, PRICED, UTILIZED, Basis, unknown
 from trnbench.analysis.statistics import RULES
 from trnbench.model.flops import active_parameter_count
 from trnbench.schema.measurement import Measurement
@@ -52,12 +50,12 @@ def analyze(
         measurement_bytes: length of the measurement's file, by which the result is known to be
             up to date.
     """
-    evidence = gather(plan, measurement, plan_sha256)
-    measured = {name: compute(evidence) for name, compute in MEASURED.items()}
-    utilization = _utilization(evidence)
+    case = gather(plan, measurement, plan_sha256)
+    measured = {name: compute(case) for name, compute in MEASURED.items()}
+    utilization = _utilization(case)
     basis = Basis(
         tokens_per_second=measured["tokens_per_second"],
-        total_seconds=evidence.total_seconds,
+        total_seconds=case.total_seconds,
         joules_per_token=measured["joules_per_token"],
         instances_billed=plan.device.instances_billed,
         chips_billed=plan.device.chips_billed if plan.device.accelerator else None,
@@ -65,8 +63,8 @@ def analyze(
         price=plan.price,
         price_reason=plan.price_reason,
     )
-    checks = (*(check(evidence) for check in CHECKS), check_possible(basis))
-    standing = find_standing(basis.tokens_per_second.value is not None, checks)
+    checks = (*(check(case) for check in CHECKS), check_possible(basis))
+    standing = find_validity(basis.tokens_per_second.value is not None, checks)
     return Result(
         trnbench_version=__version__,
         run_id=run_id,
@@ -75,23 +73,23 @@ def analyze(
         started_at=measurement.header.started_at,
         standing=standing,
         outcome=ResultOutcome(
-            status=evidence.outcome.status,
-            reason=evidence.outcome.reason,
-            hint=evidence.outcome.hint,
+            status=case.outcome.status,
+            reason=case.outcome.reason,
+            hint=case.outcome.hint,
         ),
         model=_model(plan),
         workload=_workload(plan),
-        device=_device(evidence),
-        timing=_timing(evidence),
-        compilation=summarize_compilation(plan, measurement.activities, evidence.outcome),
+        device=_device(case),
+        timing=_timing(case),
+        compilation=summarize_compilation(plan, measurement.activities, case.outcome),
         metrics={**measured, **_derived(basis)},
         utilization=utilization,
-        learning=_learning(evidence),
-        energy=evidence.energy,
+        learning=_learning(case),
+        energy=case.energy,
         price=plan.price,
         price_reason=plan.price_reason,
         checks=checks,
-        launches=(_launch(evidence, standing),),
+        launches=(_launch(case, standing),),
         measurement_bytes=measurement_bytes,
     )
 
@@ -131,7 +129,7 @@ def rederived(
     checks = tuple(possible if c.name == possible.name else c for c in result.checks)
     return result.model_copy(
         update={
-            "standing": find_standing(basis.tokens_per_second.value is not None, checks),
+            "standing": find_validity(basis.tokens_per_second.value is not None, checks),
             "metrics": {**result.metrics, **_derived(basis)},
             "utilization": utilization,
             "price": price,
@@ -163,24 +161,24 @@ def _derived(basis: Basis) -> dict[str, MetricValue]:
 # --- the parts of a result ------------------------------------------------------------------------
 
 
-def _utilization(evidence: Evidence) -> ResultUtilization:
-    model, predicted = evidence.plan.model, evidence.plan.prediction
+def _utilization(case: Case) -> ResultUtilization:
+    model, predicted = case.plan.model, case.plan.prediction
     # Where its shape gives the formula, it does not matter that torch's counter had none.
     described = model.described if model.shape is None else None
     return ResultUtilization(
-        convention=evidence.plan.flops_convention,
+        convention=case.plan.flops_convention,
         flops_per_token=predicted.flops_per_token,
         flops_reason=None if described is None else described.flops_reason,
         flops_source=_flops_source(model),
         recomputed_flops_per_token=predicted.recomputed_flops_per_token or 0.0,
-        peak_flops_per_second=evidence.peak.flops_per_second,
-        peak_source=evidence.peak.source,
-        peak_reason=evidence.peak.reason,
-        fp8=evidence.peak.fp8,
-        used_share=_used_share(evidence.plan.device),
-        ceiling_flops_per_second=evidence.ceiling.flops_per_second,
-        ceiling_source=evidence.ceiling.source,
-        ceiling_reason=evidence.ceiling.reason,
+        peak_flops_per_second=case.peak.flops_per_second,
+        peak_source=case.peak.source,
+        peak_reason=case.peak.reason,
+        fp8=case.peak.fp8,
+        used_share=_used_share(case.plan.device),
+        ceiling_flops_per_second=case.ceiling.flops_per_second,
+        ceiling_source=case.ceiling.source,
+        ceiling_reason=case.ceiling.reason,
     )
 
 
@@ -223,12 +221,12 @@ def _workload(plan: Plan) -> ResultWorkload:
     )
 
 
-def _device(evidence: Evidence) -> ResultDevice:
-    planned, seen = evidence.plan.device, evidence.measurement.environment
+def _device(case: Case) -> ResultDevice:
+    planned, seen = case.plan.device, case.measurement.environment
     return ResultDevice(
         backend=planned.backend,
         name=seen.device_name if seen else None,
-        device_count=seen.device_count if seen else evidence.plan.parallel.world_size,
+        device_count=seen.device_count if seen else case.plan.parallel.world_size,
         accelerator=planned.accelerator,
         instance=planned.instance,
         is_instance_recognised=planned.is_instance_recognised,
@@ -242,8 +240,8 @@ def _device(evidence: Evidence) -> ResultDevice:
     )
 
 
-def _timing(evidence: Evidence) -> ResultTiming:
-    summary, parity = evidence.summary, evidence.measurement.parity
+def _timing(case: Case) -> ResultTiming:
+    summary, parity = case.summary, case.measurement.parity
     times = summary.step_times
     return ResultTiming(
         samples=len(summary.samples),
@@ -251,9 +249,9 @@ def _timing(evidence: Evidence) -> ResultTiming:
         measured_steps=summary.measured_steps,
         warmup_steps=summary.warmup_steps,
         first_step_seconds=summary.first_step_seconds,
-        total_seconds=evidence.total_seconds,
+        total_seconds=case.total_seconds,
         gate_seconds=parity.seconds if parity else None,
-        stopped_because=_stopped_because(evidence),
+        stopped_because=_stopped_because(case),
         interval_method=times.mean.method if times else None,
         rules=RULES,
         stalls=times.stalls.count if times else None,
@@ -265,28 +263,28 @@ def _timing(evidence: Evidence) -> ResultTiming:
     )
 
 
-def _stopped_because(evidence: Evidence) -> str | None:
-    stops = [d.why for d in evidence.measurement.decisions if d.what == "stop"]
+def _stopped_because(case: Case) -> str | None:
+    stops = [d.why for d in case.measurement.decisions if d.what == "stop"]
     return stops[-1] if stops else None
 
 
-def _launch(evidence: Evidence, standing: Standing) -> ResultLaunch:
-    times = evidence.summary.step_times
+def _launch(case: Case, standing: Standing) -> ResultLaunch:
+    times = case.summary.step_times
     return ResultLaunch(
-        started_at=evidence.measurement.header.started_at,
-        status=evidence.outcome.status,
+        started_at=case.measurement.header.started_at,
+        status=case.outcome.status,
         standing=standing,
-        samples=len(evidence.summary.samples),
+        samples=len(case.summary.samples),
         step_time_mean_seconds=times.mean.value if times else None,
         step_time_median_seconds=times.median.value if times else None,
         standard_error=times.standard_error if times else None,
-        total_seconds=evidence.total_seconds,
-        stopped_because=_stopped_because(evidence),
+        total_seconds=case.total_seconds,
+        stopped_because=_stopped_because(case),
     )
 
 
-def _learning(evidence: Evidence) -> ResultLearning:
-    steps = evidence.steps
+def _learning(case: Case) -> ResultLearning:
+    steps = case.steps
     final = [(loss, oracle) for loss, oracle in steps.last if loss is not None]
     mean_loss = sum(loss for loss, _ in final) / len(final) if final else None
     mean_oracle = sum(oracle for _, oracle in final) / len(final) if final else None
@@ -297,5 +295,5 @@ def _learning(evidence: Evidence) -> ResultLearning:
         initial_loss=steps.first[0][0] if steps.first else None,
         final_loss=mean_loss,
         final_excess_loss=excess,
-        entropy=entropy_of(evidence),
+        entropy=entropy_of(case),
     )

@@ -1,7 +1,8 @@
-"""How much power a case drew, from the readings beside it, or why nobody can say.
+"""How much power a case drew, or why that is not known, and the site and grid that it came from.
 
 Source: docs/metrics.md, "Energy". Only what was metered is a measurement. A maker's thermal rating
-is shown as an upper bound of the chips alone, and never in a measurement's place.
+is shown as an upper bound of the chips alone, and never in a measurement's place. PUE and grid hold
+for the provider whose row states them: other machines have none unless the user gives it.
 """
 
 import itertools
@@ -9,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trnbench.catalog.accelerators import accelerators
+from trnbench.catalog.facts import grids, rooms
+from trnbench.catalog.instances import instances
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
+from trnbench.schema.price import Price
 from trnbench.schema.records import Reading
 from trnbench.schema.result import ResultEnergy
 
@@ -24,10 +28,13 @@ SCOPES = {
 
 COVERED_SHARE = 0.8
 """Of the time that was measured, the readings must cover so much."""
+
 MAX_GAP_SECONDS = 2.5
 """Power that is sampled more rarely than this is not integrated."""
+
 MOST_WATTS = 1e5
 """Of one device: some hundred times what any draws. What is above is a damaged reading."""
+
 FOREIGN_SHARE = 0.05
 """Others' part of the processors' time, above which their energy is not the job's."""
 
@@ -194,3 +201,74 @@ def _none(reason: str, bound: _Bound) -> ResultEnergy:
         tdp_bound_watts=bound.watts,
         tdp_source=bound.source,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A room and its grid, each with its source or why it is not known."""
+
+    pue: float | None
+    pue_source: str
+    grams_co2e_per_kwh: float | None
+    grid_source: str
+
+    @property
+    def reason(self) -> str | None:
+        """Why no emissions follow; None where they do."""
+        lacking = [
+            source
+            for value, source in (
+                (self.pue, self.pue_source),
+                (self.grams_co2e_per_kwh, self.grid_source),
+            )
+            if value is None
+        ]
+        return "; ".join(lacking) or None
+
+
+def find_site(
+    price: Price | None, pue: float | None = None, grams_co2e_per_kwh: float | None = None
+) -> Site:
+    """Look up where a priced machine stands.
+
+    Args:
+        price: names the instance and its region.
+        pue: the user's own, which wins.
+        grams_co2e_per_kwh: the user's own, which wins.
+    """
+    found_pue, pue_source = _pue(price, pue)
+    grams, grid_source = _grid(price, grams_co2e_per_kwh)
+    return Site(
+        pue=found_pue,
+        pue_source=pue_source,
+        grams_co2e_per_kwh=grams,
+        grid_source=grid_source,
+    )
+
+
+def _pue(price: Price | None, given: float | None) -> tuple[float | None, str]:
+    if given is not None:
+        return given, "given by the user"
+    room = rooms().get(_provider(price) or "")
+    if room is None:
+        return None, "no PUE is known of who houses this machine (`trnbench cost --pue` sets one)"
+    return room.pue, f"{room.year}: {room.source}"
+
+
+def _grid(price: Price | None, given: float | None) -> tuple[float | None, str]:
+    if given is not None:
+        return given, f"{given:g} g a kWh, given by the user"
+    region = price.region if price else None
+    grid = grids().get((_provider(price) or "", region or ""))
+    if grid is None:
+        where = region or "this place"
+        return None, f"no grid is known of {where} (`trnbench cost --grid` sets one)"
+    return grid.grams_co2e_per_kwh, (
+        f"{grid.grams_co2e_per_kwh:g} g a kWh, {grid.basis}-based, {grid.zone} {grid.year}: "
+        f"{grid.source}"
+    )
+
+
+def _provider(price: Price | None) -> str | None:
+    instance = instances().get(price.instance or "") if price else None
+    return instance.provider if instance else None

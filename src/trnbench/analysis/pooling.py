@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from trnbench.analysis.analyze import rederived
-from trnbench.analysis.checks.launches import check_launches
-from trnbench.analysis.spread import (
+from trnbench.analysis.checks.measurement import check_launches
+from trnbench.analysis.statistics import (
     LEAST_LAUNCHES,
     between_launches,
     interval_of,

@@ -94,7 +94,7 @@ def cost(
     as_json: AsJson = False,
 ) -> None:
     """Work out what training at a result's speed costs, as a range, and what moves it."""
-    from trnbench.analysis.surroundings import find_surroundings
+    from trnbench.analysis.energy import find_site
     from trnbench.cli.output import show
     from trnbench.cli.reprice import load_results, make_repricer
     from trnbench.cost.training import make_cost_sheet
@@ -121,7 +121,7 @@ def cost(
     problems: list[Problem] = []
     sheets = []
     for result in map(make_repricer(choice), load_results(paths or [DEFAULT_RESULTS], problems)):
-        site = find_surroundings(result.price, pue, grid)
+        site = find_site(result.price, pue, grid)
         sheets.append((result, make_cost_sheet(result, make_job(result), site)))
     form = "json" if as_json else "terminal"
     show(REPORT, sheets, form)

@@ -158,7 +158,7 @@ def peak(
     format_: FormatOption = Format.TERMINAL,
 ) -> None:
     """Measure the device's ceilings: matrix products, memory, attention, collectives."""
-    from trnbench.analysis.ceilings import load_of_others
+    from trnbench.analysis.microbench import load_of_others
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.microbench import PeakRequest, plan_peak
     from trnbench.run.peak import read_peak

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trnbench.analysis.spread import LEAST_LAUNCHES, exp_of, interval_of, middle_of
+from trnbench.analysis.statistics import LEAST_LAUNCHES, exp_of, interval_of, middle_of
 from trnbench.compare.gates import Terms
 from trnbench.compare.matching import (
     SETUP,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from trnbench import __version__
-from trnbench.analysis.spread import exp_of
+from trnbench.analysis.statistics import exp_of
 from trnbench.compare.cases import (
     Measured,
     Pair,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trnbench.analysis.summary import losses_by_step
+from trnbench.analysis.step_time import losses_by_step
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result

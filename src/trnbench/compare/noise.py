@@ -6,7 +6,7 @@ Rules, with their sources: docs/metrics.md, "Launches" and "Comparison".
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trnbench.analysis.spread import (
+from trnbench.analysis.statistics import (
     LEAST_LAUNCHES,
     Deviation,
     between_launches,

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.analysis.spread import (
+from trnbench.analysis.statistics import (
+    BETWEEN_LAUNCH_SD,
+    CONFIDENCE,
+    LARGEST_LAUNCH_SD,
     LEAST_LAUNCHES,
     ROUNDING,
     deviation_of,
@@ -21,7 +24,6 @@ from trnbench.analysis.spread import (
     mean_square,
     t_quantile,
 )
-from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD, CONFIDENCE, LARGEST_LAUNCH_SD
 from trnbench.schema.comparison import ComparisonVerdict, Direction
 from trnbench.schema.units import say_change
 

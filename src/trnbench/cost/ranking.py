@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from trnbench.analysis.metrics.base import exactly, reciprocal, scaled, unknown
+from trnbench.analysis.metrics import exactly, reciprocal, scaled, unknown
 from trnbench.catalog.instances import instances
 from trnbench.catalog.published import PublishedResult, is_same_model
 from trnbench.cost.break_even import Between, even_price

@@ -10,9 +10,8 @@ dC/C = dp/p - d(speed)/speed - d(goodput)/goodput.
 import math
 from dataclasses import dataclass, field, replace
 
-from trnbench.analysis.billing import billed_seconds
-from trnbench.analysis.energy import Footprint, footprint
-from trnbench.analysis.surroundings import Surroundings
+from trnbench.analysis.energy import Footprint, Site, footprint
+from trnbench.analysis.metrics import billed_seconds
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import Result
 from trnbench.schema.units import SECONDS_PER_HOUR
@@ -299,18 +298,16 @@ class CostSheet:
     """Utilizations, and what a million tokens would cost at each; empty without a peak."""
     footprint: Footprint | None
     """Of the expected job; None where no power was metered."""
-    surroundings: Surroundings
+    site: Site
 
 
-def make_cost_sheet(
-    result: Result, job: TrainingJob, surroundings: Surroundings
-) -> CostSheet | str:
+def make_cost_sheet(result: Result, job: TrainingJob, site: Site) -> CostSheet | str:
     """Work out one result, or say why that cannot be done.
 
     Args:
         result: with its price.
         job: what is to be trained, and what is around it.
-        surroundings: for what its energy comes to.
+        site: for what its energy comes to.
     """
     price, speed = result.price, result.metrics["tokens_per_second"]
     if result.standing in ("invalid", "failed"):
@@ -347,8 +344,8 @@ def make_cost_sheet(
         billed_usd=usd_per_hour * instances * seconds / SECONDS_PER_HOUR,
         swings=tornado(basis),
         mfu_ladder=_ladder(result, basis),
-        footprint=_footprint(result, found, surroundings),
-        surroundings=surroundings,
+        footprint=_footprint(result, found, site),
+        site=site,
     )
 
 
@@ -364,7 +361,7 @@ def _ladder(result: Result, basis: CostBasis) -> list[tuple[float, float]]:
     )
 
 
-def _footprint(result: Result, found: CostRange, surroundings: Surroundings) -> Footprint | None:
+def _footprint(result: Result, found: CostRange, site: Site) -> Footprint | None:
     energy = result.energy
     if energy is None or not energy.is_valid or energy.mean_power_watts is None:
         return None
@@ -373,6 +370,6 @@ def _footprint(result: Result, found: CostRange, surroundings: Surroundings) -> 
     return footprint(
         mean_power_watts=energy.mean_power_watts,
         seconds=found.expected.total_seconds,
-        pue=surroundings.pue,
-        grams_co2e_per_kwh=surroundings.grams_co2e_per_kwh,
+        pue=site.pue,
+        grams_co2e_per_kwh=site.grams_co2e_per_kwh,
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from trnbench import __version__
-from trnbench.analysis.ceilings import REPEATS
+from trnbench.analysis.microbench import REPEATS
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.models import models, nearest_models
 from trnbench.model.matmuls import LayerProduct, block_products, training_products

@@ -104,7 +104,7 @@ def _sheet_record(sheet: CostSheet) -> dict[str, Any]:
         ],
         "energy": None
         if sheet.footprint is None
-        else {**asdict(sheet.footprint), "surroundings": asdict(sheet.surroundings)},
+        else {**asdict(sheet.footprint), "surroundings": asdict(sheet.site)},
     }  # fmt: skip
 
 
@@ -212,7 +212,7 @@ def _energy(sheet: CostSheet) -> str:
             )
         return f"not known: {energy.reason}{bound}"
     joules = sheet.result.metrics["joules_per_token"].value or 0.0
-    room = sheet.surroundings
+    room = sheet.site
     told = f"{joules:.3g} J a token ({energy.scope}); {found.kwh_it:,.4g} kWh"
     if found.kwh_facility is not None:
         told += f", {found.kwh_facility:,.4g} kWh with PUE {room.pue:g} ({room.pue_source})"

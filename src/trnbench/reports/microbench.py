@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from trnbench.analysis.ceilings import (
+from trnbench.analysis.microbench import (
     Ceiling,
     Line,
     Rate,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trnbench.analysis.spread import Deviation
+from trnbench.analysis.statistics import Deviation
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.reports.document import (
     Document,

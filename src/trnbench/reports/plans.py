@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trnbench import __version__
-from trnbench.analysis.gate import NO_SMALL_MODEL, SAY_SMALL
+from trnbench.analysis.checks.parity import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
 from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel

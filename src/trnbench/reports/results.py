@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from trnbench import __version__
-from trnbench.analysis.surroundings import find_surroundings
+from trnbench.analysis.energy import find_site
 from trnbench.cost.break_even import fairness_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.reports.columns import COLUMNS, row
@@ -266,7 +266,7 @@ def _energy_notes(result: Result) -> Iterable[str]:
         yield f"{joules:.3g} J a token at {watts:.4g} W: {result.energy.scope}"
         grams = result.metrics.get("grams_co2e_per_million_tokens")
         if grams is not None and grams.value is not None:
-            around = find_surroundings(result.price)
+            around = find_site(result.price)
             said = interval_cell(grams, say_interval, say_rate)
             yield (
                 f"{said} g CO2e a million tokens: PUE {around.pue:g} ({around.pue_source}), "

@@ -8,7 +8,7 @@ takes no processor time from a block that is being timed.
 import time
 from collections.abc import Callable
 
-from trnbench.analysis.plausible import is_plausible
+from trnbench.analysis.records import is_valid_block
 from trnbench.machine.telemetry import Recorder
 from trnbench.run import endings
 from trnbench.run.budget import Budget, NextBlock
@@ -107,7 +107,7 @@ class CaseRun:
         self._hang.heard(self._clock())
         if isinstance(record, Failed):
             raise endings.of_failure(self._backend, record, self._worker)
-        if isinstance(record, Block) and not is_plausible(record):
+        if isinstance(record, Block) and not is_valid_block(record):
             what = f"{record.steps} steps that took {record.seconds:g} s"
             raise endings.of_garbage(what, self._worker)
         self._file.append(record)

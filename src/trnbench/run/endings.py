@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trnbench.analysis.summary import MIN_SAMPLES
+from trnbench.analysis.step_time import MIN_SAMPLES
 from trnbench.catalog.facts import Diagnosis, diagnose
 from trnbench.redact import scrub
 from trnbench.run.launch import Worker

@@ -108,7 +108,7 @@ def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) 
     """
     from trnbench.analysis.analyze import analyze  # numpy, which stored results do not need
     from trnbench.analysis.pooling import pool
-    from trnbench.analysis.steps import StepDigest
+    from trnbench.analysis.records import StepDigest
 
     plan = read_plan(case)
     plan_sha256 = hashlib.sha256(read_plan_text(case)).hexdigest()

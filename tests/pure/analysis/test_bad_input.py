@@ -20,7 +20,7 @@ from tests.bad_records import NUMBERS, WRONG_TYPES, edited, mutated, places
 from tests.builders import PLAN_SHA256, make_measurement, make_plan
 from tests.comparisons import edit, write_launch
 from trnbench.analysis.analyze import analyze
-from trnbench.analysis.plausible import is_plausible
+from trnbench.analysis.records import is_valid_block
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch, make_launch
@@ -117,7 +117,7 @@ def assert_timed(blocks: list[Block], result: Result) -> None:
     assert len(measured) >= 3
     ended = 0.0
     for block in blocks:
-        assert is_plausible(block)
+        assert is_valid_block(block)
         assert block.at_seconds - ended >= block.seconds * (1 - 1e-5) - 1e-5
         ended = block.at_seconds
     for name in ("tokens_per_second", "step_time_mean_seconds", "step_time_median_seconds"):

@@ -19,7 +19,7 @@ from tests.builders import (
 )
 from trnbench.analysis import checks
 from trnbench.analysis.analyze import analyze
-from trnbench.analysis.checks import CHECKS, find_standing
+from trnbench.analysis.checks import CHECKS, find_validity
 from trnbench.schema.records import Reading
 from trnbench.schema.result import CheckOutcome, Result
 from trnbench.wire import Block, Built
@@ -254,7 +254,7 @@ def test_the_expected_first_loss_is_the_one_of_a_random_head() -> None:
 )
 def test_the_worst_check_decides(has_figure: bool, verdicts: list[str], standing: str) -> None:
     found = tuple(CheckOutcome(name="x", verdict=v, evidence="e") for v in verdicts)  # type: ignore[arg-type]
-    assert find_standing(has_figure, found) == standing
+    assert find_validity(has_figure, found) == standing
 
 
 def test_the_registry_holds_every_check_of_its_file() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.builders import make_activity, make_measurement, make_plan, make_result
-from trnbench.analysis.compilation import summarize_compilation
+from trnbench.analysis.case import summarize_compilation
 from trnbench.reports.results import notes_of
 from trnbench.schema.result import Result, ResultCompilation
 

@@ -23,7 +23,7 @@ from tests.builders import (
 )
 from tests.pure.analysis.series import Noise, Series, steady
 from trnbench.analysis.checks.measurement import LEAST_SWITCHES, MAX_LEVEL_GAP, MAX_SEPARATION
-from trnbench.analysis.levels import split_levels
+from trnbench.analysis.step_time import find_bimodality
 from trnbench.schema.records import Reading
 from trnbench.schema.result import CheckOutcome
 from trnbench.wire import Block
@@ -249,7 +249,7 @@ def test_even_ranks_hardly_ever_look_slow(count: int) -> None:
 
 
 def share_of_two_levels(series: Series) -> float:
-    found = [split_levels(row) for row in series]
+    found = [find_bimodality(row) for row in series]
     raised = [
         levels is not None
         and levels.separation > MAX_SEPARATION
@@ -299,24 +299,24 @@ def test_switching_to_and_fro_is_told_whatever_its_rhythm_and_a_change_for_good_
 
 
 def test_a_known_split_has_its_known_figures() -> None:
-    levels = split_levels([1.0, 2.0, 1.0, 2.0, 2.0])
+    levels = find_bimodality([1.0, 2.0, 1.0, 2.0, 2.0])
     assert levels is not None
     assert levels.separation == pytest.approx(1.0)
     assert levels.gap == pytest.approx(1.0)
     assert levels.upper_share == pytest.approx(0.6)
     assert levels.switches == 3
-    even = split_levels(np.exp(np.arange(10_001) / 10_000))
+    even = find_bimodality(np.exp(np.arange(10_001) / 10_000))
     assert even is not None
     assert even.separation == pytest.approx(0.75, abs=1e-3)
-    sine = split_levels(np.exp(np.sin(np.linspace(0, 200 * math.pi, 20_001))))
+    sine = find_bimodality(np.exp(np.sin(np.linspace(0, 200 * math.pi, 20_001))))
     assert sine is not None
     assert sine.separation == pytest.approx(8 / math.pi**2, abs=1e-3)
 
 
 def test_equal_samples_and_a_lone_one_have_no_levels() -> None:
-    assert split_levels([0.1] * 50) is None
-    assert split_levels([0.1]) is None
-    assert split_levels([]) is None
+    assert find_bimodality([0.1] * 50) is None
+    assert find_bimodality([0.1]) is None
+    assert find_bimodality([]) is None
     assert_raised(check("levels", of_steps([0.05] * 50)), SOUND)
 
 
@@ -327,7 +327,7 @@ def test_too_few_samples_for_levels_are_not_judged() -> None:
 
 @given(st.lists(st.floats(1e-9, 1e8), max_size=60))
 def test_a_split_of_anything_is_within_its_bounds(samples: list[float]) -> None:
-    levels = split_levels(samples)
+    levels = find_bimodality(samples)
     if levels is not None:
         assert 0 <= levels.separation <= 1
         assert levels.gap >= 0

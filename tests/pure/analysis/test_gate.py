@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.builders import MOVEMENT, PARITY, make_measurement, make_plan, make_result
-from trnbench.analysis.gate import TOLERANCES, find_faults
+from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.schema.result import CheckOutcome
 
 POINT = PARITY.points[0]

@@ -3,44 +3,33 @@
 import dataclasses
 import inspect
 from decimal import Decimal
-from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import make_blocks, make_measurement, make_plan, make_result
+from trnbench.analysis import metrics
 from trnbench.analysis.analyze import recost
-from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.metrics import (
     DERIVED,
     MEASURED,
     METRICS,
-    compilation,
-    cost,
-    energy,
-    experts,
-    memory,
-    throughput,
+    PRICED,
+    Basis,
+    billed_seconds,
+    exactly,
+    of_interval,
+    reciprocal,
+    scaled,
+    unknown,
 )
-from trnbench.analysis.metrics import utilization as utilization_metrics
-from trnbench.analysis.metrics.base import Basis, exactly, of_interval, reciprocal, scaled, unknown
 from trnbench.analysis.statistics import Interval
 from trnbench.model.flops import COUNTED_CONVENTION
 from trnbench.reports.columns import COLUMNS
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, ResultFp8, ResultUtilization
-
-FAMILIES: tuple[ModuleType, ...] = (
-    throughput,
-    compilation,
-    memory,
-    energy,
-    experts,
-    utilization_metrics,
-    cost,
-)
 
 
 def price_of(usd_per_hour: str) -> Price:
@@ -84,8 +73,8 @@ def test_each_convention_has_its_own_mix_of_fp8_and_bf16() -> None:
     mix = ResultFp8(flops_per_token=4e10, flops_per_second=2e16, other_flops_per_second=1e16)
     of = dataclasses.replace(of, utilization=of.utilization.model_copy(update={"fp8": mix}))
     for convention, compute in (
-        ("matmul-causal-v1", utilization_metrics.mfu),
-        ("matmul-full-v1", utilization_metrics.mfu_full),
+        ("matmul-causal-v1", metrics.mfu),
+        ("matmul-full-v1", metrics.mfu_full),
     ):
         rest = of.utilization.flops_per_token[convention] - 4e10
         ideal_seconds = 4e10 / 2e16 + rest / 1e16
@@ -94,21 +83,21 @@ def test_each_convention_has_its_own_mix_of_fp8_and_bf16() -> None:
 
 def test_partly_fp8_work_is_also_told_as_if_its_peak_were_bf16_s() -> None:
     of = basis(peak=1.0)
-    assert utilization_metrics.mfu_bf16_equivalent(of).reason == "no product is made in fp8"
+    assert metrics.mfu_bf16_equivalent(of).reason == "no product is made in fp8"
     mix = ResultFp8(flops_per_token=4e10, flops_per_second=2e16, other_flops_per_second=1e15)
     of = dataclasses.replace(of, utilization=of.utilization.model_copy(update={"fp8": mix}))
     flops = of.utilization.flops_per_token["matmul-causal-v1"]
-    found = utilization_metrics.mfu_bf16_equivalent(of)
+    found = metrics.mfu_bf16_equivalent(of)
     assert found.value == pytest.approx(100_000 * flops / 1e15, rel=1e-12)
     assert found.value is not None
     assert found.value > 1, "a figure above 1 is not taken for a fault here"
     lacking = of.utilization.model_copy(update={"flops_per_token": {}, "flops_reason": "a guest"})
     of = dataclasses.replace(of, utilization=lacking)
-    assert utilization_metrics.mfu_bf16_equivalent(of).reason == "a guest"
+    assert metrics.mfu_bf16_equivalent(of).reason == "a guest"
 
 
 def test_a_million_tokens_cost_what_the_hour_costs_by_what_it_yields() -> None:
-    found = cost.usd_per_million_tokens(basis())
+    found = metrics.usd_per_million_tokens(basis())
     assert found.value is not None
     assert found.value == pytest.approx(35.7608 / 3600 / 100_000 * 1e6, rel=1e-12)
     assert f"{found.value:.6f}" == "0.099336"
@@ -117,9 +106,9 @@ def test_a_million_tokens_cost_what_the_hour_costs_by_what_it_yields() -> None:
 
 
 def test_tokens_for_a_dollar_are_the_inverse() -> None:
-    per_million = cost.usd_per_million_tokens(basis()).value
+    per_million = metrics.usd_per_million_tokens(basis()).value
     assert per_million is not None
-    assert cost.tokens_per_usd(basis()).value == pytest.approx(1e6 / per_million, rel=1e-12)
+    assert metrics.tokens_per_usd(basis()).value == pytest.approx(1e6 / per_million, rel=1e-12)
 
 
 def test_the_worked_example_is_exact_to_its_last_digit() -> None:
@@ -135,21 +124,21 @@ def test_the_worked_example_is_exact_to_its_last_digit() -> None:
         value = DERIVED[name](found).value
         assert value is not None
         assert f"{value:.4f}" == expected, name
-    tokens, mfu = cost.tokens_per_usd(found).value, utilization_metrics.mfu(found).value
+    tokens, mfu = metrics.tokens_per_usd(found).value, metrics.mfu(found).value
     assert tokens is not None
     assert mfu is not None
     assert f"{tokens / 1e6:.1f}" == "10.8"
     assert f"{mfu:.4f}" == "0.2894"
-    assert f"{cost.usd_per_model_exaflop(found).value:.2f}" == "1.80"
+    assert f"{metrics.usd_per_model_exaflop(found).value:.2f}" == "1.80"
 
 
 def test_the_price_of_an_effective_operation_is_the_list_price_over_utilization() -> None:
     found = basis(60_000, "20", peak=16 * 667e12)
     effective, listed = (
-        cost.usd_per_model_exaflop(found).value,
-        cost.usd_per_peak_petaflop_hour(found).value,
+        metrics.usd_per_model_exaflop(found).value,
+        metrics.usd_per_peak_petaflop_hour(found).value,
     )
-    mfu = utilization_metrics.mfu(found).value
+    mfu = metrics.mfu(found).value
     assert effective is not None
     assert listed is not None
     assert mfu is not None
@@ -159,16 +148,18 @@ def test_the_price_of_an_effective_operation_is_the_list_price_over_utilization(
 def test_what_is_reserved_is_paid_for_used_or_not() -> None:
     half = basis(30_000, "20", peak=16 * 667e12)
     whole = basis(60_000, "20", peak=16 * 667e12)
-    assert cost.usd_per_chip_hour(half) == cost.usd_per_chip_hour(whole)
-    a, b = cost.usd_per_million_tokens(half).value, cost.usd_per_million_tokens(whole).value
+    assert metrics.usd_per_chip_hour(half) == metrics.usd_per_chip_hour(whole)
+    a, b = metrics.usd_per_million_tokens(half).value, metrics.usd_per_million_tokens(whole).value
     assert a is not None
     assert b is not None
     assert a == pytest.approx(2 * b)
 
 
 def test_a_price_by_chip_needs_a_chip_and_one_by_peak_a_peak() -> None:
-    assert "no accelerator chip" in (cost.usd_per_chip_hour(basis(chips=None)).reason or "")
-    assert cost.usd_per_peak_petaflop_hour(basis(peak=None)) == unknown("nobody has published one")
+    assert "no accelerator chip" in (metrics.usd_per_chip_hour(basis(chips=None)).reason or "")
+    assert metrics.usd_per_peak_petaflop_hour(basis(peak=None)) == unknown(
+        "nobody has published one"
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,26 +185,25 @@ def test_a_bill_is_made_of_seconds_or_of_whole_days(
 
 
 def test_a_case_alone_in_a_block_is_billed_the_whole_day() -> None:
-    assert cost.case_billed_usd(basis()).value == pytest.approx(35.7608 * 24, rel=1e-12)
-    assert cost.case_usd(basis()).value == pytest.approx(35.7608 / 2, rel=1e-12)
+    assert metrics.case_billed_usd(basis()).value == pytest.approx(35.7608 * 24, rel=1e-12)
+    assert metrics.case_usd(basis()).value == pytest.approx(35.7608 / 2, rel=1e-12)
 
 
 def test_what_the_case_took_is_paid_by_the_second_on_every_instance() -> None:
-    assert cost.case_usd(basis(instances=2)).value == pytest.approx(35.7608, rel=1e-12)
+    assert metrics.case_usd(basis(instances=2)).value == pytest.approx(35.7608, rel=1e-12)
 
 
 def test_without_a_price_every_cost_says_why() -> None:
-    for name, metric in inspect.getmembers(cost, inspect.isfunction):
-        if metric.__module__ != cost.__name__ or name.startswith("_"):
-            continue
-        assert metric(basis(usd_per_hour=None)) == unknown("nobody knows")
+    for name, metric in PRICED.items():
+        if "usd" in name:
+            assert metric(basis(usd_per_hour=None)) == unknown("nobody knows")
 
 
 def test_mfu_is_the_work_over_the_peak_by_each_convention() -> None:
     # 40.0 % of one Trainium2 is 5,183.6 tokens/s of llama3-8b at 8192: 0.4 x 667e12 / 51.4704e9.
     found = basis(tokens_per_second=0.4 * 667e12 / 51_470_401_536)
-    assert utilization_metrics.mfu(found).value == pytest.approx(0.4, rel=1e-12)
-    full = utilization_metrics.mfu_full(found).value
+    assert metrics.mfu(found).value == pytest.approx(0.4, rel=1e-12)
+    full = metrics.mfu_full(found).value
     assert full is not None
     assert f"{full:.3f}" == "0.450"
 
@@ -226,14 +216,14 @@ def driven(tokens_per_second: float, share: float) -> Basis:
 
 def test_one_core_of_four_is_held_against_itself_beside_the_chip_that_is_billed() -> None:
     found = driven(0.1 * 667e12 / 51_470_401_536, share=0.25)
-    assert utilization_metrics.mfu(found).value == pytest.approx(0.1, rel=1e-12)
-    assert utilization_metrics.mfu_used_devices(found).value == pytest.approx(0.4, rel=1e-12)
+    assert metrics.mfu(found).value == pytest.approx(0.1, rel=1e-12)
+    assert metrics.mfu_used_devices(found).value == pytest.approx(0.4, rel=1e-12)
     assert check_possible(found).verdict == "sound"
 
 
 def test_a_core_that_did_more_than_it_can_is_no_measurement_though_its_chip_could() -> None:
     found = driven(0.5 * 667e12 / 51_470_401_536, share=0.25)
-    assert utilization_metrics.mfu(found).value == pytest.approx(0.5, rel=1e-12)
+    assert metrics.mfu(found).value == pytest.approx(0.5, rel=1e-12)
     assert check_possible(found).verdict == "invalid"
 
 
@@ -262,26 +252,26 @@ def under(ceiling: float | None, tokens_per_second: float = 5_183.6) -> Basis:
 
 def test_the_same_work_is_held_against_the_measured_ceiling() -> None:
     # 5,183.6 tokens/s are 266.8 TFLOP/s: 40 % of the datasheet's 667, 50 % of 533.6 measured.
-    found = utilization_metrics.ceiling_utilization(under(533.6e12))
+    found = metrics.ceiling_utilization(under(533.6e12))
     assert found.value == pytest.approx(0.5, rel=1e-4)
     assert (found.low, found.high) == pytest.approx((0.495, 0.51), rel=1e-3)
-    assert utilization_metrics.ceiling_utilization(under(None)) == unknown("left out")
+    assert metrics.ceiling_utilization(under(None)) == unknown("left out")
 
 
 def test_more_than_the_ceiling_is_a_ceiling_that_was_disturbed_and_the_result_stands() -> None:
     found = under(100e12)
-    value = utilization_metrics.ceiling_utilization(found)
+    value = metrics.ceiling_utilization(found)
     assert value.value is None
     assert "disturbed" in (value.reason or "")
     assert check_possible(found).verdict == "sound"
 
 
 def test_an_unknown_peak_gives_no_mfu_and_the_reason() -> None:
-    assert utilization_metrics.mfu(basis(peak=None)) == unknown("nobody has published one")
+    assert metrics.mfu(basis(peak=None)) == unknown("nobody has published one")
 
 
 def test_more_than_the_peak_is_an_error_of_measurement_not_a_figure() -> None:
-    found = utilization_metrics.mfu(basis(tokens_per_second=20_000))
+    found = metrics.mfu(basis(tokens_per_second=20_000))
     assert found.value is None
     assert "cannot be" in (found.reason or "")
 
@@ -330,12 +320,13 @@ def test_memory_of_a_case_that_ended_early_is_the_most_that_was_seen() -> None:
     assert make_result(plan, unseen).metrics["peak_memory_bytes"].value is None
 
 
-def test_every_function_of_a_family_is_a_metric_and_every_metric_a_column() -> None:
+def test_every_function_of_a_case_or_a_basis_is_a_metric_and_every_metric_a_column() -> None:
     written = {
         name
-        for family in FAMILIES
-        for name, function in inspect.getmembers(family, inspect.isfunction)
-        if function.__module__ == family.__name__ and not name.startswith("_")
+        for name, function in inspect.getmembers(metrics, inspect.isfunction)
+        if function.__module__ == metrics.__name__
+        and not name.startswith("_")
+        and list(inspect.signature(function).parameters) in (["case"], ["basis"])
     }
     assert written == set(METRICS)
     assert {*MEASURED} & {*DERIVED} == set()
@@ -344,9 +335,9 @@ def test_every_function_of_a_family_is_a_metric_and_every_metric_a_column() -> N
 
 @given(st.decimals("0.01", "1000", places=4), st.integers(2, 50))
 def test_cost_is_linear_in_price_and_inverse_in_throughput(rate: Decimal, factor: int) -> None:
-    one = cost.usd_per_million_tokens(basis(usd_per_hour=str(rate))).value
-    dearer = cost.usd_per_million_tokens(basis(usd_per_hour=str(rate * factor))).value
-    faster = cost.usd_per_million_tokens(
+    one = metrics.usd_per_million_tokens(basis(usd_per_hour=str(rate))).value
+    dearer = metrics.usd_per_million_tokens(basis(usd_per_hour=str(rate * factor))).value
+    faster = metrics.usd_per_million_tokens(
         basis(tokens_per_second=100_000.0 * factor, usd_per_hour=str(rate))
     ).value
     assert one is not None

@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import make_plan
 from tests.pure.run.plans import H100
-from trnbench.analysis.peak import find_ceiling, find_peak
+from trnbench.analysis.peak_flops import find_ceiling, find_peak
 from trnbench.catalog.accelerators import accelerators
 from trnbench.model.flops import fp8_flops_per_token
 from trnbench.wire import Ceiling, CeilingPoint, FoundDevice

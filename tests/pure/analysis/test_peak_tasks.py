@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from trnbench.analysis.ceilings import amount_of
+from trnbench.analysis.microbench import amount_of
 from trnbench.catalog.models import models
 from trnbench.model.matmuls import training_products
 from trnbench.plan.microbench import (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import make_blocks
-from trnbench.analysis.steps import FIRST_STEPS, LAST_STEPS, WINDOW_STEPS, StepDigest, digest_of
+from trnbench.analysis.records import FIRST_STEPS, LAST_STEPS, WINDOW_STEPS, StepDigest, digest_of
 from trnbench.wire import Block
 
 LOSSES = st.lists(

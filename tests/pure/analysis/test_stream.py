@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.stream import stream_entropy
+from trnbench.analysis.checks.training import stream_entropy
 
 
 @pytest.mark.parametrize(

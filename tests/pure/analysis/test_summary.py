@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.builders import STEP_SECONDS, make_blocks, steady_times
 from trnbench.analysis.statistics import mean_interval, median_interval
-from trnbench.analysis.summary import losses_by_step, summarize
+from trnbench.analysis.step_time import losses_by_step, summarize
 
 TIMES = st.lists(st.floats(0.01, 1.0), min_size=3, max_size=40)
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from tests.pure.analysis.test_metrics import basis, price_of
-from trnbench.analysis.metrics.energy import grams_co2e_per_million_tokens
-from trnbench.analysis.surroundings import find_surroundings
+from trnbench.analysis.energy import find_site
+from trnbench.analysis.metrics import grams_co2e_per_million_tokens
 from trnbench.catalog.facts import grids
 from trnbench.catalog.instances import instances
 from trnbench.catalog.prices import price_rows
@@ -58,7 +58,7 @@ def test_a_machine_without_a_price_stands_nowhere() -> None:
 def test_a_machine_that_is_not_the_providers_has_none_of_its_figures(
     instance: str | None, region: str
 ) -> None:
-    found = find_surroundings(priced(instance, region))
+    found = find_site(priced(instance, region))
     assert (found.pue, found.grams_co2e_per_kwh) == (None, None)
     assert found.reason
     assert "--pue" in found.pue_source
@@ -66,7 +66,7 @@ def test_a_machine_that_is_not_the_providers_has_none_of_its_figures(
 
 
 def test_a_region_in_no_row_has_a_room_and_no_grid() -> None:
-    found = find_surroundings(priced("p5.48xlarge", "us-gov-west-1"))
+    found = find_site(priced("p5.48xlarge", "us-gov-west-1"))
     assert found.pue == 1.15
     assert found.grams_co2e_per_kwh is None
     assert found.reason == found.grid_source
@@ -74,7 +74,7 @@ def test_a_region_in_no_row_has_a_room_and_no_grid() -> None:
 
 
 def test_what_the_user_gives_wins() -> None:
-    found = find_surroundings(price_of("35.7608"), pue=1.4, grams_co2e_per_kwh=12.0)
+    found = find_site(price_of("35.7608"), pue=1.4, grams_co2e_per_kwh=12.0)
     assert (found.pue, found.grams_co2e_per_kwh) == (1.4, 12.0)
     assert found.pue_source == "given by the user"
     assert found.grid_source == "12 g a kWh, given by the user"
@@ -82,7 +82,7 @@ def test_what_the_user_gives_wins() -> None:
 
 
 def test_a_figure_names_its_year_its_basis_and_its_source() -> None:
-    found = find_surroundings(price_of("35.7608"))
+    found = find_site(price_of("35.7608"))
     assert found.pue_source.startswith("2024: AWS")
     assert found.grid_source.startswith("418 g a kWh, location-based, US-MIDA-PJM 2025: Electric")
 

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.comparisons import BASE, CAND
-from trnbench.analysis.spread import interval_of
-from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD
+from trnbench.analysis.statistics import BETWEEN_LAUNCH_SD, interval_of
 from trnbench.compare.ratio import (
     UNSEEN_LAUNCH_SD,
     LogDifference,

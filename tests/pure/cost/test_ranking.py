@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as s
 
-from trnbench.analysis.metrics.base import exactly, reciprocal, scaled
+from trnbench.analysis.metrics import exactly, reciprocal, scaled
 from trnbench.cost.ranking import Constraint, RankedRun, Ranking, rank
 from trnbench.cost.training import Reliability, TrainingJob
 from trnbench.schema.price import Price

@@ -8,7 +8,7 @@ from tests.profiles import rich_profile
 from tests.pure.reports.test_cost import sheet
 from tests.pure.reports.test_microbench import document as microbenchmarks
 from tests.pure.reports.test_ranking import rankings
-from trnbench.analysis.spread import Deviation
+from trnbench.analysis.statistics import Deviation
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.reports.document import Report
 from trnbench.reports.ranking import Ranked

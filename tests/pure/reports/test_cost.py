@@ -12,7 +12,7 @@ import pytest
 from tests.builders import make_result
 from tests.pure.analysis.test_energy import gpus, readings, result
 from trnbench.analysis.analyze import recost
-from trnbench.analysis.surroundings import Surroundings
+from trnbench.analysis.energy import Site
 from trnbench.cost.training import CostSheet, Reliability, TrainingJob, make_cost_sheet
 from trnbench.reports import render
 from trnbench.reports.cost import REPORT, facts_of
@@ -20,7 +20,7 @@ from trnbench.reports.document import Page
 from trnbench.schema.price import Price, PriceOption
 from trnbench.schema.result import MetricValue, Result
 
-ROOM = Surroundings(pue=1.15, pue_source="a room", grams_co2e_per_kwh=418.0, grid_source="a grid")
+ROOM = Site(pue=1.15, pue_source="a room", grams_co2e_per_kwh=418.0, grid_source="a grid")
 JOB = TrainingJob(tokens=1e9)
 
 
@@ -35,7 +35,7 @@ def metered(option: PriceOption = "on_demand") -> Result:
     return recost(result(readings("nvml", watts=600.0), gpus()), price(option), None)
 
 
-def sheet(of: Result | None = None, job: TrainingJob = JOB, room: Surroundings = ROOM) -> CostSheet:
+def sheet(of: Result | None = None, job: TrainingJob = JOB, room: Site = ROOM) -> CostSheet:
     made = make_cost_sheet(of or metered(), job, room)
     assert isinstance(made, CostSheet), made
     return made

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import MOVEMENT, make_measurement, make_plan, make_result
 from tests.pure.cost.test_ranking import BILLION, run
-from trnbench.analysis.metrics.base import unknown
+from trnbench.analysis.metrics import unknown
 from trnbench.cli.options import Format
 from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
 from trnbench.reports import FORMATS, formats_of, render

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pure.train.orders import STREAM
-from trnbench.analysis.stream import stream_entropy
+from trnbench.analysis.checks.training import stream_entropy
 from trnbench.train.data import TokenStream, philox
 from trnbench.wire import StreamSettings
 

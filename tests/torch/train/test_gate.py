@@ -20,7 +20,7 @@ from tests.faulty_steps import (
     WrongSign,
 )
 from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
-from trnbench.analysis.gate import find_faults, tolerance_of
+from trnbench.analysis.checks.parity import find_faults, tolerance_of
 from trnbench.model.flops import PLAIN
 from trnbench.plan.parity import plan_gate
 from trnbench.train.backends.base import Claim

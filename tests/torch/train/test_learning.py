@@ -6,7 +6,7 @@ from statistics import mean
 import pytest
 
 from tests.pure.train.orders import SETTINGS, STREAM, catalog_shape, make_order
-from trnbench.analysis.stream import stream_entropy
+from trnbench.analysis.checks.training import stream_entropy
 from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pure.train.orders import BERT, LLAMA, STREAM, VIT
-from trnbench.analysis.stream import fill_in_entropy, stream_entropy
+from trnbench.analysis.checks.training import fill_in_entropy, stream_entropy
 from trnbench.train.data import TokenStream
 from trnbench.train.fill_in import FillInStream
 from trnbench.train.pictures import PictureStream

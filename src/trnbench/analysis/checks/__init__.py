@@ -7,16 +7,15 @@ thresholds: docs/metrics.md, "Checks".
 
 from collections.abc import Callable
 
+from trnbench.analysis.case import Case
 from trnbench.analysis.checks.device import (
     check_chip,
     check_fallback,
+    check_foreign_load,
     check_placement,
     check_proven,
-    check_recompiled,
-)
-from trnbench.analysis.checks.machine import (
-    check_foreign_load,
     check_ranks,
+    check_recompiled,
     check_throttling,
 )
 from trnbench.analysis.checks.measurement import (
@@ -30,6 +29,7 @@ from trnbench.analysis.checks.measurement import (
     check_steady,
     check_tail,
 )
+from trnbench.analysis.checks.parity import check_movement, check_parity
 from trnbench.analysis.checks.training import (
     check_finite,
     check_initial_loss,
@@ -37,11 +37,9 @@ from trnbench.analysis.checks.training import (
     check_learning,
     check_parameters,
 )
-from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.gate import check_movement, check_parity
 from trnbench.schema.result import CheckOutcome, Standing
 
-CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
+CHECKS: tuple[Callable[[Case], CheckOutcome], ...] = (
     check_finished,
     check_plan,
     check_parameters,
@@ -71,7 +69,7 @@ CHECKS: tuple[Callable[[Evidence], CheckOutcome], ...] = (
 `check_launches` at what its launches came to."""
 
 
-def find_standing(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Standing:
+def find_validity(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Standing:
     """Sum the checks up: the worst verdict decides; without a throughput the case failed."""
     verdicts = {check.verdict for check in checks}
     if "invalid" in verdicts:

@@ -1,41 +1,51 @@
-"""Whether the times are as certain as they look: how many, how steady, by which clock."""
+"""Whether the timing can be believed, and whether the launches are of one kind."""
 
 import statistics
+from collections.abc import Sequence
 
-from trnbench.analysis.checks.base import said
-from trnbench.analysis.evidence import Evidence
-from trnbench.analysis.summary import StepTimes
-from trnbench.schema.result import CheckOutcome
+from trnbench.analysis.case import Case, judged
+from trnbench.analysis.statistics import LARGEST_LAUNCH_SD
+from trnbench.analysis.step_time import StepTimes
+from trnbench.schema.plan import Plan
+from trnbench.schema.result import CheckOutcome, ResultLaunch, ResultSpread
 from trnbench.schema.units import say_seconds
 
 MAX_TAIL_OVERHEAD = 0.02
+
 MIN_SHORTEST = 0.5
 """Of the median: every step does all its work, so none can take so little."""
+
 MIN_ACCOUNTED_SHARE = 0.9
+
 MAX_CLOCK_DIFFERENCE = 0.02
+
 MAX_SEPARATION = 0.85
+
 MAX_LEVEL_GAP = 0.02
+
 LEAST_SWITCHES = 3
 """A change for good is one, and told by `steady`; there and back is two."""
+
 MAX_TICK_SHARE = 0.1
 """Of the half-width that was asked for: no reading is off by more, even where all are off alike."""
+
 FEWEST_SAMPLES = 30
 """Below this no coverage of the intervals is known, whatever the config asks for."""
 
 
-def check_finished(evidence: Evidence) -> CheckOutcome:
+def check_finished(case: Case) -> CheckOutcome:
     """The case was measured to its planned end."""
-    outcome = evidence.outcome
+    outcome = case.outcome
     if outcome.status == "finished":
-        return said("finished", "sound", outcome.reason)
-    return said("finished", "doubtful", f"{outcome.status}: {outcome.reason}", outcome.hint)
+        return judged("finished", "sound", outcome.reason)
+    return judged("finished", "doubtful", f"{outcome.status}: {outcome.reason}", outcome.hint)
 
 
-def check_plan(evidence: Evidence) -> CheckOutcome:
+def check_plan(case: Case) -> CheckOutcome:
     """The plan beside the measurement is the one that it was made by."""
-    if evidence.is_plan_unchanged:
-        return said("plan", "sound", "the plan is the one that the measurement names")
-    return said(
+    if case.is_plan_unchanged:
+        return judged("plan", "sound", "the plan is the one that the measurement names")
+    return judged(
         "plan",
         "invalid",
         "plan.json is not the plan that this measurement was made by",
@@ -43,129 +53,129 @@ def check_plan(evidence: Evidence) -> CheckOutcome:
     )
 
 
-def check_steady(evidence: Evidence) -> CheckOutcome:
+def check_steady(case: Case) -> CheckOutcome:
     """The step time settled, and stayed where it was."""
-    state = evidence.summary.steady
+    state = case.summary.steady
     if state is None:
-        return said("steady", "not_judged", "there are too few samples")
+        return judged("steady", "not_judged", "there are too few samples")
     if state.verdict == "steady":
-        return said("steady", "sound", state.evidence)
+        return judged("steady", "sound", state.evidence)
     advice = "look for throttling or other work on this machine; allow more measure.max_minutes"
-    return said("steady", "doubtful", f"{state.verdict}: {state.evidence}", advice)
+    return judged("steady", "doubtful", f"{state.verdict}: {state.evidence}", advice)
 
 
-def check_tail(evidence: Evidence) -> CheckOutcome:
+def check_tail(case: Case) -> CheckOutcome:
     """Mean and median agree; no handful of stalls decides the mean, and no step was too fast."""
-    times = evidence.summary.step_times
+    times = case.summary.step_times
     if times is None:
-        return said("tail", "not_judged", "there are too few samples")
+        return judged("tail", "not_judged", "there are too few samples")
     overhead = times.mean.value / times.median.value - 1
     seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls{_longest(times)}"
-    shortest = min(evidence.summary.samples)
+    shortest = min(case.summary.samples)
     if shortest < MIN_SHORTEST * times.median.value:
         seen += f"; the shortest took {say_seconds(shortest)}"
         advice = "no step does half the work: the clock jumped, or a step was not waited for"
-        return said("tail", "doubtful", seen, advice)
+        return judged("tail", "doubtful", seen, advice)
     if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
-        return said("tail", "sound", seen)
+        return judged("tail", "sound", seen)
     advice = "some steps are much slower than most: measure for longer, and look for their cause"
     if times.is_tail_dominated:
         advice = "rare stalls decide the mean: its interval cannot be trusted; measure for longer"
-    return said("tail", "doubtful", seen, advice)
+    return judged("tail", "doubtful", seen, advice)
 
 
-def check_levels(evidence: Evidence) -> CheckOutcome:
+def check_levels(case: Case) -> CheckOutcome:
     """The samples have one level, and do not switch to and fro between two."""
-    name, levels, taken = "levels", evidence.summary.levels, len(evidence.summary.samples)
+    name, levels, taken = "levels", case.summary.bimodality, len(case.summary.samples)
     if taken < FEWEST_SAMPLES:
-        return said(name, "not_judged", f"{taken} samples are too few to show two levels")
+        return judged(name, "not_judged", f"{taken} samples are too few to show two levels")
     if levels is None:
-        return said(name, "sound", "all samples took the same time")
+        return judged(name, "sound", "all samples took the same time")
     far_apart = levels.separation > MAX_SEPARATION and levels.gap > MAX_LEVEL_GAP
     within = f"{levels.separation:.0%} of the variance lies between an upper part and a lower"
     if not far_apart or levels.switches < LEAST_SWITCHES:
-        return said(name, "sound", f"one level at a time; {within}")
+        return judged(name, "sound", f"one level at a time; {within}")
     seen = (
         f"two levels: {levels.upper_share:.0%} of the samples are {levels.gap:.1%} slower than the "
         f"rest; {within}"
     )
     advice = "look for a clock that switches, other work that comes and goes, or steps that differ"
-    return said(name, "doubtful", seen, advice)
+    return judged(name, "doubtful", seen, advice)
 
 
-def check_precision(evidence: Evidence) -> CheckOutcome:
+def check_precision(case: Case) -> CheckOutcome:
     """The interval is as narrow, and rests on as many samples, as was asked for."""
-    asked, times = evidence.plan.measure, evidence.summary.step_times
+    asked, times = case.plan.measure, case.summary.step_times
     if times is None:
-        return said("precision", "not_judged", "there are too few samples")
-    taken = len(evidence.summary.samples)
+        return judged("precision", "not_judged", "there are too few samples")
+    taken = len(case.summary.samples)
     seen = (
         f"±{times.relative_half_width:.2%} within this launch from {times.mean.n} samples, "
         f"±{asked.relative_precision:.2%} asked for"
     )
     if taken < asked.min_samples:
         few = f"{seen}; {asked.min_samples} samples were the least"
-        return said("precision", "doubtful", few, "allow more measure.max_minutes")
+        return judged("precision", "doubtful", few, "allow more measure.max_minutes")
     if times.mean.n < FEWEST_SAMPLES:
         few = f"{seen}; no interval is known to hold with fewer than {FEWEST_SAMPLES}"
-        return said("precision", "doubtful", few, f"set measure.min_samples to {FEWEST_SAMPLES}")
+        return judged("precision", "doubtful", few, f"set measure.min_samples to {FEWEST_SAMPLES}")
     if times.relative_half_width <= asked.relative_precision:
-        return said("precision", "sound", seen)
-    return said(
+        return judged("precision", "sound", seen)
+    return judged(
         "precision", "doubtful", seen, "allow more measure.max_minutes or measure.max_samples"
     )
 
 
-def check_accounted_time(evidence: Evidence) -> CheckOutcome:
+def check_accounted_time(case: Case) -> CheckOutcome:
     """The timed blocks cover the time in which they were taken.
 
     A throughput over blocks that leave out much of the clock is not what a rented hour yields.
     """
-    summary, name = evidence.summary, "accounted_time"
+    summary, name = case.summary, "accounted_time"
     if not summary.spanned_seconds:
-        return said(name, "not_judged", "nothing was timed")
+        return judged(name, "not_judged", "nothing was timed")
     share = summary.timed_seconds / summary.spanned_seconds
-    prepared = sum(b.prepare_seconds for b in evidence.measurement.blocks if b.purpose == "measure")
+    prepared = sum(b.prepare_seconds for b in case.measurement.blocks if b.purpose == "measure")
     seen = (
         f"timed steps cover {share:.0%} of {say_seconds(summary.spanned_seconds)}; making tokens "
         f"took {prepared / summary.spanned_seconds:.0%}"
     )
     if share >= MIN_ACCOUNTED_SHARE:
-        return said(name, "sound", seen)
+        return judged(name, "sound", seen)
     advice = "steps are short against what happens between blocks: use a larger global_batch_size"
-    return said(name, "doubtful", seen, advice)
+    return judged(name, "doubtful", seen, advice)
 
 
-def check_clocks(evidence: Evidence) -> CheckOutcome:
+def check_clocks(case: Case) -> CheckOutcome:
     """The device's own events and the host's clock tell the same time."""
     both = [
         (block.seconds, block.event_seconds)
-        for block in evidence.measurement.blocks
+        for block in case.measurement.blocks
         if block.purpose == "measure" and block.event_seconds is not None
     ]
     if not both:
-        return said("clocks", "not_judged", "this device has no events that can be trusted")
+        return judged("clocks", "not_judged", "this device has no events that can be trusted")
     by_clock, by_events = sum(c for c, _ in both), sum(e for _, e in both)
     apart = by_events / by_clock - 1
     seen = f"the device's events differ by {apart:+.2%} from the clock"
     if abs(apart) <= MAX_CLOCK_DIFFERENCE:
-        return said("clocks", "sound", seen)
-    return said("clocks", "doubtful", seen, "steps may be too short for a clock around them")
+        return judged("clocks", "sound", seen)
+    return judged("clocks", "doubtful", seen, "steps may be too short for a clock around them")
 
 
-def check_resolution(evidence: Evidence) -> CheckOutcome:
+def check_resolution(case: Case) -> CheckOutcome:
     """The clock is fine enough for the samples that it timed."""
-    name, environment = "resolution", evidence.measurement.environment
-    seconds = [b.seconds for b in evidence.measurement.blocks if b.purpose == "measure"]
+    name, environment = "resolution", case.measurement.environment
+    seconds = [b.seconds for b in case.measurement.blocks if b.purpose == "measure"]
     tick = environment.clock_step_seconds if environment is not None else None
     if tick is None or not seconds:
-        return said(name, "not_judged", "nothing was timed, or nobody told how fine the clock is")
+        return judged(name, "not_judged", "nothing was timed, or nobody told how fine the clock is")
     typical = statistics.median(seconds)
-    allowed = MAX_TICK_SHARE * evidence.plan.measure.relative_precision
+    allowed = MAX_TICK_SHARE * case.plan.measure.relative_precision
     seen = f"the clock moves by {say_seconds(tick)}, {tick / typical:.1g} of a sample"
     if tick <= allowed * typical:
-        return said(name, "sound", seen)
-    return said(
+        return judged(name, "sound", seen)
+    return judged(
         name,
         "doubtful",
         f"{seen}: more than {allowed:.1g}",
@@ -177,3 +187,27 @@ def _longest(times: StepTimes) -> str:
     if not times.stalls.largest:
         return ""
     return f" (longest {say_seconds(times.stalls.largest[0][1])})"
+
+
+def check_launches(
+    plan: Plan, launches: Sequence[ResultLaunch], spread: ResultSpread | None
+) -> CheckOutcome:
+    """As many launches were made as were asked for, and they are of one kind."""
+    name, asked, made = "launches", plan.measure.launches, len(launches)
+    if spread is None and made == asked == 1:
+        seen = "one launch does not tell how launches differ; measure.launches: 3 would"
+        return judged(name, "not_judged", seen)
+    counted = sum(launch.standing in ("sound", "doubtful") for launch in launches)
+    seen = f"{counted} of {max(made, asked)} launches count"
+    if spread is not None:
+        seen += (
+            f"; they differ by {spread.between_launches:.2%}, their own steps tell "
+            f"{spread.within_launches:.2%}"
+        )
+    if counted < max(made, asked):
+        advice = "run the same command with the same `-o` folder to make those that are missing"
+        return judged(name, "doubtful", seen, advice)
+    if spread is not None and spread.between_launches > LARGEST_LAUNCH_SD:
+        advice = "look for what changes from process to process, and make more launches"
+        return judged(name, "doubtful", f"{seen}: more than runs of any public submission", advice)
+    return judged(name, "sound", seen)

@@ -8,7 +8,7 @@ of the smallest effect of a fault: docs/metrics.md, "The gate", has both, and
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from trnbench.analysis.evidence import Evidence
+from trnbench.analysis.case import Case
 from trnbench.schema.result import CheckOutcome
 from trnbench.schema.units import say_seconds
 from trnbench.wire import Movement, Parity, ParityPoint, Precision
@@ -61,7 +61,10 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
 ENCODER_SLACK = 3.0
 """Encoders in bf16 round more: their gradients are sums over few targets, which cancel."""
 
+
 NO_SMALL_MODEL = "no small model of this make is known that a CPU could train"
+
+
 SAY_SMALL = "say under `model.small` what of `model.config` makes it small"
 """Of a guest without a gate: why, and what gives it one."""
 
@@ -79,18 +82,18 @@ def tolerance_of(precision: Precision, family: str) -> Tolerance:
     )
 
 
-def check_parity(evidence: Evidence) -> CheckOutcome:
+def check_parity(case: Case) -> CheckOutcome:
     """A small model of the same make trains on the device as it does in fp32 on the CPU."""
-    parity = evidence.measurement.parity
+    parity = case.measurement.parity
     if parity is None:
-        if not evidence.plan.measure.gate:
+        if not case.plan.measure.gate:
             return CheckOutcome(
                 name="parity",
                 verdict="doubtful",
                 evidence="nobody knows whether the training was right: measure.gate is false",
                 advice="leave measure.gate at true",
             )
-        if evidence.plan.model.guest is not None and evidence.plan.order.gate is None:
+        if case.plan.model.guest is not None and case.plan.order.gate is None:
             return CheckOutcome(
                 name="parity",
                 verdict="doubtful",
@@ -99,8 +102,8 @@ def check_parity(evidence: Evidence) -> CheckOutcome:
             )
         why = "the case ended before the gate was through, or its version had none"
         return CheckOutcome(name="parity", verdict="not_judged", evidence=why)
-    order = evidence.plan.order
-    faults = list(find_faults(parity, tolerance_of(order.precision, evidence.plan.model.family)))
+    order = case.plan.order
+    faults = list(find_faults(parity, tolerance_of(order.precision, case.plan.model.family)))
     if faults:
         return CheckOutcome(
             name="parity",
@@ -110,18 +113,18 @@ def check_parity(evidence: Evidence) -> CheckOutcome:
             "`workload.execution: eager`, and fp32, to see which",
         )
     worst = max(point.worst_distance or 0.0 for point in parity.points)
-    took = f"{say_seconds(parity.seconds)}, {_share_of_case(evidence, parity):.1%} of the case"
+    took = f"{say_seconds(parity.seconds)}, {_share_of_case(case, parity):.1%} of the case"
     return CheckOutcome(
         name="parity",
         verdict="sound",
         evidence=f"gradients within {worst:.1e} of fp32 on the CPU, and the losses of "
-        f"{len(parity.losses)} steps; the gate took {took}{_held_against(evidence)}",
+        f"{len(parity.losses)} steps; the gate took {took}{_held_against(case)}",
     )
 
 
-def _held_against(evidence: Evidence) -> str:
+def _held_against(case: Case) -> str:
     """Say what a guest could not be held against: anything but itself."""
-    guest = evidence.plan.model.guest
+    guest = case.plan.model.guest
     if guest is None:
         return ""
     return f"; held against {guest.target} itself: a fault in its own code is not seen"
@@ -162,9 +165,9 @@ def _faults_of_point(point: ParityPoint, tolerance: Tolerance) -> Iterator[str]:
         yield f"{begin} the loss is {_number(point.loss)} for {point.reference_loss:.6g}"
 
 
-def check_movement(evidence: Evidence) -> CheckOutcome:
+def check_movement(case: Case) -> CheckOutcome:
     """The first steps moved every weight of the case's own model, and none of them far."""
-    movement = evidence.measurement.movement
+    movement = case.measurement.movement
     if movement is None:
         why = "nobody looked at the weights before and after the first steps"
         return CheckOutcome(name="movement", verdict="not_judged", evidence=why)
@@ -196,8 +199,8 @@ def _fault_of_movement(movement: Movement) -> str | None:
     return None
 
 
-def _share_of_case(evidence: Evidence, parity: Parity) -> float:
-    return parity.seconds / evidence.total_seconds if evidence.total_seconds else 1.0
+def _share_of_case(case: Case, parity: Parity) -> float:
+    return parity.seconds / case.total_seconds if case.total_seconds else 1.0
 
 
 def _is_near(value: float | None, expected: float, tolerance: float) -> bool:

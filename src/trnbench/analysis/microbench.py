@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from trnbench.analysis.checks.machine import MAX_FOREIGN_CPU_SHARE
+from trnbench.analysis.checks.device import MAX_FOREIGN_CPU_SHARE
 from trnbench.catalog.accelerators import accelerators
 from trnbench.schema.peak import PeakDocument, PeakReading
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask

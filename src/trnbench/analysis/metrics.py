@@ -1,0 +1,392 @@
+"""Every metric, in the order of reports: one function and one line in a registry at the end.
+
+`MEASURED` come from a case's records. `DERIVED` come from the throughput, a peak and a price, so
+that an old result can be re-costed without its records; of them a price changes `PRICED` alone.
+An interval is that of the throughput: power is a mean, and a price has none. For what machines are
+billed: EC2 user guide, "On-Demand Instances" (Linux by the second, sixty at least) and "Capacity
+Blocks pricing and billing" (one to fourteen days, then whole weeks to twenty-six); read 2026-11.
+
+Source: docs/metrics.md, "Step time", "Statistics", "MFU", "Energy" and "Cost".
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from trnbench.analysis.case import Case
+from trnbench.analysis.energy import find_site
+from trnbench.analysis.statistics import Interval
+from trnbench.analysis.step_time import StepTimes
+from trnbench.model.flops import FULL_CONVENTION, mixed_rate
+from trnbench.schema.price import Price, PriceOption
+from trnbench.schema.result import MetricValue, ResultUtilization
+from trnbench.schema.units import SECONDS_PER_HOUR, say_flops_per_second
+
+JOULES_PER_KWH = 3.6e6
+
+LEAST_SECONDS = 60
+LONGEST_IN_DAYS = 14
+_DAY = 24 * SECONDS_PER_HOUR
+
+_BY_SECOND = ("on_demand", "spot", "savings_plan_1y", "savings_plan_3y")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What the derived metrics rest on; a stored result has all of it, so it can be re-costed."""
+
+    tokens_per_second: MetricValue
+    total_seconds: float
+    instances_billed: int
+    chips_billed: int | None
+    """None where no accelerator is known."""
+    joules_per_token: MetricValue
+    """As it was metered, or why it was not."""
+    utilization: ResultUtilization
+    price: Price | None
+    price_reason: str | None
+
+
+def of_interval(interval: Interval) -> MetricValue:
+    """Carry an estimate over; a low end at or below zero, as wild samples can have, is no bound."""
+    low = interval.low if interval.low > 0 else None
+    return MetricValue(value=interval.value, low=low, high=interval.high)
+
+
+def exactly(value: float) -> MetricValue:
+    """Return a figure that was counted, not estimated."""
+    return MetricValue(value=value)
+
+
+def unknown(reason: str) -> MetricValue:
+    """Return no figure, and why."""
+    return MetricValue(value=None, reason=reason)
+
+
+def scaled(metric: MetricValue, factor: float) -> MetricValue:
+    """Multiply a figure and its interval by an exact positive factor; an unknown stays unknown."""
+    if metric.value is None:
+        return metric
+    return MetricValue(
+        value=metric.value * factor,
+        low=None if metric.low is None else metric.low * factor,
+        high=None if metric.high is None else metric.high * factor,
+    )
+
+
+def reciprocal(metric: MetricValue, numerator: float) -> MetricValue:
+    """Return numerator / metric; the interval's ends change places."""
+    if metric.value is None:
+        return metric
+    return MetricValue(
+        value=numerator / metric.value,
+        low=None if metric.high is None else numerator / metric.high,
+        high=None if metric.low is None else numerator / metric.low,
+    )
+
+
+def tokens_per_second(case: Case) -> MetricValue:
+    """Tokens of a step over the arithmetic mean of the step's time: what a rented hour yields."""
+    return reciprocal(step_time_mean_seconds(case), case.plan.workload.tokens_per_step)
+
+
+def tokens_per_second_per_device(case: Case) -> MetricValue:
+    """The same, divided by the devices that the job drove."""
+    tokens = case.plan.workload.tokens_per_step / case.plan.parallel.world_size
+    return reciprocal(step_time_mean_seconds(case), tokens)
+
+
+def step_time_mean_seconds(case: Case) -> MetricValue:
+    """Arithmetic mean over the steady samples, stalls included, because they are paid for."""
+    return _of_times(case, lambda times: of_interval(times.mean))
+
+
+def step_time_median_seconds(case: Case) -> MetricValue:
+    """The typical step."""
+    return _of_times(case, lambda times: of_interval(times.median))
+
+
+def step_time_p95_seconds(case: Case) -> MetricValue:
+    """One step in twenty takes longer; no interval is claimed for it."""
+    return _of_times(case, lambda times: exactly(times.p95_seconds))
+
+
+def tail_overhead(case: Case) -> MetricValue:
+    """Mean over median, less one: what the slow steps add to the bill."""
+    return _of_times(case, lambda times: exactly(times.mean.value / times.median.value - 1))
+
+
+def stall_share(case: Case) -> MetricValue:
+    """Time lost to stalls as a part of all time."""
+    return _of_times(case, lambda times: exactly(times.stalls.share))
+
+
+def _of_times(case: Case, read: Callable[[StepTimes], MetricValue]) -> MetricValue:
+    if case.summary.step_times is not None:
+        return read(case.summary.step_times)
+    if case.outcome.status != "finished":
+        return unknown(case.outcome.reason)
+    return unknown(f"{len(case.summary.samples)} timed samples are too few for an interval")
+
+
+def compile_seconds(case: Case) -> MetricValue:
+    """Seconds of all compilations that the compiler told of, summed; they may have overlapped."""
+    activities = case.measurement.activities
+    if not activities:
+        return unknown("the case ended before anything was told of its compilations")
+    last = activities[-1]
+    if last.compile_seconds:
+        return exactly(sum(last.compile_seconds))
+    if last.compilations == 0:
+        return exactly(0.0)
+    return unknown("this device's compiler does not tell how long it took")
+
+
+def peak_memory_bytes(case: Case) -> MetricValue:
+    """The device's own peak counter; for a CPU the resident set of the process.
+
+    A case that ended early has the largest resident set that the parent saw, if it trained on the
+    CPU.
+    """
+    memory = case.measurement.memory
+    if memory is not None and memory.peak_bytes is not None:
+        return exactly(memory.peak_bytes)
+    if memory is not None:
+        return unknown(memory.counted)
+    seen = [watch.worker_rss_bytes for watch in case.measurement.watches]
+    if seen and case.plan.order.backend == "cpu":
+        return exactly(max(seen))
+    return unknown("the case ended before its memory was read")
+
+
+def mean_power_watts(case: Case) -> MetricValue:
+    """Mean power while the case measured, of what `energy_scope` names."""
+    watts = case.energy.mean_power_watts
+    if watts is None or not case.energy.is_valid:
+        return unknown(case.energy.reason or "no power is known")
+    return exactly(watts)
+
+
+def joules_per_token(case: Case) -> MetricValue:
+    """Mean power over tokens per second."""
+    watts = mean_power_watts(case)
+    if watts.value is None:
+        return watts
+    return reciprocal(tokens_per_second(case), watts.value)
+
+
+def joules_per_token_tdp_bound(case: Case) -> MetricValue:
+    """No measurement: what a token would take at most if every billed chip drew its rating."""
+    watts = case.energy.tdp_bound_watts
+    if watts is None:
+        return unknown("no thermal rating of the chips is published")
+    return reciprocal(tokens_per_second(case), watts)
+
+
+def grams_co2e_per_million_tokens(basis: Basis) -> MetricValue:
+    """What a million tokens emit, by what was metered, the room's PUE and the region's grid."""
+    if basis.joules_per_token.value is None:
+        return basis.joules_per_token
+    around = find_site(basis.price)
+    if around.pue is None or around.grams_co2e_per_kwh is None:
+        return unknown(around.reason or "neither room nor grid is known")
+    factor = 1e6 / JOULES_PER_KWH * around.pue * around.grams_co2e_per_kwh
+    return scaled(basis.joules_per_token, factor)
+
+
+def expert_imbalance(case: Case) -> MetricValue:
+    """Rows of the fullest expert over the mean, mean over blocks and measured steps: 1 is even."""
+    model, steps = case.plan.model, case.steps
+    if model.shape is None:
+        return unknown("its sizes are not known, nor whether it has experts")
+    if model.shape.experts is None:
+        return unknown("the model has no experts")
+    if steps.imbalances:
+        return exactly(steps.imbalance_sum / steps.imbalances)
+    if not any(block.purpose == "measure" for block in case.measurement.blocks):
+        return unknown("no step was measured")
+    if model.guest is not None:
+        return unknown(f"{model.guest.target} does not tell how its experts were used")
+    return unknown("its records do not tell how the experts were used")
+
+
+def mfu(basis: Basis) -> MetricValue:
+    """By the convention that the result names."""
+    return _utilization(basis, basis.utilization.convention)
+
+
+def mfu_full(basis: Basis) -> MetricValue:
+    """By `matmul-full-v1`, which counts masked attention too: what torchtitan would print."""
+    return _utilization(basis, FULL_CONVENTION)
+
+
+def mfu_used_devices(basis: Basis) -> MetricValue:
+    """Of the devices that the job drove alone: what the chip could do, not what was paid for."""
+    return _utilization(basis, basis.utilization.convention, basis.utilization.used_share)
+
+
+def hfu(basis: Basis) -> MetricValue:
+    """With what was made again and experts' empty places: what the hardware did, analytically."""
+    return _utilization(basis, basis.utilization.convention, done_again=True)
+
+
+def mfu_bf16_equivalent(basis: Basis) -> MetricValue:
+    """Of work that is partly fp8, as if the peak were that of the rest; it may exceed 1."""
+    mix = basis.utilization.fp8
+    if mix is None:
+        return unknown("no product is made in fp8")
+    flops = basis.utilization.flops_per_token.get(basis.utilization.convention)
+    if flops is None:
+        return unknown(basis.utilization.flops_reason or "the operations are not known")
+    return scaled(basis.tokens_per_second, flops / mix.other_flops_per_second)
+
+
+def ceiling_utilization(basis: Basis) -> MetricValue:
+    """Of what matrix products alone came to in the same run, on the devices driven."""
+    used = basis.utilization
+    if used.ceiling_flops_per_second is None:
+        return unknown(used.ceiling_reason or "the ceiling is not known")
+    flops = used.flops_per_token.get(used.convention)
+    if flops is None:
+        return unknown(used.flops_reason or f"no operations by {used.convention}")
+    value = scaled(basis.tokens_per_second, flops / used.ceiling_flops_per_second)
+    if value.value is not None and value.value > 1:
+        said = say_flops_per_second(used.ceiling_flops_per_second)
+        return unknown(
+            f"{value.value:.0%} of {said}: something disturbed the products while they were timed"
+        )
+    return value
+
+
+def _utilization(
+    basis: Basis, convention: str, share: float = 1.0, done_again: bool = False
+) -> MetricValue:
+    """Hold the throughput against this share of the billed chips' peak."""
+    peak = basis.utilization.peak_flops_per_second
+    if peak is None:
+        return unknown(basis.utilization.peak_reason or "the peak is not known")
+    flops = basis.utilization.flops_per_token.get(convention)
+    if flops is None:
+        counted = ", ".join(basis.utilization.flops_per_token) or "nothing"
+        return unknown(
+            basis.utilization.flops_reason or f"no operations by {convention}, but by {counted}"
+        )
+    if (mix := basis.utilization.fp8) is not None:
+        # How much of the work is fp8 depends on what a convention counts beside it.
+        rates = mix.flops_per_second, mix.other_flops_per_second
+        peak = mixed_rate(flops, mix.flops_per_token, *rates)
+    peak *= share
+    if done_again:
+        flops += basis.utilization.recomputed_flops_per_token
+    value = scaled(basis.tokens_per_second, flops / peak)
+    if value.value is not None and value.value > 1:
+        return unknown(
+            f"{value.value:.0%} of {say_flops_per_second(peak)} cannot be: the measurement or the "
+            "peak is wrong"
+        )
+    return value
+
+
+def usd_per_million_tokens(basis: Basis) -> MetricValue:
+    """Dollars for a million tokens at this throughput, on everything that is billed."""
+    return _priced(basis, lambda usd: reciprocal(basis.tokens_per_second, usd * 1e6))
+
+
+def tokens_per_usd(basis: Basis) -> MetricValue:
+    """Tokens that one dollar trains."""
+    return _priced(basis, lambda usd: scaled(basis.tokens_per_second, 1 / usd))
+
+
+def usd_per_chip_hour(basis: Basis) -> MetricValue:
+    """Dollars an hour for one of the billed chips."""
+
+    def of_chip(usd_per_second: float) -> MetricValue:
+        if basis.chips_billed is None:
+            return unknown("no accelerator chip is known to be in this machine")
+        return exactly(usd_per_second * SECONDS_PER_HOUR / basis.chips_billed)
+
+    return _priced(basis, of_chip)
+
+
+def usd_per_model_exaflop(basis: Basis) -> MetricValue:
+    """Dollars for 10^18 operations that the model needed, by the convention that is named."""
+    flops = basis.utilization.flops_per_token.get(basis.utilization.convention)
+    if flops is None:
+        return unknown(f"no count of operations by {basis.utilization.convention}")
+    return scaled(usd_per_million_tokens(basis), 1e12 / flops)
+
+
+def usd_per_peak_petaflop_hour(basis: Basis) -> MetricValue:
+    """Dollars for an hour of 10^15 operations a second at the peak: the list price of hardware."""
+
+    def of_peak(usd_per_second: float) -> MetricValue:
+        peak = basis.utilization.peak_flops_per_second
+        if peak is None:
+            return unknown(basis.utilization.peak_reason or "the peak is not known")
+        return exactly(usd_per_second * SECONDS_PER_HOUR / (peak / 1e15))
+
+    return _priced(basis, of_peak)
+
+
+def case_usd(basis: Basis) -> MetricValue:
+    """Dollars that measuring this case took, start-up included, by the second."""
+    return _priced(basis, lambda usd: exactly(basis.total_seconds * usd))
+
+
+def case_billed_usd(basis: Basis) -> MetricValue:
+    """Dollars on the bill, had the machines been rented for this case alone."""
+    seconds = basis.total_seconds
+    if basis.price is not None:
+        seconds = billed_seconds(basis.price.option, seconds)
+    return _priced(basis, lambda usd: exactly(seconds * usd))
+
+
+def _priced(basis: Basis, figure: Callable[[float], MetricValue]) -> MetricValue:
+    """Return what follows from the dollars that all billed instances cost in a second."""
+    if basis.price is None:
+        return unknown(basis.price_reason or "no price is known")
+    return figure(float(basis.price.usd_per_hour) * basis.instances_billed / SECONDS_PER_HOUR)
+
+
+def billed_seconds(option: PriceOption, seconds: float) -> float:
+    """Return the seconds on the bill, had the machine been rented for this job alone.
+
+    A reservation and a machine of one's own are paid for anyway: of them the job's own seconds
+    count.
+    """
+    if math.isinf(seconds):
+        return seconds
+    if option == "capacity_block":
+        days = max(1, math.ceil(seconds / _DAY))
+        return (days if days <= LONGEST_IN_DAYS else math.ceil(days / 7) * 7) * _DAY
+    if option in _BY_SECOND:
+        return max(LEAST_SECONDS, math.ceil(seconds))
+    return seconds
+
+
+MEASURED: Mapping[str, Callable[[Case], MetricValue]] = {
+    metric.__name__: metric
+    for metric in (
+        tokens_per_second, tokens_per_second_per_device, step_time_mean_seconds,
+        step_time_median_seconds, step_time_p95_seconds, tail_overhead, stall_share,
+        compile_seconds, peak_memory_bytes, mean_power_watts, joules_per_token,
+        joules_per_token_tdp_bound, expert_imbalance,
+    )
+}  # fmt: skip
+
+UTILIZED: Mapping[str, Callable[[Basis], MetricValue]] = {
+    metric.__name__: metric
+    for metric in (mfu, mfu_full, mfu_used_devices, mfu_bf16_equivalent, hfu, ceiling_utilization)
+}
+
+PRICED: Mapping[str, Callable[[Basis], MetricValue]] = {
+    metric.__name__: metric
+    for metric in (
+        usd_per_million_tokens, tokens_per_usd, usd_per_chip_hour, usd_per_model_exaflop,
+        usd_per_peak_petaflop_hour, grams_co2e_per_million_tokens, case_usd, case_billed_usd,
+    )
+}  # fmt: skip
+
+DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {**UTILIZED, **PRICED}
+
+METRICS = (*MEASURED, *DERIVED)
