@@ -1,5 +1,7 @@
-"""Starting the real command as a subprocess, and looking at what it left."""
+"""Calling the command, in a process of its own or in this one, and looking at what it left."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,8 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
+import pytest
+
+from trnbench.cli.main import main
 
 COMMAND = [sys.executable, "-m", "trnbench"]
 
@@ -46,6 +52,24 @@ def run_to_end(
         check=False,
     )
     return Done(process.returncode, process.stdout, process.stderr)
+
+
+def in_process(*arguments: object, cwd: Path | None = None, **environment: str) -> Done:
+    """Run `trnbench` with these arguments in this process: for what it writes and its exit code.
+
+    Signals, pipes, logging and what is imported need `trnbench`, a process of its own.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, {"NO_COLOR": "1", "COLUMNS": "200", **environment}),
+        patch.object(sys, "argv", ["trnbench", *map(str, arguments)]),
+        contextlib.chdir(cwd or Path.cwd()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
+    return Done(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def environment_of_copy(package_parent: Path) -> dict[str, str]:

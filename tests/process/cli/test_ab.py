@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import trnbench
+from tests.command import in_process
 from tests.fake_python import fake_python
 from trnbench.schema.comparison import Comparison
 
@@ -27,7 +27,7 @@ def configs(tmp_path: Path) -> Path:
 
 
 def ab(folder: Path, *arguments: object) -> tuple[int, str, str]:
-    done = trnbench("run", "--ab", "a.yaml", "b.yaml", *arguments, cwd=folder)
+    done = in_process("run", "--ab", "a.yaml", "b.yaml", *arguments, cwd=folder)
     assert "Traceback" not in done.err
     return done.code, done.out, done.err
 
@@ -122,14 +122,14 @@ def test_unlike_work_that_is_allowed_is_measured_and_told(configs: Path) -> None
 def test_what_cannot_be_meant_is_refused(
     configs: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    done = trnbench("run", *arguments, cwd=configs)
+    done = in_process("run", *arguments, cwd=configs)
     assert done.code == 2
     assert said in done.err
 
 
 def test_the_same_thing_against_itself_tells_what_a_gate_costs(configs: Path) -> None:
     python = fake_python(configs)
-    done = trnbench(
+    done = in_process(
         "noise", "a.yaml", "--launches", 3, "-o", "out", "--python", python, "--format", "json",
         cwd=configs,
     )  # fmt: skip
@@ -146,7 +146,7 @@ def test_the_same_thing_against_itself_tells_what_a_gate_costs(configs: Path) ->
 def test_noise_is_told_in_a_narrow_window_and_in_markdown(
     configs: Path, columns: str, form: str
 ) -> None:
-    done = trnbench(
+    done = in_process(
         "noise", "a.yaml", "--launches", 3, "-o", "out", "--python", fake_python(configs),
         "--format", form, cwd=configs, COLUMNS=columns,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.aws_service import price_service
-from tests.command import Done, trnbench
+from tests.command import Done, in_process, trnbench
 from tests.process.cli.test_live_prices import DENIED, GOOD, LIVE, run, settings
 
 PLAN = [
@@ -53,12 +53,12 @@ def own(folder: Path, name: str, text: str) -> list[str]:
     ],
 )
 def test_an_unknown_instance_is_named_with_the_nearest(arguments: list[str]) -> None:
-    refused(trnbench(*arguments), 2, "trn2.48xlarg", "did you mean trn2.48xlarge")
+    refused(in_process(*arguments), 2, "trn2.48xlarg", "did you mean trn2.48xlarge")
 
 
 def test_an_option_that_is_not_sold_is_named_with_those_that_are() -> None:
     on = ["--set", "price.instance=trn2.48xlarge", "--set", "price.region=us-east-2"]
-    plan = told(trnbench(*PLAN, *on, "--set", "price.option=on_demand"))
+    plan = told(in_process(*PLAN, *on, "--set", "price.option=on_demand"))
     assert plan["price"] is None
     assert "has no on_demand rate of trn2.48xlarge" in plan["price_reason"]
     assert "it has: capacity_block, spot" in plan["price_reason"]
@@ -67,7 +67,7 @@ def test_an_option_that_is_not_sold_is_named_with_those_that_are() -> None:
 
 def test_a_region_where_it_is_not_sold_gets_no_other_regions_rate() -> None:
     on = ["--set", "price.instance=trn2.48xlarge", "--set", "price.region=eu-west-1"]
-    plan = told(trnbench(*PLAN, *on))
+    plan = told(in_process(*PLAN, *on))
     assert plan["price"] is None
     assert "no capacity_block rate of trn2.48xlarge in eu-west-1" in plan["price_reason"]
     assert "it has rates in us-east-2" in plan["price_reason"]
@@ -78,13 +78,15 @@ def test_a_region_where_it_is_not_sold_gets_no_other_regions_rate() -> None:
 
 @pytest.mark.parametrize("rate", ["0", "-3", "1e9", "nan", "3EUR"])
 def test_a_rate_that_is_none_is_refused_wherever_it_is_typed(rate: str, tmp_path: Path) -> None:
-    refused(trnbench(*PLAN, "--usd-per-hour", rate), 2, "price.usd_per_hour", "usd_per_hour: 35.76")
-    done = trnbench("report", tmp_path, "--usd-per-hour", rate)
+    refused(
+        in_process(*PLAN, "--usd-per-hour", rate), 2, "price.usd_per_hour", "usd_per_hour: 35.76"
+    )
+    done = in_process("report", tmp_path, "--usd-per-hour", rate)
     refused(done, 2, f"--usd-per-hour {rate}: is not a rate in dollars", "35.76")
     text = f"instance_type,option,usd_per_hour\ntrn2.48xlarge,capacity_block,{rate}\n"
-    refused(trnbench(*PLAN, *own(tmp_path, "r.csv", text)), 2, "r.csv, line 2", "usd_per_hour")
+    refused(in_process(*PLAN, *own(tmp_path, "r.csv", text)), 2, "r.csv, line 2", "usd_per_hour")
     text = f"rates:\n- {{instance_type: rack, option: on_demand, usd_per_hour: {rate}}}\n"
-    refused(trnbench(*PLAN, *own(tmp_path, "r.yaml", text)), 2, "r.yaml", "usd_per_hour")
+    refused(in_process(*PLAN, *own(tmp_path, "r.yaml", text)), 2, "r.yaml", "usd_per_hour")
 
 
 @pytest.mark.parametrize(
@@ -111,14 +113,14 @@ def test_a_rate_that_is_none_is_refused_wherever_it_is_typed(rate: str, tmp_path
 def test_another_currency_is_refused_and_dollars_are_asked_for(
     name: str, text: str, said: str, tmp_path: Path
 ) -> None:
-    refused(trnbench(*PLAN, *own(tmp_path, name, text)), 2, said, "in US dollars")
+    refused(in_process(*PLAN, *own(tmp_path, name, text)), 2, said, "in US dollars")
 
 
 def test_a_rate_dated_in_the_future_does_not_hold_and_its_day_is_told(tmp_path: Path) -> None:
     row = "trn2.48xlarge,us-east-2,capacity_block,31.2,2999-01-01"
     text = f"instance_type,region,option,usd_per_hour,date\n{row}\n"
     on = ["--set", "price.instance=trn2.48xlarge", "--set", "price.region=us-east-2"]
-    plan = told(trnbench(*PLAN, *on, *own(tmp_path, "r.csv", text)))
+    plan = told(in_process(*PLAN, *on, *own(tmp_path, "r.csv", text)))
     assert plan["price"] is None
     assert "its first is dated 2999-01-01" in plan["price_reason"]
     assert "look at that date" in plan["price_reason"]
@@ -171,7 +173,7 @@ def test_a_refusal_is_an_error_where_live_was_asked_for_and_else_ends_in_the_tab
 def test_without_credentials_that_is_said_before_anything_is_sent(tmp_path: Path) -> None:
     none = str(tmp_path / "none")
     with price_service((200, GOOD)) as served:
-        done = trnbench(
+        done = trnbench(  # a process: boto3 keeps the credentials that it once found
             *LIVE,
             AWS_ENDPOINT_URL_PRICING=served.url,
             AWS_ACCESS_KEY_ID="",

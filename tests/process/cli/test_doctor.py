@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import trnbench
+from tests.command import in_process
 from tests.fake_python import fake_python
 from tests.process.cli.test_terminal import drawn_on_a_terminal
 from tests.process.train.test_inventory import install
@@ -38,7 +38,7 @@ def ill_trn2(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_this_machine_is_described_and_the_exit_code_tells_of_problems() -> None:
-    done = trnbench("doctor")
+    done = in_process("doctor")
     assert done.code == (3 if "\nproblem: " in done.out else 0), done.err
     assert done.err == ""
     for section in ("machine", "chips", "packages", "network", "price", "torch can use"):
@@ -50,7 +50,7 @@ def test_this_machine_is_described_and_the_exit_code_tells_of_problems() -> None
 
 
 def test_json_is_one_document_that_says_the_same() -> None:
-    done = trnbench("doctor", "--json")
+    done = in_process("doctor", "--json")
     document = json.loads(done.out)
     verdicts = {finding["verdict"] for finding in document["findings"]}
     assert verdicts <= {"ok", "problem", "warning", "absent"}
@@ -78,7 +78,7 @@ def test_without_torch_nothing_heavy_is_imported_and_torch_is_not_asked() -> Non
 
 @pytest.mark.usefixtures("ill_trn2")
 def test_a_busy_trn2_with_empty_packages_is_told_with_every_fix() -> None:
-    done = trnbench("doctor", "--no-torch")
+    done = in_process("doctor", "--no-torch")
     assert done.code == 3
     assert "16 chips, 64 logical cores (LNC 2), 96 GiB each" in " ".join(done.out.split())
     text = " ".join(done.out.split())
@@ -87,7 +87,7 @@ def test_a_busy_trn2_with_empty_packages_is_told_with_every_fix() -> None:
     assert "problem: python3 (pid 4242) holds Neuron device 0" in text
     assert "train.py" not in done.out
     assert done.out.rstrip().endswith("warnings.") or done.out.rstrip().endswith("warning.")
-    document = json.loads(trnbench("doctor", "--no-torch", "--json").out)
+    document = json.loads(in_process("doctor", "--no-torch", "--json").out)
     problems = {f["name"] for f in document["findings"] if f["verdict"] == "problem"}
     assert problems == {"holders", "neuron_stub"}
     assert document["machine"]["neuron"]["chips"] == 16
@@ -100,7 +100,7 @@ def test_two_generations_and_a_torch_that_does_not_match_are_told(site: Path) ->
         ("torch-xla", "2.9.0"),
     ):
         install(site, name, version)
-    done = trnbench("doctor", "--no-torch")
+    done = in_process("doctor", "--no-torch")
     assert done.code == 3
     text = " ".join(done.out.split())
     assert "two SDK generations are mixed" in text
@@ -108,17 +108,17 @@ def test_two_generations_and_a_torch_that_does_not_match_are_told(site: Path) ->
 
 
 def test_an_interpreter_without_an_answer_is_a_problem_and_one_that_is_not_there_an_error() -> None:
-    done = trnbench("doctor", "--python", "/bin/false")
+    done = in_process("doctor", "--python", "/bin/false")
     assert done.code == 3
     assert "problem: …/false: did not answer" in done.out
-    missing = trnbench("doctor", "--python", "/nowhere/python")
+    missing = in_process("doctor", "--python", "/nowhere/python")
     assert (missing.code, missing.out) == (2, "")
     assert "cannot be started" in missing.err
 
 
 def test_a_torch_that_is_broken_is_a_problem(site: Path) -> None:
     (site / "torch.py").write_text("raise ImportError('libtorch_cpu.so: undefined symbol')\n")
-    done = trnbench("doctor")
+    done = in_process("doctor")
     assert done.code == 3
     assert "undefined symbol" in done.out
     assert "problem: torch cannot be used" in " ".join(done.out.split())
@@ -137,7 +137,7 @@ def test_it_fits_the_terminal(width: int) -> None:
 @pytest.mark.usefixtures("ill_trn2")
 def test_a_run_keeps_what_doctor_finds_and_no_process_of_others(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    done = trnbench(
+    done = in_process(
         "run", "-o", folder, "--python", fake_python(tmp_path),
         "--set", "measure.min_seconds=0", "--set", "sweep={model: [tiny-llama]}",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Live prices as a user asks for them: a real command, real boto3, a service on this machine."""
+"""Live prices as a user asks for them: a whole command, real boto3, a service on this machine."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.aws_service import price_service
-from tests.command import Done, only_case, trnbench
+from tests.command import Done, in_process, only_case
 from tests.fake_python import fake_python
 from trnbench.machine.describe import describe_machine
+from trnbench.prices import _live
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "aws"
 GOOD = json.loads((SAMPLES / "get_products.trn1.32xlarge.json").read_text())["response"]
@@ -18,8 +19,12 @@ DENIED = (400, {"__type": "AccessDeniedException", "message": "no"})
 
 
 def run(folder: Path, url: str, *arguments: object) -> Done:
-    """Run a command that finds no account of this machine's, and the service in AWS's place."""
-    return trnbench(
+    """Run a command that finds no account of this machine's, and the service in AWS's place.
+
+    What an earlier command remembers of AWS is forgotten, as in a new process.
+    """
+    _live.cache_clear()
+    return in_process(
         *arguments,
         AWS_ENDPOINT_URL_PRICING=url,
         AWS_ACCESS_KEY_ID="EXAMPLE",
@@ -127,7 +132,7 @@ def test_offline_nobody_is_asked(tmp_path: Path) -> None:
 def test_an_old_result_is_costed_at_the_live_rate(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     python = fake_python(tmp_path)
-    made = trnbench(
+    made = in_process(
         "run", "--python", python, "-o", folder, "--set", "measure.min_seconds=0",
         "--set", "sweep={model: [tiny-llama]}",
     )  # fmt: skip
@@ -153,11 +158,11 @@ def test_an_old_result_is_costed_at_the_live_rate(tmp_path: Path) -> None:
 def test_an_instance_that_should_tell_itself_and_cannot_is_named(tmp_path: Path) -> None:
     if describe_machine().instance is not None:
         pytest.skip("this machine tells its instance type")
-    done = trnbench("run", "--dry-run", "--set", "price.instance=auto", cwd=tmp_path)
+    done = in_process("run", "--dry-run", "--set", "price.instance=auto", cwd=tmp_path)
     assert done.code == 2
     assert "price.instance: auto: this machine does not tell what it is rented as" in done.err
     assert "hop limit" in done.err
-    priced = trnbench(
+    priced = in_process(
         "run", "--dry-run", "--set", "price.instance=auto", "--usd-per-hour", "1", cwd=tmp_path
     )
     assert priced.code == 0

@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from tests.command import trnbench
+from tests.command import in_process
 
 
 def test_the_past_of_an_instance_is_a_table_and_a_plot() -> None:
-    done = trnbench("prices", "p5en.48xlarge", "--history", "--region", "us-east-1", COLUMNS="100")
+    done = in_process(
+        "prices", "p5en.48xlarge", "--history", "--region", "us-east-1", COLUMNS="100"
+    )
     assert done.code == 0, done.err
     assert "capacity_block  us-east-1    54.92  +32.0%  2026-07-22" in done.out
     assert "capacity_block  us-east-1    63.16  +15.0%  2026-10-07" in done.out
@@ -20,13 +22,13 @@ def test_the_past_of_an_instance_is_a_table_and_a_plot() -> None:
 
 
 def test_one_option_is_drawn_alone() -> None:
-    done = trnbench("prices", "p5en.48xlarge", "--history", "--option", "on_demand", COLUMNS="80")
+    done = in_process("prices", "p5en.48xlarge", "--history", "--option", "on_demand", COLUMNS="80")
     assert "\nD on_demand\n" in done.out
     assert "capacity_block" not in done.out
 
 
 def test_a_table_that_knows_one_day_only_says_so_and_draws_nothing() -> None:
-    done = trnbench("prices", "trn2.3xlarge", "--history", "--region", "sa-east-1")
+    done = in_process("prices", "trn2.3xlarge", "--history", "--region", "sa-east-1")
     assert done.code == 0, done.err
     assert "2.235" in done.out
     assert "tells of one day only, 2026-07-22: that is no history" in done.out
@@ -34,7 +36,7 @@ def test_a_table_that_knows_one_day_only_says_so_and_draws_nothing() -> None:
 
 
 def test_an_instance_whose_rates_are_all_doubted_has_no_history() -> None:
-    done = trnbench("prices", "inf1.24xlarge", "--history")
+    done = in_process("prices", "inf1.24xlarge", "--history")
     assert done.code == 0, done.err
     assert "no history" in done.out
     assert "Left out: rows that their own source doubts" in done.out
@@ -42,14 +44,14 @@ def test_an_instance_whose_rates_are_all_doubted_has_no_history() -> None:
 
 @pytest.mark.parametrize("columns", ["20", "60", "300"])
 def test_the_plot_keeps_within_the_terminal(columns: str) -> None:
-    done = trnbench("prices", "p5.48xlarge", "--history", COLUMNS=columns)
+    done = in_process("prices", "p5.48xlarge", "--history", COLUMNS=columns)
     plot = [line for line in done.out.splitlines() if line[:4].strip().isdigit() or "+--" in line]
     assert plot
     assert max(map(len, plot)) <= max(24, int(columns))
 
 
 def test_programs_get_every_row_behind_a_step() -> None:
-    done = trnbench("prices", "p5en.48xlarge", "--history", "--region", "us-east-1", "--json")
+    done = in_process("prices", "p5en.48xlarge", "--history", "--region", "us-east-1", "--json")
     told = json.loads(done.out)
     assert told["instance"] == "p5en.48xlarge"
     (block,) = [each for each in told["history"] if each["option"] == "capacity_block"]
@@ -69,17 +71,17 @@ def test_programs_get_every_row_behind_a_step() -> None:
     ],
 )
 def test_a_past_that_is_not_there_is_told(arguments: list[str], said: str) -> None:
-    done = trnbench("prices", *arguments)
+    done = in_process("prices", *arguments)
     assert done.code == 2
     assert said in done.err
     assert done.out == ""
 
 
 def test_a_regions_list_has_the_newer_rate_for_all_regions_that_counts_there() -> None:
-    listed = trnbench("prices", "p5en.48xlarge", "--region", "us-east-1")
+    listed = in_process("prices", "p5en.48xlarge", "--region", "us-east-1")
     assert "capacity_block  all-commercial    63.16  2026-10-07" in listed.out
     assert "eu-north-1" not in listed.out
-    elsewhere = trnbench("prices", "p5en.48xlarge", "--region", "eu-central-1")
+    elsewhere = in_process("prices", "p5en.48xlarge", "--region", "eu-central-1")
     assert elsewhere.code == 2, "it is not sold there, whatever holds in all regions"
-    everywhere = trnbench("prices", "p5en.48xlarge", "--region", "all-commercial", "--json")
+    everywhere = in_process("prices", "p5en.48xlarge", "--region", "all-commercial", "--json")
     assert len(json.loads(everywhere.out)["prices"]) == 1

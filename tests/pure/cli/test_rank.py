@@ -5,29 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import trnbench
-from tests.fake_python import fake_python
+from tests.command import in_process
+from tests.comparisons import write_launch
 
 ON = ("--on", "H100=p5.48xlarge", "--price-option", "on_demand", "--region", "us-east-1")
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rank")
-    (folder / "one.yaml").write_text(
-        "name: one\nmodel: tiny-llama\n"
-        "workload: {sequence_length: 64, global_batch_size: 2}\n"
-        "measure: {relative_precision: 0.5, min_seconds: 0, max_samples: 50}\n"
-    )
-    done = trnbench(
-        "run", folder / "one.yaml", "-o", folder / "run", "--python", fake_python(folder)
-    )
-    assert done.code == 0, done.err
-    return folder / "run"
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    write_launch(tmp_path / "run")
+    return tmp_path / "run"
 
 
 def test_measured_runs_are_ranked_at_a_rate_that_is_given(run: Path) -> None:
-    done = trnbench("rank", run, "--usd-per-hour", "2", "--format", "json")
+    done = in_process("rank", run, "--usd-per-hour", "2", "--format", "json")
     assert done.code == 0, done.err
     (row,) = json.loads(done.out)["ranked"]
     assert (row["origin"], row["place"], row["usd_per_hour"]) == ("measured", 1, 2.0)
@@ -35,7 +26,7 @@ def test_measured_runs_are_ranked_at_a_rate_that_is_given(run: Path) -> None:
 
 
 def test_published_runs_are_marked_cited_and_priced_as_told(tmp_path: Path) -> None:
-    done = trnbench(
+    done = in_process(
         "rank", "--published", "--model", "llama3-8b", *ON, "--format", "json", cwd=tmp_path
     )
     assert done.code == 0, done.err
@@ -48,7 +39,7 @@ def test_published_runs_are_marked_cited_and_priced_as_told(tmp_path: Path) -> N
 
 
 def test_a_job_under_a_deadline_is_ranked_by_what_it_costs(tmp_path: Path) -> None:
-    done = trnbench(
+    done = in_process(
         "rank", "--published", "--model", "llama3-8b", *ON, "--tokens", "1T", "--deadline", "30d",
         "--scaling-efficiency", "0.9", "--format", "json", cwd=tmp_path,
     )  # fmt: skip
@@ -74,7 +65,7 @@ def test_a_job_under_a_deadline_is_ranked_by_what_it_costs(tmp_path: Path) -> No
 def test_what_cannot_be_asked_is_refused_in_a_sentence(
     arguments: list[str], told: str, tmp_path: Path
 ) -> None:
-    done = trnbench("rank", *arguments, cwd=tmp_path)
+    done = in_process("rank", *arguments, cwd=tmp_path)
     assert done.code == 2, done.err
     assert told in done.err
     assert "Traceback" not in done.err
@@ -91,7 +82,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
 def test_where_nothing_is_left_the_reason_is_told(
     arguments: list[str], told: str, tmp_path: Path
 ) -> None:
-    done = trnbench("rank", *arguments, cwd=tmp_path)
+    done = in_process("rank", *arguments, cwd=tmp_path)
     assert done.code == 5, done.err
     assert told in done.err
     assert "Traceback" not in done.err

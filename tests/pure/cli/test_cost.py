@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import trnbench
+from tests.command import in_process
 
 CASE = Path(__file__).resolve().parents[2] / "golden" / "schema" / "v1"
 
 
 def test_a_sheet_is_made_of_an_old_result_at_any_price() -> None:
-    done = trnbench("cost", CASE, "--usd-per-hour", "3.5", "--tokens", "10B")
+    done = in_process("cost", CASE, "--usd-per-hour", "3.5", "--tokens", "10B")
     assert done.code == 0, done.err
     assert "to train 10 B   $" in done.out
     assert "none is published for Trainium" in done.out
 
 
 def test_a_sheet_is_one_json_document() -> None:
-    done = trnbench(
+    done = in_process(
         "cost", CASE, "--usd-per-hour", "3.5", "--tokens", "1e9", "--failures-per-day", "0",
         "--compile", "1h", "--start", "0s", "--checkpoint-every", "1h", "--json",
     )  # fmt: skip
@@ -32,10 +32,10 @@ def test_a_sheet_is_one_json_document() -> None:
 
 
 def test_a_result_without_a_price_says_what_sets_one() -> None:
-    done = trnbench("cost", CASE)
+    done = in_process("cost", CASE)
     assert done.code == 0
     assert "nobody knows what this machine costs" in done.out
-    (found,) = json.loads(trnbench("cost", CASE, "--json").out)["costs"]
+    (found,) = json.loads(in_process("cost", CASE, "--json").out)["costs"]
     assert "nobody knows" in found["reason"]
 
 
@@ -55,7 +55,7 @@ def test_a_result_without_a_price_says_what_sets_one() -> None:
 )
 def test_bad_input_is_named(arguments: list[str], code: int, said: str) -> None:
     where = [] if "/nowhere" in arguments else [CASE]
-    done = trnbench("cost", *where, *arguments)
+    done = in_process("cost", *where, *arguments)
     assert done.code == code, done.err
     assert said in done.err
 
@@ -64,7 +64,7 @@ def test_what_can_be_read_is_told_beside_what_cannot(tmp_path: Path) -> None:
     shutil.copytree(CASE, tmp_path / "good")
     (tmp_path / "bad" / "case").mkdir(parents=True)
     (tmp_path / "bad" / "case" / "plan.json").write_text("{")
-    done = trnbench("cost", tmp_path / "good", tmp_path / "bad", "--usd-per-hour", "1")
+    done = in_process("cost", tmp_path / "good", tmp_path / "bad", "--usd-per-hour", "1")
     assert done.code == 5
     assert "to train" in done.out
     assert "bad" in done.err

@@ -1,0 +1,130 @@
+"""The commands as a user types them: messages, exit codes, schemas and reports."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.command import in_process, only_case
+from tests.comparisons import write_launch
+from trnbench.cli.main import COMMANDS
+
+
+def test_every_command_has_a_file_of_its_own_and_a_line_of_help() -> None:
+    assert {function.__module__ for function in COMMANDS.values()} == {
+        f"trnbench.cli.{name}" for name in COMMANDS
+    }
+    listed = in_process("--help").out
+    for name in COMMANDS:
+        assert f"\n  {name} " in listed
+
+
+def test_the_version_is_told() -> None:
+    from trnbench import __version__
+
+    assert in_process("--version").out == f"trnbench {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "quik"], 2, "did you mean quick"),
+        (["run", "nothing.yaml"], 2, "no such file"),
+        (["run", "--set", "x"], 2, "is not KEY=VALUE"),
+        (["run", "--set", "workload.sequence_lenght=4"], 2, "did you mean `sequence_length`"),
+        (["run", "--set", "workload.sequence_length=[1]"], 2, "a list of 1 values"),
+        (["run", "--set", "measure.max_usd=1"], 2, "cannot be kept without a price"),
+        (["run", "--usd-per-hour", "-3"], 2, "usd_per_hour"),
+        (["run", "--device", "tpu"], 2, "tpu"),
+        (["report", "/nowhere"], 5, "no such folder"),
+        (["report", "/tmp", "--usd-per-hour", "0"], 2, "--usd-per-hour 0"),
+        (["report", "/tmp", "--prices", "/nowhere.csv"], 2, "cannot be read"),
+        (["report", "--format", "pdf"], 2, "pdf"),
+        (["prices", "trn2.48xlarg"], 2, "did you mean trn2.48xlarge"),
+        (["prices", "trn2.48xlarge", "--region", "mars-1"], 2, "no such rate"),
+        (["models", "--sequence-length", "0"], 2, "sequence-length"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence_with_its_exit_code(
+    arguments: list[str], code: int, said: str, tmp_path: Path
+) -> None:
+    done = in_process(*arguments, cwd=tmp_path)
+    assert done.code == code, done.err
+    assert said in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+# --- shipped configs and schemas ------------------------------------------------------------------
+
+
+def test_the_schema_refuses_what_the_parser_refuses() -> None:
+    schema = json.loads(in_process("schema", "config").out)
+    bad = {"name": "x", "model": "gpt2-124m", "workload": {"sequence_length": 0}, "colour": 1}
+    messages = [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(bad)]
+    assert any("colour" in message for message in messages)
+    assert any("global_batch_size" in message for message in messages)
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A run of one sound case."""
+    write_launch(tmp_path / "results" / "run", overrides={"price": "{}"})
+    return tmp_path / "results"
+
+
+def test_report_reads_the_default_folder_and_any_level_above_a_case(results: Path) -> None:
+    for paths in ((), (results,), (results / "run",), (only_case(results / "run"),)):
+        done = in_process("report", *paths, cwd=results.parent)
+        assert done.code == 0, done.err
+        assert done.out.count("tiny-llama (894k)") == 1
+
+
+def test_an_old_run_is_recosted_at_a_rate_that_is_given(results: Path) -> None:
+    def cell(column: str, *arguments: object) -> str:
+        done = in_process("report", results / "run", "--format", "csv", *arguments)
+        assert done.code == 0, done.err
+        (row,) = csv.DictReader(io.StringIO(done.out))
+        return row[column]
+
+    assert cell("usd_per_million_tokens") == ""
+    assert "usd-per-hour" in cell("price_reason")
+    one = float(cell("usd_per_million_tokens", "--usd-per-hour", "1"))
+    four = float(cell("usd_per_million_tokens", "--usd-per-hour", "4"))
+    assert four == pytest.approx(4 * one, rel=1e-12)
+    tokens_per_second = float(cell("tokens_per_second"))
+    assert one == pytest.approx(1e6 / 3600 / tokens_per_second, rel=1e-12)
+
+
+def test_mfu_can_be_counted_by_another_convention(results: Path) -> None:
+    full = in_process(
+        "report", results / "run", "-f", "json", "--flops-convention", "matmul-full-v1"
+    )
+    (result,) = json.loads(full.out)["results"]
+    assert result["flops_convention"] == "matmul-full-v1"
+    assert result["mfu"] == result["mfu_full"]
+
+
+def test_a_damaged_case_is_told_and_the_others_are_still_shown(
+    results: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "run" / "case"
+    bad.mkdir(parents=True)
+    (bad / "plan.json").write_text("{}")
+    done = in_process("report", results / "run", tmp_path)
+    assert done.code == 5
+    assert "tiny-llama" in done.out
+    assert str(bad) in done.err
+
+
+def test_a_report_goes_to_a_file(results: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    assert in_process("report", results / "run", "-f", "markdown", "-o", path).code == 0
+    assert path.read_text().startswith("| model |")
