@@ -44,16 +44,16 @@ sys.path.insert(0, {source!r})
 import torch
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.assemble import build_objective, make_stream
+from trnbench.train.build import build_objective, make_stream
 from trnbench.train.ceiling import measure_ceiling
-from trnbench.train.precision import product_dtype
+from trnbench.train.precision import matmul_dtype
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.worker import read_order
 from pathlib import Path
 
 order = read_order(Path(sys.argv[1]))
 backend = CpuBackend.open(Claim(precision=order.precision, threads=order.threads))
-measure_ceiling(backend, product_dtype(order.precision))  # as the worker does
+measure_ceiling(backend, matmul_dtype(order.precision))  # as the worker does
 step = TrainingStep(build_objective(order, backend), order, backend)
 stream = make_stream(order)
 warm = prepare_tokens(stream, order, 0, 10, backend)

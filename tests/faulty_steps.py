@@ -5,8 +5,7 @@ from typing import Any
 import torch
 
 from trnbench.train.backends.base import Backend
-from trnbench.train.layers.attention import use_core
-from trnbench.train.layers.products import fused
+from trnbench.train.layers.attention import fused_attention, use_core
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep
 from trnbench.train.objective import Objective
 from trnbench.wire import WorkOrder
@@ -73,7 +72,7 @@ class SkippedOptimizer(TrainingStep):
 class SeesTheFuture(TrainingStep):
     def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
         def unmasked(*heads: Any, **options: Any) -> torch.Tensor:
-            return fused(*heads, **{**options, "is_causal": False})
+            return fused_attention(*heads, **{**options, "is_causal": False})
 
         use_core(objective.model, unmasked)
         super().__init__(objective, order, backend)

@@ -19,9 +19,9 @@ import torch
 
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.checks.parity import TOLERANCES, find_faults
-from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend, Claim
+from trnbench.train.build import build_objective, make_stream
 from trnbench.train.gate import run_gate
 from trnbench.train.loop import (
     StepOutcomes,

@@ -57,7 +57,7 @@ MUTATIONS = {
         {"op_seconds": 2e-3},
     ),
     "the weights stay on the processor": Mutation(
-        "train/assemble.py",
+        "train/build.py",
         "model = model.to(backend.device)",
         'model = model.to("cpu")',
         f"{SUITE}test_two_jobs_run_side_by_side_on_two_devices",

@@ -18,10 +18,10 @@ import torch_xla.debug.metrics as metrics
 from tests.pure.train.orders import GPT2, LLAMA, make_order
 from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.plan.parity import plan_gate
-from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim, Unavailable
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.backends.xla import XlaBackend
+from trnbench.train.build import build_objective, make_stream
 from trnbench.train.gate import run_gate
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens, timed_block
 from trnbench.train.models import build_model

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from trnbench.train.assemble import fit, make_stream
 from trnbench.train.backends.base import Backend
+from trnbench.train.build import fit, make_stream
 from trnbench.train.guests import BadModel
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable

@@ -1,20 +1,26 @@
-"""From a pass's inputs and targets to what is minimised: the model, its head and its loss as one.
+"""From a pass's inputs and targets to the loss: the model, its head and its cross-entropy as one.
 
-This is what a device compiles: one graph from tokens to loss.
+This is what a device compiles: one graph from tokens to loss. The head makes all logits at once, or
+those of a chunk of rows: a chunk's logits become their own gradient at once and are then freed, so
+that the largest tensor of a step is never made and no matmul is made twice.
+
+Shapes: R rows that have a target, C rows of a chunk, D model width, V vocabulary.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.train.layers.loss import chunked_loss, plain_loss
-from trnbench.train.layers.products import PLAIN, Products
 from trnbench.train.models.base import Model
+
+ADDED_ROWS = 2048
+"""Rows of a matmul that are added to a sum at once: all of them would take the sum's memory."""
 
 
 class Losses(NamedTuple):
-    """What one pass comes to, all on the device."""
+    """The losses of one pass, on the device."""
 
     minimised: torch.Tensor
     """Mean cross-entropy, and the load-balancing loss where there are experts; fp32."""
@@ -25,7 +31,7 @@ class Losses(NamedTuple):
 
 
 class Trainable(nn.Module):
-    """A model and its loss as one, whoever's they are."""
+    """A model and its loss: ours, or an external one's."""
 
     model: nn.Module
 
@@ -47,24 +53,11 @@ class Objective(Trainable):
 
     model: Model
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        loss_chunk_rows: int | None = None,
-        products: Products = PLAIN,
-    ) -> None:
-        """Take a model as it is to be trained.
-
-        Args:
-            model: on its device, in its type.
-            loss_chunk_rows: rows whose logits exist at once; None for all of a pass.
-            products: how the device makes the head's products.
-        """
+    def __init__(self, model: Model, *, loss_chunk_rows: int | None = None) -> None:
+        """Take a model on its device and in its type, and the rows whose logits exist at once."""
         super().__init__()
         self.model = model
         self.loss_chunk_rows = loss_chunk_rows
-        self.products = products
         experts = model.shape.experts
         self.balance_coefficient = 0.0 if experts is None else experts.balance_coefficient
 
@@ -78,8 +71,148 @@ class Objective(Trainable):
         if self.loss_chunk_rows is None:
             told = plain_loss(rows, weight, bias, right)
         else:
-            told = chunked_loss(rows, weight, bias, right, self.loss_chunk_rows, self.products)
+            told = chunked_loss(rows, weight, bias, right, self.loss_chunk_rows)
         minimised = told
         if hidden.balance is not None and self.balance_coefficient:
             minimised = told + self.balance_coefficient * hidden.balance
         return Losses(minimised, told.detach(), hidden.imbalance)
+
+
+def plain_loss(
+    rows_RD: torch.Tensor,
+    weight_VD: torch.Tensor,
+    bias_V: torch.Tensor | None,
+    targets_R: torch.Tensor,
+) -> torch.Tensor:
+    """Return the mean cross-entropy in fp32, all logits at once.
+
+    Args:
+        rows_RD: what the head is given, in the type of its matmul.
+        weight_VD: the head's weight.
+        bias_V: and its bias.
+        targets_R: the right entry of each row.
+    """
+    bias = None if bias_V is None else bias_V.to(rows_RD.dtype)
+    logits_RV = F.linear(rows_RD, weight_VD.to(rows_RD.dtype), bias)
+    return F.cross_entropy(logits_RV.float(), targets_R.long())
+
+
+def chunked_loss(
+    rows_RD: torch.Tensor,
+    weight_VD: torch.Tensor,
+    bias_V: torch.Tensor | None,
+    targets_R: torch.Tensor,
+    chunk_rows: int,
+) -> torch.Tensor:
+    """Return the same, `chunk_rows` rows of logits at a time."""
+    made: torch.Tensor = _ChunkedLoss.apply(
+        rows_RD, weight_VD, bias_V, targets_R.long(), chunk_rows
+    )
+    return made
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Gradients are made in the forward pass, while a chunk's logits exist."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows_RD: torch.Tensor,
+        weight_VD: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        targets_R: torch.Tensor,
+        chunk_rows: int,
+    ) -> torch.Tensor:
+        cast_VD = weight_VD.to(rows_RD.dtype)
+        total = torch.zeros((), dtype=torch.float32, device=rows_RD.device)
+        parts_of_rows: list[torch.Tensor] = []
+        of_weight: torch.Tensor | None = None
+        of_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
+        chunks = zip(rows_RD.split(chunk_rows), targets_R.split(chunk_rows), strict=True)
+        for rows_CD, targets_C in chunks:
+            logits_CV = torch.mm(rows_CD, cast_VD.t())
+            if bias_V is not None:
+                logits_CV = logits_CV + bias_V.to(logits_CV.dtype)
+            losses_C1, gradient_CV = _entropies(logits_CV, targets_C[:, None])
+            total += losses_C1.sum()
+            if of_bias is not None:
+                of_bias += gradient_CV.sum(0)
+            cast_CV = gradient_CV.to(rows_RD.dtype)
+            parts_of_rows.append(torch.mm(cast_CV, cast_VD))
+            if ctx.needs_input_grad[1]:  # else it is frozen, beneath adapters
+                # fp32 whatever the weight's type: it is a sum over all chunks.
+                if of_weight is None:
+                    of_weight = torch.mm(cast_CV.t(), rows_CD).float()
+                else:
+                    _add_matmul(of_weight, cast_CV.t(), rows_CD)
+        count = len(rows_RD)
+        ctx.count = count
+        ctx.types = weight_VD.dtype, None if bias_V is None else bias_V.dtype
+        ctx.save_for_backward(torch.cat(parts_of_rows), of_weight, of_bias)
+        return total / count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        of_rows, of_weight, of_bias = ctx.saved_tensors
+        scale = gradient / ctx.count
+        weight_type, bias_type = ctx.types
+        return (
+            of_rows * scale.to(of_rows.dtype),
+            None if of_weight is None else of_weight.mul_(scale).to(weight_type),
+            None if of_bias is None else of_bias.mul_(scale).to(bias_type),
+            None,
+            None,
+        )
+
+
+# An operator of its own, so that torch's compiler adds each matmul when it is made: left to itself
+# it makes those of all chunks first, and holds them all. Not by torch.library.custom_op, whose
+# first call imports the whole of torch's compiler.
+torch.library.define("trnbench::add_product", "(Tensor(a!) total, Tensor left, Tensor right) -> ()")
+
+
+def _add_by_rows(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    for rows, part in zip(total.split(ADDED_ROWS), left.split(ADDED_ROWS), strict=True):
+        rows.add_(torch.mm(part, right))
+
+
+def _add_nothing(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    pass
+
+
+torch.library.impl("trnbench::add_product", "CPU", _add_by_rows)
+torch.library.register_fake("trnbench::add_product", _add_nothing)
+
+
+def _add_matmul(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Add left @ right to a sum in fp32."""
+    if total.device.type == "cpu":
+        torch.ops.trnbench.add_product(total, left, right)
+    else:
+        total.add_(torch.mm(left, right))
+
+
+def _entropies(
+    logits_CV: torch.Tensor, targets_C1: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's cross-entropy, (C, 1), and its gradient by the logits, both in fp32."""
+    of_targets_C1 = logits_CV.gather(1, targets_C1).float()
+    if torch.compiler.is_compiling():
+        # One kernel of what is read anyway: neither shares nor gradient are ever made in fp32.
+        sums_C1 = logits_CV.float().logsumexp(1, keepdim=True)
+        is_target_CV = torch.arange(logits_CV.shape[1], device=logits_CV.device) == targets_C1
+        gradient_CV = (logits_CV.float() - sums_C1).exp() - is_target_CV.float()
+        return sums_C1 - of_targets_C1, gradient_CV
+    # log sum exp from the likeliest entry, whose share cannot be too small for a number.
+    largest_C1 = logits_CV.amax(1, keepdim=True).float()
+    gradient_CV = _softmax_in_fp32(logits_CV)
+    losses_C1 = largest_C1 - gradient_CV.amax(1, keepdim=True).log() - of_targets_C1
+    gradient_CV.scatter_add_(1, targets_C1, gradient_CV.new_full(targets_C1.shape, -1.0))
+    return losses_C1, gradient_CV
+
+
+def _softmax_in_fp32(logits: torch.Tensor) -> torch.Tensor:
+    """Return each row's softmax; a CPU is nine times as fast if it need not cast on the way."""
+    if logits.device.type == "cpu":
+        return torch.softmax(logits.float(), 1)
+    return torch.softmax(logits, 1, dtype=torch.float32)

@@ -10,7 +10,7 @@ import torch
 
 from trnbench.train.backends.base import Backend
 from trnbench.train.layers import fp8
-from trnbench.train.layers.attend import Mask, attend
+from trnbench.train.layers.attention import Mask, attend
 from trnbench.wire import AttentionTask, MoveTask, ProductTask
 
 FLOAT_BYTES = 4
@@ -26,19 +26,13 @@ def product(
     k: int,
     layout: Literal["nt", "nn", "tn"] = "nn",
 ) -> Callable[[], object]:
-    """Return a product (M, K) by (K, N), as the step makes those of this layout.
-
-    A ceiling below the step's own rate would be none: so it is made by the same function.
-    """
+    """Return a matmul (M, K) by (K, N), its operands laid out as the step's are."""
     drawn = torch.bfloat16 if dtype == fp8.VALUES else dtype
     left = _values(backend, drawn, k, m).t() if layout == "tn" else _values(backend, drawn, m, k)
     right = _values(backend, drawn, n, k).t() if layout == "nt" else _values(backend, drawn, k, n)
     if dtype == fp8.VALUES:
         values, other = fp8.to_fp8(left.contiguous()), fp8.to_fp8(right.t().contiguous())
         return lambda: fp8.multiply(values, other, torch.bfloat16, is_fast=True)
-    multiply = backend.products(dtype).multiply
-    if multiply is not torch.mm:
-        return lambda: multiply(left, right)
     made = torch.empty(m, n, device=backend.device, dtype=dtype)
     return lambda: torch.mm(left, right, out=made)
 
@@ -57,7 +51,7 @@ def move(backend: Backend, task: MoveTask) -> Callable[[], object]:
 def attention(backend: Backend, task: AttentionTask) -> Callable[[], object]:
     """Return the attention core as our models call it, forward or with its gradients."""
     dtype, mask = DTYPES[task.precision], Mask()
-    core = backend.products(dtype).attention
+    core = backend.attention_core(dtype)
     q, k, v = (
         _values(backend, dtype, task.batch, heads, task.tokens, task.head_dim)
         for heads in (task.heads, task.kv_heads, task.kv_heads)

@@ -15,8 +15,8 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, record_function
 
-from trnbench.train.assemble import make_stream
 from trnbench.train.backends.base import Backend
+from trnbench.train.build import make_stream
 from trnbench.train.channel import Channel
 from trnbench.train.loop import (
     StepOutcomes,

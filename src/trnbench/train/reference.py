@@ -23,8 +23,8 @@ import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
 from trnbench.train.data import Batch, Stream
 from trnbench.train.guests import GuestObjective, build_guest
-from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.layers.lora import add_adapters
+from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.streams import stream_of, stream_of_guest

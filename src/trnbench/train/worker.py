@@ -156,7 +156,7 @@ def peak(path: Path, channel: Channel) -> None:
 def train(order: WorkOrder, channel: Channel) -> None:
     """Carry out one order."""
     with _opened(order, channel) as backend:
-        from trnbench.train.assemble import make_stream
+        from trnbench.train.build import make_stream
         from trnbench.train.loop import TrainingStep
 
         if order.gate is not None:
@@ -324,12 +324,12 @@ def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
     for dtype in ceiling_dtypes(order.precision):
         points = measure_ceiling(backend, dtype)
         channel.send(Ceiling, dtype=str(dtype).removeprefix("torch."), points=points)
-        backend.empty_cache()  # or the model's peak of memory would hold what the products had
+        backend.empty_cache()  # or the model's peak of memory would hold what the matmuls had
 
 
 def _build(order: WorkOrder, backend: Any, channel: Channel) -> Any:
     """Build what is trained, and count what stands on the device."""
-    from trnbench.train.assemble import (
+    from trnbench.train.build import (
         build_objective,
         bytes_of,
         is_tied,

@@ -11,9 +11,9 @@ import torch
 from tests.process.train.children import run_child, write_plan
 from tests.pure.train.orders import make_order
 from trnbench.train import description
-from trnbench.train.assemble import build_objective, is_tied
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.build import build_objective, is_tied
 from trnbench.train.description import describe, flops_of_runs
 from trnbench.train.gate import run_gate
 from trnbench.train.guests import BadModel, GuestObjective, build_guest, loss_of

@@ -9,10 +9,10 @@ import torch
 from tests.process.train.children import Ended, run_child, write_plan
 from tests.pure.train.orders import LLAMA, SETTINGS, make_order
 from trnbench.model.flops import parameter_count
-from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends import find_devices
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.build import build_objective, make_stream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.wire import WIRE_VERSION, Command, Finish, RunBlock, WorkOrder
 

@@ -273,6 +273,22 @@ def test_a_first_step_that_was_timed_is_caught_by_what_it_compiled() -> None:
     assert outcome_of("recompiled", result).verdict == "invalid"
 
 
+@pytest.mark.parametrize(
+    ("precision", "instructions", "verdict"),
+    [("bf16", "none", "doubtful"), ("fp32", "none", "not_judged"),
+     ("bf16", "amx_bf16", "not_judged")],
+)  # fmt: skip
+def test_bf16_on_a_processor_without_bf16_instructions_is_doubtful(
+    precision: str, instructions: str, verdict: str
+) -> None:
+    plan = make_plan({"workload.precision": precision})
+    told = replace(ENVIRONMENT, settings={"bf16_instructions": instructions})
+    result = make_result(plan, make_measurement(plan, environment=told))
+    found = outcome_of("fallback", result)
+    assert found.verdict == verdict
+    assert ("no bf16 instructions" in found.evidence) == (verdict == "doubtful")
+
+
 def test_a_fallback_that_is_told_once_is_not_forgotten() -> None:
     told = [make_activity(1, fallback_ops={"aten::sort": 1}), make_activity(9, fallback_ops={})]
     assert outcome_of("fallback", result_of(activities=told)).verdict == "invalid"

@@ -9,7 +9,7 @@ from trnbench.catalog.facts import OPTIMIZER, OTHERS, class_of, operator_classes
 NAMES = {
     "matrix products": (
         "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution_backward",
-        "mkldnn::_linear_pointwise", "trnbench::product", "aten::_scaled_mm",
+        "mkldnn::_linear_pointwise", "aten::_scaled_mm",
         "trnbench::add_product", "trnbench::multiply_runs",
         "ampere_sgemm_128x64_tn", "sm90_xmma_gemm_bf16bf16_bf16f32", "nvjet_tst_128x256_64x4",
     ),

@@ -17,7 +17,7 @@ from trnbench.model.memory import (
     predict_memory,
 )
 from trnbench.schema.units import GIB
-from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.wire import Experts, ModelShape, Precision, Recompute, StepSettings
 
 

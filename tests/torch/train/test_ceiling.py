@@ -8,7 +8,6 @@ import torch
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.ceiling import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
-from trnbench.train.layers.products import Products
 from trnbench.train.precision import ceiling_dtypes
 from trnbench.wire import Precision
 
@@ -23,9 +22,6 @@ class ScriptedDevice(CpuBackend):
         self.made: list[tuple[int, torch.dtype]] = []
         self._waited_for = 0
         self.now = 0.0
-
-    def products(self, dtype: torch.dtype) -> Products:
-        return Products()
 
     def synchronize(self) -> None:
         for size, _ in self.made[self._waited_for :]:

@@ -19,11 +19,10 @@ from tests.pure.train.orders import (
     make_order,
     order_of,
 )
-from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.build import build_objective, make_stream
 from trnbench.train.data import TokenStream
-from trnbench.train.layers import processor
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
 from trnbench.train.optimizer import MasterAdamW, make_adamw
@@ -177,7 +176,7 @@ class Noted(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         name = func.__name__.partition(".")[0]
-        if name in ("mm", "addmm", "bmm", "product", "_linear_pointwise", "_grouped_mm"):
+        if name in ("mm", "addmm", "bmm", "_grouped_mm"):
             self.seen.append((name, made.dtype))
         elif name.startswith("_scaled_dot_product"):
             self.seen.extend((name, part.dtype) for part in (*args[:3], made[0]))
@@ -200,10 +199,7 @@ def test_every_matrix_product_is_made_in_the_precision_s_type(
     precision: Precision,
     products: torch.dtype,
     chunk: int | None,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # On a processor without bf16 the race is won by products in fp32, rounded: test_processor.py.
-    monkeypatch.setattr(processor, "fastest", lambda ways: processor.TORCH)
     order = order_of(shape, precision=precision, step=StepSettings(loss_chunk_rows=chunk))
     _, step = make_step(order)
     (tokens,) = make_tokens(order, 0, 1)
@@ -211,7 +207,7 @@ def test_every_matrix_product_is_made_in_the_precision_s_type(
         step.run(tokens, StepOutcomes())
     assert {dtype for _, dtype in noted.seen} == {products}
     per_block = {"llama": 7, "gpt2": 4, "moe": 5, "bert": 4, "vit": 4}[shape.family]
-    by_weights = [name for name, _ in noted.seen if name in ("mm", "addmm", "product")]
+    by_weights = [name for name, _ in noted.seen if name in ("mm", "addmm")]
     assert len(by_weights) >= 3 * (shape.layers * per_block + 1)
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.pure.train.orders import make_order
-from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.build import build_objective, make_stream
 from trnbench.train.loop import (
     StepOutcomes,
     StepTokens,

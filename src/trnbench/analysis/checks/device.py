@@ -72,7 +72,16 @@ def check_chip(case: Case) -> CheckOutcome:
 
 
 def check_fallback(case: Case) -> CheckOutcome:
-    """No operator ran on the host's processor in the device's stead."""
+    """No operator ran on the host's processor instead of the device, and none was emulated."""
+    seen = case.measurement.environment
+    has_no_bf16 = seen is not None and seen.settings.get("bf16_instructions") == "none"
+    if has_no_bf16 and case.plan.order.precision != "fp32":
+        return judged(
+            "fallback",
+            "doubtful",
+            "this processor has no bf16 instructions: torch emulates each bf16 matmul, slowly",
+            "train in fp32 on this processor: `workload.precision: fp32`",
+        )
     told = [a.fallback_ops for a in case.measurement.activities if a.fallback_ops is not None]
     if not told:
         return judged("fallback", "not_judged", "this device's software does not tell")

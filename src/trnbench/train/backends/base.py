@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 
 from trnbench.train.compilation import Compilations, compilations_of_torch
-from trnbench.train.layers import fp8
-from trnbench.train.layers.products import Products
+from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.wire import AdamW, Execution, FailureReason, FoundDevice, Precision
 
 PEAKS = (
@@ -69,7 +68,7 @@ class Backend:
     """The name that torch.compile knows this device's compiler by."""
     peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS
     ceiling_sizes: ClassVar[tuple[int, ...]] = (2048, 4096, 8192)
-    """Edges of the square products that fill the device."""
+    """Edges of the square matmuls that fill the device."""
     is_shared: ClassVar[bool] = False
     """Whether other work may run on it at any time, so that a ceiling is best measured twice."""
     profiler_activity: ClassVar[str | None] = None
@@ -91,7 +90,7 @@ class Backend:
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
-        """Claim the device and fix its numeric settings: fp32 products are full fp32.
+        """Claim the device and fix its numeric settings: fp32 matmuls are full fp32.
 
         Raises:
             Unavailable: it is not here, or cannot do what is asked.
@@ -117,9 +116,9 @@ class Backend:
 
     # --- a step -----------------------------------------------------------------------------------
 
-    def products(self, dtype: torch.dtype) -> Products:
-        """Return how this device makes products in this type, for this claim: torch's own way."""
-        return Products(blocks=fp8.linear if self.claim.precision == "fp8" else None)
+    def attention_core(self, dtype: torch.dtype) -> AttentionCore:
+        """Return what this device attends by in this type: torch's own function."""
+        return fused_attention
 
     def prepare(self, model: torch.nn.Module) -> Callable[..., Any]:
         """Return what the training step calls: the model as it is, or compiled for the device."""

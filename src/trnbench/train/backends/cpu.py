@@ -13,9 +13,8 @@ import torch
 
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.compilers import missing_for_processor
-from trnbench.train.layers.processor import fastest_way, products_by
-from trnbench.train.layers.products import Products
-from trnbench.train.precision import product_dtype
+from trnbench.train.layers.attention import AttentionCore, fused_attention
+from trnbench.train.layers.math_attention import math_attention
 from trnbench.wire import AdamW, FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
@@ -23,8 +22,8 @@ _STATUS = Path("/proc/self/status")
 _CPUINFO = Path("/proc/cpuinfo")
 
 BF16_FEATURES = ("amx_bf16", "avx512_bf16", "bf16")
-"""As /proc/cpuinfo calls them, best first; the last is Arm's. None of them means that a bf16
-product is made in fp32."""
+"""As /proc/cpuinfo calls them, best first; the last is Arm's. None of them means that torch
+makes bf16 matmuls number by number."""
 
 
 class CpuBackend(Backend):
@@ -50,7 +49,7 @@ class CpuBackend(Backend):
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
-        """Set the threads, and fp32 products to full fp32."""
+        """Set the threads, and fp32 matmuls to full fp32."""
         if claim.index:
             raise Unavailable(
                 f"device cpu:{claim.index} is not here: the processor is one device",
@@ -60,10 +59,6 @@ class CpuBackend(Backend):
             torch.set_num_threads(claim.threads)
         keep_freed_memory()
         return super().open(claim)
-
-    def __init__(self, claim: Claim) -> None:
-        super().__init__(claim)
-        self._ways: dict[torch.dtype, str] = {}
 
     def _device(self, index: int | None) -> torch.device:
         return torch.device("cpu")
@@ -89,15 +84,10 @@ class CpuBackend(Backend):
         """Return the peak resident set of the process: what the allocator keeps, included."""
         return _peak_resident_bytes(_STATUS), "process_rss"
 
-    def products(self, dtype: torch.dtype) -> Products:
-        """Make products in whichever way is fastest on this processor."""
-        return products_by(self._way(dtype), dtype)
-
-    def _way(self, dtype: torch.dtype) -> str:
-        """Return the winner of the race in this type, which is held once."""
-        if dtype not in self._ways:
-            self._ways[dtype] = fastest_way(dtype)
-        return self._ways[dtype]
+    def attention_core(self, dtype: torch.dtype) -> AttentionCore:
+        """Attend by plain matmuls in bf16, where the processor has instructions for it."""
+        has_bf16 = _bf16_feature(_CPUINFO) in BF16_FEATURES
+        return math_attention if dtype == torch.bfloat16 and has_bf16 else fused_attention
 
     def settings(self) -> Mapping[str, str]:
         """Return the threads, where they may run, and the instructions that they have."""
@@ -107,7 +97,6 @@ class CpuBackend(Backend):
             "affinity": _affinity(),
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "bf16_instructions": _bf16_feature(_CPUINFO),
-            "products": self._way(product_dtype(self.claim.precision)),
         }
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend
 
 from trnbench.train.backends.base import Backend, Claim, Timer, Unavailable
 from trnbench.train.compilers import missing_for_gpu
-from trnbench.train.precision import product_dtype
+from trnbench.train.precision import matmul_dtype
 from trnbench.wire import AdamW, FoundDevice
 
 ATTENTION_SHAPE = (1, 8, 128, 64)
@@ -94,7 +94,7 @@ class CudaBackend(Backend):
 
     def _attention_kernel(self) -> str:
         """Return which of its attention kernels torch takes in this precision, such as cudnn."""
-        dtype = product_dtype(self.claim.precision)
+        dtype = matmul_dtype(self.claim.precision)
         return attention_kernel(torch.empty(ATTENTION_SHAPE, device=self.device, dtype=dtype))
 
 

@@ -1,24 +1,136 @@
-"""Attention with its projections: as rotary decoders have it, and as GPT-2, BERT and ViT do.
+"""Attention with its projections, under every mask that a family asks for.
 
-Shapes: B batch, T tokens, D model width, N query heads, K key and value heads, H head width.
+A window is cut into bands of its own width and documents into batches of their own length, so that
+no mask of the whole sequence is ever made and the work grows with what is attended to. All of it
+is the device's attention core and views; lengths are known when the model is built, so lazy and
+ahead-of-time compilers see one graph.
+
+Shapes: B batch, T tokens or queries, S keys, D model width, N query heads, K key and value heads,
+H head width, W window, C bands.
 """
 
-from dataclasses import replace
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.train.layers.attend import Mask, attend
 from trnbench.train.layers.linear import Linear, RmsNorm
-from trnbench.train.layers.products import Core, fused
 from trnbench.train.layers.rotary import rotate
 from trnbench.wire import ModelShape
+
+SINK_WIDTH = 8
+"""Columns that a sink adds to each head; kernels want widths that are multiples of eight."""
+
+
+class AttentionCore(Protocol):
+    """From queries, keys and values to attended values, as a device computes it."""
+
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        scale: float,
+        *,
+        is_causal: bool = False,
+        allowed: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the attended values, (B, N, T, H).
+
+        Args:
+            q: (B, N, T, H); N must be a multiple of K.
+            k: (B, K, S, H).
+            v: the same.
+            scale: of the scores.
+            is_causal: whether query t looks at keys up to t alone.
+            allowed: or which keys each query may look at, (B, 1, T, S).
+        """
+        ...
+
+
+def fused_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scale: float,
+    *,
+    is_causal: bool = False,
+    allowed: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Attend by torch's own function, which has a kernel for most devices; an `AttentionCore`."""
+    return F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=allowed,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """Which keys a query may look at."""
+
+    is_causal: bool = True
+    window: int | None = None
+    """Keys that a query looks at, its own included; only under a causal mask."""
+    document_length: int | None = None
+    """Tokens of each document in a packed sequence; the last document may be shorter."""
+
+
+def attend(
+    q_BNTH: torch.Tensor,
+    k_BKTH: torch.Tensor,
+    v_BKTH: torch.Tensor,
+    mask: Mask,
+    sinks_N: torch.Tensor | None = None,
+    core: AttentionCore = fused_attention,
+) -> torch.Tensor:
+    """Return the attended values, (B, N, T, H).
+
+    Args:
+        q_BNTH: queries; N must be a multiple of K.
+        k_BKTH: keys.
+        v_BKTH: values.
+        mask: which keys count.
+        sinks_N: a logit for each head that takes part in the softmax and has no value.
+        core: how the device attends under the masks that kernels know.
+    """
+    tokens, width = q_BNTH.shape[2:]
+    scale = width**-0.5
+    if sinks_N is not None:
+        q_BNTH, k_BKTH, v_BKTH = _with_sinks(q_BNTH, k_BKTH, v_BKTH, sinks_N / scale)
+    mix = functools.partial(core, scale=scale)
+    length = mask.document_length
+    if length is None or length >= tokens:
+        mixed = _one_document((q_BNTH, k_BKTH, v_BKTH), mask, mix, sinks_N is not None)
+    else:
+        whole = tokens // length * length
+        parts = [
+            _documents(
+                (q_BNTH[:, :, a:b], k_BKTH[:, :, a:b], v_BKTH[:, :, a:b]),
+                min(length, b - a),
+                mask,
+                mix,
+                sinks_N is not None,
+            )
+            for a, b in ((0, whole), (whole, tokens))
+            if b > a
+        ]
+        mixed = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+    return mixed if sinks_N is None else mixed[..., :width]
 
 
 class RotaryAttention(nn.Module):
     """Causal grouped-query attention with rotary positions."""
 
-    core: Core = staticmethod(fused)
+    core: AttentionCore = staticmethod(fused_attention)
 
     def __init__(self, shape: ModelShape, mask: Mask) -> None:
         super().__init__()
@@ -59,7 +171,7 @@ class RotaryAttention(nn.Module):
 class JoinedAttention(nn.Module):
     """Multi-head attention with biases, queries, keys and values from one product."""
 
-    core: Core = staticmethod(fused)
+    core: AttentionCore = staticmethod(fused_attention)
 
     def __init__(self, shape: ModelShape, mask: Mask) -> None:
         super().__init__()
@@ -79,8 +191,8 @@ class JoinedAttention(nn.Module):
         return self.output(mixed_BNTH.transpose(1, 2).flatten(2))
 
 
-def use_core(model: nn.Module, core: Core) -> None:
-    """Let all attention of a model be made so."""
+def use_core(model: nn.Module, core: AttentionCore) -> None:
+    """Have every attention layer of a model use this core."""
     for module in model.modules():
         if isinstance(module, RotaryAttention | JoinedAttention):
             module.core = core
@@ -91,3 +203,92 @@ def mask_of_layer(shape: ModelShape, layer: int, document_length: int | None) ->
     mask = Mask(window=shape.sliding_window, document_length=document_length)
     every = shape.full_attention_every
     return replace(mask, window=None) if every and (layer + 1) % every == 0 else mask
+
+
+Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Mix = Callable[..., torch.Tensor]
+"""An `AttentionCore` that has its scale."""
+
+
+def _documents(heads: Heads, length: int, mask: Mask, mix: Mix, has_sinks: bool) -> torch.Tensor:
+    """Attend within documents of one length, as so many more sequences of a batch."""
+    batch, _, tokens, _ = heads[0].shape
+    count = tokens // length
+    q, k, v = (
+        x.unflatten(2, (count, length)).transpose(1, 2).flatten(0, 1)  # (B x count, heads, length)
+        for x in heads
+    )
+    mixed = _one_document((q, k, v), mask, mix, has_sinks)
+    return mixed.unflatten(0, (batch, count)).transpose(1, 2).flatten(2, 3)
+
+
+def _one_document(heads: Heads, mask: Mask, mix: Mix, has_sinks: bool) -> torch.Tensor:
+    q, k, v = heads
+    if mask.window is not None and mask.window < q.shape[2]:
+        return _banded(heads, mask.window, mix, has_sinks)
+    if not has_sinks:
+        return mix(q, k, v, is_causal=mask.is_causal)
+    # The sink is the key that every query sees: put first, with a query of its own that is then
+    # left out, the mask of the whole is causal again, and the kernels know that one.
+    first = torch.zeros_like(q[:, :, :1])
+    q, k, v = torch.cat((first, q), 2), _sink_first(k), _zero_first(v)
+    return mix(q, k, v, is_causal=True)[:, :, 1:]
+
+
+def _banded(heads: Heads, window: int, mix: Mix, has_sinks: bool) -> torch.Tensor:
+    """Let each band of W queries look at its own band of keys and the one before it.
+
+    That is 2 W keys for the W of the mask: twice the least work, and linear in the sequence.
+    """
+    batch, count, tokens, width = heads[0].shape
+    bands = -(-tokens // window)
+    padding = bands * window - tokens
+    q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in heads)
+    q = q.unflatten(2, (bands, window)).transpose(1, 2).flatten(0, 1)  # (B x C, N, W, H)
+    k, v = (_pairs_of_bands(x, bands, window) for x in (k, v))
+    allowed = _band_mask(bands, window, q.device)
+    if has_sinks:
+        k, v = _sink_first(k), _zero_first(v)
+        allowed = F.pad(allowed, (1, 0), value=True)
+    allowed = allowed.repeat(batch, 1, 1, 1)
+    mixed = mix(q, k, v, allowed=allowed)
+    mixed = mixed.unflatten(0, (batch, bands)).transpose(1, 2).reshape(batch, count, -1, width)
+    return mixed[:, :, :tokens]
+
+
+def _pairs_of_bands(x: torch.Tensor, bands: int, window: int) -> torch.Tensor:
+    """Return each band behind the one before it, (B x C, K, 2 W, H); before the first are zeros."""
+    banded = x.unflatten(2, (bands, window))
+    before = F.pad(banded, (0, 0, 0, 0, 1, 0))[:, :, :-1]
+    return torch.cat((before, banded), dim=3).transpose(1, 2).flatten(0, 1)
+
+
+def _band_mask(bands: int, window: int, device: torch.device) -> torch.Tensor:
+    """Return what each query of a band may look at, (C, 1, W, 2 W)."""
+    query = torch.arange(window, device=device)[:, None] + window
+    key = torch.arange(2 * window, device=device)[None, :]
+    inside = (key <= query) & (key > query - window)
+    is_first = torch.arange(bands, device=device)[:, None, None, None] == 0
+    return inside & ~(is_first & (key < window))
+
+
+def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: torch.Tensor) -> Heads:
+    """Widen the heads so that a key of ones in the first new column scores the head's sink.
+
+    No kernel has sinks; this says the same in the terms that they all have.
+    """
+    logit = logits_N.to(q.dtype)[None, :, None, None].expand(*q.shape[:3], 1)
+    rest = F.pad(q, (0, SINK_WIDTH))[..., -SINK_WIDTH + 1 :]
+    return torch.cat((q, logit, rest), -1), F.pad(k, (0, SINK_WIDTH)), F.pad(v, (0, SINK_WIDTH))
+
+
+def _sink_first(k: torch.Tensor) -> torch.Tensor:
+    """Put the sink's key before the others: one in the column that holds the queries' logits."""
+    key = torch.zeros_like(k[:, :, :1])
+    key[..., -SINK_WIDTH] = 1
+    return torch.cat((key, k), 2)
+
+
+def _zero_first(v: torch.Tensor) -> torch.Tensor:
+    """Put the sink's value, which is none, before the others."""
+    return torch.cat((torch.zeros_like(v[:, :, :1]), v), 2)

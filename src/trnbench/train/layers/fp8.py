@@ -1,11 +1,11 @@
-"""Products in fp8: values in e4m3, gradients in e5m2, one scale for each tensor of each product.
+"""Matmuls in fp8: values in e4m3, gradients in e5m2, one scale for each tensor of each matmul.
 
 e4m3 has the finer steps and e5m2 the wider range, which gradients need. A scale brings a tensor's
 largest value to the largest that its format has, and is found anew each time: nothing is carried
 over from step to step. Sums are fp32, and what comes out is of the type that went in.
 
 Source: Micikevicius et al., FP8 Formats for Deep Learning, arXiv 2209.05433; dynamic scaling by
-tensor, and fast sums in the forward product alone, as torchao's `float8` does by default.
+tensor, and fast sums in the forward matmul alone, as torchao's `float8` does by default.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import torch
 
 VALUES, GRADIENTS = torch.float8_e4m3fn, torch.float8_e5m2
 MULTIPLE = 16
-"""What every edge of a product must be a multiple of. Source: PyTorch, `_scaled_mm`'s checks."""
+"""What every edge of a matmul must be a multiple of. Source: PyTorch, `_scaled_mm`'s checks."""
 LEAST = 1e-12
 """The smallest largest value that a scale is made of: a tensor of zeros has a scale too."""
 
@@ -27,7 +27,7 @@ class Scaled(NamedTuple):
     """One number in fp32."""
 
     def t(self) -> "Scaled":
-        """Return the transpose, which lies in memory as a product takes it."""
+        """Return the transpose, which lies in memory as a matmul takes it."""
         return Scaled(self.values.t().contiguous(), self.scale)
 
 
@@ -71,7 +71,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
 
 
 class _Linear(torch.autograd.Function):
-    """The three products of a linear layer; what is kept is kept in fp8."""
+    """The three matmuls of a linear layer; what is kept is kept in fp8."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -1,24 +1,44 @@
-"""Layers with weights: each takes them in the type of what it is given.
+"""Layers with weights, and the MLPs made of them.
 
 Weights may be kept in fp32 while a step runs in bf16: they are cast where they are read, and the
 gradient comes back in the weight's own type.
+
+Shapes: B batch, T tokens, D model width, F MLP width.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.train.layers.products import PLAIN, Product
+from trnbench.wire import ModelShape
+
+LinearFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""From x, a weight (out, in) and a bias or None to x W^T + b in the type of x, which the other two
+are rounded to where theirs is wider."""
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Make a layer's matmul by torch's own function; a `LinearFunction`."""
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
 class Linear(nn.Linear):
-    """A weight and the product with it."""
+    """A weight and the matmul with it."""
 
-    product: Product = staticmethod(PLAIN.linear)
+    function: LinearFunction = staticmethod(linear)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out)."""
-        return self.product(x, self.weight, self.bias)
+        return self.function(x, self.weight, self.bias)
+
+
+def use_linear(model: nn.Module, function: LinearFunction) -> None:
+    """Have every `Linear` of a model make its matmul by this function."""
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.function = function
 
 
 class RmsNorm(nn.RMSNorm):
@@ -30,7 +50,7 @@ class RmsNorm(nn.RMSNorm):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Takes the mean off and divides by the deviation, both in fp32."""
+    """Subtracts the mean and divides by the deviation, both in fp32."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x's shape and type."""
@@ -38,8 +58,29 @@ class LayerNorm(nn.LayerNorm):
         return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
-def use_product(model: nn.Module, product: Product) -> None:
-    """Let every `Linear` of a model make its product so."""
-    for module in model.modules():
-        if isinstance(module, Linear):
-            module.product = product
+class SwiGlu(nn.Module):
+    """The gated MLP of Llama and its kin: down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.gate = Linear(hidden_size, intermediate_size, bias=False)
+        self.up = Linear(hidden_size, intermediate_size, bias=False)
+        self.down = Linear(intermediate_size, hidden_size, bias=False)
+
+    def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        """Return (B, T, D)."""
+        return self.down(F.silu(self.gate(x_BTD)) * self.up(x_BTD))
+
+
+class GeluMlp(nn.Module):
+    """The MLP of GPT-2, BERT and ViT: two matmuls with biases, and GELU between them."""
+
+    def __init__(self, shape: ModelShape, approximation: str) -> None:
+        super().__init__()
+        self.up = Linear(shape.hidden_size, shape.intermediate_size)
+        self.output = Linear(shape.intermediate_size, shape.hidden_size)
+        self.approximation = approximation  # `tanh`, as GPT-2 was trained, or `none`
+
+    def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        """Return (B, T, D)."""
+        return self.output(F.gelu(self.up(x_BTD), approximate=self.approximation))

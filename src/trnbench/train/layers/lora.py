@@ -13,11 +13,11 @@ from trnbench.train.layers.linear import Linear
 from trnbench.wire import Lora
 
 ATTENTION = ".attention."
-"""What is in the name of each of attention's products."""
+"""What is in the name of each of attention's linear layers."""
 
 
 class LoraLinear(Linear):
-    """A frozen weight with a trained product of two narrow ones beside it."""
+    """A frozen weight with the trained matmul of two narrow ones beside it."""
 
     def __init__(self, frozen: Linear, lora: Lora) -> None:
         nn.Module.__init__(self)
@@ -29,8 +29,8 @@ class LoraLinear(Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out)."""
-        inner_R = self.product(x, self.adapter_in, None)
-        adapted = self.product(inner_R, self.adapter_out, None)
+        inner_R = self.function(x, self.adapter_in, None)
+        adapted = self.function(inner_R, self.adapter_out, None)
         return super().forward(x) + adapted * self.scale
 
 
@@ -39,7 +39,7 @@ def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
 
     Args:
         model: one of ours, its weights drawn; its blocks stand under `blocks.`.
-        lora: which products have adapters, and how narrow they are.
+        lora: which layers have adapters, and how narrow they are.
         seed: of the adapters' first values.
     """
     model.requires_grad_(False)
@@ -54,7 +54,7 @@ def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
     for name, frozen in chosen:
         adapted = LoraLinear(frozen, lora)
         with torch.no_grad():
-            # As wide as the frozen products' inputs ask for; the field's own bound is the same.
+            # As wide as the frozen layers' inputs ask for; the field's own bound is the same.
             bound = frozen.in_features**-0.5
             adapted.adapter_in.uniform_(-bound, bound, generator=generator)
             adapted.adapter_out.zero_()

@@ -1,16 +1,37 @@
-"""What every family is: hidden states, and a head that makes logits of them.
+"""What every family is: blocks that make hidden states, and a head that makes logits of them.
 
 Shapes: B batch, T tokens, D model width, V vocabulary or classes, R rows that have a target.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import (
+    CheckpointPolicy,
+    checkpoint,
+    create_selective_checkpoint_contexts,
+)
 
-from trnbench.train.layers.blocks import Blocks
 from trnbench.train.layers.linear import Linear
-from trnbench.wire import ModelShape
+from trnbench.wire import ModelShape, Recompute
+
+KEPT = (
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "_grouped_mm",
+    "_scaled_mm",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
+)
+"""Operators of torch whose outcome `selective` keeps, beside our own."""
 
 
 class Hidden(NamedTuple):
@@ -22,6 +43,38 @@ class Hidden(NamedTuple):
     """Load-balancing loss, mean over the blocks that have experts."""
     imbalance: torch.Tensor | None = None
     """Rows of the fullest expert over the mean, mean over those blocks."""
+
+
+class Blocks(nn.ModuleList):
+    """A model's blocks in order, and what of them is made again in the backward pass.
+
+    `recompute` full: a block keeps its input alone. selective: it keeps its matmuls and attention
+    too, and makes again what lies between them, which costs memory traffic and no matmul. none: a
+    block keeps all.
+    """
+
+    def __init__(self, blocks: Iterable[nn.Module]) -> None:
+        super().__init__(blocks)
+        self.recompute: Recompute = "none"
+
+    def run(self, block: nn.Module, *inputs: Any) -> Any:
+        """Run one of the blocks."""
+        if self.recompute == "none" or not torch.is_grad_enabled():
+            return block(*inputs)
+        chosen: dict[str, Any] = {}
+        if self.recompute == "selective":
+            chosen["context_fn"] = _contexts
+        # Nothing in a block is drawn at random: there is no state to bring back.
+        return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False, **chosen)
+
+
+def _policy(_context: Any, operator: Any, *_: Any, **__: Any) -> CheckpointPolicy:
+    name = operator.name().partition("::")[2].partition(".")[0]
+    is_kept = operator.namespace == "trnbench" or (operator.namespace == "aten" and name in KEPT)
+    return CheckpointPolicy.MUST_SAVE if is_kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+_contexts: Callable[[], Any] = functools.partial(create_selective_checkpoint_contexts, _policy)
 
 
 class Model(nn.Module):

@@ -10,12 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.train.layers.attend import Mask
-from trnbench.train.layers.attention import JoinedAttention
-from trnbench.train.layers.blocks import Blocks
-from trnbench.train.layers.linear import LayerNorm, Linear
-from trnbench.train.layers.mlp import GeluMlp
-from trnbench.train.models.base import Hidden, Model, positions_in_documents, rows_at
+from trnbench.train.layers.attention import JoinedAttention, Mask
+from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
+from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents, rows_at
 from trnbench.wire import ModelShape
 
 SEGMENTS = 2

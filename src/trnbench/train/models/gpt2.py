@@ -6,12 +6,9 @@ Shapes: B batch, T tokens, D model width.
 import torch
 from torch import nn
 
-from trnbench.train.layers.attend import Mask
-from trnbench.train.layers.attention import JoinedAttention
-from trnbench.train.layers.blocks import Blocks
-from trnbench.train.layers.linear import LayerNorm
-from trnbench.train.layers.mlp import GeluMlp
-from trnbench.train.models.base import Hidden, Model, positions_in_documents
+from trnbench.train.layers.attention import JoinedAttention, Mask
+from trnbench.train.layers.linear import GeluMlp, LayerNorm
+from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents
 from trnbench.wire import ModelShape
 
 

@@ -9,11 +9,9 @@ import torch
 from torch import nn
 
 from trnbench.train.layers.attention import RotaryAttention, mask_of_layer
-from trnbench.train.layers.blocks import Blocks
-from trnbench.train.layers.linear import RmsNorm
-from trnbench.train.layers.mlp import SwiGlu
+from trnbench.train.layers.linear import RmsNorm, SwiGlu
 from trnbench.train.layers.rotary import rotary_tables
-from trnbench.train.models.base import Hidden, Model, positions_in_documents
+from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents
 from trnbench.wire import ModelShape
 
 

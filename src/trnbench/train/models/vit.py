@@ -9,12 +9,9 @@ patch's edge, C channels.
 import torch
 from torch import nn
 
-from trnbench.train.layers.attend import Mask
-from trnbench.train.layers.attention import JoinedAttention
-from trnbench.train.layers.blocks import Blocks
-from trnbench.train.layers.linear import LayerNorm, Linear
-from trnbench.train.layers.mlp import GeluMlp
-from trnbench.train.models.base import Hidden, Model
+from trnbench.train.layers.attention import JoinedAttention, Mask
+from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
+from trnbench.train.models.base import Blocks, Hidden, Model
 from trnbench.wire import ModelShape
 
 MIDDLE, SPREAD = 127.5, 127.5

@@ -11,7 +11,7 @@ from trnbench.catalog.facts import diagnose
 from trnbench.train import backends
 from trnbench.train.backends import backend_class, find_devices
 from trnbench.train.backends.base import Backend, Claim, Unavailable
-from trnbench.train.precision import autocast, parameter_dtype, product_dtype
+from trnbench.train.precision import autocast, matmul_dtype, parameter_dtype
 from trnbench.wire import BACKENDS, FoundDevice, Precision, encode, from_json
 
 PRESENT = [name for name in BACKENDS if backend_class(name).find() is not None]
@@ -89,7 +89,7 @@ def test_a_step_s_work_is_done_on_the_device_when_it_is_waited_for(
     with autocast(backend.device, precision):
         product = weight @ weight
     backend.synchronize()
-    assert product.dtype == product_dtype(precision)
+    assert product.dtype == matmul_dtype(precision)
     assert product.device.type == backend.device.type
     assert product.flatten()[:3].tolist() == [64.0] * 3
 

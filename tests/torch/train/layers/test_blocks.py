@@ -17,10 +17,10 @@ from tests.torch.train.models.test_counts import (
     tokens_of,
 )
 from trnbench.model.flops import FULL_CONVENTION, flops_per_token, recomputed_flops_per_token
-from trnbench.train.assemble import build_objective, make_stream
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.layers.experts import ExpertsMlp
+from trnbench.train.build import build_objective, make_stream
+from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.loop import prepare_tokens
 from trnbench.wire import Experts, Lora, ModelShape, Recompute, StepSettings
 

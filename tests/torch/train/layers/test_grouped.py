@@ -1,15 +1,15 @@
-"""Grouped products: each run of rows by its own matrix, with gradients, also for the compiler."""
+"""Grouped matmuls: each run of rows by its own matrix, with gradients, also for the compiler."""
 
 import pytest
 import torch
 
-from trnbench.train.layers.grouped import multiply_runs
+from trnbench.train.layers.moe import grouped_matmul
 
 ENDS = {
     "even": (3, 6, 9, 12),
     "an expert without rows": (5, 5, 11, 12),
     "all rows at one": (0, 12, 12, 12),
-    "rows of nobody": (2, 4, 6, 8),
+    "rows of no run": (2, 4, 6, 8),
 }
 ROWS, INPUTS, OUTPUTS = 12, 16, 24
 
@@ -31,7 +31,7 @@ def one_by_one(
 @pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS)
 def test_each_run_meets_its_matrix_and_so_do_the_gradients(ends: tuple[int, ...]) -> None:
     rows, weights = operands()
-    made = multiply_runs(rows, weights, torch.tensor(ends, dtype=torch.int32))[: ends[-1]]
+    made = grouped_matmul(rows, weights, torch.tensor(ends, dtype=torch.int32))[: ends[-1]]
     by_hand = torch.cat(one_by_one(rows, weights, ends))
     torch.testing.assert_close(made, by_hand)
     ours = torch.autograd.grad(made.sin().sum(), (rows, weights))
@@ -46,8 +46,8 @@ def test_each_run_meets_its_matrix_and_so_do_the_gradients(ends: tuple[int, ...]
 def test_torch_s_compiler_takes_it_whole(dtype: torch.dtype) -> None:
     rows, weights = operands(dtype)
     ends = torch.tensor(ENDS["even"], dtype=torch.int32)
-    compiled = torch.compile(multiply_runs, backend="aot_eager", fullgraph=True, dynamic=False)
-    found, expected = (made(rows, weights, ends) for made in (compiled, multiply_runs))
+    compiled = torch.compile(grouped_matmul, backend="aot_eager", fullgraph=True, dynamic=False)
+    found, expected = (made(rows, weights, ends) for made in (compiled, grouped_matmul))
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad((m**2).sum(), (rows, weights)) for m in (found, expected)]
     torch.testing.assert_close(*gradients)

@@ -15,9 +15,9 @@ from trnbench.model.flops import (
     flops_per_token,
     parameter_count,
 )
-from trnbench.train.layers.experts import ExpertsMlp
 from trnbench.train.layers.linear import Linear
 from trnbench.train.layers.lora import ATTENTION, LoraLinear
+from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import FAMILIES
 from trnbench.train.models.base import Model
 from trnbench.wire import Lora, ModelShape, masked_positions

@@ -1,26 +1,23 @@
 """A mixture of experts: a router, many gated MLPs of which each token takes a few, a shared one.
 
-Tokens are sorted by expert, so that each expert's are one run of rows, and all experts' products
-are made by one grouped kernel: no loop over experts, no token multiplied in vain. How many rows an
-expert gets then depends on the data. A compiler that wants every shape beforehand (Neuron, XLA) is
-given a `capacity` instead: a fixed number of places for each expert, one batched product,
-and tokens beyond an expert's places go without it, as the field's ahead-of-time trainers do.
+Tokens are sorted by expert, so that each expert's are one run of rows, and one grouped kernel makes
+the matmuls of all experts. How many rows an expert gets then depends on the data. A compiler that
+wants every shape beforehand (Neuron, XLA) is given a `capacity` instead: a fixed number of places
+for each expert, one batched matmul, and tokens beyond an expert's places go without it, as in the
+field's ahead-of-time trainers.
 
 Shapes: M tokens of the batch, D model width, E experts, X experts a token takes, F expert width,
-R = M x X rows, P places of one expert.
+R = M x X rows, P places of one expert; of a grouped matmul E runs, I inputs, O outputs.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.train.layers.grouped import multiply_runs
-from trnbench.train.layers.linear import Linear
-from trnbench.train.layers.mlp import SwiGlu
-from trnbench.train.layers.products import MultiplyRuns
+from trnbench.train.layers.linear import Linear, SwiGlu
 from trnbench.wire import Experts, ModelShape
 
 CLAMP, SLOPE = 7.0, 1.702
@@ -40,8 +37,6 @@ class Routing(NamedTuple):
 
 class ExpertsMlp(nn.Module):
     """What stands in a block where dense models have their MLP."""
-
-    multiply_runs: MultiplyRuns = staticmethod(multiply_runs)
 
     def __init__(self, shape: ModelShape, experts: Experts) -> None:
         super().__init__()
@@ -98,7 +93,7 @@ class ExpertsMlp(nn.Module):
         return (made_MXD * weights_MX[..., None]).sum(dim=1)
 
     def _sorted(self, x_MD: torch.Tensor, chosen_MX: torch.Tensor) -> torch.Tensor:
-        """Sort rows by expert, make their products, and put them back in their places, (R, D)."""
+        """Sort rows by expert, make their matmuls, and put them back in their places, (R, D)."""
         expert_R, order_R = chosen_MX.flatten().sort(stable=True)
         ends_E = _rows_of_each(chosen_MX, self.experts.count).cumsum(0).to(torch.int32)
         rows_RD = x_MD.index_select(0, order_R // self.experts.per_token)
@@ -110,14 +105,14 @@ class ExpertsMlp(nn.Module):
     def _grouped(
         self, rows_RD: torch.Tensor, expert_R: torch.Tensor, ends_E: torch.Tensor
     ) -> torch.Tensor:
-        """Put rows, sorted by expert, through their experts: three grouped products."""
+        """Put rows, sorted by expert, through their experts: three grouped matmuls."""
         kind = rows_RD.dtype
-        gate_RF = self.multiply_runs(rows_RD, self.gate.to(kind), ends_E)
-        up_RF = self.multiply_runs(rows_RD, self.up.to(kind), ends_E)
+        gate_RF = grouped_matmul(rows_RD, self.gate.to(kind), ends_E)
+        up_RF = grouped_matmul(rows_RD, self.up.to(kind), ends_E)
         if self.gate_bias is not None and self.up_bias is not None:
             gate_RF = gate_RF + _bias_of(self.gate_bias, expert_R, gate_RF)
             up_RF = up_RF + _bias_of(self.up_bias, expert_R, up_RF)
-        made_RD = self.multiply_runs(self._gated(gate_RF, up_RF), self.down.to(kind), ends_E)
+        made_RD = grouped_matmul(self._gated(gate_RF, up_RF), self.down.to(kind), ends_E)
         if self.down_bias is not None:
             made_RD = made_RD + _bias_of(self.down_bias, expert_R, made_RD)
         return made_RD
@@ -153,13 +148,6 @@ class ExpertsMlp(nn.Module):
         return gate * torch.sigmoid(SLOPE * gate) * (up + 1)
 
 
-def use_runs(model: nn.Module, multiply_runs: MultiplyRuns) -> None:
-    """Let all experts of a model make their products so."""
-    for module in model.modules():
-        if isinstance(module, ExpertsMlp):
-            module.multiply_runs = multiply_runs
-
-
 def _rows_of_each(chosen_MX: torch.Tensor, count: int) -> torch.Tensor:
     """Return how many rows each expert gets, (E,), without asking the device for a size."""
     ones = torch.ones_like(chosen_MX.flatten())
@@ -170,3 +158,75 @@ def _rows_of_each(chosen_MX: torch.Tensor, count: int) -> torch.Tensor:
 
 def _bias_of(bias: torch.Tensor, expert_R: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return bias.view(-1, like.shape[1]).to(like.dtype).index_select(0, expert_R)
+
+
+# Public since torch 2.10; before, the same function under its private name.
+_KERNEL = getattr(F, "grouped_mm", None) or torch._grouped_mm
+
+
+def grouped_matmul(
+    rows_RI: torch.Tensor, weights_EIO: torch.Tensor, ends_E: torch.Tensor
+) -> torch.Tensor:
+    """Multiply each run of rows by its own matrix, (R, O), with gradients.
+
+    Args:
+        rows_RI: in the order of their runs.
+        weights_EIO: one matrix for each run, in the rows' type.
+        ends_E: int32, where each run ends; a run may be empty. Rows after the last belong
+            to no run.
+    """
+    # torch runs the kernel in any type, but its compiler knows the shape of bf16's result alone.
+    if rows_RI.dtype == torch.bfloat16:
+        made: torch.Tensor = _KERNEL(rows_RI, weights_EIO, offs=ends_E)
+        return made
+    return _GroupedMatmul.apply(rows_RI, weights_EIO, ends_E)
+
+
+# Not by torch.library.custom_op, whose first call imports the whole of torch's compiler.
+torch.library.define(
+    "trnbench::multiply_runs", "(Tensor left, Tensor right, Tensor ends_E) -> Tensor"
+)
+
+
+def _any_groups(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
+    made: torch.Tensor = _KERNEL(left, right, offs=ends_E)
+    return made
+
+
+def _like_groups(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
+    if right.dim() == 3:
+        return left.new_empty(left.shape[0], right.shape[2])
+    return left.new_empty(ends_E.shape[0], left.shape[0], right.shape[1])
+
+
+torch.library.impl("trnbench::multiply_runs", "CompositeExplicitAutograd", _any_groups)
+torch.library.register_fake("trnbench::multiply_runs", _like_groups)
+
+
+def _multiply(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
+    """(R, I) by (E, I, O) makes (R, O); (M, R) by (R, N), cut along R, makes (E, M, N)."""
+    made: torch.Tensor = torch.ops.trnbench.multiply_runs(left, right, ends_E)
+    return made
+
+
+class _GroupedMatmul(torch.autograd.Function):
+    """The three matmuls of each run of rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows_RI: torch.Tensor, weights_EIO: torch.Tensor, ends_E: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(rows_RI, weights_EIO, ends_E)
+        made: torch.Tensor = _multiply(rows_RI, weights_EIO, ends_E)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, gradient_RO: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        rows_RI, weights_EIO, ends_E = ctx.saved_tensors
+        of_rows = of_weights = None
+        gradient_RO = gradient_RO.contiguous()  # the gradient of a sum has no strides
+        if ctx.needs_input_grad[0]:
+            of_rows = _multiply(gradient_RO, weights_EIO.transpose(1, 2), ends_E)
+        if ctx.needs_input_grad[1]:
+            of_weights = _multiply(rows_RI.t(), gradient_RO, ends_E)
+        return of_rows, of_weights, None

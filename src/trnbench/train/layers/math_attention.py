@@ -1,8 +1,8 @@
-"""Attention by plain matrix products, where a processor is served better by them.
+"""Attention by plain matmuls, which processors with bf16 instructions run faster in bf16.
 
-torch's fused kernel for CPUs takes its backward products in bf16 one small tile at a time: for
-short sequences plain batched products are faster. For long ones the scores would fill the memory,
-and the fused kernel wins. Scores are rounded to bf16, as eager attention in bf16 does everywhere.
+torch's fused kernel for CPUs makes its backward matmuls in bf16 one small tile at a time. For long
+sequences the scores would fill the memory, and the fused kernel wins. Scores are rounded to bf16,
+as eager attention in bf16 does everywhere. Measured: docs/decisions/0024.
 
 Shapes: B batch, T queries, S keys, N query heads, K key heads, G = N / K, H head width.
 """
@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from trnbench.train.layers.products import fused
+from trnbench.train.layers.attention import fused_attention
 
 LONGEST = 1024
 """Keys up to which the scores are worth their memory."""
 
 
-def attend_explicitly(
+def math_attention(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
@@ -26,9 +26,9 @@ def attend_explicitly(
     is_causal: bool = False,
     allowed: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attend to few keys by plain products, and to many by torch's kernel; see `Core`."""
+    """Attend to few keys by plain matmuls, and to many by torch's kernel; an `AttentionCore`."""
     if k.shape[2] > LONGEST:
-        return fused(q, k, v, scale, is_causal=is_causal, allowed=allowed)
+        return fused_attention(q, k, v, scale, is_causal=is_causal, allowed=allowed)
     groups = q.shape[1] // k.shape[1]
     bias = None
     if is_causal:
@@ -44,7 +44,7 @@ def attend_explicitly(
 
 
 class _Attention(torch.autograd.Function):
-    """Kept for the backward pass: queries, keys, values and the probabilities."""
+    """Keeps queries, keys, values and probabilities for the backward pass."""
 
     @staticmethod
     def forward(

@@ -9,14 +9,15 @@ from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream
 from trnbench.train.guests import GuestObjective, build_guest, retie
 from trnbench.train.guests import is_tied as is_guest_tied
+from trnbench.train.layers import fp8
 from trnbench.train.layers.attention import use_core
-from trnbench.train.layers.experts import ExpertsMlp, use_runs
-from trnbench.train.layers.linear import use_product
+from trnbench.train.layers.linear import use_linear
 from trnbench.train.layers.lora import add_adapters
+from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective, Trainable
-from trnbench.train.precision import parameter_dtype, product_dtype
+from trnbench.train.precision import matmul_dtype, parameter_dtype
 from trnbench.train.streams import stream_of, stream_of_guest
 from trnbench.wire import Guest, ModelShape, StepSettings, WorkOrder
 
@@ -40,21 +41,18 @@ def adapted_model(shape: ModelShape, sequence_length: int, seed: int, step: Step
 def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
     """Bring a model that stands on the CPU in fp32 to the device and the order's arithmetic."""
     for parameter in model.parameters():
-        # What is frozen is kept in the type that products read it in.
+        # What is frozen is kept in the type that matmuls read it in.
         is_trained = parameter.requires_grad
-        kept = parameter_dtype if is_trained else product_dtype
+        kept = parameter_dtype if is_trained else matmul_dtype
         parameter.data = parameter.data.to(kept(order.precision))
     model = model.to(backend.device)
     if not isinstance(model, Model):
         return _fit_guest(model, order)
-    products = backend.products(product_dtype(order.precision))
-    use_product(model, products.linear)
-    use_core(model, products.attention)
-    use_runs(model, products.multiply_runs)
-    if products.blocks is not None:
-        use_product(model.blocks, products.blocks)
+    use_core(model, backend.attention_core(matmul_dtype(order.precision)))
+    if order.precision == "fp8":
+        use_linear(model.blocks, fp8.linear)
     set_options(model, order)
-    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows, products=products)
+    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows)
 
 
 def _fit_guest(module: nn.Module, order: WorkOrder) -> GuestObjective:
@@ -70,8 +68,8 @@ def _fit_guest(module: nn.Module, order: WorkOrder) -> GuestObjective:
 
 def set_options(model: Model, order: WorkOrder) -> None:
     """Tell a model what it runs in, what it keeps, and how many places its experts have."""
-    if product_dtype(order.precision) != parameter_dtype(order.precision):
-        model.compute_dtype = product_dtype(order.precision)
+    if matmul_dtype(order.precision) != parameter_dtype(order.precision):
+        model.compute_dtype = matmul_dtype(order.precision)
     model.blocks.recompute = order.step.recompute
     for module in model.modules():
         if isinstance(module, ExpertsMlp):
