@@ -30,7 +30,7 @@ from trnbench.machine.describe import describe_machine
 from trnbench.prices import find_price
 from trnbench.prices.base import PriceRequest
 from trnbench.run.results import load_result
-from trnbench.schema.price import RENT_OPTIONS
+from trnbench.schema.rent import RENT_OPTIONS
 from trnbench.schema.result import Result
 
 RESULTS = 1000

@@ -18,7 +18,8 @@ from trnbench.analysis.energy import find_site
 from trnbench.analysis.statistics import Interval
 from trnbench.analysis.step_time import StepTimes
 from trnbench.model.flops import FULL_CONVENTION, mixed_rate
-from trnbench.schema.price import Price, PriceOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import MetricValue, ResultUtilization
 from trnbench.schema.units import SECONDS_PER_HOUR, say_flops_per_second
 

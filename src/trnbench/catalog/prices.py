@@ -17,7 +17,8 @@ from decimal import Decimal
 from typing import Literal, cast, get_args
 
 from trnbench.catalog import read_table
-from trnbench.schema.price import MAX_USD_PER_HOUR, RentOption
+from trnbench.schema.price import MAX_USD_PER_HOUR
+from trnbench.schema.rent import RentOption
 
 Standing = Literal["default", "on_request", "listed"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.price import PRICE_SOURCE_NAMES, RENT_OPTIONS
+from trnbench.schema.rent import PRICE_SOURCE_NAMES, RENT_OPTIONS
 from trnbench.wire import BACKENDS
 
 if TYPE_CHECKING:

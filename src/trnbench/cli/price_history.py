@@ -13,7 +13,7 @@ from trnbench.cli.sheet import show_text
 from trnbench.prices.history import Series, Step, price_history
 from trnbench.reports.clean import escaped_json
 from trnbench.reports.plot import Points, plot_by_day
-from trnbench.schema.price import RENT_OPTIONS, RentOption
+from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
 HEADINGS = ("option", "where", "$/h", "change", "first told", "last told", "source of the first")
 FIGURES = (HEADINGS.index("$/h"), HEADINGS.index("change"))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from trnbench.cli.options import AsJson, OptionName
-from trnbench.cli.output import write
 from trnbench.schema.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow
     from trnbench.prices.base import NoPrice
-    from trnbench.schema.price import Price, RentOption
+    from trnbench.schema.price import Price
+    from trnbench.schema.rent import RentOption
 
 
 Instance = Annotated[
@@ -70,6 +70,7 @@ HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
 
 def _show_table(rows: "list[PriceRow]", *, as_json: bool) -> None:
     from trnbench.cli.listing import show_table
+    from trnbench.cli.output import write
 
     if as_json:
         document = {"prices": [asdict(row) for row in rows]}
@@ -198,9 +199,10 @@ def _show_live(
         UnavailableError: AWS could not be asked at all.
     """
     from trnbench.cli.listing import show_table
+    from trnbench.cli.output import write
     from trnbench.prices import find_price, request_of, sources_for
     from trnbench.prices.base import NoPrice
-    from trnbench.schema.price import RENT_OPTIONS
+    from trnbench.schema.rent import RENT_OPTIONS
 
     if instance is None or region is None:
         raise ConfigError(

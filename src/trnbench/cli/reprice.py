@@ -15,7 +15,8 @@ from trnbench.reports.results import Offered
 from trnbench.run.results import load_result
 from trnbench.run.store import find_cases
 from trnbench.schema.errors import DataError, Problem, UnavailableError
-from trnbench.schema.price import RENT_OPTIONS, Price, PriceSourceName, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName, RentOption
 from trnbench.schema.result import Result
 
 Reprice = Callable[[Result], Result]

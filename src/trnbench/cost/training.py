@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from trnbench.analysis.energy import Footprint, Site, footprint
 from trnbench.analysis.metrics import billed_seconds
-from trnbench.schema.price import Price, PriceOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import Result
 from trnbench.schema.units import SECONDS_PER_HOUR
 

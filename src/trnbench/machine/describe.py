@@ -20,7 +20,8 @@ from trnbench.machine.nvidia import Nvidia, look_at_nvidia
 from trnbench.prices import find_price, request_of
 from trnbench.prices.base import NoPrice
 from trnbench.redact import scrub
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 from trnbench.wire import FoundDevice, Inventory
 
 KEPT_VARIABLES = (

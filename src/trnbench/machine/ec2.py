@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from trnbench.schema.price import RentOption
+from trnbench.schema.rent import RentOption
 
 BASE_URL = "http://169.254.169.254"
 IPV6_URL = "http://[fd00:ec2::254]"

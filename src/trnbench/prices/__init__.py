@@ -10,7 +10,8 @@ from typing import Protocol
 
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, UserRateSource
 from trnbench.prices.table import TableSource
-from trnbench.schema.price import RENT_OPTIONS, Price, PriceSourceName, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName, RentOption
 from trnbench.schema.result import Result
 
 PRICE_SOURCES: tuple[PriceSource, ...] = (UserRateSource(), TableSource())

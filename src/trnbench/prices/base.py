@@ -5,7 +5,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 import pydantic
 
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
-from trnbench.schema.price import Price, PriceOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import PriceOption
 
 log = logging.getLogger(__name__)
 

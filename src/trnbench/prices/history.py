@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from trnbench.catalog.prices import PriceRow
 from trnbench.prices.table import EVERYWHERE, rows_of_region
-from trnbench.schema.price import RentOption
+from trnbench.schema.rent import RentOption
 
 SAME_RATE = Decimal("0.0001")
 """Relative difference up to which two sources state one rate, cut at different decimals."""

@@ -15,7 +15,8 @@ from trnbench.catalog.instances import instances, nearest_instances
 from trnbench.catalog.prices import PriceRow, parse_row, price_rows_by_instance
 from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 OPTION_ORDER: tuple[RentOption, ...] = ("on_demand", "capacity_block")
 """What is taken where the user names no option."""

@@ -2,32 +2,12 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from trnbench.schema.base import Strict
-
-RentOption = Literal[
-    "on_demand",
-    "spot",
-    "capacity_block",
-    "savings_plan_1y",
-    "savings_plan_3y",
-    "reserved_1y",
-    "reserved_3y",
-]
-"""How an instance is rented."""
-
-RENT_OPTIONS: tuple[RentOption, ...] = get_args(RentOption)
-
-PriceOption = RentOption | Literal["user", "owned"]
-"""How a rate came about; `user` is one that the user gave, `owned` that of hardware that is his."""
-
-PriceSourceName = Literal["table", "live", "live_or_table"]
-PRICE_SOURCE_NAMES: tuple[PriceSourceName, ...] = get_args(PriceSourceName)
-"""Who is asked: the dated table; the cloud, now; the cloud, and where it does not answer the
-table."""
+from trnbench.schema.rent import PriceOption
 
 
 def read_exactly(value: Any) -> Any:

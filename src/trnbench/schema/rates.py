@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from trnbench.schema.base import Strict
-from trnbench.schema.price import RentOption, UsdPerHour, read_exactly
+from trnbench.schema.price import UsdPerHour, read_exactly
+from trnbench.schema.rent import RentOption
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Amount = Annotated[Decimal, Field(ge=0, le=10**12), BeforeValidator(read_exactly)]

@@ -28,7 +28,8 @@ from trnbench.prices.cache import CachedSource
 from trnbench.prices.own_file import read_rates_file
 from trnbench.prices.table import read_price_file
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 DOCUMENTS, FILES = 10_000, 500
 """Of each kind."""

@@ -28,7 +28,8 @@ from trnbench.analysis.metrics import (
 from trnbench.analysis.statistics import Interval
 from trnbench.model.flops import COUNTED_CONVENTION
 from trnbench.reports.columns import COLUMNS
-from trnbench.schema.price import Price, PriceOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import MetricValue, ResultFp8, ResultUtilization
 
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 from trnbench.catalog.prices import PriceRow, Standing
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.table import TableSource
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 TODAY = date(2026, 11, 23)
 

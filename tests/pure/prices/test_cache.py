@@ -13,7 +13,8 @@ import pytest
 from trnbench.prices import LiveOrTable
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.cache import LIFETIMES, CachedSource, user_cache_folder
-from trnbench.schema.price import RENT_OPTIONS, Price, PriceOption, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RENT_OPTIONS, PriceOption, RentOption
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 REQUEST = PriceRequest(

@@ -14,8 +14,9 @@ from trnbench.prices import sources_for
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.own_file import owned_usd_per_hour, read_rates_file
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
 from trnbench.schema.rates import OwnedHardware
+from trnbench.schema.rent import RentOption
 
 TODAY = date(2026, 11, 23)
 

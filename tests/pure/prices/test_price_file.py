@@ -9,7 +9,8 @@ import pytest
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.table import MAX_FILE_BYTES, TableSource, read_price_file
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 TODAY = date(2026, 11, 23)
 HEADER = "instance_type,region,option,usd_per_hour\n"

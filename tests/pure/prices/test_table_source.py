@@ -7,7 +7,8 @@ import pytest
 
 from tests.pure.prices.tables import TODAY, ask, price, reason, row, usd
 from trnbench.prices.base import NoPrice
-from trnbench.schema.price import RENT_OPTIONS, Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
 
 def test_a_price_says_of_what_where_when_how_and_by_whom() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.pure.prices.tables import TODAY, ask, reason, row, usd
 from trnbench.catalog.prices import PriceRow, Standing, price_rows
 from trnbench.prices.base import NoPrice
-from trnbench.schema.price import RENT_OPTIONS, Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from trnbench.cost.training import CostSheet, Reliability, TrainingJob, make_cos
 from trnbench.reports import render
 from trnbench.reports.cost import REPORT, facts_of
 from trnbench.reports.document import Page
-from trnbench.schema.price import Price, PriceOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import MetricValue, Result
 
 ROOM = Site(pue=1.15, pue_source="a room", grams_co2e_per_kwh=418.0, grid_source="a grid")

@@ -15,7 +15,8 @@ from trnbench.cli.reprice import PriceFinder, under_all_options
 from trnbench.reports import render
 from trnbench.reports.document import Page
 from trnbench.reports.results import OFFERS, Offered
-from trnbench.schema.price import Price, PriceOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import Result
 
 

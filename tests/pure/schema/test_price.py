@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.schema.price import RENT_OPTIONS, Price
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RENT_OPTIONS
 
 RATE: dict[str, Any] = {
     "usd_per_hour": "35.7608",

@@ -25,7 +25,8 @@ from trnbench.prices.aws.documents import (
     text_at,
 )
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 ACTION = "pricing:GetProducts"
 

@@ -18,7 +18,8 @@ from trnbench.prices.aws.documents import (
     text_at,
 )
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 ACTION = "savingsplans:DescribeSavingsPlansOfferingRates"
 SECONDS: Mapping[RentOption, int] = {"savings_plan_1y": 31_536_000, "savings_plan_3y": 94_608_000}

@@ -14,7 +14,8 @@ from trnbench.prices.aws.savings_plan import ask_savings_plan
 from trnbench.prices.aws.spot import ask_spot
 from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows
 from trnbench.prices.table import OPTION_ORDER, OWN_RATE
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 Ask = Callable[[Connect, PriceRequest, datetime], Price | NoPrice]
 

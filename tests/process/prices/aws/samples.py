@@ -13,7 +13,8 @@ from botocore.stub import Stubber
 
 from trnbench.prices.aws.client import ReadOnlyClient
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 FOLDER = Path(__file__).resolve().parents[3] / "data" / "aws"
 TODAY = date(2026, 11, 23)

@@ -18,7 +18,8 @@ from tests.process.prices.aws.samples import (
 )
 from trnbench.prices.aws.price_list import ask_price_list, filters_for, read_price_list
 from trnbench.prices.base import NoPrice
-from trnbench.schema.price import Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RentOption
 
 GOOD = response("get_products.trn1.32xlarge")["PriceList"][0]
 

@@ -21,7 +21,8 @@ from tests.process.prices.aws.samples import (
 from trnbench.prices.aws.client import ReadOnlyClient
 from trnbench.prices.aws.source import ASKED, AwsSource
 from trnbench.prices.base import NoPrice
-from trnbench.schema.price import RENT_OPTIONS, Price, RentOption
+from trnbench.schema.price import Price
+from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
 
 def source(given: Stubs) -> AwsSource:
