@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trnbench.run.environment import GLIBC, KEEP_TRACED, UNFRAGMENTED
+from trnbench.catalog.backends import GLIBC, KEEP_TRACED, UNFRAGMENTED
 
 ROOT = Path(__file__).resolve().parents[2]
 

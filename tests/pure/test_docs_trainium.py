@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.pure.run.plans import plan_case
+from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
 from trnbench.catalog.facts import diagnose, faults
 from trnbench.config.load import parse_config
 from trnbench.config.model import Config
 from trnbench.run.configs import shipped_configs
-from trnbench.run.environment import PROFILING, environment_of_probe, environment_of_worker
+from trnbench.run.environment import environment_of_probe, environment_of_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "trainium.md").read_text()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trnbench.catalog.accelerators import accelerators
+from trnbench.catalog.backends import Meter, backend_of
 from trnbench.catalog.facts import grids, rooms
 from trnbench.catalog.instances import instances
 from trnbench.schema.measurement import Measurement
@@ -17,14 +18,6 @@ from trnbench.schema.plan import Plan
 from trnbench.schema.price import Price
 from trnbench.schema.records import Reading
 from trnbench.schema.result import ResultEnergy
-
-METERS = {"cpu": "rapl", "cuda": "nvml"}
-"""Which source meters what a backend drives."""
-
-SCOPES = {
-    "rapl": "processor packages, without memory and the rest of the machine",
-    "nvml": "the GPUs' boards, without the rest of the machine",
-}
 
 COVERED_SHARE = 0.8
 """Of the time that was measured, the readings must cover so much."""
@@ -68,14 +61,16 @@ def footprint(
 def find_energy(plan: Plan, measurement: Measurement) -> ResultEnergy:
     """Return the power that was metered while the case measured, with its scope and standing."""
     bound = _bound(plan)
-    meter = METERS.get(plan.order.backend)
+    backend = backend_of(plan.order.backend)
+    meter = backend.meter
     if meter is None:
-        return _none(_why_unmetered(plan.order.backend), bound)
-    of_meter = [reading for reading in measurement.readings if reading.source == meter]
+        why = backend.unmetered or f"nothing here meters the power of {backend.name}"
+        return _none(why, bound)
+    of_meter = [reading for reading in measurement.readings if reading.source == meter.name]
     valid = [r for r in of_meter if r.is_valid and "energy_joules" in r.values]
     if not valid:
         told = next((r.note for r in of_meter if r.note), None)
-        return _none(f"no energy was read from {meter}{f': {told}' if told else ''}", bound)
+        return _none(f"no energy was read from {meter.name}{f': {told}' if told else ''}", bound)
     window = _window(measurement)
     if window is None:
         return _none("nothing was measured, so no time is known for the power", bound)
@@ -92,7 +87,7 @@ class _Bound:
 
 def _metered(
     readings: Sequence[Reading],
-    meter: str,
+    meter: Meter,
     window: tuple[float, float],
     plan: Plan,
     measurement: Measurement,
@@ -105,15 +100,15 @@ def _metered(
     powers = [_mean_power(series) for series in by_device.values()]
     known = [power for power in powers if power is not None]
     if not known or len(known) < len(powers):
-        return _none(f"{meter} gave too few readings while it measured", bound)
+        return _none(f"{meter.name} gave too few readings while it measured", bound)
     if max(known) > MOST_WATTS:
-        return _none(f"{meter} tells of {max(known):.3g} W, which no device draws", bound)
+        return _none(f"{meter.name} tells of {max(known):.3g} W, which no device draws", bound)
     doubt = _doubt(by_device, meter, window, plan, measurement)
     sampled = any("integrates samples" in (reading.note or "") for reading in readings)
     return ResultEnergy(
         kind="power_samples" if sampled else "counter",
-        scope=SCOPES[meter],
-        source=meter,
+        scope=meter.scope,
+        source=meter.name,
         is_valid=doubt is None,
         reason=doubt,
         mean_power_watts=sum(known),
@@ -132,13 +127,13 @@ def _mean_power(series: Sequence[Reading]) -> float | None:
 
 def _doubt(
     by_device: dict[int | None, list[Reading]],
-    meter: str,
+    meter: Meter,
     window: tuple[float, float],
     plan: Plan,
     measurement: Measurement,
 ) -> str | None:
     """Return why the power is not the job's own, or not known well enough."""
-    if meter == "nvml" and len(by_device) != plan.device.devices_used:
+    if meter.is_of_device and len(by_device) != plan.device.devices_used:
         return f"{len(by_device)} GPUs were metered and the job drove {plan.device.devices_used}"
     for series in by_device.values():
         span = series[-1].at_seconds - series[0].at_seconds
@@ -154,7 +149,7 @@ def _doubt(
             return "the counter of energy went backwards"
         if any(reading.values.get("foreign_processes", 0) > 0 for reading in series):
             return "other processes were on the device: their energy is in it"
-    return _foreign_load(measurement) if meter == "rapl" else None
+    return None if meter.is_of_device else _foreign_load(measurement)
 
 
 def _foreign_load(measurement: Measurement) -> str | None:
@@ -181,13 +176,6 @@ def _bound(plan: Plan) -> _Bound:
     if chip is None or chip.tdp_watts is None:
         return _Bound(None, None)
     return _Bound(chip.tdp_watts * plan.device.chips_billed, f"{chip.name}: {chip.source}")
-
-
-def _why_unmetered(backend: str) -> str:
-    if backend in ("neuron", "xla"):
-        # Source: AWS Neuron documentation, tools/neuron-sys-tools (2.32): sysfs has a percentage.
-        return "Neuron's tools tell no power in watts, and AWS publishes no rating to reckon with"
-    return f"nothing here meters the power of {backend}"
 
 
 def _none(reason: str, bound: _Bound) -> ResultEnergy:

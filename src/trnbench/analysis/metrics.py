@@ -17,6 +17,7 @@ from trnbench.analysis.case import Case
 from trnbench.analysis.energy import find_site
 from trnbench.analysis.statistics import Interval
 from trnbench.analysis.step_time import StepTimes
+from trnbench.catalog.backends import backend_of
 from trnbench.model.flops import FULL_CONVENTION, mixed_rate
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
@@ -155,7 +156,7 @@ def peak_memory_bytes(case: Case) -> MetricValue:
     if memory is not None:
         return unknown(memory.counted)
     seen = [watch.worker_rss_bytes for watch in case.measurement.watches]
-    if seen and case.plan.order.backend == "cpu":
+    if seen and backend_of(case.plan.order.backend).is_host:
         return exactly(max(seen))
     return unknown("the case ended before its memory was read")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trnbench.catalog.accelerators import accelerators
+from trnbench.catalog.backends import backend_of
 from trnbench.model.flops import fp8_flops_per_token, mixed_rate
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import ResultFp8
@@ -38,7 +39,7 @@ class Peak:
 
 def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
     """Return the peak of a case's chips for the precision of its matrix products."""
-    if plan.order.backend == "cpu":
+    if backend_of(plan.order.backend).is_host:
         missing = "the case ended before the processor's peak was measured"
         if not plan.order.measure_ceiling:
             missing = "measure.ceiling is off, and a processor has no other peak"

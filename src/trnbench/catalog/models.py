@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from trnbench.catalog import read_text
-from trnbench.config.yaml import parse_document
 from trnbench.wire import Experts, Image, ModelShape, RopeScaling
 
 
@@ -20,6 +21,8 @@ class CatalogModel:
     parameter_count: int
     source: str
 
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
 
 DEFAULTS: dict[str, Any] = {
     "kv_heads": None,
@@ -44,9 +47,8 @@ model's width, and the init_std of the published config files."""
 @functools.cache
 def models() -> dict[str, CatalogModel]:
     """Return every model of the catalog by name, in reading order."""
-    document = parse_document(read_text("models.yaml"), "catalog/models.yaml")
     found = {}
-    for name, entry in document.data.items():
+    for name, entry in yaml.load(read_text("models.yaml"), Loader=LOADER).items():
         sizes = {k: v for k, v in entry.items() if k not in ("parameter_count", "source")}
         found[name] = CatalogModel(
             name=name,

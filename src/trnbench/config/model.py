@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from trnbench.catalog.backends import BACKENDS
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import MeasureConfig
 from trnbench.schema.price import UsdPerHour
 from trnbench.schema.rent import PriceSourceName, RentOption
-from trnbench.wire import BACKENDS
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
 

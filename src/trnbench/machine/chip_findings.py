@@ -4,6 +4,7 @@ Sources: AWS Neuron documentation 2.32 and 2.33, neuron-runtime/nrt-troubleshoot
 about-neuron/arch/neuron-features/logical-neuroncore-config, release-notes/2.33.0.
 """
 
+from trnbench.catalog.backends import backend_of
 from trnbench.machine.describe import Inspection
 from trnbench.machine.findings import Finding, join_words
 
@@ -204,7 +205,8 @@ def devices(seen: Inspection) -> Finding | None:
             "`--python PATH`",
         )
     backends = [device.backend for device in seen.devices.found]
-    if set(backends) == {"cpu"} and (seen.neuron.is_here or seen.nvidia.is_here):
+    is_host_alone = bool(backends) and all(backend_of(name).is_host for name in backends)
+    if is_host_alone and (seen.neuron.is_here or seen.nvidia.is_here):
         return Finding(
             "devices",
             "problem",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from trnbench.catalog.backends import BACKENDS, backend_of
 from trnbench.catalog.instances import instances
 from trnbench.machine.describe import Inspection
 from trnbench.prices.base import NoPrice
@@ -32,17 +33,7 @@ def join_words(words: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
-PROFILING_VARIABLES = (
-    "NEURON_FRAMEWORK_DEBUG", "NEURON_RT_INSPECT_ENABLE", "NKI_DEBUG_INFO", "XLA_HLO_DEBUG",
-    "XLA_IR_DEBUG",
-)  # fmt: skip
-"""They change what is compiled, or write while it runs: what is timed is something else."""
-
-CACHE_VARIABLES = {
-    "native": ("TORCH_NEURONX_NEFF_CACHE_DIR", "/tmp/neff_cache"),
-    "xla": ("NEURON_COMPILE_CACHE_URL", "/var/tmp/neuron-compile-cache"),
-}
-"""Of each generation what says where compiled programs go, and where they go without it."""
+BACKEND_OF_GENERATION = {"native": "neuron", "xla": "xla"}
 
 
 def huge_pages(seen: Inspection) -> Finding | None:
@@ -66,9 +57,10 @@ def huge_pages(seen: Inspection) -> Finding | None:
 def cache(seen: Inspection) -> Finding | None:
     """Whether compiled programs outlive the instance."""
     generation = seen.inventory.neuron if seen.inventory else None
-    if generation not in CACHE_VARIABLES:
+    backend = backend_of(BACKEND_OF_GENERATION.get(generation or "", ""))
+    if backend.cache is None:
         return None
-    variable, default = CACHE_VARIABLES[generation]
+    variable, default = backend.cache
     if variable in seen.machine.variables:
         return Finding("cache", "ok", f"{variable} is set")
     return Finding(
@@ -83,9 +75,8 @@ def cache(seen: Inspection) -> Finding | None:
 def profiling(seen: Inspection) -> Finding | None:
     """Whether variables are set under which nothing should be timed."""
     variables = seen.machine.variables
-    found = [
-        name for name in PROFILING_VARIABLES if variables.get(name, "0") not in ("0", "", "false")
-    ]
+    names = sorted({name for row in BACKENDS.values() for name in row.profiling_variables})
+    found = [name for name in names if variables.get(name, "0") not in ("0", "", "false")]
     if not found:
         return None
     return Finding(

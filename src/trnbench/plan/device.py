@@ -3,6 +3,7 @@
 import math
 
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
+from trnbench.catalog.backends import backend_of
 from trnbench.catalog.instances import Instance, instances, nearest_instances
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config
@@ -71,7 +72,7 @@ def check_instance(
             f"price.instance: {name!r} is in no table",
             hint=f"{meant}`trnbench prices` lists them; or add `usd_per_hour`, your own rate",
         )
-    if backend == "cpu" and instance is not None and instance.accelerator is not None:
+    if backend_of(backend).is_host and instance is not None and instance.accelerator is not None:
         raise Conflict(
             ("price", "instance"),
             f"price.instance: {name} is paid for its {instance.accelerator.name} chips, and this "
@@ -87,7 +88,7 @@ def check_threads(config: Config, found: FoundDevice | None, machine: Machine) -
     A plan that was made without looking may be for a machine that is somewhere else.
     """
     asked = config.workload.threads
-    is_here = found is not None and found.backend == "cpu"
+    is_here = found is not None and backend_of(found.backend).is_host
     if not is_here or asked is None or asked <= machine.logical_cpus:
         return
     raise Conflict(
@@ -102,7 +103,7 @@ def check_threads(config: Config, found: FoundDevice | None, machine: Machine) -
 def choose_accelerator(found: FoundDevice | None, instance: Instance | None) -> Accelerator | None:
     """Identify the chip: by what the driver calls it, else by what is rented."""
     if found is not None:
-        if found.backend == "cpu":
+        if backend_of(found.backend).is_host:
             return None
         by_name = accelerator_of_device(found.device_name)
         if by_name is not None:
@@ -155,7 +156,7 @@ def plan_device(
             chips_used=1,
             chips_billed=1,
             instances_billed=1,
-            memory_bytes=machine.memory_bytes if backend == "cpu" else None,
+            memory_bytes=machine.memory_bytes if backend_of(backend).is_host else None,
         )
     used = math.ceil(parallel.world_size / devices_per_chip)
     billed, rented = used, 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trnbench import __version__
+from trnbench.catalog.backends import backend_of
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import Config, ModelConfig
 from trnbench.machine.describe import Devices, Machine
@@ -59,10 +60,6 @@ from trnbench.wire import (
 )
 
 STREAM_NOISE = 0.1
-
-
-CEILING_BACKENDS = ("cpu", "cuda")
-"""Where a product runs without being compiled first, so that its ceiling costs seconds."""
 
 
 def make_plan(
@@ -256,7 +253,7 @@ def _make_order(
         ),
         backend=backend,
         threads=asked.threads,
-        measure_ceiling=backend in CEILING_BACKENDS if wanted is None else wanted,
+        measure_ceiling=backend_of(backend).measures_ceiling if wanted is None else wanted,
         seed=asked.seed,
         execution=plan_execution(config, model, backend, found),
         device_index=asked_index(config),

@@ -8,6 +8,7 @@ from typing import Literal
 from trnbench import __version__
 from trnbench.analysis.microbench import REPEATS
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
+from trnbench.catalog.backends import Backend, backend_of
 from trnbench.catalog.models import models, nearest_models
 from trnbench.model.matmuls import LayerProduct, block_products, training_products
 from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
@@ -186,9 +187,6 @@ PROCESSES = 2
 
 FLOAT_BYTES = 4
 
-BY_TOOL = ("neuron", "xla")
-"""Backends whose collectives the vendor's tool times."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeakRequest:
@@ -239,7 +237,8 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
             a processor's memory has room for, or fp8 where the device has none or an edge is not
             one that it takes.
     """
-    sizes = _sizes(asked, found.backend)
+    backend = backend_of(found.backend)
+    sizes = _sizes(asked, backend)
     name = asked.model or sizes.model
     shape = _shape_of(name)
     batch = asked.batch or sizes.batch
@@ -249,7 +248,7 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     if "fp8" in asked.precisions:
         _require_fp8(found, chip, name, shape, sizes.squares, batch * length)
     singles = single_tasks(sizes, shape, batch, length, asked.precisions)
-    if found.backend == "cpu":
+    if backend.is_host:
         of_model = f"--model {name}, --batch {batch}, --sequence-length {length}"
         _require_room(sizes, of_model, singles, asked.memory_bytes)
     together = tuple(collective_tasks(sizes)) if ranks > 1 else ()
@@ -262,7 +261,7 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         seconds_per_repeat=asked.seconds_per_repeat,
         tasks=[],
     )
-    is_by_tool = found.backend in BY_TOOL
+    is_by_tool = backend.collectives_tool is not None
     parts = [Part(singles, replace(question, tasks=[each.task for each in singles]))]
     if together and not is_by_tool:
         tasks = [each.task for each in together]
@@ -292,8 +291,8 @@ def _document(
     )
 
 
-def _sizes(asked: PeakRequest, backend: str) -> Sizes:
-    usual = PROCESSOR if backend == "cpu" else ACCELERATOR
+def _sizes(asked: PeakRequest, backend: Backend) -> Sizes:
+    usual = PROCESSOR if backend.is_host else ACCELERATOR
     return replace(
         usual,
         squares=tuple(asked.squares) or usual.squares,
@@ -390,8 +389,9 @@ def _length_of(name: str, shape: ModelShape, asked: int | None, sizes: Sizes) ->
 
 def _ranks(asked: int | None, found: FoundDevice) -> int:
     """Return how many devices take part in collectives."""
-    here = PROCESSES if found.backend == "cpu" else found.device_count
-    if asked is not None and found.backend != "cpu" and asked > here:
+    is_host = backend_of(found.backend).is_host
+    here = PROCESSES if is_host else found.device_count
+    if asked is not None and not is_host and asked > here:
         raise ConfigError(
             f"--ranks {asked}: there are {here} {found.backend} devices here",
             hint=f"use up to {here}, or leave it off",

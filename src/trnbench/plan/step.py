@@ -7,12 +7,12 @@ import dataclasses
 import math
 
 from trnbench.catalog.accelerators import Accelerator
+from trnbench.catalog.backends import backend_of
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
 from trnbench.plan.model import check_workload
 from trnbench.plan.predict import memory_fits
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
-from trnbench.schema.units import GIB
 from trnbench.wire import (
     Execution,
     FoundDevice,
@@ -24,17 +24,11 @@ from trnbench.wire import (
     masked_positions,
 )
 
-CHUNK_BYTES = {"cpu": GIB // 128}
-"""Logits of one chunk in fp32: on a processor what its cache holds."""
-OTHER_CHUNK_BYTES = 1 * GIB
-"""Elsewhere enough rows that the head's gradient is not read and written too often."""
 LEAST_CHUNK_ROWS = 128
 
 COMPILING_MINUTES = 5.0
 """What a launch on a GPU must have for `auto` to compile: the first time may take one or two."""
 
-STATIC_BACKENDS = ("neuron", "xla")
-"""Devices whose compilers want every shape beforehand."""
 STATIC_CAPACITY = 2.0
 
 GROUPED_ROW_BYTES = 16
@@ -95,8 +89,8 @@ def plan_precision(config: Config, backend: str, accelerator: Accelerator | None
         check_fp8_device(backend, accelerator)
     if asked != "auto":
         return asked
-    is_cpu = backend == "cpu" or (backend == "auto" and accelerator is None)
-    return "fp32" if is_cpu else "bf16"
+    is_host = backend_of(backend).is_host or (backend == "auto" and accelerator is None)
+    return "fp32" if is_host else "bf16"
 
 
 def plan_execution(
@@ -116,22 +110,24 @@ def plan_execution(
             hint="install it for the interpreter that trains, or use eager, or auto",
             others=(("device",),),
         )
-    if asked == "compile" and backend == "xla":
+    compiling = backend_of(backend).compiling
+    if asked == "compile" and compiling == "by_itself":
         raise Conflict(
             ("workload", "execution"),
-            "workload.execution: compile is not supported on xla, whose graphs are compiled anyway",
+            f"workload.execution: compile is not supported on {backend}, whose graphs are compiled "
+            "anyway",
             hint="use eager, or auto",
             others=(("device",),),
         )
     if asked != "auto":
         return asked
     # What brings values to fp8 costs more than fp8 gains where it is not fused.
-    if backend == "neuron" or (config.workload.precision == "fp8" and lacks is None):
+    if compiling == "always" or (config.workload.precision == "fp8" and lacks is None):
         return "compile"
     # A GPU's step is slandered by eager kernels; a case of a minute would do nothing but compile,
     # and who knows what a guest's compiling takes.
     has_time = config.measure.max_minutes / config.measure.launches >= COMPILING_MINUTES
-    is_ready = backend == "cuda" and lacks is None and model.guest is None
+    is_ready = compiling == "where_it_pays" and lacks is None and model.guest is None
     return "compile" if is_ready and has_time else "eager"
 
 
@@ -186,7 +182,7 @@ def _chunk_rows(
             )
         return None
     rows = rows_of_pass(shape, workload)
-    room = CHUNK_BYTES.get(backend, OTHER_CHUNK_BYTES)
+    room = backend_of(backend).loss_chunk_bytes
     fitting = max(LEAST_CHUNK_ROWS, int(room / 4 / shape.vocabulary_size))
     # A power of two, so that kernels meet round sizes.
     chunk = asked.loss_chunk_tokens or 2 ** int(math.log2(fitting))
@@ -215,7 +211,7 @@ def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> 
                 others=(("model",),),
             )
         return None
-    if asked.expert_capacity is None and backend in STATIC_BACKENDS:
+    if asked.expert_capacity is None and backend_of(backend).has_static_shapes:
         return STATIC_CAPACITY
     return asked.expert_capacity
 
@@ -291,7 +287,7 @@ def lack_of_fp8(backend: str, accelerator: Accelerator | None) -> str | None:
         return f"{accelerator.name} {lacks}"
     if backend == "auto":
         backend = "cpu" if accelerator is None else "cuda"
-    if backend != "cuda":
+    if not backend_of(backend).has_fp8:
         return f"{backend} has no fp8 products that torch knows, only NVIDIA's GPUs from Ada on"
     if accelerator is not None and accelerator.fp8_flops_per_second is None:
         return f"no fp8 peak of {accelerator.name} is published"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trnbench.analysis.profile import seconds_of
+from trnbench.catalog.backends import backend_of
 from trnbench.catalog.facts import OTHERS
 from trnbench.reports.clean import one_line
 from trnbench.reports.document import (
@@ -112,12 +113,7 @@ def _facts(profile: Profile) -> Iterator[str]:
 
 
 def _nothing_of_the_device(backend: str) -> str:
-    if backend == "xla":
-        return (
-            "torch-neuronx up to 2.9 shows torch's profiler the host's operators alone: they trace "
-            "and launch, and say nothing of the device's time"
-        )
-    return (
+    return backend_of(backend).unseen_by_profiler or (
         "the profiler saw no time of the device: these are the host's operators, which launch work "
         "and wait for it"
     )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from trnbench.catalog.backends import backend_of, best_first
 from trnbench.machine.describe import Devices
 from trnbench.machine.neuron import Neuron
 from trnbench.run.ask import ask_worker
@@ -13,7 +14,6 @@ from trnbench.wire import FoundDevice, Inventory, Probe
 
 Clock = Callable[[], float]
 
-NEURON_BACKENDS = ("neuron", "xla")
 INVENTORY_SECONDS = 20.0
 PROBE_SECONDS = 120.0
 """An accelerator's runtime may take half a minute to come up; a probe longer than this hangs."""
@@ -29,7 +29,8 @@ def probe_devices(python: str, clock: Clock = time.perf_counter) -> Devices:
     inventory = ask_worker(python, "inventory", Inventory, INVENTORY_SECONDS, clock)
     variables = environment_of_probe(inventory.neuron)
     probe = ask_worker(python, "probe", Probe, PROBE_SECONDS, clock, variables)
-    return Devices(tuple(probe.devices), probe.versions)
+    found = sorted(probe.devices, key=lambda device: best_first(device.backend))
+    return Devices(tuple(found), probe.versions)
 
 
 def with_chips(devices: Devices, seen: Neuron) -> Devices:
@@ -38,7 +39,7 @@ def with_chips(devices: Devices, seen: Neuron) -> Devices:
 
 
 def _with_chips(device: FoundDevice, seen: Neuron) -> FoundDevice:
-    if device.backend not in NEURON_BACKENDS or not device.supported:
+    if not backend_of(device.backend).is_counted_by_tool or not device.supported:
         return device
     if not seen.is_here:
         note = f"no Neuron chip is plugged in ({seen.reason or 'neuron-ls and /dev show none'})"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from trnbench.catalog.backends import backend_of
 from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
 from trnbench.redact import scrub
@@ -279,7 +280,7 @@ def _of_ranks(first: PeakQuestion, folder: Path) -> list[PeakQuestion]:
             first,
             rank=rank,
             rendezvous=meeting,
-            device_index=None if first.backend == "cpu" else rank,
+            device_index=None if backend_of(first.backend).is_host else rank,
         )
         for rank in range(first.ranks)
     ]

@@ -17,9 +17,10 @@ from itertools import islice
 from pathlib import Path
 
 from trnbench.analysis.profile import make_profile
+from trnbench.catalog.backends import INSPECT, backend_of
 from trnbench.catalog.facts import diagnose
 from trnbench.redact import scrub
-from trnbench.run.environment import PROFILING, environment_of_worker, user_cache_folder
+from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.hang import HangWatch
 from trnbench.run.interruption import Interruption
 from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
@@ -51,7 +52,6 @@ WARMUP_STEPS = 5
 """At least three before a profile's window, says the guide; two more settle a processor's caches.
 Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch (2.33)."""
 
-INSPECT = "NEURON_RT_INSPECT_ENABLE"
 
 _HOST_NAME = re.compile(r'("host_name"\s*:\s*)"[^"]*"')
 _LINES_AT_ONCE = 20_000
@@ -258,15 +258,15 @@ def variables_of(plan: Plan, inherited: Mapping[str, str], home: Path) -> dict[s
         ConfigError: a variable that the user set cannot stand. Two profilers at once cannot: AWS
             Neuron documentation, tools/neuron-explorer (2.33).
     """
-    backend = plan.order.backend
-    if backend in ("neuron", "xla") and inherited.get(INSPECT, "0") not in ("", "0"):
+    profiling_variables = backend_of(plan.order.backend).profiling_variables
+    if INSPECT in profiling_variables and inherited.get(INSPECT, "0") not in ("", "0"):
         raise ConfigError(
             f"{INSPECT}={inherited[INSPECT]}: the Neuron runtime's own capture and torch's "
             "profiler cannot both be on",
             hint=f"unset {INSPECT}",
         )
     decided = environment_of_worker(plan.order, inherited, home)
-    return {name: value for name, value in decided.items() if name not in PROFILING}
+    return {name: value for name, value in decided.items() if name not in profiling_variables}
 
 
 def keep_trace(source: Path, target: Path) -> None:

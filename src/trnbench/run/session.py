@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
+from trnbench.catalog.backends import backend_of
 from trnbench.machine.describe import Devices, Machine, untelling
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
@@ -312,7 +313,8 @@ def _recorder(plan: Plan, worker_pid: int, variables: Mapping[str, str]) -> Reco
 
 def too_large(plan: Plan) -> Outcome | None:
     """Refuse a job on the CPU that would push the machine into swap or the killer's arms."""
-    if plan.order.backend != "cpu" or plan.prediction.memory_verdict != "does_not_fit":
+    is_host = backend_of(plan.order.backend).is_host
+    if not is_host or plan.prediction.memory_verdict != "does_not_fit":
         return None
     needed, there = plan.prediction.memory_bytes, plan.device.memory_bytes or 0
     said = "an unknown amount" if needed is None else say_bytes(needed)

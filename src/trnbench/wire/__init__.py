@@ -43,7 +43,6 @@ from trnbench.wire.peak import (
 )
 from trnbench.wire.records import CHILD_RECORDS, ChildRecord
 from trnbench.wire.terms import (
-    BACKENDS,
     WIRE_VERSION,
     AdamW,
     Execution,
@@ -72,7 +71,6 @@ from trnbench.wire.training import (
 )
 
 __all__ = [
-    "BACKENDS",
     "CHILD_RECORDS",
     "COMMANDS",
     "WIRE_VERSION",

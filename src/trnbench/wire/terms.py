@@ -5,19 +5,6 @@ from typing import Literal
 WIRE_VERSION = 4
 """Raised when a record changes shape or meaning; parent and child must agree on it."""
 
-BACKENDS: dict[str, str] = {
-    "neuron": "trnbench.train.backends.neuron:NeuronBackend",
-    "xla": "trnbench.train.backends.xla:XlaBackend",
-    "cuda": "trnbench.train.backends.cuda:CudaBackend",
-    "xpu": "trnbench.train.backends.others:XpuBackend",
-    "mps": "trnbench.train.backends.others:MpsBackend",
-    "cpu": "trnbench.train.backends.cpu:CpuBackend",
-}
-"""Devices by the names that configs give them, best first, and where the child finds the class.
-
-A new device is one file and one line here. Classes are named as text because loading one may load
-its vendor's runtime."""
-
 Precision = Literal["fp32", "bf16", "pure_bf16", "bf16_master", "fp8"]
 """fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included; bf16
 parameters and gradients with fp32 masters and moments; bf16 with the blocks' products in fp8."""

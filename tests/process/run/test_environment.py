@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.pure.train.orders import make_order
+from trnbench.catalog.backends import GLIBC, KEEP_TRACED, NEFF_CACHE
+from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
 from trnbench.run.environment import (
-    GLIBC,
-    KEEP_TRACED,
-    NEFF_CACHE,
-    PROFILING,
     environment_of_probe,
     environment_of_worker,
 )

@@ -12,8 +12,8 @@ import pytest
 from tests.fake_python import fake_python
 from tests.pure.run.plans import plan_case
 from tests.pure.train.orders import make_order
+from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
 from trnbench.run import profiling
-from trnbench.run.environment import PROFILING
 from trnbench.run.interruption import Interruption
 from trnbench.run.profiling import ProfileRun, keep_trace, variables_of
 from trnbench.schema.errors import ConfigError, RunError

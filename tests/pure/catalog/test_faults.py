@@ -4,8 +4,9 @@ import typing
 
 import pytest
 
+from trnbench.catalog.backends import BACKENDS
 from trnbench.catalog.facts import diagnose, faults
-from trnbench.wire import BACKENDS, FailureReason
+from trnbench.wire import FailureReason
 
 TEXTS = [
     ("NeuronCore(s) not available - Requested:nc1-nc1 Available:0", "device_busy"),

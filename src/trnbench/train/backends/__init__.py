@@ -1,11 +1,14 @@
-"""Devices, one file each; the table of them, best first, is `wire.BACKENDS`."""
+"""Devices, one file each: `<name>.py` holds `<Name>Backend`. The parent's table orders them."""
 
 import importlib
+import pkgutil
 
 import torch
 
 from trnbench.train.backends.base import Backend, Unavailable
-from trnbench.wire import BACKENDS, FoundDevice
+from trnbench.wire import FoundDevice
+
+NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")
 
 
 def backend_class(name: str) -> type[Backend]:
@@ -14,19 +17,20 @@ def backend_class(name: str) -> type[Backend]:
     Raises:
         Unavailable: this version has no such backend.
     """
-    if name not in BACKENDS:
+    if name not in NAMES:
         raise Unavailable(
             f"this version of trnbench has no backend for the device {name!r}",
-            hint=f"use one of: {', '.join(BACKENDS)}",
+            hint=f"use one of: {', '.join(NAMES)}",
         )
-    module, _, attribute = BACKENDS[name].partition(":")
-    found: type[Backend] = getattr(importlib.import_module(module), attribute)
+    # Imported when it is asked for: loading one may load its vendor's runtime.
+    module = importlib.import_module(f"{__name__}.{name}")
+    found: type[Backend] = getattr(module, f"{name.capitalize()}Backend")
     return found
 
 
 def find_devices() -> list[FoundDevice]:
-    """Return what is here, best first; what this version cannot drive comes before all."""
-    found = [find_undriven(), *(backend_class(name).find() for name in BACKENDS)]
+    """Return what is here, with what this version cannot drive."""
+    found = [find_undriven(), *(backend_class(name).find() for name in NAMES)]
     return [device for device in found if device is not None]
 
 
@@ -39,7 +43,7 @@ def find_undriven() -> FoundDevice | None:
     if accelerator is None or not accelerator.is_available():
         return None
     device = accelerator.current_accelerator()
-    if device is None or device.type in BACKENDS:
+    if device is None or device.type in NAMES:
         return None
     return FoundDevice(
         backend=device.type,

@@ -85,8 +85,19 @@ class Backend:
 
     @classmethod
     def find(cls) -> FoundDevice | None:
-        """Look for the device without claiming it; None if it is not here."""
-        raise NotImplementedError
+        """Look for the device without claiming it; None if it is not here.
+
+        This one finds whatever `torch.<name>` is, by what all of torch's device modules share.
+        """
+        module = getattr(torch, cls.name, None)
+        if module is None or not module.is_available():
+            return None
+        return FoundDevice(
+            backend=cls.name,
+            device_name=_driver_name(cls.name),
+            device_count=module.device_count(),
+            proven=cls.is_proven,
+        )
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
@@ -149,8 +160,8 @@ class Backend:
     # --- what it says of itself -------------------------------------------------------------------
 
     def device_name(self) -> str:
-        """Return the device's own name for itself."""
-        raise NotImplementedError
+        """Return the device's own name for itself, or its kind where it gives none."""
+        return _driver_name(self.name)
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far."""
@@ -237,3 +248,8 @@ def version_of(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _driver_name(device: str) -> str:
+    ask = getattr(getattr(torch, device), "get_device_name", None)
+    return str(ask()) if ask is not None else device

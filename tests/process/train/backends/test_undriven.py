@@ -7,8 +7,9 @@ import sys
 import pytest
 import torch
 
+from trnbench.catalog.backends import BACKENDS, best_first
 from trnbench.train.backends import find_devices, find_undriven
-from trnbench.wire import BACKENDS, FoundDevice, from_json
+from trnbench.wire import FoundDevice, from_json
 
 # A vendor's torch plug-in renames PrivateUse1, once in a process: hence one of its own.
 FINDS = """
@@ -37,6 +38,7 @@ def test_it_comes_before_the_cpu_and_says_that_it_cannot_be_used() -> None:
         pytest.skip(ended.stderr.strip())
     assert ended.returncode == 0, ended.stderr
     found = [from_json(FoundDevice, document) for document in json.loads(ended.stdout)]
+    found.sort(key=lambda device: best_first(device.backend))
     assert found[0] == FoundDevice(
         backend="vendorchip",
         device_name="vendorchip",

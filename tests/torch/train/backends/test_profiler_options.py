@@ -7,10 +7,10 @@ from typing import Any, cast
 import pytest
 from torch.profiler import ProfilerActivity
 
+from trnbench.catalog.backends import BACKENDS
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend
 from trnbench.train.backends.neuron import NeuronBackend
-from trnbench.wire import BACKENDS
 
 
 def options(kind: type[Backend], capture: str = "capture") -> dict[str, Any]:
