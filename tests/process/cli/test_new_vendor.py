@@ -1,4 +1,4 @@
-"""A vendor nobody heard of is one file and one line: shown on a copy of the package."""
+"""A new vendor is one file and one row, and nothing else: shown on a copy of the package."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ class AcmeBackend(Backend):
     def device_name(self) -> str:
         return "Acme 1"
 '''
-LINE = '    "acme": "trnbench.train.backends.acme:AcmeBackend",\n'
+ROW = '    Backend(name="acme", default_variables={"ACME_MODE": "train"}),\n'
 SUITE = """
 name: new vendor
 model: {family: gpt2, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
@@ -51,14 +51,14 @@ measure: {min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0.
 
 
 @pytest.mark.slow
-def test_one_file_and_one_line_make_a_device(tmp_path: Path) -> None:
+def test_one_file_and_one_row_make_a_device(tmp_path: Path) -> None:
     package = tmp_path / "copy" / "trnbench"
     shutil.copytree(Path(trnbench.__file__).parent, package)
     (package / "train" / "backends" / "acme.py").write_text(VENDOR)
-    table = (package / "wire" / "terms.py").read_text()
-    mark = "BACKENDS: dict[str, str] = {\n"
-    assert mark in table
-    (package / "wire" / "terms.py").write_text(table.replace(mark, mark + LINE))
+    table = package / "catalog" / "backends.py"
+    mark = "ROWS = (\n"
+    assert table.read_text().count(mark) == 1
+    table.write_text(table.read_text().replace(mark, mark + ROW))
     (tmp_path / "suite.yaml").write_text(SUITE)
     done = subprocess.run(
         [sys.executable, "-m", "trnbench", "run", "suite.yaml", "-o", "out", "--json"],
@@ -71,6 +71,9 @@ def test_one_file_and_one_line_make_a_device(tmp_path: Path) -> None:
     assert done.stdout, done.stderr
     (result,) = json.loads(done.stdout)["results"]
     assert (result["backend"], result["device_name"]) == ("acme", "Acme 1")
+    # The row decides what the worker is started with.
+    (records,) = (tmp_path / "out").rglob("measurement.jsonl")
+    assert "ACME_MODE" in records.read_text()
     # Its weights lie on the processor, and that is told: no figure goes under another's name.
     (placement,) = [check for check in result["checks"] if check["name"] == "placement"]
     assert placement["verdict"] == "invalid"

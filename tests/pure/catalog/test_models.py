@@ -1,8 +1,11 @@
 """The models: published weights equal those that the shape comes to, and shapes complete."""
 
 import pytest
+import yaml
 
+from trnbench.catalog import read_text
 from trnbench.catalog.models import CatalogModel, complete_shape, models, nearest_models
+from trnbench.config.yaml import parse_document
 from trnbench.model.flops import FAMILIES, parameter_count
 from trnbench.wire import RopeScaling
 
@@ -143,3 +146,8 @@ def test_a_misspelt_model_is_offered_its_nearest() -> None:
     assert nearest_models("lama3-8b")[0] == "llama3-8b"
     assert nearest_models("Qwen3-0.6B")[0] == "qwen3-0.6b"
     assert nearest_models("###") == []
+
+
+def test_the_file_means_the_same_to_the_strict_reader_of_configs() -> None:
+    strict = parse_document(read_text("models.yaml"), "models.yaml").data
+    assert yaml.safe_load(read_text("models.yaml")) == strict
