@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.catalog.backends import BACKENDS
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.rent import PRICE_SOURCE_NAMES, RENT_OPTIONS
-from trnbench.wire import BACKENDS
 
 if TYPE_CHECKING:
     from trnbench.compare.gates import Terms

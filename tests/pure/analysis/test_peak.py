@@ -124,7 +124,7 @@ def test_a_chip_without_a_published_fp8_peak_has_none(monkeypatch: pytest.Monkey
             accelerators()[plan.device.accelerator or ""], fp8_flops_per_second=None
         )
     }
-    monkeypatch.setattr("trnbench.analysis.peak.accelerators", lambda: lacking)
+    monkeypatch.setattr("trnbench.analysis.peak_flops.accelerators", lambda: lacking)
     assert "no fp8 peak" in (find_peak(plan, []).reason or "")
 
 
