@@ -30,8 +30,7 @@ def load_launches(case: Path, run_id: str | None = None) -> list[Launch]:
         run_id: the run that it belongs to; by default the name of the folder above.
 
     Raises:
-        DataError: it cannot be read, its records cannot be, its plan is another one, or its stored
-            figures are not those that its records give.
+        DataError: it cannot be read, its records cannot be, or its plan is another one.
     """
     paths = measurement_paths(case)
     if not paths:

@@ -1,11 +1,13 @@
-"""Results of cases on disk: read if they are what was written, else derived from the records.
+"""Results of cases on disk.
 
-A stored result that was changed since it was written, or whose records were, is held against what
-the records give: where the figures differ, nobody knows which of the two is true.
+A result whose seal is whole and whose records are those that it was derived from is read. Any other
+is derived again from its records, and that is said. One without records and with a broken seal is
+refused.
 """
 
 import hashlib
 import json
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,6 @@ from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,
     RESULT_FILE,
-    Seal,
     find_seal,
     is_newer_than_result,
     measurement_paths,
@@ -22,12 +23,15 @@ from trnbench.run.store import (
     read_plan_text,
     read_records,
     read_result,
-    read_stored_result,
 )
 from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
-from trnbench.schema.result import MetricValue, Result
+from trnbench.schema.result import Result
+
+log = logging.getLogger(__name__)
+
+AGAIN = ": its figures were derived again from its records"
 
 SAME = 1e-6
 """Relative difference up to which a stored figure is the derived one, rounded differently."""
@@ -57,23 +61,19 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
         run_id: the run that it belongs to; by default the name of the folder above.
 
     Raises:
-        DataError: neither a result nor records that one could be derived from can be read, or the
-            stored figures are not what the records give.
+        DataError: neither a result nor records that one could be derived from can be read, or a
+            result without records was changed.
     """
     paths = measurement_paths(case)
-    try:
-        stored = read_result(case)
-        seal = find_seal(case)
-    except DataError:
-        if not paths:
-            raise
-        stored = None  # derived data: the records are what counts
-    if stored is not None:
-        if not paths:
-            return _unbroken(stored, seal, case)
-        if seal == "whole" and not is_newer_than_result(paths, case):
-            return stored
-    return derive(case, run_id).result
+    if not paths and (case / RESULT_FILE).exists():
+        return load_stored(case)
+    stored, why_not = _stored_beside(case, paths)
+    if stored is not None and why_not is None and not is_newer_than_result(paths, case):
+        return stored
+    derived = derive(case, run_id)
+    if derived.note is not None:
+        log.warning("%s: %s", case, derived.note)
+    return derived.result
 
 
 def load_stored(case: Path) -> Result:
@@ -91,7 +91,13 @@ def load_stored(case: Path) -> Result:
             f"{case}: holds neither {MEASUREMENT_FILE} nor {RESULT_FILE}",
             hint="name a folder that `trnbench run` finished",
         )
-    return _unbroken(result, find_seal(case), case)
+    if find_seal(case) == "broken":
+        raise DataError(
+            f"{case / RESULT_FILE}: was changed since it was written, and its records are not "
+            "beside it to derive it again",
+            hint=f"put {PLAN_FILE} and {MEASUREMENT_FILE} back, or measure again",
+        )
+    return result
 
 
 def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) -> Derived:
@@ -104,11 +110,12 @@ def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) 
             than the result says; else as much memory is taken for any number of steps.
 
     Raises:
-        DataError: plan or records cannot be read, or what is stored is not what they give.
+        DataError: plan or records cannot be read.
     """
-    from trnbench.analysis.analyze import analyze  # numpy, which stored results do not need
+    from trnbench.analysis.analyze import analyze, recost  # numpy: stored results need none
     from trnbench.analysis.pooling import pool
     from trnbench.analysis.records import StepDigest
+    from trnbench.analysis.statistics import RULES
 
     plan = read_plan(case)
     plan_sha256 = hashlib.sha256(read_plan_text(case)).hexdigest()
@@ -124,7 +131,15 @@ def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) 
         )
         for path, measurement in zip(paths, measurements, strict=True)
     ]
-    result, note = _reconciled(pool(plan, launches), case)
+    result = pool(plan, launches)
+    stored, note = _stored_beside(case, paths)
+    if stored is not None:
+        if stored.timing.rules != RULES:
+            note = f"its figures by {stored.timing.rules} were derived again by {RULES}"
+        elif not _is_same(stored, result):
+            note = f"its records are not those of its {RESULT_FILE}{AGAIN}"
+        result = recost(result, stored.price, stored.price_reason)
+        result = result.model_copy(update={"run_id": stored.run_id})
     return Derived(
         plan=plan,
         paths=paths,
@@ -135,68 +150,27 @@ def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) 
     )
 
 
-def _reconciled(derived: Result, case: Path) -> tuple[Result, str | None]:
-    """Hold what was derived now against what is stored, and take over the price that it was given.
-
-    Raises:
-        DataError: the stored figures are not what the records give.
-    """
-    from trnbench.analysis.analyze import recost
-    from trnbench.analysis.statistics import RULES
-
+def _stored_beside(case: Path, paths: list[Path]) -> tuple[Result | None, str | None]:
+    """Return a stored result that is as it was written, and why its figures do not hold now."""
     try:
-        stored = read_stored_result(case)
+        stored = read_result(case)
     except DataError:
-        return derived, f"its {RESULT_FILE} cannot be read: its figures were derived again"
+        return None, f"its {RESULT_FILE} cannot be read{AGAIN}"
     if stored is None:
-        return derived, None
-    if stored.timing.rules != RULES:
-        return derived, f"its figures by {stored.timing.rules} were derived again by {RULES}"
-    at_its_price = recost(derived, stored.price, stored.price_reason)
-    for name, then in stored.metrics.items():
-        now = at_its_price.metrics.get(name)
-        if now is not None and (differs := _difference(then, now)) is not None:
-            raise DataError(
-                f"{case / RESULT_FILE}: says {name}{differs[0]} {_said(differs[1])}, but its "
-                f"records give {_said(differs[2])}: one of the two was changed by hand",
-                hint=f"put the {MEASUREMENT_FILE} back that it was derived from, or delete "
-                f"{RESULT_FILE} to trust the records",
-            )
-    return at_its_price.model_copy(update={"run_id": stored.run_id}), None
+        return None, None
+    if find_seal(case) != "whole":
+        return None, f"its {RESULT_FILE} is not as it was written{AGAIN}"
+    if stored.measurement_bytes != sum(path.stat().st_size for path in paths):
+        return stored, f"its records are not those of its {RESULT_FILE}{AGAIN}"
+    return stored, None
 
 
-def _difference(
-    then: MetricValue, now: MetricValue
-) -> tuple[str, float | None, float | None] | None:
-    """Return where a stored figure is another than the derived one, and both."""
-    for part, mine, yours in (
-        ("", then.value, now.value),
-        ("'s low end", then.low, now.low),
-        ("'s high end", then.high, now.high),
-    ):
-        if not _is_same(mine, yours):
-            return part, mine, yours
-    return None
-
-
-def _is_same(then: float | None, now: float | None) -> bool:
+def _is_same(stored: Result, derived: Result) -> bool:
+    """Tell whether two results have one throughput, but for rounding."""
+    then, now = (result.metrics["tokens_per_second"].value for result in (stored, derived))
     if then is None or now is None:
         return then is now
     return math.isclose(then, now, rel_tol=SAME)
-
-
-def _said(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"
-
-
-def _unbroken(result: Result, seal: Seal, case: Path) -> Result:
-    if seal != "broken":
-        return result
-    raise DataError(
-        f"{case / RESULT_FILE}: was changed since it was written, and its records are not beside "
-        "it to derive it again",
-        hint=f"put {PLAN_FILE} and {MEASUREMENT_FILE} back, or measure again",
-    )
 
 
 def _told_if_newer(error: DataError, case: Path) -> DataError:

@@ -325,18 +325,6 @@ def read_plan_text(case: Path) -> bytes:
 
 
 def read_result(case: Path) -> Result | None:
-    """Read a case's result if it is up to date with its measurement, else return None.
-
-    Raises:
-        DataError: it is there and damaged.
-    """
-    result = read_stored_result(case)
-    if result is None or not measurement_paths(case):
-        return result
-    return result if measurement_bytes(case) == result.measurement_bytes else None
-
-
-def read_stored_result(case: Path) -> Result | None:
     """Read a case's result, whatever it was derived from; None if there is none.
 
     Raises:

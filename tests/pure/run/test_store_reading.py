@@ -87,15 +87,6 @@ def test_without_a_result_there_is_none(tmp_path: Path) -> None:
     assert read_result(write_case(tmp_path / "case").path) is None
 
 
-def test_a_result_is_out_of_date_when_its_measurement_has_changed(tmp_path: Path) -> None:
-    case = write_case(tmp_path / "case", None)
-    write_result(case)
-    assert read_result(case.path) is not None
-    with (case.path / MEASUREMENT_FILE).open("ab") as file:
-        file.write(b"{")
-    assert read_result(case.path) is None
-
-
 def test_a_result_whose_measurement_was_not_kept_still_counts(tmp_path: Path) -> None:
     case = write_case(tmp_path / "case")
     write_result(case, 12345)
