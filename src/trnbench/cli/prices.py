@@ -1,7 +1,5 @@
 """`trnbench prices`: the dated table, its past, or what AWS answers now."""
 
-import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -12,8 +10,6 @@ from trnbench.schema.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow
-    from trnbench.prices.base import NoPrice
-    from trnbench.schema.price import Price
     from trnbench.schema.rent import RentOption
 
 
@@ -60,35 +56,13 @@ def prices(
     elif live:
         _show_live(instance, option, region, zone, as_json=as_json)
     else:
-        _show_table(_find_rows(instance, option, region), as_json=as_json)
+        from trnbench.cli.output import show
+        from trnbench.reports.prices import REPORT
+
+        show(REPORT, _find_rows(instance, option, region), "json" if as_json else "terminal")
 
 
 # --- the table ------------------------------------------------------------------------------------
-
-HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
-
-
-def _show_table(rows: "list[PriceRow]", *, as_json: bool) -> None:
-    from trnbench.cli.listing import show_table
-    from trnbench.cli.output import write
-
-    if as_json:
-        document = {"prices": [asdict(row) for row in rows]}
-        write(json.dumps(document, indent=1, default=str) + "\n")
-        return
-    show_table(HEADINGS, [_cells(row) for row in rows], figures=(HEADINGS.index("$/h"),))
-
-
-def _cells(row: "PriceRow") -> tuple[str, ...]:
-    return (
-        row.instance_type,
-        row.option,
-        row.zone or row.region,
-        str(row.usd_per_hour),
-        row.date.isoformat(),
-        row.standing,
-        row.source,
-    )
 
 
 def _find_rows(instance: str | None, option: str | None, region: str | None) -> "list[PriceRow]":
@@ -170,18 +144,18 @@ def _show_history(
             + (", and --live asks for what holds now" if is_live else ""),
             hint="write e.g. `trnbench prices p5en.48xlarge --history`",
         )
-    from trnbench.cli.price_history import show_history
+    from trnbench.cli.output import show
     from trnbench.prices.table import rows_of_region
+    from trnbench.reports.prices import HISTORY, history_of
 
     rows = _find_rows(instance, option, None)
     if region is not None and not rows_of_region(rows, region):
         raise _no_such_rate(instance, option, region)
-    show_history(instance, rows, region, as_json=as_json)
+    past = history_of(instance, rows, region)
+    show(HISTORY, past, "json" if as_json else "terminal")
 
 
 # --- what AWS answers now -------------------------------------------------------------------------
-
-LIVE_HEADINGS = ("option", "zone", "$/h", "asked at (UTC)", "source")
 
 
 def _show_live(
@@ -198,10 +172,10 @@ def _show_live(
         ConfigError: nobody said of what, or where.
         UnavailableError: AWS could not be asked at all.
     """
-    from trnbench.cli.listing import show_table
-    from trnbench.cli.output import write
+    from trnbench.cli.output import show
     from trnbench.prices import find_price, request_of, sources_for
     from trnbench.prices.base import NoPrice
+    from trnbench.reports.prices import LIVE
     from trnbench.schema.rent import RENT_OPTIONS
 
     if instance is None or region is None:
@@ -220,32 +194,4 @@ def _show_live(
     failures = [a for a in answers.values() if isinstance(a, NoPrice) and a.is_failure]
     if len(failures) == len(answers):
         raise UnavailableError(failures[0].reason, hint=failures[0].hint)
-    if as_json:
-        document = {"live": [_live_json(o, a) for o, a in answers.items()]}
-        write(json.dumps(document, indent=1) + "\n")
-        return
-    rows = [_live_cells(option, answer) for option, answer in answers.items()]
-    show_table(LIVE_HEADINGS, rows, figures=(LIVE_HEADINGS.index("$/h"),))
-
-
-def _live_json(option: "RentOption", answer: "Price | NoPrice") -> dict[str, object]:
-    from trnbench.prices.base import NoPrice
-
-    if isinstance(answer, NoPrice):
-        return {"option": option, "reason": answer.reason, "is_failure": answer.is_failure}
-    return answer.model_dump(mode="json")
-
-
-def _live_cells(option: "RentOption", answer: "Price | NoPrice") -> tuple[str, ...]:
-    from trnbench.prices.base import NoPrice
-
-    if isinstance(answer, NoPrice):
-        return (option, "", "—", "", answer.reason)
-    note = f" ({answer.note})" if answer.note else ""
-    return (
-        option,
-        answer.zone or answer.region or "",
-        str(answer.usd_per_hour),
-        (answer.retrieved_at or "")[:16].replace("T", " "),
-        f"{answer.source}{note}",
-    )
+    show(LIVE, answers, "json" if as_json else "terminal")

@@ -21,14 +21,21 @@ FORMATS: dict[str, Format] = {
 
 REPORTS: Mapping[str, tuple[str, ...]] = {
     "results": (),
+    "results:OFFERS": (),
     "ranking": (),
     "cost": (),
     "plans": (),
     "microbench": (),
     "profile": (),
     "noise": (),
+    "models": (),
+    "prices": (),
+    "prices:LIVE": (),
+    "prices:HISTORY": (),
+    "inspection": (),
 }
-"""Each report by its module, and the formats that it alone has, of `Report.formats`."""
+"""Each report by its module, with its name where that is not REPORT, and the formats that it alone
+has, of `Report.formats`."""
 
 
 def formats_of(report: str) -> tuple[str, ...]:

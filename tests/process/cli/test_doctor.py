@@ -129,7 +129,7 @@ def test_a_torch_that_is_broken_is_a_problem(site: Path) -> None:
 def test_it_fits_the_terminal(width: int) -> None:
     code, written = drawn_on_a_terminal(width, "doctor", "--no-torch")
     assert code == 3
-    lines = [line.rstrip("\r") for line in written.split("\n")]
+    lines = [re.sub(r"\x1b\[\d+m", "", line).rstrip("\r") for line in written.split("\n")]
     assert max(map(len, lines)) <= width
     assert any("WRONG PACKAGE" in line for line in lines)
 

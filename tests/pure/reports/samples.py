@@ -7,18 +7,29 @@ from tests.builders import make_plan, three_results
 from tests.profiles import rich_profile
 from tests.pure.reports.test_cost import sheet
 from tests.pure.reports.test_microbench import document as microbenchmarks
+from tests.pure.reports.test_options import offered
 from tests.pure.reports.test_ranking import rankings
+from tests.pure.run.machine.inspections import make_inspection
 from trnbench.analysis.statistics import Deviation
+from trnbench.catalog.models import models
+from trnbench.catalog.prices import price_rows, price_rows_by_instance
 from trnbench.compare.noise import GateCost, NoiseFloor
+from trnbench.machine.findings import Finding
+from trnbench.prices.base import NoPrice
 from trnbench.reports.document import Report
+from trnbench.reports.inspection import Diagnosis
+from trnbench.reports.models import Listed
+from trnbench.reports.prices import history_of
 from trnbench.reports.ranking import Ranked
 
 HOSTILE = "=1+1|<b>\x1b[31m"
 """A text that would steer a spreadsheet, a page and a terminal."""
 
 
-def report_of(name: str) -> Report[Any]:
-    report: Report[Any] = import_module(f"trnbench.reports.{name}").REPORT
+def report_of(key: str) -> Report[Any]:
+    """Return a report by its key in `REPORTS`."""
+    module, _, name = key.partition(":")
+    report: Report[Any] = getattr(import_module(f"trnbench.reports.{module}"), name or "REPORT")
     return report
 
 
@@ -36,10 +47,18 @@ def noise_floors() -> list[NoiseFloor]:
 
 SAMPLES: dict[str, Any] = {
     "results": three_results(),
+    "results:OFFERS": offered(),
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),
     "cost": [(sheet().result, sheet()), (sheet().result, "no price is known")],
     "plans": [make_plan()],
     "microbench": microbenchmarks(is_chip=True),
     "profile": rich_profile(),
     "noise": noise_floors(),
+    "models": Listed(list(models().values()), 4096),
+    "prices": price_rows(),
+    "prices:LIVE": {"spot": NoPrice(HOSTILE, HOSTILE), "on_demand": three_results()[0].price},
+    "prices:HISTORY": history_of("p5.48xlarge", price_rows_by_instance()["p5.48xlarge"], None),
+    "inspection": Diagnosis(
+        make_inspection(), [Finding("a", "problem", HOSTILE, fix=HOSTILE), Finding("b", "ok", "b")]
+    ),
 }

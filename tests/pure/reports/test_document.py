@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,12 @@ def test_the_formats_are_the_files() -> None:
     assert set(FORMATS) == {path.stem.removeprefix("as_") for path in FOLDER.glob("as_*.py")}
 
 
-def test_the_reports_are_the_files_that_have_one() -> None:
-    written = {p.stem for p in FOLDER.glob("*.py") if "\nREPORT: Report[" in p.read_text()}
+def test_the_reports_are_those_of_the_files() -> None:
+    written = {
+        f"{path.stem}:{name}".removesuffix(":REPORT")
+        for path in FOLDER.glob("*.py")
+        for name in re.findall(r"^([A-Z]+): Report\[", path.read_text(), re.MULTILINE)
+    }
     assert set(REPORTS) == written == set(SAMPLES)
     for name in REPORTS:
         assert tuple(report_of(name).formats) == REPORTS[name]

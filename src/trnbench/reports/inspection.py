@@ -1,8 +1,105 @@
-"""What an inspection says to people, section by section: labels, and a text beside each."""
+"""What `doctor` saw of a machine and found wrong with it, as a report."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from trnbench import __version__
 from trnbench.machine.describe import Inspection
+from trnbench.machine.findings import Finding
+from trnbench.reports.document import Document, Facts, Heading, Lines, Page, Part, Report
+from trnbench.reports.document import Rows as TableRows
 from trnbench.schema.price import Price
 from trnbench.schema.units import say_bytes, say_usd
+
+
+class Diagnosis(NamedTuple):
+    """A machine and what is right and wrong with it."""
+
+    seen: Inspection
+    findings: Sequence[Finding]
+
+
+def _document(diagnosis: Diagnosis, page: Page) -> Document:
+    seen, findings = diagnosis
+    return Document([*machine_parts(seen), *device_parts(seen), *finding_parts(findings)])
+
+
+def machine_parts(seen: Inspection) -> Iterator[Part]:
+    """Say what was seen, without a verdict."""
+    sections = {
+        "machine": machine_rows(seen),
+        "chips": neuron_rows(seen) + nvidia_rows(seen) or [("none", "the CPU trains")],
+        "packages": package_rows(seen),
+        "network": network_rows(seen),
+        "price": price_rows(seen),
+    }
+    for title, rows in sections.items():
+        yield Heading(title)
+        yield Facts(rows)
+
+
+def device_parts(seen: Inspection) -> Iterator[Part]:
+    """Say what torch can use; nothing where it was not asked."""
+    if seen.devices is not None or seen.devices_reason:
+        yield Heading("torch can use")
+        yield Facts(device_rows(seen))
+
+
+def finding_parts(findings: Sequence[Finding]) -> Iterator[Part]:
+    """Say what is wrong, each with its fix; or that nothing is."""
+    wrong = [f for verdict in ("problem", "warning") for f in findings if f.verdict == verdict]
+    for finding in findings:
+        if finding.verdict == "absent" and finding.name == "accelerator":
+            yield Lines([f"{finding.evidence[0].upper()}{finding.evidence[1:]}."])
+    for finding in wrong:
+        yield Heading(f"{finding.verdict}: {finding.evidence}", level=4)
+        if finding.fix:
+            yield Facts([("fix", finding.fix)])
+    problems = sum(finding.verdict == "problem" for finding in wrong)
+    counts = f"{_count(problems, 'problem')}, {_count(len(wrong) - problems, 'warning')}."
+    yield Lines([counts if wrong else "Nothing is wrong here."])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _findings(diagnosis: Diagnosis) -> TableRows:
+    names = ("name", "verdict", "evidence", "fix")
+    rows = [[getattr(each, name) for name in names] for each in diagnosis.findings]
+    return TableRows(names, rows)
+
+
+def _record(diagnosis: Diagnosis, page: Page) -> dict[str, Any]:
+    """Return all of it; a path, a user's or a host's name is nowhere in it."""
+    seen, findings = diagnosis
+    inventory = seen.inventory
+    return {
+        "schema_version": 1,
+        "trnbench_version": __version__,
+        "machine": seen.machine.to_json(),
+        "neuron": asdict(seen.neuron),
+        "nvidia": asdict(seen.nvidia),
+        "network": asdict(seen.network),
+        "ec2": asdict(seen.ec2),
+        "packages": inventory
+        and {
+            "python": inventory.python,
+            "versions": inventory.versions,
+            "neuron": inventory.neuron,
+            "entry_points": inventory.entry_points,
+        },
+        "price": seen.price.model_dump(mode="json")
+        if isinstance(seen.price, Price)
+        else asdict(seen.price),
+        "devices": seen.devices and [asdict(device) for device in seen.devices.found],
+        "devices_reason": seen.devices_reason,
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+REPORT: Report[Diagnosis] = Report(document=_document, rows=_findings, record=_record)
 
 Rows = list[tuple[str, str]]
 

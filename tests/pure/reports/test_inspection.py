@@ -12,7 +12,10 @@ from tests.pure.run.machine.inspections import (
     trn2_48xlarge,
 )
 from tests.pure.run.plans import CPU, UNDRIVEN
-from trnbench.cli.inspection_rows import (
+from trnbench.machine.describe import Devices
+from trnbench.machine.network import Network
+from trnbench.machine.nvidia import Gpu, Nvidia
+from trnbench.reports.inspection import (
     device_rows,
     machine_rows,
     network_rows,
@@ -21,9 +24,6 @@ from trnbench.cli.inspection_rows import (
     package_rows,
     price_rows,
 )
-from trnbench.machine.describe import Devices
-from trnbench.machine.network import Network
-from trnbench.machine.nvidia import Gpu, Nvidia
 from trnbench.schema.units import GIB
 
 

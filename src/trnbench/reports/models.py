@@ -1,0 +1,82 @@
+"""The models of the catalog as a report."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from trnbench.catalog.models import CatalogModel
+from trnbench.model.flops import CONVENTIONS, active_parameter_count, flops_per_token
+from trnbench.reports.document import Document, Page, Report, Rows, Table, columns
+from trnbench.schema.units import say_flops, say_weights
+
+HEADINGS = (
+    "model", "family", "weights", "layers", "width", "heads", "vocabulary",
+    "training FLOP a token",
+)  # fmt: skip
+
+
+class Listed(NamedTuple):
+    """Models, and the tokens of a sequence that their FLOPs are for."""
+
+    models: Sequence[CatalogModel]
+    sequence_length: int
+
+
+def _document(listed: Listed, page: Page) -> Document:
+    rows = [_cells(model, listed.sequence_length) for model in listed.models]
+    return Document([Table(columns(HEADINGS), rows)])
+
+
+def _cells(model: CatalogModel, sequence_length: int) -> tuple[str, ...]:
+    shape = model.shape
+    length = min(sequence_length, shape.max_positions)
+    count = model.parameter_count
+    return (
+        model.name,
+        shape.family,
+        f"{count:,} ({say_weights(count, active_parameter_count(shape))})",
+        str(shape.layers),
+        str(shape.hidden_size),
+        f"{shape.heads}/{shape.kv_heads}",
+        f"{shape.vocabulary_size:,}" + (" tied" if shape.tied_embeddings else ""),
+        f"{say_flops(flops_per_token(shape, length))} at {length}",
+    )
+
+
+def _record(model: CatalogModel, sequence_length: int) -> dict[str, Any]:
+    shape = model.shape
+    length = min(sequence_length, shape.max_positions)
+    return {
+        "model": model.name,
+        "parameter_count": model.parameter_count,
+        "active_parameter_count": active_parameter_count(shape),
+        "shape": asdict(shape),
+        "sequence_length": length,
+        "flops_per_token": {name: flops_per_token(shape, length, name) for name in CONVENTIONS},
+        "source": model.source,
+    }
+
+
+def _rows(listed: Listed) -> Rows:
+    records = [_record(model, listed.sequence_length) for model in listed.models]
+    names = ("model", "parameter_count", "active_parameter_count", "sequence_length")
+    return Rows(
+        (*names, *(f"flops_per_token_{name}" for name in CONVENTIONS), "source"),
+        [
+            [
+                *(record[name] for name in names),
+                *record["flops_per_token"].values(),
+                record["source"],
+            ]
+            for record in records
+        ],
+    )
+
+
+REPORT: Report[Listed] = Report(
+    document=_document,
+    rows=_rows,
+    record=lambda listed, page: {
+        "models": [_record(model, listed.sequence_length) for model in listed.models]
+    },
+)
