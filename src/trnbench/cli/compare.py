@@ -1,4 +1,4 @@
-"""`trnbench compare`: two sides of results, the difference with its interval, and the gate."""
+"""`trnbench compare`: two sides of results, their ratios with intervals, and gates."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ComparisonFormat(StrEnum):
-    """What can be named as a format; a test holds it to `reports.comparison`."""
+    """The formats of a comparison; a test compares them with `reports.comparison`."""
 
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
@@ -47,50 +47,52 @@ Sides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="BASE CAND",
-        help="What is compared with, and what is compared: a folder of a case, of a run or of many "
-        "runs; git:REF[:PATH], as a git ref holds it; last:N:PATH, the newest N launches of each "
-        "case below PATH.",
+        help="The two sides. Each is a folder of a case, of a run or of many runs; git:REF[:PATH], "
+        "the results in a git ref; or last:N:PATH, the newest N launches of each case below PATH.",
         show_default=False,
     ),
 ]
 MoreBase = Annotated[
     list[str] | None,
-    typer.Option("--base", metavar="PATH", help="More of BASE's launches. May be repeated."),
+    typer.Option("--base", metavar="PATH", help="Add these launches to BASE. Can be repeated."),
 ]
 MoreCand = Annotated[
     list[str] | None,
-    typer.Option("--cand", metavar="PATH", help="More of CAND's launches. May be repeated."),
+    typer.Option("--cand", metavar="PATH", help="Add these launches to CAND. Can be repeated."),
 ]
 Metrics = Annotated[
     list[str] | None,
-    typer.Option("--metric", metavar="METRIC", help="Compare this one. May be repeated."),
+    typer.Option("--metric", metavar="METRIC", help="Compare this metric. Can be repeated."),
 ]
-Correction = Annotated[Correcting, typer.Option(help="How many comparisons are allowed for.")]
+Correction = Annotated[
+    Correcting, typer.Option(help="The correction for the number of comparisons.")
+]
 Paired = Annotated[
     bool,
-    typer.Option("--paired", help="The n-th launches of both sides were made one after the other."),
+    typer.Option("--paired", help="Pair the n-th launches of both sides, which ran in turns."),
 ]
 TargetExcess = Annotated[
     float,
     typer.Option(
-        metavar="NATS", help="The target loss, above the best possible on the learnable stream."
+        metavar="NATS",
+        help="The target loss, above the lowest possible on the learnable stream.",
     ),
 ]
 BaseRate = Annotated[
-    str | None, typer.Option(metavar="USD", help="Cost BASE at this rate for an instance.")
+    str | None, typer.Option(metavar="USD", help="Use this price for BASE's instance.")
 ]
 CandRate = Annotated[
-    str | None, typer.Option(metavar="USD", help="Cost CAND at this rate for an instance.")
+    str | None, typer.Option(metavar="USD", help="Use this price for CAND's instance.")
 ]
 Format = Annotated[
-    ComparisonFormat, typer.Option("--format", "-f", help="What to write to stdout.")
+    ComparisonFormat, typer.Option("--format", "-f", help="The format of the output.")
 ]
 Write = Annotated[
     list[str] | None,
     typer.Option(
         "--write",
         metavar="FORMAT=FILE",
-        help="Write this format to this file too, e.g. junit=gate.xml. May be repeated.",
+        help="Also write this format to this file, e.g. junit=gate.xml. Can be repeated.",
     ),
 ]
 Summary = Annotated[
@@ -99,18 +101,16 @@ Summary = Annotated[
 ]
 Confirm = Annotated[
     bool,
-    typer.Option(
-        "--confirm", help="Measure again here what a gate did not see pass, before it fails."
-    ),
+    typer.Option("--confirm", help="Before a gate fails, measure its cases again on this machine."),
 ]
 ConfirmLaunches = Annotated[
-    int, typer.Option(metavar="N", min=3, max=64, help="Launches a side with --confirm.")
+    int, typer.Option(metavar="N", min=3, max=64, help="Launches of each side for --confirm.")
 ]
 ConfirmFolder = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Where the launches of --confirm go.  [default: results/<date>-confirm]",
+        help="The folder for the launches of --confirm.  [default: results/<date>-confirm]",
         show_default=False,
     ),
 ]
@@ -126,7 +126,8 @@ BaseInterpreter = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="With --confirm: the interpreter that trains BASE, which is then measured again too.",
+        help="With --confirm: the interpreter that trains BASE; without it only CAND is measured "
+        "again.",
     ),
 ]
 
@@ -198,14 +199,14 @@ def _sort_sources(
     """Sort out which names stand for which side."""
     if len(positional) not in (0, 2):
         raise ConfigError(
-            f"compare takes BASE and CAND, and was given {len(positional)}: {' '.join(positional)}",
-            hint="several folders of one side are named by --base PATH and --cand PATH",
+            f"compare takes BASE and CAND; it was given {len(positional)}: {' '.join(positional)}",
+            hint="add further folders of a side by --base PATH and --cand PATH",
         )
     sides = ([*positional[:1], *base], [*positional[1:], *cand])
     for side, label in zip(sides, ("BASE", "CAND"), strict=True):
         if not side:
             raise ConfigError(
-                f"compare: nothing stands for {label}",
+                f"compare: {label} is missing",
                 hint="write `trnbench compare BASE CAND`, e.g. results/base results/new",
             )
     return sides
@@ -255,7 +256,7 @@ def raise_for_gates(comparison: "Comparison", *, is_strict: bool) -> None:
             Problem(
                 f"gate {gate.gate!r} {gate.state.replace('_', ' ')} on {gate.case}: "
                 f"{say_evidence(gate)}",
-                gate.advice or "if this change is meant, take these results for the next baseline",
+                gate.advice or "if the change is intended, use these results as the next baseline",
             )
         )
     if problems:

@@ -1,4 +1,4 @@
-"""`trnbench compare --confirm`: measure again what a gate did not see pass, and look again."""
+"""`trnbench compare --confirm`: measure the cases of a failed gate again, and judge it again."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from trnbench.schema.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """How a second look is taken."""
+    """How the cases of a failed gate are measured again."""
 
     count: int
     """Launches a side."""
@@ -32,7 +32,7 @@ class Confirmation:
     base_python: str | None
     """None leaves BASE as it was measured."""
     reprice: Sequence[Callable[[Sequence[Launch]], list[Launch]]]
-    """What puts BASE's and CAND's fresh launches at the price that was asked for."""
+    """For BASE and for CAND: puts launches at the price that was asked for."""
 
     def look_again(
         self, first: Comparison, base: Sequence[Launch], cand: Sequence[Launch], terms: Terms
@@ -87,13 +87,13 @@ class Confirmation:
         return made
 
     def _side(self, label: Label, cases: Sequence[Sequence[Launch]]) -> Again:
-        """Find out what is needed to measure a side again, and refuse where it is not here."""
+        """Return what measures a side again; refuse it if something for that is missing."""
         plans, names = {}, set()
         for launches in cases:
             plan = launches[-1].plan
             if plan is None:
                 raise ConfigError(
-                    f"--confirm: the plan of {launches[-1].result.case_id} was not kept",
+                    f"--confirm: the plan of {launches[-1].result.case_id} is missing",
                     hint="keep plan.json beside result.json, or leave --confirm out",
                 )
             plans[plan.case_id] = plan
@@ -112,13 +112,13 @@ class Confirmation:
         return side
 
     def _empty_folder(self) -> Path:
-        """Return a folder without results: a run in one that has some would measure nothing."""
+        """Return a folder without results: with them a run would measure nothing."""
         if self.folder is None:
             return Path("results") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-confirm"
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise ConfigError(
                 f"--confirm-folder {self.folder}: is not an empty folder",
-                hint="fresh launches need a folder of their own",
+                hint="the new launches need an empty folder",
             )
         return self.folder
 

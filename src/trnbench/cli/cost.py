@@ -1,4 +1,4 @@
-"""`trnbench cost`: what training costs at a result's speed, as a range, and what moves that."""
+"""`trnbench cost`: what training costs at a result's speed, as a range, and what changes it."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -93,7 +93,7 @@ def cost(
     grid: Grid = None,
     as_json: AsJson = False,
 ) -> None:
-    """Work out what training at a result's speed costs, as a range, and what moves it."""
+    """Estimate what training at a result's speed costs, as a range, and what changes it."""
     from trnbench.analysis.energy import find_site
     from trnbench.cli.output import show
     from trnbench.cli.reprice import load_results, make_repricer
@@ -184,7 +184,7 @@ def _check(interval: float | None, blocked: float) -> None:
     if interval is None and blocked == 0:
         raise ConfigError(
             "--checkpoint 0s: checkpoints that take no time have no best interval",
-            hint="name one with --checkpoint-every",
+            hint="set one with --checkpoint-every",
         )
     if interval == 0:
-        raise ConfigError("--checkpoint-every 0s: is no interval", hint="write e.g. 1h")
+        raise ConfigError("--checkpoint-every 0s: is not an interval", hint="write e.g. 1h")

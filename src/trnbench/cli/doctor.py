@@ -1,4 +1,4 @@
-"""`trnbench doctor`: what this machine has, what is wrong with it, and how to mend it."""
+"""`trnbench doctor`: what this machine has, what is wrong with it, and how to fix it."""
 
 import sys
 from dataclasses import replace
@@ -32,7 +32,7 @@ def doctor(
     with_torch: WithTorch = True,
     as_json: AsJson = False,
 ) -> None:
-    """Look at this machine: what can train here, what is wrong, and how to mend it."""
+    """Inspect this machine: what can train here, what is wrong, and how to fix it."""
     from trnbench.cli.output import show
     from trnbench.machine.describe import inspect
     from trnbench.machine.doctor import diagnose
@@ -43,7 +43,7 @@ def doctor(
     if not as_json:
         _show(inspection.machine_parts(seen))
     if with_torch and seen.inventory is not None and "torch" in seen.inventory.versions:
-        # Only now: whatever holds a device from here on may be our own probe.
+        # Last, because from here on our own probe may hold a device.
         seen = ask_torch(python, seen)
         if not as_json:
             _show(inspection.device_parts(seen))
@@ -57,7 +57,7 @@ def doctor(
 
 
 def ask_torch(python: str, seen: "Inspection") -> "Inspection":
-    """Return it with what torch can use, or with why torch does not say."""
+    """Return the inspection with the devices that torch can use, or the reason why it has none."""
     from trnbench.redact import scrub
     from trnbench.run.devices import probe_devices
 

@@ -1,4 +1,4 @@
-"""The command `trnbench`: its commands by name, and what each exception tells the shell."""
+"""The command line `trnbench`: its commands, and the exit code of each error."""
 
 import logging
 import sys
@@ -91,7 +91,7 @@ def main() -> None:
         log.debug("traceback of the error below", exc_info=error)
         _say(error)
         sys.exit(error.exit_code)
-    except Exception:  # noqa: BLE001 - the last line of defence: a bug is told as one
+    except Exception:  # noqa: BLE001 - the last line of defence: a bug is reported as one
         traceback.print_exc()
         sys.stderr.write(
             "trnbench: this is a bug in trnbench; please report it with the lines above\n"
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def _say(error: TrnbenchError) -> None:
-    """Write each problem in two lines: what is wrong, and what to do."""
+    """Write each problem in two lines: what is wrong, and how to fix it."""
     for problem in error.problems:
         sys.stderr.write(f"trnbench: {problem.message}\n")
         if problem.hint:

@@ -1,4 +1,4 @@
-"""`trnbench models`: the shapes that can be named in a config."""
+"""`trnbench models`: the models that a config can name."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from trnbench.cli.options import AsJson
 def models(
     sequence_length: Annotated[
         int,
-        typer.Option(min=1, max=10**7, help="Tokens a sequence, for the FLOPs of attention."),
+        typer.Option(min=1, max=10**7, help="Tokens in a sequence, for the FLOPs of attention."),
     ] = 4096,
     as_json: AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`trnbench noise`: the same thing against itself, and what a gate costs on this machine."""
+"""`trnbench noise`: a config compared with itself, and what a gate costs on this machine."""
 
 import sys
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from trnbench.cli.options import (
 def noise(
     configs: Configs = None,
     launches: Annotated[
-        int, typer.Option(metavar="N", min=3, max=100, help="Fresh processes of each arm.")
+        int, typer.Option(metavar="N", min=3, max=100, help="Fresh processes for each arm.")
     ] = 6,
     output: OutputFolder = None,
     device: DeviceChoice = None,
@@ -31,7 +31,7 @@ def noise(
     usd_per_hour: InstanceRate = None,
     format_: FormatOption = Format.TERMINAL,
 ) -> None:
-    """Measure this machine's noise: the same work in two arms, launch by launch in turns."""
+    """Measure this machine's noise: run the same work as two arms in turns, and compare them."""
     from trnbench.cli.output import show
     from trnbench.cli.prepare import default_folder, prepare, read_cases
     from trnbench.cli.run import LAUNCHES_KEY, end_with, measure_in_turns

@@ -250,18 +250,18 @@ def make_terms(
     for metric in metrics or ():
         if metric not in COMPARABLES:
             raise ConfigError(
-                f"--metric {metric}: is no metric that can be compared",
+                f"--metric {metric}: is not a comparable metric",
                 hint=f"use one of {', '.join(COMPARABLES)}",
             )
     for key in allow or ():
         if key not in ALLOWED_KEYS:
             raise ConfigError(
-                f"--allow {key}: is nothing in which work can differ",
+                f"--allow {key}: is not a key in which work can differ",
                 hint=f"use one of {', '.join(ALLOWED_KEYS)}",
             )
     if not 0 < target_excess_nats <= 20:
         raise ConfigError(
-            f"--target-excess-nats {target_excess_nats}: is no loss above 0 and up to 20 nats",
+            f"--target-excess-nats {target_excess_nats}: is not a loss above 0 and up to 20 nats",
             hint="write e.g. --target-excess-nats 0.25",
         )
     return Terms(
@@ -283,6 +283,6 @@ def _read_margin(text: str) -> float:
         margin = -1.0
     if not percent or rest or not 0 <= margin <= 1:
         raise ConfigError(
-            f"--margin {text}: is no percentage from 0% to 100%", hint="write e.g. --margin 1%"
+            f"--margin {text}: is not a percentage from 0% to 100%", hint="write e.g. --margin 1%"
         )
     return margin

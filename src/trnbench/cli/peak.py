@@ -1,4 +1,4 @@
-"""`trnbench peak`: how fast this device does the single things that a training step is made of."""
+"""`trnbench peak`: how fast this device runs the parts of a training step."""
 
 import os
 import sys
@@ -28,10 +28,10 @@ class Precision(StrEnum):
 
 
 OF_PRINTING = ("again", "format_")
-"""Options that have a meaning where nothing is measured."""
+"""Options that have a meaning when nothing is measured."""
 
 USUAL_PRECISIONS = (Precision.FP32, Precision.BF16)
-"""fp8 has to be asked for: few devices have it."""
+"""Without fp8: few devices have it."""
 
 
 Model = Annotated[
@@ -157,7 +157,7 @@ def peak(
     again: From = None,
     format_: FormatOption = Format.TERMINAL,
 ) -> None:
-    """Measure the device's ceilings: matrix products, memory, attention, collectives."""
+    """Measure the device's peak rates: matmuls, memory, attention, collectives."""
     from trnbench.analysis.microbench import load_of_others
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.microbench import PeakRequest, plan_peak
@@ -201,7 +201,7 @@ def peak(
 
 
 def _require_nothing_to_measure(context: typer.Context) -> None:
-    """Refuse options that `--from` leaves nothing to do for, defaults that were typed among them.
+    """Refuse options that have no effect with `--from`, also where they were typed as the default.
 
     Raises:
         ConfigError: there are some.
@@ -239,7 +239,7 @@ def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDev
 
 
 def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument, int | None]":
-    """Have everything timed; return what is known at the end, and the signal that made it."""
+    """Time everything; return the document, and the signal that ended it, if one did."""
     from trnbench.reports.microbench import reading_as_line
     from trnbench.run.environment import environment_of_worker, user_cache_folder
     from trnbench.run.interruption import noted_signals

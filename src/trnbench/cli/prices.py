@@ -1,4 +1,4 @@
-"""`trnbench prices`: the dated table, its past, or what AWS answers now."""
+"""`trnbench prices`: the dated table, its history, or AWS's rates of now."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, cast
@@ -50,7 +50,7 @@ def prices(
     history: History = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the bundled price table, how its rates moved, or what AWS answers now."""
+    """Show the bundled price table, how its rates changed, or AWS's rates of now."""
     if history:
         _show_history(instance, option, region, is_live=live, as_json=as_json)
     elif live:
@@ -90,7 +90,7 @@ def _find_rows(instance: str | None, option: str | None, region: str | None) -> 
 
 
 def _held_in(rows: "list[PriceRow]", region: str) -> "list[PriceRow]":
-    """Keep a region's rates: its own, and those for many regions where they count there too."""
+    """Keep the rates that hold in a region: its own, and those for many regions."""
     from itertools import groupby
 
     from trnbench.prices.table import rows_of_region
@@ -122,7 +122,7 @@ def _unknown(instance: str) -> ConfigError:
     )
 
 
-# --- its past -------------------------------------------------------------------------------------
+# --- history -------------------------------------------------------------------------------------
 
 
 def _show_history(
@@ -133,15 +133,15 @@ def _show_history(
     is_live: bool,
     as_json: bool,
 ) -> None:
-    """Show the past of one instance's rates.
+    """Show how one instance's rates changed.
 
     Raises:
-        ConfigError: nobody said of what, or there is no such rate.
+        ConfigError: no instance is named, or it has no such rate.
     """
     if instance is None or is_live:
         raise ConfigError(
-            "--history: tells of the dated rows of one instance of the bundled table"
-            + (", and --live asks for what holds now" if is_live else ""),
+            "--history: needs one instance of the bundled table"
+            + (" and no --live, which shows current rates" if is_live else ""),
             hint="write e.g. `trnbench prices p5en.48xlarge --history`",
         )
     from trnbench.cli.output import show
@@ -155,7 +155,7 @@ def _show_history(
     show(HISTORY, past, "json" if as_json else "terminal")
 
 
-# --- what AWS answers now -------------------------------------------------------------------------
+# --- live -----------------------------------------------------------------------------------------
 
 
 def _show_live(
@@ -169,8 +169,8 @@ def _show_live(
     """Print a live rate, or the reason why there is none, for each option.
 
     Raises:
-        ConfigError: nobody said of what, or where.
-        UnavailableError: AWS could not be asked at all.
+        ConfigError: the instance or the region is missing.
+        UnavailableError: AWS answered none of the queries.
     """
     from trnbench.cli.output import show
     from trnbench.prices import find_price, request_of, sources_for
@@ -180,7 +180,7 @@ def _show_live(
 
     if instance is None or region is None:
         raise ConfigError(
-            "--live: a live price is of one instance in one region",
+            "--live: needs one instance and one region",
             hint="write e.g. `trnbench prices trn2.48xlarge --region us-east-2 --live`",
         )
     today = datetime.now(UTC).date()

@@ -1,4 +1,4 @@
-"""`trnbench profile`: one case under torch's profiler, where its time went, and a trace."""
+"""`trnbench profile`: where the time of one case's steps goes, by torch's profiler."""
 
 import json
 import shlex
@@ -101,7 +101,7 @@ def read_one_case(config: str | None, overrides: dict[str, str]) -> "CaseConfig"
     if config is not None and len(cases) > 1:
         choice = " ".join(_chosen(key, value) for key, value in cases[0].swept.items())
         raise ConfigError(
-            f"{config}: holds {len(cases)} cases, and one is profiled",
+            f"{config}: holds {len(cases)} cases, but profile takes one",
             hint=f"choose one, e.g. the first: {choice}",
         )
     return cases[0]

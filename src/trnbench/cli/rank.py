@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from trnbench.cost.ranking import Constraint, RankedRun, Ranking
 
 
+JOB_HINT = "set its size: --tokens 1T"
+
 By = Annotated[
     str | None,
     typer.Option(
@@ -100,7 +102,7 @@ def rank(
     price_source: PriceSourceChoice = None,
     format_: FormatOption = Format.TERMINAL,
 ) -> None:
-    """Rank measured and published runs by a metric, a price and what a job may take."""
+    """Rank measured and published runs by a metric, for a price and the limits of a job."""
     from trnbench.cli.output import show
     from trnbench.cli.reprice import PriceFinder
     from trnbench.cost.ranking import rank as rank_runs
@@ -121,7 +123,7 @@ def rank(
     if published:
         runs += _published(finder, _instances(on or []), model, all_options=all_options)
     elif on:
-        raise ConfigError("--on: prices published runs", hint="add --published")
+        raise ConfigError("--on: applies only to published runs", hint="add --published")
     wanted = [run for run in runs if _is_wanted(run, model, sequence_length)]
     ranked = rank_runs(wanted, metric, constraint)
     rankings = _worth_showing(ranked)
@@ -171,7 +173,7 @@ def _published(
         instance = rented_instance(run, on)
         if instance is None:
             reason = (
-                f"no instance is known of {run.accelerator}; name one by `--on "
+                f"no instance with {run.accelerator} is known; name one by `--on "
                 f"{run.accelerator}=INSTANCE`"
             )
             found.append(ranked_publication(run, None, None, reason))
@@ -197,7 +199,7 @@ def _instances(pairs: Sequence[str]) -> dict[str, str]:
         if instance not in instances():
             near = nearest_instances(instance)
             raise ConfigError(
-                f"--on {pair}: {instance} is in no table",
+                f"--on {pair}: {instance} is not a known instance",
                 hint=f"did you mean {' or '.join(near)}?"
                 if near
                 else "`trnbench prices` lists them",
@@ -215,7 +217,7 @@ def _is_wanted(run: "RankedRun", model: str | None, length: int | None) -> bool:
 
 
 def _worth_showing(rankings: "list[Ranking]") -> "list[Ranking]":
-    """Leave out kinds of work of which nothing measured and nothing ranked is there."""
+    """Keep the kinds of work that have a ranked or a measured run."""
     return [
         ranking
         for ranking in rankings
@@ -224,14 +226,14 @@ def _worth_showing(rankings: "list[Ranking]") -> "list[Ranking]":
 
 
 def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -> Problem:
-    """Say why nothing is ranked: what most of what was found lacks, or that nothing was found."""
+    """Return why no run is ranked: the most common reason, or that no run was found."""
     reasons = Counter(reason for ranking in ranked for _, reason in ranking.left_out)
     if not reasons:
-        return Problem("nothing is left to rank", _hint(models, model))
+        return Problem("no run is left to rank", _hint(models, model))
     ((reason, count),) = reasons.most_common(1)
     return Problem(
         f"none of {reasons.total()} can be ranked; {count} of them: {reason}",
-        "name what they are priced as by `--on`, `--region` and `--price-option`, or rank by "
+        "choose their price by `--on`, `--region` and `--price-option`, or rank by "
         "`--by tokens_per_second_per_chip`",
     )
 
@@ -249,10 +251,10 @@ def _hint(models: set[str], model: str | None) -> str:
     near = difflib.get_close_matches(model or "", known, n=3, cutoff=0.4)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return "name a folder of results, add --published, or ask for less; `--on` prices chips"
+    return "name a folder of results, add --published, or use fewer filters"
 
 
-# --- by what, and under what ----------------------------------------------------------------------
+# --- metric and limits ---------------------------------------------------------------------------
 
 
 def _constraint(
@@ -273,7 +275,9 @@ def _constraint(
             ("--scaling-efficiency", scaling_efficiency),
         ):
             if given is not None:
-                raise ConfigError(f"{name}: is of a job", hint="name its size: --tokens 1T")
+                raise ConfigError(
+                    f"{name}: applies only to a job", hint="set its size: --tokens 1T"
+                )
         return None
     try:
         job = TrainingJob(tokens=read_count(tokens))
@@ -293,7 +297,7 @@ def _constraint(
 
 
 def _metric(by: str | None, constraint: "Constraint | None") -> str:
-    """Return the metric that was named, or the one that the question asks for.
+    """Return the metric of `--by`, or the default for these limits.
 
     Raises:
         ConfigError: there is none of that name, or it needs a job.
@@ -310,12 +314,12 @@ def _metric(by: str | None, constraint: "Constraint | None") -> str:
         return "train_seconds" if is_race else "train_usd"
     name = str(by)
     if name in TO_TRAIN and constraint is None:
-        raise ConfigError(f"--by {name}: is of a job", hint="name its size: --tokens 1T")
+        raise ConfigError(f"--by {name}: applies only to a job", hint=JOB_HINT)
     known = (*METRICS, "tokens_per_second_per_chip", *TO_TRAIN)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         raise ConfigError(
-            f"--by {name}: there is no such metric",
+            f"--by {name}: is not a metric",
             hint=f"did you mean {' or '.join(near)}?" if near else f"use one of {', '.join(known)}",
         )
     return name

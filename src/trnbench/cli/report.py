@@ -1,4 +1,4 @@
-"""`trnbench report`: results to text, at their own price or another."""
+"""`trnbench report`: stored results as text, at their own price or another."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -41,7 +41,7 @@ def report(
     all_options: AllOptions = False,
     flops_convention: FlopsConvention = None,
 ) -> None:
-    """Show results as a table, CSV, Markdown or JSON; re-cost old ones at other prices."""
+    """Show results as a table, CSV, Markdown or JSON; price them anew."""
     from trnbench.analysis.analyze import recount
     from trnbench.cli.output import show
     from trnbench.cli.reprice import PriceFinder, load_results, make_repricer, under_all_options
@@ -56,7 +56,7 @@ def report(
     )
     if all_options and (price_option or usd_per_hour):
         raise ConfigError(
-            "--all-options: every way of renting was asked for, and one alone",
+            "--all-options shows every way of renting, and another option chooses one",
             hint="leave --price-option and --usd-per-hour out",
         )
     reprice = make_repricer(choice)

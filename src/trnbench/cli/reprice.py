@@ -1,4 +1,4 @@
-"""Stored results for the commands that read them, at the prices that the command line asks for."""
+"""Stored results, at the prices that the command line asks for."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -148,10 +148,10 @@ def repriced(result: Result, finder: PriceFinder) -> Result:
 
 
 def under_all_options(result: Result, finder: PriceFinder) -> list[Offered]:
-    """Return a result at each price that its machine can be had for, or once at none and why.
+    """Return a result at the price of each way of renting, or once with the reason for none.
 
-    A rate of the user's own stands beside the others. A way of renting that has no rate because
-    rates differ, or nobody could be asked, is told; one that is not sold is left out.
+    The user's own rate is one of them. A way of renting whose rates differ, or whose source
+    failed, is listed with the reason; one that is not sold is left out.
 
     Raises:
         UnavailableError: a live price was asked for and is not to be had.

@@ -1,4 +1,4 @@
-"""`trnbench run`: measure suites, or with `--ab` two configs in turns, and end with the table."""
+"""`trnbench run`: measure suites, or with `--ab` two configs in turns; print the results."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LAUNCHES_KEY = "measure.launches"
 
 DEFAULT_AB_LAUNCHES = 6
-"""Of each arm; even, so that A B B A comes out even. Source: docs/metrics.md, "Comparison"."""
+"""Of each arm; even, so that A B B A is complete. Source: docs/metrics.md, "Comparison"."""
 
 Arms = Annotated[
     tuple[str, str] | None,
@@ -84,7 +84,7 @@ def run(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure: train real steps of each case, and end with the table."""
+    """Measure each case: train real steps, and print the results as a table."""
     overrides = read_overrides(settings, device=device, usd_per_hour=usd_per_hour)
     if prices is not None:
         overrides["price.file"] = json.dumps(str(prices))  # YAML too: no name is read as more
@@ -95,7 +95,7 @@ def run(
     if ab is not None:
         if configs:
             raise ConfigError(
-                f"run --ab takes its two configs and no other, and was given {' '.join(configs)}",
+                f"run --ab takes exactly two configs; it was also given {' '.join(configs)}",
                 hint="write `trnbench run --ab A.yaml B.yaml`",
             )
         terms = make_terms(gates=gates, margin=margin, allow=allow)
@@ -110,8 +110,7 @@ def run(
         return
     if gates or allow or strict or margin != DEFAULT_MARGIN:
         raise ConfigError(
-            "run: --gate, --allow, --strict and --margin say how two sides are compared, and there "
-            "is one",
+            "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
             hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
         )
     cases = read_cases(configs, overrides)
@@ -170,7 +169,7 @@ def _measure_ab(
     if not base or not cand:
         end_with(endings, folder)
         return
-    is_paired = len(base) == len(cand)  # an experiment that was cut off may not be
+    is_paired = len(base) == len(cand)  # an interrupted experiment may not be
     base_source, cand_source = map(scrub, names)
     made = compare(
         base,
@@ -187,7 +186,7 @@ def _measure_ab(
 def measure_in_turns(
     plans: "tuple[Sequence[Plan], Sequence[Plan]]", prepared: Prepared, folder: Path, python: str
 ) -> "tuple[list[Launch], list[Launch], list[Ending]]":
-    """Launch both arms in turns; return the launches of each, and how their sessions ended.
+    """Launch both arms in turns; return the launches of each arm and the sessions' endings.
 
     Raises:
         ConfigError: a folder cannot be written.
@@ -218,7 +217,7 @@ def measure_in_turns(
 
 
 def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
-    """Say where results are, and leave as the worst session ended.
+    """Print where the results are, and exit as the worst session ended.
 
     Raises:
         typer.Exit: a signal ended it.

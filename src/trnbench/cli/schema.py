@@ -11,7 +11,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Kind(StrEnum):
-    """What has a schema."""
+    """The kinds of files that have a schema, and the columns of reports."""
 
     CONFIG = "config"
     PLAN = "plan"

@@ -113,8 +113,8 @@ def test_unlike_work_that_is_allowed_is_measured_and_told(configs: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("a.yaml", "--ab", "a.yaml", "b.yaml"), "takes its two configs and no other"),
-        (("a.yaml", "--gate", "tokens_per_second > -2%"), "there is one"),
+        (("a.yaml", "--ab", "a.yaml", "b.yaml"), "takes exactly two configs"),
+        (("a.yaml", "--gate", "tokens_per_second > -2%"), "this run has one"),
         (("--ab", "a.yaml", "nowhere.yaml"), "nowhere.yaml"),
         (("--ab", "a.yaml", "b.yaml", "--margin", "two"), "--margin two"),
     ],

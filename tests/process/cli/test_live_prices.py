@@ -87,7 +87,7 @@ def test_a_live_price_needs_an_instance_and_a_region(missing: str, tmp_path: Pat
     del arguments[place : place + (2 if missing == "--region" else 1)]
     done = run(tmp_path, "http://127.0.0.1:9", *arguments)
     assert done.code == 2
-    assert "one instance in one region" in done.err
+    assert "needs one instance and one region" in done.err
 
 
 def test_a_plan_rests_on_the_live_rate(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_result_without_a_price_says_what_sets_one() -> None:
         (["--tokens", "0"], 2, "--tokens 0: is not a count"),
         (["--restart", "soon"], 2, "--restart soon: is not a duration"),
         (["--checkpoint", "0s"], 2, "have no best interval"),
-        (["--checkpoint-every", "0s"], 2, "is no interval"),
+        (["--checkpoint-every", "0s"], 2, "is not an interval"),
         (["--failures-per-day", "-1"], 2, "failures-per-day"),
         (["--pue", "0.5"], 2, "pue"),
         (["--usd-per-hour", "0"], 2, "--usd-per-hour 0"),

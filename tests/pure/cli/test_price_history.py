@@ -63,8 +63,8 @@ def test_programs_get_every_row_behind_a_step() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--history"], "tells of the dated rows of one instance"),
-        (["p5en.48xlarge", "--history", "--live"], "--live asks for what holds now"),
+        (["--history"], "needs one instance of the bundled table"),
+        (["p5en.48xlarge", "--history", "--live"], "no --live, which shows current rates"),
         (["p5en.48xlarg", "--history"], "did you mean p5en.48xlarge"),
         (["p5en.48xlarge", "--history", "--region", "mars-1"], "mars-1: the bundled price table"),
         (["p5en.48xlarge", "--history", "--option", "reserved_1y"], "has no such rate"),

@@ -54,8 +54,8 @@ def test_a_job_under_a_deadline_is_ranked_by_what_it_costs(tmp_path: Path) -> No
     ("arguments", "told"),
     [
         (["--by", "tokens_per_seconds"], "did you mean tokens_per_second"),
-        (["--deadline", "30d"], "name its size: --tokens 1T"),
-        (["--by", "train_usd"], "name its size: --tokens 1T"),
+        (["--deadline", "30d"], "set its size: --tokens 1T"),
+        (["--by", "train_usd"], "set its size: --tokens 1T"),
         (["--tokens", "many"], "--tokens many"),
         (["--on", "H100=p5.48xlarge"], "add --published"),
         (["--published", "--on", "H100"], "is not CHIP=INSTANCE"),
