@@ -1,7 +1,7 @@
 """What a source of prices is asked, and what it answers."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Protocol
 
@@ -76,3 +76,8 @@ def nobody_knows(request: PriceRequest, hint: str) -> NoPrice:
     """Return the answer for a machine whose instance type is not known."""
     why = f": {request.instance_reason}" if request.instance_reason else ""
     return NoPrice(f"nobody knows what this machine costs{why}", hint)
+
+
+def utc_now() -> datetime:
+    """Return the present time, by which live rates are dated and kept ones expire."""
+    return datetime.now(UTC)

@@ -11,12 +11,12 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pydantic
 
-from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, utc_now
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 
@@ -42,11 +42,6 @@ def user_cache_folder() -> Path:
     """Return where this user's cached rates lie, by the XDG base directory specification."""
     named = os.environ.get("XDG_CACHE_HOME")
     return (Path(named) if named else Path.home() / ".cache") / "trnbench" / "prices"
-
-
-def utc_now() -> datetime:
-    """Return the time of day, by which a cached rate expires."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 
 from tests.process.prices.aws.samples import NOW, TODAY, request, response, savings_rate
 from tests.pure.prices.mutations import mutate, mutate_document, mutate_text
-from trnbench.prices.aws.capacity_block import read_offers
+from trnbench.prices.aws.commitments import read_offers, read_savings_plan
 from trnbench.prices.aws.price_list import filters_for, read_price_list
-from trnbench.prices.aws.savings_plan import read_savings_plan
 from trnbench.prices.aws.spot import read_spot
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.cache import CachedSource
@@ -82,7 +81,7 @@ def check_price_list(random: Random) -> Decimal | None:
     documents[at] = mutate_document(documents[at], random)
     if random.random() < 0.2:
         documents = mutate(documents, random)
-    rate = as_reader(read_price_list(documents, instance, region, "on_demand", TODAY))
+    rate = as_reader(read_price_list(documents, request(instance, region, "on_demand")))
     if rate is not None:
         wanted = filters_for(instance, region)
         said = {each for document in documents for each in stated(document, wanted)}

@@ -9,21 +9,22 @@ aws/karpenter-provider-aws, pkg/providers/pricing (both read 2026-11).
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from trnbench.prices.aws.client import AskError, Connect, odd_answer
-from trnbench.prices.aws.documents import (
-    OddDocumentError,
-    amount_at,
-    as_mapping,
-    day_at,
-    mapping_at,
-    only_value,
-    parse_json,
-    text_at,
+from pydantic import ConfigDict, Field
+
+from trnbench.prices.aws.answers import (
+    Answer,
+    Moment,
+    OddAnswerError,
+    Only,
+    Text,
+    UsdPerHour,
+    read_json,
 )
+from trnbench.prices.aws.client import Connect, odd_answer
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
@@ -38,9 +39,50 @@ _LEASES: Mapping[RentOption, str] = {"reserved_1y": "1yr", "reserved_3y": "3yr"}
 _DESCRIBED = re.compile(r"\$([0-9]+(?:\.[0-9]+)?) per ")
 
 
+class _Sku(Answer):
+    sku: Text
+    product_family: Text
+    attributes: dict[str, Any]
+
+
+class _Product(Answer):
+    product: _Sku
+    terms: dict[str, dict[str, Any]]
+    publication_date: Moment
+
+
+class _UsdAlone(Answer):
+    model_config = ConfigDict(extra="forbid")
+
+    usd: Annotated[UsdPerHour, Field(alias="USD")]
+
+
+class _Dimension(Answer):
+    """A plain rate by the hour, however much is used."""
+
+    unit: Literal["Hrs"]
+    begin_range: Literal["0"]
+    end_range: Literal["Inf"]
+    price_per_unit: _UsdAlone
+    description: Any = None
+
+
+class _Term(Answer):
+    effective_date: Moment
+    price_dimensions: Annotated[_Dimension, Only]
+
+
+class _OneTerm(Answer):
+    terms: Annotated[_Term, Only]
+
+
+class _Lease(Answer):
+    term_attributes: dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """One SKU's rate, as far as it is understood."""
+    """One SKU's rate."""
 
     sku: str
     usage: str
@@ -49,31 +91,25 @@ class _Listed:
     published: date
 
 
-def ask_price_list(connect: Connect, request: PriceRequest) -> Price | NoPrice:
+def ask_price_list(connect: Connect, request: PriceRequest, _now: datetime) -> Price | NoPrice:
     """Ask for the on-demand rate, or for the reserved one that the request names.
 
-    Args:
-        connect: opens the service.
-        request: with an instance and a region.
+    Raises:
+        AskError: AWS could not be asked.
     """
-    instance, region = str(request.instance), str(request.region)
-    option = request.option or "on_demand"
-    try:
-        client = connect("pricing", _ENDPOINTS.get(region.split("-")[0], "us-east-1"))
-        documents = client.pages(
-            "GetProducts",
-            "PriceList",
-            ServiceCode="AmazonEC2",
-            FormatVersion="aws_v1",
-            MaxResults=100,
-            Filters=[
-                {"Type": "TERM_MATCH", "Field": field, "Value": value}
-                for field, value in filters_for(instance, region).items()
-            ],
-        )
-    except AskError as error:
-        return error.answer
-    return read_price_list(documents, instance, region, option, request.today)
+    nearest = _ENDPOINTS.get(str(request.region).split("-")[0], "us-east-1")
+    documents = connect("pricing", nearest).pages(
+        "GetProducts",
+        "PriceList",
+        ServiceCode="AmazonEC2",
+        FormatVersion="aws_v1",
+        MaxResults=100,
+        Filters=[
+            {"Type": "TERM_MATCH", "Field": field, "Value": value}
+            for field, value in filters_for(str(request.instance), str(request.region)).items()
+        ],
+    )
+    return read_price_list(documents, request)
 
 
 def filters_for(instance: str, region: str) -> dict[str, str]:
@@ -91,33 +127,31 @@ def filters_for(instance: str, region: str) -> dict[str, str]:
     }
 
 
-def read_price_list(
-    documents: Sequence[Any], instance: str, region: str, option: RentOption, today: date
-) -> Price | NoPrice:
+def read_price_list(documents: Sequence[Any], request: PriceRequest) -> Price | NoPrice:
     """Find the one rate in an answer, or say why there is none.
 
     Args:
         documents: the products of `GetProducts`, each a text.
-        instance: the type that was asked for.
-        region: the region that was asked for.
-        option: on_demand, reserved_1y or reserved_3y.
-        today: the day for which the rate must hold.
+        request: with an instance and a region; its option is on_demand, reserved_1y or
+            reserved_3y, and its day is that for which the rate must hold.
     """
+    instance, region = str(request.instance), str(request.region)
+    option = request.option or "on_demand"
     wanted = filters_for(instance, region)
     found: dict[str, _Listed] = {}
     reasons: list[str] = []
     try:
         for document in documents:
-            product = parse_json(document)
-            if not _is_wanted(product, wanted):
+            product = _Product.read(read_json(document, "a product"), "a product")
+            listed = _rate(product, option) if _is_wanted(product.product, wanted) else None
+            if listed is None:
                 continue
-            for listed in _rates(product, option):
-                reason = _why_not(listed, today)
-                if reason is not None:
-                    reasons.append(reason)
-                elif found.setdefault(listed.sku, listed) != listed:
-                    raise OddDocumentError(f"two rates of SKU {listed.sku}")
-    except OddDocumentError as odd:
+            reason = _why_not(listed, request.today)
+            if reason is not None:
+                reasons.append(reason)
+            elif found.setdefault(listed.sku, listed) != listed:
+                raise OddAnswerError(f"two rates of SKU {listed.sku}")
+    except OddAnswerError as odd:
         return odd_answer(ACTION, str(odd))
     if len(found) > 1:
         skus = ", ".join(sorted(f"{x.sku} {x.usage} ${x.usd_per_hour}" for x in found.values()))
@@ -135,98 +169,87 @@ def read_price_list(
         instance=instance,
         option=option,
         region=region,
-        date=today,
+        date=request.today,
         source=f"AWS Price List, published {rate.published}, in force since {rate.in_force_since}"
         f"{what}",
     )
 
 
-def _is_wanted(product: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Hold a product against every filter once more: a loose answer must not become a price.
+def _is_wanted(sku: _Sku, wanted: Mapping[str, str]) -> bool:
+    """Check a product against every filter: a loose answer must not become a price.
 
     Raises:
-        OddDocumentError: it does not say what it is.
+        OddAnswerError: it does not say what it is.
     """
-    told = mapping_at(product, "product")
-    said = {**as_mapping(told.get("attributes"), "attributes"), "productFamily": None}
-    said["productFamily"] = text_at(told, "productFamily")
-    return all(text_at(said, key) == value for key, value in wanted.items())
+    return _has({**sku.attributes, "productFamily": sku.product_family}, wanted)
 
 
-def _rates(product: Mapping[str, Any], option: RentOption) -> list[_Listed]:
-    """Return the rates of a product for one option: none, or as many as it states.
+def _has(attributes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    for key, value in wanted.items():
+        told = attributes.get(key)
+        if not isinstance(told, str) or not told:
+            raise OddAnswerError(f"no {key}")
+        if told != value:
+            return False
+    return True
+
+
+def _rate(product: _Product, option: RentOption) -> _Listed | None:
+    """Return the rate of a product for one option; None where it has none.
 
     Raises:
-        OddDocumentError: it states one in a form that is not understood.
+        OddAnswerError: it states one in a form that is not understood, or several.
     """
-    sku = text_at(mapping_at(product, "product"), "sku")
-    usage = text_at(mapping_at(product, "product", "attributes"), "usagetype")
-    terms = mapping_at(product, "terms")
-    kind = "Reserved" if option in _LEASES else "OnDemand"
-    if kind not in terms:
-        return []
-    of_kind = as_mapping(terms[kind], kind)
+    terms = product.terms.get("Reserved" if option in _LEASES else "OnDemand", {})
     if option in _LEASES:
         asked = {
             "LeaseContractLength": _LEASES[option],
             "OfferingClass": "standard",
             "PurchaseOption": "No Upfront",
         }
-        of_kind = {
+        terms = {
             code: term
-            for code, term in of_kind.items()
-            if _has(mapping_at(as_mapping(term, "term"), "termAttributes"), asked)
+            for code, term in terms.items()
+            if _has(_Lease.read(term, "a term").term_attributes, asked)
         }
-    if not of_kind:
-        return []
-    term = only_value(of_kind, f"{kind} terms")
-    dimension = only_value(mapping_at(term, "priceDimensions"), "price dimensions")
-    _check_dimension(dimension)
-    rate = amount_at(mapping_at(dimension, "pricePerUnit"), "USD")
-    _check_description(dimension, rate)
-    published = day_at(product, "publicationDate")
-    return [_Listed(sku, usage, rate, day_at(term, "effectiveDate"), published)]
+    if not terms:
+        return None
+    usage = product.product.attributes.get("usagetype")
+    if not isinstance(usage, str):
+        raise OddAnswerError("no usagetype")
+    term = _OneTerm.read({"terms": terms}, "terms").terms
+    dimension = term.price_dimensions
+    rate = dimension.price_per_unit.usd
+    described = _DESCRIBED.match(str(dimension.description))
+    if described is not None:
+        _check_description(Decimal(described[1]), rate)
+    return _Listed(
+        sku=product.product.sku,
+        usage=usage,
+        usd_per_hour=rate,
+        in_force_since=term.effective_date.date(),
+        published=product.publication_date.date(),
+    )
 
 
-def _has(attributes: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
-    return all(text_at(attributes, key) == value for key, value in asked.items())
-
-
-def _check_dimension(dimension: Mapping[str, Any]) -> None:
-    """Refuse what is not a plain rate of US dollars an hour.
-
-    Raises:
-        OddDocumentError: says what it is instead.
-    """
-    if text_at(dimension, "unit") != "Hrs":
-        raise OddDocumentError("a rate that is not by the hour")
-    if text_at(dimension, "beginRange") != "0" or text_at(dimension, "endRange") != "Inf":
-        raise OddDocumentError("a rate that depends on how much is used")
-    if list(mapping_at(dimension, "pricePerUnit")) != ["USD"]:
-        raise OddDocumentError("a rate that is not in US dollars alone")
-
-
-def _check_description(dimension: Mapping[str, Any], rate: Decimal) -> None:
-    """Hold the rate against the one in its own description, where it begins with one.
+def _check_description(described: Decimal, rate: Decimal) -> None:
+    """Refuse a rate that differs from the one in its description by more than rounding.
 
     Raises:
-        OddDocumentError: they differ.
+        OddAnswerError: they differ.
     """
-    found = _DESCRIBED.match(str(dimension.get("description")))
-    if found is None:
-        return
-    described = Decimal(found[1])
     places = -int(described.as_tuple().exponent)
     if abs(described - rate) > Decimal(5).scaleb(-places - 1):
-        raise OddDocumentError(f"a rate of ${rate} that is described as ${described}")
+        raise OddAnswerError(f"a rate of ${rate} that is described as ${described}")
 
 
 def _why_not(listed: _Listed, today: date) -> str | None:
     """Return why a rate is no price, if it is none."""
+    tomorrow = today + timedelta(days=1)  # somewhere it is tomorrow already
     if listed.usd_per_hour == 0:
         return "at $0 it lists a marker, which is no price"
-    if listed.in_force_since > today + timedelta(days=1):  # somewhere it is tomorrow already
+    if listed.in_force_since > tomorrow:
         return f"what it lists holds from {listed.in_force_since}"
-    if listed.published > today + timedelta(days=1):
+    if listed.published > tomorrow:
         return f"what it lists is dated {listed.published}, after today: is this clock right?"
     return None

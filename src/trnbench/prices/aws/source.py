@@ -3,16 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from trnbench.catalog.instances import instances, nearest_instances
 from trnbench.catalog.prices import price_rows_by_instance
-from trnbench.prices.aws.capacity_block import ask_capacity_block
-from trnbench.prices.aws.client import Connect, connect
+from trnbench.prices.aws.client import AskError, Connect, connect
+from trnbench.prices.aws.commitments import ask_capacity_block, ask_savings_plan
 from trnbench.prices.aws.price_list import ask_price_list
-from trnbench.prices.aws.savings_plan import ask_savings_plan
 from trnbench.prices.aws.spot import ask_spot
-from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows
+from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows, utc_now
 from trnbench.prices.table import OPTION_ORDER, OWN_RATE
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
@@ -20,13 +19,13 @@ from trnbench.schema.rent import RentOption
 Ask = Callable[[Connect, PriceRequest, datetime], Price | NoPrice]
 
 ASKED: Mapping[RentOption, Ask] = {
-    "on_demand": lambda open_, request, _: ask_price_list(open_, request),
-    "reserved_1y": lambda open_, request, _: ask_price_list(open_, request),
-    "reserved_3y": lambda open_, request, _: ask_price_list(open_, request),
+    "on_demand": ask_price_list,
+    "reserved_1y": ask_price_list,
+    "reserved_3y": ask_price_list,
     "spot": ask_spot,
-    "capacity_block": lambda open_, request, _: ask_capacity_block(open_, request),
-    "savings_plan_1y": lambda open_, request, _: ask_savings_plan(open_, request),
-    "savings_plan_3y": lambda open_, request, _: ask_savings_plan(open_, request),
+    "capacity_block": ask_capacity_block,
+    "savings_plan_1y": ask_savings_plan,
+    "savings_plan_3y": ask_savings_plan,
 }
 """Who knows the rate of an option."""
 
@@ -35,11 +34,6 @@ ODD_FACTOR = 3
 
 _INSTANCE = re.compile(r"[a-z0-9-]{2,30}\.[a-z0-9-]{2,30}")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
-
-
-def utc_now() -> datetime:
-    """Return the time of day, by which a live rate is dated."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,10 @@ class AwsSource:
 
     def _ask(self, request: PriceRequest, option: RentOption) -> Price | NoPrice:
         now = self.now()
-        answer = ASKED[option](self.connect, replace(request, option=option), now)
+        try:
+            answer = ASKED[option](self.connect, replace(request, option=option), now)
+        except AskError as error:
+            return error.answer
         if isinstance(answer, NoPrice):
             return answer
         notes = [note for note in (answer.note, _beside_the_table(answer)) if note]

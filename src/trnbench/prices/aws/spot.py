@@ -5,20 +5,15 @@ Source: Amazon EC2 API reference, DescribeSpotPriceHistory (read 2026-11): asked
 of now, it answers with each zone's last change before.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-from trnbench.prices.aws.client import AskError, Connect, odd_answer
-from trnbench.prices.aws.documents import (
-    OddDocumentError,
-    amount_at,
-    as_mapping,
-    moment_at,
-    text_at,
-)
+from pydantic import ConfigDict
+from pydantic.alias_generators import to_pascal
+
+from trnbench.prices.aws.answers import Answer, Moment, OddAnswerError, Text, UsdPerHour
+from trnbench.prices.aws.client import Connect, odd_answer
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.schema.price import Price
 
@@ -26,28 +21,39 @@ ACTION = "ec2:DescribeSpotPriceHistory"
 PRODUCT = "Linux/UNIX"
 
 
-@dataclass(frozen=True, slots=True)
-class _Quote:
+class _Row(Answer):
     """A zone's rate, and since when it holds."""
 
-    usd_per_hour: Decimal
-    zone: str
-    since: datetime
+    model_config = ConfigDict(alias_generator=to_pascal)
+
+    instance_type: Text
+    product_description: Text
+    availability_zone: Text
+    availability_zone_id: Any = None
+    timestamp: Moment
+    spot_price: UsdPerHour
+
+    @property
+    def zone(self) -> str:
+        """The zone's id, which is the same for all accounts; where it is missing, its letter."""
+        told = self.availability_zone_id
+        return told if isinstance(told, str) and told else self.availability_zone
 
 
 def ask_spot(connect: Connect, request: PriceRequest, now: datetime) -> Price | NoPrice:
-    """Ask for the rate of the request's zone, or of its region if all zones agree."""
-    try:
-        rows = connect("ec2", str(request.region)).pages(
-            "DescribeSpotPriceHistory",
-            "SpotPriceHistory",
-            InstanceTypes=[request.instance],
-            ProductDescriptions=[PRODUCT],
-            StartTime=now,
-            MaxResults=1000,
-        )
-    except AskError as error:
-        return error.answer
+    """Ask for the rate of the request's zone, or of its region if all zones agree.
+
+    Raises:
+        AskError: AWS could not be asked.
+    """
+    rows = connect("ec2", str(request.region)).pages(
+        "DescribeSpotPriceHistory",
+        "SpotPriceHistory",
+        InstanceTypes=[request.instance],
+        ProductDescriptions=[PRODUCT],
+        StartTime=now,
+        MaxResults=1000,
+    )
     return read_spot(rows, request, now)
 
 
@@ -59,68 +65,64 @@ def read_spot(rows: Sequence[Any], request: PriceRequest, now: datetime) -> Pric
         request: with an instance and a region; a zone chooses by its letter or its id.
         now: when it was asked.
     """
-    latest: dict[str, _Quote] = {}
+    latest: dict[str, _Row] = {}
     try:
-        for row in rows:
-            quote = _read_row(as_mapping(row, "a row"), request, now)
-            if quote is None:
+        for each in rows:
+            row = _Row.read(each, "a row")
+            if not _is_wanted(row, request, now):
                 continue
-            known = latest.setdefault(quote.zone, quote)
-            if known.since == quote.since and known.usd_per_hour != quote.usd_per_hour:
-                raise OddDocumentError(f"two rates of {quote.zone} at once")
-            if known.since < quote.since:
-                latest[quote.zone] = quote
-    except OddDocumentError as odd:
+            known = latest.setdefault(row.zone, row)
+            if known.timestamp == row.timestamp and known.spot_price != row.spot_price:
+                raise OddAnswerError(f"two rates of {row.zone} at once")
+            if known.timestamp < row.timestamp:
+                latest[row.zone] = row
+    except OddAnswerError as odd:
         return odd_answer(ACTION, str(odd))
     return _choose(list(latest.values()), request)
 
 
-def _read_row(row: Mapping[str, Any], request: PriceRequest, now: datetime) -> _Quote | None:
-    """Return what a row says, if it is about what was asked.
+def _is_wanted(row: _Row, request: PriceRequest, now: datetime) -> bool:
+    """Tell whether a row is about what was asked.
 
     Raises:
-        OddDocumentError: it does not say what it must.
+        OddAnswerError: it cannot be true.
     """
-    about = text_at(row, "InstanceType"), text_at(row, "ProductDescription")
-    zone, zone_id = text_at(row, "AvailabilityZone"), row.get("AvailabilityZoneId")
-    if not zone.startswith(str(request.region)):
-        raise OddDocumentError(f"a zone of another region, {zone}")
-    if about != (request.instance, PRODUCT) or request.zone not in (None, zone, zone_id):
-        return None
-    since, rate = moment_at(row, "Timestamp"), amount_at(row, "SpotPrice")
-    if since > now + timedelta(hours=1):
-        raise OddDocumentError("a rate that begins later; is this machine's clock right?")
-    if rate == 0:
-        raise OddDocumentError("a spot rate of $0")
-    # Letters are each account's own; the id is the same for all.
-    said = zone_id if isinstance(zone_id, str) and zone_id else zone
-    return _Quote(rate, said, since)
+    if not row.availability_zone.startswith(str(request.region)):
+        raise OddAnswerError(f"a zone of another region, {row.availability_zone}")
+    if (row.instance_type, row.product_description) != (request.instance, PRODUCT):
+        return False
+    if request.zone not in (None, row.availability_zone, row.availability_zone_id):
+        return False
+    if row.timestamp > now + timedelta(hours=1):
+        raise OddAnswerError("a rate that begins later; is this machine's clock right?")
+    if row.spot_price == 0:
+        raise OddAnswerError("a spot rate of $0")
+    return True
 
 
-def _choose(quotes: Sequence[_Quote], request: PriceRequest) -> Price | NoPrice:
+def _choose(rows: Sequence[_Row], request: PriceRequest) -> Price | NoPrice:
     """Return the rate if there is one alone; zones that differ are for the user to choose from."""
-    where = request.zone or request.region
-    if not quotes:
+    if not rows:
         return NoPrice(
-            f"AWS quotes no spot rate of {request.instance} in {where}",
+            f"AWS quotes no spot rate of {request.instance} in {request.zone or request.region}",
             "name another zone or region, another `price.option`, or give `--usd-per-hour`",
         )
-    by_rate = sorted(quotes, key=lambda quote: quote.usd_per_hour)
-    if by_rate[0].usd_per_hour != by_rate[-1].usd_per_hour:
-        said = ", ".join(f"{quote.zone} ${quote.usd_per_hour}" for quote in by_rate)
+    by_rate = sorted(rows, key=lambda row: row.spot_price)
+    if by_rate[0].spot_price != by_rate[-1].spot_price:
+        said = ", ".join(f"{row.zone} ${row.spot_price}" for row in by_rate)
         return NoPrice(
             f"{request.instance} spot costs differently by zone: {said}",
             "name one by `price.zone`, or give `--usd-per-hour`",
             is_open=True,
         )
-    newest = max(quotes, key=lambda quote: quote.since)
+    newest = max(rows, key=lambda row: row.timestamp)
     return Price(
-        usd_per_hour=newest.usd_per_hour,
+        usd_per_hour=newest.spot_price,
         instance=request.instance,
         option="spot",
         region=request.region,
-        zone=newest.zone if len(quotes) == 1 else None,
+        zone=newest.zone if len(rows) == 1 else None,
         date=request.today,
-        source=f"EC2 spot price history, unchanged since {newest.since:%Y-%m-%d %H:%M} UTC",
+        source=f"EC2 spot price history, unchanged since {newest.timestamp:%Y-%m-%d %H:%M} UTC",
         note="a spot quote is no promise of capacity, and the instance can be taken back",
     )

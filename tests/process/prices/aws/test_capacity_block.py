@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.process.prices.aws.samples import SAMPLES, TODAY, reason, request, response, stubs, usd
-from trnbench.prices.aws.capacity_block import ask_capacity_block, read_offers
+from tests.process.prices.aws.samples import (
+    NOW,
+    SAMPLES,
+    TODAY,
+    reason,
+    request,
+    response,
+    stubs,
+    usd,
+)
+from trnbench.prices.aws.commitments import ask_capacity_block, read_offers
 from trnbench.schema.price import Price
 
 ONE_DAY = "capacity_block_offerings.trn2.48xlarge"
@@ -34,7 +43,7 @@ def test_the_shortest_block_of_one_instance_is_asked_for() -> None:
         given_["ec2"].add_response(
             "describe_capacity_block_offerings", sample, SAMPLES[ONE_DAY]["request"]
         )
-        answer = ask_capacity_block(given_.connect, request())
+        answer = ask_capacity_block(given_.connect, request(), NOW)
     assert answer == Price(
         usd_per_hour="35.7608",  # type: ignore[arg-type]
         instance="trn2.48xlarge",
@@ -55,7 +64,7 @@ def test_nothing_on_offer_is_no_error() -> None:
     sample = response("capacity_block_offerings.none")
     with stubs() as given_:
         given_["ec2"].add_response("describe_capacity_block_offerings", sample)
-        answer = ask_capacity_block(given_.connect, request())
+        answer = ask_capacity_block(given_.connect, request(), NOW)
     assert reason(answer, is_failure=False) == (
         "no capacity block of trn2.48xlarge is on offer in us-east-2 now"
     )
@@ -127,9 +136,9 @@ def test_zones_with_one_rate_name_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"CurrencyCode": "EUR"}, "not in US dollars"),
-        ({"CurrencyCode": None}, "no CurrencyCode"),
-        ({"Tenancy": "dedicated"}, "dedicated tenancy"),
+        ({"CurrencyCode": "EUR"}, "CurrencyCode that is not 'USD'"),
+        ({"CurrencyCode": None}, "CurrencyCode that is not 'USD'"),
+        ({"Tenancy": "dedicated"}, "Tenancy that is not 'default'"),
         ({"UpfrontFee": "0"}, "a fee of $0"),
         ({"UpfrontFee": "-858.2592"}, "no amount"),
         ({"UpfrontFee": 858.2592}, "no UpfrontFee"),
@@ -142,7 +151,7 @@ def test_zones_with_one_rate_name_none() -> None:
         ({"CapacityBlockDurationHours": 0}, "no CapacityBlockDurationHours"),
         ({"CapacityBlockDurationHours": 168}, "hours and minutes differ"),
         ({"CapacityBlockDurationMinutes": 24}, "dates and hours differ"),
-        ({"CapacityBlockDurationMinutes": -1}, "no CapacityBlockDurationMinutes of at least zero"),
+        ({"CapacityBlockDurationMinutes": -1}, "no CapacityBlockDurationMinutes of at least 0"),
         ({"EndDate": "2026-11-26T11:40:00+00:00"}, "dates and hours differ"),
         ({"EndDate": "2026-11-27T11:30:00+00:00"}, "dates and hours differ"),
         (

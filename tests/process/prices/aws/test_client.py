@@ -23,8 +23,8 @@ from trnbench.prices.aws.client import (
     ForbiddenOperationError,
     ReadOnlyClient,
     connect,
+    explain_fault,
 )
-from trnbench.prices.aws.faults import explain_fault
 from trnbench.prices.base import NoPrice
 
 PACKAGE = Path(trnbench.__file__).parent

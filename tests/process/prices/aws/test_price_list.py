@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.process.prices.aws.samples import (
+    NOW,
     SAMPLES,
     TODAY,
     Change,
@@ -30,7 +31,7 @@ def read(
     region: str = "us-west-2",
     option: RentOption = "on_demand",
 ) -> Price | NoPrice:
-    return read_price_list(documents, instance, region, option, TODAY)
+    return read_price_list(documents, request(instance, region, option))
 
 
 def only_term(product: Any) -> Any:
@@ -68,7 +69,7 @@ def test_one_sku_is_asked_for_and_becomes_a_dated_price() -> None:
                 ],
             },
         )  # fmt: skip
-        answer = ask_price_list(given.connect, request("trn1.32xlarge", "us-west-2"))
+        answer = ask_price_list(given.connect, request("trn1.32xlarge", "us-west-2"), NOW)
     assert answer == Price(
         usd_per_hour="21.5",  # type: ignore[arg-type]
         instance="trn1.32xlarge",
@@ -98,7 +99,7 @@ def test_bare_metal_is_another_family_and_tenancy() -> None:
 def test_the_nearest_of_the_services_three_places_is_asked(region: str, endpoint: str) -> None:
     with stubs() as given:
         given["pricing"].add_response("get_products", {"PriceList": []})
-        ask_price_list(given.connect, request("p5.48xlarge", region))
+        ask_price_list(given.connect, request("p5.48xlarge", region), NOW)
     assert given.opened == [("pricing", endpoint)]
 
 
@@ -107,7 +108,7 @@ def test_every_page_is_read_and_of_a_loose_answer_one_sku_is_left() -> None:
     with stubs() as given:
         given["pricing"].add_response("get_products", sample)
         given["pricing"].add_response("get_products", {"PriceList": []})
-        answer = ask_price_list(given.connect, request("p5.48xlarge", "us-east-1"))
+        answer = ask_price_list(given.connect, request("p5.48xlarge", "us-east-1"), NOW)
     assert usd(answer) == "55.04"
 
 
@@ -118,7 +119,7 @@ def test_a_stale_page_token_starts_over_once() -> None:
         given["pricing"].add_client_error("get_products", "ExpiredNextTokenException")
         given["pricing"].add_response("get_products", sample)
         given["pricing"].add_response("get_products", {"PriceList": []})
-        answer = ask_price_list(given.connect, request("p5.48xlarge", "us-east-1"))
+        answer = ask_price_list(given.connect, request("p5.48xlarge", "us-east-1"), NOW)
     assert usd(answer) == "55.04"
 
 
@@ -127,7 +128,7 @@ def test_a_page_that_names_itself_as_the_next_ends_the_reading() -> None:
     with stubs() as given:
         given["pricing"].add_response("get_products", page)
         given["pricing"].add_response("get_products", page)
-        answer = ask_price_list(given.connect, request("trn1.32xlarge", "us-west-2"))
+        answer = ask_price_list(given.connect, request("trn1.32xlarge", "us-west-2"), NOW)
     assert usd(answer) == "21.5"
 
 
@@ -200,11 +201,13 @@ def test_a_publication_in_the_future_is_told() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda p: only_dimension(p).update(unit="Quantity"), "not by the hour"),
-        (lambda p: only_dimension(p).update(beginRange="750"), "how much is used"),
-        (lambda p: only_dimension(p).update(endRange="750"), "how much is used"),
-        (lambda p: only_dimension(p).update(pricePerUnit={"CNY": "150.0"}), "not in US dollars"),
-        (lambda p: only_dimension(p).update(pricePerUnit={}), "not in US dollars"),
+        (lambda p: only_dimension(p).update(unit="Quantity"), "unit that is not 'Hrs'"),
+        (lambda p: only_dimension(p).update(beginRange="750"), "beginRange that is not '0'"),
+        (lambda p: only_dimension(p).update(endRange="750"), "endRange that is not 'Inf'"),
+        (lambda p: only_dimension(p).update(pricePerUnit={"CNY": "150.0"}), "no USD"),
+        (lambda p: only_dimension(p)["pricePerUnit"].update(CNY="150.0"), "CNY beside it"),
+        (lambda p: p.update(terms=[]), "terms that is no mapping"),
+        (lambda p: only_dimension(p).update(pricePerUnit={}), "no USD"),
         (lambda p: only_dimension(p)["pricePerUnit"].update(USD="-21.5"), "no amount"),
         (lambda p: only_dimension(p)["pricePerUnit"].update(USD="NaN"), "no amount"),
         (lambda p: only_dimension(p)["pricePerUnit"].update(USD="2.15e1"), "no amount"),
@@ -212,18 +215,18 @@ def test_a_publication_in_the_future_is_told() -> None:
         (lambda p: only_dimension(p)["pricePerUnit"].update(USD=21.5), "no USD"),
         (lambda p: only_dimension(p)["pricePerUnit"].update(USD="2150000.0"), "above 100,000"),
         (lambda p: only_dimension(p)["pricePerUnit"].update(USD="12.5"), "described as $21.50"),
-        (lambda p: only_term(p)["priceDimensions"].update(X={}), "2 price dimensions"),
-        (lambda p: only_term(p).update(priceDimensions={}), "0 price dimensions"),
-        (lambda p: p["terms"]["OnDemand"].update(X={}), "2 OnDemand terms"),
+        (lambda p: only_term(p)["priceDimensions"].update(X={}), "priceDimensions with 2 values"),
+        (lambda p: only_term(p).update(priceDimensions={}), "priceDimensions with 0 values"),
+        (lambda p: p["terms"]["OnDemand"].update(X={}), "terms with 2 values"),
         (lambda p: only_term(p).pop("effectiveDate"), "no effectiveDate"),
         (lambda p: only_term(p).update(effectiveDate="2026-09-01"), "no effectiveDate"),
         (lambda p: p.pop("publicationDate"), "no publicationDate"),
         (lambda p: p.update(publicationDate="soon"), "that is no time"),
         (lambda p: p["product"].pop("sku"), "no sku"),
-        (lambda p: p["product"].pop("attributes"), "attributes that is no mapping"),
+        (lambda p: p["product"].pop("attributes"), "no attributes"),
         (lambda p: p["product"]["attributes"].pop("tenancy"), "no tenancy"),
-        (lambda p: p.pop("terms"), "terms that is no mapping"),
-        (lambda p: p.pop("product"), "product that is no mapping"),
+        (lambda p: p.pop("terms"), "no terms"),
+        (lambda p: p.pop("product"), "no product"),
     ],
 )
 def test_a_form_that_is_not_understood_gives_no_price(change: Change, said: str) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.process.prices.aws.samples import TODAY, reason, request, savings_rate, stubs, usd
-from trnbench.prices.aws.savings_plan import ask_savings_plan, read_savings_plan
+from tests.process.prices.aws.samples import NOW, TODAY, reason, request, savings_rate, stubs, usd
+from trnbench.prices.aws.commitments import ask_savings_plan, read_savings_plan
 from trnbench.schema.price import Price
 
 ONE_YEAR = request("trn1.32xlarge", "us-west-2", "savings_plan_1y")
@@ -29,7 +29,7 @@ def test_one_plan_in_one_region_is_asked_for() -> None:
                 ],
             },
         )  # fmt: skip
-        answer = ask_savings_plan(given.connect, ONE_YEAR)
+        answer = ask_savings_plan(given.connect, ONE_YEAR, NOW)
     assert answer == Price(
         usd_per_hour="13.229",  # type: ignore[arg-type]
         instance="trn1.32xlarge",
@@ -76,12 +76,12 @@ def test_the_usage_type_of_the_first_region_has_no_prefix() -> None:
         ({"rate": "0"}, "a rate of $0"),
         ({"rate": "9"}, "2 rates where one must be left: $9, $13.229"),
         ({"rate": None}, "no rate"),
-        ({"unit": "Request"}, "not by the hour"),
-        ({"currency": "EUR"}, "not in US dollars"),
+        ({"unit": "Request"}, "unit that is not 'Hrs'"),
+        ({"currency": "EUR"}, "currency that is not 'USD'"),
         ({"durationSeconds": "31536000"}, "no durationSeconds"),
         ({"savingsPlanOffering": None}, "savingsPlanOffering that is no mapping"),
-        ({"properties": {"a": 1}}, "properties that are no list"),
-        ({"properties": ["x"]}, "a property that is no mapping"),
+        ({"properties": {"a": 1}}, "properties that is no list"),
+        ({"properties": ["x"]}, "properties that is no mapping"),
         (
             {"properties": [{"name": "a", "value": "1"}, {"name": "a", "value": "2"}]},
             "two values of a",
