@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.process.train.children import write_plan
+from trnbench.run import worker
 from trnbench.run.environment import environment_of_worker
-from trnbench.run.launch import Ended, Line, Worker, worker_command
+from trnbench.run.worker import Exited, Line, worker_command
 from trnbench.wire import CHILD_RECORDS, Command, Failed, WorkOrder, decode
 
 PATIENCE_SECONDS = 1800.0
@@ -24,12 +25,12 @@ class Job:
         own.mkdir()
         variables = environment_of_worker(order, os.environ, folder)
         command = worker_command(sys.executable, "train", write_plan(own, order))
-        self._worker = Worker(command, variables)
-        self._events = self._worker.events()
+        self._job = worker.Job([command], [variables])
+        self._events = self._job.events()
 
     def tell(self, command: Command) -> None:
         """Tell it what is next."""
-        self._worker.send(command)
+        self._job.send(command)
 
     def hear(self, name: str) -> Any:
         """Return the next record of a kind, or of a phase of this name; fail if none comes."""
@@ -41,10 +42,10 @@ class Job:
                     pytest.fail(f"{record.reason}: {record.message}\n{record.detail}")
                 if name in (record.kind, getattr(record, "name", None)):
                     return record
-            if isinstance(event, Ended) or time.monotonic() > deadline:
+            if isinstance(event, Exited) or time.monotonic() > deadline:
                 break
-        pytest.fail(f"the worker never said {name!r}: {self._worker.last_words()}")
+        pytest.fail(f"the worker never said {name!r}: {self._job.last_words()}")
 
     def end(self) -> None:
         """End it."""
-        self._worker.end()
+        self._job.end()

@@ -16,7 +16,7 @@ from trnbench.compare.launches import Launch
 from trnbench.machine.describe import describe_machine
 from trnbench.run.baselines import FolderSource
 from trnbench.run.confirm import Again, Label, Measured, check_again, measure_again
-from trnbench.run.interruption import noted_signals
+from trnbench.run.watch import noted_signals
 from trnbench.schema.comparison import Comparison
 from trnbench.schema.errors import ConfigError
 

@@ -242,8 +242,8 @@ def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument
     """Time everything; return the document, and the signal that ended it, if one did."""
     from trnbench.reports.microbench import reading_as_line
     from trnbench.run.environment import environment_of_worker, user_cache_folder
-    from trnbench.run.interruption import noted_signals
     from trnbench.run.peak import PeakFolder, PeakRun
+    from trnbench.run.watch import noted_signals
 
     with noted_signals() as interruption:
         run = PeakRun(

@@ -124,8 +124,8 @@ def _measure(prepared: Prepared, output: Path | None, python: str, *, is_json: b
     from trnbench.cli.live import make_observer
     from trnbench.cli.output import show
     from trnbench.reports.results import REPORT
-    from trnbench.run.interruption import noted_signals
     from trnbench.run.session import Session
+    from trnbench.run.watch import noted_signals
 
     plans, machine, devices = prepared
     folder = output or default_folder(plans[0].suite, datetime.now(UTC))
@@ -195,7 +195,7 @@ def measure_in_turns(
     from trnbench.cli.live import make_observer
     from trnbench.run.baselines import FolderSource
     from trnbench.run.interleave import arms_of, interleave
-    from trnbench.run.interruption import noted_signals
+    from trnbench.run.watch import noted_signals
 
     arms = arms_of(*plans, folder)
     with noted_signals() as interruption, make_observer() as observer:

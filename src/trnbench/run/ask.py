@@ -1,23 +1,17 @@
 """One question to the training interpreter: a worker that answers with one record and is ended."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from trnbench.redact import scrub
-from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
-from trnbench.schema.errors import ConfigError, UnavailableError
-from trnbench.wire import (
-    CHILD_RECORDS,
-    WIRE_VERSION,
-    Described,
-    Failed,
-    Inventory,
-    Probe,
-    WireError,
-    decode,
-)
+from trnbench.run.outcomes import End
+from trnbench.run.watch import Clock
+from trnbench.run.worker import Job, converse, worker_command
+from trnbench.schema.errors import ConfigError, TrnbenchError, UnavailableError
+from trnbench.wire import Described, FailureReason, Inventory, Probe
 
 PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
 
@@ -33,7 +27,7 @@ def ask_worker(
     task: str,
     kind: type[Answer],
     seconds: float,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
     variables: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> Answer:
@@ -52,49 +46,34 @@ def ask_worker(
         ConfigError: the interpreter cannot be started, or the user's model cannot be trained.
         UnavailableError: it cannot do it, hangs, dies, or is no Python.
     """
-    worker = Worker(worker_command(python, task, file), variables)
     began = clock()
-    answer: Answer | Failed | None = None
-    try:
-        for event in worker.events():
-            if isinstance(event, Line):
-                answer = answer or _read(event.text, kind)
-            elif answer is not None:
-                break  # it has ended by itself, or has been given the time to
-            if isinstance(event, Overflow | Ended) or clock() - began > seconds:
-                break
-        said = scrub(worker.last_words().strip()).splitlines()
-    finally:
-        worker.end()
-    if answer is not None:
-        return _checked(answer)
-    last = f"; it last said: {said[-1][:200]}" if said else ""
+
+    def look() -> None:
+        if clock() - began > seconds:
+            raise End("hung", f"no answer within {seconds:.0f} seconds")
+
+    with Job([worker_command(python, task, file)], [variables or {}]) as job:
+        try:
+            for _, record in converse(
+                job, backend=None, hang=math.inf, hang_hint="", clock=clock, look=look
+            ):
+                if isinstance(record, kind):
+                    return record
+            end = End("died", "it ended without an answer")
+        except End as early:
+            end = early
+        said = scrub(job.last_words().strip()).splitlines()
+    raise _error_of(end, python, task, f"; it last said: {said[-1][:200]}" if said else "")
+
+
+def _error_of(end: End, python: str, task: str, last: str) -> TrnbenchError:
+    if end.status == "bad_model":
+        return ConfigError(scrub(end.reason), hint=end.hint or "")
+    if end.status in get_args(FailureReason):
+        return UnavailableError(scrub(end.reason), hint=end.hint or PYTHON_HINT)
     if task in OTHERS_CODE:
-        late = clock() - began > seconds
-        how = f"no answer within {seconds:.0f} seconds" if late else "it ended without an answer"
-        raise ConfigError(f"{how} {OTHERS_CODE[task]}{last}", hint=OTHERS_HINT)
-    raise UnavailableError(
+        how = end.reason if end.status == "hung" else "it ended without an answer"
+        return ConfigError(f"{how} {OTHERS_CODE[task]}{last}", hint=OTHERS_HINT)
+    return UnavailableError(
         f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
     )
-
-
-def _read(line: bytes, kind: type[Answer]) -> Answer | Failed | None:
-    """Return the record of a line, if it is one that answers."""
-    try:
-        record = decode(line, CHILD_RECORDS)
-    except WireError:
-        return None
-    return record if isinstance(record, kind | Failed) else None
-
-
-def _checked(record: Answer | Failed) -> Answer:
-    if isinstance(record, Failed) and record.reason == "bad_model":
-        raise ConfigError(scrub(record.message), hint=record.hint or "")
-    if isinstance(record, Failed):
-        raise UnavailableError(scrub(record.message), hint=record.hint or PYTHON_HINT)
-    if record.wire_version != WIRE_VERSION:
-        raise UnavailableError(
-            f"the worker speaks version {record.wire_version} of the records, not {WIRE_VERSION}",
-            hint="this is a mixed installation: install trnbench again",
-        )
-    return record

@@ -6,53 +6,39 @@ takes no processor time from a block that is being timed.
 """
 
 import time
-from collections.abc import Callable
+from dataclasses import replace
 
 from trnbench.analysis.records import is_valid_block
 from trnbench.machine.telemetry import Recorder
-from trnbench.run import endings
+from trnbench.run import outcomes
 from trnbench.run.budget import Budget, NextBlock
-from trnbench.run.endings import Over
-from trnbench.run.hang import HangWatch
-from trnbench.run.interruption import Interruption
-from trnbench.run.launch import Ended, Line, Overflow, Worker
 from trnbench.run.observer import Observer, Progress
+from trnbench.run.outcomes import End
 from trnbench.run.pace import Pacer
 from trnbench.run.store import MeasurementFile
-from trnbench.run.watch import LoadWatch
+from trnbench.run.watch import Clock, Interruption, LoadWatch
+from trnbench.run.worker import Job, converse
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Decision, Outcome
-from trnbench.wire import (
-    CHILD_RECORDS,
-    Activity,
-    Block,
-    ChildRecord,
-    Environment,
-    Failed,
-    Finish,
-    Finished,
-    Phase,
-    WireError,
-    decode,
-)
-
-Clock = Callable[[], float]
+from trnbench.wire import Activity, Block, ChildRecord, Environment, Phase
 
 QUIET_SECONDS = 1.0
 """While nothing is heard, whoever watches is told this often."""
+
+LAST_WORDS_HINT = "its last words are in the outcome of its measurement.jsonl"
 
 SYNC_SECONDS = 10.0
 """This often the records are made safe against a loss of power; a write survives all else."""
 
 
 class CaseRun:
-    """Drives one worker through one plan."""
+    """Drives one job through one plan."""
 
     def __init__(
         self,
         plan: Plan,
         records: MeasurementFile,
-        worker: Worker,
+        job: Job,
         interruption: Interruption,
         observer: Observer,
         clock: Clock = time.perf_counter,
@@ -60,9 +46,8 @@ class CaseRun:
         budget: Budget | None = None,
     ) -> None:
         self._plan = plan
-        self._backend = plan.order.backend
         self._file = records
-        self._worker = worker
+        self._job = job
         self._interruption = interruption
         self._observer = observer
         self._clock = clock
@@ -71,51 +56,43 @@ class CaseRun:
         self._pacer = Pacer(plan.measure, self._budget.reason)
         self._watch: LoadWatch | None = None
         self._began = self._told = self._synced = clock()
-        self._hang = HangWatch(worker.pid, plan.measure.hang_seconds, self._began)
         self._next_block = NextBlock()
-        self._phase = "start"
         self._steps = 0
 
     def follow(self) -> Outcome:
-        """Follow the worker to its end and say how it ended; the outcome is not written here.
+        """Follow the job to its end and say how it ended; the outcome is not written here.
 
         Raises:
             StorageFull: a record could not be written.
         """
+        hang = self._plan.measure.hang_seconds
         try:
-            for event in self._worker.events():
-                if isinstance(event, Line):
-                    self._hear(event.text)
-                elif isinstance(event, Ended):
-                    raise endings.of_death(
-                        self._backend, event.exit_code, self._worker, self._phase
-                    )
-                elif isinstance(event, Overflow):
-                    raise endings.of_garbage("a line without an end", self._worker)
-                self._look_at_the_clock()
-        except Over as over:
-            return over.outcome(self._elapsed())
-        raise RuntimeError("the worker's events ended without an end")
+            for _, record in converse(
+                self._job,
+                backend=self._plan.order.backend,
+                hang=hang,
+                hang_hint=f"if that is no hang, allow more than measure.hang_seconds={hang:g}",
+                clock=self._clock,
+                look=self._look,
+            ):
+                self._hear(record)
+            end = outcomes.of_finish(self._pacer.samples, self._elapsed(), self._pacer.stopped)
+        except End as early:
+            end = early
+            if end.status == "died" and end.hint is None:
+                end = replace(end, hint=LAST_WORDS_HINT)
+        return end.outcome(self._elapsed())
 
     # --- what is heard ------------------------------------------------------------------------
 
-    def _hear(self, line: bytes) -> None:
-        try:
-            record: ChildRecord = decode(line, CHILD_RECORDS)
-        except WireError as error:
-            raise endings.of_unreadable(line, error, self._worker) from None
-        self._hang.heard(self._clock())
-        if isinstance(record, Failed):
-            raise endings.of_failure(self._backend, record, self._worker)
+    def _hear(self, record: ChildRecord) -> None:
         if isinstance(record, Block) and not is_valid_block(record):
             what = f"{record.steps} steps that took {record.seconds:g} s"
-            raise endings.of_garbage(what, self._worker)
+            raise outcomes.of_garbage(what, self._job.last_words())
         self._file.append(record)
         match record:
-            case Finished():
-                raise self._finished()
             case Environment():
-                self._meet(record)
+                self._pacer.device_is(is_asynchronous=record.asynchronous)
             case Phase():
                 self._enter(record)
             case Activity():
@@ -123,22 +100,16 @@ class CaseRun:
             case Block():
                 self._take(record)
 
-    def _meet(self, environment: Environment) -> None:
-        endings.require_version(environment)
-        self._pacer.device_is(is_asynchronous=environment.asynchronous)
-
     def _enter(self, phase: Phase) -> None:
-        self._phase = phase.name
         self._tell_observer()
         if phase.name == "train":
-            self._watch = LoadWatch(self._worker.pid, self._clock)
+            self._watch = LoadWatch(self._job.pids, self._clock)
             self._command_next()
 
     def _take(self, block: Block) -> None:
         """Take in a block while the worker waits, then send it on."""
         self._steps = block.first_step + block.steps
         self._next_block.take(block)
-        self._phase = "measure" if block.purpose == "measure" else "warm up"
         self._pacer.observe(block)
         if self._watch is not None:
             seen = self._watch.look(self._elapsed(), block.purpose)
@@ -160,41 +131,28 @@ class CaseRun:
                     at_seconds=self._elapsed(), what=choice.what, value=choice.value, why=choice.why
                 )
             )
-        if isinstance(command, Finish):
-            self._phase = "end"
-        self._worker.send(command)
+        self._job.send(command)
 
-    # --- how it can end -------------------------------------------------------------------------
+    # --- between what is heard ------------------------------------------------------------------
 
-    def _finished(self) -> Over:
-        return endings.of_finish(self._pacer.samples, self._elapsed(), self._pacer.stopped)
-
-    def _look_at_the_clock(self) -> None:
-        """End what was interrupted, hangs, or has had its time; tell whoever watches."""
-        now = self._clock()
+    def _look(self) -> None:
+        """Take readings; end what was interrupted or has had its time; tell the observer."""
         if self._recorder is not None:
             for reading in self._recorder.poll(self._elapsed()):
                 self._file.append(reading)
-        if self._interruption.signal is not None:
-            raise Over(
-                self._interruption.status,
-                f"{self._interruption.reason} after {self._pacer.samples} samples",
-                "run the same command with the same `-o` folder to measure it again",
-            )
-        if self._hang.is_hung(now):
-            limit = f"measure.hang_seconds={self._plan.measure.hang_seconds:g}"
-            silent_seconds = self._hang.silent_seconds(now)
-            raise endings.of_hang(silent_seconds, limit, self._worker, self._phase)
+        self._interruption.look(
+            f" after {self._pacer.samples} samples",
+            "run the same command with the same `-o` folder to measure it again",
+        )
         if self._budget.is_overrun(self._elapsed(), self._next_block.seconds):
-            raise Over(
+            phase = self._job.phase()
+            raise End(
                 "out_of_budget",
-                self._budget.say_overrun(self._plan.measure, self._phase, self._elapsed()),
-                endings.allow_more(self._budget.reason),
+                self._budget.say_overrun(self._plan.measure, phase, self._elapsed()),
+                outcomes.allow_more(self._budget.reason),
             )
-        if now - self._told > QUIET_SECONDS:
+        if self._clock() - self._told > QUIET_SECONDS:
             self._tell_observer()
-
-    # --- what is told ---------------------------------------------------------------------------
 
     def _elapsed(self) -> float:
         return self._clock() - self._began
@@ -205,7 +163,7 @@ class CaseRun:
         self._observer.case_moves(
             self._plan,
             Progress(
-                phase=self._phase,
+                phase=self._job.phase(),
                 steps=self._steps,
                 samples=self._pacer.samples,
                 tokens_per_second=self._plan.workload.tokens_per_step / mean if mean else None,

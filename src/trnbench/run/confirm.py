@@ -12,9 +12,9 @@ from typing import Literal
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.machine.describe import Devices, Machine
 from trnbench.run.devices import require_device
-from trnbench.run.interruption import Interruption
 from trnbench.run.observer import Observer
 from trnbench.run.session import Ending, Session
+from trnbench.run.watch import Interruption
 from trnbench.schema.errors import ConfigError, RunError, UnavailableError
 from trnbench.schema.plan import Plan
 from trnbench.wire import WIRE_VERSION

@@ -11,9 +11,9 @@ from typing import Literal
 
 from trnbench.machine.describe import Devices, Machine
 from trnbench.run.confirm import Label, order_of
-from trnbench.run.interruption import Interruption
 from trnbench.run.observer import Observer
 from trnbench.run.session import Ending, Session
+from trnbench.run.watch import Interruption
 from trnbench.schema.plan import Plan
 
 FOLDERS: dict[Label, Literal["a", "b"]] = {"base": "a", "cand": "b"}

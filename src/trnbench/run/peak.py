@@ -4,10 +4,9 @@ Single things are timed by one worker, collectives by one a device, which must n
 anything else; on Neuron the vendor's own tool times them, before a worker claims a core.
 """
 
-import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,26 +16,19 @@ from trnbench.catalog.backends import backend_of
 from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
 from trnbench.redact import scrub
-from trnbench.run import endings
-from trnbench.run.endings import Over
-from trnbench.run.hang import HangWatch
-from trnbench.run.interruption import Interruption
-from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
+from trnbench.run.outcomes import End
 from trnbench.run.store import StorageFull, write_whole
-from trnbench.run.watch import LoadWatch
+from trnbench.run.watch import Clock, Interruption, LoadWatch
+from trnbench.run.worker import Job, converse, worker_command
 from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.peak import PeakDocument, PeakReading
 from trnbench.schema.records import Watch
 from trnbench.wire import (
-    CHILD_RECORDS,
+    ChildRecord,
     CollectiveTask,
     Environment,
-    Failed,
-    Finished,
     PeakPoint,
     PeakQuestion,
-    WireError,
-    decode,
     encode,
 )
 
@@ -48,7 +40,6 @@ HANG_HINT = (
     "--model, --sequence-length, --batch, --square, --array-mib or --message-mib"
 )
 
-Clock = Callable[[], float]
 Told = Callable[[PeakReading], None]
 Variables = Callable[[PeakQuestion], Mapping[str, str]]
 
@@ -148,8 +139,8 @@ class PeakRun:
         try:
             for part in parts:
                 self._measure(part)
-        except Over as over:
-            ended = over.outcome(0.0)
+        except End as end:
+            ended = end.outcome(0.0)
             self._keep(status=ended.status, reason=ended.reason, hint=ended.hint)
         else:
             self._keep(status="finished", reason=None)
@@ -180,62 +171,34 @@ class PeakRun:
 
     def _measure(self, part: Part) -> None:
         planned = {each.task.name: each for each in part.planned}
-        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            workers = [
-                self._start(question, Path(folder), stack)
-                for question in _of_ranks(part.question, Path(folder))
-            ]
-            first, *others = (worker.pid for worker in workers)
-            load = LoadWatch(first, self._clock, others=others)
-            for record in self._records(workers, part.question.backend):
-                if isinstance(record, Environment):
-                    endings.require_version(record)
-                    if self.document.environment is None:
-                        self._keep(environment=record)
-                elif isinstance(record, PeakPoint) and record.name in planned:
-                    self._watch(load)
-                    self._take(planned[record.name], record, part.question.ranks)
+        with tempfile.TemporaryDirectory() as folder:
+            questions = _of_ranks(part.question, Path(folder))
+            commands = []
+            for question in questions:
+                path = Path(folder) / f"question-{question.rank}.json"
+                path.write_text(encode(question), encoding="utf-8")
+                commands.append(worker_command(self._python, "peak", path))
+            with Job(commands, list(map(self._variables, questions))) as job:
+                load = LoadWatch(job.pids, self._clock)
+                for rank, record in converse(
+                    job,
+                    backend=part.question.backend,
+                    hang=HANG_SECONDS,
+                    hang_hint=HANG_HINT,
+                    clock=self._clock,
+                    look=self._interruption.look,
+                ):
+                    if rank == 0:
+                        self._hear(record, planned, load, part.question.ranks)
 
-    def _start(self, question: PeakQuestion, folder: Path, stack: contextlib.ExitStack) -> Worker:
-        path = folder / f"question-{question.rank}.json"
-        path.write_text(encode(question), encoding="utf-8")
-        command = worker_command(self._python, "peak", path)
-        worker = Worker(command, self._variables(question))
-        stack.callback(worker.end)
-        return worker
-
-    def _records(self, workers: Sequence[Worker], backend: str) -> Iterator[object]:
-        """Yield what the first worker sends, until it and then the others have finished.
-
-        Raises:
-            Over: one of them failed, hangs or is gone, or somebody wants an end.
-        """
-        for number, worker in enumerate(workers):
-            hang = HangWatch(worker.pid, HANG_SECONDS, self._clock())
-            for event in worker.events():
-                if isinstance(event, Line):
-                    hang.heard(self._clock())
-                    record = _read(event.text, worker)
-                    if isinstance(record, Failed):
-                        raise _of_failure(backend, record, worker, workers[number + 1 :])
-                    if isinstance(record, Finished):
-                        break
-                    if number == 0:
-                        yield record
-                elif isinstance(event, Ended):
-                    raise endings.of_death(backend, event.exit_code, worker, "ceiling")
-                elif isinstance(event, Overflow):
-                    raise endings.of_garbage("a line without an end", worker)
-                self._look(worker, hang)
-
-    def _look(self, worker: Worker, hang: HangWatch) -> None:
-        if self._interruption.signal is not None:
-            raise Over(self._interruption.status, self._interruption.reason)
-        now = self._clock()
-        if hang.is_hung(now):
-            limit = f"{HANG_SECONDS:g} s"
-            hung = endings.of_hang(hang.silent_seconds(now), limit, worker, "ceiling")
-            raise replace(hung, hint=HANG_HINT)
+    def _hear(
+        self, record: ChildRecord, planned: Mapping[str, Planned], load: LoadWatch, ranks: int
+    ) -> None:
+        if isinstance(record, Environment) and self.document.environment is None:
+            self._keep(environment=record)
+        elif isinstance(record, PeakPoint) and record.name in planned:
+            self._watch(load)
+            self._take(planned[record.name], record, ranks)
 
     def _watch(self, load: LoadWatch) -> None:
         """Keep what others did since the last time, while workers can still be told apart."""
@@ -284,19 +247,3 @@ def _of_ranks(first: PeakQuestion, folder: Path) -> list[PeakQuestion]:
         )
         for rank in range(first.ranks)
     ]
-
-
-def _read(line: bytes, worker: Worker) -> object:
-    try:
-        record: object = decode(line, CHILD_RECORDS)
-    except WireError as error:
-        raise endings.of_unreadable(line, error, worker) from None
-    return record
-
-
-def _of_failure(backend: str, failed: Failed, worker: Worker, others: Sequence[Worker]) -> Over:
-    """Say why, by whichever rank knows: the first one may only have missed another."""
-    over = endings.of_failure(backend, failed, worker)
-    said = [scrub(other.last_words().strip()) for other in others]
-    detail = "\n".join(filter(None, [over.detail or "", *said]))
-    return Over(over.status, over.reason, over.hint, detail or None, over.code)

@@ -18,27 +18,22 @@ from pathlib import Path
 
 from trnbench.analysis.profile import make_profile
 from trnbench.catalog.backends import INSPECT, backend_of
-from trnbench.catalog.facts import diagnose
 from trnbench.redact import scrub
+from trnbench.run import outcomes
 from trnbench.run.environment import environment_of_worker, user_cache_folder
-from trnbench.run.hang import HangWatch
-from trnbench.run.interruption import Interruption
-from trnbench.run.launch import Ended, Line, Overflow, Worker, worker_command
+from trnbench.run.outcomes import End
 from trnbench.run.session import too_large
 from trnbench.run.store import RunFolder, StorageFull, write_whole
+from trnbench.run.watch import Interruption
+from trnbench.run.worker import Job, converse, worker_command
 from trnbench.schema.errors import ConfigError, RunError, TrnbenchError, UnavailableError
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import Profile
-from trnbench.schema.units import say_seconds
 from trnbench.wire import (
-    CHILD_RECORDS,
     WIRE_VERSION,
     Environment,
-    Failed,
     Profiled,
     ProfileQuestion,
-    WireError,
-    decode,
     encode,
 )
 
@@ -58,7 +53,7 @@ _LINES_AT_ONCE = 20_000
 
 RUN_HINT = "does `trnbench run` measure it?"
 _HINTS = {"out_of_memory": "lower workload.micro_batch_size or sequence_length"}
-BROKEN_HINT = "is `--python` a Python of your own, unchanged?"
+DOCTOR_HINT = "see `trnbench doctor`"
 
 
 class ProfileRun:
@@ -165,87 +160,38 @@ class ProfileRun:
             f"{self._plan.case_id}: {WARMUP_STEPS} steps to warm up, {self._steps} under the "
             "profiler, as many without it before and after"
         )
-        worker = Worker(worker_command(self._python, "profile", path), variables)
         environment: Environment | None = None
-        hang = HangWatch(worker.pid, self._plan.measure.hang_seconds, self._clock())
-        try:
-            for event in worker.events():
+        profiled: Profiled | None = None
+        hang = self._plan.measure.hang_seconds
+        with Job([worker_command(self._python, "profile", path)], [variables]) as job:
+            try:
+                for _, record in converse(
+                    job,
+                    backend=self._plan.order.backend,
+                    hang=hang,
+                    hang_hint=f"if that is no hang, allow more than measure.hang_seconds={hang:g}",
+                    clock=self._clock,
+                    look=self._interruption.look,
+                ):
+                    if isinstance(record, Environment):
+                        environment = record
+                    elif isinstance(record, Profiled):
+                        profiled = record
+            except End as end:
                 if self._interruption.signal is not None:
                     return None
-                if isinstance(event, Ended | Overflow):
-                    raise self._died(worker, event)
-                if not isinstance(event, Line):
-                    self._look_at(hang)
-                    continue
-                hang.heard(self._clock())
-                try:
-                    record = decode(event.text, CHILD_RECORDS)
-                except WireError as error:
-                    raise self._failed(f"the worker sent no record: {error}", BROKEN_HINT) from None
-                if isinstance(record, Failed):
-                    raise self._told(record, worker.last_words())
-                if isinstance(record, Environment):
-                    environment = self._checked(record)
-                if isinstance(record, Profiled) and environment is not None:
-                    return environment, record
-        finally:
-            worker.end()
-        raise RuntimeError("the worker's events ended without an end")
+                raise self._error_of(end) from None
+            if environment is None or profiled is None:
+                raise self._error_of(outcomes.of_garbage("no profile", job.last_words()))
+        return environment, profiled
 
-    # --- how it can fail --------------------------------------------------------------------------
-
-    def _failed(self, reason: str, hint: str) -> RunError:
-        return RunError(f"{self._plan.case_id}: {scrub(reason)}", hint=hint)
-
-    def _checked(self, environment: Environment) -> Environment:
-        if environment.wire_version == WIRE_VERSION:
-            return environment
-        raise self._failed(
-            f"the worker speaks version {environment.wire_version} of the records, "
-            f"not {WIRE_VERSION}",
-            "this is a mixed installation: install trnbench again",
-        )
-
-    def _told(self, failed: Failed, last_words: str) -> TrnbenchError:
-        """Return the error that a worker's own words come to, a vendor's known ones in ours."""
-        hint = failed.hint or "see `trnbench doctor`"
-        if failed.reason == "bad_model":
-            return ConfigError(scrub(failed.message), hint=hint)
-        if failed.reason == "unavailable":
-            return UnavailableError(scrub(failed.message), hint=hint)
-        if failed.reason != "wrong_order":
-            known = self._known((failed.message, failed.detail, last_words))
-            if known is not None:
-                return known
-        return self._failed(failed.message, failed.hint or _HINTS.get(failed.reason, RUN_HINT))
-
-    def _known(self, texts: tuple[str, ...]) -> RunError | None:
-        known = diagnose(self._plan.order.backend, texts)
-        if known is None:
-            return None
-        return self._failed(f"{known.fault.meaning}: {known.line}", known.fault.fix)
-
-    def _died(self, worker: Worker, event: Ended | Overflow) -> RunError:
-        if isinstance(event, Overflow):
-            return self._failed("the worker sent a line without an end", BROKEN_HINT)
-        words = worker.last_words().strip()
-        code = event.exit_code
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        last = f": {words.splitlines()[-1][:200]}" if words else ""
-        hint = RUN_HINT
-        if code == -9:
-            hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
-        return self._known((words,)) or self._failed(f"the worker died ({how}){last}", hint)
-
-    def _look_at(self, hang: HangWatch) -> None:
-        now = self._clock()
-        if hang.is_hung(now):
-            limit = self._plan.measure.hang_seconds
-            raise self._failed(
-                f"no word from the worker for {say_seconds(hang.silent_seconds(now))}, and no "
-                "compiler at work",
-                f"if that is no hang, allow more than measure.hang_seconds={limit:g}",
-            )
+    def _error_of(self, end: End) -> TrnbenchError:
+        if end.status == "bad_model":
+            return ConfigError(scrub(end.reason), hint=end.hint or DOCTOR_HINT)
+        if end.status == "unavailable":
+            return UnavailableError(scrub(end.reason), hint=end.hint or DOCTOR_HINT)
+        hint = end.hint or _HINTS.get(end.status, RUN_HINT)
+        return RunError(f"{self._plan.case_id}: {scrub(end.reason)}", hint=hint)
 
 
 def variables_of(plan: Plan, inherited: Mapping[str, str], home: Path) -> dict[str, str]:

@@ -20,11 +20,11 @@ from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.run.budget import Budget
 from trnbench.run.case import CaseRun
 from trnbench.run.environment import environment_of_worker, user_cache_folder
-from trnbench.run.interruption import Interruption
-from trnbench.run.launch import Worker, worker_command
 from trnbench.run.observer import Observer
 from trnbench.run.results import load_result
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
+from trnbench.run.watch import Interruption
+from trnbench.run.worker import Job, worker_command
 from trnbench.schema.errors import RunError
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import SCHEMA_VERSION, Header, Launch, Outcome
@@ -257,22 +257,20 @@ class Session:
     ) -> Outcome:
         variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
         records.append(Launch(at_seconds=0.0, variables=untelling(variables)))
-        worker = Worker(worker_command(self._python, "train", case.plan_path), variables)
-        recorder = _recorder(plan, worker.pid, variables)
-        try:
+        command = worker_command(self._python, "train", case.plan_path)
+        with Job([command], [variables]) as job, contextlib.ExitStack() as stack:
+            recorder = _recorder(plan, job.pids[0], variables)
+            if recorder is not None:
+                stack.callback(recorder.close)
             return CaseRun(
                 plan,
                 records,
-                worker,
+                job,
                 self._interruption,
                 self._observer,
                 recorder=recorder,
                 budget=budget,
             ).follow()
-        finally:
-            if recorder is not None:
-                recorder.close()
-            worker.end()
 
     # --- run.json -------------------------------------------------------------------------------
 

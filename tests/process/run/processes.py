@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from trnbench.run.launch import Ended, Event, Line, Worker
+from trnbench.run.worker import Event, Exited, Job, Line
 
 START = """\
 import os, signal, subprocess, sys
@@ -36,9 +36,9 @@ def script_command(folder: Path, body: str) -> list[str]:
     return [sys.executable, str(script)]
 
 
-def all_events(worker: Worker) -> list[Event]:
-    """Return everything until the worker ended."""
-    return list(worker.events())
+def all_events(job: Job) -> list[Event]:
+    """Return everything until all workers ended."""
+    return list(job.events())
 
 
 def lines_of(events: Iterable[Event]) -> list[bytes]:
@@ -46,12 +46,12 @@ def lines_of(events: Iterable[Event]) -> list[bytes]:
     return [event.text for event in events if isinstance(event, Line)]
 
 
-def next_line(worker: Worker) -> bytes:
-    """Return the next line; fail if there is none."""
-    for event in worker.events():
+def next_line(job: Job) -> bytes:
+    """Return the next line of any rank; fail if there is none."""
+    for event in job.events():
         if isinstance(event, Line):
             return event.text
-        assert not isinstance(event, Ended), f"no line came: {worker.last_words()}"
+        assert not isinstance(event, Exited), f"no line came: {job.last_words(event.rank)}"
     raise AssertionError("events ended without an end")
 
 

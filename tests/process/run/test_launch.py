@@ -13,28 +13,28 @@ import pytest
 
 from tests.process.run.processes import all_events, lines_of, next_line, script_command
 from trnbench.process import MAX_LINE_BYTES
-from trnbench.run.launch import (
+from trnbench.run.worker import (
     ENTRY,
-    Ended,
+    Exited,
+    Job,
     Line,
     Overflow,
     Silence,
-    Worker,
     worker_command,
 )
 from trnbench.schema.errors import ConfigError
 from trnbench.wire import CHILD_RECORDS, COMMANDS, Command, Finish, Phase, Probe, RunBlock, decode
 
-Start = Callable[[str], Worker]
+Start = Callable[[str], Job]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start workers from the bodies of their scripts; end them all."""
-    started: list[Worker] = []
+    started: list[Job] = []
 
-    def start_worker(body: str) -> Worker:
-        started.append(Worker(script_command(tmp_path, body)))
+    def start_worker(body: str) -> Job:
+        started.append(Job([script_command(tmp_path, body)]))
         return started[-1]
 
     yield start_worker
@@ -48,8 +48,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_lines_arrive_whole_and_in_order_and_before_the_end(start: Start) -> None:
     events = all_events(start(r"say(''.join(f'{n}\n' for n in range(20_000)))"))
     assert lines_of(events) == [f"{n}\n".encode() for n in range(20_000)]
-    assert events[-1] == Ended(0)
-    assert events.count(Ended(0)) == 1
+    assert events[-1] == Exited(0, 0)
+    assert events.count(Exited(0, 0)) == 1
 
 
 def test_a_line_that_comes_in_parts_is_one_line(start: Start) -> None:
@@ -68,13 +68,13 @@ def test_the_part_of_a_line_that_a_dead_worker_left_is_no_line(start: Start) -> 
 def test_a_line_without_an_end_overflows_before_it_fills_the_memory(start: Start) -> None:
     worker = start(f"say(b'x' * {MAX_LINE_BYTES + 2**20}); wait()")
     event = next(event for event in worker.events() if not isinstance(event, Silence))
-    assert event == Overflow()
+    assert event == Overflow(0)
 
 
 def test_a_long_line_that_ends_is_no_overflow(start: Start) -> None:
     worker = start(r"say(b'x' * 2**21 + b'\n')")
     events = [event for event in worker.events() if not isinstance(event, Silence)]
-    assert [type(event) for event in events] == [Line, Ended]
+    assert [type(event) for event in events] == [Line, Exited]
     assert len(lines_of(events)[0]) == 2**21 + 1
 
 
@@ -97,7 +97,7 @@ def test_a_worker_that_closes_its_pipes_and_stays_is_silent_and_not_ended(start:
     worker = start("os.close(records); os.close(1); os.close(2); wait()")
     assert list(islice(worker.events(), 3)) == [Silence()] * 3
     worker.send(Finish())
-    assert all_events(worker)[-1] == Ended(0)
+    assert all_events(worker)[-1] == Exited(0, 0)
 
 
 # --- the end ------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_how_a_worker_ended_is_told_after_all_that_it_sent(
 ) -> None:
     events = all_events(start(f"say('last\\n'); {body}"))
     assert lines_of(events) == [b"last\n"]
-    assert events[-1] == Ended(exit_code)
+    assert events[-1] == Exited(0, exit_code)
 
 
 def test_a_child_of_the_worker_that_holds_its_pipes_does_not_delay_the_end(start: Start) -> None:
@@ -128,7 +128,7 @@ def test_a_child_of_the_worker_that_holds_its_pipes_does_not_delay_the_end(start
         "say(f'{child.pid}\\n'); os._exit(5)"
     )
     events = all_events(worker)
-    assert events[-1] == Ended(5)
+    assert events[-1] == Exited(0, 5)
     assert psutil.pid_exists(int(lines_of(events)[0]))
 
 
@@ -174,7 +174,7 @@ def test_a_command_arrives_as_one_line_and_the_pipe_stays_open(start: Start) -> 
 
 def test_telling_a_worker_that_is_gone_is_no_fault(start: Start) -> None:
     worker = start("pass")
-    assert all_events(worker)[-1] == Ended(0)
+    assert all_events(worker)[-1] == Exited(0, 0)
     for _ in range(3):
         worker.send(Finish())
 
@@ -185,8 +185,8 @@ def test_telling_a_worker_that_is_gone_is_no_fault(start: Start) -> None:
 def test_the_worker_leads_a_session_of_its_own(start: Start) -> None:
     # A Ctrl-C in the terminal goes to the parent's group alone.
     worker = start("say(f'{os.getsid(0)} {os.getpgid(0)}\\n'); wait()")
-    assert next_line(worker).split() == [str(worker.pid).encode()] * 2
-    assert os.getsid(0) != worker.pid
+    assert next_line(worker).split() == [str(worker.pids[0]).encode()] * 2
+    assert os.getsid(0) != worker.pids[0]
 
 
 def test_variables_are_added_to_the_parent_s_own(
@@ -199,7 +199,7 @@ def test_variables_are_added_to_the_parent_s_own(
         "say(' '.join(os.environ[n] for n in ('FROM_THE_PARENT', 'REPLACED', 'OMP_NUM_THREADS')))"
         "; say('\\n')",
     )
-    worker = Worker(command, {"REPLACED": "yes", "OMP_NUM_THREADS": "2"})
+    worker = Job([command], [{"REPLACED": "yes", "OMP_NUM_THREADS": "2"}])
     try:
         assert next_line(worker) == b"yes yes 2\n"
     finally:
@@ -223,7 +223,7 @@ def test_an_interpreter_that_cannot_be_started_is_a_fault_of_the_command(
     before = psutil.Process().num_fds()
     python = str(tmp_path / name)
     with pytest.raises(ConfigError, match="cannot be started") as refused:
-        Worker(worker_command(python, "probe"))
+        Job([worker_command(python, "probe")])
     assert refused.value.problems[0].message.startswith(python)
     assert "--python" in refused.value.problems[0].hint
     assert psutil.Process().num_fds() == before
@@ -240,11 +240,11 @@ def test_a_command_names_the_entry_the_task_and_the_plan() -> None:
 
 
 def test_the_real_worker_answers_a_probe() -> None:
-    worker = Worker(worker_command(sys.executable, "probe"))
+    worker = Job([worker_command(sys.executable, "probe")])
     try:
         events = all_events(worker)
     finally:
         worker.end()
     records = [decode(line, CHILD_RECORDS) for line in lines_of(events)]
     assert [type(record) for record in records] == [Phase, Probe]
-    assert events[-1] == Ended(0)
+    assert events[-1] == Exited(0, 0)

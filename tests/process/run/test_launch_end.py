@@ -11,7 +11,7 @@ import pytest
 
 from tests.command import heed_signals
 from tests.process.run.processes import all_events, are_gone, next_line, script_command
-from trnbench.run.launch import Ended, Worker
+from trnbench.run.worker import Exited, Job
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,9 +29,9 @@ signal.pause()
 PARENT = """\
 import signal, sys
 from tests.process.run.processes import next_line
-from trnbench.run.launch import Worker
-worker = Worker(sys.argv[1:])
-print(next_line(worker).decode().strip(), worker._child._guardian.pid, flush=True)
+from trnbench.run.worker import Job
+worker = Job([sys.argv[1:]])
+print(next_line(worker).decode().strip(), worker._workers[0]._guardian.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -48,7 +48,7 @@ def start_parent(folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def test_a_worker_and_its_child_that_ignore_the_request_are_killed(tmp_path: Path) -> None:
-    worker = Worker(script_command(tmp_path, RESISTS))
+    worker = Job([script_command(tmp_path, RESISTS)])
     pids = [int(pid) for pid in next_line(worker).split()]
     assert all(psutil.pid_exists(pid) for pid in pids)
     worker.end(grace_seconds=0.1)
@@ -65,7 +65,7 @@ def test_a_worker_is_asked_before_it_is_killed(tmp_path: Path) -> None:
         "say('ready\\n')\n"
         "signal.pause()\n"
     )
-    worker = Worker(script_command(tmp_path, body))
+    worker = Job([script_command(tmp_path, body)])
     assert next_line(worker) == b"ready\n"
     worker.end(grace_seconds=30.0)
     assert said.read_text() == "goodbye"
@@ -76,9 +76,9 @@ def test_what_a_worker_that_is_over_left_running_is_killed(tmp_path: Path) -> No
         "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
         "say(f'{child.pid}\\n'); os._exit(0)"
     )
-    worker = Worker(script_command(tmp_path, body))
+    worker = Job([script_command(tmp_path, body)])
     child = int(next_line(worker))
-    assert all_events(worker)[-1] == Ended(0)
+    assert all_events(worker)[-1] == Exited(0, 0)
     assert psutil.pid_exists(child)
     worker.end()
     assert are_gone([child])
@@ -90,11 +90,11 @@ def test_what_a_worker_that_is_over_left_running_is_killed(tmp_path: Path) -> No
     ids=["over", "waiting", "resisting"],
 )
 def test_ending_leaves_no_process_no_zombie_and_no_descriptor(
-    tmp_path: Path, body: str, hear: Callable[[Worker], object]
+    tmp_path: Path, body: str, hear: Callable[[Job], object]
 ) -> None:
     here = psutil.Process()
     descriptors, children = here.num_fds(), here.children()
-    worker = Worker(script_command(tmp_path, body))
+    worker = Job([script_command(tmp_path, body)])
     hear(worker)
     worker.end(grace_seconds=0.1)
     assert here.num_fds() == descriptors
@@ -124,10 +124,11 @@ def test_a_parent_that_ends_by_itself_takes_its_worker_with_it_too(tmp_path: Pat
 
 def test_two_workers_are_ended_each_by_itself(tmp_path: Path) -> None:
     command = script_command(tmp_path, "say('ready\\n'); wait()")
-    one, other = Worker(command), Worker(command)
+    one, other = Job([command]), Job([command])
+    one_pid, other_pid = *one.pids, *other.pids
     assert next_line(one) == next_line(other) == b"ready\n"
     one.end()
-    assert not psutil.pid_exists(one.pid)
-    assert psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE
+    assert not psutil.pid_exists(one_pid)
+    assert psutil.Process(other_pid).status() != psutil.STATUS_ZOMBIE
     other.end()
-    assert not psutil.pid_exists(other.pid)
+    assert not psutil.pid_exists(other_pid)

@@ -14,8 +14,8 @@ from tests.pure.run.plans import plan_case
 from tests.pure.train.orders import make_order
 from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
 from trnbench.run import profiling
-from trnbench.run.interruption import Interruption
 from trnbench.run.profiling import ProfileRun, keep_trace, variables_of
+from trnbench.run.watch import Interruption
 from trnbench.schema.errors import ConfigError, RunError
 from trnbench.schema.plan import Plan
 

@@ -57,7 +57,7 @@ def spin_here(seconds: float) -> None:
 
 def test_too_soon_after_the_last_look_it_says_nothing(bystander: int) -> None:
     clock = Clock()
-    watch = LoadWatch(bystander, clock)
+    watch = LoadWatch([bystander], clock)
     clock.now += MIN_SECONDS - 0.01
     assert watch.look(1.0, "warmup") is None
     clock.now += 0.02
@@ -69,7 +69,7 @@ def test_too_soon_after_the_last_look_it_says_nothing(bystander: int) -> None:
 
 def test_each_look_covers_the_time_since_the_last(bystander: int) -> None:
     clock = Clock()
-    watch = LoadWatch(bystander, clock)
+    watch = LoadWatch([bystander], clock)
     spans = []
     for elapsed in (3.0, 2.5):
         clock.now += elapsed
@@ -82,7 +82,7 @@ def test_each_look_covers_the_time_since_the_last(bystander: int) -> None:
 def test_another_process_s_work_is_foreign(bystander: int) -> None:
     clock = Clock()
     before = busy_seconds()
-    watch = LoadWatch(bystander, clock)
+    watch = LoadWatch([bystander], clock)
     subprocess.run([sys.executable, "-c", SPINS, str(SPIN_SECONDS)], stdin=DEVNULL, stdout=DEVNULL)
     clock.now += MIN_SECONDS
     seen = watch.look(0.0, "measure")
@@ -98,7 +98,7 @@ def test_the_work_of_the_worker_its_descendants_and_ours_is_not() -> None:
     worker_code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     with subprocess.Popen([sys.executable, "-c", worker_code], stdin=PIPE, stdout=PIPE) as worker:
         before = busy_seconds()
-        watch = LoadWatch(worker.pid, clock)
+        watch = LoadWatch([worker.pid], clock)
         spin_here(SPIN_SECONDS)
         assert worker.stdout is not None
         assert worker.stdout.readline() == b"spun\n"
@@ -111,7 +111,7 @@ def test_the_work_of_the_worker_its_descendants_and_ours_is_not() -> None:
 
 def test_a_share_is_a_part_of_the_whole_time_and_never_negative(bystander: int) -> None:
     clock = Clock()
-    watch = LoadWatch(bystander, clock)
+    watch = LoadWatch([bystander], clock)
     spin_here(0.1)
     clock.now += 1e9
     seen = watch.look(0.0, "measure")
@@ -122,7 +122,7 @@ def test_a_share_is_a_part_of_the_whole_time_and_never_negative(bystander: int) 
 def test_the_worker_s_memory_is_that_of_it_and_its_children(bystander: int) -> None:
     clock = Clock()
     # Seen from here, the bystander is a child of this very process.
-    alone, all_of_us = LoadWatch(bystander, clock), LoadWatch(os.getpid(), clock)
+    alone, all_of_us = LoadWatch([bystander], clock), LoadWatch([os.getpid()], clock)
     clock.now += MIN_SECONDS
     small, large = alone.look(0.0, "measure"), all_of_us.look(0.0, "measure")
     assert small is not None
@@ -139,7 +139,7 @@ def test_a_worker_that_is_gone_is_no_fault() -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as gone:
         pass
     clock = Clock()
-    watch = LoadWatch(gone.pid, clock)
+    watch = LoadWatch([gone.pid], clock)
     clock.now += MIN_SECONDS
     seen = watch.look(0.0, "measure")
     assert seen is not None
@@ -152,7 +152,7 @@ def test_all_workers_that_work_at_once_are_ours(bystander: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SPINS, str(SPIN_SECONDS)], stdin=PIPE, stdout=PIPE
     ) as worker:
-        alone, both = (LoadWatch(bystander, clock, others=pids) for pids in ((), (worker.pid,)))
+        alone, both = (LoadWatch([bystander, *pids], clock) for pids in ((), (worker.pid,)))
         assert worker.stdout is not None
         worker.stdout.readline()
         clock.now += 4.0

@@ -13,10 +13,10 @@ from tests.pure.run.plans import plan_case
 from tests.pure.run.scripted_worker import make_block
 from trnbench.run.budget import GRACE_SECONDS, Budget, NextBlock
 from trnbench.run.case import CaseRun
-from trnbench.run.interruption import Interruption
-from trnbench.run.launch import Event, Line, Silence, Worker
 from trnbench.run.observer import Observer, Progress
 from trnbench.run.store import MeasurementFile
+from trnbench.run.watch import Interruption
+from trnbench.run.worker import Event, Job, Line, Silence
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import Outcome
 from trnbench.wire import (
@@ -50,12 +50,12 @@ class Step:
     compilations: int = 0
 
 
-class Scripted:
-    """A worker without a process, whose steps move the clock."""
-
-    pid = os.getpid()
+class Scripted(Job):
+    """A job without a process, whose steps move the clock."""
 
     def __init__(self, steps: Sequence[Step], phase: Literal["gate", "train"] = "train") -> None:
+        super().__init__([])
+        self._phases = ["start"]
         self._steps = iter([*steps])
         self._last = steps[-1]
         self._phase = phase
@@ -67,10 +67,15 @@ class Scripted:
     def clock(self) -> float:
         return self.now
 
+    @property
+    def pids(self) -> list[int]:
+        return [os.getpid()]
+
     def send(self, command: Command) -> None:
+        super().send(command)
         self._commands.append(command)
 
-    def last_words(self) -> str:
+    def last_words(self, rank: int = 0) -> str:
         return ""
 
     def events(self) -> Iterator[Event]:
@@ -104,7 +109,7 @@ class Scripted:
         self.steps += command.steps
 
     def _line(self, record: object) -> Line:
-        return Line(encode(record).encode())
+        return Line(0, encode(record).encode())
 
 
 def follow(
@@ -115,7 +120,7 @@ def follow(
         return CaseRun(
             plan or plan_case({"measure.max_minutes": "3"}),
             records,
-            cast(Worker, worker),
+            worker,
             Interruption(),
             cast(Observer, Unwatched()),
             clock=worker.clock,

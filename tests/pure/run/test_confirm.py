@@ -12,8 +12,8 @@ from tests.builders import CPU, make_machine, make_plan, make_result
 from trnbench.cli.live import PlainObserver
 from trnbench.machine.describe import Devices
 from trnbench.run.confirm import Again, check_again, measure_again, order_of
-from trnbench.run.interruption import Interruption
 from trnbench.run.session import Ending
+from trnbench.run.watch import Interruption
 from trnbench.schema.errors import ConfigError, RunError, UnavailableError
 from trnbench.schema.plan import Plan
 from trnbench.wire import FoundDevice

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trnbench.run.interruption import NOTED, noted_signals
+from trnbench.run.watch import NOTED, noted_signals
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from trnbench.run.endings import of_finish
+from trnbench.run.outcomes import of_finish
 
 
 def test_enough_samples_are_a_finish_whatever_stopped_them() -> None:
     for stopped in ("precise", "max_samples", "max_minutes", "max_usd"):
-        over = of_finish(3, 46.1, stopped)
-        assert (over.status, over.reason) == ("finished", "3 samples in 46.1 s")
+        end = of_finish(3, 46.1, stopped)
+        assert (end.status, end.reason) == ("finished", "3 samples in 46.1 s")
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def test_enough_samples_are_a_finish_whatever_stopped_them() -> None:
 def test_a_limit_that_left_no_time_for_a_figure_is_no_finish(
     samples: int, stopped: str, reason: str, hint: str
 ) -> None:
-    over = of_finish(samples, 46.1, stopped)  # type: ignore[arg-type]
-    assert (over.status, over.reason, over.hint) == ("out_of_budget", reason, hint)
+    end = of_finish(samples, 46.1, stopped)  # type: ignore[arg-type]
+    assert (end.status, end.reason, end.hint) == ("out_of_budget", reason, hint)
 
 
 def test_what_was_not_finite_is_judged_by_its_check_and_not_called_late() -> None:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from trnbench.analysis.step_time import MIN_SAMPLES
 from trnbench.catalog.facts import Diagnosis, diagnose
 from trnbench.redact import scrub
-from trnbench.run.launch import Worker
 from trnbench.schema.records import Outcome, Status, StopReason
 from trnbench.schema.units import say_seconds
-from trnbench.wire import WIRE_VERSION, Environment, Failed, WireError
+from trnbench.wire import WIRE_VERSION, ChildRecord, Failed, WireError
 
 
-@dataclass(frozen=True, slots=True)
-class Over(Exception):  # noqa: N818 - the end of a case, not an error of ours
-    """The work is over, and how."""
+@dataclass(eq=False)  # not frozen: its traceback is set while it passes through
+class End(Exception):  # noqa: N818 - how a job ended, not an error of ours
+    """A job is over, and how."""
 
     status: Status
     reason: str
@@ -33,7 +32,7 @@ class Over(Exception):  # noqa: N818 - the end of a case, not an error of ours
         )
 
 
-def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> Over:
+def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> End:
     """Say how a worker that did as it was told ended: a limit may have left no time for a figure.
 
     Args:
@@ -43,12 +42,12 @@ def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> Over:
     """
     took = say_seconds(seconds)
     if stopped not in ("max_minutes", "max_usd") or samples >= MIN_SAMPLES:
-        return Over("finished", f"{samples} samples in {took}")
+        return End("finished", f"{samples} samples in {took}")
     when = "before a sample was timed"
     if samples:
         when = f"after {samples} of the {MIN_SAMPLES} samples that a figure needs"
     reason = f"measure.{stopped} was used up {when} ({took})"
-    return Over("out_of_budget", reason, allow_more(stopped))
+    return End("out_of_budget", reason, allow_more(stopped))
 
 
 def allow_more(limit: StopReason) -> str:
@@ -56,72 +55,72 @@ def allow_more(limit: StopReason) -> str:
     return f"allow more {'dollars' if limit == 'max_usd' else 'minutes'} by measure.{limit}"
 
 
-def of_failure(backend: str, failed: Failed, worker: Worker) -> Over:
+def of_failure(backend: str | None, failed: Failed, words: str) -> End:
     """Say it in our words, if the vendor's text is a known one; what is surely ours stays."""
     known = None
-    if failed.reason not in ("unavailable", "wrong_order"):
-        known = diagnose(backend, (failed.message, failed.detail, worker.last_words()))
+    if backend is not None and failed.reason not in ("unavailable", "bad_model", "wrong_order"):
+        known = diagnose(backend, (failed.message, failed.detail, words))
     if known is None:
-        return Over(failed.reason, failed.message, failed.hint, failed.detail)
+        return End(failed.reason, failed.message, failed.hint, failed.detail)
     return _diagnosed(known, failed.detail)
 
 
-def of_death(backend: str, exit_code: int, worker: Worker, phase: str) -> Over:
+def of_death(backend: str | None, exit_code: int, words: str, phase: str) -> End:
     """Say what is known of a worker that is gone without having said so."""
-    words = worker.last_words().strip()
-    known = diagnose(backend, [words])
+    words = words.strip()
+    known = None if backend is None else diagnose(backend, [words])
     if known is not None:
         return _diagnosed(known, words)
     how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
-    hint = "its last words are in the outcome of its measurement.jsonl"
+    hint = None
     if exit_code == -9:
         hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
     last = words.splitlines()[-1][:200] if words else ""
     reason = f"the worker died ({how}) in phase {phase!r}"
-    return Over("died", f"{reason}: {last}" if last else reason, hint, words or None)
+    return End("died", f"{reason}: {last}" if last else reason, hint, words or None)
 
 
-def of_garbage(what: str, worker: Worker) -> Over:
+def of_garbage(what: str, words: str) -> End:
     """Say that something came which no worker of ours sends."""
-    return Over(
+    return End(
         "garbage",
         f"the worker sent something that is no record: {what}",
         "is `--python` a Python of your own, unchanged?",
-        worker.last_words() or None,
+        words or None,
     )
 
 
-def of_unreadable(line: bytes, error: WireError, worker: Worker) -> Over:
+def of_unreadable(line: bytes, error: WireError, words: str) -> End:
     """Say it of a line."""
-    return of_garbage(f"{error}: {line[:120].decode(errors='replace')!r}", worker)
+    return of_garbage(f"{error}: {line[:120].decode(errors='replace')!r}", words)
 
 
-def of_hang(silent_seconds: float, limit: str, worker: Worker, phase: str) -> Over:
-    """Say that nothing was heard for long; `limit` is the setting that says how long, as typed."""
-    return Over(
+def of_hang(silent_seconds: float, hint: str, phase: str, words: str) -> End:
+    """Say that nothing was heard for long, in a phase or several, as their texts say."""
+    return End(
         "hung",
-        f"no word from the worker for {say_seconds(silent_seconds)} in phase {phase!r}, and no "
+        f"no word from the worker for {say_seconds(silent_seconds)} in phase {phase}, and no "
         "compiler at work",
-        f"if that is no hang, allow more than {limit}",
-        worker.last_words() or None,
+        hint,
+        words or None,
     )
 
 
-def require_version(environment: Environment) -> None:
-    """Make sure that the worker is of our own installation.
+def require_version(record: ChildRecord) -> None:
+    """Make sure that what sent a record is of our own installation, where the record says so.
 
     Raises:
-        Over: it is not.
+        End: it is not.
     """
-    if environment.wire_version != WIRE_VERSION:
-        raise Over(
+    version = getattr(record, "wire_version", WIRE_VERSION)
+    if version != WIRE_VERSION:
+        raise End(
             "wrong_order",
-            f"the worker speaks version {environment.wire_version} of the records, "
-            f"not {WIRE_VERSION}",
+            f"the worker speaks version {version} of the records, not {WIRE_VERSION}",
             "this is a mixed installation: install trnbench again",
         )
 
 
-def _diagnosed(known: Diagnosis, detail: str) -> Over:
+def _diagnosed(known: Diagnosis, detail: str) -> End:
     reason = f"{known.fault.meaning}: {known.line}"
-    return Over(known.fault.reason, reason, known.fault.fix, detail, known.code)
+    return End(known.fault.reason, reason, known.fault.fix, detail, known.code)

@@ -1,0 +1,188 @@
+"""A job of several workers: all are heard, the one that failed is named, and none is left."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.process.run.processes import are_gone, script_command
+from trnbench.run.outcomes import End
+from trnbench.run.worker import Job, Rank, converse
+from trnbench.schema.errors import ConfigError
+from trnbench.wire import ChildRecord, Finish, Finished, Phase, RunBlock
+
+SAY = """\
+import json, time
+
+def send(kind, **fields):
+    say(json.dumps(dict(kind=kind, at_seconds=0.0, **fields)) + '\\n')
+
+def fail(reason, message, detail=''):
+    send('failed', reason=reason, message=message, hint=None, detail=detail)
+    os._exit(0)
+
+def lose_peer():
+    # A collective waits for the others, and ends as soon as one of them is gone.
+    fail('bug', 'Connection closed by peer [127.0.0.1]:41027')
+
+send('phase', name='train')
+"""
+"""What every rank of these tests begins with."""
+
+LOST = "lose_peer()"
+QUIET = "print('waiting for the others', flush=True); wait()"
+
+
+def commands(folder: Path, *bodies: str) -> list[list[str]]:
+    """Return the command of a rank for each body."""
+    made = []
+    for rank, body in enumerate(bodies):
+        own = folder / f"rank-{rank}"
+        own.mkdir()
+        made.append(script_command(own, SAY + body))
+    return made
+
+
+def talk(job: Job, hang: float = 60.0) -> Iterator[tuple[Rank, ChildRecord]]:
+    return converse(job, backend="cpu", hang=hang, hang_hint="allow more")
+
+
+def steps_of(job: Job) -> dict[Rank, int]:
+    """Return how many steps each rank says that it made."""
+    return {rank: record.steps for rank, record in talk(job) if isinstance(record, Finished)}
+
+
+def end_of(folder: Path, *bodies: str, hang: float = 60.0) -> End:
+    """Return how a job of these ranks ended, once nothing is left of it."""
+    with Job(commands(folder, *bodies)) as job:
+        pids = job.pids
+        with pytest.raises(End) as raised:
+            list(talk(job, hang))
+    assert are_gone(pids)
+    return raised.value
+
+
+def test_what_all_ranks_say_is_yielded_with_the_rank_that_said_it(tmp_path: Path) -> None:
+    names = ("gate", "build", "teardown")
+    bodies = [f"send('phase', name={name!r}); send('finished', steps=3)" for name in names]
+    with Job(commands(tmp_path, *bodies)) as job:
+        heard = list(talk(job))
+    for rank, name in enumerate(names):
+        own = [record for each, record in heard if each == rank]
+        assert [r.name for r in own if isinstance(r, Phase)] == ["train", name]
+        assert own[2:] == [Finished(at_seconds=0.0, steps=3)]
+
+
+def test_the_job_is_over_when_the_last_rank_has_finished(tmp_path: Path) -> None:
+    # The second finishes after a command that it gets when the first has finished and is gone.
+    bodies = ("send('finished', steps=1); os._exit(0)", "wait(); send('finished', steps=2)")
+    with Job(commands(tmp_path, *bodies)) as job:
+        finished = []
+        for rank, record in talk(job):
+            if isinstance(record, Finished):
+                finished.append(rank)
+                job.send(Finish())
+    assert finished == [0, 1]
+
+
+def test_a_command_reaches_every_rank(tmp_path: Path) -> None:
+    body = "send('finished', steps=json.loads(wait())['steps'])"
+    with Job(commands(tmp_path, body, body, body)) as job:
+        job.send(RunBlock(steps=7, purpose="measure"))
+        assert steps_of(job) == dict.fromkeys(range(3), 7)
+
+
+@pytest.mark.parametrize(
+    ("culprit", "status", "said"),
+    [
+        ("time.sleep(0.3); os.kill(os.getpid(), signal.SIGKILL)", "died", "signal 9"),
+        ("time.sleep(0.3); print('a driver broke', flush=True); os._exit(7)", "died", "a driver"),
+        ("time.sleep(0.3); fail('out_of_memory', 'no room')", "out_of_memory", "no room"),
+        ("time.sleep(0.3); fail('bug', 'KeyError: 3')", "bug", "KeyError: 3"),
+    ],
+    ids=["killed", "exits", "out of memory", "raises"],
+)
+def test_an_echo_that_is_heard_first_is_not_the_culprit(
+    culprit: str, status: str, said: str, tmp_path: Path
+) -> None:
+    end = end_of(tmp_path, LOST, LOST, culprit, QUIET)
+    assert end.status == status
+    assert end.reason.startswith("rank 2 of 4: ")
+    assert said in end.reason
+    assert end.detail is not None
+    assert "rank 0: Connection closed by peer" in end.detail
+
+
+def test_of_two_that_failed_by_themselves_the_first_is_named(tmp_path: Path) -> None:
+    end = end_of(tmp_path, "time.sleep(0.5); fail('bug', 'second')", "fail('bug', 'first')")
+    assert (end.status, end.reason) == ("bug", "rank 1 of 2: first")
+
+
+def test_ranks_that_all_lost_each_other_are_ended_and_one_is_named(tmp_path: Path) -> None:
+    end = end_of(tmp_path, QUIET, LOST)
+    assert end.reason == "rank 1 of 2: Connection closed by peer [127.0.0.1]:41027"
+
+
+def test_the_others_are_ended_without_waiting_for_what_they_wait_for(tmp_path: Path) -> None:
+    began = time.monotonic()
+    end = end_of(tmp_path, QUIET, "fail('compile_failure', 'no such operator')", QUIET)
+    assert end.reason == "rank 1 of 3: no such operator"
+    assert time.monotonic() - began < 30
+
+
+def test_garbage_is_told_with_its_rank(tmp_path: Path) -> None:
+    end = end_of(tmp_path, QUIET, "say('Segmentation fault, sort of\\n'); wait()")
+    assert end.status == "garbage"
+    assert end.reason.startswith("rank 1 of 2: ")
+
+
+def test_a_rank_that_leaves_before_it_has_finished_has_died(tmp_path: Path) -> None:
+    end = end_of(tmp_path, "send('finished', steps=1)", "os._exit(0)")
+    assert end.reason == "rank 1 of 2: the worker died (exit code 0) in phase 'train'"
+
+
+def test_a_job_hangs_when_all_ranks_are_silent_and_says_where_each_is(tmp_path: Path) -> None:
+    end = end_of(tmp_path, "send('phase', name='gate'); " + QUIET, QUIET, hang=2.0)
+    assert end.status == "hung"
+    assert "'gate' (rank 0), 'train' (rank 1)" in end.reason
+    assert end.detail is not None
+    assert "rank 1: waiting for the others" in end.detail
+    assert end.hint == "allow more"
+
+
+def test_one_rank_that_speaks_is_a_job_that_does_not_hang(tmp_path: Path) -> None:
+    speaks = "for _ in range(12): send('phase', name='gate'); time.sleep(0.25)\n"
+    bodies = (speaks + "send('finished', steps=0)", "time.sleep(3.2); send('finished', steps=0)")
+    with Job(commands(tmp_path, *bodies)) as job:
+        assert sum(isinstance(record, Finished) for _, record in talk(job, hang=2.0)) == 2
+
+
+def test_whoever_looks_between_events_can_end_it(tmp_path: Path) -> None:
+    def look() -> None:
+        raise End("interrupted", "stopped by Ctrl-C")
+
+    with Job(commands(tmp_path, QUIET, QUIET)) as job:
+        pids = job.pids
+        with pytest.raises(End, match="stopped") as raised:
+            list(converse(job, backend=None, hang=math.inf, hang_hint="", look=look))
+    assert raised.value.status == "interrupted"
+    assert are_gone(pids)
+
+
+def test_an_interpreter_that_cannot_be_started_leaves_none_of_the_others(tmp_path: Path) -> None:
+    good, _ = commands(tmp_path, QUIET, QUIET)
+    here = psutil.Process()
+    before, descriptors = here.children(), here.num_fds()
+    with pytest.raises(ConfigError, match="no-such-python"):
+        Job([good, good, [str(tmp_path / "no-such-python")]])
+    assert here.children() == before
+    assert here.num_fds() == descriptors
+
+
+def test_variables_are_each_rank_s_own(tmp_path: Path) -> None:
+    body = "send('finished', steps=int(os.environ['RANK']))"
+    with Job(commands(tmp_path, body, body), [{"RANK": "5"}, {"RANK": "6"}]) as job:
+        assert steps_of(job) == {0: 5, 1: 6}
