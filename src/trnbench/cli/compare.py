@@ -241,11 +241,7 @@ def _at_rate(launches: "Sequence[Launch]", rate: Decimal | None) -> "list[Launch
 
 
 def raise_for_gates(comparison: "Comparison", *, is_strict: bool) -> None:
-    """Raise the gates' verdict, after everything has been written.
-
-    Raises:
-        CheckFailed: a gate failed or could not be judged; with `is_strict`, or is undecided.
-    """
+    """Raise the gates' verdict, after everything has been written."""
     from trnbench.reports.comparison.view import say_evidence
 
     problems = []

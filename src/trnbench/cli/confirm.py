@@ -37,13 +37,7 @@ class Confirmation:
     def look_again(
         self, first: Comparison, base: Sequence[Launch], cand: Sequence[Launch], terms: Terms
     ) -> Comparison:
-        """Return the comparison with every gate decided that fresh launches can decide.
-
-        Raises:
-            ConfigError: the plans were not kept, or the folder is not empty.
-            UnavailableError: the device is not here.
-            RunError: the disk is full.
-        """
+        """Return the comparison with every gate decided that fresh launches can decide."""
         cases = cases_to_confirm(first)
         if not cases:
             return first

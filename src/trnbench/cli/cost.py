@@ -141,11 +141,7 @@ def _job_maker(
     evaluation: str,
     idle: str,
 ) -> "Callable[[Result], TrainingJob]":
-    """Read the options of the job; return what makes the job of a result.
-
-    Raises:
-        ConfigError: an option cannot be read.
-    """
+    """Read the options of the job; return what makes the job of a result."""
     from trnbench.cost.training import Reliability, TrainingJob
     from trnbench.schema.units import read_count, read_seconds
 

@@ -160,11 +160,7 @@ class PriceChoice:
 
 
 def read_rate(option: str, text: str) -> Decimal:
-    """Read a rate as exactly as it was written, by the same rule as a config's.
-
-    Raises:
-        ConfigError: it is not a rate.
-    """
+    """Read a rate as exactly as it was written, by the same rule as a config's."""
     import pydantic
 
     from trnbench.schema.price import UsdPerHour
@@ -182,11 +178,7 @@ def read_rate(option: str, text: str) -> Decimal:
 def read_overrides(
     settings: Sequence[str] | None, *, device: str | None, usd_per_hour: str | None
 ) -> dict[str, str]:
-    """Read the options that replace keys of the config, as texts by key.
-
-    Raises:
-        ConfigError: a setting is not KEY=VALUE.
-    """
+    """Read the options that replace keys of the config, as texts by key."""
     overrides = {}
     for setting in settings or ():
         key, equals, value = setting.partition("=")
@@ -239,11 +231,7 @@ def make_terms(
     is_paired: bool = False,
     target_excess_nats: float = 0.25,
 ) -> "Terms":
-    """Read how a comparison is to be made.
-
-    Raises:
-        ConfigError: an option's text is wrong; the message names it.
-    """
+    """Read how a comparison is to be made."""
     from trnbench.compare.gates import ALLOWED_KEYS, DEFAULT_METRICS, Terms, parse_gates
     from trnbench.compare.metrics import COMPARABLES
 

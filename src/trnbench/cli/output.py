@@ -45,22 +45,14 @@ def _is_coloured(stream: TextIO) -> bool:
 
 
 def show(report: Report[T], of: T, format_: str, path: Path | None = None) -> None:
-    """Write a report in a format to a file, or to stdout.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
+    """Write a report in a format to a file, or to stdout."""
     from trnbench.reports import render
 
     write(render(report, of, str(format_), page_of_stdout()), path)
 
 
 def write(text: str, path: Path | None = None, *, is_appended: bool = False) -> None:
-    """Write a report to a file, or to stdout.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
+    """Write a report to a file, or to stdout."""
     if path is None:
         sys.stdout.write(text)
         return
@@ -93,9 +85,6 @@ def find_targets(
         output: the file that replaces stdout.
         more: `FORMAT=FILE`, each a further file.
         has_summary: whether to append to GitHub's step summary.
-
-    Raises:
-        ConfigError: a file cannot be written, a format is not known, or one file is named twice.
     """
     targets = [Target(format_, output), *map(_read_target, more)]
     if has_summary:
@@ -131,11 +120,7 @@ def _read_target(text: str) -> Target:
 
 
 def write_comparison(comparison: "Comparison", targets: Sequence[Target]) -> None:
-    """Write a comparison to every target.
-
-    Raises:
-        ConfigError: a file cannot be written.
-    """
+    """Write a comparison to every target."""
     from trnbench.reports.comparison import COMPARISON_REPORTS
 
     for target in targets:

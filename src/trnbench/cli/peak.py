@@ -201,11 +201,7 @@ def peak(
 
 
 def _require_nothing_to_measure(context: typer.Context) -> None:
-    """Refuse options that have no effect with `--from`, also where they were typed as the default.
-
-    Raises:
-        ConfigError: there are some.
-    """
+    """Refuse options that were typed and have no effect with `--from`."""
     typed = [
         each.opts[0]
         for each in context.command.params
@@ -221,12 +217,7 @@ def _require_nothing_to_measure(context: typer.Context) -> None:
 
 
 def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDevice, int | None]":
-    """Return the device that was asked for, and which of them.
-
-    Raises:
-        ConfigError: the interpreter cannot be started.
-        UnavailableError: it is not here.
-    """
+    """Return the device that was asked for, and which of them."""
     from trnbench.cli.prepare import look_around
     from trnbench.run.devices import require_device
 

@@ -24,11 +24,7 @@ class Prepared(NamedTuple):
 
 
 def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "list[CaseConfig]":
-    """Read configs, by path or by name, to their cases; without any, the quick suite's.
-
-    Raises:
-        ConfigError: one is not there, or is wrong.
-    """
+    """Read configs, by path or by name, to their cases; without any, the quick suite's."""
     from trnbench.config.load import read_config
     from trnbench.run.configs import DEFAULT_CONFIG, find_config
 
@@ -40,12 +36,7 @@ def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "
 
 
 def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
-    """Plan every case on what is here, and refuse what cannot be trained here.
-
-    Raises:
-        ConfigError: a case is wrong, or the interpreter cannot be started.
-        UnavailableError: a device or a library is not here.
-    """
+    """Plan every case on what is here, and refuse what cannot be trained here."""
     from trnbench.machine.describe import describe_machine
     from trnbench.run.guests import meet_guests
 
@@ -60,12 +51,7 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
 
 
 def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
-    """Probe for devices, and meanwhile look at the chips, which no run has to wait for.
-
-    Raises:
-        ConfigError: the interpreter cannot be started.
-        UnavailableError: it cannot say what it trains on.
-    """
+    """Probe for devices, and meanwhile look at the chips, which no run has to wait for."""
     from concurrent.futures import ThreadPoolExecutor
 
     from trnbench.machine.describe import look_at_accelerators
@@ -84,12 +70,7 @@ def make_plans(
     devices: "Devices | None",
     guests: "Guests | None" = None,
 ) -> "list[Plan]":
-    """Resolve every case, giving each conflict its file and line.
-
-    Raises:
-        ConfigError: values that cannot stand together.
-        UnavailableError: a live price was asked for and is not to be had.
-    """
+    """Resolve every case, giving each conflict its file and line."""
     from trnbench.config.load import Conflict
     from trnbench.plan.make import make_plan
 
@@ -107,11 +88,7 @@ def make_plans(
 
 
 def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
-    """Refuse, before anything is launched, what cannot be trained here.
-
-    Raises:
-        UnavailableError: a device is not here, or a case needs several.
-    """
+    """Refuse, before anything is launched, what cannot be trained here."""
     from trnbench.run.devices import require_device
 
     for case in cases:
@@ -132,11 +109,7 @@ def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
 
 
 def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> None:
-    """Print plans; without torch or the device they are made as far as they go without it.
-
-    Raises:
-        ConfigError: a case is wrong.
-    """
+    """Print plans; without torch or the device they are made as far as they go without it."""
     from trnbench.cli.output import show
     from trnbench.machine.describe import describe_machine
     from trnbench.reports.plans import REPORT

@@ -66,11 +66,7 @@ def prices(
 
 
 def _find_rows(instance: str | None, option: str | None, region: str | None) -> "list[PriceRow]":
-    """Return the rows that were asked for, in order.
-
-    Raises:
-        ConfigError: there are none.
-    """
+    """Return the rows that were asked for, in order."""
     from trnbench.catalog.prices import price_rows, price_rows_by_instance
 
     if instance is None:
@@ -133,11 +129,7 @@ def _show_history(
     is_live: bool,
     as_json: bool,
 ) -> None:
-    """Show how one instance's rates changed.
-
-    Raises:
-        ConfigError: no instance is named, or it has no such rate.
-    """
+    """Show how one instance's rates changed."""
     if instance is None or is_live:
         raise ConfigError(
             "--history: needs one instance of the bundled table"
@@ -166,12 +158,7 @@ def _show_live(
     *,
     as_json: bool,
 ) -> None:
-    """Print a live rate, or the reason why there is none, for each option.
-
-    Raises:
-        ConfigError: the instance or the region is missing.
-        UnavailableError: AWS answered none of the queries.
-    """
+    """Print a live rate, or the reason why there is none, for each option."""
     from trnbench.cli.output import show
     from trnbench.prices import find_price, request_of, sources_for
     from trnbench.prices.base import NoPrice

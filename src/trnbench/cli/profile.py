@@ -90,11 +90,7 @@ def profile(
 
 
 def read_one_case(config: str | None, overrides: dict[str, str]) -> "CaseConfig":
-    """Read a config of one case; without one, take the first of the quick suite's.
-
-    Raises:
-        ConfigError: it is wrong, or holds several cases.
-    """
+    """Read a config of one case; without one, take the first of the quick suite's."""
     from trnbench.cli.prepare import read_cases
 
     cases = read_cases(None if config is None else [config], overrides)

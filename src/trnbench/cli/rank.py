@@ -184,11 +184,7 @@ def _published(
 
 
 def _instances(pairs: Sequence[str]) -> dict[str, str]:
-    """Read `--on CHIP=INSTANCE`.
-
-    Raises:
-        ConfigError: one is no pair, or names no instance.
-    """
+    """Read `--on CHIP=INSTANCE`."""
     from trnbench.catalog.instances import instances, nearest_instances
 
     found = {}
@@ -297,11 +293,7 @@ def _constraint(
 
 
 def _metric(by: str | None, constraint: "Constraint | None") -> str:
-    """Return the metric of `--by`, or the default for these limits.
-
-    Raises:
-        ConfigError: there is none of that name, or it needs a job.
-    """
+    """Return the metric of `--by`, or the default for these limits."""
     import difflib
 
     from trnbench.analysis.metrics import METRICS

@@ -49,11 +49,7 @@ class PriceFinder:
 
     @classmethod
     def of(cls, choice: PriceChoice) -> "PriceFinder":
-        """Read what was chosen.
-
-        Raises:
-            ConfigError: a rate or a file of rates cannot be read.
-        """
+        """Read what was chosen."""
         typed = choice.usd_per_hour
         rate = None if typed is None else read_rate("--usd-per-hour", typed)
         name = cast(PriceSourceName, choice.source.value if choice.source else "table")
@@ -65,10 +61,6 @@ class PriceFinder:
         Args:
             result: whose instance, region and option count.
             option: another way of renting, whatever was chosen.
-
-        Raises:
-            UnavailableError: a live price was asked for and could not be had; what is not sold in
-                a way that is only tried, as `option` is, is no error.
         """
         price = self._find(
             request_of(
@@ -92,9 +84,6 @@ class PriceFinder:
         """Return what an instance costs as it was chosen, or under every way of renting it.
 
         Each is a price, or none and the reason; there is always one at least.
-
-        Raises:
-            UnavailableError: a live price was asked for and could not be had.
         """
         found: list[tuple[Price | None, str | None]] = []
         why = None
@@ -123,11 +112,7 @@ class PriceFinder:
 
 
 def make_repricer(choice: PriceChoice) -> Reprice:
-    """Return what gives a result its price: itself, where nothing about prices was asked.
-
-    Raises:
-        ConfigError: a rate or a file of rates cannot be read.
-    """
+    """Return what gives a result its price: itself, where nothing about prices was asked."""
     if not choice.is_any:
         return lambda result: result
     finder = PriceFinder.of(choice)
@@ -136,11 +121,7 @@ def make_repricer(choice: PriceChoice) -> Reprice:
 
 
 def repriced(result: Result, finder: PriceFinder) -> Result:
-    """Return a result at the price that was chosen, or at none and why.
-
-    Raises:
-        UnavailableError: a live price was asked for and is not to be had.
-    """
+    """Return a result at the price that was chosen, or at none and why."""
     price = finder.of_result(result)
     if isinstance(price, NoPrice):
         return recost(result, None, f"{price.reason}; {price.hint}")
@@ -152,9 +133,6 @@ def under_all_options(result: Result, finder: PriceFinder) -> list[Offered]:
 
     The user's own rate is one of them. A way of renting whose rates differ, or whose source
     failed, is listed with the reason; one that is not sold is left out.
-
-    Raises:
-        UnavailableError: a live price was asked for and is not to be had.
     """
     offered = []
     if result.price is not None and result.price.option not in RENT_OPTIONS:

@@ -186,12 +186,7 @@ def _measure_ab(
 def measure_in_turns(
     plans: "tuple[Sequence[Plan], Sequence[Plan]]", prepared: Prepared, folder: Path, python: str
 ) -> "tuple[list[Launch], list[Launch], list[Ending]]":
-    """Launch both arms in turns; return the launches of each arm and the sessions' endings.
-
-    Raises:
-        ConfigError: a folder cannot be written.
-        RunError: another process measures into it, or the disk is full.
-    """
+    """Launch both arms in turns; return the launches of each arm and the sessions' endings."""
     from trnbench.cli.live import make_observer
     from trnbench.run.baselines import FolderSource
     from trnbench.run.interleave import arms_of, interleave
@@ -217,12 +212,7 @@ def measure_in_turns(
 
 
 def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
-    """Print where the results are, and exit as the worst session ended.
-
-    Raises:
-        typer.Exit: a signal ended it.
-        RunError: a case failed, or the disk is full.
-    """
+    """Print where the results are, and exit as the worst session ended."""
     from trnbench.run.session import raise_for
 
     sys.stderr.write(f"results: {folder}\n")

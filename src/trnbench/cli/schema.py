@@ -1,9 +1,10 @@
 """`trnbench schema`: the JSON Schema of each kind of file, and the report's columns."""
 
 import json
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,6 +24,21 @@ class Kind(StrEnum):
     COLUMNS = "columns"
 
 
+TYPES: Mapping[Kind, str] = {
+    Kind.CONFIG: "trnbench.config.model:Config",
+    Kind.PLAN: "trnbench.schema.plan:Plan",
+    Kind.RECORD: "trnbench.schema.records:Record",
+    Kind.RESULT: "trnbench.schema.result:Result",
+    Kind.RUN: "trnbench.schema.run_document:RunDocument",
+    Kind.COMPARISON: "trnbench.schema.comparison:Comparison",
+    Kind.PROFILE: "trnbench.schema.profile:Profile",
+}
+"""By name, so that only the one that is printed is imported."""
+
+AS_READ = (Kind.CONFIG, Kind.RECORD)
+"""Kinds whose schema says what may be left out; the others' says what is always written."""
+
+
 def schema(
     kind: Annotated[
         Kind,
@@ -34,65 +50,15 @@ def schema(
     ] = Kind.CONFIG,
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors and for programs that read it."""
+    from trnbench.cli.output import write
+
     if kind is Kind.COLUMNS:
         from trnbench.reports.columns import describe_columns
 
-        typer.echo(describe_columns(), nl=False)
+        write(describe_columns())
         return
-    document = {"$schema": DIALECT, **_SCHEMAS[kind]()}
-    typer.echo(json.dumps(document, indent=2))
-
-
-def _config() -> dict[str, Any]:
-    from trnbench.config.model import Config
-
-    return Config.model_json_schema()
-
-
-def _plan() -> dict[str, Any]:
-    from trnbench.schema.plan import Plan
-
-    return Plan.model_json_schema(mode="serialization")
-
-
-def _record() -> dict[str, Any]:
     from pydantic import TypeAdapter
 
-    from trnbench.schema.records import Record
-
-    return TypeAdapter(Record).json_schema()
-
-
-def _result() -> dict[str, Any]:
-    from trnbench.schema.result import Result
-
-    return Result.model_json_schema(mode="serialization")
-
-
-def _run() -> dict[str, Any]:
-    from trnbench.schema.run_document import RunDocument
-
-    return RunDocument.model_json_schema(mode="serialization")
-
-
-def _comparison() -> dict[str, Any]:
-    from trnbench.schema.comparison import Comparison
-
-    return Comparison.model_json_schema(mode="serialization")
-
-
-def _profile() -> dict[str, Any]:
-    from trnbench.schema.profile import Profile
-
-    return Profile.model_json_schema(mode="serialization")
-
-
-_SCHEMAS: Mapping[Kind, Callable[[], dict[str, Any]]] = {
-    Kind.CONFIG: _config,
-    Kind.PLAN: _plan,
-    Kind.RECORD: _record,
-    Kind.RESULT: _result,
-    Kind.RUN: _run,
-    Kind.COMPARISON: _comparison,
-    Kind.PROFILE: _profile,
-}
+    adapter = TypeAdapter(pkgutil.resolve_name(TYPES[kind]))
+    document = adapter.json_schema(mode="validation" if kind in AS_READ else "serialization")
+    write(json.dumps({"$schema": DIALECT, **document}, indent=2) + "\n")

@@ -11,6 +11,7 @@ import pytest
 from tests.command import in_process, only_case
 from tests.comparisons import write_launch
 from trnbench.cli.main import COMMANDS
+from trnbench.cli.schema import Kind
 
 
 def test_every_command_has_a_file_of_its_own_and_a_line_of_help() -> None:
@@ -60,6 +61,11 @@ def test_bad_input_is_one_clear_sentence_with_its_exit_code(
 
 
 # --- shipped configs and schemas ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.COLUMNS}))
+def test_every_kind_of_file_has_a_schema(kind: Kind) -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(in_process("schema", kind).out))
 
 
 def test_the_schema_refuses_what_the_parser_refuses() -> None:
