@@ -17,6 +17,8 @@ Behaviour = Literal[
     "hangs",
     "ignores_sigterm",
     "dies",
+    "aborts",
+    "fails",
     "is_killed",
     "garbage",
     "endless_line",
@@ -32,6 +34,7 @@ Behaviour = Literal[
 SCRIPT = """import json, math, os, signal, subprocess, sys, time
 
 BEHAVIOUR, AT_STEP, STEP_SECONDS = {behaviour!r}, {at_step}, {step_seconds}
+BACKEND, WORDS = {backend!r}, {words!r}
 arguments = sys.argv[1:]
 task = arguments[1]
 out = os.fdopen(int(arguments[-1]), "w", buffering=1)
@@ -49,14 +52,14 @@ if task == "inventory":
     sys.exit(0)
 
 if task == "probe":
-    device = dict(backend="cpu", device_name="a processor", device_count=1, proven=True)
+    device = dict(backend=BACKEND, device_name="a processor", device_count=1, proven=True)
     send("probe", wire_version={wire}, devices=[device], versions=dict(torch="0.0"))
     sys.exit(0)
 
 document = json.load(open(arguments[2]))
 order = document["order"]
 send("phase", name="probe")
-send("environment", wire_version=1 if BEHAVIOUR == "old_wire" else {wire}, backend="cpu",
+send("environment", wire_version=1 if BEHAVIOUR == "old_wire" else {wire}, backend=BACKEND,
      device_name="a processor", device_count=1, asynchronous=False, proven=True, threads=2,
      versions=dict(torch="0.0", python="3.11"), settings={{}})
 send("ceiling", dtype="float32", points=[dict(size=512, flops_per_second=[1e12, 1.1e12, 1e12])])
@@ -83,8 +86,14 @@ for line in own if task == "profile" else sys.stdin:
             while True:
                 signal.pause()
         if BEHAVIOUR == "dies":
-            print("RuntimeError: something went wrong in /home/somebody/torch/lib.py", flush=True)
+            print(WORDS, flush=True)
             sys.exit(7)
+        if BEHAVIOUR == "aborts":
+            print(WORDS, flush=True)
+            os.abort()
+        if BEHAVIOUR == "fails":
+            send("failed", reason="bug", message=WORDS, hint=None, detail="Traceback ...")
+            sys.exit(0)
         if BEHAVIOUR == "is_killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if BEHAVIOUR == "garbage":
@@ -129,6 +138,8 @@ def fake_python(
     *,
     at_step: int = 12,
     step_seconds: float = 0.25,
+    backend: str = "cpu",
+    words: str = "RuntimeError: something went wrong in /home/somebody/torch/lib.py",
 ) -> str:
     """Write the executable and return its path.
 
@@ -137,6 +148,8 @@ def fake_python(
         behaviour: what it does from `at_step` on.
         at_step: the first step at which it misbehaves.
         step_seconds: what it says that a step took; no time passes.
+        backend: of the one device that it says it has.
+        words: what it says when it dies, aborts or fails.
     """
     script = folder / f"{behaviour}.py"
     script.write_text(
@@ -144,6 +157,8 @@ def fake_python(
             behaviour=behaviour,
             at_step=at_step,
             step_seconds=step_seconds,
+            backend=backend,
+            words=words,
             wire=WIRE_VERSION,
             parameters=TINY_LLAMA_PARAMETERS,
         )

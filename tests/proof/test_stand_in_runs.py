@@ -1,0 +1,37 @@
+"""More whole runs on the stand-in for a Trainium; those of every change: tests/process/cli."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command import only_case, records_of, trnbench
+from tests.process.cli.test_stand_in import SUITE, checks_of, run
+from tests.stand_in import stand_in_environment
+
+pytest.importorskip("torch.utils.backend_registration")
+
+
+def test_tied_weights_are_one_also_where_moving_keeps_objects_and_memory_is_not_told(
+    tmp_path: Path,
+) -> None:
+    done, result = run(tmp_path, keep_parameters=True, memory="none")
+    assert done.code == 0, done.err
+    (built,) = [r for r in records_of(only_case(tmp_path / "out")) if r["kind"] == "built"]
+    assert built["embeddings_are_tied"]
+    assert checks_of(result)["parameters"] == "sound"
+    assert result["metrics"]["peak_memory_bytes"]["value"] is None
+    assert result["metrics"]["peak_memory_bytes"]["reason"]
+
+
+def test_a_warm_cache_is_told_from_a_cold_one(tmp_path: Path) -> None:
+    caches = []
+    for name in ("cold", "warm"):
+        suite = tmp_path / "suite.yaml"
+        suite.write_text(SUITE)
+        environment = {**stand_in_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = trnbench("run", suite, "-o", tmp_path / name, cwd=tmp_path, **environment)
+        assert done.code == 0, done.err
+        result = json.loads((only_case(tmp_path / name) / "result.json").read_text())
+        caches.append([result["compilation"][key] for key in ("cache", "graphs", "programs")])
+    assert caches == [["cold", 1, 2], ["cached", 1, 0]]
