@@ -4,15 +4,21 @@ Every field has a default that `trnbench run --dry-run` shows, or must be given.
 fit together are found when a plan is made, because they depend on the model.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from trnbench.catalog.backends import BACKENDS
+from trnbench.model.families import FAMILIES
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import MeasureConfig
 from trnbench.schema.price import UsdPerHour
 from trnbench.schema.rent import PriceSourceName, RentOption
+
+if TYPE_CHECKING:
+    FamilyName = str
+else:
+    FamilyName = Literal[tuple(FAMILIES)]
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
 
@@ -97,7 +103,7 @@ class ModelConfig(Strict):
     """What reports call it; by default the base's name with a mark that sizes were changed."""
     base: str | None = None
     """A model of `trnbench models` whose sizes hold where none is given here."""
-    family: Literal["llama", "gpt2", "moe", "bert", "vit"] | None = None
+    family: FamilyName | None = None
     """llama: RMSNorm, rotary embedding, grouped-query attention, SwiGLU. moe: the same with experts
     for the MLP. gpt2: LayerNorm, learned positions, GELU, biases. bert: an encoder that fills in
     masked tokens. vit: an encoder of pictures, whose vocabulary are the classes."""

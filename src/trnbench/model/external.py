@@ -30,6 +30,8 @@ class _Family:
     """The same of the mixture of experts."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Sizes of ours that every model of it has."""
+    mlp_multiple: int | None = None
+    """Width of the MLP over the model's, where the config does not say it."""
     required: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Keys that must be one of these, or absent, for our formula to be its own."""
 
@@ -126,7 +128,9 @@ TYPES: Mapping[str, _Family] = {
         },
         fixed={"attention_biases": "all", "attention_sinks": True, "full_attention_every": 2},
     ),
-    "gpt2": _Family(family="gpt2", keys=_GPT2, required={"add_cross_attention": (False,)}),
+    "gpt2": _Family(
+        family="gpt2", keys=_GPT2, mlp_multiple=4, required={"add_cross_attention": (False,)}
+    ),
     "bert": _Family(
         family="bert",
         keys=_BERT,
@@ -173,8 +177,9 @@ def shape_of_config(config: Config) -> ModelShape | None:
     sizes = {ours: config.get(theirs) for ours, theirs in known.keys.items()}
     sizes = {ours: value for ours, value in sizes.items() if value is not None}
     sizes |= {"family": known.family, **known.fixed}
-    if known.family == "gpt2":
-        sizes.setdefault("intermediate_size", 4 * int(str(sizes["hidden_size"])))
+    if known.mlp_multiple is not None:
+        width = known.mlp_multiple * int(str(sizes["hidden_size"]))
+        sizes.setdefault("intermediate_size", width)
     experts = _experts(known, config)
     if known.experts and experts is None:
         return None

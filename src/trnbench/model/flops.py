@@ -7,9 +7,9 @@ again for dX and for dW.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from trnbench.wire import Experts, ModelShape, StepSettings, masked_positions
+from trnbench.model.families import GATED_MATRICES, family_of
+from trnbench.wire import Experts, ModelShape, StepSettings
 
 DEFAULT_CONVENTION = "matmul-causal-v1"
 FULL_CONVENTION = "matmul-full-v1"
@@ -17,9 +17,6 @@ COUNTED_CONVENTION = "torch-counter-v1"
 """What torch's own counter finds in one forward and backward pass of a guest, attention over all
 keys; for models whose formula nobody knows."""
 PLAIN = StepSettings()
-
-GATED_MATRICES, PLAIN_MATRICES = 3, 2
-"""Weights of an MLP: gate, up and down; or up and down."""
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -47,12 +44,7 @@ def active_parameter_count(shape: ModelShape) -> int:
 
 def outside_parameters(shape: ModelShape) -> int:
     """Count the weights outside the blocks: embeddings, head, the last norm."""
-    return _FAMILIES[shape.family].outside(shape)
-
-
-def embedding_parameters(shape: ModelShape) -> int:
-    """Count the weights of the token embedding; the head has as many."""
-    return shape.vocabulary_size * shape.hidden_size
+    return family_of(shape).outside(shape)
 
 
 def layer_parameters(shape: ModelShape) -> int:
@@ -62,7 +54,7 @@ def layer_parameters(shape: ModelShape) -> int:
 
 def block_parameters(shape: ModelShape, layer: int) -> int:
     """Count all weights of block number `layer`, from 0."""
-    family = _FAMILIES[shape.family]
+    family = family_of(shape)
     held = attention_parameters(shape) + family.norms_and_biases(shape)
     if not has_experts(shape, layer) or shape.experts is None:
         return held + family.mlp_matrices * shape.hidden_size * shape.intermediate_size
@@ -76,7 +68,7 @@ def block_matmul_parameters(shape: ModelShape, layer: int) -> int:
     """Count the weights of block `layer` that one token meets in matrix products."""
     d = shape.hidden_size
     if not has_experts(shape, layer) or shape.experts is None:
-        mlp = _FAMILIES[shape.family].mlp_matrices * d * shape.intermediate_size
+        mlp = family_of(shape).mlp_matrices * d * shape.intermediate_size
         return attention_parameters(shape) + mlp
     experts = shape.experts
     gated = GATED_MATRICES * d * (experts.per_token * experts.size + experts.shared_size)
@@ -109,10 +101,10 @@ def lora_parameter_count(shape: ModelShape, step: StepSettings) -> int:
         return 0
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     edges = [(d, q), (d, kv), (d, kv), (q, d)]
-    if _FAMILIES[shape.family].joins_attention:
+    if family_of(shape).joins_attention:
         edges = [(d, q + 2 * kv), (q, d)]
     if step.lora.targets == "all":
-        edges += [(d, shape.intermediate_size)] * _FAMILIES[shape.family].mlp_matrices
+        edges += [(d, shape.intermediate_size)] * family_of(shape).mlp_matrices
     return shape.layers * step.lora.rank * sum(a + b for a, b in edges)
 
 
@@ -174,7 +166,7 @@ def expert_rows_per_token(experts: Experts, step: StepSettings) -> float:
 
 def _unneeded_products(shape: ModelShape, layer: int) -> int:
     """Count the weights of a block's last product where its outcome is merely added to the rest."""
-    if shape.family == "bert" or has_experts(shape, layer):
+    if family_of(shape).has_post_norm or has_experts(shape, layer):
         return 0
     return shape.hidden_size * shape.intermediate_size
 
@@ -226,7 +218,8 @@ CONVENTIONS: Mapping[str, Callable[[ModelShape, int, StepSettings], float]] = {
 def _products(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
     """Return the FLOPs of all products with weights: 6 a weight, or 4 where it is frozen."""
     blocks = sum(block_matmul_parameters(shape, layer) for layer in range(shape.layers))
-    head = _FAMILIES[shape.family].head_products(shape, sequence_length)
+    family = family_of(shape)
+    head = family.head_weights(shape) * family.targets(sequence_length) / sequence_length
     pixels = _patch_flops(shape, sequence_length)
     if step.lora is None:
         return 6 * (blocks + head) + pixels
@@ -266,7 +259,7 @@ def _keys(shape: ModelShape, layer: int, sequence_length: int, step: StepSetting
 
 
 def _keys_in_document(shape: ModelShape, layer: int, tokens: int) -> float:
-    if not _FAMILIES[shape.family].is_causal:
+    if not family_of(shape).is_causal:
         return tokens
     every = shape.full_attention_every
     is_windowed = not (every and (layer + 1) % every == 0)
@@ -274,115 +267,6 @@ def _keys_in_document(shape: ModelShape, layer: int, tokens: int) -> float:
         return tokens / 2
     window = min(shape.sliding_window, tokens)
     return window - window**2 / (2 * tokens)
-
-
-# --- what differs between families ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """What the families' blocks do otherwise than each other."""
-
-    mlp_matrices: int
-    """Weights of one MLP: gate, up and down; or up and down."""
-    norms_and_biases: Callable[[ModelShape], int]
-    """Weights of one block that are in no matrix product, experts' biases left out."""
-    outside: Callable[[ModelShape], int]
-    """Weights outside the blocks."""
-    head_products: Callable[[ModelShape, int], float]
-    """Weights outside the blocks that a token meets in a product, times the part of tokens that
-    do, by the sequence's length; a picture's patches left out."""
-    is_causal: bool = True
-    joins_attention: bool = False
-    """Whether queries, keys and values come from one product."""
-
-
-def _rotary_norms_and_biases(shape: ModelShape) -> int:
-    d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    biases = {"none": 0, "qkv": q + 2 * kv, "all": q + 2 * kv + d}[shape.attention_biases]
-    sinks = shape.heads if shape.attention_sinks else 0
-    return 2 * d + (2 * shape.head_dim if shape.qk_norm else 0) + biases + sinks
-
-
-def _plain_norms_and_biases(shape: ModelShape) -> int:
-    """Two LayerNorms; biases of queries, keys, values, the output and both MLP products."""
-    d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    biases = (q + 2 * kv) + d + shape.intermediate_size + d
-    return biases + 4 * d
-
-
-def _embeddings(shape: ModelShape) -> int:
-    return (1 if shape.tied_embeddings else 2) * embedding_parameters(shape)
-
-
-def _bert_outside(shape: ModelShape) -> int:
-    """Embeddings of tokens, positions and two segments with a norm; the head, its transform."""
-    d = shape.hidden_size
-    embeddings = _embeddings(shape) + (shape.max_positions + 2) * d + 2 * d
-    return embeddings + d * d + d + 2 * d + shape.vocabulary_size
-
-
-def _bert_head_products(shape: ModelShape, sequence_length: int) -> float:
-    """The transform and the head, which work on the masked positions alone."""
-    part = masked_positions(sequence_length) / sequence_length
-    return part * (shape.hidden_size**2 + embedding_parameters(shape))
-
-
-def _vit_outside(shape: ModelShape) -> int:
-    """The patches' product and bias, class token, positions, last norm, and the classifier."""
-    d, image = shape.hidden_size, shape.image
-    patch = 0 if image is None else image.channels * image.patch_size**2 * d + d
-    return (
-        patch
-        + d
-        + shape.max_positions * d
-        + 2 * d
-        + embedding_parameters(shape)
-        + (shape.vocabulary_size)
-    )
-
-
-_ROTARY = Family(
-    mlp_matrices=GATED_MATRICES,
-    norms_and_biases=_rotary_norms_and_biases,
-    outside=lambda shape: _embeddings(shape) + shape.hidden_size,
-    head_products=lambda shape, _: embedding_parameters(shape),
-)
-_FAMILIES: Mapping[str, Family] = {
-    "llama": _ROTARY,
-    "moe": _ROTARY,
-    "gpt2": Family(
-        mlp_matrices=PLAIN_MATRICES,
-        norms_and_biases=_plain_norms_and_biases,
-        outside=lambda shape: _embeddings(shape) + (shape.max_positions + 2) * shape.hidden_size,
-        head_products=lambda shape, _: embedding_parameters(shape),
-        joins_attention=True,
-    ),
-    "bert": Family(
-        mlp_matrices=PLAIN_MATRICES,
-        norms_and_biases=_plain_norms_and_biases,
-        outside=_bert_outside,
-        head_products=_bert_head_products,
-        is_causal=False,
-        joins_attention=True,
-    ),
-    "vit": Family(
-        mlp_matrices=PLAIN_MATRICES,
-        norms_and_biases=_plain_norms_and_biases,
-        outside=_vit_outside,
-        head_products=lambda shape, length: embedding_parameters(shape) / length,
-        is_causal=False,
-        joins_attention=True,
-    ),
-}
-
-FAMILIES = tuple(_FAMILIES)
-"""Whose products are known."""
-
-
-def family_of(shape: ModelShape) -> Family:
-    """Return what a shape's family is built like."""
-    return _FAMILIES[shape.family]
 
 
 # --- work that is partly fp8 ----------------------------------------------------------------------

@@ -5,8 +5,9 @@ Symbols as in `flops.py`, which counts the same products as a sum.
 
 from dataclasses import dataclass
 
-from trnbench.model.flops import GATED_MATRICES, family_of, has_experts
-from trnbench.wire import ModelShape, masked_positions
+from trnbench.model.families import GATED_MATRICES, family_of
+from trnbench.model.flops import has_experts
+from trnbench.wire import ModelShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,13 @@ def _expert_products(shape: ModelShape, rows: int, count: int) -> list[LayerProd
 
 def _outside_products(shape: ModelShape, batch: int, tokens: int) -> list[LayerProduct]:
     """The head, and what stands before it: BERT's transform, a picture's patches."""
-    d, v = shape.hidden_size, shape.vocabulary_size
-    if shape.family == "bert":
-        rows = batch * masked_positions(tokens)
-        return [LayerProduct("transform", rows, d, d, 1), LayerProduct("head", rows, d, v, 1)]
+    d, family = shape.hidden_size, family_of(shape)
+    rows = batch * family.targets(tokens)
+    found = []
     if shape.image is not None:
         pixels = shape.image.channels * shape.image.patch_size**2
-        # Nobody asks for the gradient of a pixel.
-        patches = LayerProduct("patches", batch * (tokens - 1), pixels, d, 1, passes=2)
-        return [patches, LayerProduct("head", batch, d, v, 1)]
-    return [LayerProduct("head", batch * tokens, d, v, 1)]
+        # No pixel has a gradient.
+        found.append(LayerProduct("patches", batch * (tokens - 1), pixels, d, 1, passes=2))
+    if family.has_head_transform:
+        found.append(LayerProduct("transform", rows, d, d, 1))
+    return [*found, LayerProduct("head", rows, d, shape.vocabulary_size, 1)]

@@ -7,17 +7,17 @@ factor. How far this predictor errs without recomputation is not known yet.
 
 from dataclasses import dataclass
 
+from trnbench.model.families import embedding_parameters, family_of
 from trnbench.model.flops import (
     PLAIN,
     block_parameters,
-    embedding_parameters,
     expert_rows_per_token,
     has_experts,
     layer_parameters,
     lora_parameter_count,
     parameter_count,
 )
-from trnbench.wire import ModelShape, Precision, StepSettings, masked_positions
+from trnbench.wire import ModelShape, Precision, StepSettings
 
 STATE_BYTES_PER_PARAMETER: dict[Precision, tuple[int, int, int]] = {
     "fp32": (4, 4, 8),
@@ -127,11 +127,7 @@ def _logits_bytes(
     shape: ModelShape, tokens: float, sequence_length: int, step: StepSettings
 ) -> float:
     """What the head and its loss take: the logits of all targets, or of one chunk of them."""
-    rows = tokens
-    if shape.family == "bert":
-        rows = tokens * masked_positions(sequence_length) / sequence_length
-    elif shape.family == "vit":
-        rows = tokens / sequence_length
+    rows = tokens * family_of(shape).targets(sequence_length) / sequence_length
     if step.loss_chunk_rows is None:
         return LOGITS_BYTES_PER_ENTRY * rows * shape.vocabulary_size
     chunk = min(step.loss_chunk_rows, rows)
@@ -160,15 +156,12 @@ def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepS
 
 def _mlp_products(shape: ModelShape, layer: int, step: StepSettings) -> float:
     """Return the width of what the MLP's products make, but for the last one's."""
-    matrices = 2 if shape.family in GATED else 1
+    matrices = family_of(shape).mlp_matrices - 1
     experts = shape.experts
     if experts is None or not has_experts(shape, layer):
         return matrices * shape.intermediate_size
     rows = expert_rows_per_token(experts, step)
     return matrices * (rows * experts.size + experts.shared_size) + experts.count
-
-
-GATED = ("llama", "moe")
 
 
 def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
@@ -180,7 +173,8 @@ def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: Step
     for a token.
     """
     d, q, f = shape.hidden_size, shape.heads * shape.head_dim, shape.intermediate_size
-    norm, mlp = (8, 8) if shape.family in GATED else (2, 4)
+    family = family_of(shape)
+    norm, mlp = family.norm_bytes, family.mlp_bytes
     inner: float = mlp * f
     experts = shape.experts
     if experts is not None and has_experts(shape, layer):

@@ -16,8 +16,9 @@ from trnbench.model.external import (
     shape_of_config,
     small_values,
 )
+from trnbench.model.families import ALPHABET_SIZE, LEAST_MASKED_LENGTH, family_of
 from trnbench.model.flops import parameter_count
-from trnbench.plan.model import ALPHABET_SIZE, MIN_MASKED_LENGTH, check_window
+from trnbench.plan.model import check_window
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import Described, Guest, ModelShape, StepSettings
 
@@ -82,8 +83,8 @@ def _trusted_shape(guest: Guest, described: Described) -> ModelShape | None:
     shape = shape_of_config(json.loads(described.config))
     if shape is None or parameter_count(shape) != described.parameter_count:
         return None
-    # An encoder's formula is of masked tokens alone.
-    return shape if (shape.family == "bert") == (guest.task == "masked_token") else None
+    # The formula is of the family's own targets alone.
+    return shape if family_of(shape).task == guest.task else None
 
 
 def _check_config(guest: Guest, described: Described, workload: WorkloadConfig) -> None:
@@ -129,11 +130,11 @@ def _check_length(described: Described, workload: WorkloadConfig) -> None:
             f"{min(limits)} positions of the model",
             hint="shorten it, or raise the number in `model.config`",
         )
-    if workload.sequence_length < MIN_MASKED_LENGTH:
+    if workload.sequence_length < LEAST_MASKED_LENGTH:
         raise Conflict(
             ("workload", "sequence_length"),
             f"workload.sequence_length: {workload.sequence_length} is too short for a guest",
-            hint=f"use at least {MIN_MASKED_LENGTH}",
+            hint=f"use at least {LEAST_MASKED_LENGTH}",
         )
 
 

@@ -17,6 +17,7 @@ from trnbench.catalog.backends import backend_of
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import Config, ModelConfig
 from trnbench.machine.describe import Devices, Machine
+from trnbench.model.families import ALPHABET_SIZE, family_of
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.plan.device import (
     asked_backend,
@@ -30,7 +31,7 @@ from trnbench.plan.device import (
     plan_device,
 )
 from trnbench.plan.external import Guests, choose_guest, guest_step, is_guest, small_guest
-from trnbench.plan.model import ALPHABET_SIZE, alphabet_of, choose_model
+from trnbench.plan.model import choose_model
 from trnbench.plan.parity import parity_shape, plan_gate, plan_guest_gate
 from trnbench.plan.predict import predict
 from trnbench.plan.step import (
@@ -263,7 +264,7 @@ def _make_order(
 
 
 def _alphabet_of(model: PlannedModel) -> int:
-    return ALPHABET_SIZE if model.shape is None else alphabet_of(model.shape)
+    return ALPHABET_SIZE if model.shape is None else family_of(model.shape).alphabet_size
 
 
 def _case_id(

@@ -7,6 +7,7 @@ from typing import Any
 from trnbench.catalog.models import PARTS, complete_shape, models, nearest_models
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig, WorkloadConfig
+from trnbench.model.families import FAMILIES, family_of
 from trnbench.model.flops import parameter_count
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import ModelShape
@@ -115,13 +116,6 @@ def _missing(name: str) -> Conflict:
     )
 
 
-ALPHABET_SIZE = 64
-"""Symbols of the token stream; a vocabulary must be able to tell them apart."""
-
-CLASSES = 16
-"""Kinds of synthetic picture; a classifier must be able to tell them apart."""
-
-ROTARY = ("llama", "moe")
 ONLY_ROTARY = {
     "qk_norm": False,
     "rope_scaling": None,
@@ -131,11 +125,6 @@ ONLY_ROTARY = {
     "attention_biases": "none",
 }
 """What rotary decoders alone can have, and what it is where there is none."""
-
-
-def alphabet_of(shape: ModelShape) -> int:
-    """Return how many symbols the stream has that this model is trained on."""
-    return CLASSES if shape.family == "vit" else ALPHABET_SIZE
 
 
 def check_shape(shape: ModelShape) -> None:
@@ -175,13 +164,13 @@ def _heads(shape: ModelShape) -> None:
             f"model: hidden_size={shape.hidden_size} is not a multiple of heads={shape.heads}",
             hint="change one of them, or give a head_dim that is not hidden_size / heads",
         )
-    if shape.head_dim < 1 or (shape.family in ROTARY and shape.head_dim % 2):
+    if shape.head_dim < 1 or (family_of(shape).is_rotary and shape.head_dim % 2):
         raise Conflict(
             ("model", "head_dim"),
             f"model: head_dim={shape.head_dim} cannot be turned in pairs",
             hint="rotary positions need an even head_dim; by default it is hidden_size / heads",
         )
-    if shape.family not in ROTARY and shape.heads != shape.kv_heads:
+    if not family_of(shape).is_rotary and shape.heads != shape.kv_heads:
         raise Conflict(
             ("model", "kv_heads"),
             f"model: {shape.family} has no grouped heads, kv_heads={shape.kv_heads} and "
@@ -192,7 +181,8 @@ def _heads(shape: ModelShape) -> None:
 
 def _family(shape: ModelShape) -> None:
     """Refuse what the family does not have, before it is left out in silence."""
-    if shape.family not in ROTARY:
+    family = family_of(shape)
+    if not family.is_rotary:
         for size, none in ONLY_ROTARY.items():
             if getattr(shape, size) != none:
                 raise Conflict(
@@ -200,13 +190,14 @@ def _family(shape: ModelShape) -> None:
                     f"model.{size}: {shape.family} has none",
                     hint="leave it out, or use `family: llama`",
                 )
-    for size, family in (("experts", "moe"), ("image", "vit")):
-        if (getattr(shape, size) is not None) != (shape.family == family):
-            has = "needs" if shape.family == family else "has no"
+    for part in ("experts", "image"):
+        if (getattr(shape, part) is not None) != (family.needs == part):
+            has = "needs" if family.needs == part else "has no"
+            named = " or ".join(row.name for row in FAMILIES.values() if row.needs == part)
             raise Conflict(
-                ("model", size),
-                f"model.{size}: {shape.family} {has} {size}",
-                hint=f"{size} and `family: {family}` go together",
+                ("model", part),
+                f"model.{part}: {shape.family} {has} {part}",
+                hint=f"{part} and `family: {named}` go together",
             )
 
 
@@ -263,13 +254,15 @@ def _image(shape: ModelShape) -> None:
 
 def _vocabulary(shape: ModelShape) -> None:
     # The masked-token mark is a token that the stream never has.
-    least = alphabet_of(shape) + (1 if shape.family == "bert" else 0)
+    family = family_of(shape)
+    is_masked = family.task == "masked_token"
+    least = family.alphabet_size + is_masked
     if shape.vocabulary_size < least:
-        mark = " and the mark of a masked token" if shape.family == "bert" else ""
+        mark = " and the mark of a masked token" if is_masked else ""
         raise Conflict(
             ("model", "vocabulary_size"),
             f"model: vocabulary_size={shape.vocabulary_size} is smaller than the token stream's "
-            f"alphabet of {alphabet_of(shape)}{mark}",
+            f"alphabet of {family.alphabet_size}{mark}",
             hint=f"use at least {least}",
         )
 
@@ -314,15 +307,13 @@ def _length(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
             f"{shape.max_positions} positions of {name}",
             hint="shorten it, or give the model more `max_positions`",
         )
-    if shape.family == "bert" and length < MIN_MASKED_LENGTH:
+    least = family_of(shape).least_sequence_length
+    if length < least:
         raise Conflict(
             ("workload", "sequence_length"),
             f"workload.sequence_length: {length} is too short to mask a token between two others",
-            hint=f"use at least {MIN_MASKED_LENGTH}",
+            hint=f"use at least {least}",
         )
-
-
-MIN_MASKED_LENGTH = 8
 
 
 def _window(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
@@ -352,7 +343,7 @@ def _documents(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
     length = workload.document_length
     if length is None:
         return
-    if shape.family == "vit":
+    if shape.image is not None:
         raise Conflict(
             ("workload", "document_length"),
             f"workload.document_length: {name} sees one picture at a time",

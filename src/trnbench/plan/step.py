@@ -10,6 +10,7 @@ from trnbench.catalog.accelerators import Accelerator
 from trnbench.catalog.backends import backend_of
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
+from trnbench.model.families import FAMILIES, family_of
 from trnbench.plan.model import check_workload
 from trnbench.plan.predict import memory_fits
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
@@ -21,7 +22,6 @@ from trnbench.wire import (
     Precision,
     Recompute,
     StepSettings,
-    masked_positions,
 )
 
 LEAST_CHUNK_ROWS = 128
@@ -193,12 +193,7 @@ def _chunk_rows(
 
 def rows_of_pass(shape: ModelShape, workload: PlannedWorkload) -> int:
     """Return the targets of one pass: what the head makes logits of."""
-    if shape.family == "vit":
-        return workload.micro_batch_size
-    per_sequence = workload.sequence_length
-    if shape.family == "bert":
-        per_sequence = masked_positions(per_sequence)
-    return workload.micro_batch_size * per_sequence
+    return workload.micro_batch_size * family_of(shape).targets(workload.sequence_length)
 
 
 def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> float | None:
@@ -254,8 +249,7 @@ def _lora(asked: WorkloadConfig, shape: ModelShape) -> Lora | None:
     return Lora(rank=asked.lora.rank, alpha=alpha, targets=asked.lora.targets)
 
 
-FP8_FAMILIES = ("llama", "gpt2")
-"""Whose training in fp8 the gate's tolerance was measured on."""
+FP8_FAMILIES = tuple(row.name for row in FAMILIES.values() if row.trains_in_fp8)
 
 FP8_MULTIPLE = 16
 """What edges of an fp8 product must be multiples of. Source: PyTorch, `_scaled_mm`'s checks."""

@@ -2,6 +2,7 @@
 
 from trnbench.train.data import Stream, TokenStream
 from trnbench.train.fill_in import FillInStream
+from trnbench.train.models import family_class
 from trnbench.train.pictures import PictureStream
 from trnbench.wire import Guest, ModelShape, StreamSettings
 
@@ -10,7 +11,7 @@ def stream_of(shape: ModelShape, sequence_length: int, settings: StreamSettings)
     """Return the stream of next tokens, of masked ones for an encoder, or of pictures."""
     if shape.image is not None:
         return PictureStream(settings, shape.vocabulary_size, shape.image)
-    if shape.family == "bert":
+    if family_class(shape.family).is_masked:
         return FillInStream(settings, shape.vocabulary_size, sequence_length)
     return TokenStream(settings, shape.vocabulary_size, sequence_length)
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trnbench.catalog.models import complete_shape, models
+from trnbench.model.families import embedding_parameters
 from trnbench.model.flops import (
     CONVENTIONS,
     DEFAULT_CONVENTION,
     FULL_CONVENTION,
     block_matmul_parameters,
-    embedding_parameters,
     flops_per_token,
     layer_parameters,
     parameter_count,

@@ -3,7 +3,8 @@
 import pytest
 
 from trnbench.catalog.models import models
-from trnbench.model.flops import FULL_CONVENTION, family_of, flops_per_token
+from trnbench.model.families import family_of
+from trnbench.model.flops import FULL_CONVENTION, flops_per_token
 from trnbench.model.matmuls import training_products
 
 BATCH, TOKENS = 3, 128

@@ -6,7 +6,8 @@ import yaml
 from trnbench.catalog import read_text
 from trnbench.catalog.models import CatalogModel, complete_shape, models, nearest_models
 from trnbench.config.yaml import parse_document
-from trnbench.model.flops import FAMILIES, parameter_count
+from trnbench.model.families import FAMILIES
+from trnbench.model.flops import parameter_count
 from trnbench.wire import RopeScaling
 
 PUBLISHED = {

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from trnbench.analysis.case import Case
+from trnbench.model.families import FAMILIES
 from trnbench.schema.result import CheckOutcome
 from trnbench.schema.units import say_seconds
 from trnbench.wire import Movement, Parity, ParityPoint, Precision
@@ -58,10 +59,6 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
 }  # fmt: skip
 
 
-ENCODER_SLACK = 3.0
-"""Encoders in bf16 round more: their gradients are sums over few targets, which cancel."""
-
-
 NO_SMALL_MODEL = "no small model of this make is known that a CPU could train"
 
 
@@ -71,14 +68,15 @@ SAY_SMALL = "say under `model.small` what of `model.config` makes it small"
 
 def tolerance_of(precision: Precision, family: str) -> Tolerance:
     """Return how far a model of this family may be from fp32 in this precision."""
-    base = TOLERANCES[precision]
-    if precision == "fp32" or family not in ("bert", "vit"):
+    base, known = TOLERANCES[precision], FAMILIES.get(family)
+    if precision == "fp32" or known is None:
         return base
+    slack = known.parity_slack
     return replace(
         base,
-        distance=ENCODER_SLACK * base.distance,
-        cosine=1 - ENCODER_SLACK * (1 - base.cosine),
-        first_loss=ENCODER_SLACK * base.first_loss,
+        distance=slack * base.distance,
+        cosine=1 - slack * (1 - base.cosine),
+        first_loss=slack * base.first_loss,
     )
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from trnbench.analysis.case import Case, judged
 from trnbench.analysis.records import FIRST_STEPS, WINDOW_STEPS, Loss
+from trnbench.model.families import family_of
 from trnbench.model.flops import lora_parameter_count
 from trnbench.schema.result import CheckOutcome
 
@@ -153,10 +154,10 @@ def entropy_of(case: Case) -> float:
 
 
 def _fills_in(case: Case) -> bool:
-    guest = case.plan.model.guest
-    if guest is not None:
-        return guest.task == "masked_token"
-    return case.plan.model.family == "bert"
+    model = case.plan.model
+    if model.guest is not None:
+        return model.guest.task == "masked_token"
+    return model.shape is not None and family_of(model.shape).task == "masked_token"
 
 
 def _number(value: float | None) -> str:

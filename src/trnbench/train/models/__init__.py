@@ -1,16 +1,22 @@
-"""Transformer families, built from sizes: one file a family, one line here."""
+"""Transformer families, built from sizes: one file each, `<name>.py` holds `<Name>`."""
 
+import importlib
+import pkgutil
 from typing import Protocol
 
 import torch
 
-from trnbench.train.models import bert, gpt2, llama, moe, vit
 from trnbench.train.models.base import Model
 from trnbench.wire import ModelShape
 
+NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")
+
 
 class Builder(Protocol):
-    """Makes a model, its weights not drawn yet, on the current device."""
+    """A family's class: makes a model, its weights not drawn yet, on the current device."""
+
+    is_masked: bool
+    narrows_residuals: bool
 
     def __call__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None
@@ -19,16 +25,17 @@ class Builder(Protocol):
         ...
 
 
-FAMILIES: dict[str, Builder] = {
-    "llama": llama.Llama,
-    "gpt2": gpt2.Gpt2,
-    "moe": moe.Moe,
-    "bert": bert.Bert,
-    "vit": vit.Vit,
-}
+def family_class(name: str) -> Builder:
+    """Return a family's class.
 
-NARROWED = ("gpt2",)
-"""Families whose residual outputs begin narrower, by the root of twice the number of blocks."""
+    Raises:
+        KeyError: no such family.
+    """
+    if name not in NAMES:
+        raise KeyError(name)
+    module = importlib.import_module(f"{__name__}.{name}")
+    found: Builder = getattr(module, name.capitalize())
+    return found
 
 
 def build_model(
@@ -39,7 +46,7 @@ def build_model(
     Raises:
         KeyError: no such family.
     """
-    model = FAMILIES[shape.family](shape, sequence_length, document_length)
+    model = family_class(shape.family)(shape, sequence_length, document_length)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -58,6 +65,6 @@ def _initialize(
     if parameter.ndim < 2:
         parameter.fill_(0.0 if name.endswith("bias") else 1.0)
         return
-    narrowed = shape.family in NARROWED and name.endswith("output.weight")
+    narrowed = family_class(shape.family).narrows_residuals and name.endswith("output.weight")
     scale = (2 * shape.layers) ** -0.5 if narrowed else 1.0
     parameter.normal_(0.0, shape.init_std * scale, generator=generator)

@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, D model width, V vocabulary or classes, R rows that h
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -80,6 +80,10 @@ _contexts: Callable[[], Any] = functools.partial(create_selective_checkpoint_con
 class Model(nn.Module):
     """A family's common part: embedding, blocks, and a head that may be the embedding."""
 
+    is_masked: ClassVar[bool] = False
+    """Whether it fills in masked tokens instead of telling the next."""
+    narrows_residuals: ClassVar[bool] = False
+    """Whether residual outputs begin narrower, by the root of twice the number of blocks."""
     blocks: Blocks
 
     def __init__(self, shape: ModelShape) -> None:

@@ -6,6 +6,8 @@ published results do; their hidden states are gathered before it.
 Shapes: B batch, T tokens, P masked positions, D model width, V vocabulary.
 """
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
@@ -21,6 +23,8 @@ SEGMENTS = 2
 
 class Bert(Model):
     """An encoder whose logits equal those of Hugging Face's BertForMaskedLM without dropout."""
+
+    is_masked: ClassVar[bool] = True
 
     def __init__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None

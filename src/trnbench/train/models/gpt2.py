@@ -3,6 +3,8 @@
 Shapes: B batch, T tokens, D model width.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -14,6 +16,8 @@ from trnbench.wire import ModelShape
 
 class Gpt2(Model):
     """A decoder whose logits equal those of Hugging Face's GPT2LMHeadModel without dropout."""
+
+    narrows_residuals: ClassVar[bool] = True
 
     def __init__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None

@@ -18,7 +18,7 @@ from trnbench.model.flops import (
 from trnbench.train.layers.linear import Linear
 from trnbench.train.layers.lora import ATTENTION, LoraLinear
 from trnbench.train.layers.moe import ExpertsMlp
-from trnbench.train.models import FAMILIES
+from trnbench.train.models import family_class
 from trnbench.train.models.base import Model
 from trnbench.wire import Lora, ModelShape, masked_positions
 
@@ -29,7 +29,7 @@ EVEN = 480
 
 def build_on_meta(shape: ModelShape, tokens: int = TOKENS) -> Model:
     with torch.device("meta"):
-        return FAMILIES[shape.family](shape, tokens)
+        return family_class(shape.family)(shape, tokens)
 
 
 def adapt_on_meta(model: Model, lora: Lora) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.pure.train.orders import GPT2, LLAMA
-from trnbench.train.models import FAMILIES
+from trnbench.train.models import family_class
 from trnbench.wire import ModelShape, RopeScaling
 
 TOKENS = 48
@@ -80,7 +80,7 @@ def logits_of_both(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Give both models the same weights, norms and biases too, and the same tokens."""
     generator = torch.Generator().manual_seed(11)
-    ours = FAMILIES[shape.family](shape, TOKENS)
+    ours = family_class(shape.family)(shape, TOKENS)
     weights = dict(theirs.named_parameters())
     with torch.no_grad():
         for name, parameter in ours.named_parameters():
@@ -168,7 +168,7 @@ def test_each_detail_of_the_shape_moves_the_logits_beyond_the_tolerance() -> Non
     """Parity would prove nothing of a detail that these sizes cannot show."""
     torch.manual_seed(3)
     tokens = torch.randint(0, LLAMA.vocabulary_size, (2, TOKENS))
-    plain = FAMILIES["llama"](LLAMA, TOKENS)
+    plain = family_class("llama")(LLAMA, TOKENS)
     with torch.no_grad():
         for parameter in plain.parameters():
             parameter.normal_(0.0, 0.3)
@@ -179,6 +179,6 @@ def test_each_detail_of_the_shape_moves_the_logits_beyond_the_tolerance() -> Non
         {"norm_epsilon": 0.3},
         {"qk_norm": True},
     ):
-        other = FAMILIES["llama"](replace(LLAMA, **change), TOKENS)
+        other = family_class("llama")(replace(LLAMA, **change), TOKENS)
         other.load_state_dict(weights, strict=False)
         assert (other(tokens) - plain(tokens)).abs().max().item() > 1e-2, change

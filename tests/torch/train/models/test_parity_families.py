@@ -9,7 +9,7 @@ import torch
 
 from tests.pure.train.orders import BERT, LLAMA, MOE, VIT
 from tests.torch.train.models.test_parity import LLAMA_NAMES, TOKENS, llama_settings, translate
-from trnbench.train.models import FAMILIES
+from trnbench.train.models import family_class
 from trnbench.wire import ModelShape, RopeScaling
 
 Weights = Mapping[str, torch.Tensor]
@@ -276,7 +276,7 @@ def inputs_for(shape: ModelShape, generator: torch.Generator) -> torch.Tensor:
 def test_a_family_has_the_logits_of_transformers(name: str) -> None:
     shape, build, rename = CASES[name]
     generator = torch.Generator().manual_seed(11)
-    ours, theirs = FAMILIES[shape.family](shape, TOKENS, None), build(shape).eval()
+    ours, theirs = family_class(shape.family)(shape, TOKENS, None), build(shape).eval()
     randomize(ours, generator)
     weights = dict(theirs.named_parameters())
     with torch.no_grad():

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT
-from trnbench.model.flops import FAMILIES as COUNTED
-from trnbench.train.models import FAMILIES, build_model
+from trnbench.model.families import FAMILIES
+from trnbench.train import models
+from trnbench.train.models import build_model
 from trnbench.wire import ModelShape
 
 SMALL = {shape.family: shape for shape in (LLAMA, GPT2, MOE, BERT, VIT)}
@@ -24,7 +25,7 @@ def count(model: torch.nn.Module) -> int:
 
 
 def test_every_family_that_is_built_is_counted_and_the_other_way_round() -> None:
-    assert set(FAMILIES) == set(COUNTED) == set(SMALL)
+    assert set(models.NAMES) == set(FAMILIES) == set(SMALL)
 
 
 @pytest.mark.parametrize("shape", EVERY, ids=lambda shape: shape.family)

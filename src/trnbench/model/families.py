@@ -1,0 +1,188 @@
+"""What the families do otherwise than each other: one row each.
+
+A new family is `train/models/<name>.py`, whose class is `<Name>`, and a row here. Symbols are those
+of `flops.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from trnbench.wire import ModelShape, masked_positions
+
+Task = Literal["next_token", "masked_token", "image_class"]
+
+ALPHABET_SIZE = 64
+"""Symbols of the token stream; a vocabulary must be able to tell them apart."""
+IMAGE_CLASSES = 16
+"""Kinds of synthetic picture; a classifier must be able to tell them apart."""
+LEAST_MASKED_LENGTH = 8
+"""Tokens of a sequence in which one can be masked between two others."""
+
+GATED_MATRICES, PLAIN_MATRICES = 3, 2
+"""Weights of an MLP: gate, up and down; or up and down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How the blocks of one family are built, and what it is trained to do."""
+
+    name: str
+    task: Task = "next_token"
+    mlp_matrices: int
+    """Weights of one MLP: gate, up and down; or up and down."""
+    norms_and_biases: Callable[[ModelShape], int]
+    """Weights of one block that are in no matmul, experts' biases left out."""
+    outside: Callable[[ModelShape], int]
+    """Weights outside the blocks."""
+    norm_bytes: int
+    """Kept for the backward pass by a norm, per unit of width in bf16."""
+    mlp_bytes: int
+    """The same of the MLP's inner part."""
+    is_rotary: bool = False
+    """Positions turn queries and keys; heads may be grouped, and attention may have a window."""
+    is_causal: bool = True
+    joins_attention: bool = False
+    """Whether queries, keys and values come from one matmul."""
+    has_post_norm: bool = False
+    """Whether the norm follows the addition, so that the MLP's output is needed again."""
+    has_head_transform: bool = False
+    """Whether a square matmul stands before the head."""
+    needs: Literal["experts", "image"] | None = None
+    """The part of a shape that its models have and no others do."""
+    alphabet_size: int = ALPHABET_SIZE
+    """Symbols of the stream that it is trained on."""
+    least_sequence_length: int = 1
+    trains_in_fp8: bool = False
+    """Whether the parity gate's tolerance in fp8 was measured on it."""
+    parity_slack: float = 1.0
+    """How much more than a decoder's its gradients may be off in low precision: encoders' are sums
+    over few targets, which cancel."""
+
+    def targets(self, sequence_length: int) -> int:
+        """Return how many targets a sequence has: rows of which the head makes logits."""
+        if self.task == "masked_token":
+            return masked_positions(sequence_length)
+        return 1 if self.task == "image_class" else sequence_length
+
+    def head_weights(self, shape: ModelShape) -> int:
+        """Count the weights outside the blocks that a target meets in matmuls."""
+        transform = shape.hidden_size**2 if self.has_head_transform else 0
+        return transform + embedding_parameters(shape)
+
+
+def embedding_parameters(shape: ModelShape) -> int:
+    """Count the weights of the token embedding; the head has as many."""
+    return shape.vocabulary_size * shape.hidden_size
+
+
+def _embeddings(shape: ModelShape) -> int:
+    return (1 if shape.tied_embeddings else 2) * embedding_parameters(shape)
+
+
+def _rotary_norms_and_biases(shape: ModelShape) -> int:
+    d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    biases = {"none": 0, "qkv": q + 2 * kv, "all": q + 2 * kv + d}[shape.attention_biases]
+    sinks = shape.heads if shape.attention_sinks else 0
+    return 2 * d + (2 * shape.head_dim if shape.qk_norm else 0) + biases + sinks
+
+
+def _plain_norms_and_biases(shape: ModelShape) -> int:
+    """Two LayerNorms; biases of queries, keys, values, the output and both MLP matmuls."""
+    d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    biases = (q + 2 * kv) + d + shape.intermediate_size + d
+    return biases + 4 * d
+
+
+def _rotary_outside(shape: ModelShape) -> int:
+    return _embeddings(shape) + shape.hidden_size
+
+
+def _gpt2_outside(shape: ModelShape) -> int:
+    """Embeddings of tokens and positions, the last norm."""
+    return _embeddings(shape) + (shape.max_positions + 2) * shape.hidden_size
+
+
+def _bert_outside(shape: ModelShape) -> int:
+    """Embeddings of tokens, positions and two segments with a norm; the head, its transform."""
+    d = shape.hidden_size
+    embeddings = _embeddings(shape) + (shape.max_positions + 2) * d + 2 * d
+    return embeddings + d * d + d + 2 * d + shape.vocabulary_size
+
+
+def _vit_outside(shape: ModelShape) -> int:
+    """The patches' matmul and bias, class token, positions, last norm, and the classifier."""
+    d, image = shape.hidden_size, shape.image
+    patch = 0 if image is None else image.channels * image.patch_size**2 * d + d
+    head = embedding_parameters(shape) + shape.vocabulary_size
+    return patch + d + shape.max_positions * d + 2 * d + head
+
+
+ROWS = (
+    Family(
+        name="llama",
+        mlp_matrices=GATED_MATRICES,
+        norms_and_biases=_rotary_norms_and_biases,
+        outside=_rotary_outside,
+        norm_bytes=8,
+        mlp_bytes=8,
+        is_rotary=True,
+        trains_in_fp8=True,
+    ),
+    Family(
+        name="gpt2",
+        mlp_matrices=PLAIN_MATRICES,
+        norms_and_biases=_plain_norms_and_biases,
+        outside=_gpt2_outside,
+        norm_bytes=2,
+        mlp_bytes=4,
+        joins_attention=True,
+        trains_in_fp8=True,
+    ),
+    Family(
+        name="moe",
+        mlp_matrices=GATED_MATRICES,
+        norms_and_biases=_rotary_norms_and_biases,
+        outside=_rotary_outside,
+        norm_bytes=8,
+        mlp_bytes=8,
+        is_rotary=True,
+        needs="experts",
+    ),
+    Family(
+        name="bert",
+        task="masked_token",
+        mlp_matrices=PLAIN_MATRICES,
+        norms_and_biases=_plain_norms_and_biases,
+        outside=_bert_outside,
+        norm_bytes=2,
+        mlp_bytes=4,
+        is_causal=False,
+        joins_attention=True,
+        has_post_norm=True,
+        has_head_transform=True,
+        least_sequence_length=LEAST_MASKED_LENGTH,
+        parity_slack=3.0,
+    ),
+    Family(
+        name="vit",
+        task="image_class",
+        mlp_matrices=PLAIN_MATRICES,
+        norms_and_biases=_plain_norms_and_biases,
+        outside=_vit_outside,
+        norm_bytes=2,
+        mlp_bytes=4,
+        is_causal=False,
+        joins_attention=True,
+        needs="image",
+        alphabet_size=IMAGE_CLASSES,
+        parity_slack=3.0,
+    ),
+)
+
+FAMILIES: Mapping[str, Family] = {row.name: row for row in ROWS}
+
+
+def family_of(shape: ModelShape) -> Family:
+    """Return what a shape's family is built like."""
+    return FAMILIES[shape.family]
