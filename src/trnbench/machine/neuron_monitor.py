@@ -1,26 +1,22 @@
 """`neuron-monitor` as a process beside the run: started, heard, started again, ended.
 
 It reports by itself, a line of JSON each period; what has come is taken when it is asked for. It
-sees every Neuron process of the host, so a filter on their tags picks out the run's own. It leads
-a session of its own, and a guardian sees to it that it does not outlive us.
+sees every Neuron process of the host, so a filter on their tags picks out the run's own.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import math
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from trnbench.machine.neuron_report import NAME, parse_report
 from trnbench.machine.source import Absent, Subject, failure
-from trnbench.process import Guardian
+from trnbench.process import Child, LineTooLongError
 from trnbench.redact import scrub
 from trnbench.schema.records import Reading
 
@@ -33,13 +29,6 @@ RESTART_PAUSES = (1.0, 5.0, 25.0)
 SILENT_PERIODS = 3
 """So many periods without a line are told as silence."""
 
-MAX_LINE_BYTES = 16 * 2**20
-"""A report of 64 cores has some 160 kB."""
-
-_MAX_READ_BYTES = 2 * MAX_LINE_BYTES
-_PIPE_BYTES = 2**20
-"""The kernel's usual 64 kB would hold back a report of many cores over several turns."""
-_TAIL_BYTES = 4096
 _NICENESS = 10
 
 
@@ -58,92 +47,6 @@ def monitor_config(period_seconds: float, tag_filter: str) -> dict[str, Any]:
         ],
         "system_metrics": [{"type": "neuron_hw_counters"}, {"type": "memory_info"}],
     }
-
-
-class _Process:
-    """The tool, running: what it prints is read without waiting."""
-
-    def __init__(self, command: list[str]) -> None:
-        """Start it.
-
-        Raises:
-            OSError: it cannot be started.
-        """
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        if self._process.stdout is None or self._process.stderr is None:
-            raise RuntimeError("the tool was started without its pipes")
-        self._output, self._errors = self._process.stdout, self._process.stderr
-        try:
-            self._guardian = Guardian(self._process.pid)
-        except OSError:
-            self._process.kill()
-            self._process.wait()
-            raise
-        for pipe in (self._output, self._errors):
-            os.set_blocking(pipe.fileno(), False)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            with contextlib.suppress(OSError):  # another limit here: then it keeps its size
-                fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
-        self._rest = b""
-        self._tail = b""
-        self.has_closed = False
-        """It closed its output: nothing more will come."""
-
-    @property
-    def exit_code(self) -> int | None:
-        """Return how it ended; negative is a signal, None: it runs."""
-        return self._process.poll()
-
-    def fileno(self) -> int:
-        """Return the descriptor of its output."""
-        return self._output.fileno()
-
-    def read_lines(self) -> list[bytes]:
-        """Return the whole lines that it printed since the last time."""
-        parts, size = [self._rest], 0
-        while size < _MAX_READ_BYTES and (content := self._read(self._output)):
-            parts.append(content)
-            size += len(content)
-        *lines, self._rest = b"".join(parts).split(b"\n")
-        if len(self._rest) > MAX_LINE_BYTES:
-            lines.append(self._rest)  # no report is this long
-            self._rest = b""
-        for _ in range(16):  # a bounded part of it: one that babbles must not hold us
-            content = self._read(self._errors)
-            if not content:
-                break
-            self._tail = (self._tail + content)[-_TAIL_BYTES:]
-        return lines
-
-    def last_words(self) -> str:
-        """Return the last line that it printed to stderr."""
-        lines = self._tail.decode(errors="replace").split("\n")
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
-
-    def end(self) -> None:
-        """Kill it with everything that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2.0)  # longer only if it hangs inside the driver
-        self._guardian.dismiss()
-        self._output.close()
-        self._errors.close()
-
-    def _read(self, pipe: Any) -> bytes:
-        content: bytes | None = pipe.read(2**16)
-        if content == b"" and pipe is self._output:
-            self.has_closed = True
-        return content or b""
 
 
 class NeuronMonitorSource:
@@ -176,7 +79,7 @@ class NeuronMonitorSource:
         self._command = command
         self._config = config
         self._silent_seconds = SILENT_PERIODS * period_seconds
-        self._process: _Process | None = None
+        self._child: Child | None = None
         self._heard_at: float | None = None
         """When a line last came, or it was started; None until it is first read."""
         self._restarts = 0
@@ -189,30 +92,27 @@ class NeuronMonitorSource:
     def start(self) -> str | None:
         """Start the tool; return what is wrong if it cannot be."""
         try:
-            self._process = _Process(self._command)
+            self._child = Child(self._command)
         except OSError as error:
             return f"{NAME} cannot be started: {error.strerror}"
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, _NICENESS)
         self._closed_at = None
         return None
 
-    def fileno(self) -> int:
-        """Return the descriptor of the tool's output, to wait on by who has nothing else to do.
-
-        Raises:
-            ValueError: it does not run now.
-        """
-        if self._process is None:
-            raise ValueError(f"{NAME} does not run")
-        return self._process.fileno()
+    @property
+    def descriptors(self) -> list[int]:
+        """What a caller that has nothing else to do can wait on; none while it does not run."""
+        return [] if self._child is None else self._child.descriptors
 
     def read(self, at_seconds: float) -> list[Reading]:
         """Return what has come since the last time, and what became of the tool."""
         if self._heard_at is None:
             self._heard_at = at_seconds
-        if self._process is None:
+        if self._child is None:
             return self._start_again(at_seconds)
-        exit_code = self._process.exit_code  # before reading: what it said before is then all there
-        lines = [line for line in self._process.read_lines() if line.strip()]
+        exit_code = self._child.exit_code  # before reading: what it said before is then all there
+        lines = [line for each in self._read_lines(self._child) if (line := each.strip())]
         if lines:
             self._heard_at = at_seconds
         readings = [reading for line in lines for reading in self._parse(line, at_seconds)]
@@ -223,18 +123,26 @@ class NeuronMonitorSource:
         if at_seconds - self._heard_at >= self._silent_seconds:
             why = f"silent: no line for {self._silent_seconds:g} s"
             readings.append(failure(NAME, at_seconds, why))
-        if self._process.has_closed and self._closed_at is None:
+        if self._child.has_closed_lines and self._closed_at is None:
             self._closed_at = at_seconds
         return readings
 
     def close(self) -> None:
         """Kill the tool with everything that it started, and remove its configuration."""
-        if self._process is not None:
-            self._process.end()
-            self._process = None
+        if self._child is not None:
+            self._child.end()
+            self._child = None
         self._restart_at = math.inf
         with contextlib.suppress(OSError):
             self._config.unlink(missing_ok=True)
+
+    @staticmethod
+    def _read_lines(child: Child) -> list[bytes]:
+        child.read_words()
+        try:
+            return child.read_lines()
+        except LineTooLongError:
+            return [b"(no end of the line)"]
 
     def _parse(self, line: bytes, at_seconds: float) -> list[Reading]:
         readings = parse_report(line, at_seconds)
@@ -257,10 +165,11 @@ class NeuronMonitorSource:
     def _ended(self, exit_code: int | None, at_seconds: float) -> Reading:
         """End what is left of the tool, and say what will be done."""
         words = ""
-        if self._process is not None:
-            words = scrub(self._process.last_words())
-            self._process.end()
-            self._process = None
+        if self._child is not None:
+            said = [line.strip() for line in self._child.last_words().splitlines()]
+            words = scrub(next((line[:200] for line in reversed(said) if line), ""))
+            self._child.end()
+            self._child = None
         how = "closed its output" if exit_code is None else f"ended (exit code {exit_code})"
         return self._try_later(f"{how}: {words}" if words else how, at_seconds)
 

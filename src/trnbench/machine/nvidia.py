@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,54 @@ from trnbench.machine.source import Absent, Subject, failure
 from trnbench.schema.records import Reading
 
 _NVIDIA = "0x10de"
-_DISPLAY_OR_3D = "0x03"
+_DISPLAY = "0x03"
+
+
+class Nvml:
+    """A session with NVML; what this driver, GPU or binding cannot tell is None."""
+
+    @classmethod
+    def open(cls, library: Any = None) -> "Nvml | Absent":
+        """Start it, or say why it cannot be.
+
+        Args:
+            library: what answers as the module `pynvml` does; None imports it.
+        """
+        if library is None:
+            try:
+                library = importlib.import_module("pynvml")
+            except ImportError:
+                return Absent("the package nvidia-ml-py is not installed")
+        try:
+            library.nvmlInit()
+        except library.NVMLError as error:
+            return Absent(f"NVML: {error}")
+        return cls(library)
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+        self.last_error = "nothing is supported"
+
+    def ask(self, function: str, *arguments: Any) -> Any:
+        """Return what NVML answers, or None."""
+        call = getattr(self.library, function, None)
+        if call is None:
+            return None
+        try:
+            return call(*arguments)
+        except self.library.NVMLError as error:
+            self.last_error = str(error)
+            return None
+
+    def text(self, function: str, *arguments: Any) -> str:
+        """Return a text that NVML answers, or an empty one; older bindings return bytes."""
+        answer = self.ask(function, *arguments)
+        return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer or "")
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(self.library.NVMLError):
+            self.library.nvmlShutdown()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +123,15 @@ def look_at_nvidia(root: Path = ROOT, library: Any = None) -> Nvidia:
         library: stands in for the module `pynvml`.
     """
     there = _look_without_nvml(root)
-    if library is None:
-        if not there.is_here and not there.is_driver_loaded:
-            return there  # loading NVML takes longer than all the rest
-        try:
-            library = importlib.import_module("pynvml")
-        except ImportError:
-            return _because(there, "the package nvidia-ml-py is not installed")
+    if library is None and not there.is_here and not there.is_driver_loaded:
+        return there  # loading NVML takes longer than all the rest
+    nvml = Nvml.open(library)
+    if isinstance(nvml, Absent):
+        return replace(there, reason=nvml.reason)
     try:
-        library.nvmlInit()
-    except library.NVMLError as error:
-        return _because(there, f"NVML: {error}")
-    try:
-        return _ask_nvml(library, there)
+        return _ask_nvml(nvml, there)
     finally:
-        library.nvmlShutdown()
+        nvml.close()
 
 
 def _look_without_nvml(root: Path) -> Nvidia:
@@ -103,56 +144,38 @@ def _look_without_nvml(root: Path) -> Nvidia:
     version = read_word(root / "sys/module/nvidia/version")
     return Nvidia(
         gpus=tuple(gpus),
-        pci_devices=count_pci_devices(root, _NVIDIA, kind=_DISPLAY_OR_3D),
+        pci_devices=count_pci_devices(root, _NVIDIA, kind=_DISPLAY),
         is_driver_loaded=version is not None or (root / "proc/driver/nvidia").is_dir(),
         driver_version=version,
     )
 
 
-def _because(there: Nvidia, reason: str) -> Nvidia:
-    return Nvidia(
-        gpus=there.gpus,
-        pci_devices=there.pci_devices,
-        is_driver_loaded=there.is_driver_loaded,
-        driver_version=there.driver_version,
-        reason=reason,
-    )
-
-
-def _ask_nvml(library: Any, there: Nvidia) -> Nvidia:
+def _ask_nvml(nvml: Nvml, there: Nvidia) -> Nvidia:
     gpus, holders = [], []
-    for number in range(_ask(library, "nvmlDeviceGetCount") or 0):
-        handle = _ask(library, "nvmlDeviceGetHandleByIndex", number)
+    for number in range(nvml.ask("nvmlDeviceGetCount") or 0):
+        handle = nvml.ask("nvmlDeviceGetHandleByIndex", number)
         if handle is None:
             continue  # fallen off the bus; the count that the PCI bus gives is told
-        memory = _ask(library, "nvmlDeviceGetMemoryInfo", handle)
+        memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
         gpus.append(
             Gpu(
-                name=_text(_ask(library, "nvmlDeviceGetName", handle)) or "an NVIDIA GPU",
+                name=nvml.text("nvmlDeviceGetName", handle) or "an NVIDIA GPU",
                 memory_bytes=None if memory is None else int(memory.total),
-                is_mig=_is_on(_ask(library, "nvmlDeviceGetMigMode", handle)),
-                is_ecc=_is_on(_ask(library, "nvmlDeviceGetEccMode", handle)),
+                is_mig=_is_on(nvml.ask("nvmlDeviceGetMigMode", handle)),
+                is_ecc=_is_on(nvml.ask("nvmlDeviceGetEccMode", handle)),
             )
         )
-        for process in _ask(library, "nvmlDeviceGetComputeRunningProcesses", handle) or ():
+        for process in nvml.ask("nvmlDeviceGetComputeRunningProcesses", handle) or ():
             holders.append(Holder(f"GPU {number}", process.pid, program_of_process(process.pid)))
-    version = _ask(library, "nvmlSystemGetCudaDriverVersion")
-    return Nvidia(
+    version = nvml.ask("nvmlSystemGetCudaDriverVersion")
+    return replace(
+        there,
         gpus=tuple(gpus),
         holders=tuple(holders),
-        pci_devices=there.pci_devices,
         is_driver_loaded=True,
-        driver_version=_text(_ask(library, "nvmlSystemGetDriverVersion")) or there.driver_version,
+        driver_version=nvml.text("nvmlSystemGetDriverVersion") or there.driver_version,
         cuda_version=f"{version // 1000}.{version % 1000 // 10}" if version else None,
     )
-
-
-def _ask(library: Any, function: str, *arguments: Any) -> Any:
-    """Ask NVML one thing; None where this GPU or this driver does not tell."""
-    try:
-        return getattr(library, function)(*arguments)
-    except (AttributeError, library.NVMLError):
-        return None
 
 
 def _is_on(modes: Any) -> bool | None:
@@ -197,6 +220,7 @@ class _Query:
     factor: float = 1.0
 
 
+_ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
 _ECC = "nvmlDeviceGetTotalEccErrors"
 _QUERIES = (
     _Query("utilization_share", "nvmlDeviceGetUtilizationRates", part="gpu", factor=0.01),
@@ -243,20 +267,12 @@ class NvmlSource:
             subject: whose GPUs are read.
             library: what answers as the module `pynvml` does; None imports it.
         """
-        if library is None:
-            try:
-                library = importlib.import_module("pynvml")
-            except ImportError:
-                return Absent("the package nvidia-ml-py is not installed")
+        nvml = Nvml.open(library)
+        if isinstance(nvml, Absent):
+            return nvml
         try:
-            library.nvmlInit()
-        except (library.NVMLError_LibraryNotFound, library.NVMLError_DriverNotLoaded):
-            return Absent("no NVIDIA driver")
-        except library.NVMLError as error:
-            return Absent(f"NVML does not start: {error}")
-        try:
-            found = cls(library, subject)
-        except library.NVMLError as error:
+            found = cls(nvml, subject)
+        except nvml.library.NVMLError as error:
             why = f"NVML does not tell the GPUs: {error}"
         else:
             if found.indices:
@@ -264,20 +280,16 @@ class NvmlSource:
             why = "the run can see no NVIDIA GPU"
             if "MIG-" in subject.environment.get("CUDA_VISIBLE_DEVICES", ""):
                 why = "the run has a slice of a GPU (MIG), which has no figures of its own"
-        with contextlib.suppress(library.NVMLError):
-            library.nvmlShutdown()
+        nvml.close()
         return Absent(why)
 
-    def __init__(self, library: Any, subject: Subject) -> None:
-        self._nvml = library
+    def __init__(self, nvml: Nvml, subject: Subject) -> None:
+        self._nvml = nvml
         self._worker_pid = subject.worker_pid
-        self._last_error = "nothing is supported"
-        handles = [
-            library.nvmlDeviceGetHandleByIndex(index)
-            for index in range(library.nvmlDeviceGetCount())
-        ]
-        uuids = [_text(self._ask("nvmlDeviceGetUUID", handle)) for handle in handles]
-        kinds = {_text(self._ask("nvmlDeviceGetName", handle)) for handle in handles}
+        count = nvml.library.nvmlDeviceGetCount()
+        handles = [nvml.library.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+        uuids = [nvml.text("nvmlDeviceGetUUID", handle) for handle in handles]
+        kinds = {nvml.text("nvmlDeviceGetName", handle) for handle in handles}
         chosen = visible_indices(subject.environment.get("CUDA_VISIBLE_DEVICES"), uuids)
         chosen = chosen[: subject.device_count]
         is_by_uuid = "GPU-" in subject.environment.get("CUDA_VISIBLE_DEVICES", "")
@@ -286,7 +298,8 @@ class NvmlSource:
         if 0 < len(chosen) < len(handles) and len(kinds) > 1 and not (is_by_uuid or is_ordered):
             chosen, self._note = list(range(len(handles))), _UNORDERED
         self._devices = [
-            _Device(index, handles[index], self._ask(_ENERGY, handles[index])) for index in chosen
+            _Device(index, handles[index], self._nvml.ask(_ENERGY, handles[index]))
+            for index in chosen
         ]
 
     @property
@@ -300,19 +313,18 @@ class NvmlSource:
 
     def close(self) -> None:
         """End NVML."""
-        with contextlib.suppress(self._nvml.NVMLError):
-            self._nvml.nvmlShutdown()
+        self._nvml.close()
 
     def _read(self, device: _Device, at_seconds: float) -> Reading:
         values: dict[str, float] = {}
         for query in _QUERIES:
-            constants = [getattr(self._nvml, name) for name in query.constants]
-            answer = self._ask(query.function, device.handle, *constants)
+            constants = [getattr(self._nvml.library, name) for name in query.constants]
+            answer = self._nvml.ask(query.function, device.handle, *constants)
             if answer is not None:
                 figure = getattr(answer, query.part) if query.part else answer
                 values[query.quantity] = float(figure) * query.factor
         if not values:
-            why = f"gives no figure: {self._last_error}"
+            why = f"gives no figure: {self._nvml.last_error}"
             return failure(self.name, at_seconds, why, device.index)
         values |= self._energy(device, at_seconds, values.get("power_watts"))
         values |= self._foreign_processes(device)
@@ -331,7 +343,7 @@ class NvmlSource:
 
     def _energy(self, device: _Device, at_seconds: float, watts: float | None) -> dict[str, float]:
         if device.millijoules is not None:
-            now = self._ask(_ENERGY, device.handle)
+            now = self._nvml.ask(_ENERGY, device.handle)
             if now is None:
                 return {}
             # A counter that fell was set to zero by another; what it lost is not known.
@@ -352,7 +364,7 @@ class NvmlSource:
         """
         if self._worker_pid is None:
             return {}
-        processes = self._ask("nvmlDeviceGetComputeRunningProcesses", device.handle)
+        processes = self._nvml.ask("nvmlDeviceGetComputeRunningProcesses", device.handle)
         if processes is None:
             return {}
         ours = sum(_session_of(process.pid) == self._worker_pid for process in processes)
@@ -361,26 +373,12 @@ class NvmlSource:
         return {"foreign_processes": float(len(processes) - ours)}
 
     def _flags(self, device: _Device, values: Mapping[str, float]) -> list[str]:
-        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons", device.handle)
+        reasons = self._nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", device.handle)
         if reasons is None:  # drivers before 535 know it by its older name alone
-            reasons = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", device.handle)
+            reasons = self._nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", device.handle)
         bits = [1 << n for n in range((reasons or 0).bit_length()) if reasons >> n & 1]
         flags = [CLOCK_REASONS.get(bit, f"clocks_reason_{bit:#x}") for bit in bits]
         return flags + (["ecc_uncorrected"] if values.get("ecc_uncorrected") else [])
-
-    def _ask(self, function: str, *arguments: Any) -> Any:
-        """Return what NVML answers, or None if this driver, GPU or binding cannot tell."""
-        call = getattr(self._nvml, function, None)
-        if call is None:
-            return None
-        try:
-            return call(*arguments)
-        except self._nvml.NVMLError as error:
-            self._last_error = str(error)
-            return None
-
-
-_ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
 
 
 def visible_indices(visible: str | None, uuids: Sequence[str]) -> list[int]:
@@ -409,7 +407,3 @@ def _session_of(pid: int) -> int | None:
         return os.getsid(pid)
     except (OSError, OverflowError):
         return None  # gone, or a number of another namespace
-
-
-def _text(answer: Any) -> str:
-    return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer or "")
