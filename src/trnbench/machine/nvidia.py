@@ -25,6 +25,7 @@ from trnbench.schema.records import Reading
 
 _NVIDIA = "0x10de"
 _DISPLAY = "0x03"
+_NO_DRIVER = ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded")
 
 
 class Nvml:
@@ -32,11 +33,7 @@ class Nvml:
 
     @classmethod
     def open(cls, library: Any = None) -> "Nvml | Absent":
-        """Start it, or say why it cannot be.
-
-        Args:
-            library: what answers as the module `pynvml` does; None imports it.
-        """
+        """Start it, or say why it cannot be; `library` stands in for the module `pynvml`."""
         if library is None:
             try:
                 library = importlib.import_module("pynvml")
@@ -45,7 +42,8 @@ class Nvml:
         try:
             library.nvmlInit()
         except library.NVMLError as error:
-            return Absent(f"NVML: {error}")
+            has_no_driver = type(error).__name__ in _NO_DRIVER
+            return Absent("no NVIDIA driver" if has_no_driver else f"NVML: {error}")
         return cls(library)
 
     def __init__(self, library: Any) -> None:
@@ -116,12 +114,7 @@ class Nvidia:
 
 
 def look_at_nvidia(root: Path = ROOT, library: Any = None) -> Nvidia:
-    """Look for NVIDIA GPUs without touching one.
-
-    Args:
-        root: where `sys` and `proc` are.
-        library: stands in for the module `pynvml`.
-    """
+    """Look for NVIDIA GPUs without touching one; `library` stands in for the module `pynvml`."""
     there = _look_without_nvml(root)
     if library is None and not there.is_here and not there.is_driver_loaded:
         return there  # loading NVML takes longer than all the rest
@@ -261,12 +254,7 @@ class NvmlSource:
 
     @classmethod
     def open(cls, subject: Subject, library: Any = None) -> "NvmlSource | Absent":
-        """Start NVML and find the run's GPUs, or say why there are none.
-
-        Args:
-            subject: whose GPUs are read.
-            library: what answers as the module `pynvml` does; None imports it.
-        """
+        """Start NVML and find the run's GPUs, or say why there are none."""
         nvml = Nvml.open(library)
         if isinstance(nvml, Absent):
             return nvml
@@ -297,10 +285,7 @@ class NvmlSource:
         self._note = None
         if 0 < len(chosen) < len(handles) and len(kinds) > 1 and not (is_by_uuid or is_ordered):
             chosen, self._note = list(range(len(handles))), _UNORDERED
-        self._devices = [
-            _Device(index, handles[index], self._nvml.ask(_ENERGY, handles[index]))
-            for index in chosen
-        ]
+        self._devices = [_Device(n, handles[n], nvml.ask(_ENERGY, handles[n])) for n in chosen]
 
     @property
     def indices(self) -> list[int]:

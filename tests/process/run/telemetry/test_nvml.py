@@ -113,7 +113,7 @@ def test_every_figure_is_told_in_its_base_unit() -> None:
     [
         (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, "no NVIDIA driver"),
         (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "no NVIDIA driver"),
-        (pynvml.NVML_ERROR_NO_PERMISSION, "NVML does not start: Insufficient Permissions"),
+        (pynvml.NVML_ERROR_NO_PERMISSION, "NVML: Insufficient Permissions"),
     ],
 )
 def test_without_a_driver_the_source_is_absent(code: int, said: str) -> None:
