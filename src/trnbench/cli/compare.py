@@ -20,6 +20,7 @@ from trnbench.cli.options import (
     make_terms,
     read_rate,
 )
+from trnbench.reports import formats_of
 from trnbench.schema.errors import CheckFailed, ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -29,19 +30,10 @@ if TYPE_CHECKING:
     from trnbench.schema.comparison import Comparison
 
 
-class ComparisonFormat(StrEnum):
-    """The formats of a comparison; a test compares them with `reports.comparison`."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-    JSON = "json"
-    GITHUB = "github"
-    JUNIT = "junit"
-    GITHUB_ACTION_BENCHMARK = "github-action-benchmark"
-    BMF = "bmf"
-    OPENMETRICS = "openmetrics"
-
+ComparisonFormat = StrEnum(  # type: ignore[misc]
+    "ComparisonFormat", {name.upper(): name for name in formats_of("comparison")}
+)
+TERMINAL = ComparisonFormat("terminal")
 
 Sides = Annotated[
     list[str] | None,
@@ -146,7 +138,7 @@ def compare(
     target_excess_nats: TargetExcess = 0.25,
     base_usd_per_hour: BaseRate = None,
     cand_usd_per_hour: CandRate = None,
-    format_: Format = ComparisonFormat.TERMINAL,
+    format_: Format = TERMINAL,
     output: OutputFile = None,
     write: Write = None,
     github_summary: Summary = False,
@@ -242,7 +234,7 @@ def _at_rate(launches: "Sequence[Launch]", rate: Decimal | None) -> "list[Launch
 
 def raise_for_gates(comparison: "Comparison", *, is_strict: bool) -> None:
     """Raise the gates' verdict, after everything has been written."""
-    from trnbench.reports.comparison.view import say_evidence
+    from trnbench.reports.comparison import say_evidence
 
     problems = []
     for gate in comparison.gates:

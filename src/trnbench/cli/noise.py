@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from trnbench.cli.options import (
+    TERMINAL,
     Configs,
     DeviceChoice,
-    Format,
     FormatOption,
     InstanceRate,
     Interpreter,
@@ -29,7 +29,7 @@ def noise(
     settings: Settings = None,
     python: Interpreter = sys.executable,
     usd_per_hour: InstanceRate = None,
-    format_: FormatOption = Format.TERMINAL,
+    format_: FormatOption = TERMINAL,
 ) -> None:
     """Measure this machine's noise: run the same work as two arms in turns, and compare them."""
     from trnbench.cli.output import show

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trnbench.catalog.backends import BACKENDS
+from trnbench.reports import FORMATS
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.rent import PRICE_SOURCE_NAMES, RENT_OPTIONS
 
@@ -20,15 +21,8 @@ DEFAULT_RESULTS = Path("results")
 
 OptionName = StrEnum("OptionName", {n.upper(): n for n in RENT_OPTIONS})  # type: ignore[misc]
 SourceName = StrEnum("SourceName", {n.upper(): n for n in PRICE_SOURCE_NAMES})  # type: ignore[misc]
-
-
-class Format(StrEnum):
-    """The formats of a report; a test compares them with `reports.FORMATS`."""
-
-    TERMINAL = "terminal"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    JSON = "json"
+Format = StrEnum("Format", {n.upper(): n for n in FORMATS})  # type: ignore[misc]
+TERMINAL = Format("terminal")
 
 
 class Correcting(StrEnum):

@@ -108,22 +108,24 @@ def find_targets(
 
 
 def _read_target(text: str) -> Target:
-    from trnbench.reports.comparison import COMPARISON_REPORTS
+    from trnbench.reports import formats_of
 
+    formats = formats_of("comparison")
     name, equals, path = text.partition("=")
-    if not equals or not path or name not in COMPARISON_REPORTS:
+    if not equals or not path or name not in formats:
         raise ConfigError(
             f"--write {text}: is not FORMAT=FILE",
-            hint=f"write e.g. --write junit=gate.xml; formats: {', '.join(COMPARISON_REPORTS)}",
+            hint=f"write e.g. --write junit=gate.xml; formats: {', '.join(formats)}",
         )
     return Target(name, Path(path))
 
 
 def write_comparison(comparison: "Comparison", targets: Sequence[Target]) -> None:
     """Write a comparison to every target."""
-    from trnbench.reports.comparison import COMPARISON_REPORTS
+    from trnbench.reports import render
+    from trnbench.reports.comparison import REPORT
 
     for target in targets:
         page = page_of_stdout() if target.path is None else Page(width=120)
-        text = COMPARISON_REPORTS[target.format](comparison, page)
+        text = render(REPORT, comparison, target.format, page)
         write(text, target.path, is_appended=target.is_appended)

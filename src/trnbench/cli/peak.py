@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.options import DeviceChoice, Format, FormatOption, Interpreter
+from trnbench.cli.options import TERMINAL, DeviceChoice, FormatOption, Interpreter
 from trnbench.schema.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -155,17 +155,19 @@ def peak(
     output: Output = None,
     python: Interpreter = sys.executable,
     again: From = None,
-    format_: FormatOption = Format.TERMINAL,
+    format_: FormatOption = TERMINAL,
 ) -> None:
     """Measure the device's peak rates: matmuls, memory, attention, collectives."""
     from trnbench.analysis.microbench import load_of_others
+    from trnbench.cli.output import show
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.microbench import PeakRequest, plan_peak
+    from trnbench.reports.microbench import REPORT
     from trnbench.run.peak import read_peak
 
     if again is not None:
         _require_nothing_to_measure(context)
-        _print(read_peak(again), format_)
+        show(REPORT, read_peak(again), format_)
         return
     machine = describe_machine()
     found, index = _find_device(machine, device or "auto", python)
@@ -186,7 +188,7 @@ def peak(
     folder = output or Path("peaks") / f"{now:%Y%m%dT%H%M%SZ}-{found.backend}"
     document, signal = _measure(plan_peak(asked, found, now), folder, python)
     if document.readings:
-        _print(document, format_)
+        show(REPORT, document, format_)
     load = load_of_others(document)
     if load is not None:
         sys.stderr.write(f"warning: {load}\n")
@@ -249,10 +251,3 @@ def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument
         )
         run.measure_by_tool(plan.by_tool, plan.ranks)
         return run.measure(plan.parts), interruption.signal
-
-
-def _print(document: "PeakDocument", format_: Format) -> None:
-    from trnbench.cli.output import show
-    from trnbench.reports.microbench import REPORT
-
-    show(REPORT, document, format_)

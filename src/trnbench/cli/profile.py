@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trnbench.cli.options import (
+    TERMINAL,
     DeviceChoice,
-    Format,
     FormatOption,
     Interpreter,
     Settings,
@@ -61,7 +61,7 @@ def profile(
     device: DeviceChoice = None,
     settings: Settings = None,
     python: Interpreter = sys.executable,
-    format_: FormatOption = Format.TERMINAL,
+    format_: FormatOption = TERMINAL,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
     from trnbench.cli.output import show

@@ -9,8 +9,8 @@ import typer
 
 from trnbench.cli.options import (
     DEFAULT_RESULTS,
+    TERMINAL,
     AllOptions,
-    Format,
     FormatOption,
     Paths,
     PriceChoice,
@@ -100,7 +100,7 @@ def rank(
     usd_per_hour: ResultRate = None,
     prices: PriceFile = None,
     price_source: PriceSourceChoice = None,
-    format_: FormatOption = Format.TERMINAL,
+    format_: FormatOption = TERMINAL,
 ) -> None:
     """Rank measured and published runs by a metric, for a price and the limits of a job."""
     from trnbench.cli.output import show

@@ -7,8 +7,8 @@ import typer
 
 from trnbench.cli.options import (
     DEFAULT_RESULTS,
+    TERMINAL,
     AllOptions,
-    Format,
     FormatOption,
     OutputFile,
     Paths,
@@ -31,7 +31,7 @@ FlopsConvention = Annotated[
 
 def report(
     paths: Paths = None,
-    format_: FormatOption = Format.TERMINAL,
+    format_: FormatOption = TERMINAL,
     output: OutputFile = None,
     price_option: PriceOption = None,
     region: Region = None,

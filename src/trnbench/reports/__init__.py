@@ -4,12 +4,10 @@ A format is one file and one line of `FORMATS`; a report is one file and one lin
 """
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any
 
 from trnbench.reports import as_csv, as_json, as_markdown, as_terminal
 from trnbench.reports.document import Format, Page, Report
-
-T = TypeVar("T")
 
 FORMATS: dict[str, Format] = {
     "terminal": as_terminal.render,
@@ -27,6 +25,7 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "plans": (),
     "microbench": (),
     "profile": (),
+    "comparison": ("github", "junit", "github-action-benchmark", "bmf", "openmetrics"),
     "noise": (),
     "models": (),
     "prices": (),
@@ -35,7 +34,7 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "inspection": (),
 }
 """Each report by its module, with its name where that is not REPORT, and the formats that it alone
-has, of `Report.formats`."""
+has, of `ci.FORMATS`."""
 
 
 def formats_of(report: str) -> tuple[str, ...]:
@@ -43,8 +42,10 @@ def formats_of(report: str) -> tuple[str, ...]:
     return (*FORMATS, *REPORTS[report])
 
 
-def render(report: Report[T], of: T, format_: str, page: Page) -> str:
+def render(report: Report[Any], of: Any, format_: str, page: Page) -> str:
     """Return a report as text in a format of `formats_of`."""
     if format_ in FORMATS:
         return FORMATS[format_](report, of, page)
-    return report.formats[format_](of, page)
+    from trnbench.reports import ci
+
+    return ci.FORMATS[format_](of, page)

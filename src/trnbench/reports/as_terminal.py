@@ -219,17 +219,17 @@ def _row(
 ) -> Iterator[str]:
     """Return a row's lines, its cells wrapped in their widths."""
     parts = [wrapped(cell.text, width) for cell, width in zip(cells, widths, strict=True)]
+    widths = [*widths[:-1], widths[-1] if columns[-1].is_figure else 0]  # no padding at the end
     for line in zip_longest(*parts, fillvalue=""):
         yield GAP.join(
-            _padded(text, width, _styled(text, _code(cell), page), is_right=column.is_figure)
+            _styled(_padded(text, width, is_right=column.is_figure), _code(cell), page)
             for text, cell, column, width in zip(line, cells, columns, widths, strict=True)
         )
 
 
-def _padded(text: str, width: int, shown: str | None = None, *, is_right: bool = False) -> str:
+def _padded(text: str, width: int, *, is_right: bool = False) -> str:
     space = " " * (width - cell_len(text))
-    shown = text if shown is None else shown
-    return space + shown if is_right else shown + space
+    return space + text if is_right else text + space
 
 
 def _code(cell: Cell) -> int | None:

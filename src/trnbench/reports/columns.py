@@ -4,12 +4,12 @@ A column is never renamed and never changes its meaning; new ones are added at t
 group, and CHANGELOG.md says so. `docs/columns.md` is this list, and a test holds the two together.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from trnbench.reports.document import Value
+from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 from trnbench.schema.result import CheckOutcome, MetricValue, Result
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Column:
 
     name: str
     meaning: str
-    read: Callable[[Result], Cell]
+    read: Callable[[Result], Value]
 
 
 def _metric(name: str, meaning: str, *, has_interval: bool) -> Iterable[Column]:
@@ -38,13 +38,13 @@ def _value(result: Result, name: str) -> MetricValue:
     return result.metrics.get(name, absent)
 
 
-def _compilation(result: Result, name: str) -> Cell:
-    cell: Cell = getattr(result.compilation, name) if result.compilation else None
+def _compilation(result: Result, name: str) -> Value:
+    cell: Value = getattr(result.compilation, name) if result.compilation else None
     return cell
 
 
-def _spread(result: Result, name: str) -> Cell:
-    cell: Cell = getattr(result.spread, name) if result.spread else None
+def _spread(result: Result, name: str) -> Value:
+    cell: Value = getattr(result.spread, name) if result.spread else None
     return cell
 
 
@@ -330,13 +330,110 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-def row(result: Result) -> dict[str, Cell]:
+def row(result: Result) -> dict[str, Value]:
     """Return one result as column → cell."""
     return {column.name: column.read(result) for column in COLUMNS}
 
 
-def describe_columns() -> str:
-    """Return the column set as a Markdown table."""
+# --- comparisons ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonColumn:
+    """One named figure or text of a metric of a case; None is unknown."""
+
+    name: str
+    meaning: str
+    read: Callable[[Comparison, CaseComparison, MetricComparison], Value]
+
+
+def _joined(texts: list[str]) -> str | None:
+    return "; ".join(texts) or None
+
+
+COMPARISON_COLUMNS: tuple[ComparisonColumn, ...] = (
+    ComparisonColumn(
+        "case", "model, batch and precision; no two cases have one name", lambda _, c, m: c.name
+    ),
+    ComparisonColumn("metric", "what is compared", lambda _, c, m: m.metric),
+    ComparisonColumn("better", "which of two values is better", lambda _, c, m: m.better),
+    ComparisonColumn("base", "geometric mean over BASE's launches", lambda _, c, m: m.base.value),
+    ComparisonColumn("base_ci95_low", "lower end of its 95 % interval", lambda _, c, m: m.base.low),
+    ComparisonColumn(
+        "base_ci95_high", "upper end of its 95 % interval", lambda _, c, m: m.base.high
+    ),
+    ComparisonColumn(
+        "base_launches", "launches that it rests on", lambda _, c, m: len(m.base.launches)
+    ),
+    ComparisonColumn("cand", "geometric mean over CAND's launches", lambda _, c, m: m.cand.value),
+    ComparisonColumn("cand_ci95_low", "lower end of its 95 % interval", lambda _, c, m: m.cand.low),
+    ComparisonColumn(
+        "cand_ci95_high", "upper end of its 95 % interval", lambda _, c, m: m.cand.high
+    ),
+    ComparisonColumn(
+        "cand_launches", "launches that it rests on", lambda _, c, m: len(m.cand.launches)
+    ),
+    ComparisonColumn("ratio", "cand / base", lambda _, c, m: m.ratio.value),
+    ComparisonColumn(
+        "ratio_ci95_low", "lower end of its 95 % interval", lambda _, c, m: m.ratio.low
+    ),
+    ComparisonColumn(
+        "ratio_ci95_high", "upper end of its 95 % interval", lambda _, c, m: m.ratio.high
+    ),
+    ComparisonColumn("verdict", "better, worse, same, cannot_tell", lambda _, c, m: m.verdict),
+    ComparisonColumn("verdict_reason", "why", lambda _, c, m: m.reason),
+    ComparisonColumn(
+        "margin", "the relative change that does not matter", lambda x, c, m: x.margin
+    ),
+    ComparisonColumn(
+        "least_change",
+        "the least relative change that would have been found 95 times in 100",
+        lambda _, c, m: m.ratio.least_change,
+    ),
+    ComparisonColumn(
+        "launches_needed",
+        "launches a side that tell a change of the margin's size from none",
+        lambda _, c, m: m.ratio.launches_needed,
+    ),
+    ComparisonColumn("method", "where the spread is from", lambda _, c, m: m.ratio.method),
+    ComparisonColumn(
+        "launch_deviation",
+        "relative standard deviation between launches",
+        lambda _, c, m: m.ratio.launch_deviation,
+    ),
+    ComparisonColumn("p_value", "two-sided, for no difference", lambda _, c, m: m.ratio.p_value),
+    ComparisonColumn("p_adjusted", "the same, corrected", lambda _, c, m: m.ratio.p_adjusted),
+    ComparisonColumn("correction", "by which", lambda x, c, m: x.correction),
+    ComparisonColumn(
+        "permutation_p",
+        "the same by exact permutation of the launches",
+        lambda _, c, m: m.ratio.permutation_p,
+    ),
+    ComparisonColumn(
+        "break_even_usd_per_hour",
+        "rate for CAND's instance at which a token costs the same",
+        lambda _, c, m: c.break_even.usd_per_hour,
+    ),
+    ComparisonColumn(
+        "break_even_tokens_per_second",
+        "speed of CAND at which, at the prices that are paid, a token costs the same",
+        lambda _, c, m: c.break_even.tokens_per_second,
+    ),
+    ComparisonColumn(
+        "differences",
+        "in what the sides differ, beside what is measured",
+        lambda _, c, m: _joined(
+            [f"{d.key}: {d.base} / {d.cand} ({d.kind})" for d in c.differences]
+        ),
+    ),
+    ComparisonColumn(
+        "notes", "what must be read beside it", lambda _, c, m: _joined(list(c.notes))
+    ),
+)
+
+
+def describe_columns(columns: Sequence[Column | ComparisonColumn] = COLUMNS) -> str:
+    """Return a column set as a Markdown table."""
     lines = ["| column | meaning |", "|---|---|"]
-    lines += [f"| `{column.name}` | {column.meaning} |" for column in COLUMNS]
+    lines += [f"| `{column.name}` | {column.meaning} |" for column in columns]
     return "\n".join(lines) + "\n"

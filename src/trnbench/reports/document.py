@@ -4,7 +4,7 @@ A report is one `Report`; a format (`as_….py`) is one function over it, and kn
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -147,8 +147,6 @@ class Report(Generic[T]):
     """For tables: CSV."""
     record: Callable[[T, Page], Any]
     """For programs: JSON; figures in base units."""
-    formats: Mapping[str, Callable[[T, Page], str]] = field(default_factory=dict)
-    """Formats that no other report has."""
 
 
 Format = Callable[[Report[Any], Any, Page], str]

@@ -5,12 +5,12 @@ import io
 import pandas
 
 from tests.builders import make_result, three_results
-from tests.pure.reports.comparison.comparisons import rich
+from tests.pure.reports.comparisons import rich
 from tests.pure.reports.test_formats import write
 from trnbench.compare.metrics import COMPARABLES
-from trnbench.reports.columns import COLUMNS, row
-from trnbench.reports.comparison import COMPARISON_REPORTS
-from trnbench.reports.comparison.as_csv import COLUMNS as COMPARISON_COLUMNS
+from trnbench.reports import render
+from trnbench.reports.columns import COLUMNS, COMPARISON_COLUMNS, row
+from trnbench.reports.comparison import REPORT
 from trnbench.reports.document import Page
 
 PAGE = Page(width=200)
@@ -40,7 +40,7 @@ def test_pandas_reads_numbers_beside_cells_that_are_empty() -> None:
 
 
 def test_pandas_reads_the_csv_of_a_comparison_with_numbers_as_numbers() -> None:
-    text = COMPARISON_REPORTS["csv"](rich(), PAGE)
+    text = render(REPORT, rich(), "csv", PAGE)
     frame = pandas.read_csv(io.StringIO(text))
     assert list(frame.columns) == [column.name for column in COMPARISON_COLUMNS]
     assert len(frame) == 2 * len(COMPARABLES)

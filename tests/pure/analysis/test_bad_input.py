@@ -24,10 +24,9 @@ from trnbench.analysis.records import is_valid_block
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch, make_launch
-from trnbench.reports import FORMATS, render
-from trnbench.reports.comparison import COMPARISON_REPORTS
+from trnbench.reports import comparison as comparison_report
+from trnbench.reports import formats_of, render, results
 from trnbench.reports.document import Page
-from trnbench.reports.results import REPORT
 from trnbench.run.baselines import read_sides
 from trnbench.run.results import load_result
 from trnbench.schema.errors import DataError, Problem
@@ -389,12 +388,12 @@ def test_what_can_be_read_can_be_compared_and_reported_in_every_format() -> None
         if result is None:
             continue
         told += 1
-        for name in FORMATS:
-            assert result.standing in render(REPORT, [result], name, Page())
+        for name in formats_of("results"):
+            assert result.standing in render(results.REPORT, [result], name, Page())
         launch = launch_of(result, lines, seed)
         comparison = compare(base, [launch], Terms())
-        for write in COMPARISON_REPORTS.values():
-            assert write(comparison, Page())
+        for name in formats_of("comparison"):
+            assert render(comparison_report.REPORT, comparison, name, Page())
         if not launch.is_usable:
             found = [metric for case in comparison.cases for metric in case.metrics]
             assert {metric.verdict for metric in found} <= {"cannot_tell"}, seed

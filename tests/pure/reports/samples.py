@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.builders import make_plan, three_results
 from tests.profiles import rich_profile
+from tests.pure.reports.comparisons import rich
 from tests.pure.reports.test_cost import sheet
 from tests.pure.reports.test_microbench import document as microbenchmarks
 from tests.pure.reports.test_options import offered
@@ -53,6 +54,7 @@ SAMPLES: dict[str, Any] = {
     "plans": [make_plan()],
     "microbench": microbenchmarks(is_chip=True),
     "profile": rich_profile(),
+    "comparison": rich(),
     "noise": noise_floors(),
     "models": Listed(list(models().values()), 4096),
     "prices": price_rows(),

@@ -11,7 +11,9 @@ import pytest
 
 from tests.pure.reports.samples import SAMPLES, report_of
 from trnbench import reports
-from trnbench.reports import FORMATS, REPORTS, as_csv, formats_of, render
+from trnbench.cli.compare import ComparisonFormat
+from trnbench.cli.options import Format
+from trnbench.reports import FORMATS, REPORTS, as_csv, ci, formats_of, render
 from trnbench.reports.as_markdown import markdown
 from trnbench.reports.as_terminal import terminal
 from trnbench.reports.document import (
@@ -44,8 +46,13 @@ def test_the_reports_are_those_of_the_files() -> None:
         for name in re.findall(r"^([A-Z]+): Report\[", path.read_text(), re.MULTILINE)
     }
     assert set(REPORTS) == written == set(SAMPLES)
-    for name in REPORTS:
-        assert tuple(report_of(name).formats) == REPORTS[name]
+    assert REPORTS["comparison"] == tuple(ci.FORMATS)
+    assert not any(more for name, more in REPORTS.items() if name != "comparison")
+
+
+def test_every_format_can_be_named() -> None:
+    assert [each.value for each in Format] == list(FORMATS)
+    assert [each.value for each in ComparisonFormat] == list(formats_of("comparison"))
 
 
 def test_a_format_that_is_added_writes_every_report(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,8 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.builders import make_plan, make_result, three_results
-from trnbench.cli.options import Format
-from trnbench.reports import FORMATS, as_csv, formats_of, plans, render
+from trnbench.reports import FORMATS, plans, render
 from trnbench.reports.columns import COLUMNS, row
 from trnbench.reports.document import Page
 from trnbench.reports.results import REPORT
@@ -52,12 +50,6 @@ def hostile(text: str) -> Result:
             "run_id": text, "price": None, "price_reason": text, "standing": "doubtful",
         }
     )  # fmt: skip
-
-
-def test_the_registry_is_the_folder_and_the_option() -> None:
-    folder = Path(as_csv.__file__).parent
-    written = {path.stem.removeprefix("as_") for path in folder.glob("as_*.py")}
-    assert set(FORMATS) == written == set(formats_of("results")) == {item.value for item in Format}
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))

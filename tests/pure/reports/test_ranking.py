@@ -12,9 +12,8 @@ import pytest
 from tests.builders import MOVEMENT, make_measurement, make_plan, make_result
 from tests.pure.cost.test_ranking import BILLION, run
 from trnbench.analysis.metrics import unknown
-from trnbench.cli.options import Format
 from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
-from trnbench.reports import FORMATS, formats_of, render
+from trnbench.reports import FORMATS, render
 from trnbench.reports.document import Page
 from trnbench.reports.ranking import REPORT, Ranked
 from trnbench.schema.result import MetricValue
@@ -103,7 +102,3 @@ def test_a_metric_is_said_in_its_own_unit() -> None:
         assert said in write("terminal", rank([one], metric), metric, PAGE)
     one.metrics["mfu"] = unknown("no peak")
     assert "no peak" in write("terminal", rank([one], "mfu"), "mfu", PAGE)
-
-
-def test_every_format_can_be_named() -> None:
-    assert {each.value for each in Format} == set(formats_of("ranking"))

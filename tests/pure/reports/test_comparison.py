@@ -21,15 +21,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.cells import cell_len
 
 from tests.comparisons import base_side, cand_side
-from tests.pure.reports.comparison.comparisons import rich, slower
-from tests.pure.reports.comparison.consumers import BMF, CUSTOM_BENCHMARKS
-from trnbench.cli.compare import ComparisonFormat
+from tests.pure.reports.comparisons import rich, slower
+from tests.pure.reports.consumers import BMF, CUSTOM_BENCHMARKS
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.metrics import COMPARABLES
-from trnbench.reports.comparison import COMPARISON_REPORTS, as_github, as_terminal
-from trnbench.reports.comparison.as_csv import describe_columns
-from trnbench.reports.comparison.view import LABELS, say_value, say_verdict
+from trnbench.reports import ci, formats_of, render
+from trnbench.reports.columns import COMPARISON_COLUMNS, describe_columns
+from trnbench.reports.comparison import LABELS, REPORT, say_value, say_verdict
 from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison, Difference, GateOutcome
 from trnbench.schema.result import Standing
@@ -37,7 +36,7 @@ from trnbench.schema.result import Standing
 PAGE = Page(width=160)
 SLOWER, RICH = slower(), rich()
 EMPTY = SLOWER.model_copy(update={"cases": (), "gates": ()})
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 
 HOSTILE = st.text(
     st.sampled_from(
@@ -46,6 +45,10 @@ HOSTILE = st.text(
     min_size=1,
     max_size=20,
 )
+
+
+def write(form: str, comparison: Comparison, page: Page = PAGE) -> str:
+    return render(REPORT, comparison, form, page)
 
 
 def hostile(text: str) -> Comparison:
@@ -86,19 +89,13 @@ def with_states(states: Sequence[str]) -> Comparison:
     return SLOWER.model_copy(update={"gates": gates})
 
 
-def test_the_registry_is_the_folder_and_the_option() -> None:
-    folder = Path(as_terminal.__file__).parent
-    written = {path.stem.removeprefix("as_").replace("_", "-") for path in folder.glob("as_*.py")}
-    assert set(COMPARISON_REPORTS) == written == {item.value for item in ComparisonFormat}
-
-
 def test_every_metric_has_a_name_in_tables() -> None:
     assert list(LABELS) == list(COMPARABLES)
 
 
-@pytest.mark.parametrize("name", sorted(COMPARISON_REPORTS))
+@pytest.mark.parametrize("name", sorted(formats_of("comparison")))
 def test_no_cases_is_a_report_too(name: str) -> None:
-    assert COMPARISON_REPORTS[name](EMPTY, PAGE).endswith("\n")
+    assert write(name, EMPTY, PAGE).endswith("\n")
 
 
 # --- for people -----------------------------------------------------------------------------------
@@ -106,14 +103,14 @@ def test_no_cases_is_a_report_too(name: str) -> None:
 
 @given(HOSTILE, st.integers(20, 220))
 def test_no_text_steers_the_terminal(text: str, width: int) -> None:
-    written = COMPARISON_REPORTS["terminal"](hostile(text), Page(width=width))
+    written = write("terminal", hostile(text), Page(width=width))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e]", written)
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160, 250])
 @pytest.mark.parametrize("comparison", [SLOWER, RICH])
 def test_no_line_is_wider_than_the_page(comparison: Comparison, width: int) -> None:
-    written = COMPARISON_REPORTS["terminal"](comparison, Page(width=width))
+    written = write("terminal", comparison, Page(width=width))
     assert max(cell_len(line) for line in written.splitlines()) <= width
 
 
@@ -128,10 +125,10 @@ def test_doubts_stand_beside_the_launches_and_the_gates() -> None:
         update={"cases": (case.model_copy(update={"cand": side}),), "gates": gates}
     )
     for name in ("terminal", "markdown", "github"):
-        written = COMPARISON_REPORTS[name](comparison, PAGE)
+        written = write(name, comparison, PAGE)
         assert "6 launches (2 doubtful)" in written
         assert "(doubtful: drift)" in written
-    assert "(doubtful: drift)" in COMPARISON_REPORTS["junit"](comparison, PAGE)
+    assert "(doubtful: drift)" in write("junit", comparison, PAGE)
 
 
 def of_standing(standing: Standing) -> Comparison:
@@ -150,10 +147,10 @@ def of_standing(standing: Standing) -> Comparison:
     return compare(base_side(), launches, Terms())
 
 
-@pytest.mark.parametrize("name", sorted(COMPARISON_REPORTS))
+@pytest.mark.parametrize("name", sorted(formats_of("comparison")))
 def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) -> None:
     standings: tuple[Standing, ...] = ("sound", "doubtful", "invalid")
-    texts = [COMPARISON_REPORTS[name](of_standing(standing), PAGE) for standing in standings]
+    texts = [write(name, of_standing(standing), PAGE) for standing in standings]
     assert len(set(texts)) == 3
     assert "doubtful" in texts[1]
     if name not in ("github-action-benchmark", "bmf", "openmetrics"):  # they hold figures alone
@@ -166,26 +163,26 @@ def test_trackers_count_the_launches_of_each_state() -> None:
     }  # fmt: skip
     for standing, (doubtful, unusable) in counts.items():
         comparison = of_standing(standing)
-        ((_, measures),) = json.loads(COMPARISON_REPORTS["bmf"](comparison, PAGE)).items()
+        ((_, measures),) = json.loads(write("bmf", comparison, PAGE)).items()
         assert measures["doubtful_launches"] == {"value": doubtful}
         assert measures["unusable_launches"] == {"value": unusable}
-        text = COMPARISON_REPORTS["openmetrics"](comparison, PAGE)
+        text = write("openmetrics", comparison, PAGE)
         labels = f'side="cand",standing="{standing}"'
         assert f"{labels}}} 6.0" in text
-        entries = json.loads(COMPARISON_REPORTS["github-action-benchmark"](comparison, PAGE))
+        entries = json.loads(write("github-action-benchmark", comparison, PAGE))
         assert bool(entries) == (standing != "invalid")
         assert all(("(doubtful)" in e["extra"]) == (standing == "doubtful") for e in entries)
 
 
 def test_colour_is_put_on_a_terminal_alone() -> None:
-    assert "\x1b[31m" in COMPARISON_REPORTS["terminal"](SLOWER, Page(width=80, is_coloured=True))
-    assert "\x1b[" not in COMPARISON_REPORTS["terminal"](SLOWER, Page(width=80))
+    assert "\x1b[31m" in write("terminal", SLOWER, Page(width=80, is_coloured=True))
+    assert "\x1b[" not in write("terminal", SLOWER, Page(width=80))
 
 
 @given(HOSTILE)
 def test_no_text_breaks_the_markdown(text: str) -> None:
     for name in ("markdown", "github"):
-        written = COMPARISON_REPORTS[name](hostile(text), PAGE)
+        written = write(name, hostile(text), PAGE)
         for line in written.split("\n"):
             if line.startswith("|"):
                 assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) in (4, 7), line
@@ -194,16 +191,16 @@ def test_no_text_breaks_the_markdown(text: str) -> None:
 
 
 def test_the_step_summary_says_first_what_was_decided() -> None:
-    written = COMPARISON_REPORTS["github"](SLOWER, PAGE)
+    written = write("github", SLOWER, PAGE)
     assert written.startswith("## trnbench compare: 4 gates: 2 passed, 2 FAILED\n")
     assert written.count("<details>") == written.count("</details>") == 2
 
 
 def test_a_step_summary_stays_below_what_github_shows() -> None:
     many = SLOWER.model_copy(update={"cases": SLOWER.cases * 1000})
-    written = COMPARISON_REPORTS["github"](many, PAGE)
+    written = write("github", many, PAGE)
     assert len(written.encode()) < 1024 * 1024
-    assert as_github.SHORTENED in written
+    assert ci.SHORTENED in written
 
 
 @pytest.mark.parametrize(
@@ -237,7 +234,7 @@ def test_a_job_of_several_instances_says_how_many_are_paid() -> None:
     case = SLOWER.cases[0]
     side = case.cand.model_copy(update={"instances_billed": 4})
     comparison = SLOWER.model_copy(update={"cases": (case.model_copy(update={"cand": side}),)})
-    assert "$3.6/h x 4 (user 2026-08-01)" in COMPARISON_REPORTS["terminal"](comparison, PAGE)
+    assert "$3.6/h x 4 (user 2026-08-01)" in write("terminal", comparison, PAGE)
 
 
 # --- for programs ---------------------------------------------------------------------------------
@@ -245,13 +242,13 @@ def test_a_job_of_several_instances_says_how_many_are_paid() -> None:
 
 def test_json_is_the_record_and_is_read_back() -> None:
     for comparison in (SLOWER, RICH):
-        text = COMPARISON_REPORTS["json"](comparison, PAGE)
+        text = write("json", comparison, PAGE)
         assert Comparison.model_validate_json(text) == comparison
 
 
 @given(HOSTILE)
 def test_no_text_steers_what_shows_the_json_and_none_is_lost(text: str) -> None:
-    written = COMPARISON_REPORTS["json"](hostile(text), PAGE)
+    written = write("json", hostile(text), PAGE)
     steering = {c for c in written if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
     assert steering == {"\n"}
     assert json.loads(written)["cases"][0]["name"] == text
@@ -259,21 +256,21 @@ def test_no_text_steers_what_shows_the_json_and_none_is_lost(text: str) -> None:
 
 @given(HOSTILE)
 def test_no_cell_of_the_csv_starts_a_formula(text: str) -> None:
-    written = COMPARISON_REPORTS["csv"](hostile(text), PAGE)
+    written = write("csv", hostile(text), PAGE)
     for cells in csv.DictReader(io.StringIO(written)):
         for name in ("case", "verdict_reason", "notes", "differences"):
             assert not cells[name].lstrip().startswith(("=", "+", "-", "@", "\uff1d")), name
 
 
 def test_the_columns_stand_in_the_page_that_explains_them() -> None:
-    assert describe_columns() in (ROOT / "docs" / "compare.md").read_text()
+    assert describe_columns(COMPARISON_COLUMNS) in (ROOT / "docs" / "compare.md").read_text()
 
 
 # --- JUnit ----------------------------------------------------------------------------------------
 
 
 def read_junit(comparison: Comparison) -> Any:
-    return junitparser.JUnitXml.fromstring(COMPARISON_REPORTS["junit"](comparison, PAGE).encode())
+    return junitparser.JUnitXml.fromstring(write("junit", comparison, PAGE).encode())
 
 
 def test_a_junit_reader_sees_what_became_of_each_gate() -> None:
@@ -315,7 +312,7 @@ def test_the_document_has_the_elements_and_attributes_of_the_schema() -> None:
         "property": {"name", "value"},
     }  # fmt: skip
     for comparison in (SLOWER, RICH, with_states(["undecided", "not_judged"])):
-        text = COMPARISON_REPORTS["junit"](comparison, PAGE)
+        text = write("junit", comparison, PAGE)
         for element in ElementTree.fromstring(text).iter():
             assert set(element.attrib) <= allowed[element.tag]
             if element.tag in ("testsuite", "testcase"):
@@ -332,7 +329,7 @@ def test_no_text_breaks_the_xml(text: str) -> None:
 
 @pytest.mark.parametrize("comparison", [SLOWER, RICH, EMPTY])
 def test_bencher_reads_its_format(comparison: Comparison) -> None:
-    document = json.loads(COMPARISON_REPORTS["bmf"](comparison, PAGE))
+    document = json.loads(write("bmf", comparison, PAGE))
     jsonschema.validate(document, BMF)
     for measures in document.values():
         for metric in measures.values():
@@ -341,7 +338,7 @@ def test_bencher_reads_its_format(comparison: Comparison) -> None:
 
 
 def test_bencher_is_given_the_figures_of_cand() -> None:
-    document = json.loads(COMPARISON_REPORTS["bmf"](SLOWER, PAGE))
+    document = json.loads(write("bmf", SLOWER, PAGE))
     ((name, measures),) = document.items()
     assert name == SLOWER.cases[0].name
     assert measures["tokens_per_second"]["value"] == SLOWER.cases[0].metrics[0].cand.value
@@ -350,14 +347,14 @@ def test_bencher_is_given_the_figures_of_cand() -> None:
 
 @pytest.mark.parametrize("comparison", [SLOWER, RICH, EMPTY])
 def test_github_action_benchmark_reads_its_format(comparison: Comparison) -> None:
-    entries = json.loads(COMPARISON_REPORTS["github-action-benchmark"](comparison, PAGE))
+    entries = json.loads(write("github-action-benchmark", comparison, PAGE))
     jsonschema.validate(entries, CUSTOM_BENCHMARKS)
     names = [entry["name"] for entry in entries]
     assert len(set(names)) == len(names)
 
 
 def test_github_action_benchmark_is_given_what_is_better_smaller() -> None:
-    entries = json.loads(COMPARISON_REPORTS["github-action-benchmark"](SLOWER, PAGE))
+    entries = json.loads(write("github-action-benchmark", SLOWER, PAGE))
     kinds = {entry["name"].rpartition(": ")[2] for entry in entries}
     assert "step_time_median_seconds" in kinds
     assert all(COMPARABLES[kind].better == "lower" for kind in kinds)
@@ -367,7 +364,7 @@ def test_github_action_benchmark_is_given_what_is_better_smaller() -> None:
 
 
 def families(comparison: Comparison) -> dict[str, Any]:
-    text = COMPARISON_REPORTS["openmetrics"](comparison, PAGE)
+    text = write("openmetrics", comparison, PAGE)
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 

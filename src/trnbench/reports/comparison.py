@@ -1,9 +1,25 @@
-"""What people read of a comparison, in words: the same rows for the terminal and for Markdown."""
+"""A comparison as a report: a table a case, what must be read beside it, and the gates."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from trnbench.compare.metrics import COMPARABLES, Unit
+from trnbench.reports.columns import COMPARISON_COLUMNS
+from trnbench.reports.document import (
+    UNKNOWN,
+    Cell,
+    Column,
+    Document,
+    Facts,
+    Heading,
+    Notes,
+    Page,
+    Part,
+    Report,
+    Rows,
+    Style,
+    Table,
+)
 from trnbench.schema.comparison import (
     BreakEven,
     CaseComparison,
@@ -15,7 +31,6 @@ from trnbench.schema.comparison import (
     GateState,
     MetricComparison,
     Ratio,
-    SideValue,
     Unmatched,
 )
 from trnbench.schema.units import (
@@ -27,9 +42,6 @@ from trnbench.schema.units import (
     say_usd,
     say_usd_interval,
 )
-
-UNKNOWN = "—"
-HEADINGS = ("", "BASE", "CAND", "CAND / BASE [95 %]", "could see", "verdict")
 
 LABELS: Mapping[str, str] = {
     "tokens_per_second": "tokens/s",
@@ -55,34 +67,95 @@ STATES: Mapping[GateState, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One metric as cells, in the order of `HEADINGS`."""
+COLUMNS = (
+    Column("metric", is_obvious=True),
+    Column("BASE", is_figure=True),
+    Column("CAND", is_figure=True),
+    Column("CAND / BASE [95 %]", is_figure=True),
+    Column("could see", is_figure=True, least_page_width=100),
+    Column("verdict"),
+)
+GATE_COLUMNS = (
+    Column("", least_width=max(map(len, STATES.values()))),
+    Column("gate"),
+    Column("seen"),
+)
 
-    cells: tuple[str, ...]
-    verdict: ComparisonVerdict
+VERDICT_STYLES: Mapping[ComparisonVerdict, Style] = {
+    "better": "good", "worse": "bad", "cannot_tell": "doubtful",
+}  # fmt: skip
+STATE_STYLES: Mapping[GateState, Style] = {
+    "passed": "good", "failed": "bad", "undecided": "doubtful", "not_judged": "bad",
+}  # fmt: skip
 
 
-def rows_of(case: CaseComparison) -> list[Row]:
-    """Return the metrics of a case as rows."""
-    return [Row(_cells(metric), metric.verdict) for metric in case.metrics]
+def _document(comparison: Comparison, page: Page) -> Document:
+    def parts() -> Iterator[Part]:
+        for case in comparison.cases:
+            yield Heading(case.name)
+            yield sides_of(case)
+            yield table_of(case)
+            yield Notes(notes_of(case), indent=2, is_mark_plain=True)
+        yield Notes(general_notes(comparison), is_mark_plain=True)
+
+    summary = Heading(summary_of(comparison), level=0)
+    gates = [gates_of(comparison)] if comparison.gates else []
+    return Document([*parts()], conclusion=[summary, *gates])
 
 
-def sides_of(case: CaseComparison) -> tuple[tuple[str, str], tuple[str, str]]:
+def _rows(comparison: Comparison) -> Rows:
+    """Return a row for each metric of each case."""
+    return Rows(
+        [column.name for column in COMPARISON_COLUMNS],
+        [
+            [column.read(comparison, case, metric) for column in COMPARISON_COLUMNS]
+            for case in comparison.cases
+            for metric in case.metrics
+        ],
+    )
+
+
+def _record(comparison: Comparison, page: Page) -> Any:
+    """Return the record itself, of which `trnbench schema` has the form."""
+    return comparison.model_dump(mode="json")
+
+
+REPORT: Report[Comparison] = Report(document=_document, rows=_rows, record=_record)
+
+
+def sides_of(case: CaseComparison) -> Facts:
     """Say what each side is: of how many launches, on what, by which software, at which price."""
-    return ("BASE", _side(case.base)), ("CAND", _side(case.cand))
+    return Facts([("BASE", _side(case.base)), ("CAND", _side(case.cand))])
 
 
-def gate_lines(gates: Iterable[GateOutcome]) -> list[tuple[GateState, str, str]]:
+def table_of(case: CaseComparison) -> Table:
+    """Return the metrics of a case as rows."""
+    return Table(COLUMNS, [_cells(metric) for metric in case.metrics], indent=2)
+
+
+def gates_of(comparison: Comparison) -> Table:
     """Return each gate's state, its text, and what was seen, with the case and the advice."""
-    return [
+    rows = [
         (
-            gate.state,
+            Cell(STATES[gate.state], STATE_STYLES[gate.state]),
             gate.gate,
             f"{gate.case}: {say_evidence(gate)}{f' → {gate.advice}' if gate.advice else ''}",
         )
-        for gate in gates
+        for gate in comparison.gates
     ]
+    return Table(GATE_COLUMNS, rows, is_list=True)
+
+
+def _cells(metric: MetricComparison) -> tuple[Cell | str, ...]:
+    least = metric.ratio.least_change
+    return (
+        LABELS[metric.metric],
+        say_value(metric.metric, metric.base.value),
+        say_value(metric.metric, metric.cand.value),
+        say_ratio(metric.ratio),
+        UNKNOWN if least is None else f"±{say_percent(least)}",
+        Cell(say_verdict(metric), VERDICT_STYLES.get(metric.verdict)),
+    )
 
 
 def say_evidence(gate: GateOutcome) -> str:
@@ -181,18 +254,6 @@ def say_verdict(metric: MetricComparison) -> str:
     if 0.5 <= value <= 2:
         return f"{metric.verdict} by {say_percent(abs(value - 1))}"
     return f"{metric.verdict}, {max(value, 1 / value):.3g} x"
-
-
-def _cells(metric: MetricComparison) -> tuple[str, ...]:
-    least = metric.ratio.least_change
-    return (
-        LABELS[metric.metric],
-        say_value(metric.metric, metric.base.value),
-        say_value(metric.metric, metric.cand.value),
-        say_ratio(metric.ratio),
-        UNKNOWN if least is None else f"±{say_percent(least)}",
-        say_verdict(metric),
-    )
 
 
 def _seconds(value: float) -> str:
@@ -328,10 +389,3 @@ def _unmatched(case: Unmatched) -> str:
     told = "; ".join(_difference(one) for one in case.differences if one.kind == "work")
     beside = f" ({other}'s {case.nearest}; BASE / CAND: {told})" if told else ""
     return f"not compared: {side}'s {case.name}: {case.reason}{beside}"
-
-
-def side_values(case: CaseComparison) -> Iterable[tuple[MetricComparison, str, SideValue]]:
-    """Yield every figure of a case with the name of its side."""
-    for metric in case.metrics:
-        yield metric, "base", metric.base
-        yield metric, "cand", metric.cand

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.pure.reports.comparison.comparisons import rich, slower
+from tests.pure.reports.comparisons import rich, slower
 from trnbench import __version__
-from trnbench.reports.comparison import COMPARISON_REPORTS
+from trnbench.reports import formats_of, render
+from trnbench.reports.comparison import REPORT
 from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison
 
@@ -28,11 +29,11 @@ def shortened(found: re.Match[str]) -> str:
 COMPARISONS = {"slower": slower, "rich": rich}
 
 
-@pytest.mark.parametrize("name", sorted(COMPARISON_REPORTS))
+@pytest.mark.parametrize("name", sorted(formats_of("comparison")))
 @pytest.mark.parametrize("which", sorted(COMPARISONS))
 def test_a_format_looks_as_it_did(name: str, which: str, check_golden: Golden) -> None:
     comparison: Comparison = COMPARISONS[which]()
-    text = COMPARISON_REPORTS[name](comparison, Page(width=160))
+    text = render(REPORT, comparison, name, Page(width=160))
     # What another processor rounds otherwise in the last place is the same figure.
     check_golden(f"comparisons/{which}-{name}.txt", text.replace(f'"{__version__}"', '"0.1.0"'))
 
@@ -43,6 +44,6 @@ def test_the_terminal_looks_as_it_did(
     which: str, width: int, is_coloured: bool, check_golden: Golden
 ) -> None:
     page = Page(width=width, is_coloured=is_coloured)
-    text = COMPARISON_REPORTS["terminal"](COMPARISONS[which](), page)
+    text = render(REPORT, COMPARISONS[which](), "terminal", page)
     colour = "-colour" if is_coloured else ""
     check_golden(f"comparisons/{which}-terminal-{width}{colour}.txt", text)
