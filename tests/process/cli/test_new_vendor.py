@@ -1,4 +1,4 @@
-"""A new vendor is one file and one row, and nothing else: shown on a copy of the package."""
+"""A device and a family are each one file and one row: shown on a copy of the package."""
 
 import json
 import shutil
@@ -40,9 +40,27 @@ class AcmeBackend(Backend):
         return "Acme 1"
 '''
 ROW = '    Backend(name="acme", default_variables={"ACME_MODE": "train"}),\n'
+FAMILY = '''"""A made-up family, which is GPT-2 under another name."""
+
+from trnbench.train.models.gpt2 import Gpt2
+
+
+class Twin(Gpt2):
+    """Builds one."""
+'''
+FAMILY_ROW = """    Family(
+        name="twin",
+        mlp_matrices=PLAIN_MATRICES,
+        norms_and_biases=_plain_norms_and_biases,
+        outside=_gpt2_outside,
+        norm_bytes=2,
+        mlp_bytes=4,
+        joins_attention=True,
+    ),
+"""
 SUITE = """
 name: new vendor
-model: {family: gpt2, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
+model: {family: twin, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
         vocabulary_size: 128, max_positions: 64}
 workload: {sequence_length: 16, global_batch_size: 2, precision: fp32}
 device: acme:1
@@ -51,14 +69,16 @@ measure: {min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0.
 
 
 @pytest.mark.slow
-def test_one_file_and_one_row_make_a_device(tmp_path: Path) -> None:
+def test_one_file_and_one_row_make_a_device_and_a_family(tmp_path: Path) -> None:
     package = tmp_path / "copy" / "trnbench"
     shutil.copytree(Path(trnbench.__file__).parent, package)
     (package / "train" / "backends" / "acme.py").write_text(VENDOR)
-    table = package / "catalog" / "backends.py"
+    (package / "train" / "models" / "twin.py").write_text(FAMILY)
     mark = "ROWS = (\n"
-    assert table.read_text().count(mark) == 1
-    table.write_text(table.read_text().replace(mark, mark + ROW))
+    for table, row in (("catalog/backends.py", ROW), ("model/families.py", FAMILY_ROW)):
+        text = (package / table).read_text()
+        assert text.count(mark) == 1
+        (package / table).write_text(text.replace(mark, mark + row))
     (tmp_path / "suite.yaml").write_text(SUITE)
     done = subprocess.run(
         [sys.executable, "-m", "trnbench", "run", "suite.yaml", "-o", "out", "--json"],
@@ -71,6 +91,9 @@ def test_one_file_and_one_row_make_a_device(tmp_path: Path) -> None:
     assert done.stdout, done.stderr
     (result,) = json.loads(done.stdout)["results"]
     assert (result["backend"], result["device_name"]) == ("acme", "Acme 1")
+    assert result["model_family"] == "twin"
+    verdicts = {check["name"]: check["verdict"] for check in result["checks"]}
+    assert verdicts["parity"] == verdicts["parameters"] == "sound"
     # The row decides what the worker is started with.
     (records,) = (tmp_path / "out").rglob("measurement.jsonl")
     assert "ACME_MODE" in records.read_text()
