@@ -25,7 +25,7 @@ from scipy.special import stdtrit
 
 from trnbench.catalog.prices import price_rows_by_instance
 from trnbench.cli.options import PriceChoice
-from trnbench.cli.reprice import PriceFinder, under_all_options
+from trnbench.cli.reprice import PriceFinder
 from trnbench.machine.describe import describe_machine
 from trnbench.prices import find_price
 from trnbench.prices.base import PriceRequest
@@ -136,7 +136,7 @@ def make_finder(folder: Path) -> PriceFinder:
 def recost(results: Sequence[Result], finder: PriceFinder) -> tuple[float, float]:
     """Return the wall and processor seconds for every result at every rate."""
     began, used = time.perf_counter(), time.process_time()
-    offered = [each for result in results for each in under_all_options(result, finder)]
+    offered = [each for result in results for each in finder.reprice_all(result)]
     seconds = (time.perf_counter() - began, time.process_time() - used)
     priced = sum(each.result.price is not None for each in offered)
     if priced != len(results) * len(OPTIONS):

@@ -96,7 +96,7 @@ def cost(
     """Estimate what training at a result's speed costs, as a range, and what changes it."""
     from trnbench.analysis.energy import find_site
     from trnbench.cli.output import show
-    from trnbench.cli.reprice import load_results, make_repricer
+    from trnbench.cli.reprice import PriceFinder, load_results
     from trnbench.cost.training import make_cost_sheet
     from trnbench.reports.cost import REPORT
 
@@ -118,9 +118,11 @@ def cost(
         file=prices,
         source=price_source,
     )
+    finder = PriceFinder.of(choice)
     problems: list[Problem] = []
     sheets = []
-    for result in map(make_repricer(choice), load_results(paths or [DEFAULT_RESULTS], problems)):
+    for loaded in load_results(paths or [DEFAULT_RESULTS], problems):
+        result = finder.reprice(loaded)
         site = find_site(result.price, pue, grid)
         sheets.append((result, make_cost_sheet(result, make_job(result), site)))
     form = "json" if as_json else "terminal"

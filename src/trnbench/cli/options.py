@@ -153,6 +153,11 @@ class PriceChoice:
         return any(each is not None for each in asked)
 
 
+def did_you_mean(near: Sequence[str], otherwise: str) -> str:
+    """Return the hint for a name that is not known: the names near it, or else another hint."""
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
 def read_rate(option: str, text: str) -> Decimal:
     """Read a rate as exactly as it was written, by the same rule as a config's."""
     import pydantic

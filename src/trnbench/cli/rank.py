@@ -19,6 +19,7 @@ from trnbench.cli.options import (
     PriceSourceChoice,
     Region,
     ResultRate,
+    did_you_mean,
 )
 from trnbench.schema.errors import ConfigError, DataError, Problem
 
@@ -103,6 +104,7 @@ def rank(
     format_: FormatOption = TERMINAL,
 ) -> None:
     """Rank measured and published runs by a metric, for a price and the limits of a job."""
+    from trnbench.catalog.published import published_results
     from trnbench.cli.output import show
     from trnbench.cli.reprice import PriceFinder
     from trnbench.cost.ranking import rank as rank_runs
@@ -129,7 +131,8 @@ def rank(
     rankings = _worth_showing(ranked)
     if not rankings:
         models = {run.model for run in runs}
-        problems.append(_nothing(ranked, models | _published_models(published), model))
+        models |= {run.model for run in published_results()} if published else set()
+        problems.append(_nothing(ranked, models, model))
     else:
         show(REPORT, Ranked(rankings, metric), format_)
     if problems:
@@ -148,15 +151,15 @@ def _folders(paths: list[Path] | None, published: bool) -> list[Path]:
 def _measured(
     paths: list[Path], finder: "PriceFinder", problems: list[Problem], *, all_options: bool
 ) -> "list[RankedRun]":
-    from trnbench.cli.reprice import load_results, repriced, under_all_options
+    from trnbench.cli.reprice import load_results
     from trnbench.cost.ranking import ranked_run
 
     found = []
     for result in load_results(paths, problems):
-        results = [repriced(result, finder)] if finder.choice.is_any else [result]
         if all_options:
-            results = [offered.result for offered in under_all_options(result, finder)]
-        found += [ranked_run(each) for each in results]
+            found += [ranked_run(offer.result) for offer in finder.reprice_all(result)]
+        else:
+            found.append(ranked_run(finder.reprice(result)))
     return found
 
 
@@ -165,6 +168,7 @@ def _published(
 ) -> "list[RankedRun]":
     from trnbench.catalog.published import is_same_model, published_results
     from trnbench.cost.ranking import ranked_publication, rented_instance
+    from trnbench.prices.base import NoPrice
 
     found = []
     for run in published_results():
@@ -172,14 +176,16 @@ def _published(
             continue
         instance = rented_instance(run, on)
         if instance is None:
-            reason = (
-                f"no instance with {run.accelerator} is known; name one by `--on "
-                f"{run.accelerator}=INSTANCE`"
-            )
-            found.append(ranked_publication(run, None, None, reason))
+            chip = run.accelerator
+            why = f"no instance with {chip} is known; name one by `--on {chip}=INSTANCE`"
+            found.append(ranked_publication(run, None, None, why))
             continue
-        for price, why in finder.of_instance(instance, all_options=all_options):
-            found.append(ranked_publication(run, instance, price, why))
+        for answer in finder.offers_of(instance, all_options=all_options):
+            if isinstance(answer, NoPrice):
+                why = f"{answer.reason}; {answer.hint}"
+                found.append(ranked_publication(run, instance, None, why))
+            else:
+                found.append(ranked_publication(run, instance, answer, None))
     return found
 
 
@@ -196,9 +202,7 @@ def _instances(pairs: Sequence[str]) -> dict[str, str]:
             near = nearest_instances(instance)
             raise ConfigError(
                 f"--on {pair}: {instance} is not a known instance",
-                hint=f"did you mean {' or '.join(near)}?"
-                if near
-                else "`trnbench prices` lists them",
+                hint=did_you_mean(near, "`trnbench prices` lists them"),
             )
         found[chip.strip().lower()] = instance
     return found
@@ -223,31 +227,19 @@ def _worth_showing(rankings: "list[Ranking]") -> "list[Ranking]":
 
 def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -> Problem:
     """Return why no run is ranked: the most common reason, or that no run was found."""
+    from difflib import get_close_matches
+
     reasons = Counter(reason for ranking in ranked for _, reason in ranking.left_out)
     if not reasons:
-        return Problem("no run is left to rank", _hint(models, model))
+        near = get_close_matches(model or "", sorted(models), n=3, cutoff=0.4)
+        otherwise = "name a folder of results, add --published, or use fewer filters"
+        return Problem("no run is left to rank", did_you_mean(near, otherwise))
     ((reason, count),) = reasons.most_common(1)
     return Problem(
         f"none of {reasons.total()} can be ranked; {count} of them: {reason}",
         "choose their price by `--on`, `--region` and `--price-option`, or rank by "
         "`--by tokens_per_second_per_chip`",
     )
-
-
-def _published_models(published: bool) -> set[str]:
-    from trnbench.catalog.published import published_results
-
-    return {run.model for run in published_results()} if published else set()
-
-
-def _hint(models: set[str], model: str | None) -> str:
-    import difflib
-
-    known = sorted(models)
-    near = difflib.get_close_matches(model or "", known, n=3, cutoff=0.4)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return "name a folder of results, add --published, or use fewer filters"
 
 
 # --- metric and limits ---------------------------------------------------------------------------
@@ -271,9 +263,7 @@ def _constraint(
             ("--scaling-efficiency", scaling_efficiency),
         ):
             if given is not None:
-                raise ConfigError(
-                    f"{name}: applies only to a job", hint="set its size: --tokens 1T"
-                )
+                raise ConfigError(f"{name}: applies only to a job", hint=JOB_HINT)
         return None
     try:
         job = TrainingJob(tokens=read_count(tokens))
@@ -294,24 +284,23 @@ def _constraint(
 
 def _metric(by: str | None, constraint: "Constraint | None") -> str:
     """Return the metric of `--by`, or the default for these limits."""
-    import difflib
+    from difflib import get_close_matches
 
     from trnbench.analysis.metrics import METRICS
     from trnbench.cost.ranking import TO_TRAIN
 
-    if by is None and constraint is None:
-        return "usd_per_million_tokens"
-    if by is None and constraint is not None:
+    if by is None:
+        if constraint is None:
+            return "usd_per_million_tokens"
         is_race = constraint.budget_usd is not None and constraint.deadline_seconds is None
         return "train_seconds" if is_race else "train_usd"
-    name = str(by)
-    if name in TO_TRAIN and constraint is None:
-        raise ConfigError(f"--by {name}: applies only to a job", hint=JOB_HINT)
+    if by in TO_TRAIN and constraint is None:
+        raise ConfigError(f"--by {by}: applies only to a job", hint=JOB_HINT)
     known = (*METRICS, "tokens_per_second_per_chip", *TO_TRAIN)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    if by not in known:
+        near = get_close_matches(by, known, n=3, cutoff=0.4)
         raise ConfigError(
-            f"--by {name}: is not a metric",
-            hint=f"did you mean {' or '.join(near)}?" if near else f"use one of {', '.join(known)}",
+            f"--by {by}: is not a metric",
+            hint=did_you_mean(near, f"use one of {', '.join(known)}"),
         )
-    return name
+    return by

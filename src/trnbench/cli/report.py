@@ -44,7 +44,7 @@ def report(
     """Show results as a table, CSV, Markdown or JSON; price them anew."""
     from trnbench.analysis.analyze import recount
     from trnbench.cli.output import show
-    from trnbench.cli.reprice import PriceFinder, load_results, make_repricer, under_all_options
+    from trnbench.cli.reprice import PriceFinder, load_results
     from trnbench.reports.results import OFFERS, REPORT
 
     choice = PriceChoice(
@@ -59,17 +59,13 @@ def report(
             "--all-options shows every way of renting, and another option chooses one",
             hint="leave --price-option and --usd-per-hour out",
         )
-    reprice = make_repricer(choice)
+    finder = PriceFinder.of(choice)
     problems: list[Problem] = []
-    results = []
-    for result in load_results(paths or [DEFAULT_RESULTS], problems):
-        repriced = reprice(result)
-        results.append(
-            repriced if flops_convention is None else recount(repriced, flops_convention.value)
-        )
+    results = list(map(finder.reprice, load_results(paths or [DEFAULT_RESULTS], problems)))
+    if flops_convention is not None:
+        results = [recount(result, flops_convention.value) for result in results]
     if results and all_options:
-        finder = PriceFinder.of(choice)
-        offers = [offer for result in results for offer in under_all_options(result, finder)]
+        offers = [offer for result in results for offer in finder.reprice_all(result)]
         show(OFFERS, offers, format_, output)
     elif results:
         show(REPORT, results, format_, output)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pure.reports.test_options import on
 from trnbench.cli.options import PriceChoice, SourceName
-from trnbench.cli.reprice import PriceFinder, under_all_options
+from trnbench.cli.reprice import PriceFinder
 from trnbench.schema.errors import UnavailableError
 
 
@@ -20,4 +20,4 @@ def test_where_the_cloud_cannot_be_asked_that_is_an_error(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     choice = PriceChoice(source=SourceName("live"), region="us-west-2")
     with pytest.raises(UnavailableError, match="--price-source live"):
-        under_all_options(on("trn1.32xlarge"), PriceFinder.of(choice))
+        PriceFinder.of(choice).reprice_all(on("trn1.32xlarge"))

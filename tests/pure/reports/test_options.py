@@ -11,7 +11,7 @@ import pytest
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
 from trnbench.cli.options import PriceChoice
-from trnbench.cli.reprice import PriceFinder, under_all_options
+from trnbench.cli.reprice import PriceFinder
 from trnbench.reports import render
 from trnbench.reports.document import Page
 from trnbench.reports.results import OFFERS, Offered
@@ -74,7 +74,7 @@ def test_what_is_unfair_is_told_where_a_day_is_known() -> None:
 
 
 def test_every_way_that_the_table_knows_is_there_once() -> None:
-    found = under_all_options(on("trn1.32xlarge"), PriceFinder.of(PriceChoice(region="us-west-2")))
+    found = PriceFinder.of(PriceChoice(region="us-west-2")).reprice_all(on("trn1.32xlarge"))
     options = [each.option for each in found]
     assert len(options) == len(set(options))
     assert {"on_demand", "reserved_1y"} <= set(options)
@@ -85,21 +85,19 @@ def test_every_way_that_the_table_knows_is_there_once() -> None:
 
 
 def test_a_way_with_several_rates_is_told_and_one_that_is_not_sold_is_left_out() -> None:
-    found = {
-        e.option: e for e in under_all_options(on("trn1.32xlarge"), PriceFinder.of(PriceChoice()))
-    }
+    found = {e.option: e for e in PriceFinder.of(PriceChoice()).reprice_all(on("trn1.32xlarge"))}
     assert "costs differently" in str(found["spot"].result.price_reason)
     assert "savings_plan_1y" not in found
 
 
 def test_a_rate_of_the_users_own_stands_beside_them() -> None:
     own = recost(on("trn2.48xlarge"), rented("30", "user", region=None), None)
-    found = under_all_options(own, PriceFinder.of(PriceChoice(region="us-east-2")))
+    found = PriceFinder.of(PriceChoice(region="us-east-2")).reprice_all(own)
     assert [each.option for each in found][:2] == ["user", "spot"]
 
 
 def test_a_machine_that_nobody_knows_is_told_once() -> None:
-    (only,) = under_all_options(on(None), PriceFinder.of(PriceChoice()))
+    (only,) = PriceFinder.of(PriceChoice()).reprice_all(on(None))
     assert "nobody knows" in str(only.result.price_reason)
 
 
@@ -109,7 +107,7 @@ def test_own_rates_are_one_offer_however_often_they_answer(tmp_path: Path) -> No
         "owned: [{instance_type: box, capital_usd: 9000, years: 3, power_watts: 500, "
         "usd_per_kwh: 0.2, utilization: 0.5}]"
     )
-    (only,) = under_all_options(on("box"), PriceFinder.of(PriceChoice(file=path)))
+    (only,) = PriceFinder.of(PriceChoice(file=path)).reprice_all(on("box"))
     assert only.option == "owned"
 
 
