@@ -7,7 +7,10 @@ import typer
 
 from trnbench.cli.options import (
     DEFAULT_RESULTS,
+    JSON,
+    TERMINAL,
     AsJson,
+    FormatOption,
     Paths,
     PriceChoice,
     PriceFile,
@@ -91,6 +94,7 @@ def cost(
     idle: Idle = "0s",
     pue: Pue = None,
     grid: Grid = None,
+    format_: FormatOption = TERMINAL,
     as_json: AsJson = False,
 ) -> None:
     """Estimate what training at a result's speed costs, as a range, and what changes it."""
@@ -125,8 +129,7 @@ def cost(
         result = finder.reprice(loaded)
         site = find_site(result.price, pue, grid)
         sheets.append((result, make_cost_sheet(result, make_job(result), site)))
-    form = "json" if as_json else "terminal"
-    show(REPORT, sheets, form)
+    show(REPORT, sheets, JSON if as_json else format_)
     if problems:
         raise DataError.of(problems)
 

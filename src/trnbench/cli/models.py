@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli.options import AsJson
+from trnbench.cli.options import JSON, TERMINAL, AsJson, FormatOption
 
 
 def models(
@@ -12,6 +12,7 @@ def models(
         int,
         typer.Option(min=1, max=10**7, help="Tokens in a sequence, for the FLOPs of attention."),
     ] = 4096,
+    format_: FormatOption = TERMINAL,
     as_json: AsJson = False,
 ) -> None:
     """List the catalog's models with their weights and FLOPs a token."""
@@ -20,4 +21,4 @@ def models(
     from trnbench.reports.models import REPORT, Listed
 
     found = Listed(list(catalog().values()), sequence_length)
-    show(REPORT, found, "json" if as_json else "terminal")
+    show(REPORT, found, JSON if as_json else format_)

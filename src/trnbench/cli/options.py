@@ -22,7 +22,7 @@ DEFAULT_RESULTS = Path("results")
 OptionName = StrEnum("OptionName", {n.upper(): n for n in RENT_OPTIONS})  # type: ignore[misc]
 SourceName = StrEnum("SourceName", {n.upper(): n for n in PRICE_SOURCE_NAMES})  # type: ignore[misc]
 Format = StrEnum("Format", {n.upper(): n for n in FORMATS})  # type: ignore[misc]
-TERMINAL = Format("terminal")
+TERMINAL, JSON = Format("terminal"), Format("json")
 
 
 class Correcting(StrEnum):

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from trnbench.cli.options import AsJson, OptionName
+from trnbench.cli.options import JSON, TERMINAL, AsJson, FormatOption, OptionName
 from trnbench.schema.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow
+    from trnbench.reports.prices import Answers, History
     from trnbench.schema.rent import RentOption
 
 
@@ -33,7 +34,7 @@ Live = Annotated[
     bool,
     typer.Option("--live", help="Show AWS's rates of now instead of the table's; needs --region."),
 ]
-History = Annotated[
+WithHistory = Annotated[
     bool,
     typer.Option(
         "--history", help="Show how the instance's dated rates changed, as a table and a plot."
@@ -47,19 +48,21 @@ def prices(
     region: Region = None,
     zone: Zone = None,
     live: Live = False,
-    history: History = False,
+    history: WithHistory = False,
+    format_: FormatOption = TERMINAL,
     as_json: AsJson = False,
 ) -> None:
     """Show the bundled price table, how its rates changed, or AWS's rates of now."""
-    if history:
-        _show_history(instance, option, region, is_live=live, as_json=as_json)
-    elif live:
-        _show_live(instance, option, region, zone, as_json=as_json)
-    else:
-        from trnbench.cli.output import show
-        from trnbench.reports.prices import REPORT
+    from trnbench.cli.output import show
+    from trnbench.reports.prices import HISTORY, LIVE, REPORT
 
-        show(REPORT, _find_rows(instance, option, region), "json" if as_json else "terminal")
+    form = JSON if as_json else format_
+    if history:
+        show(HISTORY, _find_history(instance, option, region, is_live=live), form)
+    elif live:
+        show(LIVE, _ask_aws(instance, option, region, zone), form)
+    else:
+        show(REPORT, _find_rows(instance, option, region), form)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -121,48 +124,34 @@ def _unknown(instance: str) -> ConfigError:
 # --- history -------------------------------------------------------------------------------------
 
 
-def _show_history(
-    instance: str | None,
-    option: str | None,
-    region: str | None,
-    *,
-    is_live: bool,
-    as_json: bool,
-) -> None:
-    """Show how one instance's rates changed."""
+def _find_history(
+    instance: str | None, option: str | None, region: str | None, *, is_live: bool
+) -> "History":
+    """Return how one instance's rates changed."""
     if instance is None or is_live:
         raise ConfigError(
             "--history: needs one instance of the bundled table"
             + (" and no --live, which shows current rates" if is_live else ""),
             hint="write e.g. `trnbench prices p5en.48xlarge --history`",
         )
-    from trnbench.cli.output import show
     from trnbench.prices.table import rows_of_region
-    from trnbench.reports.prices import HISTORY, history_of
+    from trnbench.reports.prices import history_of
 
     rows = _find_rows(instance, option, None)
     if region is not None and not rows_of_region(rows, region):
         raise _no_such_rate(instance, option, region)
-    past = history_of(instance, rows, region)
-    show(HISTORY, past, "json" if as_json else "terminal")
+    return history_of(instance, rows, region)
 
 
 # --- live -----------------------------------------------------------------------------------------
 
 
-def _show_live(
-    instance: str | None,
-    option: str | None,
-    region: str | None,
-    zone: str | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Print a live rate, or the reason why there is none, for each option."""
-    from trnbench.cli.output import show
+def _ask_aws(
+    instance: str | None, option: str | None, region: str | None, zone: str | None
+) -> "Answers":
+    """Return a live rate, or the reason why there is none, for each option."""
     from trnbench.prices import find_price, request_of, sources_for
     from trnbench.prices.base import NoPrice
-    from trnbench.reports.prices import LIVE
     from trnbench.schema.rent import RENT_OPTIONS
 
     if instance is None or region is None:
@@ -181,4 +170,4 @@ def _show_live(
     failures = [a for a in answers.values() if isinstance(a, NoPrice) and a.is_failure]
     if len(failures) == len(answers):
         raise UnavailableError(failures[0].reason, hint=failures[0].hint)
-    show(LIVE, answers, "json" if as_json else "terminal")
+    return answers

@@ -15,7 +15,7 @@ from tests.fake_python import fake_python
 from trnbench.config.yaml import read_document
 from trnbench.run.configs import shipped_configs
 
-FOR_FILES = ("pydantic", "yaml", "rich")
+FOR_FILES = ("pydantic", "yaml", "rich.console")
 HEAVY = ("torch", "pandas", "scipy", "numpy", "transformers", "boto3")
 
 

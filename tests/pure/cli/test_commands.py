@@ -11,7 +11,10 @@ import pytest
 from tests.command import in_process, only_case
 from tests.comparisons import write_launch
 from trnbench.cli.main import COMMANDS
+from trnbench.cli.options import Format
 from trnbench.cli.schema import Kind
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_every_command_has_a_file_of_its_own_and_a_line_of_help() -> None:
@@ -74,6 +77,27 @@ def test_the_schema_refuses_what_the_parser_refuses() -> None:
     messages = [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(bad)]
     assert any("colour" in message for message in messages)
     assert any("global_batch_size" in message for message in messages)
+
+
+# --- formats --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models"],
+        ["prices", "trn2.48xlarge"],
+        ["prices", "p5en.48xlarge", "--history"],
+        ["cost", ROOT / "tests" / "golden" / "schema" / "v1", "--usd-per-hour", "3"],
+    ],
+)
+def test_a_listing_has_every_format(arguments: list[object]) -> None:
+    texts = {str(form): in_process(*arguments, "--format", form) for form in Format}
+    assert {done.code for done in texts.values()} == {0}
+    assert list(csv.reader(io.StringIO(texts["csv"].out)))
+    assert texts["json"] == in_process(*arguments, "--json")
+    assert json.loads(texts["json"].out)
+    assert len({done.out for done in texts.values()}) == len(Format)
 
 
 # --- report ---------------------------------------------------------------------------------------
