@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from benchmarks.peers.bursts import INIT_STD, NORM_EPSILON, Asked, read_options
-from trnbench.config.load import parse_config
+from trnbench.config.load import check_document
+from trnbench.config.yaml import parse_document
 from trnbench.machine.describe import Devices, describe_machine
 from trnbench.plan.make import make_plan
 from trnbench.schema.plan import Plan
@@ -44,7 +45,7 @@ def make_job_plan(asked: Asked) -> Plan:
     found = backend_class(asked.device).find()
     if found is None:
         raise SystemExit(f"torch has no {asked.device} device here")
-    (case,) = parse_config(text, "step_speed.yaml")
+    (case,) = check_document(parse_document(text, "step_speed.yaml"))
     return make_plan(
         case,
         machine=describe_machine(),

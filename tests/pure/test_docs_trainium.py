@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.configs import parse_config
 from tests.pure.run.plans import plan_case
 from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
 from trnbench.catalog.facts import diagnose, faults
-from trnbench.config.load import parse_config
 from trnbench.config.model import Config
 from trnbench.run.configs import shipped_configs
 from trnbench.run.environment import environment_of_probe, environment_of_worker

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from scripts.list_modules import PACKAGE, list_modules, rooms
+from tests.configs import parse_config
 from trnbench.cli.main import COMMANDS
-from trnbench.config.load import parse_config
 from trnbench.schema.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,6 @@ from trnbench.config.model import Config
 from trnbench.config.yaml import (
     Document,
     KeyPath,
-    parse_document,
     parse_value,
     read_document,
 )
@@ -69,13 +68,6 @@ def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> list[
         ConfigError: everything that is wrong, each with file, line, key, value and what to do.
     """
     return check_document(read_document(path), overrides)
-
-
-def parse_config(
-    text: str, source: str, overrides: Mapping[str, str] | None = None
-) -> list[CaseConfig]:
-    """Do the same for YAML text; `source` names it in messages."""
-    return check_document(parse_document(text, source), overrides)
 
 
 def check_document(

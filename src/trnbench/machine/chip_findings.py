@@ -6,7 +6,7 @@ about-neuron/arch/neuron-features/logical-neuroncore-config, release-notes/2.33.
 
 from trnbench.catalog.backends import backend_of
 from trnbench.machine.describe import Inspection
-from trnbench.machine.findings import Finding, join_words
+from trnbench.machine.findings import Finding, absent, join_words, ok, problem, warning
 
 LNC_VARIABLES = ("NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE")
 """The documented name, and an older one."""
@@ -18,12 +18,10 @@ FIRST_CORES = ("trn1", "inf2")
 def accelerator(seen: Inspection) -> Finding | None:
     """Whether there is anything but a CPU."""
     if seen.neuron.is_here or seen.nvidia.is_here:
-        return Finding("accelerator", "ok", describe_chips(seen))
+        return ok(describe_chips(seen))
     if _is_neuron_instance(seen):
         return None  # its driver is what is missing
-    return Finding(
-        "accelerator",
-        "absent",
+    return absent(
         f"no accelerator here: trnbench trains on the {seen.host.processor}, and plans for any "
         "machine with `--dry-run`",
     )
@@ -49,20 +47,16 @@ def neuron_driver(seen: Inspection) -> Finding | None:
     neuron = seen.neuron
     if neuron.device_files or neuron.chips:
         version = f" {neuron.driver_version}" if neuron.driver_version else ""
-        return Finding("neuron_driver", "ok", f"driver{version}")
+        return ok(f"driver{version}")
     if not neuron.pci_devices and not _is_neuron_instance(seen):
         return None
     if neuron.is_driver_loaded:
-        return Finding(
-            "neuron_driver",
-            "problem",
+        return problem(
             "the Neuron driver is loaded and there is no /dev/neuron0",
             "in a container, hand the devices through: `--device=/dev/neuron0`; else look at "
             "`sudo dmesg | grep -i neuron`",
         )
-    return Finding(
-        "neuron_driver",
-        "problem",
+    return problem(
         "Neuron chips are here without their driver",
         "install it for the running kernel: `sudo apt-get install linux-headers-$(uname -r) "
         "aws-neuronx-dkms`, then `sudo modprobe neuron`; in a container, `--device=/dev/neuron0`",
@@ -73,9 +67,7 @@ def neuron_tools(seen: Inspection) -> Finding | None:
     """Whether `neuron-ls` could say what is here."""
     if seen.neuron.reason is None:
         return None
-    return Finding(
-        "neuron_tools",
-        "warning",
+    return warning(
         f"{seen.neuron.reason}: who holds the chips is not known",
         "`sudo apt-get install aws-neuronx-tools`, of the same SDK as the driver",
     )
@@ -87,30 +79,24 @@ def nvidia_driver(seen: Inspection) -> Finding | None:
     if not nvidia.is_here:
         return None
     if not nvidia.is_driver_loaded:
-        return Finding(
-            "nvidia_driver",
-            "problem",
+        return problem(
             "an NVIDIA GPU is here without its driver",
             "install NVIDIA's driver for the running kernel; in a container, start it with "
             "`--gpus all`",
         )
     if nvidia.reason is not None:
-        return Finding(
-            "nvidia_driver",
-            "warning",
+        return warning(
             f"{nvidia.reason}: memory, ECC and who holds the GPUs are not known",
             "`pip install nvidia-ml-py` beside trnbench; then see what `nvidia-smi` says",
         )
     lost = nvidia.pci_devices - len(nvidia.gpus)
     if lost > 0:
-        return Finding(
-            "nvidia_driver",
-            "problem",
+        return problem(
             f"the driver sees {len(nvidia.gpus)} of {nvidia.pci_devices} NVIDIA devices",
             "see `nvidia-smi` and `sudo dmesg | grep -i NVRM`; a GPU that fell off the bus needs a "
             "restart of the machine",
         )
-    return Finding("nvidia_driver", "ok", f"driver {nvidia.driver_version}")
+    return ok(f"driver {nvidia.driver_version}")
 
 
 def holders(seen: Inspection) -> Finding | None:
@@ -125,9 +111,7 @@ def holders(seen: Inspection) -> Finding | None:
         f"{program or 'a process'} (pid {pid}) holds {_some(names)}"
         for (pid, program), names in devices.items()
     ]
-    return Finding(
-        "holders",
-        "problem",
+    return problem(
         "; ".join(said),
         "wait until it has ended, or end it yourself; its cores are free some ten seconds later. "
         "trnbench never ends a process of others",
@@ -149,9 +133,7 @@ def neuron_hardware(seen: Inspection) -> Finding | None:
         is_first = all(chip.logical_core_config is None for chip in seen.neuron.chips)
     if not is_first:
         return None
-    return Finding(
-        "neuron_hardware",
-        "problem",
+    return problem(
         f"native torch-neuronx does not support {instance or 'chips of the first generation'}: "
         "there is no supported way to train on it in SDK 2.33",
         "use a machine image of SDK 2.31 or earlier with its XLA packages (torch 2.9), or a trn2",
@@ -177,10 +159,8 @@ def logical_cores(seen: Inspection) -> Finding | None:
     elif here is not None and values != {str(here)}:
         wrong = f"is not what the chips are set to: {here}"
     else:
-        return Finding("logical_cores", "ok", f"{said}, as the chips are set")
-    return Finding(
-        "logical_cores",
-        "problem",
+        return ok(f"{said}, as the chips are set")
+    return problem(
         f"{said} {wrong}",
         f"`unset {' '.join(asked)}` for the chips' own setting",
     )
@@ -197,9 +177,7 @@ def devices(seen: Inspection) -> Finding | None:
         has_torch = seen.inventory is not None and "torch" in seen.inventory.versions
         if seen.devices_reason is None or not has_torch:
             return None  # not asked, or told already
-        return Finding(
-            "devices",
-            "problem",
+        return problem(
             f"torch cannot be used: {seen.devices_reason}",
             "import torch in that interpreter to see its own words, or name another with "
             "`--python PATH`",
@@ -207,11 +185,9 @@ def devices(seen: Inspection) -> Finding | None:
     backends = [device.backend for device in seen.devices.found]
     is_host_alone = bool(backends) and all(backend_of(name).is_host for name in backends)
     if is_host_alone and (seen.neuron.is_here or seen.nvidia.is_here):
-        return Finding(
-            "devices",
-            "problem",
+        return problem(
             f"torch can use the CPU alone, and there is more here: {describe_chips(seen)}",
             "mend the problems above first; `trnbench run --device cpu` trains on the CPU "
             "all the same",
         )
-    return Finding("devices", "ok", f"torch can use {join_words(backends)}")
+    return ok(f"torch can use {join_words(backends)}")

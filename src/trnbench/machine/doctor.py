@@ -1,6 +1,7 @@
 """Everything that can be wrong with a machine, one line each, in the order of reports."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from trnbench.machine.chip_findings import (
     accelerator,
@@ -62,4 +63,5 @@ FINDINGS: tuple[Callable[[Inspection], Finding | None], ...] = (
 
 def diagnose(seen: Inspection) -> list[Finding]:
     """Return all that there is to say of a machine."""
-    return [finding for function in FINDINGS if (finding := function(seen)) is not None]
+    found = ((function.__name__, function(seen)) for function in FINDINGS)
+    return [replace(finding, name=name) for name, finding in found if finding is not None]

@@ -21,11 +21,32 @@ class Finding:
     """One thing that was looked at."""
 
     name: str
+    """Of the function that looked; `diagnose` sets it."""
     verdict: Verdict
     evidence: str
     """What was seen."""
     fix: str | None = None
     """What to do about it."""
+
+
+def ok(evidence: str) -> Finding:
+    """Return that it is as it should be."""
+    return Finding("", "ok", evidence)
+
+
+def problem(evidence: str, fix: str) -> Finding:
+    """Return that training fails, or is not on what is paid for."""
+    return Finding("", "problem", evidence, fix)
+
+
+def warning(evidence: str, fix: str) -> Finding:
+    """Return that a figure may be worse than it could be, or something else fails."""
+    return Finding("", "warning", evidence, fix)
+
+
+def absent(evidence: str, fix: str | None = None) -> Finding:
+    """Return that it is not here, which is fine."""
+    return Finding("", "absent", evidence, fix)
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -44,10 +65,8 @@ def huge_pages(seen: Inspection) -> Finding | None:
     if not seen.network.efa_devices or seen.host.huge_pages is None:
         return None
     if seen.host.huge_pages > 0:
-        return Finding("huge_pages", "ok", f"{seen.host.huge_pages} reserved")
-    return Finding(
-        "huge_pages",
-        "warning",
+        return ok(f"{seen.host.huge_pages} reserved")
+    return warning(
         "no huge page is reserved, and EFA takes its buffers from huge pages: between machines "
         "it may be slower and may fail to register memory",
         "run the EFA installer again, which reserves them; `sysctl vm.nr_hugepages` shows how many",
@@ -62,10 +81,8 @@ def cache(seen: Inspection) -> Finding | None:
         return None
     variable, default = backend.cache
     if variable in seen.machine.variables:
-        return Finding("cache", "ok", f"{variable} is set")
-    return Finding(
-        "cache",
-        "warning",
+        return ok(f"{variable} is set")
+    return warning(
         f"compiled programs go to {default}, which may be gone after a restart: the next run "
         "compiles again",
         f"set {variable} to a folder that stays",
@@ -79,9 +96,7 @@ def profiling(seen: Inspection) -> Finding | None:
     found = [name for name in names if variables.get(name, "0") not in ("0", "", "false")]
     if not found:
         return None
-    return Finding(
-        "profiling",
-        "warning",
+    return warning(
         f"{join_words(found)} {'is' if len(found) == 1 else 'are'} set: what is timed is "
         "slower than, or compiled differently from, what you would train with",
         f"`unset {' '.join(found)}`",
@@ -93,20 +108,16 @@ def efa(seen: Inspection) -> Finding | None:
     network = seen.network
     if network.efa_devices:
         if network.has_provider is False:
-            return Finding(
-                "efa",
-                "warning",
+            return warning(
                 "EFA devices are here and libfabric offers no provider `efa`: training on several "
                 "machines would fall back to TCP or fail",
                 "install the EFA software (`efa_installer.sh`), and set FI_PROVIDER=efa",
             )
-        return Finding("efa", "ok", f"{len(network.efa_devices)} EFA devices")
+        return ok(f"{len(network.efa_devices)} EFA devices")
     instance = instances().get(seen.machine.instance or "")
     if not seen.host.is_ec2 or instance is None or instance.chips < 2:
         return None
-    return Finding(
-        "efa",
-        "warning",
+    return warning(
         f"no EFA device on this {instance.name}: it matters only for training on several machines",
         "EFA interfaces are attached when an instance is launched: launch it with them",
     )
@@ -116,9 +127,7 @@ def governor(seen: Inspection) -> Finding | None:
     """Whether the processor is held back to save power."""
     if seen.host.governor != "powersave":
         return None
-    return Finding(
-        "governor",
-        "warning",
+    return warning(
         "the processor's governor is `powersave`: its clock, and so the figures, may wander",
         "`sudo cpupower frequency-set -g performance`",
     )
@@ -129,10 +138,8 @@ def ec2(seen: Inspection) -> Finding | None:
     if not seen.host.is_ec2:
         return None
     if seen.ec2.reason is None:
-        return Finding("ec2", "ok", f"{seen.ec2.instance} in {seen.ec2.zone}")
-    return Finding(
-        "ec2",
-        "warning",
+        return ok(f"{seen.ec2.instance} in {seen.ec2.zone}")
+    return warning(
         seen.ec2.reason,
         "allow the metadata service (IMDSv2; from a container its hop limit must be 2), or name "
         "region and rate: `--set price.region=…`, `--usd-per-hour`",
@@ -144,14 +151,12 @@ def price(seen: Inspection) -> Finding | None:
     found = seen.price
     if isinstance(found, NoPrice):
         if seen.machine.instance is None:
-            return Finding(
-                "price",
-                "absent",
+            return absent(
                 "nobody knows what this machine costs: results will have no cost",
                 "`--usd-per-hour` sets your rate, now or when a report is made",
             )
-        return Finding("price", "warning", found.reason, found.hint)
-    return Finding("price", "ok", f"{say_usd(found.usd_per_hour)}/h {found.option}")
+        return warning(found.reason, found.hint)
+    return ok(f"{say_usd(found.usd_per_hour)}/h {found.option}")
 
 
 REPOSITORY = "--extra-index-url https://pip.repos.neuron.amazonaws.com"
@@ -160,9 +165,6 @@ could not be looked at for this project."""
 
 NATIVE_PAIRS: dict[tuple[int, ...], str] = {(2, 13): "2.13.3", (2, 14): "2.14.3"}
 """Of each torch the torch-neuronx of SDK 2.33 that was built for it."""
-
-XLA_TORCH = (2, 9)
-"""The last torch that an XLA torch-neuronx was built for; it trains with SDK 2.29 and earlier."""
 
 PYTHONS = {"native": ((3, 12), (3, 14)), "xla": ((3, 11), (3, 13))}
 """Oldest and newest Python of each generation."""
@@ -182,13 +184,11 @@ IMAGE = (
 def interpreter(seen: Inspection) -> Finding | None:
     """Whether the interpreter can say what it has."""
     if seen.inventory is None:
-        return Finding(
-            "interpreter",
-            "problem",
+        return problem(
             seen.inventory_reason,
             "name a Python 3.11 or newer that has torch with `--python PATH`",
         )
-    return Finding("interpreter", "ok", f"Python {seen.inventory.python}")
+    return ok(f"Python {seen.inventory.python}")
 
 
 def torch(seen: Inspection) -> Finding | None:
@@ -197,13 +197,13 @@ def torch(seen: Inspection) -> Finding | None:
         return None
     version = seen.inventory.versions.get("torch")
     if version is not None:
-        return Finding("torch", "ok", f"torch {version}")
+        return ok(f"torch {version}")
     where = (
         IMAGE
         if seen.neuron.is_here
         else "install it (`pip install 'trnbench[train]'`), or name one by `--python PATH`"
     )
-    return Finding("torch", "problem", "the training interpreter has no torch", where)
+    return problem("the training interpreter has no torch", where)
 
 
 def neuron_stub(seen: Inspection) -> Finding | None:
@@ -216,9 +216,7 @@ def neuron_stub(seen: Inspection) -> Finding | None:
         return None
     names = " ".join(name for name in STUBS if versions.get(name) in STUBS[name])
     wanted = _requirements(versions.get("torch"))
-    return Finding(
-        "neuron_stub",
-        "problem",
+    return problem(
         f"WRONG PACKAGE: {join_words(stubs)} {'is' if len(stubs) == 1 else 'are'} an empty "
         "stand-in of the public index, which fails when it is imported",
         f"`pip uninstall {names}`, then install from the Neuron package repository: `pip install "
@@ -233,9 +231,7 @@ def neuron_missing(seen: Inspection) -> Finding | None:
     if "torch" not in seen.inventory.versions:
         return None  # one problem at a time: that fix names the environment too
     wanted = _requirements(seen.inventory.versions["torch"])
-    return Finding(
-        "neuron_missing",
-        "problem",
+    return problem(
         "Neuron chips are here and this interpreter has no torch-neuronx, so it would train on "
         "the CPU",
         f"{IMAGE}; or `pip install {REPOSITORY} {wanted}`",
@@ -258,11 +254,9 @@ def neuron_generations(seen: Inspection) -> Finding | None:
     ]
     here = f"{generation} torch-neuronx {versions['torch-neuronx']}"
     if not strangers:
-        return Finding("neuron_generations", "ok", f"{here}, and nothing of the other generation")
+        return ok(f"{here}, and nothing of the other generation")
     other = "XLA" if generation == "native" else "native"
-    return Finding(
-        "neuron_generations",
-        "problem",
+    return problem(
         f"two SDK generations are mixed: {here} beside {join_words(strangers)} of the {other} one",
         "make a new virtual environment and install one generation alone; the two share package "
         f"names and cannot share an environment; {IMAGE}",
@@ -281,17 +275,13 @@ def neuron_pair(seen: Inspection) -> Finding | None:
     built_for, here = _numbers(neuron), _numbers(versions["torch"])
     if built_for != here:
         wanted = ".".join(map(str, built_for))
-        return Finding(
-            "neuron_pair",
-            "problem",
+        return problem(
             f"{pair}: torch-neuronx {neuron} was built for torch {wanted}",
             f"`pip install 'torch=={wanted}.*' --index-url https://download.pytorch.org/whl/cpu`, "
             f"or {IMAGE}; never let pip choose or upgrade torch there",
         )
     if seen.inventory.neuron == "xla":
-        return Finding(
-            "neuron_pair",
-            "warning",
+        return warning(
             f"{pair}: a pair, of the XLA generation, which is not supported for training since "
             "SDK 2.30",
             "on Trainium2 and 3 use torch 2.14 with torch-neuronx 2.14.3 (SDK 2.33)",
@@ -299,13 +289,11 @@ def neuron_pair(seen: Inspection) -> Finding | None:
     supported = NATIVE_PAIRS.get(here)
     if supported is None or not neuron.startswith(supported):
         known = join_words([f"torch {a}.{b} with {v}" for (a, b), v in NATIVE_PAIRS.items()])
-        return Finding(
-            "neuron_pair",
-            "warning",
+        return warning(
             f"{pair}: not a pair that SDK 2.33 supports",
             f"its pairs are {known}",
         )
-    return Finding("neuron_pair", "ok", f"{pair}: a supported pair")
+    return ok(f"{pair}: a supported pair")
 
 
 def neuron_python(seen: Inspection) -> Finding | None:
@@ -316,9 +304,7 @@ def neuron_python(seen: Inspection) -> Finding | None:
     if oldest <= _numbers(seen.inventory.python) <= newest:
         return None
     supported = " to ".join(".".join(map(str, version)) for version in (oldest, newest))
-    return Finding(
-        "neuron_python",
-        "warning",
+    return warning(
         f"Python {seen.inventory.python}: these Neuron packages support {supported}",
         "name an interpreter of such a version with `--python PATH`",
     )
@@ -330,9 +316,7 @@ def torch_build(seen: Inspection) -> Finding | None:
     if version is None or not seen.nvidia.is_here or not version.endswith("+cpu"):
         return None
     gpu = seen.nvidia.gpus[0].name if seen.nvidia.gpus else "NVIDIA GPU"
-    return Finding(
-        "torch_build",
-        "problem",
+    return problem(
         f"torch {version} is a build for the CPU alone, and an {gpu} is here",
         "install a build with CUDA (pytorch.org, Get Started), or name an interpreter that has one "
         "with `--python PATH`",

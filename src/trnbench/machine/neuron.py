@@ -63,7 +63,6 @@ class Neuron:
     system_packages: dict[str, str] = field(default_factory=dict)
     instance: str | None = None
     """The instance type, where the tool says it."""
-    has_tool: bool = False
     reason: str | None = None
     """Why nothing is known of chips that are here."""
 
@@ -129,7 +128,6 @@ def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
         driver_version=driver_version,
         system_packages=_system_packages(root) if is_here or tool else {},
         instance=instance,
-        has_tool=tool is not None,
         reason=reason,
     )
 

@@ -46,10 +46,6 @@ class Recorder:
         self._absent = {n: s for n, s in sources.items() if isinstance(s, Absent)}
         self._told: dict[tuple[str, int | None], str | None] = {}
         self._due_at = -math.inf
-        self.polls = 0
-        """Turns in which something was read."""
-        self.cost_seconds = 0.0
-        """Time spent in those turns."""
 
     def poll(self, at_seconds: float) -> list[Reading]:
         """Return the readings that are due now; none if it is too soon."""
@@ -61,8 +57,6 @@ class Recorder:
         for name, source in list(self._sources.items()):
             readings += [r for r in self._read(name, source, at_seconds) if self._is_news(r)]
         cost = self._clock() - began
-        self.polls += 1
-        self.cost_seconds += cost
         pause = max(self._period_seconds, min(cost / MAX_SHARE, MAX_PAUSE_SECONDS))
         self._due_at = at_seconds + pause
         return readings

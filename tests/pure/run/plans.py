@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from datetime import date
 
-from trnbench.config.load import CaseConfig, Conflict, parse_config
+from tests.configs import parse_config
+from trnbench.config.load import CaseConfig, Conflict
 from trnbench.machine.describe import Devices, Machine
 from trnbench.plan.make import make_plan
 from trnbench.schema.plan import Plan

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.config.load import parse_config
+from tests.configs import parse_config
 from trnbench.config.model import Config
 from trnbench.schema.errors import ConfigError
 

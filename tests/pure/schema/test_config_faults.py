@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.configs import parse_config
 from trnbench.config.explain import covers, say_value
-from trnbench.config.load import parse_config
 from trnbench.schema.errors import ConfigError, Problem
 
 LINES = {

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.configs import parse_config
 from trnbench.config.load import (
     MAX_CASES,
     CaseConfig,
     Conflict,
-    parse_config,
     read_config,
 )
 from trnbench.config.model import ModelConfig

@@ -58,7 +58,7 @@ def test_the_tool_is_found_where_aws_puts_it(bin_folder: Path, root: Path) -> No
 def test_no_chip_is_nothing_wrong(bin_folder: Path, root: Path) -> None:
     write_tool(bin_folder, "neuron-ls", "exit 1")
     neuron = look_at_neuron(root)
-    assert (neuron.is_here, neuron.reason, neuron.has_tool) == (False, None, True)
+    assert (neuron.is_here, neuron.reason) == (False, None)
     assert neuron.kept() is None
 
 

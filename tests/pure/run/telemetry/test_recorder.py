@@ -68,7 +68,6 @@ def test_it_reads_at_its_period_and_not_before() -> None:
     recorder = Recorder({"scripted": Scripted(one_each_time)}, 1.0, Clock())
     moments = [0.0, 0.2, 0.9, 1.0, 1.1, 1.9, 2.3, 3.1, 3.3]
     assert [at for at in moments if recorder.poll(at)] == [0.0, 1.0, 2.3, 3.3]
-    assert recorder.polls == 4
 
 
 def test_readings_carry_the_moment_that_they_were_asked_for() -> None:
@@ -149,7 +148,6 @@ def test_a_slow_source_lowers_the_beat(cost: float, pause: float) -> None:
     recorder.poll(10.0)
     assert recorder.poll(10.0 + pause - 0.01) == []
     assert recorder.poll(10.0 + pause + 0.01)
-    assert recorder.cost_seconds == pytest.approx(2 * cost)
 
 
 def test_a_source_that_cannot_even_be_opened_is_absent() -> None:
