@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from tests.each import check_each
 from trnbench.catalog import read_text
 from trnbench.catalog.models import CatalogModel, complete_shape, models, nearest_models
 from trnbench.config.yaml import parse_document
@@ -58,24 +59,28 @@ def test_every_model_of_the_catalog_is_held_to_a_published_count() -> None:
     assert models().keys() == PUBLISHED.keys()
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_weights_are_those_of_the_shape(name: str) -> None:
-    model = models()[name]
-    assert model.name == name
-    assert model.parameter_count == PUBLISHED[name]
-    assert parameter_count(model.shape) == PUBLISHED[name]
+def test_the_published_weights_are_those_of_the_shape() -> None:
+    def check(name: str) -> None:
+        model = models()[name]
+        assert model.name == name
+        assert model.parameter_count == PUBLISHED[name]
+        assert parameter_count(model.shape) == PUBLISHED[name]
+
+    check_each(PUBLISHED, check)
 
 
-@pytest.mark.parametrize("model", models().values(), ids=lambda model: model.name)
-def test_every_model_has_a_source_and_sizes_that_fit(model: CatalogModel) -> None:
-    shape = model.shape
-    assert len(model.source) > 10
-    assert shape.heads % shape.kv_heads == 0
-    assert shape.head_dim % 2 == 0
-    assert shape.family in FAMILIES
-    assert (shape.experts is not None) == (shape.family == "moe")
-    assert (shape.image is not None) == (shape.family == "vit")
-    assert shape.init_std == 0.02
+def test_every_model_has_a_source_and_sizes_that_fit() -> None:
+    def check(model: CatalogModel) -> None:
+        shape = model.shape
+        assert len(model.source) > 10
+        assert shape.heads % shape.kv_heads == 0
+        assert shape.head_dim % 2 == 0
+        assert shape.family in FAMILIES
+        assert (shape.experts is not None) == (shape.family == "moe")
+        assert (shape.image is not None) == (shape.family == "vit")
+        assert shape.init_std == 0.02
+
+    check_each(models().values(), check)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import re
 
-import pytest
-
+from tests.each import check_each
 from trnbench.catalog.facts import OPTIMIZER, OTHERS, class_of, operator_classes
 
 NAMES = {
@@ -57,11 +56,11 @@ NAMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [(name, kind) for kind, names in NAMES.items() for name in names]
-)
-def test_a_name_is_of_its_class(name: str, expected: str) -> None:
-    assert class_of(name) == expected
+def test_a_name_is_of_its_class() -> None:
+    def check(name: str, expected: str) -> None:
+        assert class_of(name) == expected
+
+    check_each([(name, kind) for kind, names in NAMES.items() for name in names], check)
 
 
 def test_each_class_of_the_table_is_proven_by_a_name() -> None:

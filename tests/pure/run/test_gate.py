@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.each import check_each
 from tests.pure.run.plans import plan_case
 from tests.pure.train.orders import make_order
 from trnbench.catalog.models import models
@@ -11,23 +12,25 @@ from trnbench.plan.parity import LEAST_WIDTH, parity_shape, plan_gate
 NAMES = sorted(models())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_model_of_the_catalog_has_a_small_one_of_its_make(name: str) -> None:
-    shape = models()[name].shape
-    work = make_order(shape, sequence_length=64)
-    small = parity_shape(work, work.own_shape, 64)
-    assert small.layers == min(2, shape.layers)
-    assert small.head_dim == shape.head_dim
-    assert small.heads % small.kv_heads == 0
-    assert small.heads // small.kv_heads == shape.heads // shape.kv_heads
-    assert small.hidden_size <= shape.hidden_size
-    assert small.hidden_size >= min(LEAST_WIDTH, shape.hidden_size)
-    assert small.vocabulary_size <= 2048
-    check_shape(small)
-    wide = shape.intermediate_size / shape.hidden_size
-    assert small.intermediate_size / small.hidden_size == pytest.approx(wide, rel=0.07)
-    for kept in ("family", "tied_embeddings", "qk_norm", "norm_epsilon", "rope_theta"):
-        assert getattr(small, kept) == getattr(shape, kept)
+def test_every_model_of_the_catalog_has_a_small_one_of_its_make() -> None:
+    def check(name: str) -> None:
+        shape = models()[name].shape
+        work = make_order(shape, sequence_length=64)
+        small = parity_shape(work, work.own_shape, 64)
+        assert small.layers == min(2, shape.layers)
+        assert small.head_dim == shape.head_dim
+        assert small.heads % small.kv_heads == 0
+        assert small.heads // small.kv_heads == shape.heads // shape.kv_heads
+        assert small.hidden_size <= shape.hidden_size
+        assert small.hidden_size >= min(LEAST_WIDTH, shape.hidden_size)
+        assert small.vocabulary_size <= 2048
+        check_shape(small)
+        wide = shape.intermediate_size / shape.hidden_size
+        assert small.intermediate_size / small.hidden_size == pytest.approx(wide, rel=0.07)
+        for kept in ("family", "tied_embeddings", "qk_norm", "norm_epsilon", "rope_theta"):
+            assert getattr(small, kept) == getattr(shape, kept)
+
+    check_each(NAMES, check)
 
 
 def test_a_plan_orders_a_gate_with_the_case_s_own_optimizer_but_for_its_rate() -> None:

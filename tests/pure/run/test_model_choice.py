@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import check_each
 from tests.pure.run.plans import plan_case
 from trnbench.catalog.models import models
 from trnbench.config.load import Conflict
@@ -30,11 +31,13 @@ def conflict_of(model: str | ModelConfig) -> Conflict:
     return caught.value
 
 
-@pytest.mark.parametrize("name", sorted(models()))
-def test_a_catalog_name_is_that_model_with_its_source(name: str) -> None:
-    chosen, known = choose_model(name), models()[name]
-    assert (chosen.name, chosen.own_shape) == (name, known.shape)
-    assert (chosen.parameter_count, chosen.source) == (known.parameter_count, known.source)
+def test_a_catalog_name_is_that_model_with_its_source() -> None:
+    def check(name: str) -> None:
+        chosen, known = choose_model(name), models()[name]
+        assert (chosen.name, chosen.own_shape) == (name, known.shape)
+        assert (chosen.parameter_count, chosen.source) == (known.parameter_count, known.source)
+
+    check_each(sorted(models()), check)
 
 
 def test_an_unknown_name_is_told_with_its_neighbours() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pydantic
 import pytest
 
+from tests.each import check_each
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
@@ -199,9 +200,7 @@ def refusal(model: type[Strict], document: dict[str, Any]) -> str:
 
 
 EVERY_MAPPING = [
-    pytest.param(model, document, path, id=".".join([model.__name__, *map(str, path)]))
-    for model, document in DOCUMENTS
-    for path in mappings(document)
+    (model, document, path) for model, document in DOCUMENTS for path in mappings(document)
 ]
 
 
@@ -212,17 +211,17 @@ def test_writing_and_reading_changes_nothing(model: type[Strict], document: dict
     assert model.model_validate_json(read.model_dump_json()) == read
 
 
-@pytest.mark.parametrize(("model", "document", "path"), EVERY_MAPPING)
-def test_a_key_that_nobody_reads_is_refused(
-    model: type[Strict], document: dict[str, Any], path: Path
-) -> None:
-    changed = copy.deepcopy(document)
-    at(changed, path)["stray"] = 1
-    assert refusal(model, changed) in ("extra_forbidden", "unexpected_keyword_argument")
+def test_a_key_that_nobody_reads_is_refused() -> None:
+    def check(model: type[Strict], document: dict[str, Any], path: Path) -> None:
+        changed = copy.deepcopy(document)
+        at(changed, path)["stray"] = 1
+        assert refusal(model, changed) in ("extra_forbidden", "unexpected_keyword_argument")
+
+    check_each(EVERY_MAPPING, check)
 
 
 EVERY_NUMBER = [
-    pytest.param(model, document, (*path, key), id=".".join([model.__name__, *map(str, path), key]))
+    (model, document, (*path, key))
     for model, document in DOCUMENTS
     for path in mappings(document)
     for key, value in at(document, path).items()
@@ -230,14 +229,14 @@ EVERY_NUMBER = [
 ]
 
 
-@pytest.mark.parametrize(("model", "document", "path"), EVERY_NUMBER)
-def test_not_a_number_is_refused_wherever_a_number_stands(
-    model: type[Strict], document: dict[str, Any], path: Path
-) -> None:
-    for value in (math.nan, math.inf):
-        changed = copy.deepcopy(document)
-        at(changed, path[:-1])[path[-1]] = value
-        assert refusal(model, changed) == "finite_number"
+def test_not_a_number_is_refused_wherever_a_number_stands() -> None:
+    def check(model: type[Strict], document: dict[str, Any], path: Path) -> None:
+        for value in (math.nan, math.inf):
+            changed = copy.deepcopy(document)
+            at(changed, path[:-1])[path[-1]] = value
+            assert refusal(model, changed) == "finite_number"
+
+    check_each(EVERY_NUMBER, check)
 
 
 def test_not_a_number_is_refused_as_a_metric() -> None:
@@ -246,16 +245,16 @@ def test_not_a_number_is_refused_as_a_metric() -> None:
         assert refusal(Result, {**RESULT, "metrics": metrics}) == "finite_number"
 
 
-@pytest.mark.parametrize(("model", "document", "path"), EVERY_MAPPING)
-def test_text_is_not_taken_for_a_number_nor_a_number_for_text(
-    model: type[Strict], document: dict[str, Any], path: Path
-) -> None:
-    for key, value in at(document, path).items():
-        if isinstance(value, bool | dict | list | None) or key == "usd_per_hour":
-            continue
-        changed = copy.deepcopy(document)
-        at(changed, path)[key] = 3 if isinstance(value, str) else str(value)
-        assert refusal(model, changed)
+def test_text_is_not_taken_for_a_number_nor_a_number_for_text() -> None:
+    def check(model: type[Strict], document: dict[str, Any], path: Path) -> None:
+        for key, value in at(document, path).items():
+            if isinstance(value, bool | dict | list | None) or key == "usd_per_hour":
+                continue
+            changed = copy.deepcopy(document)
+            at(changed, path)[key] = 3 if isinstance(value, str) else str(value)
+            assert refusal(model, changed)
+
+    check_each(EVERY_MAPPING, check)
 
 
 @pytest.mark.parametrize(("model", "document"), DOCUMENTS)

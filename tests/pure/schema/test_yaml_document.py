@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.each import check_each
 from trnbench.config.yaml import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -39,49 +40,51 @@ def fault_of_file(path: Path) -> Problem:
     return problem
 
 
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        ("no", "no"),
-        ("yes", "yes"),
-        ("on", "on"),
-        ("Off", "Off"),
-        ("y", "y"),
-        ("12:30", "12:30"),
-        ("2026-11-23", "2026-11-23"),
-        ("1_000", "1_000"),
-        ("true", True),
-        ("False", False),
-        ("tRUE", "tRUE"),
-        ("~", None),
-        ("null", None),
-        ("nULL", "nULL"),
-        ("0", 0),
-        ("-7", -7),
-        ("+7", 7),
-        ("017", 17),
-        ("0o17", 15),
-        ("0x1F", 31),
-        ("0b1", "0b1"),
-        ("1e-4", 1e-4),
-        ("1E3", 1000.0),
-        (".5", 0.5),
-        ("5.", 5.0),
-        ("-1.5e+2", -150.0),
-        (".inf", math.inf),
-        ("-.INF", -math.inf),
-        ("1e", "1e"),
-        (".", "."),
-        ("'3'", "3"),
-        ('"null"', "null"),
-        ("!!str 3", "3"),
-        ("|\n  3", "3"),
-    ],
-)
-def test_a_scalar_means_what_yaml_1_2_says(written: str, meant: object) -> None:
-    value = parse_value(written, "--set key")
-    assert value == meant
-    assert type(value) is type(meant)
+def test_a_scalar_means_what_yaml_1_2_says() -> None:
+    def check(written: str, meant: object) -> None:
+        value = parse_value(written, "--set key")
+        assert value == meant
+        assert type(value) is type(meant)
+
+    check_each(
+        [
+            ("no", "no"),
+            ("yes", "yes"),
+            ("on", "on"),
+            ("Off", "Off"),
+            ("y", "y"),
+            ("12:30", "12:30"),
+            ("2026-11-23", "2026-11-23"),
+            ("1_000", "1_000"),
+            ("true", True),
+            ("False", False),
+            ("tRUE", "tRUE"),
+            ("~", None),
+            ("null", None),
+            ("nULL", "nULL"),
+            ("0", 0),
+            ("-7", -7),
+            ("+7", 7),
+            ("017", 17),
+            ("0o17", 15),
+            ("0x1F", 31),
+            ("0b1", "0b1"),
+            ("1e-4", 1e-4),
+            ("1E3", 1000.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("-1.5e+2", -150.0),
+            (".inf", math.inf),
+            ("-.INF", -math.inf),
+            ("1e", "1e"),
+            (".", "."),
+            ("'3'", "3"),
+            ('"null"', "null"),
+            ("!!str 3", "3"),
+            ("|\n  3", "3"),
+        ],
+        check,
+    )
 
 
 def test_not_a_number_is_read_as_one() -> None:
