@@ -111,16 +111,13 @@ def choose_accelerator(found: FoundDevice | None, instance: Instance | None) -> 
     return instance.accelerator if instance else None
 
 
-def devices_per_chip_of(accelerator: Accelerator | None, machine: Machine) -> int:
+def _devices_per_chip(accelerator: Accelerator, machine: Machine) -> int:
     """Return the devices that torch sees for one chip: fewer, larger ones where cores are paired.
 
     Source: AWS Neuron documentation, logical-neuroncore-config (2.32): one physical core, or two,
     make a logical one; the variable says which, and two is the default from trn2 on.
     """
-    if accelerator is None:
-        return 1
-    asked = machine.variables.get(LOGICAL_CORES)
-    if asked == "1" and accelerator.cores_per_chip is not None:
+    if machine.variables.get(LOGICAL_CORES) == "1" and accelerator.cores_per_chip is not None:
         return accelerator.cores_per_chip
     return accelerator.devices_per_chip
 
@@ -128,51 +125,31 @@ def devices_per_chip_of(accelerator: Accelerator | None, machine: Machine) -> in
 def plan_device(
     backend: str,
     accelerator: Accelerator | None,
-    devices_per_chip: int,
     instance: Instance | None,
     parallel: PlannedParallel,
     machine: Machine,
     request: PriceRequest,
 ) -> PlannedDevice:
-    """Work out how many devices and chips the job has, and how many are paid for.
-
-    Args:
-        backend: the kind of device.
-        accelerator: the chip; None for a processor, or a chip that is in no table.
-        devices_per_chip: those that torch sees for one chip.
-        instance: what is rented, where its table is known.
-        parallel: over how many devices the job spreads.
-        machine: where it runs.
-        request: what the price is asked for.
-    """
-    if accelerator is None:
-        return PlannedDevice(
-            backend=backend,
-            accelerator=None,
-            instance=request.instance,
-            is_instance_recognised=request.is_this_machine,
-            devices_used=parallel.world_size,
-            devices_per_chip=1,
-            chips_used=1,
-            chips_billed=1,
-            instances_billed=1,
-            memory_bytes=machine.memory_bytes if backend_of(backend).is_host else None,
-        )
-    used = math.ceil(parallel.world_size / devices_per_chip)
-    billed, rented = used, 1
-    if instance and instance.accelerator == accelerator:
-        rented = math.ceil(used / instance.chips)
-        billed = rented * instance.chips  # what is reserved is paid for, used or not
-    memory = accelerator.memory_bytes
+    """Work out how many devices and chips the job has, and how many are paid for."""
+    name, per_chip, used, billed, rented = None, 1, 1, 1, 1
+    memory: float | None = machine.memory_bytes if backend_of(backend).is_host else None
+    if accelerator is not None:
+        name, per_chip = accelerator.name, _devices_per_chip(accelerator, machine)
+        used = billed = math.ceil(parallel.world_size / per_chip)
+        if instance and instance.accelerator == accelerator:
+            rented = math.ceil(used / instance.chips)
+            billed = rented * instance.chips  # what is reserved is paid for, used or not
+        whole = accelerator.memory_bytes
+        memory = None if whole is None else whole / per_chip
     return PlannedDevice(
         backend=backend,
-        accelerator=accelerator.name,
+        accelerator=name,
         instance=request.instance,
         is_instance_recognised=request.is_this_machine,
         devices_used=parallel.world_size,
-        devices_per_chip=devices_per_chip,
+        devices_per_chip=per_chip,
         chips_used=used,
         chips_billed=billed,
         instances_billed=rented,
-        memory_bytes=None if memory is None else memory / devices_per_chip,
+        memory_bytes=memory,
     )

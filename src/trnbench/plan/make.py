@@ -27,10 +27,9 @@ from trnbench.plan.device import (
     choose_accelerator,
     choose_device,
     choose_instance,
-    devices_per_chip_of,
     plan_device,
 )
-from trnbench.plan.external import Guests, choose_guest, guest_step, is_guest, small_guest
+from trnbench.plan.external import Guests, choose_guest, is_guest, small_guest
 from trnbench.plan.model import choose_model
 from trnbench.plan.parity import parity_shape, plan_gate, plan_guest_gate
 from trnbench.plan.predict import predict
@@ -54,6 +53,7 @@ from trnbench.wire import (
     WIRE_VERSION,
     FoundDevice,
     GateOrder,
+    ModelShape,
     OptimizerSettings,
     StreamSettings,
     WorkOrder,
@@ -79,8 +79,8 @@ def make_plan(
         machine: where the run is made, or planned from.
         devices: what the training interpreter found; None plans without looking.
         today: the day for which prices are asked.
-        price_sources: whom to ask, in order; by default those that the config names.
-        guests: what models were found to be that are not ours.
+        price_sources: asked in this order; by default those that the config names.
+        guests: external models, as they were described.
 
     Raises:
         Conflict: values that cannot stand together, with the key to blame.
@@ -96,23 +96,11 @@ def make_plan(
     check_threads(config, found, machine)
     precision = plan_precision(config, backend, accelerator)
     workload = plan_workload(config, model, parallel, precision)
-    asked = config.price
-    request = request_of(
-        machine if asked.instance == "auto" else asked.instance,
-        today,
-        option=asked.option,
-        region=asked.region,
-        zone=asked.zone,
-        usd_per_hour=asked.usd_per_hour,
-    )
-    cores = devices_per_chip_of(accelerator, machine)
-    device = plan_device(backend, accelerator, cores, instance, parallel, machine, request)
-    if model.guest is not None:
-        step = guest_step(config)
-    else:
-        step = plan_step(config, model, workload, parallel, device, accelerator)
+    request = _price_request(config, machine, today)
+    device = plan_device(backend, accelerator, instance, parallel, machine, request)
+    step = plan_step(config, model, workload, parallel, device, accelerator)
     workload = workload.model_copy(update={"step": step})
-    price, price_reason = _plan_price(config, request, price_sources or _sources(config, today))
+    price, price_reason = _plan_price(config, request, price_sources)
     check_instance(config, instance, backend, machine, is_priced=price is not None)
     _check_dollars(config, price, price_reason)
     work = _make_order(config, model, workload, found)
@@ -158,30 +146,8 @@ def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
     asked = config.parallel
     tensor, pipeline = asked.tensor_parallel_size, asked.pipeline_parallel_size
     context, data = asked.context_parallel_size, asked.data_parallel_size
-    if model.shape is None:
-        return PlannedParallel(
-            world_size=data, tensor_parallel_size=1, pipeline_parallel_size=1,
-            context_parallel_size=1, data_parallel_size=data, data_parallel=asked.data_parallel,
-        )  # fmt: skip
-    shape = model.shape
-    experts = tensor if shape.experts is None else shape.experts.count
-    length = config.workload.sequence_length
-    rules = (
-        (shape.kv_heads, tensor, "tensor", "key heads (kv_heads)", ("model", "kv_heads")),
-        (shape.heads, tensor, "tensor", "heads", ("model", "heads")),
-        (shape.layers, pipeline, "pipeline", "layers", ("model", "layers")),
-        (experts, tensor, "tensor", "experts", ("model", "experts", "count")),
-        (length, context, "context", "tokens a sequence", ("workload", "sequence_length")),
-    )
-    for total, size, axis, what, where in rules:
-        key = f"{axis}_parallel_size"
-        if total % size:
-            raise Conflict(
-                ("parallel", key),
-                f"parallel.{key}: {size} does not divide the {total} {what} of {model.name}",
-                hint=f"use one of {_divisors(total)}",
-                others=(where,),
-            )
+    if model.shape is not None:
+        _check_divisible(config, model.name, model.shape)
     return PlannedParallel(
         world_size=tensor * pipeline * context * data,
         tensor_parallel_size=tensor,
@@ -192,16 +158,51 @@ def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
     )
 
 
-def _divisors(total: int) -> str:
-    small = [n for n in range(1, min(total, 512) + 1) if total % n == 0]
-    return ", ".join(map(str, small[:12]))
+def _check_divisible(config: Config, name: str, shape: ModelShape) -> None:
+    asked = config.parallel
+    tensor = asked.tensor_parallel_size
+    experts = tensor if shape.experts is None else shape.experts.count
+    length = config.workload.sequence_length
+    rules = (
+        (shape.kv_heads, tensor, "tensor", "key heads (kv_heads)", ("model", "kv_heads")),
+        (shape.heads, tensor, "tensor", "heads", ("model", "heads")),
+        (shape.layers, asked.pipeline_parallel_size, "pipeline", "layers", ("model", "layers")),
+        (experts, tensor, "tensor", "experts", ("model", "experts", "count")),
+        (
+            length, asked.context_parallel_size, "context", "tokens a sequence",
+            ("workload", "sequence_length"),
+        ),
+    )  # fmt: skip
+    for total, size, axis, what, where in rules:
+        if total % size:
+            key = f"{axis}_parallel_size"
+            divisors = [n for n in range(1, min(total, 512) + 1) if total % n == 0]
+            raise Conflict(
+                ("parallel", key),
+                f"parallel.{key}: {size} does not divide the {total} {what} of {name}",
+                hint=f"use one of {', '.join(map(str, divisors[:12]))}",
+                others=(where,),
+            )
+
+
+def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
+    asked = config.price
+    return request_of(
+        machine if asked.instance == "auto" else asked.instance,
+        today,
+        option=asked.option,
+        region=asked.region,
+        zone=asked.zone,
+        usd_per_hour=asked.usd_per_hour,
+    )
 
 
 def _plan_price(
-    config: Config, request: PriceRequest, sources: Sequence[PriceSource]
+    config: Config, request: PriceRequest, sources: Sequence[PriceSource] | None
 ) -> tuple[Price | None, str | None]:
     """Return the price, or None and why there is none."""
-    price = find_price(request, sources)
+    file = None if config.price.file is None else Path(config.price.file)
+    price = find_price(request, sources or sources_for(config.price.source, file, request.today))
     if isinstance(price, Price):
         return price, None
     if config.price.source == "live":
@@ -210,18 +211,12 @@ def _plan_price(
 
 
 def _check_dollars(config: Config, price: Price | None, reason: str | None) -> None:
-    """Refuse a limit in dollars where nobody knows what an hour costs."""
     if config.measure.max_usd is not None and price is None:
         raise Conflict(
             ("measure", "max_usd"),
             f"measure.max_usd: {config.measure.max_usd} cannot be kept without a price",
             hint=reason or "",
         )
-
-
-def _sources(config: Config, today: date) -> Sequence[PriceSource]:
-    file = None if config.price.file is None else Path(config.price.file)
-    return sources_for(config.price.source, file, today)
 
 
 # --- what the child is told ---------------------------------------------------------------------
@@ -232,6 +227,7 @@ def _make_order(
 ) -> WorkOrder:
     backend = found.backend if found else asked_backend(config)
     asked, wanted = config.workload, config.measure.ceiling
+    alphabet = ALPHABET_SIZE if model.shape is None else family_of(model.shape).alphabet_size
     return WorkOrder(
         wire_version=WIRE_VERSION,
         shape=model.shape if model.guest is None else None,
@@ -249,9 +245,7 @@ def _make_order(
             weight_decay=asked.weight_decay,
             gradient_clip_norm=asked.gradient_clip_norm,
         ),
-        stream=StreamSettings(
-            alphabet_size=_alphabet_of(model), noise=STREAM_NOISE, seed=asked.seed
-        ),
+        stream=StreamSettings(alphabet_size=alphabet, noise=STREAM_NOISE, seed=asked.seed),
         backend=backend,
         threads=asked.threads,
         measure_ceiling=backend_of(backend).measures_ceiling if wanted is None else wanted,
@@ -261,10 +255,6 @@ def _make_order(
         step=workload.step,
         guest=model.guest,
     )
-
-
-def _alphabet_of(model: PlannedModel) -> int:
-    return ALPHABET_SIZE if model.shape is None else family_of(model.shape).alphabet_size
 
 
 def _case_id(

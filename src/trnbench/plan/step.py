@@ -11,6 +11,7 @@ from trnbench.catalog.backends import backend_of
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
 from trnbench.model.families import FAMILIES, family_of
+from trnbench.plan.external import guest_step
 from trnbench.plan.model import check_workload
 from trnbench.plan.predict import memory_fits
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
@@ -144,6 +145,8 @@ def plan_step(
     Raises:
         Conflict: an option that this model or workload cannot have.
     """
+    if model.guest is not None:
+        return guest_step(config)
     asked, shape = config.workload, model.own_shape
     capacity = _expert_capacity(asked, shape, device.backend)
     if shape.experts is not None and capacity is None:
