@@ -29,15 +29,7 @@ class Conflict(Exception):  # noqa: N818 - a finding, which gets its line and be
     def __init__(
         self, path: KeyPath, message: str, *, hint: str, others: Sequence[KeyPath] = ()
     ) -> None:
-        """Note what is wrong.
-
-        Args:
-            path: the key to blame.
-            message: the key, the value and why it cannot stand.
-            hint: what to do.
-            others: keys that it does not go with; one of them is to blame if `--set` or the sweep
-                gave it and did not give `path`.
-        """
+        """Blame `path`, or one of `others` where `--set` or the sweep gave that and not `path`."""
         super().__init__(message)
         self.path, self.message, self.hint, self.others = path, message, hint, tuple(others)
 

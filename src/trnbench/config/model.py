@@ -26,11 +26,7 @@ DEVICES = ("auto", *BACKENDS)
 
 
 def check_device(name: str) -> str:
-    """Return the name, `auto` or a backend with or without an index.
-
-    Raises:
-        ValueError: there is no such backend, or what follows it is no index.
-    """
+    """Return the name, `auto` or a backend with or without an index."""
     kind, colon, index = name.partition(":")
     if kind not in DEVICES:
         raise ValueError(f"is not known; use one of {', '.join(DEVICES)}")

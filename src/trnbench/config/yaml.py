@@ -86,11 +86,7 @@ def read_document(path: Path) -> Document:
 
 
 def parse_document(text: str, source: str) -> Document:
-    """Parse YAML text; `source` names it in messages.
-
-    Raises:
-        ConfigError: with the line and what to do.
-    """
+    """Parse YAML text; `source` names it in messages."""
     document = _parse(text, source)
     if document.data is None:
         raise ConfigError(

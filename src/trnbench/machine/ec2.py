@@ -69,14 +69,9 @@ def ask_ec2(
     clock: Callable[[], float] = time.monotonic,
     other_url: str | None = None,
 ) -> Ec2:
-    """Ask the metadata service.
+    """Ask the metadata service; `seconds` bound all questions together.
 
-    Args:
-        base_url: where it is.
-        seconds: how long all questions together may take.
-        clock: tells how long they took.
-        other_url: where else it may be, asked if nobody is at the first; by default IPv6's own
-            address beside IPv4's.
+    `other_url` is asked where the first is not reached: by default IPv6's address beside IPv4's.
     """
     until = clock() + seconds
     if other_url is None and base_url == BASE_URL:
@@ -129,13 +124,7 @@ def _exchange(
     headers: dict[str, str],
     seconds_left: float,
 ) -> str:
-    """Ask one question within the time that is left.
-
-    Raises:
-        TimeoutError: no answer in time.
-        OSError: nobody is there.
-        _RefusalError: the answer is a refusal.
-    """
+    """Ask one question within the time that is left."""
     if seconds_left <= 0:
         raise TimeoutError
     connection.timeout = seconds_left

@@ -133,11 +133,7 @@ def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
 
 
 def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ...], str | None]:
-    """Read the chips, who holds them, and the instance type out of `neuron-ls --json-output`.
-
-    Raises:
-        ValueError: it is not what that tool writes.
-    """
+    """Read the chips, who holds them, and the instance type out of `neuron-ls --json-output`."""
     if not text.strip():
         return (), (), None  # its way to say that there is no chip
     try:

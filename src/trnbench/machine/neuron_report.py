@@ -69,11 +69,7 @@ class _Found:
 
 
 def parse_report(line: str | bytes, at_seconds: float) -> list[Reading] | None:
-    """Return what a report says: the cores in their order, then the whole.
-
-    Returns:
-        None if the line is no report; an empty list if it is one that says nothing.
-    """
+    """Return a report's readings: cores in order, then the whole; None if it is no report."""
     try:
         report = json.loads(line)
     except (ValueError, RecursionError):

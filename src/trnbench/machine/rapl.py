@@ -28,11 +28,7 @@ class _Domain:
     joules: float = 0.0
 
     def advance(self) -> None:
-        """Read the counter and add what was used since.
-
-        Raises:
-            OSError, ValueError: it cannot be read.
-        """
+        """Read the counter and add what was used since."""
         now = _read_number(self.path / "energy_uj")
         used = now - self.last_microjoules
         if used < 0 and self.range_microjoules is not None:

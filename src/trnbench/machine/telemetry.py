@@ -33,13 +33,7 @@ class Recorder:
         period_seconds: float = 1.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Take the sources over: `close` closes them.
-
-        Args:
-            sources: by name, open or absent, as of `open_sources`.
-            period_seconds: between two readings of a source.
-            clock: tells how long reading takes; when it is due is told by `poll`'s argument.
-        """
+        """Take the sources over: `close` closes them."""
         self._period_seconds = period_seconds
         self._clock = clock
         self._sources = {n: s for n, s in sources.items() if not isinstance(s, Absent)}

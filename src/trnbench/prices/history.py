@@ -43,12 +43,10 @@ class Series:
 
 
 def price_history(rows: Iterable[PriceRow], region: str | None = None) -> list[Series]:
-    """Return the steps of each option and place, in the order of their names.
+    """Return the steps of each option and place of one instance type, in the order of their names.
 
-    Args:
-        rows: of one instance type.
-        region: where one is meant: then rates stated for many regions count there by the table's
-            own rule, and stand in that region's series. None keeps every place by itself.
+    With a region, rates stated for many regions count there by the table's own rule, and stand in
+    that region's series; None keeps every place by itself.
     """
     grouped: dict[tuple[RentOption, str], list[PriceRow]] = {}
     for option, of_option in _by_option(rows).items():

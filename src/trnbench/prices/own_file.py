@@ -159,11 +159,7 @@ def _as_row(rate: OwnRate, name: str, today: date) -> PriceRow:
 
 
 def _refuse_doubles(found: OwnRates, document: Document) -> None:
-    """Refuse two entries for one thing.
-
-    Raises:
-        ConfigError: names the second.
-    """
+    """Refuse two entries for one thing."""
     keys: list[tuple[str, int, tuple[object, ...]]] = [
         ("rates", place, (rate.instance_type, rate.region, rate.option, rate.date))
         for place, rate in enumerate(found.rates)
@@ -180,11 +176,7 @@ def _refuse_doubles(found: OwnRates, document: Document) -> None:
 
 
 def _check_owned(found: OwnRates, document: Document) -> None:
-    """Refuse machines that gain in value, and what no machine costs.
-
-    Raises:
-        ConfigError: says which figures.
-    """
+    """Refuse machines that gain in value, and what no machine costs."""
     for place, owned in enumerate(found.owned):
         where = document.where(("owned", place))
         if owned.residual_usd >= owned.capital_usd:

@@ -28,11 +28,7 @@ class Answer(pydantic.BaseModel):
 
     @classmethod
     def read(cls, value: Any, what: str) -> Self:
-        """Check a value; `what` names it in messages.
-
-        Raises:
-            OddAnswerError: the first thing that is wrong, in words.
-        """
+        """Check a value; `what` names it in messages."""
         try:
             return cls.model_validate(value)
         except pydantic.ValidationError as error:
@@ -57,11 +53,7 @@ def _in_words(error: pydantic.ValidationError, what: str) -> str:
 
 
 def read_json(text: Any, what: str) -> Any:
-    """Read a JSON document in which no key stands twice.
-
-    Raises:
-        OddAnswerError: it is none.
-    """
+    """Read a JSON document in which no key stands twice."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except (TypeError, ValueError, RecursionError) as error:

@@ -25,7 +25,10 @@ _STALE_TOKENS = ("InvalidNextTokenException", "ExpiredNextTokenException", "Inva
 
 INSTEAD = "or use the bundled table (`price.source: table`), or give `--usd-per-hour`"
 
-_DENIED = ("is not allowed to {asked}", "let it do {asked} (docs/prices.md has the policy)")
+_DENIED = (
+    "the account here is not allowed to {asked}",
+    "let it do {asked} (docs/prices.md has the policy)",
+)
 _CREDENTIALS = ("AWS does not take the credentials here", "sign in again (`aws sso login`)")
 _CLOCK = (
     "AWS does not take a request with this machine's clock",
@@ -40,30 +43,21 @@ _INSTANCE = ("AWS knows no such instance type in {region}", "check `price.instan
 _AWAY = ("AWS cannot be reached from here ({asked} in {region})", "check network and proxy")
 
 _BY_CODE: Mapping[str, tuple[str, str]] = {
-    "AccessDenied": _DENIED,
-    "AccessDeniedException": _DENIED,
-    "UnauthorizedOperation": _DENIED,
-    "UnauthorizedException": _DENIED,
-    "AuthFailure": _REGION,
-    "OptInRequired": _REGION,
-    "ExpiredToken": _CREDENTIALS,
-    "ExpiredTokenException": _CREDENTIALS,
-    "InvalidClientTokenId": _CREDENTIALS,
-    "UnrecognizedClientException": _CREDENTIALS,
-    "InvalidAccessKeyId": _CREDENTIALS,
-    "RequestExpired": _CLOCK,
-    "RequestInTheFuture": _CLOCK,
-    "RequestTimeTooSkewed": _CLOCK,
-    "InvalidSignatureException": _CLOCK,
-    "SignatureDoesNotMatch": _CLOCK,
-    "Throttling": _THROTTLED,
-    "ThrottlingException": _THROTTLED,
-    "RequestLimitExceeded": _THROTTLED,
-    "TooManyRequestsException": _THROTTLED,
-    "InvalidInstanceType": _INSTANCE,
-    "InvalidParameterValue": _INSTANCE,
-    "Unsupported": _INSTANCE,
-    "UnsupportedOperation": _INSTANCE,
+    code: text
+    for text, codes in (
+        (_DENIED, ("AccessDenied", "AccessDeniedException")),
+        (_DENIED, ("UnauthorizedOperation", "UnauthorizedException")),
+        (_REGION, ("AuthFailure", "OptInRequired")),
+        (_CREDENTIALS, ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId")),
+        (_CREDENTIALS, ("UnrecognizedClientException", "InvalidAccessKeyId")),
+        (_CLOCK, ("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed")),
+        (_CLOCK, ("InvalidSignatureException", "SignatureDoesNotMatch")),
+        (_THROTTLED, ("Throttling", "ThrottlingException")),
+        (_THROTTLED, ("RequestLimitExceeded", "TooManyRequestsException")),
+        (_INSTANCE, ("InvalidInstanceType", "InvalidParameterValue")),
+        (_INSTANCE, ("Unsupported", "UnsupportedOperation")),
+    )
+    for code in codes
 }
 """By the code of an answer: what is said, and what helps."""
 
@@ -81,11 +75,8 @@ _BY_CLASS: Mapping[str, tuple[str, str]] = {
     "MetadataRetrievalError": ("the AWS credentials here cannot be had", "sign in again"),
     "InvalidRegionError": _REGION,
     "UnknownRegionError": _REGION,
-    "EndpointConnectionError": _AWAY,
-    "ConnectTimeoutError": _AWAY,
-    "ConnectionClosedError": _AWAY,
-    "ReadTimeoutError": _AWAY,
-    "ProxyConnectionError": _AWAY,
+    "ConnectionError": _AWAY,  # of which time-outs and proxies are kinds
+    "HTTPClientError": _AWAY,
     "SSLError": (
         "the connection to AWS is not trusted (a certificate is not known)",
         "name your network's certificates by AWS_CA_BUNDLE",
@@ -111,24 +102,13 @@ class ReadOnlyClient:
     """One service in one region; every call goes through `call`."""
 
     def __init__(self, service: str, region: str, client: Any) -> None:
-        """Take over a client of boto3 and bar it from all but `OPERATIONS`.
-
-        Args:
-            service: as boto3 names it.
-            region: for what is said of failures.
-            client: boto3's.
-        """
+        """Take over a client of boto3 and bar it from all but `OPERATIONS`."""
         self._service, self._region, self._client = service, region, client
         self._methods = {api: name for name, api in client.meta.method_to_api_mapping.items()}
         client.meta.events.register_first("provide-client-params", self._guard)
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Make one call.
-
-        Raises:
-            AskError: it failed, or was refused.
-            ForbiddenOperationError: it is not one of `OPERATIONS`.
-        """
+        """Make one call."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
@@ -143,13 +123,10 @@ class ReadOnlyClient:
     def pages(
         self, operation: str, items: str, token: str = "NextToken", **parameters: Any
     ) -> list[Any]:
-        """Return the items of every page; a token that went stale starts over, once.
+        """Return the list `items` of every page; a page token that went stale starts over, once.
 
-        Args:
-            operation: what is called.
-            items: the answer's list.
-            token: the key of the next page's token, in questions and answers.
-            parameters: of the call.
+        Not botocore's paginators: they have none for Savings Plans, and fail at a page that names
+        itself as the next.
 
         Raises:
             AskError: a call failed, or the pages have no end.
@@ -192,9 +169,6 @@ def connect(service: str, region: str) -> ReadOnlyClient:
     """Open a service, with the credentials that boto3 finds by its own rules.
 
     Throttled calls are tried again by boto3, with growing pauses.
-
-    Raises:
-        AskError: boto3 is not here, or has no credentials.
     """
     try:
         import boto3
@@ -215,13 +189,7 @@ def connect(service: str, region: str) -> ReadOnlyClient:
 
 
 def explain_fault(error: Exception, asked: str, region: str) -> NoPrice:
-    """Return what an error comes to.
-
-    Args:
-        error: of boto3, botocore or the operating system.
-        asked: the action, as policies name it: `pricing:GetProducts`.
-        region: where it was asked.
-    """
+    """Return what an error comes to."""
     code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
     names = [kind.__name__ for kind in type(error).__mro__]
     found = _BY_CODE.get(code) or next((_BY_CLASS[n] for n in names if n in _BY_CLASS), None)
@@ -230,8 +198,6 @@ def explain_fault(error: Exception, asked: str, region: str) -> NoPrice:
         kind = code or type(error).__name__
         found = _AWAY if is_network else (f"{asked} failed ({kind})", "try again")
     said, fix = (text.format(asked=asked, region=region) for text in found)
-    if found is _DENIED:
-        said = f"the account here {said}"
     return NoPrice(said, f"{fix}, {INSTEAD}", is_failure=True)
 
 

@@ -69,11 +69,7 @@ class _Rate(Answer):
 
 
 def ask_savings_plan(connect: Connect, request: PriceRequest, _now: datetime) -> Price | NoPrice:
-    """Ask for the rate of the request's plan.
-
-    Raises:
-        AskError: AWS could not be asked.
-    """
+    """Ask for the rate of the request's plan."""
     rates = connect("savingsplans", "us-east-1").pages(
         "DescribeSavingsPlansOfferingRates",
         "searchResults",
@@ -98,12 +94,7 @@ def _wanted(request: PriceRequest) -> dict[str, str | None]:
 
 
 def read_savings_plan(rates: Sequence[Any], request: PriceRequest) -> Price | NoPrice:
-    """Find the one rate in an answer, or say why there is none.
-
-    Args:
-        rates: `searchResults`.
-        request: with an instance, a region, and the plan's length as its option.
-    """
+    """Find the one rate in an answer, or say why there is none."""
     option = request.option or "savings_plan_1y"
     try:
         told = [_Rate.read(rate, "a rate") for rate in rates]
@@ -132,11 +123,7 @@ def read_savings_plan(rates: Sequence[Any], request: PriceRequest) -> Price | No
 
 
 def _is_wanted(rate: _Rate, request: PriceRequest, seconds: int) -> bool:
-    """Check a rate against all that was asked: a loose answer must not become a price.
-
-    Raises:
-        OddAnswerError: it says two things of itself.
-    """
+    """Check a rate against all that was asked: a loose answer must not become a price."""
     offering = rate.savings_plan_offering
     told: dict[str, str] = {}
     for each in rate.properties or ():
@@ -176,9 +163,6 @@ class _Block(Answer):
         The API's reference has the minutes beside the hours: six hours and 35 minutes. A number
         that cannot be minutes of an hour is the whole length instead; the dates must agree with
         either.
-
-        Raises:
-            OddAnswerError: its hours, minutes and dates contradict each other.
         """
         whole = self.capacity_block_duration_hours * 60
         told = self.capacity_block_duration_minutes
@@ -199,11 +183,7 @@ class _Block(Answer):
             return shortest(Decimal(self.instance_count * self.minutes()) / 60)
 
     def usd_per_hour(self, today: date) -> Decimal:
-        """Return the fee as a rate over the time that is paid for.
-
-        Raises:
-            OddAnswerError: it comes to no price.
-        """
+        """Return the fee as a rate over the time that is paid for."""
         if self.upfront_fee == 0:
             raise OddAnswerError("a fee of $0")
         if self.start_date.date() < today - timedelta(days=1):
@@ -217,11 +197,7 @@ class _Block(Answer):
 
 
 def ask_capacity_block(connect: Connect, request: PriceRequest, _now: datetime) -> Price | NoPrice:
-    """Ask what one instance costs in the shortest block that is on offer.
-
-    Raises:
-        AskError: AWS could not be asked.
-    """
+    """Ask what one instance costs in the shortest block that is on offer."""
     offers = connect("ec2", str(request.region)).pages(
         "DescribeCapacityBlockOfferings",
         "CapacityBlockOfferings",
@@ -233,12 +209,7 @@ def ask_capacity_block(connect: Connect, request: PriceRequest, _now: datetime) 
 
 
 def read_offers(offers: Sequence[Any], request: PriceRequest) -> Price | NoPrice:
-    """Find the one rate in an answer, or say why there is none.
-
-    Args:
-        offers: `CapacityBlockOfferings`.
-        request: with an instance and a region; a zone chooses.
-    """
+    """Find the one rate in an answer, or say why there is none."""
     found: list[tuple[Decimal, _Block]] = []
     try:
         for each in offers:

@@ -92,11 +92,7 @@ class _Listed:
 
 
 def ask_price_list(connect: Connect, request: PriceRequest, _now: datetime) -> Price | NoPrice:
-    """Ask for the on-demand rate, or for the reserved one that the request names.
-
-    Raises:
-        AskError: AWS could not be asked.
-    """
+    """Ask for the on-demand rate, or for the reserved one that the request names."""
     nearest = _ENDPOINTS.get(str(request.region).split("-")[0], "us-east-1")
     documents = connect("pricing", nearest).pages(
         "GetProducts",
@@ -128,13 +124,7 @@ def filters_for(instance: str, region: str) -> dict[str, str]:
 
 
 def read_price_list(documents: Sequence[Any], request: PriceRequest) -> Price | NoPrice:
-    """Find the one rate in an answer, or say why there is none.
-
-    Args:
-        documents: the products of `GetProducts`, each a text.
-        request: with an instance and a region; its option is on_demand, reserved_1y or
-            reserved_3y, and its day is that for which the rate must hold.
-    """
+    """Find the one rate in an answer, or say why there is none."""
     instance, region = str(request.instance), str(request.region)
     option = request.option or "on_demand"
     wanted = filters_for(instance, region)
@@ -176,11 +166,7 @@ def read_price_list(documents: Sequence[Any], request: PriceRequest) -> Price | 
 
 
 def _is_wanted(sku: _Sku, wanted: Mapping[str, str]) -> bool:
-    """Check a product against every filter: a loose answer must not become a price.
-
-    Raises:
-        OddAnswerError: it does not say what it is.
-    """
+    """Check a product against every filter: a loose answer must not become a price."""
     return _has({**sku.attributes, "productFamily": sku.product_family}, wanted)
 
 
@@ -195,11 +181,7 @@ def _has(attributes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
 
 
 def _rate(product: _Product, option: RentOption) -> _Listed | None:
-    """Return the rate of a product for one option; None where it has none.
-
-    Raises:
-        OddAnswerError: it states one in a form that is not understood, or several.
-    """
+    """Return the rate of a product for one option; None where it has none."""
     terms = product.terms.get("Reserved" if option in _LEASES else "OnDemand", {})
     if option in _LEASES:
         asked = {
@@ -233,11 +215,7 @@ def _rate(product: _Product, option: RentOption) -> _Listed | None:
 
 
 def _check_description(described: Decimal, rate: Decimal) -> None:
-    """Refuse a rate that differs from the one in its description by more than rounding.
-
-    Raises:
-        OddAnswerError: they differ.
-    """
+    """Refuse a rate that differs from the one in its description by more than rounding."""
     places = -int(described.as_tuple().exponent)
     if abs(described - rate) > Decimal(5).scaleb(-places - 1):
         raise OddAnswerError(f"a rate of ${rate} that is described as ${described}")

@@ -41,11 +41,7 @@ class _Row(Answer):
 
 
 def ask_spot(connect: Connect, request: PriceRequest, now: datetime) -> Price | NoPrice:
-    """Ask for the rate of the request's zone, or of its region if all zones agree.
-
-    Raises:
-        AskError: AWS could not be asked.
-    """
+    """Ask for the rate of the request's zone, or of its region if all zones agree."""
     rows = connect("ec2", str(request.region)).pages(
         "DescribeSpotPriceHistory",
         "SpotPriceHistory",
@@ -58,13 +54,7 @@ def ask_spot(connect: Connect, request: PriceRequest, now: datetime) -> Price | 
 
 
 def read_spot(rows: Sequence[Any], request: PriceRequest, now: datetime) -> Price | NoPrice:
-    """Find the one rate in an answer, or say why there is none.
-
-    Args:
-        rows: `SpotPriceHistory`.
-        request: with an instance and a region; a zone chooses by its letter or its id.
-        now: when it was asked.
-    """
+    """Find the one rate in an answer, or say why there is none."""
     latest: dict[str, _Row] = {}
     try:
         for each in rows:
@@ -82,11 +72,7 @@ def read_spot(rows: Sequence[Any], request: PriceRequest, now: datetime) -> Pric
 
 
 def _is_wanted(row: _Row, request: PriceRequest, now: datetime) -> bool:
-    """Tell whether a row is about what was asked.
-
-    Raises:
-        OddAnswerError: it cannot be true.
-    """
+    """Tell whether a row is about what was asked."""
     if not row.availability_zone.startswith(str(request.region)):
         raise OddAnswerError(f"a zone of another region, {row.availability_zone}")
     if (row.instance_type, row.product_description) != (request.instance, PRODUCT):
