@@ -48,10 +48,10 @@ from trnbench.train.build import build_objective, make_stream
 from trnbench.train.ceiling import measure_ceiling
 from trnbench.train.precision import matmul_dtype
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.train.worker import read_order
+from trnbench.wire import WorkOrder, from_json
 from pathlib import Path
 
-order = read_order(Path(sys.argv[1]))
+order = from_json(WorkOrder, json.loads(Path(sys.argv[1]).read_text())["order"])
 backend = CpuBackend.open(Claim(precision=order.precision, threads=order.threads))
 measure_ceiling(backend, matmul_dtype(order.precision))  # as the worker does
 step = TrainingStep(build_objective(order, backend), order, backend)

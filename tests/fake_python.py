@@ -36,7 +36,8 @@ SCRIPT = """import json, math, os, signal, subprocess, sys, time
 BEHAVIOUR, AT_STEP, STEP_SECONDS = {behaviour!r}, {at_step}, {step_seconds}
 BACKEND, WORDS = {backend!r}, {words!r}
 arguments = sys.argv[1:]
-task = arguments[1]
+document = json.loads(sys.stdin.readline())["task"]
+task = document["kind"]
 out = os.fdopen(int(arguments[-1]), "w", buffering=1)
 began = time.perf_counter()  # moved back by what a step says that it took
 
@@ -49,14 +50,15 @@ def send(kind, **fields):
 if task == "inventory":
     send("inventory", wire_version={wire}, python="3.11", versions=dict(torch="0.0"), neuron=None,
          entry_points={{}})
+    send("finished", steps=0)
     sys.exit(0)
 
 if task == "probe":
     device = dict(backend=BACKEND, device_name="a processor", device_count=1, proven=True)
     send("probe", wire_version={wire}, devices=[device], versions=dict(torch="0.0"))
+    send("finished", steps=0)
     sys.exit(0)
 
-document = json.load(open(arguments[2]))
 order = document["order"]
 send("phase", name="probe")
 send("environment", wire_version=1 if BEHAVIOUR == "old_wire" else {wire}, backend=BACKEND,

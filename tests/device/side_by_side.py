@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.process.train.children import write_plan
 from trnbench.run import worker
 from trnbench.run.environment import environment_of_worker
-from trnbench.run.worker import Exited, Line, worker_command
-from trnbench.wire import CHILD_RECORDS, Command, Failed, WorkOrder, decode
+from trnbench.run.worker import Exited, Line
+from trnbench.wire import CHILD_RECORDS, Command, Failed, Train, WorkOrder, decode
 
 PATIENCE_SECONDS = 1800.0
 
@@ -21,11 +20,8 @@ class Job:
     """A worker that trains on one device."""
 
     def __init__(self, order: WorkOrder, folder: Path) -> None:
-        own = folder / str(order.device_index)
-        own.mkdir()
         variables = environment_of_worker(order, os.environ, folder)
-        command = worker_command(sys.executable, "train", write_plan(own, order))
-        self._job = worker.Job([command], [variables])
+        self._job = worker.start(sys.executable, [Train(order=order)], [variables])
         self._events = self._job.events()
 
     def tell(self, command: Command) -> None:

@@ -16,13 +16,12 @@ from trnbench.schema.errors import ConfigError
 from trnbench.schema.peak import Group, PeakDocument
 from trnbench.schema.units import say_bytes
 from trnbench.wire import (
-    WIRE_VERSION,
     AttentionTask,
     CollectiveTask,
     FoundDevice,
+    Microbench,
     ModelShape,
     MoveTask,
-    PeakQuestion,
     PeakTask,
     ProductTask,
 )
@@ -209,10 +208,10 @@ class PeakRequest:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tasks that are timed by the same workers, and the question that asks for them."""
+    """Tasks that are timed by the same workers, and what asks for them."""
 
     planned: Sequence[Planned]
-    question: PeakQuestion
+    task: Microbench
     """For the first of the ranks; its tasks are those of `planned`."""
 
 
@@ -252,8 +251,7 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         of_model = f"--model {name}, --batch {batch}, --sequence-length {length}"
         _require_room(sizes, of_model, singles, asked.memory_bytes)
     together = tuple(collective_tasks(sizes)) if ranks > 1 else ()
-    question = PeakQuestion(
-        wire_version=WIRE_VERSION,
+    task = Microbench(
         backend=found.backend,
         device_index=asked.device_index,
         threads=None,
@@ -262,10 +260,10 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         tasks=[],
     )
     is_by_tool = backend.collectives_tool is not None
-    parts = [Part(singles, replace(question, tasks=[each.task for each in singles]))]
+    parts = [Part(singles, replace(task, tasks=[each.task for each in singles]))]
     if together and not is_by_tool:
         tasks = [each.task for each in together]
-        parts.append(Part(together, replace(question, tasks=tasks, ranks=ranks)))
+        parts.append(Part(together, replace(task, tasks=tasks, ranks=ranks)))
     document = _document(name, batch * length, chip, singles, now)
     return PeakPlan(
         document=document, parts=parts, by_tool=together if is_by_tool else (), ranks=ranks

@@ -10,7 +10,7 @@ from trnbench.machine.neuron import Neuron
 from trnbench.run.ask import ask_worker
 from trnbench.run.environment import environment_of_probe
 from trnbench.schema.errors import UnavailableError
-from trnbench.wire import FoundDevice, Inventory, Probe
+from trnbench.wire import FoundDevice, Inventory, Probe, ProbeDevices, TakeInventory
 
 Clock = Callable[[], float]
 
@@ -26,9 +26,9 @@ def probe_devices(python: str, clock: Clock = time.perf_counter) -> Devices:
         ConfigError: the interpreter cannot be started.
         UnavailableError: it has no torch, hangs, dies, or is no Python.
     """
-    inventory = ask_worker(python, "inventory", Inventory, INVENTORY_SECONDS, clock)
+    inventory = ask_worker(python, TakeInventory(), Inventory, INVENTORY_SECONDS, clock)
     variables = environment_of_probe(inventory.neuron)
-    probe = ask_worker(python, "probe", Probe, PROBE_SECONDS, clock, variables)
+    probe = ask_worker(python, ProbeDevices(), Probe, PROBE_SECONDS, clock, variables)
     found = sorted(probe.devices, key=lambda device: best_first(device.backend))
     return Devices(tuple(found), probe.versions)
 

@@ -6,7 +6,6 @@ it finds, and look at nothing.
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from trnbench.model.external import TASKS
 from trnbench.plan.external import Guests, KnownGuest, check_values, guest_key, is_guest
 from trnbench.run.ask import ask_worker
 from trnbench.schema.errors import ConfigError
-from trnbench.wire import WIRE_VERSION, Described, Guest, GuestQuestion, encode
+from trnbench.wire import Described, DescribeModel, Guest
 
 DESCRIBE_SECONDS = 180.0
 """Importing torch and transformers takes some ten seconds where the disk is slow."""
@@ -55,13 +54,8 @@ def meet_guests(cases: Sequence[CaseConfig], python: str) -> Guests:
 
 def _meet(model: ModelConfig, sequence_length: int, python: str) -> KnownGuest:
     guest = guest_of(model)
-    question = GuestQuestion(
-        wire_version=WIRE_VERSION, guest=guest, sequence_length=sequence_length
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "guest.json"
-        path.write_text(encode(question), encoding="utf-8")
-        described = ask_worker(python, "describe", Described, DESCRIBE_SECONDS, file=path)
+    task = DescribeModel(guest=guest, sequence_length=sequence_length)
+    described = ask_worker(python, task, Described, DESCRIBE_SECONDS)
     guest = replace(guest, vocabulary_size=described.vocabulary_size)
     return KnownGuest(guest, described)
 

@@ -3,7 +3,7 @@
 from trnbench.redact import scrub
 from trnbench.run.ask import ask_worker
 from trnbench.schema.errors import UnavailableError
-from trnbench.wire import Inventory
+from trnbench.wire import Inventory, TakeInventory
 
 INVENTORY_SECONDS = 10.0
 
@@ -15,6 +15,6 @@ def take_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> tuple[Inv
         ConfigError: it cannot be started at all.
     """
     try:
-        return ask_worker(python, "inventory", Inventory, seconds), ""
+        return ask_worker(python, TakeInventory(), Inventory, seconds), ""
     except UnavailableError as error:
         return None, scrub(str(error))

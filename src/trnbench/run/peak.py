@@ -19,7 +19,7 @@ from trnbench.redact import scrub
 from trnbench.run.outcomes import End
 from trnbench.run.store import StorageFull, write_whole
 from trnbench.run.watch import Clock, Interruption, LoadWatch
-from trnbench.run.worker import Job, converse, worker_command
+from trnbench.run.worker import converse, start
 from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.peak import PeakDocument, PeakReading
 from trnbench.schema.records import Watch
@@ -27,9 +27,8 @@ from trnbench.wire import (
     ChildRecord,
     CollectiveTask,
     Environment,
+    Microbench,
     PeakPoint,
-    PeakQuestion,
-    encode,
 )
 
 PEAK_FILE = "peak.json"
@@ -41,7 +40,7 @@ HANG_HINT = (
 )
 
 Told = Callable[[PeakReading], None]
-Variables = Callable[[PeakQuestion], Mapping[str, str]]
+Variables = Callable[[Microbench], Mapping[str, str]]
 
 
 class PeakFolder:
@@ -172,24 +171,19 @@ class PeakRun:
     def _measure(self, part: Part) -> None:
         planned = {each.task.name: each for each in part.planned}
         with tempfile.TemporaryDirectory() as folder:
-            questions = _of_ranks(part.question, Path(folder))
-            commands = []
-            for question in questions:
-                path = Path(folder) / f"question-{question.rank}.json"
-                path.write_text(encode(question), encoding="utf-8")
-                commands.append(worker_command(self._python, "peak", path))
-            with Job(commands, list(map(self._variables, questions))) as job:
+            tasks = _of_ranks(part.task, Path(folder))
+            with start(self._python, tasks, list(map(self._variables, tasks))) as job:
                 load = LoadWatch(job.pids, self._clock)
                 for rank, record in converse(
                     job,
-                    backend=part.question.backend,
+                    backend=part.task.backend,
                     hang=HANG_SECONDS,
                     hang_hint=HANG_HINT,
                     clock=self._clock,
                     look=self._interruption.look,
                 ):
                     if rank == 0:
-                        self._hear(record, planned, load, part.question.ranks)
+                        self._hear(record, planned, load, part.task.ranks)
 
     def _hear(
         self, record: ChildRecord, planned: Mapping[str, Planned], load: LoadWatch, ranks: int
@@ -233,8 +227,8 @@ class PeakRun:
         self._folder.write(self.document)
 
 
-def _of_ranks(first: PeakQuestion, folder: Path) -> list[PeakQuestion]:
-    """Return a question for each rank: a device for each, and a file by which they meet."""
+def _of_ranks(first: Microbench, folder: Path) -> list[Microbench]:
+    """Return the task of each rank: a device for each, and a file by which they meet."""
     if first.ranks == 1:
         return [first]
     meeting = str(folder / "ranks")

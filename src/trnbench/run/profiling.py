@@ -25,16 +25,14 @@ from trnbench.run.outcomes import End
 from trnbench.run.session import too_large
 from trnbench.run.store import RunFolder, StorageFull, write_whole
 from trnbench.run.watch import Interruption
-from trnbench.run.worker import Job, converse, worker_command
+from trnbench.run.worker import converse, start
 from trnbench.schema.errors import ConfigError, RunError, TrnbenchError, UnavailableError
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import Profile
 from trnbench.wire import (
-    WIRE_VERSION,
     Environment,
     Profiled,
-    ProfileQuestion,
-    encode,
+    ProfileSteps,
 )
 
 PROFILE_FILE = "profile.json"
@@ -123,17 +121,14 @@ class ProfileRun:
         capture = self._folder / CAPTURE_FOLDER
         with tempfile.TemporaryDirectory() as scratch:
             trace = Path(scratch) / "trace.json"
-            question = ProfileQuestion(
-                wire_version=WIRE_VERSION,
+            task = ProfileSteps(
                 order=self._plan.order,
                 warmup_steps=WARMUP_STEPS,
                 steps=self._steps,
                 trace=str(trace),
                 capture=str(capture.resolve()),
             )
-            path = Path(scratch) / "question.json"
-            path.write_text(encode(question), encoding="utf-8")
-            heard = self._ask(path, variables)
+            heard = self._ask(task, variables)
             if heard is None:
                 return None
             profile = make_profile(
@@ -154,7 +149,9 @@ class ProfileRun:
                 ) from error
         return profile
 
-    def _ask(self, path: Path, variables: Mapping[str, str]) -> tuple[Environment, Profiled] | None:
+    def _ask(
+        self, task: ProfileSteps, variables: Mapping[str, str]
+    ) -> tuple[Environment, Profiled] | None:
         """Start the worker and hear it to its end; None if somebody stopped it."""
         self._tell(
             f"{self._plan.case_id}: {WARMUP_STEPS} steps to warm up, {self._steps} under the "
@@ -163,7 +160,7 @@ class ProfileRun:
         environment: Environment | None = None
         profiled: Profiled | None = None
         hang = self._plan.measure.hang_seconds
-        with Job([worker_command(self._python, "profile", path)], [variables]) as job:
+        with start(self._python, [task], [variables]) as job:
             try:
                 for _, record in converse(
                     job,

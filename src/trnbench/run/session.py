@@ -24,13 +24,14 @@ from trnbench.run.observer import Observer
 from trnbench.run.results import load_result
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.watch import Interruption
-from trnbench.run.worker import Job, worker_command
+from trnbench.run.worker import start
 from trnbench.schema.errors import RunError
 from trnbench.schema.plan import Plan
 from trnbench.schema.records import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.result import Result
 from trnbench.schema.run_document import RunCase, RunDocument
 from trnbench.schema.units import say_bytes
+from trnbench.wire import Train
 
 TELEMETRY_SECONDS = 1.0
 
@@ -243,7 +244,7 @@ class Session:
                     started_at=self._now().isoformat(timespec="seconds"),
                 )
             )
-            outcome = too_large(plan) or self._follow(case, plan, records, budget)
+            outcome = too_large(plan) or self._follow(plan, records, budget)
             records.append(outcome)
         except StorageFull as full:
             run.release_reserve()
@@ -252,13 +253,11 @@ class Session:
         finally:
             records.close()
 
-    def _follow(
-        self, case: CaseFolder, plan: Plan, records: MeasurementFile, budget: Budget
-    ) -> Outcome:
+    def _follow(self, plan: Plan, records: MeasurementFile, budget: Budget) -> Outcome:
         variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
         records.append(Launch(at_seconds=0.0, variables=untelling(variables)))
-        command = worker_command(self._python, "train", case.plan_path)
-        with Job([command], [variables]) as job, contextlib.ExitStack() as stack:
+        task = Train(order=plan.order)
+        with start(self._python, [task], [variables]) as job, contextlib.ExitStack() as stack:
             recorder = _recorder(plan, job.pids[0], variables)
             if recorder is not None:
                 stack.callback(recorder.close)

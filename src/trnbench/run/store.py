@@ -123,7 +123,7 @@ class CaseFolder:
 
     @property
     def plan_path(self) -> Path:
-        """Where the worker finds its order."""
+        """The file of its plan."""
         return self.path / PLAN_FILE
 
     def launches_measured(self) -> list[float]:

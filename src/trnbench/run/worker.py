@@ -28,9 +28,11 @@ from trnbench.wire import (
     Finish,
     Finished,
     Phase,
+    Task,
     WireError,
     decode,
     encode,
+    encode_task,
 )
 
 ENTRY = Path(__file__).resolve().parents[1] / "train" / "entry.py"
@@ -75,11 +77,6 @@ class Silence:
 
 
 Event = Line | Overflow | Exited | Silence
-
-
-def worker_command(python: str, task: str, plan: Path | None = None) -> list[str]:
-    """Return the command line of a worker under the given interpreter, without its record pipe."""
-    return [python, str(ENTRY), task, *([str(plan)] if plan else [])]
 
 
 class Job:
@@ -146,6 +143,10 @@ class Job:
                 self._listen()
             yield self._pending.popleft()
 
+    def give(self, rank: Rank, task: Task) -> None:
+        """Give a worker what it is to do, before any command."""
+        self._workers[rank].write(encode_task(task).encode() + b"\n")
+
     def send(self, command: Command) -> None:
         """Tell all workers what to do next; that one is gone is noticed by `events`."""
         if isinstance(command, Finish):
@@ -192,6 +193,18 @@ class Job:
                 self._pending.append(Exited(rank, exit_code))
         if not self._pending:
             self._pending.append(Silence())
+
+
+def start(python: str, tasks: Sequence[Task], variables: Sequence[Mapping[str, str]] = ()) -> Job:
+    """Start workers under an interpreter on this machine, one for each task in order of ranks.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+    """
+    job = Job([[python, str(ENTRY)]] * len(tasks), variables)
+    for rank, task in enumerate(tasks):
+        job.give(rank, task)
+    return job
 
 
 def converse(

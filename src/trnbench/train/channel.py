@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-from trnbench.wire import COMMANDS, ChildRecord, Command, decode, encode
+from trnbench.wire import COMMANDS, ChildRecord, Command, Task, decode, decode_task, encode
 
 
 class Channel:
@@ -26,17 +26,26 @@ class Channel:
         self._records.write(encode(record).encode() + b"\n")
         self._records.flush()
 
+    def receive_task(self) -> Task:
+        """Wait for what is to be done, which comes before any command.
+
+        Raises:
+            WireError: the line is not a task of this version.
+        """
+        return decode_task(self._line())
+
     def receive(self) -> Command:
         """Wait for the next command.
-
-        The pipe's end means that the parent is gone: nobody is left to train for, and this
-        process ends on the spot.
 
         Raises:
             WireError: the line is not a command of this version.
         """
+        command: Command = decode(self._line(), COMMANDS)
+        return command
+
+    def _line(self) -> bytes:
+        """Wait for a line; the pipe's end means that the parent is gone, and ends this process."""
         line = self._commands.readline()
         if not line:
             os._exit(1)
-        command: Command = decode(line, COMMANDS)
-        return command
+        return line

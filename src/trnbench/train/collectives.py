@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from trnbench.train.backends.base import Backend, Unavailable
 from trnbench.train.primitives import FLOAT_BYTES
-from trnbench.wire import CollectiveTask, PeakQuestion
+from trnbench.wire import CollectiveTask, Microbench
 
 LIBRARIES = {"cpu": "gloo", "cuda": "nccl"}
 """What torch.distributed moves data with, by backend. Neuron's own tool measures its chips."""
@@ -20,7 +20,7 @@ PATIENCE = datetime.timedelta(seconds=120)
 class Ranks:
     """The other ranks; inside it they can be talked to. One rank alone talks to nobody."""
 
-    def __init__(self, question: PeakQuestion, backend: Backend) -> None:
+    def __init__(self, question: Microbench, backend: Backend) -> None:
         self._question = question
         self._backend = backend
 

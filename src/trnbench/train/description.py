@@ -22,7 +22,7 @@ from trnbench.train.guests import (
     vocabulary_of,
 )
 from trnbench.train.streams import stream_of_guest
-from trnbench.wire import Guest, GuestQuestion, StreamSettings, masked_positions
+from trnbench.wire import DescribeModel, Guest, StreamSettings, masked_positions
 
 SMALL_PARAMETERS = 50_000_000
 """Up to this many weights a guest that has to be run to be counted is run, on the CPU."""
@@ -40,7 +40,7 @@ FIRST_TOKENS_HINT = {
 Given = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
-def describe(question: GuestQuestion) -> dict[str, Any]:
+def describe(task: DescribeModel) -> dict[str, Any]:
     """Build a guest on torch's `meta` device, which has shapes and no memory, and look at it.
 
     Returns:
@@ -50,7 +50,7 @@ def describe(question: GuestQuestion) -> dict[str, Any]:
         BadModel: it cannot be built, has nothing to train, does not say its vocabulary, or returns
             no loss that its weights decide.
     """
-    guest = question.guest
+    guest = task.guest
     module = _without_memory(guest)
     parameters = list(module.parameters())
     if not any(p.requires_grad for p in parameters):
@@ -58,21 +58,20 @@ def describe(question: GuestQuestion) -> dict[str, Any]:
             f"{guest.target} has no weight that can be trained",
             hint="leave `requires_grad` at true for those that are to be trained",
         )
-    flops, reason = _count(module, guest, question.sequence_length)
+    flops, reason = _count(module, guest, task.sequence_length)
     vocabulary_size = vocabulary_of(module, guest.target)
-    work = 6.0 * sum(p.numel() for p in parameters) * question.sequence_length * TRIAL_SEQUENCES
+    work = 6.0 * sum(p.numel() for p in parameters) * task.sequence_length * TRIAL_SEQUENCES
     if vocabulary_size > TRIAL_STREAM.alphabet_size and work <= TRIAL_FLOPS:
-        _try(replace(guest, vocabulary_size=vocabulary_size), question.sequence_length)
+        _try(replace(guest, vocabulary_size=vocabulary_size), task.sequence_length)
     config: Any = getattr(module, "config", None)
     values = config.to_dict() if callable(getattr(config, "to_dict", None)) else None
     return {
-        "wire_version": question.wire_version,
         "parameter_count": sum(p.numel() for p in parameters),
         "trained_count": sum(p.numel() for p in parameters if p.requires_grad),
         "embeddings_are_tied": is_tied(module),
         "vocabulary_size": vocabulary_size,
         "config": None if values is None else json.dumps(values, default=str),
-        "flops_per_token": None if flops is None else flops / question.sequence_length,
+        "flops_per_token": None if flops is None else flops / task.sequence_length,
         "flops_reason": reason,
         "versions": _versions(guest),
     }

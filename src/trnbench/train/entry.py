@@ -3,16 +3,11 @@
 That interpreter need not have trnbench installed, and must not see the packages of the one that
 has. So the package is loaded from this file's own folder, and nothing beside it becomes visible.
 
-    python entry.py inventory              prints what is installed; imports none of it
-    python entry.py probe                  prints which devices are here
-    python entry.py describe GUEST.json    says what a model is that is not ours
-    python entry.py peak QUESTION.json     times the single things that it names
-    python entry.py train PLAN.json        trains as the plan's order says
-    python entry.py profile QUESTION.json  says where the time of an order's steps goes
+    echo '{"wire_version": 5, "task": {"kind": "inventory"}}' | python entry.py
 
-Records go to the file descriptor of `--records-fd`, by default standard output; commands come in
-on standard input. An interpreter too old for the package can still read this one file: it says so
-in a record, and ends.
+Its task comes in on standard input, and after it commands (`wire/orders.py`). Records go to the
+file descriptor of `--records-fd`, by default standard output. An interpreter too old for the
+package can still read this one file: it says so in a record, and ends.
 """
 
 import importlib.util

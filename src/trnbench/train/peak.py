@@ -12,15 +12,15 @@ from trnbench.train.channel import Channel
 from trnbench.train.collectives import Ranks
 from trnbench.train.primitives import make_work
 from trnbench.train.repeats import repeat
-from trnbench.wire import CollectiveTask, PeakPoint, PeakQuestion, PeakTask
+from trnbench.wire import CollectiveTask, Microbench, PeakPoint, PeakTask
 
 
-def claim_of(question: PeakQuestion) -> Claim:
+def claim_of(question: Microbench) -> Claim:
     """Return what the tasks ask of a device: one claim serves both arithmetics."""
     return Claim(threads=question.threads, index=question.device_index)
 
 
-def measure_peaks(question: PeakQuestion, backend: Backend, channel: Channel) -> None:
+def measure_peaks(question: Microbench, backend: Backend, channel: Channel) -> None:
     """Time every task, and send a point of each; of several ranks the first one sends."""
     with Ranks(question, backend) as ranks:
         for task in question.tasks:
@@ -32,7 +32,7 @@ def measure_peaks(question: PeakQuestion, backend: Backend, channel: Channel) ->
 
 
 def _measure(
-    task: PeakTask, question: PeakQuestion, backend: Backend, ranks: Ranks
+    task: PeakTask, question: Microbench, backend: Backend, ranks: Ranks
 ) -> dict[str, Any]:
     try:
         made = repeat(

@@ -27,7 +27,7 @@ from trnbench.train.loop import (
 )
 from trnbench.train.objective import Trainable
 from trnbench.train.spans import Span, share_out
-from trnbench.wire import Finished, OperatorTime, Phase, Profiled, ProfileQuestion
+from trnbench.wire import Finished, OperatorTime, Phase, Profiled, ProfileSteps
 
 WINDOW = "trnbench: profiled steps"
 STEP = "trnbench: step"
@@ -60,7 +60,7 @@ class Gathered(NamedTuple):
 
 
 def profile_steps(
-    question: ProfileQuestion, objective: Trainable, backend: Backend, channel: Channel
+    question: ProfileSteps, objective: Trainable, backend: Backend, channel: Channel
 ) -> None:
     """Warm up, time steps, profile as many, time as many again, and send what came of it.
 

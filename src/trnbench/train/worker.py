@@ -7,13 +7,11 @@ nothing: how many steps to run next is the parent's to say.
 import argparse
 import contextlib
 import gc
-import json
 import math
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trnbench.train.channel import Channel
@@ -26,47 +24,37 @@ from trnbench.wire import (
     Built,
     Ceiling,
     Described,
+    DescribeModel,
     Environment,
     Failed,
     Finish,
     Finished,
-    GuestQuestion,
     Inventory,
     Memory,
+    Microbench,
     Movement,
     Parity,
-    PeakQuestion,
     Phase,
     Probe,
-    ProfileQuestion,
+    ProbeDevices,
+    ProfileSteps,
     RunBlock,
-    WireError,
+    TakeInventory,
+    Train,
     WorkOrder,
-    from_json,
 )
-
-TASKS = ("inventory", "probe", "describe", "peak", "profile", "train")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run one child to its end; every way out is a record."""
-    options = _options(arguments)
+    parser = argparse.ArgumentParser(prog="trnbench worker")
+    parser.add_argument("--records-fd", type=int, default=1)
     # Libraries print what they like to descriptor 1; records have a descriptor of their own.
-    with os.fdopen(options.records_fd, "wb") as records:
+    with os.fdopen(parser.parse_args(arguments).records_fd, "wb") as records:
         channel = Channel(records, sys.stdin.buffer)
         try:
-            if options.task == "inventory":
-                take_inventory(channel)
-            elif options.task == "probe":
-                probe(channel)
-            elif options.task == "describe":
-                describe(options.plan, channel)
-            elif options.task == "peak":
-                peak(options.plan, channel)
-            elif options.task == "profile":
-                profile(options.plan, channel)
-            else:
-                train(read_order(options.plan), channel)
+            task = channel.receive_task()
+            DO[type(task)](task, channel)
         except BaseException as error:  # noqa: BLE001 - the last line: whatever it is, it is told
             channel.send(Failed, **describe_failure(error))
     # Some runtimes abort in their own teardown, after the work is done and told.
@@ -75,30 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     os._exit(0)
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="trnbench worker")
-    parser.add_argument("task", choices=TASKS)
-    parser.add_argument("plan", nargs="?", type=Path)
-    parser.add_argument("--records-fd", type=int, default=1)
-    options = parser.parse_args(arguments)
-    if options.task not in ("inventory", "probe") and options.plan is None:
-        parser.error(f"{options.task} needs the path of a file")
-    return options
-
-
-def read_order(plan: Path) -> WorkOrder:
-    """Take the order, and nothing else, out of a plan's file.
-
-    Raises:
-        WireError: it was written for another version of the wire.
-    """
-    document: dict[str, Any] = json.loads(plan.read_text(encoding="utf-8"))["order"]
-    if document.get("wire_version") != WIRE_VERSION:
-        raise WireError(f"order of wire version {document.get('wire_version')}, not {WIRE_VERSION}")
-    return from_json(WorkOrder, document)
-
-
-def take_inventory(channel: Channel) -> None:
+def take_inventory(_task: TakeInventory, channel: Channel) -> None:
     """Say what is installed, in a tenth of a second: nothing is imported."""
     channel.send(
         Inventory,
@@ -108,9 +73,10 @@ def take_inventory(channel: Channel) -> None:
         neuron=neuron_generation(),
         entry_points=entry_points(),
     )
+    channel.send(Finished, steps=0)
 
 
-def probe(channel: Channel) -> None:
+def probe_devices(_task: ProbeDevices, channel: Channel) -> None:
     """Say which devices are here, without claiming one."""
     channel.send(Phase, name="probe")
     _import_torch()
@@ -119,42 +85,37 @@ def probe(channel: Channel) -> None:
     channel.send(
         Probe, wire_version=WIRE_VERSION, devices=find_devices(), versions=_library_versions()
     )
+    channel.send(Finished, steps=0)
 
 
-def describe(path: Path, channel: Channel) -> None:
-    """Say what a guest is, without touching a device."""
-    question = from_json(GuestQuestion, json.loads(path.read_text(encoding="utf-8")))
+def describe_model(task: DescribeModel, channel: Channel) -> None:
+    """Say what an external model is, without touching a device."""
     _import_torch()
-    from trnbench.train.description import describe as described
+    from trnbench.train.description import describe
 
-    channel.send(Described, **described(question))
+    channel.send(Described, wire_version=WIRE_VERSION, **describe(task))
+    channel.send(Finished, steps=0)
 
 
-def peak(path: Path, channel: Channel) -> None:
-    """Time the single things that a question names.
-
-    Raises:
-        WireError: it was written for another version of the wire.
-    """
-    question = from_json(PeakQuestion, json.loads(path.read_text(encoding="utf-8")))
-    if question.wire_version != WIRE_VERSION:
-        raise WireError(f"question of wire version {question.wire_version}, not {WIRE_VERSION}")
+def microbench(task: Microbench, channel: Channel) -> None:
+    """Time the single operations that a task names."""
     channel.send(Phase, name="probe")
     _import_torch()
     from trnbench.train.backends import backend_class
     from trnbench.train.peak import claim_of, measure_peaks
 
-    backend = backend_class(question.backend).open(claim_of(question))
+    backend = backend_class(task.backend).open(claim_of(task))
     with VendorErrors(backend):
-        _send_environment(backend, channel, {}, device_count=question.ranks)
+        _send_environment(backend, channel, {}, device_count=task.ranks)
         channel.send(Phase, name="ceiling")
-        measure_peaks(question, backend, channel)
+        measure_peaks(task, backend, channel)
         channel.send(Finished, steps=0)
         backend.close()
 
 
-def train(order: WorkOrder, channel: Channel) -> None:
+def train(task: Train, channel: Channel) -> None:
     """Carry out one order."""
+    order = task.order
     with _opened(order, channel) as backend:
         from trnbench.train.build import make_stream
         from trnbench.train.loop import TrainingStep
@@ -177,14 +138,23 @@ def train(order: WorkOrder, channel: Channel) -> None:
         channel.send(Finished, steps=step.steps_done)
 
 
-def profile(path: Path, channel: Channel) -> None:
+def profile(task: ProfileSteps, channel: Channel) -> None:
     """Say where the time of an order's steps goes."""
-    question = from_json(ProfileQuestion, json.loads(path.read_text(encoding="utf-8")))
-    with _opened(question.order, channel) as backend:
+    with _opened(task.order, channel) as backend:
         from trnbench.train.profiling import profile_steps
 
         channel.send(Phase, name="build")
-        profile_steps(question, _build(question.order, backend, channel), backend, channel)
+        profile_steps(task, _build(task.order, backend, channel), backend, channel)
+
+
+DO: dict[type, Callable[[Any, Channel], None]] = {
+    TakeInventory: take_inventory,
+    ProbeDevices: probe_devices,
+    DescribeModel: describe_model,
+    Microbench: microbench,
+    Train: train,
+    ProfileSteps: profile,
+}
 
 
 @contextlib.contextmanager

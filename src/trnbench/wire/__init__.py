@@ -1,9 +1,9 @@
 """The door between parent and child: the work order that goes in, the records that come out.
 
-One JSON object a line crosses in each direction. The child is started with a file that holds its
-`WorkOrder`; it answers with records on one pipe, and between timed blocks it waits for a command
-on its standard input. Standard library only: both sides import this file, and the child's
-interpreter may have nothing else but torch.
+One JSON object a line crosses in each direction. The child's standard input begins with its task;
+it answers with records on one pipe, and between timed blocks it waits for a command on its input.
+Standard library only: both sides import this file, and the child's interpreter may have nothing
+else but torch.
 """
 
 from trnbench.wire.inspection import Described, FoundDevice, Inventory, Probe
@@ -12,7 +12,6 @@ from trnbench.wire.models import (
     Experts,
     Guest,
     GuestKind,
-    GuestQuestion,
     GuestTask,
     Image,
     ModelShape,
@@ -22,22 +21,29 @@ from trnbench.wire.models import (
 from trnbench.wire.orders import (
     COMMANDS,
     Command,
+    DescribeModel,
     Finish,
     GateOrder,
     Lora,
     OptimizerSettings,
-    ProfileQuestion,
+    ProbeDevices,
+    ProfileSteps,
     RunBlock,
     StepSettings,
     StreamSettings,
+    TakeInventory,
+    Task,
+    Train,
     WorkOrder,
+    decode_task,
+    encode_task,
 )
 from trnbench.wire.peak import (
     AttentionTask,
     CollectiveTask,
+    Microbench,
     MoveTask,
     PeakPoint,
-    PeakQuestion,
     PeakTask,
     ProductTask,
 )
@@ -84,6 +90,7 @@ __all__ = [
     "ChildRecord",
     "CollectiveTask",
     "Command",
+    "DescribeModel",
     "Described",
     "Environment",
     "Execution",
@@ -96,12 +103,12 @@ __all__ = [
     "GateOrder",
     "Guest",
     "GuestKind",
-    "GuestQuestion",
     "GuestTask",
     "Image",
     "Inventory",
     "Lora",
     "Memory",
+    "Microbench",
     "ModelShape",
     "MoveTask",
     "Movement",
@@ -111,13 +118,13 @@ __all__ = [
     "Parity",
     "ParityPoint",
     "PeakPoint",
-    "PeakQuestion",
     "PeakTask",
     "Phase",
     "Precision",
     "Probe",
+    "ProbeDevices",
     "ProductTask",
-    "ProfileQuestion",
+    "ProfileSteps",
     "Profiled",
     "Purpose",
     "Recompute",
@@ -125,10 +132,15 @@ __all__ = [
     "RunBlock",
     "StepSettings",
     "StreamSettings",
+    "TakeInventory",
+    "Task",
+    "Train",
     "WireError",
     "WorkOrder",
     "decode",
+    "decode_task",
     "encode",
+    "encode_task",
     "from_json",
     "masked_positions",
 ]

@@ -41,13 +41,31 @@ def decode(line: str | bytes, kinds: tuple[type, ...]) -> Any:
     Raises:
         WireError: not JSON, an unknown kind, a missing or unknown field, or a wrong type.
     """
+    return from_document(parse_object(line), kinds)
+
+
+def parse_object(line: str | bytes) -> dict[str, Any]:
+    """Read one line of JSON that holds an object.
+
+    Raises:
+        WireError: it does not.
+    """
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise WireError(f"not a line of JSON: {str(error)[:120]}") from error
     if not isinstance(document, dict):
         raise WireError(f"expected an object, got {type(document).__name__}")
-    name = document.get("kind")
+    return document
+
+
+def from_document(document: Any, kinds: tuple[type, ...]) -> Any:
+    """Read parsed JSON as whichever of `kinds` its `kind` names.
+
+    Raises:
+        WireError: an unknown kind, a missing or unknown field, or a wrong type.
+    """
+    name = document.get("kind") if isinstance(document, dict) else document
     for cls in kinds:
         if cls.__dataclass_fields__["kind"].default == name:  # type: ignore[attr-defined]
             return from_json(cls, document)

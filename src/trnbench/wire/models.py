@@ -110,15 +110,6 @@ class Guest:
     """Of the tokens that it is given; null until it has been described."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestQuestion:
-    """What is asked of a guest before a device is touched."""
-
-    wire_version: int
-    guest: Guest
-    sequence_length: int
-
-
 def masked_positions(sequence_length: int) -> int:
     """Return how many tokens of a sequence an encoder must fill in: 15 %, and never none.
 

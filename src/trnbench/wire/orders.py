@@ -1,11 +1,17 @@
-"""What a worker is told to train, and when: the order in its file, the commands on its input."""
+"""What a worker is given to do: one task, and, while it trains, commands.
+
+The task is the first line on the worker's standard input, in an envelope with the version of this
+protocol; the commands are the lines after it.
+"""
 
 import typing
 from dataclasses import dataclass
 from typing import Literal
 
+from trnbench.wire.jsonl import WireError, encode, from_document, parse_object
 from trnbench.wire.models import Guest, ModelShape
-from trnbench.wire.terms import AdamW, Execution, Precision, Purpose, Recompute
+from trnbench.wire.peak import Microbench
+from trnbench.wire.terms import WIRE_VERSION, AdamW, Execution, Precision, Purpose, Recompute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +134,41 @@ class WorkOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileQuestion:
-    """What is asked of a worker that shall say where its steps' time goes."""
+class TakeInventory:
+    """Task: say what is installed, without importing any of it."""
 
-    wire_version: int
+    kind: Literal["inventory"] = "inventory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeDevices:
+    """Task: say which devices torch can train on, without claiming one."""
+
+    kind: Literal["probe"] = "probe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeModel:
+    """Task: say what an external model is, without touching a device."""
+
+    kind: Literal["describe"] = "describe"
+    guest: Guest
+    sequence_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """Task: train as the order says, block by block as commanded."""
+
+    kind: Literal["train"] = "train"
+    order: WorkOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileSteps:
+    """Task: say where the time of an order's steps goes."""
+
+    kind: Literal["profile"] = "profile"
     order: WorkOrder
     warmup_steps: int
     """Run before anything is timed: at least three, one of which compiles."""
@@ -141,6 +178,35 @@ class ProfileQuestion:
     """Where the trace goes, as the JSON that Chrome's and Perfetto's viewers read."""
     capture: str
     """The folder for what a vendor's own profiler writes beside it; it need not be there."""
+
+
+Task = TakeInventory | ProbeDevices | DescribeModel | Train | ProfileSteps | Microbench
+
+TASKS: tuple[type, ...] = typing.get_args(Task)
+
+
+def encode_task(task: Task) -> str:
+    """Write a task in its envelope, as one line without the newline.
+
+    An order keeps the version that it was planned by, and a worker of another refuses it.
+    """
+    order = getattr(task, "order", None)
+    version = WIRE_VERSION if order is None else order.wire_version
+    return f'{{"wire_version":{version},"task":{encode(task)}}}'
+
+
+def decode_task(line: str | bytes) -> Task:
+    """Read a task out of its envelope.
+
+    Raises:
+        WireError: it is of another version of this protocol, or is no task.
+    """
+    envelope = parse_object(line)
+    version = envelope.get("wire_version")
+    if version != WIRE_VERSION:
+        raise WireError(f"task of wire version {version}, not {WIRE_VERSION}")
+    task: Task = from_document(envelope.get("task"), TASKS)
+    return task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,10 +63,10 @@ PeakTask = ProductTask | MoveTask | AttentionTask | CollectiveTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeakQuestion:
-    """How fast the device does single things: what is to be timed, in this order."""
+class Microbench:
+    """Task: time single operations, in this order."""
 
-    wire_version: int
+    kind: Literal["microbench"] = "microbench"
     backend: str
     device_index: int | None
     threads: int | None
@@ -83,7 +83,7 @@ class PeakQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeakPoint:
-    """One task of a `PeakQuestion`, timed; or why it could not be."""
+    """One operation of a `Microbench`, timed; or why it could not be."""
 
     kind: Literal["peak_point"] = "peak_point"
     at_seconds: float

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-WIRE_VERSION = 4
-"""Raised when a record changes shape or meaning; parent and child must agree on it."""
+WIRE_VERSION = 5
+"""Raised when a task, a command or a record changes; parent and child must agree on it."""
 
 Precision = Literal["fp32", "bf16", "pure_bf16", "bf16_master", "fp8"]
 """fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included; bf16

@@ -14,16 +14,26 @@ import pytest
 from tests.process.run.processes import all_events, lines_of, next_line, script_command
 from trnbench.process import MAX_LINE_BYTES
 from trnbench.run.worker import (
-    ENTRY,
     Exited,
     Job,
     Line,
     Overflow,
     Silence,
-    worker_command,
 )
+from trnbench.run.worker import start as start_job
 from trnbench.schema.errors import ConfigError
-from trnbench.wire import CHILD_RECORDS, COMMANDS, Command, Finish, Phase, Probe, RunBlock, decode
+from trnbench.wire import (
+    CHILD_RECORDS,
+    COMMANDS,
+    Command,
+    Finish,
+    Finished,
+    Phase,
+    Probe,
+    ProbeDevices,
+    RunBlock,
+    decode,
+)
 
 Start = Callable[[str], Job]
 
@@ -223,28 +233,18 @@ def test_an_interpreter_that_cannot_be_started_is_a_fault_of_the_command(
     before = psutil.Process().num_fds()
     python = str(tmp_path / name)
     with pytest.raises(ConfigError, match="cannot be started") as refused:
-        Job([worker_command(python, "probe")])
+        start_job(python, [ProbeDevices()])
     assert refused.value.problems[0].message.startswith(python)
     assert "--python" in refused.value.problems[0].hint
     assert psutil.Process().num_fds() == before
 
 
-def test_a_command_names_the_entry_the_task_and_the_plan() -> None:
-    assert worker_command("python3", "train", Path("a/plan.json")) == [
-        "python3",
-        str(ENTRY),
-        "train",
-        "a/plan.json",
-    ]
-    assert worker_command("python3", "probe") == ["python3", str(ENTRY), "probe"]
-
-
 def test_the_real_worker_answers_a_probe() -> None:
-    worker = Job([worker_command(sys.executable, "probe")])
+    worker = start_job(sys.executable, [ProbeDevices()])
     try:
         events = all_events(worker)
     finally:
         worker.end()
     records = [decode(line, CHILD_RECORDS) for line in lines_of(events)]
-    assert [type(record) for record in records] == [Phase, Probe]
+    assert [type(record) for record in records] == [Phase, Probe, Finished]
     assert events[-1] == Exited(0, 0)

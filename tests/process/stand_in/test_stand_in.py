@@ -10,6 +10,7 @@ import pytest
 from tests.process.stand_in.interpreter import ask, needs_python_devices, start
 from tests.process.train.children import run_child
 from tests.stand_in import FOLDER, stand_in_environment
+from trnbench.wire import TakeInventory
 
 pytestmark = needs_python_devices
 
@@ -228,7 +229,7 @@ def test_a_misspelt_setting_is_refused(name: str, value: str) -> None:
 
 def test_its_metadata_is_that_of_the_native_package(tmp_path: Path) -> None:
     environment = stand_in_environment()
-    (inventory,) = run_child(tmp_path, ["inventory"], environment=environment).records
+    inventory = run_child(tmp_path, TakeInventory(), environment=environment).records[0]
     assert inventory.neuron == "native"
     assert inventory.versions["torch-neuronx"] == "2.13.3.0.1+standin"
     assert "torch_neuronx" in inventory.entry_points["torch.backends"]

@@ -1,4 +1,4 @@
-"""Starting the child as the parent does: a real process, a plan in a file, commands on a pipe."""
+"""Starting the child as the parent does: a real process, its task and commands on a pipe."""
 
 import json
 import os
@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from trnbench.train import entry
-from trnbench.wire import CHILD_RECORDS, Command, WorkOrder, decode, encode
+from trnbench.wire import (
+    CHILD_RECORDS,
+    WIRE_VERSION,
+    Command,
+    Task,
+    WorkOrder,
+    decode,
+    encode,
+    encode_task,
+)
 
 ENTRY = Path(entry.__file__)
 
@@ -30,28 +39,28 @@ class Ended:
         return [getattr(record, "name", record.kind) for record in self.records]
 
 
-def write_plan(folder: Path, order: WorkOrder, **changes: Any) -> Path:
-    """Write a file that holds the order as a plan does, beside what the child must not read."""
-    plan = folder / "plan.json"
-    document = {"price": "not for the child", "order": {**json.loads(encode(order)), **changes}}
-    plan.write_text(json.dumps(document), encoding="utf-8")
-    return plan
+def line_of(order: WorkOrder, **changes: Any) -> bytes:
+    """Return the line that asks for a training, with some of the order's fields replaced."""
+    version = changes.pop("wire_version", WIRE_VERSION)
+    task = {"kind": "train", "order": {**json.loads(encode(order)), **changes}}
+    return json.dumps({"wire_version": version, "task": task}).encode() + b"\n"
 
 
 def run_child(
     folder: Path,
-    arguments: Sequence[str | Path],
+    task: Task | bytes,
     *,
     commands: Sequence[Command] | bytes = (),
     python: Sequence[str] = (sys.executable,),
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run a child to its end, all its commands given in advance."""
-    given = commands if isinstance(commands, bytes) else _lines(commands)
+    begin = task if isinstance(task, bytes) else encode_task(task).encode() + b"\n"
+    given = begin + (commands if isinstance(commands, bytes) else _lines(commands))
     with (folder / "records").open("w+b") as records:
         descriptor = records.fileno()
         process = subprocess.run(
-            [*python, str(ENTRY), *map(str, arguments), "--records-fd", str(descriptor)],
+            [*python, str(ENTRY), "--records-fd", str(descriptor)],
             input=given,
             capture_output=True,
             pass_fds=(descriptor,),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.process.train.children import ENTRY, run_child
 from trnbench.train import entry
-from trnbench.wire import CHILD_RECORDS, Failed, decode
+from trnbench.wire import CHILD_RECORDS, Failed, ProbeDevices, decode
 
 PRETENDS_TO_BE_OLD = """
 import runpy, sys
@@ -91,7 +91,7 @@ def test_the_oldest_python_is_the_one_that_the_package_asks_for() -> None:
 
 def test_an_interpreter_without_torch_says_so_and_what_to_do(tmp_path: Path) -> None:
     # Isolated and without its packages, this interpreter has the standard library alone.
-    ended = run_child(tmp_path, ["probe"], python=(sys.executable, "-I", "-S"))
+    ended = run_child(tmp_path, ProbeDevices(), python=(sys.executable, "-I", "-S"))
     assert ended.kinds == ["probe", "failed"]
     failed = ended.records[-1]
     assert failed.reason == "unavailable"
@@ -102,7 +102,7 @@ def test_an_interpreter_without_torch_says_so_and_what_to_do(tmp_path: Path) -> 
 
 def test_a_torch_that_is_broken_is_told_like_one_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise OSError('libdriver.so: cannot open')\n")
-    ended = run_child(tmp_path, ["probe"], environment={"PYTHONPATH": str(tmp_path)})
+    ended = run_child(tmp_path, ProbeDevices(), environment={"PYTHONPATH": str(tmp_path)})
     failed = ended.records[-1]
     assert (failed.kind, failed.reason) == ("failed", "unavailable")
     assert "libdriver.so: cannot open" in failed.message
@@ -113,7 +113,7 @@ def test_this_copy_is_loaded_whatever_lies_on_the_search_path(tmp_path: Path) ->
     other.mkdir()
     (other / "__init__.py").write_text("")  # without it, no worker could be imported from here
     (tmp_path / "torch.py").write_text("raise ImportError('far enough')\n")
-    ended = run_child(tmp_path, ["probe"], environment={"PYTHONPATH": str(tmp_path)})
+    ended = run_child(tmp_path, ProbeDevices(), environment={"PYTHONPATH": str(tmp_path)})
     assert ended.kinds == ["probe", "failed"]
     assert "far enough" in ended.records[-1].message
 
@@ -127,5 +127,5 @@ def test_nothing_that_lies_beside_the_file_becomes_visible(tmp_path: Path) -> No
         f"found = [name for name in {beside!r} if importlib.util.find_spec(name)]\n"
         "raise ImportError(f'visible: {found}')\n"
     )
-    ended = run_child(tmp_path, ["probe"], environment={"PYTHONPATH": str(tmp_path)})
+    ended = run_child(tmp_path, ProbeDevices(), environment={"PYTHONPATH": str(tmp_path)})
     assert "visible: []" in ended.records[-1].message

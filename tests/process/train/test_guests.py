@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.process.train.children import run_child, write_plan
+from tests.process.train.children import run_child
 from tests.pure.train.orders import make_order
 from trnbench.train import description
 from trnbench.train.backends.base import Claim
@@ -20,13 +20,13 @@ from trnbench.train.guests import BadModel, GuestObjective, build_guest, loss_of
 from trnbench.wire import (
     WIRE_VERSION,
     Described,
+    DescribeModel,
     Finish,
     GateOrder,
     Guest,
-    GuestQuestion,
     RunBlock,
+    Train,
     WorkOrder,
-    encode,
 )
 
 MODULE = "tests.torch.train.guest_models"
@@ -52,10 +52,8 @@ def theirs(target: str = "LlamaForCausalLM", **config: Any) -> Guest:
 
 
 def described(guest: Guest, sequence_length: int = 32) -> Described:
-    question = GuestQuestion(
-        wire_version=WIRE_VERSION, guest=guest, sequence_length=sequence_length
-    )
-    return Described(at_seconds=0.0, **describe(question))
+    task = DescribeModel(guest=guest, sequence_length=sequence_length)
+    return Described(at_seconds=0.0, wire_version=WIRE_VERSION, **describe(task))
 
 
 def order_of(guest: Guest, **changes: Any) -> WorkOrder:
@@ -292,7 +290,7 @@ def test_a_child_trains_a_guest_from_its_order(tmp_path: Path) -> None:
     order = order_of(users("bigram"), threads=1)
     ended = run_child(
         tmp_path,
-        ["train", write_plan(tmp_path, order)],
+        Train(order=order),
         commands=[RunBlock(steps=2, purpose="measure"), Finish()],
     )
     assert ended.kinds[-2:] == ["memory", "finished"], ended.records[-1]
@@ -301,10 +299,8 @@ def test_a_child_trains_a_guest_from_its_order(tmp_path: Path) -> None:
 
 
 def test_a_child_says_what_a_guest_is_and_imports_no_more_than_it_must(tmp_path: Path) -> None:
-    path = tmp_path / "guest.json"
-    question = GuestQuestion(wire_version=WIRE_VERSION, guest=users("lossless"), sequence_length=16)
-    path.write_text(encode(question))
-    ended = run_child(tmp_path, ["describe", path])
-    assert ended.records[-1].reason == "bad_model"
-    path.write_text(encode(replace(question, guest=users("bigram"))))
-    assert run_child(tmp_path, ["describe", path]).records[-1].parameter_count > 0
+    task = DescribeModel(guest=users("lossless"), sequence_length=16)
+    assert run_child(tmp_path, task).records[-1].reason == "bad_model"
+    ended = run_child(tmp_path, replace(task, guest=users("bigram")))
+    assert ended.kinds[-2:] == ["described", "finished"]
+    assert ended.records[-2].parameter_count > 0

@@ -7,7 +7,7 @@ import pytest
 
 from tests.process.train.children import run_child
 from trnbench.train.inventory import generation_of
-from trnbench.wire import Inventory
+from trnbench.wire import Inventory, TakeInventory
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def take(folder: Path, *packages: tuple[str, str, str]) -> Inventory:
         install(folder / "site", name, version, points)
     ended = run_child(
         folder,
-        ["inventory"],
+        TakeInventory(),
         python=(sys.executable, "-S"),
         environment={"PYTHONPATH": str(folder / "site")},
     )
-    (record,) = ended.records
+    record, _finished = ended.records
     assert isinstance(record, Inventory)
     return record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.process.train.children import Ended, run_child, write_plan
+from tests.process.train.children import Ended, line_of, run_child
 from tests.pure.train.orders import LLAMA, SETTINGS, make_order
 from trnbench.model.flops import parameter_count
 from trnbench.train.backends import find_devices
@@ -14,7 +14,15 @@ from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.wire import WIRE_VERSION, Command, Finish, RunBlock, WorkOrder
+from trnbench.wire import (
+    WIRE_VERSION,
+    Command,
+    Finish,
+    ProbeDevices,
+    RunBlock,
+    Train,
+    WorkOrder,
+)
 
 FORBIDDEN = {"pydantic", "yaml", "typer", "rich", "psutil", "scipy", "pandas"}
 ORDER = make_order(micro_batch_size=2, gradient_accumulation_steps=2, threads=1)
@@ -26,7 +34,7 @@ COMMANDS: list[Command] = [
 
 
 def train(folder: Path, order: WorkOrder, commands: list[Command] | bytes) -> Ended:
-    return run_child(folder, ["train", write_plan(folder, order)], commands=commands)
+    return run_child(folder, Train(order=order), commands=commands)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     (folder / "sitecustomize.py").write_text("print('a library says hello', flush=True)\n")
     return run_child(
         folder,
-        ["train", write_plan(folder, ORDER)],
+        Train(order=ORDER),
         commands=COMMANDS,
         environment={"PYTHONPATH": str(folder), "PYTHONPROFILEIMPORTTIME": "1"},
     )
@@ -49,9 +57,9 @@ def imported_by(ended: Ended) -> set[str]:
 
 
 def test_a_probe_tells_the_devices_and_the_versions(tmp_path: Path) -> None:
-    ended = run_child(tmp_path, ["probe"])
-    assert ended.kinds == ["probe", "probe"]
-    probe = ended.records[-1]
+    ended = run_child(tmp_path, ProbeDevices())
+    assert ended.kinds == ["probe", "probe", "finished"]
+    probe = ended.records[1]
     assert probe.devices == find_devices()
     assert probe.wire_version == WIRE_VERSION
     assert probe.versions["torch"] == torch.__version__
@@ -171,18 +179,17 @@ def test_a_command_that_is_none_is_a_wrong_order(tmp_path: Path) -> None:
 
 
 def test_an_order_of_another_wire_version_is_refused(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, ORDER, wire_version=WIRE_VERSION + 1, new_field="unknown")
-    ended = run_child(tmp_path, ["train", plan])
+    line = line_of(ORDER, wire_version=WIRE_VERSION + 1, new_field="unknown")
+    ended = run_child(tmp_path, line)
     failed = ended.records[-1]
     assert ended.kinds == ["failed"]
     assert failed.reason == "wrong_order"
-    assert failed.message == f"order of wire version {WIRE_VERSION + 1}, not {WIRE_VERSION}"
+    assert failed.message == f"task of wire version {WIRE_VERSION + 1}, not {WIRE_VERSION}"
     assert "same trnbench" in failed.hint
 
 
 def test_an_order_with_a_wrong_field_is_refused_by_its_name(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, ORDER, micro_batch_size="two")
-    failed = run_child(tmp_path, ["train", plan]).records[-1]
+    failed = run_child(tmp_path, line_of(ORDER, micro_batch_size="two")).records[-1]
     assert (failed.kind, failed.reason) == ("failed", "wrong_order")
     assert "micro_batch_size" in failed.message
 
@@ -210,15 +217,36 @@ def test_too_large_a_model_is_told_as_out_of_memory_with_the_vendor_s_words(
 
 def test_an_interpreter_that_has_no_memory_left_says_so(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise MemoryError\n")
-    ended = run_child(tmp_path, ["probe"], environment={"PYTHONPATH": str(tmp_path)})
+    ended = run_child(tmp_path, ProbeDevices(), environment={"PYTHONPATH": str(tmp_path)})
     failed = ended.records[-1]
     assert (failed.reason, failed.message) == ("out_of_memory", "MemoryError")
 
 
-def test_training_without_a_plan_is_a_usage_mistake(tmp_path: Path) -> None:
-    ended = run_child(tmp_path, ["train"])
-    assert (ended.exit_code, ended.records) == (2, [])
-    assert "needs the path of a file" in ended.errors
+def test_an_order_that_another_version_planned_is_refused(tmp_path: Path) -> None:
+    failed = train(tmp_path, replace(ORDER, wire_version=4), [Finish()]).records[-1]
+    assert (failed.kind, failed.reason) == ("failed", "wrong_order")
+    assert failed.message == f"task of wire version 4, not {WIRE_VERSION}"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"train\n", "not a line of JSON"),
+        (b"[]\n", "expected an object, got list"),
+        (b'{"wire_version": %d}\n' % WIRE_VERSION, "unknown kind 'None'"),
+        (b'{"wire_version": %d, "task": {"kind": "cook"}}\n' % WIRE_VERSION, "'cook'"),
+        (b'{"wire_version": %d, "task": {"kind": "train"}}\n' % WIRE_VERSION, "field 'order'"),
+    ],
+)
+def test_what_is_no_task_is_a_wrong_order(line: bytes, said: str, tmp_path: Path) -> None:
+    failed = run_child(tmp_path, line).records[-1]
+    assert (failed.kind, failed.reason) == ("failed", "wrong_order")
+    assert said in failed.message
+
+
+def test_a_child_without_a_task_ends_without_a_word(tmp_path: Path) -> None:
+    ended = run_child(tmp_path, b"")
+    assert (ended.exit_code, ended.records) == (1, [])
 
 
 def test_a_bug_is_told_with_its_traceback(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def test_a_processor_is_given_work_of_its_size_and_two_processes() -> None:
     made = plan(CPU)
     alone, together = made.parts
     assert (made.document.model, made.document.tokens) == ("gpt2-124m", 1024)
-    assert (alone.question.ranks, together.question.ranks) == (1, 2)
-    assert {type(task) for task in alone.question.tasks} == {ProductTask, MoveTask, AttentionTask}
-    assert {type(task) for task in together.question.tasks} == {CollectiveTask}
+    assert (alone.task.ranks, together.task.ranks) == (1, 2)
+    assert {type(task) for task in alone.task.tasks} == {ProductTask, MoveTask, AttentionTask}
+    assert {type(task) for task in together.task.tasks} == {CollectiveTask}
     assert made.by_tool == ()
     assert made.document.accelerator is None
     products = [each.task.name for each in alone.planned if each.group == "model"]
@@ -42,13 +42,13 @@ def test_a_processor_is_given_work_of_its_size_and_two_processes() -> None:
 def test_gpus_are_given_larger_work_and_take_part_all_together() -> None:
     made = plan(H100)
     assert (made.document.model, made.document.tokens) == ("llama3-8b", 8192)
-    assert [part.question.ranks for part in made.parts] == [1, 8]
+    assert [part.task.ranks for part in made.parts] == [1, 8]
     assert (made.document.accelerator, made.document.devices_per_chip) == ("h100-sxm", 1)
 
 
 def test_collectives_between_neuron_cores_are_left_to_the_vendor_s_tool() -> None:
     made = plan(TRN2)
-    assert [part.question.ranks for part in made.parts] == [1]
+    assert [part.task.ranks for part in made.parts] == [1]
     assert made.ranks == 64
     assert {type(each.task) for each in made.by_tool} == {CollectiveTask}
     assert (made.document.accelerator, made.document.devices_per_chip) == ("trainium2", 4)
@@ -106,10 +106,10 @@ def test_a_model_s_products_and_attention_have_room_too() -> None:
 
 def test_fp8_is_timed_in_the_blocks_products_and_the_squares_of_a_gpu_that_has_it() -> None:
     (alone,) = plan(H100, precisions=("fp8",), ranks=1).parts
-    products = [task for task in alone.question.tasks if isinstance(task, ProductTask)]
+    products = [task for task in alone.task.tasks if isinstance(task, ProductTask)]
     assert {task.precision for task in products} == {"fp8"}
     assert not any("head" in task.name for task in products)
-    assert not any(isinstance(task, AttentionTask) for task in alone.question.tasks)
+    assert not any(isinstance(task, AttentionTask) for task in alone.task.tasks)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.channel import Channel
 from trnbench.train.peak import measure_peaks
-from trnbench.wire import WIRE_VERSION, MoveTask, PeakQuestion, PeakTask, ProductTask
+from trnbench.wire import Microbench, MoveTask, PeakTask, ProductTask
 
 TOO_LARGE = ProductTask(
     name="large", precision="fp32", m=10**7, n=10**7, k=8, layout="nn"
@@ -18,8 +18,8 @@ COPY = MoveTask(name="copy", motion="copy", array_bytes=4096)
 
 def points(*tasks: PeakTask) -> list[dict[str, Any]]:
     records = io.BytesIO()
-    question = PeakQuestion(
-        wire_version=WIRE_VERSION, backend="cpu", device_index=None, threads=None, repeats=3,
+    question = Microbench(
+        backend="cpu", device_index=None, threads=None, repeats=3,
         seconds_per_repeat=1e-4, tasks=list(tasks),
     )  # fmt: skip
     measure_peaks(question, CpuBackend(Claim()), Channel(records, io.BytesIO()))
