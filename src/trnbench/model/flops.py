@@ -2,7 +2,7 @@
 
 Symbols follow docs/metrics.md: d model width, q = heads x head_dim, kv = kv_heads x head_dim,
 f MLP width, V vocabulary, s sequence length, L layers, E experts of width e, k of them a token. One
-multiply-add is 2 FLOP. Training is three times the forward pass: each product Y = XW costs the same
+multiply-add is 2 FLOP. Training is three times the forward pass: each matmul Y = XW costs the same
 again for dX and for dW.
 """
 
@@ -65,7 +65,7 @@ def block_parameters(shape: ModelShape, layer: int) -> int:
 
 
 def block_matmul_parameters(shape: ModelShape, layer: int) -> int:
-    """Count the weights of block `layer` that one token meets in matrix products."""
+    """Count the weights of block `layer` that one token meets in matmuls."""
     d = shape.hidden_size
     if not has_experts(shape, layer) or shape.experts is None:
         mlp = family_of(shape).mlp_matrices * d * shape.intermediate_size
@@ -76,7 +76,7 @@ def block_matmul_parameters(shape: ModelShape, layer: int) -> int:
 
 
 def attention_parameters(shape: ModelShape) -> int:
-    """Count the weights of one block's attention products: Q, K, V and the output."""
+    """Count the weights of one block's attention matmuls: Q, K, V and the output."""
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     return d * (q + 2 * kv) + q * d
 
@@ -96,7 +96,7 @@ def _expert_parameters(shape: ModelShape) -> int:
 
 
 def lora_parameter_count(shape: ModelShape, step: StepSettings) -> int:
-    """Count the adapters' weights: rank x (in + out) for each product that has one."""
+    """Count the adapters' weights: rank x (in + out) for each matmul that has one."""
     if step.lora is None:
         return 0
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -130,20 +130,20 @@ def recomputed_flops_per_token(
 ) -> float:
     """Return what a step does beyond that: forward passes made again, experts' empty places.
 
-    full: each block's forward pass, but for what nobody's gradient needs: the last product, where
-    nothing but a sum comes after it. selective: no product. A mask that a kernel reads and does not
+    full: each block's forward pass, but for what nobody's gradient needs: the last matmul, where
+    nothing but a sum comes after it. selective: no matmul. A mask that a kernel reads and does not
     skip by is not counted.
     """
     blocks = range(shape.layers)
     is_full = step.recompute == "full"
     extra = 0.0
     if is_full:
-        products = sum(block_matmul_parameters(shape, layer) for layer in blocks)
-        products -= sum(_unneeded_products(shape, layer) for layer in blocks)
-        # Adapters come before the frozen product beside them: none of theirs is a block's last.
-        products += lora_parameter_count(shape, step)
+        matmuls = sum(block_matmul_parameters(shape, layer) for layer in blocks)
+        matmuls -= sum(_unneeded_matmuls(shape, layer) for layer in blocks)
+        # Adapters come before the frozen matmul beside them: none of theirs is a block's last.
+        matmuls += lora_parameter_count(shape, step)
         core = sum(4 * _keys(shape, layer, sequence_length, step) for layer in blocks)
-        extra += 2 * products + core * shape.heads * shape.head_dim
+        extra += 2 * matmuls + core * shape.heads * shape.head_dim
     if step.expert_capacity is not None and shape.experts is not None:
         experts = shape.experts
         row = GATED_MATRICES * shape.hidden_size * experts.size
@@ -164,29 +164,29 @@ def expert_rows_per_token(experts: Experts, step: StepSettings) -> float:
     return min(step.expert_capacity * experts.per_token, experts.count)
 
 
-def _unneeded_products(shape: ModelShape, layer: int) -> int:
-    """Count the weights of a block's last product where its outcome is merely added to the rest."""
+def _unneeded_matmuls(shape: ModelShape, layer: int) -> int:
+    """Count the weights of a block's last matmul where its outcome is merely added to the rest."""
     if family_of(shape).has_post_norm or has_experts(shape, layer):
         return 0
     return shape.hidden_size * shape.intermediate_size
 
 
 def _matmul_causal(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
-    """Every matrix product, attention over the keys that the mask leaves: s/2 for a causal one.
+    """Every matmul, attention over the keys that the mask leaves: s/2 for a causal one.
 
     Source: what Megatron-LM, NeMo and MaxText print since 2025; docs/metrics.md, "FLOPs".
     """
     layers = range(shape.layers)
     core = _core(shape, sum(_keys(shape, layer, sequence_length, step) for layer in layers))
-    return _products(shape, sequence_length, step) + core
+    return _matmuls(shape, sequence_length, step) + core
 
 
 def _matmul_full(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
-    """Every matrix product, attention over all keys, masked or not.
+    """Every matmul, attention over all keys, masked or not.
 
     Source: torchtitan `models/utils.py` to within 0.1 %; equals torch's own FLOP counter.
     """
-    return _products(shape, sequence_length, step) + _core(shape, shape.layers * sequence_length)
+    return _matmuls(shape, sequence_length, step) + _core(shape, shape.layers * sequence_length)
 
 
 def _palm_6n(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
@@ -215,8 +215,8 @@ CONVENTIONS: Mapping[str, Callable[[ModelShape, int, StepSettings], float]] = {
 }
 
 
-def _products(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
-    """Return the FLOPs of all products with weights: 6 a weight, or 4 where it is frozen."""
+def _matmuls(shape: ModelShape, sequence_length: int, step: StepSettings) -> float:
+    """Return the FLOPs of all matmuls with weights: 6 a weight, or 4 where it is frozen."""
     blocks = sum(block_matmul_parameters(shape, layer) for layer in range(shape.layers))
     family = family_of(shape)
     head = family.head_weights(shape) * family.targets(sequence_length) / sequence_length
@@ -273,7 +273,7 @@ def _keys_in_document(shape: ModelShape, layer: int, tokens: int) -> float:
 
 
 def fp8_flops_per_token(shape: ModelShape) -> float:
-    """Return the operations of the blocks' products with weights: 6 a weight and token."""
+    """Return the operations of the blocks' matmuls with weights: 6 a weight and token."""
     return 6.0 * sum(block_matmul_parameters(shape, layer) for layer in range(shape.layers))
 
 

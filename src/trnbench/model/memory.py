@@ -109,7 +109,7 @@ def predict_memory(
 def _state_bytes(
     shape: ModelShape, layers: float, precision: Precision, ranks: Ranks, step: StepSettings
 ) -> float:
-    """Weights, gradients and the optimizer's; of frozen weights what products read, and no more."""
+    """Weights, gradients and the optimizer's; of frozen weights what matmuls read, and no more."""
     if ranks.pipeline == 1:
         weights: float = parameter_count(shape)
     else:
@@ -131,7 +131,7 @@ def _logits_bytes(
     if step.loss_chunk_rows is None:
         return LOGITS_BYTES_PER_ENTRY * rows * shape.vocabulary_size
     chunk = min(step.loss_chunk_rows, rows)
-    # Beside a chunk's logits stands one product of the head's gradient, before it is added.
+    # Beside a chunk's logits stands one matmul of the head's gradient, before it is added.
     return shape.vocabulary_size * (CHUNK_BYTES_PER_ENTRY * chunk + 4 * shape.hidden_size)
 
 
@@ -149,13 +149,13 @@ def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepS
         return width * d
     if step.recompute == "selective":
         # Its input, queries, keys and values, what attention and its projection make, the MLP's.
-        products = d + (q + 2 * kv) + q + d + _mlp_products(shape, layer, step) + d
-        return width * products + 4 * shape.heads
+        matmuls = d + (q + 2 * kv) + q + d + _mlp_matmuls(shape, layer, step) + d
+        return width * matmuls + 4 * shape.heads
     return _block_bytes_per_token(shape, layer, width, step)
 
 
-def _mlp_products(shape: ModelShape, layer: int, step: StepSettings) -> float:
-    """Return the width of what the MLP's products make, but for the last one's."""
+def _mlp_matmuls(shape: ModelShape, layer: int, step: StepSettings) -> float:
+    """Return the width of what the MLP's matmuls make, but for the last one's."""
     matrices = family_of(shape).mlp_matrices - 1
     experts = shape.experts
     if experts is None or not has_experts(shape, layer):
@@ -168,7 +168,7 @@ def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: Step
     """Bytes that one block keeps for the backward pass, per token.
 
     Eager kernels: keys and values expanded to the query heads, and for llama an RMSNorm that keeps
-    two fp32 copies and a SwiGLU that keeps gate, up, silu and product. Experts keep that and
+    two fp32 copies and a SwiGLU that keeps gate, up, silu and their product. Experts keep that and
     their input for each row that they work on, empty places included, and the rows that they made
     for a token.
     """

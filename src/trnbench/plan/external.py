@@ -54,11 +54,7 @@ def is_guest(model: str | ModelConfig) -> bool:
 
 
 def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedModel:
-    """Resolve a guest to what a plan says of a model.
-
-    Raises:
-        Conflict: it does not fit the stream or the sequences, or an option is not for guests.
-    """
+    """Resolve a guest to what a plan says of a model."""
     known = guests[guest_key(model, config.workload.sequence_length)]
     guest, described = known.guest, known.described
     _check_stream(guest, described)
@@ -206,11 +202,7 @@ def _resized(guest: Guest, values: dict[str, Any], vocabulary_size: int | None) 
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Hold the sizes that a config says against each other.
-
-    Raises:
-        Conflict: one is none, or two do not go together; both are named.
-    """
+    """Hold the sizes that a config says against each other."""
     for key in sorted(SIZE_KEYS & values.keys()):
         _check_size(key, values[key])
     for larger, smaller in MULTIPLES:

@@ -10,7 +10,7 @@ from trnbench.analysis.microbench import REPEATS
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.backends import Backend, backend_of
 from trnbench.catalog.models import models, nearest_models
-from trnbench.model.matmuls import LayerProduct, block_products, training_products
+from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
 from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.peak import Group, PeakDocument
@@ -84,20 +84,20 @@ def single_tasks(
 
     Args:
         sizes: of what stands for itself.
-        shape: of the model whose products are made.
+        shape: of the model whose matmuls are made.
         batch: its sequences in a pass.
         tokens: of each sequence.
-        precisions: of products and, but for fp8, attention; in fp8 the blocks' products alone.
+        precisions: of matmuls and, but for fp8, attention; in fp8 the blocks' matmuls alone.
     """
     planned = [
-        Planned("square", "square", _product(f"{precision} square {size}", precision, (size,) * 3))
+        Planned("square", "square", _matmul(f"{precision} square {size}", precision, (size,) * 3))
         for precision in precisions
         for size in sizes.squares
     ]
     for precision in precisions:
-        products = block_products if precision == "fp8" else training_products
-        for product in products(shape, batch, tokens):
-            planned += _of_layer(product, precision)
+        matmuls = block_matmuls if precision == "fp8" else training_matmuls
+        for matmul in matmuls(shape, batch, tokens):
+            planned += _of_layer(matmul, precision)
     planned += [
         Planned("memory", way, MoveTask(name=way, motion=way, array_bytes=sizes.array_bytes))
         for way in MOTIONS
@@ -139,25 +139,25 @@ COLLECTIVES: tuple[Literal["all_reduce", "all_gather", "reduce_scatter"], ...] =
 )
 
 
-def _product(
+def _matmul(
     name: str, precision: Arithmetic, edges: tuple[int, int, int], layout: Layout = "nt"
 ) -> ProductTask:
     m, n, k = edges
     return ProductTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)
 
 
-def _of_layer(product: LayerProduct, precision: Arithmetic) -> Iterable[Planned]:
-    """Return a weight's three products, in the layouts in which a step makes them."""
+def _of_layer(matmul: LayerMatmul, precision: Arithmetic) -> Iterable[Planned]:
+    """Return a weight's three matmuls, in the layouts in which a step makes them."""
     edges = {
-        "forward": (product.rows, product.outputs, product.inputs),
-        "dX": (product.rows, product.inputs, product.outputs),
-        "dW": (product.outputs, product.inputs, product.rows),
+        "forward": (matmul.rows, matmul.outputs, matmul.inputs),
+        "dX": (matmul.rows, matmul.inputs, matmul.outputs),
+        "dW": (matmul.outputs, matmul.inputs, matmul.rows),
     }
     for name, layout in PASSES.items():
-        if product.passes == 2 and name == "dX":
+        if matmul.passes == 2 and name == "dX":
             continue
-        task = _product(f"{precision} {product.name} {name}", precision, edges[name], layout)
-        yield Planned("model", product.name, task, product.count)
+        task = _matmul(f"{precision} {matmul.name} {name}", precision, edges[name], layout)
+        yield Planned("model", matmul.name, task, matmul.count)
 
 
 def _attention(

@@ -17,11 +17,7 @@ OF_GUESTS = ("config", "small")
 
 
 def choose_model(model: str | ModelConfig) -> PlannedModel:
-    """Resolve a catalog name, or a mapping of sizes, to a checked shape.
-
-    Raises:
-        Conflict: the name is unknown, a size is missing, or sizes do not fit together.
-    """
+    """Resolve a catalog name, or a mapping of sizes, to a checked shape."""
     if isinstance(model, str):
         known = models()[_known_name(model, ("model",))]
         return PlannedModel(
@@ -91,11 +87,7 @@ def _merged(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete(sizes: dict[str, Any]) -> ModelShape:
-    """Return the shape.
-
-    Raises:
-        Conflict: a size is missing.
-    """
+    """Return the shape."""
     for name in REQUIRED_OF_EXPERTS:
         if sizes.get("experts") is not None and name not in sizes["experts"]:
             raise _missing(f"experts.{name}")
@@ -128,21 +120,13 @@ ONLY_ROTARY = {
 
 
 def check_shape(shape: ModelShape) -> None:
-    """Hold a shape against every rule.
-
-    Raises:
-        Conflict: names the size and what it should be.
-    """
+    """Hold a shape against every rule."""
     for rule in SHAPE_RULES:
         rule(shape)
 
 
 def check_workload(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
-    """Hold a shape against the sequences that it is given.
-
-    Raises:
-        Conflict: the sequence is too long, shorter than the window, or not the picture's.
-    """
+    """Hold a shape against the sequences that it is given."""
     for rule in WORKLOAD_RULES:
         rule(shape, name, workload)
 
@@ -324,11 +308,7 @@ def _window(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
 def check_window(
     window: int, name: str, workload: WorkloadConfig, key: str = "model.sliding_window"
 ) -> None:
-    """Refuse a window longer than the sequence.
-
-    Raises:
-        Conflict: it is.
-    """
+    """Refuse a window longer than the sequence."""
     if window > workload.sequence_length:
         raise Conflict(
             ("model",),

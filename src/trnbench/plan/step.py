@@ -43,11 +43,7 @@ RECOMPUTES: tuple[Recompute, ...] = ("none", "selective", "full")
 def plan_workload(
     config: Config, model: PlannedModel, parallel: PlannedParallel, precision: Precision
 ) -> PlannedWorkload:
-    """Resolve what one step trains on.
-
-    Raises:
-        Conflict: a batch that does not come out even, or sequences that do not fit the model.
-    """
+    """Resolve what one step trains on."""
     asked, data = config.workload, parallel.data_parallel_size
     if precision == "fp8":
         check_fp8_model(config, model)
@@ -80,11 +76,7 @@ def _multiples(wanted: int, step: int) -> str:
 
 
 def plan_precision(config: Config, backend: str, accelerator: Accelerator | None) -> Precision:
-    """Resolve the step's arithmetic.
-
-    Raises:
-        Conflict: the device cannot train in it.
-    """
+    """Resolve the step's arithmetic."""
     asked = config.workload.precision
     if asked == "fp8":
         check_fp8_device(backend, accelerator)
@@ -97,11 +89,7 @@ def plan_precision(config: Config, backend: str, accelerator: Accelerator | None
 def plan_execution(
     config: Config, model: PlannedModel, backend: str, found: FoundDevice | None
 ) -> Execution:
-    """Resolve whether the step is compiled.
-
-    Raises:
-        Conflict: the device compiles by itself, or its compiler is not here.
-    """
+    """Resolve whether the step is compiled."""
     asked = config.workload.execution
     lacks = found.compiler_lacks if found else None
     if asked == "compile" and lacks:
@@ -140,11 +128,7 @@ def plan_step(
     device: PlannedDevice,
     accelerator: Accelerator | None,
 ) -> StepSettings:
-    """Resolve how the step is carried out.
-
-    Raises:
-        Conflict: an option that this model or workload cannot have.
-    """
+    """Resolve how the step is carried out."""
     if model.guest is not None:
         return guest_step(config)
     asked, shape = config.workload, model.own_shape
@@ -262,9 +246,6 @@ def check_fp8_device(backend: str, accelerator: Accelerator | None) -> None:
     """Refuse a device that has no fp8 products, or none of torch's formats.
 
     A GPU that the catalog does not know is asked by the worker, once it has it.
-
-    Raises:
-        Conflict: it has none.
     """
     lacks = lack_of_fp8(backend, accelerator)
     if lacks is not None:
@@ -292,11 +273,7 @@ def lack_of_fp8(backend: str, accelerator: Accelerator | None) -> str | None:
 
 
 def check_fp8_model(config: Config, model: PlannedModel) -> None:
-    """Refuse a model whose products fp8 kernels cannot take, or that nobody has held to fp32.
-
-    Raises:
-        Conflict: names the size, or the option that does not go with fp8.
-    """
+    """Refuse a model whose products fp8 kernels cannot take, or that nobody has held to fp32."""
     if model.guest is not None or model.own_shape.family not in FP8_FAMILIES:
         family = "a model of your own" if model.guest is not None else model.own_shape.family
         raise Conflict(

@@ -6,7 +6,7 @@ import pytest
 
 from trnbench.analysis.microbench import amount_of
 from trnbench.catalog.models import models
-from trnbench.model.matmuls import training_products
+from trnbench.model.matmuls import training_matmuls
 from trnbench.plan.microbench import (
     ACCELERATOR,
     PROCESSOR,
@@ -32,7 +32,7 @@ def test_the_tasks_of_a_model_are_the_products_of_its_step() -> None:
     shape = models()["llama3-8b"].shape
     tasks = [p for p in single_tasks(PROCESSOR, shape, 2, 64, ("bf16",)) if p.group == "model"]
     work = sum(planned.count * amount_of(planned.task) for planned in tasks)
-    assert work == sum(product.flops for product in training_products(shape, 2, 64))
+    assert work == sum(product.flops for product in training_matmuls(shape, 2, 64))
 
 
 def test_a_layer_s_gradients_have_the_edges_and_layouts_of_its_own() -> None:
