@@ -207,8 +207,9 @@ class DeviceSuite:
         result = json.loads((case / "result.json").read_text())
         assert result["standing"] in ("sound", "doubtful"), result["checks"]
         assert result["device"]["backend"] == self.backend
-        assert self.calls_itself(result["device"]["name"]), result["device"]["name"]
-        assert result["device"]["threads"] is None
+        found = result["environment"]
+        assert self.calls_itself(found["device_name"]), found["device_name"]
+        assert found["threads"] is None
         assert result["metrics"]["tokens_per_second"]["value"] > 0
         checks = {check["name"]: check["verdict"] for check in result["checks"]}
         for name in ("placement", "parity", "movement", "parameters", "initial_loss"):

@@ -17,16 +17,13 @@ from trnbench.schema.price import Price
 from trnbench.schema.result import (
     MetricValue,
     Result,
-    ResultDevice,
     ResultLaunch,
     ResultLearning,
-    ResultModel,
     ResultOutcome,
     ResultTiming,
     ResultUtilization,
-    ResultWorkload,
     Stall,
-    Standing,
+    Validity,
 )
 
 NOT_METERED = "the version that wrote this result metered no power"
@@ -77,9 +74,10 @@ def analyze(
             reason=case.outcome.reason,
             hint=case.outcome.hint,
         ),
-        model=_model(plan),
-        workload=_workload(plan),
-        device=_device(case),
+        model=_model(plan.model),
+        workload=plan.workload,
+        device=plan.device,
+        environment=measurement.environment,
         timing=_timing(case),
         compilation=summarize_compilation(plan, measurement.activities, case.outcome),
         metrics={**measured, **_derived(basis)},
@@ -193,51 +191,11 @@ def _used_share(device: PlannedDevice) -> float:
     return min(device.devices_used / (device.chips_billed * device.devices_per_chip), 1.0)
 
 
-def _model(plan: Plan) -> ResultModel:
-    model, shape, guest = plan.model, plan.model.shape, plan.model.guest
-    return ResultModel(
-        name=model.name,
-        family=model.family,
-        parameter_count=model.parameter_count,
-        layers=None if shape is None else shape.layers,
-        hidden_size=None if shape is None else shape.hidden_size,
-        vocabulary_size=model.vocabulary_size,
-        active_parameter_count=None if shape is None else active_parameter_count(shape),
-        guest=None if guest is None else f"{guest.kind} {guest.target}",
-    )
-
-
-def _workload(plan: Plan) -> ResultWorkload:
-    planned = plan.workload
-    return ResultWorkload(
-        sequence_length=planned.sequence_length,
-        global_batch_size=planned.global_batch_size,
-        micro_batch_size=planned.micro_batch_size,
-        gradient_accumulation_steps=planned.gradient_accumulation_steps,
-        precision=planned.precision,
-        optimizer=planned.optimizer,
-        tokens_per_step=planned.tokens_per_step,
-        step=planned.step,
-    )
-
-
-def _device(case: Case) -> ResultDevice:
-    planned, seen = case.plan.device, case.measurement.environment
-    return ResultDevice(
-        backend=planned.backend,
-        name=seen.device_name if seen else None,
-        device_count=seen.device_count if seen else case.plan.parallel.world_size,
-        accelerator=planned.accelerator,
-        instance=planned.instance,
-        is_instance_recognised=planned.is_instance_recognised,
-        chips_used=planned.chips_used,
-        chips_billed=planned.chips_billed,
-        instances_billed=planned.instances_billed,
-        is_proven=seen.proven if seen else None,
-        threads=seen.threads if seen else None,
-        settings=seen.settings if seen else {},
-        versions=seen.versions if seen else {},
-    )
+def _model(model: PlannedModel) -> PlannedModel:
+    """Count what plans older than the count left out."""
+    if model.active_parameter_count is not None or model.shape is None:
+        return model
+    return model.model_copy(update={"active_parameter_count": active_parameter_count(model.shape)})
 
 
 def _timing(case: Case) -> ResultTiming:
@@ -268,7 +226,7 @@ def _stopped_because(case: Case) -> str | None:
     return stops[-1] if stops else None
 
 
-def _launch(case: Case, standing: Standing) -> ResultLaunch:
+def _launch(case: Case, standing: Validity) -> ResultLaunch:
     times = case.summary.step_times
     return ResultLaunch(
         started_at=case.measurement.header.started_at,

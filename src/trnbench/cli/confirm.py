@@ -91,7 +91,7 @@ class Confirmation:
                     hint="keep plan.json beside result.json, or leave --confirm out",
                 )
             plans[plan.case_id] = plan
-            names |= {launch.result.device.name for launch in launches}
+            names |= {launch.result.device_name for launch in launches}
         python = (self.base_python if label == "base" else self.python) or sys.executable
         machine, devices = look_around(describe_machine(), python)
         side = Again(

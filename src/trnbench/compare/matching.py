@@ -43,8 +43,8 @@ def _model(launch: Launch) -> str:
     """Say the model by its sizes: two names for one shape are the same work."""
     model = launch.result.model
     return (
-        f"{model.guest or model.family}, {model.parameter_count:,} weights, {model.layers} layers "
-        f"of width {model.hidden_size}, vocabulary {model.vocabulary_size:,}"
+        f"{model.guest_name or model.family}, {model.parameter_count:,} weights, "
+        f"{model.layers} layers of width {model.hidden_size}, vocabulary {model.vocabulary_size:,}"
     )
 
 
@@ -121,10 +121,10 @@ SETUP: Mapping[str, Reader] = {
         launch.result.workload.gradient_accumulation_steps
     ),
     "backend": lambda launch: launch.result.device.backend,
-    "device": lambda launch: launch.result.device.name,
+    "device": lambda launch: launch.result.device_name,
     "accelerator": lambda launch: launch.result.device.accelerator,
-    "device_count": lambda launch: launch.result.device.device_count,
-    "threads": lambda launch: launch.result.device.threads,
+    "device_count": lambda launch: launch.result.device_count,
+    "threads": lambda launch: launch.result.threads,
     "parallel": _of_plan(_parallel),
     "execution": _of_plan(lambda plan: plan.order.execution),
     "activation_checkpointing": lambda launch: launch.result.workload.step.recompute,
@@ -138,8 +138,8 @@ SETUP: Mapping[str, Reader] = {
 TOLD: Mapping[str, Reader] = {
     "instance": lambda launch: launch.result.device.instance,
     "instances_billed": lambda launch: launch.result.device.instances_billed,
-    "torch": lambda launch: launch.result.device.versions.get("torch"),
-    "python": lambda launch: launch.result.device.versions.get("python"),
+    "torch": lambda launch: launch.result.versions.get("torch"),
+    "python": lambda launch: launch.result.versions.get("python"),
     "steps_per_sample": lambda launch: launch.result.timing.steps_per_sample,
 }
 """What is told where it differs, and tells nothing apart."""

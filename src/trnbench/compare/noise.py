@@ -108,7 +108,7 @@ def _floor(first: Group, second: Group) -> NoiseFloor:
     errors = [error for error in everything.errors if error is not None]
     return NoiseFloor(
         name=first.name,
-        device=sides[0][0].result.device.name or sides[0][0].result.device.backend,
+        device=sides[0][0].result.device_name or sides[0][0].result.device.backend,
         launches=len(everything.values),
         doubtful=sum(one.result.standing == "doubtful" for side in sides for one in side),
         middle_tokens_per_second=middle_of(everything.values),

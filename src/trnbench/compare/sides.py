@@ -81,17 +81,18 @@ def why_not(launch: Launch) -> str | None:
 
 def describe_side(side: Side) -> ComparedSide:
     """Return what reports show of a side."""
-    launches, device = side.group.launches, side.group.launches[-1].result.device
+    launches, last = side.group.launches, side.group.launches[-1].result
+    device = last.device
     versions: dict[str, list[str]] = {}
     for launch in launches:
-        for package, version in launch.result.device.versions.items():
+        for package, version in launch.result.versions.items():
             versions.setdefault(package, []).append(version)
     price = None if isinstance(side.price, str) else side.price
     return ComparedSide(
         launches=tuple(map(_describe_launch, launches)),
-        device=device.name or device.backend,
+        device=last.device_name or device.backend,
         backend=device.backend,
-        device_count=device.device_count,
+        device_count=last.device_count,
         accelerator=device.accelerator,
         instance=device.instance,
         instances_billed=device.instances_billed,

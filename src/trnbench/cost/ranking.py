@@ -69,7 +69,7 @@ class RankedRun:
 def ranked_run(result: Result) -> RankedRun:
     """Return a result so that it can be ranked; an invalid or failed one has an objection."""
     device = result.device
-    chip = device.accelerator or device.name or device.backend
+    chip = device.accelerator or result.device_name or device.backend
     machine = f"{device.chips_billed} x {chip}" if device.accelerator else chip
     bad = [check for check in result.checks if check.verdict == result.standing]
     named = ", ".join(check.name for check in bad)

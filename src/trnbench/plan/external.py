@@ -18,7 +18,7 @@ from trnbench.model.external import (
 )
 from trnbench.model.families import ALPHABET_SIZE, LEAST_MASKED_LENGTH, family_of
 from trnbench.model.flops import parameter_count
-from trnbench.plan.model import check_window
+from trnbench.plan.model import check_window, planned_model
 from trnbench.schema.plan import PlannedModel
 from trnbench.wire import Described, Guest, ModelShape, StepSettings
 
@@ -62,9 +62,9 @@ def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedM
     _check_options(guest, config)
     _check_config(guest, described, config.workload)
     shape = _trusted_shape(guest, described)
-    return PlannedModel(
-        name=model.name or guest.target,
-        shape=shape,
+    return planned_model(
+        model.name or guest.target,
+        shape,
         parameter_count=described.parameter_count,
         source="transformers' class" if guest.kind == "huggingface" else "the user's module",
         guest=guest,

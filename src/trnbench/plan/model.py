@@ -8,9 +8,9 @@ from trnbench.catalog.models import PARTS, complete_shape, models, nearest_model
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig, WorkloadConfig
 from trnbench.model.families import FAMILIES, family_of
-from trnbench.model.flops import parameter_count
+from trnbench.model.flops import active_parameter_count, parameter_count
 from trnbench.schema.plan import PlannedModel
-from trnbench.wire import ModelShape
+from trnbench.wire import Described, Guest, ModelShape
 
 OF_GUESTS = ("config", "small")
 """Keys that say more of models that are not ours."""
@@ -20,11 +20,8 @@ def choose_model(model: str | ModelConfig) -> PlannedModel:
     """Resolve a catalog name, or a mapping of sizes, to a checked shape."""
     if isinstance(model, str):
         known = models()[_known_name(model, ("model",))]
-        return PlannedModel(
-            name=model,
-            shape=known.shape,
-            parameter_count=known.parameter_count,
-            source=known.source,
+        return planned_model(
+            model, known.shape, parameter_count=known.parameter_count, source=known.source
         )
     for key in OF_GUESTS:
         if getattr(model, key) is not None:
@@ -37,11 +34,42 @@ def choose_model(model: str | ModelConfig) -> PlannedModel:
     shape = _complete(_merged(_base_sizes(model), given))
     check_shape(shape)
     label = model.name or (f"{model.base}, changed" if model.base and given else model.base)
-    return PlannedModel(
-        name=label or f"own {shape.family}",
-        shape=shape,
+    return planned_model(
+        label or f"own {shape.family}",
+        shape,
         parameter_count=parameter_count(shape),
         source="the config",
+    )
+
+
+def planned_model(
+    name: str,
+    shape: ModelShape | None,
+    *,
+    parameter_count: int,
+    source: str,
+    guest: Guest | None = None,
+    described: Described | None = None,
+) -> PlannedModel:
+    """Return what a plan says of a model; one without a shape is a guest that was described."""
+    if described is not None:
+        vocabulary_size = described.vocabulary_size
+    elif shape is not None:
+        vocabulary_size = shape.vocabulary_size
+    else:
+        raise ValueError(f"nothing is known of {name}")
+    return PlannedModel(
+        name=name,
+        family=shape.family if shape else guest.kind if guest else "unknown",
+        parameter_count=parameter_count,
+        active_parameter_count=active_parameter_count(shape) if shape else None,
+        layers=shape.layers if shape else None,
+        hidden_size=shape.hidden_size if shape else None,
+        vocabulary_size=vocabulary_size,
+        source=source,
+        shape=shape,
+        guest=guest,
+        described=described,
     )
 
 

@@ -38,7 +38,7 @@ from trnbench.schema.comparison import (
     MetricComparison,
     SideValue,
 )
-from trnbench.schema.result import Standing
+from trnbench.schema.result import Validity
 
 # --- GitHub's step summary: what was decided first, the rest folded away -------------------------
 # Source: GitHub Docs, "Workflow commands for GitHub Actions", "Adding a job summary": GitHub
@@ -322,7 +322,7 @@ def _launch_counts(comparison: Comparison) -> Iterable[str]:
     yield f"# HELP {family} Launches of a side by their standing; sound and doubtful ones count."
     for case in comparison.cases:
         for side, found in (("base", case.base), ("cand", case.cand)):
-            for standing in get_args(Standing):
+            for standing in get_args(Validity):
                 count = sum(launch.standing == standing for launch in found.launches)
                 labels = {"case": case.name, "side": side, "standing": standing}
                 yield _sample(family, labels, count)

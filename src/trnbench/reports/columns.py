@@ -132,15 +132,15 @@ COLUMNS: tuple[Column, ...] = (
     ),
     # on what
     Column("backend", "device type, as torch names it", lambda r: r.device.backend),
-    Column("device_name", "as the device names itself", lambda r: r.device.name),
-    Column("device_count", "devices that the job drove", lambda r: r.device.device_count),
+    Column("device_name", "as the device names itself", lambda r: r.device_name),
+    Column("device_count", "devices that the job drove", lambda r: r.device_count),
     Column("accelerator", "chip, by its catalog name", lambda r: r.device.accelerator),
     Column("chips_used", "chips that the job drove", lambda r: r.device.chips_used),
     Column("chips_billed", "chips of all rented instances", lambda r: r.device.chips_billed),
     Column("instances_billed", "rented instances", lambda r: r.device.instances_billed),
-    Column("threads", "of the CPU backend", lambda r: r.device.threads),
-    Column("torch_version", "of the child", lambda r: r.device.versions.get("torch")),
-    Column("python_version", "of the child", lambda r: r.device.versions.get("python")),
+    Column("threads", "of the CPU backend", lambda r: r.threads),
+    Column("torch_version", "of the child", lambda r: r.versions.get("torch")),
+    Column("python_version", "of the child", lambda r: r.versions.get("python")),
     # how fast
     *_metric(
         "tokens_per_second",

@@ -29,7 +29,7 @@ from trnbench.schema.result import (
     Result,
     ResultCompilation,
     ResultSpread,
-    Standing,
+    Validity,
 )
 from trnbench.schema.units import (
     say_bytes,
@@ -60,7 +60,7 @@ HEADINGS: tuple[Column, ...] = columns(
 LEAST_TABLE_WIDTH = 150
 """Narrower than this, nine columns break their figures; cards do not."""
 
-STYLES: dict[Standing, Style] = {
+STYLES: dict[Validity, Style] = {
     "sound": "good", "doubtful": "doubtful", "invalid": "bad", "failed": "bad",
 }  # fmt: skip
 
@@ -167,11 +167,10 @@ def model_cell(result: Result) -> str:
 
 def device_cell(result: Result) -> str:
     """Return what it was trained on."""
-    device = result.device
-    name = device.name or device.backend
-    if device.threads:
-        return f"{name}, {device.threads} threads"
-    return f"{device.device_count} x {name}" if device.device_count > 1 else name
+    name = result.device_name or result.device.backend
+    if result.threads:
+        return f"{name}, {result.threads} threads"
+    return f"{result.device_count} x {name}" if result.device_count > 1 else name
 
 
 def interval_cell(metric: MetricValue, say: SayInterval, say_alone: SayValue) -> str:

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import pydantic
 
 from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.measurement import Measurement, StepTaker, parse_measurement
+from trnbench.schema.older import UPGRADES
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
 from trnbench.schema.run_document import RunDocument
@@ -361,7 +363,10 @@ def measurement_bytes(case: Path) -> int:
 
 def _read_model(path: Path, model: type[Model]) -> Model:
     try:
-        return model.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        with contextlib.suppress(pydantic.ValidationError):
+            return model.model_validate_json(text)
+        return model.model_validate_json(_upgraded(text, model))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror}", hint="check its permissions"
@@ -373,3 +378,14 @@ def _read_model(path: Path, model: type[Model]) -> Model:
             f"{path}: {key}: {first['msg']}",
             hint="the file is damaged, or a newer trnbench wrote it",
         ) from error
+
+
+def _upgraded(text: bytes, model: type[Model]) -> bytes:
+    """Return a file of format 1 as it is written today; any other as it is."""
+    try:
+        document = json.loads(text)
+        if document["schema_version"] != 1:
+            return text
+        return json.dumps(UPGRADES[model.__name__](document)).encode()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return text

@@ -11,7 +11,7 @@ from typing import Literal
 
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
-from trnbench.schema.result import Standing
+from trnbench.schema.result import Validity
 
 COMPARISON_VERSION: Literal[1] = 1
 
@@ -98,7 +98,7 @@ class ComparedLaunch(Strict):
     run_id: str
     case_id: str
     started_at: str
-    standing: Standing
+    standing: Validity
     is_used: bool
     why_not: str | None
     """Why it is not used; null if it is."""

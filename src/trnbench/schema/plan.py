@@ -1,4 +1,10 @@
-"""Plan: everything that a case needs, resolved to numbers before the first step."""
+"""Plan: everything that a case needs, resolved to numbers before the first step.
+
+Format versions, and what changed in each:
+
+1   first version
+2   a model's family and sizes, beside its shape
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +14,7 @@ from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
 from trnbench.wire import Described, Guest, ModelShape, Precision, StepSettings, WorkOrder
 
-PLAN_VERSION: Literal[1] = 1
+PLAN_VERSION: Literal[2] = 2
 
 
 class MeasureConfig(Strict):
@@ -49,28 +55,28 @@ class PlannedModel(Strict):
     """The model, with the weights that its shape comes to."""
 
     name: str
+    family: str
+    """The family's name, or what kind of guest it is."""
+    parameter_count: int
+    active_parameter_count: int | None = None
+    """Weights that one token meets; null in plans older than the count, and where the sizes of a
+    guest are not known."""
+    layers: int | None
+    """Null for a guest whose sizes are not known, as is its width."""
+    hidden_size: int | None
+    vocabulary_size: int
+    source: str
     shape: ModelShape | None
     """Null for a guest whose family is not known."""
-    parameter_count: int
-    source: str
     guest: Guest | None = None
     """A model that is not ours."""
     described: Described | None = None
     """What the guest was found to be, before a device was touched."""
 
     @property
-    def family(self) -> str:
-        """The family's name, or what kind of guest it is."""
-        if self.shape is not None:
-            return self.shape.family
-        return self.guest.kind if self.guest is not None else "unknown"
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Tokens that the model knows."""
-        if self.described is not None:
-            return self.described.vocabulary_size
-        return self.own_shape.vocabulary_size
+    def guest_name(self) -> str | None:
+        """Whose code it is, where it is none of our families: a library or python, and its name."""
+        return None if self.guest is None else f"{self.guest.kind} {self.guest.target}"
 
     @property
     def is_tied(self) -> bool:
@@ -164,7 +170,7 @@ class Prediction(Strict):
 class Plan(Strict):
     """One case, resolved; the child is given `order` alone."""
 
-    schema_version: Literal[1] = PLAN_VERSION
+    schema_version: Literal[2] = PLAN_VERSION
     trnbench_version: str
     suite: str
     case_id: str

@@ -5,22 +5,24 @@ It is derived: it can be deleted and made again from the plan and the measuremen
 Format versions, and what changed in each:
 
 1   first version
+2   model, workload and device are those of the plan; what the worker found is `environment`
 """
 
 import math
 from typing import Literal
 
 from trnbench.schema.base import Strict
+from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedWorkload
 from trnbench.schema.price import Price
-from trnbench.wire import StepSettings
+from trnbench.wire import Environment
 
-RESULT_VERSION: Literal[1] = 1
+RESULT_VERSION: Literal[2] = 2
 
 NORMAL_975 = 1.959964
 """Half-widths of 95 % intervals, in standard errors."""
 
 Verdict = Literal["sound", "doubtful", "invalid", "not_judged"]
-Standing = Literal["sound", "doubtful", "invalid", "failed"]
+Validity = Literal["sound", "doubtful", "invalid", "failed"]
 """failed: no figure at all; invalid: a figure that must not be used; doubtful: with care."""
 
 
@@ -59,58 +61,6 @@ class ResultOutcome(Strict):
     status: str
     reason: str
     hint: str | None = None
-
-
-class ResultModel(Strict):
-    """What was trained."""
-
-    name: str
-    family: str
-    parameter_count: int
-    layers: int | None
-    """Null for a guest whose sizes are not known, as is its width."""
-    hidden_size: int | None
-    vocabulary_size: int
-    active_parameter_count: int | None = None
-    """Weights that one token meets; null in results older than the count, and
-    for a guest whose sizes are not known."""
-    guest: str | None = None
-    """Whose code it is, where it is none of our families: the library or python, and its name."""
-
-
-class ResultWorkload(Strict):
-    """One optimizer step."""
-
-    sequence_length: int
-    global_batch_size: int
-    micro_batch_size: int
-    gradient_accumulation_steps: int
-    precision: str
-    optimizer: str
-    tokens_per_step: int
-    step: StepSettings = StepSettings()
-    """How the step was carried out."""
-
-
-class ResultDevice(Strict):
-    """What it was trained on."""
-
-    backend: str
-    name: str | None
-    """As the device calls itself; null if the worker never got that far."""
-    device_count: int
-    accelerator: str | None
-    """The chip's name in the catalog."""
-    instance: str | None
-    """The instance type that is paid for, where one is known."""
-    is_instance_recognised: bool
-    chips_used: int
-    chips_billed: int
-    instances_billed: int
-    is_proven: bool | None
-    threads: int | None
-    settings: dict[str, str]
-    versions: dict[str, str]
 
 
 class Stall(Strict):
@@ -158,7 +108,7 @@ class ResultLaunch(Strict):
 
     started_at: str
     status: str
-    standing: Standing
+    standing: Validity
     samples: int
     step_time_mean_seconds: float | None
     step_time_median_seconds: float | None
@@ -275,17 +225,19 @@ class ResultLearning(Strict):
 class Result(Strict):
     """One case, as reports show it."""
 
-    schema_version: Literal[1] = RESULT_VERSION
+    schema_version: Literal[2] = RESULT_VERSION
     trnbench_version: str
     run_id: str
     case_id: str
     suite: str
     started_at: str
-    standing: Standing
+    standing: Validity
     outcome: ResultOutcome
-    model: ResultModel
-    workload: ResultWorkload
-    device: ResultDevice
+    model: PlannedModel
+    workload: PlannedWorkload
+    device: PlannedDevice
+    environment: Environment | None
+    """What the worker found; null if it never got that far."""
     timing: ResultTiming
     compilation: ResultCompilation | None = None
     """Null in a result of a version that did not tell."""
@@ -306,6 +258,26 @@ class Result(Strict):
     seal: str | None = None
     """SHA-256 of the file's own text with 64 zeros in the place of this; by it a change by hand is
     known, and the figures are held against the records."""
+
+    @property
+    def device_name(self) -> str | None:
+        """What the device calls itself; None if the worker never got that far."""
+        return self.environment.device_name if self.environment else None
+
+    @property
+    def device_count(self) -> int:
+        """Devices that the job drove, or would have driven."""
+        return self.environment.device_count if self.environment else self.device.devices_used
+
+    @property
+    def threads(self) -> int | None:
+        """Of the CPU backend."""
+        return self.environment.threads if self.environment else None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the packages that drove the device; empty if the worker never got that far."""
+        return self.environment.versions if self.environment else {}
 
     @property
     def failure(self) -> str:

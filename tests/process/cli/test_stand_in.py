@@ -53,9 +53,9 @@ def test_a_case_is_trained_compiled_and_measured_on_the_device(tmp_path: Path) -
     sound = ("placement", "fallback", "recompiled", "parameters", "finite", "initial_loss")
     assert {name: checks[name] for name in sound} == dict.fromkeys(sound, "sound")
     assert checks["proven"] == "doubtful"
-    assert result["device"]["name"] == "trn2 (stand-in)"
+    assert result["environment"]["device_name"] == "trn2 (stand-in)"
     assert "+standin" in done.out, "a stand-in's figures must not pass for a Trainium's"
-    assert result["device"]["settings"]["execution"] == "compile"
+    assert result["environment"]["settings"]["execution"] == "compile"
     assert result["metrics"]["peak_memory_bytes"]["value"] > 0
     activity = next(record for record in records if record["kind"] == "activity")
     assert activity["compilations"] == 2, "a forward and a backward program, cold"

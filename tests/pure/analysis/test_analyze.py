@@ -22,7 +22,7 @@ def test_a_finished_case_has_all_its_parts() -> None:
     assert result.learning.entropy == pytest.approx(0.7295, abs=5e-5)
     assert result.learning.initial_loss == pytest.approx(7.65)
     assert result.learning.final_excess_loss == pytest.approx(0.0087, abs=0.01)
-    assert result.device.threads == 2
+    assert result.threads == 2
 
 
 def test_a_file_without_an_end_was_cut_off() -> None:

@@ -16,7 +16,7 @@ from trnbench.compare.launches import Launch
 from trnbench.compare.metrics import COMPARABLES
 from trnbench.schema.comparison import Comparison, MetricComparison
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.result import MetricValue, Standing
+from trnbench.schema.result import MetricValue, Validity
 
 SPEED = "tokens_per_second > -2%"
 SWAPPED = {"better": "worse", "worse": "better", "same": "same", "cannot_tell": "cannot_tell"}
@@ -33,7 +33,7 @@ def metric(comparison: Comparison, name: str, case: int = 0) -> MetricComparison
     return found
 
 
-def at_standing(one: Launch, standing: Standing) -> Launch:
+def at_standing(one: Launch, standing: Validity) -> Launch:
     """Return a launch that came out so, with a check that says why."""
     verdict = "invalid" if standing == "failed" else standing
     checks = tuple(

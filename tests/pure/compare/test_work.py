@@ -20,7 +20,11 @@ def changed(one: Launch, **parts: dict[str, object]) -> Launch:
 
     result: Result = one.result
     for part, values in parts.items():
-        inner = getattr(result, part).model_copy(update=values)
+        before = getattr(result, part)
+        if dataclasses.is_dataclass(before):
+            inner = dataclasses.replace(before, **values)  # type: ignore[type-var]
+        else:
+            inner = before.model_copy(update=values)
         result = result.model_copy(update={part: inner})
     return dataclasses.replace(one, result=result, digest=f"{one.digest}{parts}")
 
@@ -81,7 +85,8 @@ def test_what_is_not_known_differs_from_nothing() -> None:
 def test_how_the_work_was_done_is_told_and_refuses_nothing() -> None:
     there = changed(
         launch(),
-        device={"backend": "cuda", "name": "NVIDIA H200", "versions": {"torch": "2.14.0"}},
+        device={"backend": "cuda"},
+        environment={"device_name": "NVIDIA H200", "versions": {"torch": "2.14.0"}},
         workload={"micro_batch_size": 4},
     )
     ((base, cand),) = match_groups(group_launches([launch()]), group_launches([there]), []).pairs

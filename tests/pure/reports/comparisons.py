@@ -26,10 +26,14 @@ def on_chip(one: Launch) -> Launch:
     """Return a launch as if it had been made on a GPU, at a listed price."""
     device = one.result.device.model_copy(
         update={
-            "backend": "cuda", "name": "NVIDIA H200", "accelerator": "h200-sxm", "threads": None,
-            "instance": "p5en.48xlarge", "device_count": 8,
+            "backend": "cuda", "accelerator": "h200-sxm", "instance": "p5en.48xlarge",
+            "devices_used": 8,
         }
     )  # fmt: skip
+    assert one.result.environment is not None
+    environment = dataclasses.replace(
+        one.result.environment, device_name="NVIDIA H200", device_count=8, threads=None
+    )
     price = Price(
         usd_per_hour=Decimal("63.16"), instance="p5en.48xlarge", option="capacity_block",
         region="us-east-2", date=date(2026, 10, 7), source="a page",
@@ -39,7 +43,8 @@ def on_chip(one: Launch) -> Launch:
     metrics = {**one.result.metrics, "compile_seconds": MetricValue(value=12.5)}
     result = one.result.model_copy(
         update={
-            "device": device, "price": price, "compilation": compilation, "metrics": metrics,
+            "device": device, "environment": environment, "price": price,
+            "compilation": compilation, "metrics": metrics,
         }
     )  # fmt: skip
     return dataclasses.replace(one, result=result, digest=f"{one.digest} there")

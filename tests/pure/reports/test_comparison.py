@@ -31,7 +31,7 @@ from trnbench.reports.columns import COMPARISON_COLUMNS, describe_columns
 from trnbench.reports.comparison import LABELS, REPORT, say_value, say_verdict
 from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison, Difference, GateOutcome
-from trnbench.schema.result import Standing
+from trnbench.schema.result import Validity
 
 PAGE = Page(width=160)
 SLOWER, RICH = slower(), rich()
@@ -131,7 +131,7 @@ def test_doubts_stand_beside_the_launches_and_the_gates() -> None:
     assert "(doubtful: drift)" in write("junit", comparison, PAGE)
 
 
-def of_standing(standing: Standing) -> Comparison:
+def of_standing(standing: Validity) -> Comparison:
     """Return a comparison in which one check of CAND's launches came out so."""
     verdict = {"doubtful": "doubtful", "invalid": "invalid"}.get(standing, "sound")
     launches = []
@@ -149,7 +149,7 @@ def of_standing(standing: Standing) -> Comparison:
 
 @pytest.mark.parametrize("name", sorted(formats_of("comparison")))
 def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) -> None:
-    standings: tuple[Standing, ...] = ("sound", "doubtful", "invalid")
+    standings: tuple[Validity, ...] = ("sound", "doubtful", "invalid")
     texts = [write(name, of_standing(standing), PAGE) for standing in standings]
     assert len(set(texts)) == 3
     assert "doubtful" in texts[1]
@@ -158,7 +158,7 @@ def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) 
 
 
 def test_trackers_count_the_launches_of_each_state() -> None:
-    counts: dict[Standing, tuple[int, int]] = {
+    counts: dict[Validity, tuple[int, int]] = {
         "sound": (0, 0), "doubtful": (6, 0), "invalid": (0, 6),
     }  # fmt: skip
     for standing, (doubtful, unusable) in counts.items():

@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from trnbench.reports import FORMATS, plans, render
 from trnbench.reports.columns import COLUMNS, row
 from trnbench.reports.document import Page
 from trnbench.reports.results import REPORT
-from trnbench.schema.result import MetricValue, Result, Standing
+from trnbench.schema.result import MetricValue, Result, Validity
 
 PAGE = Page(width=200)
 SAMPLE = make_result()
@@ -43,18 +44,20 @@ def hostile(text: str) -> Result:
         check.model_copy(update={"verdict": "doubtful", "evidence": text, "advice": text})
         for check in SAMPLE.checks
     )
-    device = SAMPLE.device.model_copy(update={"name": text})
+    assert SAMPLE.environment is not None
+    environment = replace(SAMPLE.environment, device_name=text)
     return SAMPLE.model_copy(
         update={
-            "suite": text, "model": model, "outcome": outcome, "checks": checks, "device": device,
-            "run_id": text, "price": None, "price_reason": text, "standing": "doubtful",
+            "suite": text, "model": model, "outcome": outcome, "checks": checks,
+            "environment": environment, "run_id": text, "price": None, "price_reason": text,
+            "standing": "doubtful",
         }
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_each_standing_is_a_word_of_its_own_in_every_format(name: str) -> None:
-    standings: tuple[Standing, ...] = ("sound", "doubtful", "invalid", "failed")
+    standings: tuple[Validity, ...] = ("sound", "doubtful", "invalid", "failed")
     texts = {
         standing: write(name, [SAMPLE.model_copy(update={"standing": standing})], PAGE)
         for standing in standings
@@ -95,8 +98,11 @@ def test_json_writes_null_and_never_a_number_that_is_none() -> None:
 
 
 def test_a_job_of_many_devices_says_how_many() -> None:
-    device = SAMPLE.device.model_copy(update={"name": "NVIDIA H200", "device_count": 8})
-    of_eight = SAMPLE.model_copy(update={"device": device.model_copy(update={"threads": None})})
+    assert SAMPLE.environment is not None
+    environment = replace(
+        SAMPLE.environment, device_name="NVIDIA H200", device_count=8, threads=None
+    )
+    of_eight = SAMPLE.model_copy(update={"environment": environment})
     assert "| 8 x NVIDIA H200 |" in write("markdown", [of_eight], PAGE)
 
 

@@ -143,8 +143,9 @@ def test_a_result_alone_is_taken_as_it_stands(case: Path) -> None:
         ("", "result.json"),
         ("{", "result.json"),
         ("[]", "result.json"),
-        ('{"schema_version": 99}', "has format 99, this version reads 1"),
-        ('{"schema_version": 1}', "Field required"),
+        ('{"schema_version": 99}', "has format 99, this version reads 2"),
+        ('{"schema_version": 1}', "schema_version: Input should be 2"),
+        ('{"schema_version": 2}', "Field required"),
     ],
 )
 def test_a_result_alone_that_cannot_be_read_is_one_clear_error(

@@ -1,12 +1,14 @@
 """Files of every version load for ever, and come to the same figures."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trnbench.analysis.analyze import analyze
+from trnbench.run.results import load_result
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     measurement_bytes,
@@ -14,6 +16,7 @@ from trnbench.run.store import (
     read_records,
     read_result,
 )
+from trnbench.schema.errors import DataError
 
 STORED = Path(__file__).resolve().parents[2] / "golden" / "schema"
 CASES = sorted(path.parent for path in STORED.glob("v*/*/plan.json"))
@@ -57,3 +60,39 @@ def test_a_stored_case_names_no_machine(case: Path) -> None:
         text = path.read_text()
         assert "/home/" not in text
         assert "/tmp/" not in text
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_stored_result_says_what_its_plan_does(case: Path) -> None:
+    result, plan = read_result(case), read_plan(case)
+    assert result is not None
+    assert result.workload == plan.workload
+    known = ("name", "family", "parameter_count", "layers", "hidden_size", "vocabulary_size")
+    for key in known:
+        assert getattr(result.model, key) == getattr(plan.model, key), key
+    for key in ("backend", "accelerator", "devices_used", "chips_billed", "instances_billed"):
+        assert getattr(result.device, key) == getattr(plan.device, key), key
+    assert result.environment is not None
+    assert result.threads == result.environment.threads is not None
+
+
+def test_a_stored_result_of_a_guest_keeps_whose_code_it_was(tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if "llama" in case.name)
+    document = json.loads((case / "result.json").read_text())
+    document["model"] |= {"layers": None, "hidden_size": None, "guest": "python mine:build"}
+    document["device"]["name"] = None
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    result = read_result(tmp_path)
+    assert result is not None
+    assert result.model.guest_name == "python mine:build"
+    assert (result.environment, result.device_count, result.versions) == (None, 1, {})
+
+
+def test_a_result_alone_of_format_1_is_read_and_a_changed_one_refused(tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if "llama" in case.name)
+    text = (case / "result.json").read_text()
+    (tmp_path / "result.json").write_text(text)
+    assert load_result(tmp_path).standing == "sound"
+    (tmp_path / "result.json").write_text(text.replace('"sound"', '"doubtful"', 1))
+    with pytest.raises(DataError, match="was changed since it was written"):
+        load_result(tmp_path)

@@ -103,7 +103,7 @@ def test_a_result_that_cannot_be_used_is_derived_again(case: Path, fault: str) -
     elif fault == "damaged":
         text = text[:100]
     else:
-        text = text.replace('"schema_version":1', '"schema_version":2')
+        text = text.replace('"schema_version":2', '"schema_version":3')
     (case / "result.json").write_text(text)
     assert load_result(case).suite == "a suite"
 

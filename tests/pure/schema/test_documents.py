@@ -33,14 +33,16 @@ PRICE = {
     "note": None, "retrieved_at": None,
 }  # fmt: skip
 PLAN = {
-    "schema_version": 1,
+    "schema_version": 2,
     "trnbench_version": "1.0",
     "suite": "my suite",
     "case_id": "a-1",
     "swept": {"workload.seed": 1},
     "model": {
-        "name": "tiny-llama", "shape": SHAPE, "parameter_count": 893568, "source": "ours",
-        "guest": None, "described": None,
+        "name": "tiny-llama", "family": "llama", "parameter_count": 893568,
+        "active_parameter_count": 893568, "layers": 2, "hidden_size": 128,
+        "vocabulary_size": 2048, "source": "ours", "shape": SHAPE, "guest": None,
+        "described": None,
     },
     "workload": {
         "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
@@ -86,7 +88,7 @@ PLAN = {
     },
 }  # fmt: skip
 RESULT = {
-    "schema_version": 1,
+    "schema_version": 2,
     "trnbench_version": "1.0",
     "run_id": "r-1",
     "case_id": "a-1",
@@ -94,16 +96,13 @@ RESULT = {
     "started_at": "2026-11-23T10:00:00Z",
     "standing": "sound",
     "outcome": {"status": "finished", "reason": "precise enough", "hint": None},
-    "model": {
-        "name": "tiny-llama", "family": "llama", "parameter_count": 893568, "layers": 2,
-        "hidden_size": 128, "vocabulary_size": 2048, "active_parameter_count": 893568,
-        "guest": None,
-    },
+    "model": PLAN["model"],
     "workload": PLAN["workload"],
-    "device": {
-        "backend": "cpu", "name": "a processor", "device_count": 1, "accelerator": None,
-        "instance": None, "is_instance_recognised": False, "chips_used": 1, "chips_billed": 1,
-        "instances_billed": 1, "is_proven": True, "threads": 2, "settings": {}, "versions": {},
+    "device": PLAN["device"],
+    "environment": {
+        "kind": "environment", "at_seconds": 1.5, "wire_version": WIRE_VERSION, "backend": "cpu",
+        "device_name": "a processor", "device_count": 1, "asynchronous": False, "proven": True,
+        "threads": 2, "versions": {}, "settings": {}, "clock_step_seconds": 1e-7,
     },
     "timing": {
         "samples": 50, "steps_per_sample": 4, "measured_steps": 200, "warmup_steps": 3,
@@ -258,7 +257,7 @@ def test_text_is_not_taken_for_a_number_nor_a_number_for_text() -> None:
 
 
 @pytest.mark.parametrize(("model", "document"), DOCUMENTS)
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_version_is_refused(
     model: type[Strict], document: dict[str, Any], version: object
 ) -> None:

@@ -37,7 +37,7 @@ from trnbench.analysis.checks.training import (
     check_learning,
     check_parameters,
 )
-from trnbench.schema.result import CheckOutcome, Standing
+from trnbench.schema.result import CheckOutcome, Validity
 
 CHECKS: tuple[Callable[[Case], CheckOutcome], ...] = (
     check_finished,
@@ -69,7 +69,7 @@ CHECKS: tuple[Callable[[Case], CheckOutcome], ...] = (
 `check_launches` at what its launches came to."""
 
 
-def find_validity(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Standing:
+def find_validity(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Validity:
     """Sum the checks up: the worst verdict decides; without a throughput the case failed."""
     verdicts = {check.verdict for check in checks}
     if "invalid" in verdicts:
