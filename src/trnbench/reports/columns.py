@@ -1,332 +1,256 @@
-"""The one column set of CSV, JSON and whatever reads them: names with units, in a stable order.
+"""The columns of CSV, JSON and whatever reads them: names with units, in a stable order.
 
 A column is never renamed and never changes its meaning; new ones are added at the end of their
-group, and CHANGELOG.md says so. `docs/columns.md` is this list, and a test holds the two together.
+group, and CHANGELOG.md says so. A meaning stands here only where the schema's docstring of the
+field says none; docs/columns.md and docs/compare.md are printed from these lists.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from pydantic import BaseModel
 
 from trnbench.reports.document import Value
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
-from trnbench.schema.result import CheckOutcome, MetricValue, Result
+from trnbench.schema.result import Result
+
+LOW, HIGH = "lower end of its 95 % interval", "upper end of its 95 % interval"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One named figure or text of a result; None is unknown."""
+    """One named figure or text; None is unknown."""
 
     name: str
     meaning: str
-    read: Callable[[Result], Value]
+    read: Callable[[Any], Value]
 
 
-def _metric(name: str, meaning: str, *, has_interval: bool) -> Iterable[Column]:
+def _at(root: type, path: str, name: str | None = None, meaning: str | None = None) -> Column:
+    """Return the column of a field, named like it; without a meaning it has the schema's."""
+    steps = path.split(".")
+    return Column(name or steps[-1], meaning or described(root, path), lambda of: _read(of, steps))
+
+
+def _read(of: Any, steps: Sequence[str]) -> Value:
+    for step in steps:
+        if of is None:
+            return None
+        of = of.get(step) if isinstance(of, Mapping) else getattr(of, step)
+    if isinstance(of, bool):
+        return int(of)
+    if isinstance(of, Decimal):
+        return float(of)
+    found: Value = of.isoformat() if isinstance(of, date) else of
+    return found
+
+
+def described(root: type, path: str) -> str:
+    """Return the schema's docstring of a field by its path, as a meaning; "" where it has none.
+
+    When it is null is left out: every column is empty where a figure is not known.
+    """
+    text: str | None = None
+    kind: type = root
+    for step in path.split("."):
+        field = kind.model_fields.get(step) if issubclass(kind, BaseModel) else None
+        found = getattr(kind, step, None)
+        if field is not None:
+            text, hint = field.description, field.annotation
+        elif isinstance(found, property):
+            text, hint = found.__doc__, object
+        else:
+            text, hint = None, get_type_hints(kind).get(step, object)
+        kind = next((each for each in (hint, *get_args(hint)) if isinstance(each, type)), object)
+    text = re.split("; (?:null|None)", " ".join((text or "").split()))[0].removesuffix(".")
+    return text[:1].lower() + text[1:] if not text[1:2].isupper() else text
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def _result(path: str, name: str | None = None, meaning: str | None = None) -> Column:
+    return _at(Result, path, name, meaning)
+
+
+def _metric(name: str, meaning: str, *, has_interval: bool = True) -> Iterator[Column]:
     """Give a metric its column and, where it is an estimate, those of its 95 % interval."""
-    yield Column(name, meaning, lambda r: _value(r, name).value)
+    path = f"metrics.{name}"
+    yield _result(f"{path}.value", name, meaning)
     if has_interval:
-        yield Column(
-            f"{name}_ci95_low", "lower end of its 95 % interval", lambda r: _value(r, name).low
-        )
-        yield Column(
-            f"{name}_ci95_high", "upper end of its 95 % interval", lambda r: _value(r, name).high
-        )
+        yield _result(f"{path}.low", f"{name}_ci95_low", LOW)
+        yield _result(f"{path}.high", f"{name}_ci95_high", HIGH)
 
 
-def _value(result: Result, name: str) -> MetricValue:
-    absent = MetricValue(value=None, reason="the version that wrote this result had no such metric")
-    return result.metrics.get(name, absent)
+def _figure(name: str, meaning: str) -> Column:
+    """Give a metric that has no interval its column."""
+    return _result(f"metrics.{name}.value", name, meaning)
 
 
-def _compilation(result: Result, name: str) -> Value:
-    cell: Value = getattr(result.compilation, name) if result.compilation else None
-    return cell
-
-
-def _spread(result: Result, name: str) -> Value:
-    cell: Value = getattr(result.spread, name) if result.spread else None
-    return cell
-
-
-def _said(checks: Iterable[CheckOutcome]) -> str | None:
+def _doubts(result: Result) -> str | None:
+    checks = (c for c in result.checks if c.verdict in ("invalid", "doubtful"))
     return "; ".join(f"{c.name}: {c.verdict}: {c.evidence}" for c in checks) or None
-
-
-def _lora_rank(result: Result) -> int | None:
-    lora = result.workload.step.lora
-    return None if lora is None else lora.rank
 
 
 COLUMNS: tuple[Column, ...] = (
     # which case
-    Column("run_id", "name of the run's folder", lambda r: r.run_id),
-    Column("case_id", "name of the case's folder; ends in a hash of the work", lambda r: r.case_id),
-    Column("suite", "name in the config", lambda r: r.suite),
-    Column("started_at", "UTC, ISO 8601", lambda r: r.started_at),
-    Column("trnbench_version", "that derived this result", lambda r: r.trnbench_version),
+    _result("run_id", meaning="name of the run's folder"),
+    _result("case_id", meaning="name of the case's folder; ends in a hash of the work"),
+    _result("suite", meaning="name in the config"),
+    _result("started_at", meaning="UTC, ISO 8601"),
+    _result("trnbench_version", meaning="that derived this result"),
     # may it be used
-    Column(
+    _result(
         "standing",
-        "sound; doubtful: use with care; invalid: must not be used; failed: no figure",
-        lambda r: r.standing,
+        meaning="sound; doubtful: use with care; invalid: must not be used; failed: no figure",
     ),
-    Column("outcome", "`finished`, or how the case ended", lambda r: r.outcome.status),
-    Column("outcome_reason", "why", lambda r: r.outcome.reason),
-    Column(
-        "doubts",
-        "checks that found it invalid or doubtful, with what they saw",
-        lambda r: _said(c for c in r.checks if c.verdict in ("invalid", "doubtful")),
-    ),
+    _result("outcome.status", "outcome", "`finished`, or how the case ended"),
+    _result("outcome.reason", "outcome_reason", "why"),
+    Column("doubts", "checks that found it invalid or doubtful, with what they saw", _doubts),
     # what was trained
-    Column("model", "name in the catalog or the config", lambda r: r.model.name),
-    Column("model_family", "llama, gpt2, moe, bert or vit", lambda r: r.model.family),
-    Column("parameter_count", "distinct weights", lambda r: r.model.parameter_count),
-    Column("sequence_length", "tokens a sequence", lambda r: r.workload.sequence_length),
-    Column(
-        "global_batch_size",
-        "sequences in one optimizer step, all ranks",
-        lambda r: r.workload.global_batch_size,
+    _result("model.name", "model", "name in the catalog or the config"),
+    _result("model.family", "model_family", "llama, gpt2, moe, bert or vit"),
+    _result("model.parameter_count", meaning="distinct weights"),
+    _result("workload.sequence_length", meaning="tokens a sequence"),
+    _result("workload.global_batch_size", meaning="sequences in one optimizer step, all ranks"),
+    _result("workload.micro_batch_size", meaning="sequences in one pass of one data-parallel rank"),
+    _result("workload.gradient_accumulation_steps", meaning="passes in one optimizer step"),
+    _result("workload.tokens_per_step"),
+    _result("workload.precision", meaning="fp32, bf16, pure_bf16, bf16_master or fp8"),
+    _result("workload.optimizer", meaning="by name"),
+    _result("workload.step.recompute", "activation_checkpointing", "none, selective or full"),
+    _result(
+        "workload.step.loss_chunk_rows",
+        meaning="rows whose logits exist at once; empty: all of a pass",
     ),
-    Column(
-        "micro_batch_size",
-        "sequences in one pass of one data-parallel rank",
-        lambda r: r.workload.micro_batch_size,
+    _result(
+        "workload.step.document_length",
+        meaning="tokens of each document packed into a sequence; empty: one document",
     ),
-    Column(
-        "gradient_accumulation_steps",
-        "passes in one optimizer step",
-        lambda r: r.workload.gradient_accumulation_steps,
+    _result("workload.step.lora.rank", "lora_rank", "of adapters; empty: all weights are trained"),
+    _result(
+        "workload.step.expert_capacity",
+        meaning="places of each expert over its mean rows; empty: as many as come",
     ),
-    Column("tokens_per_step", "target tokens, all ranks", lambda r: r.workload.tokens_per_step),
-    Column(
-        "precision",
-        "fp32, bf16, pure_bf16, bf16_master or fp8",
-        lambda r: r.workload.precision,
-    ),
-    Column("optimizer", "by name", lambda r: r.workload.optimizer),
-    Column(
-        "activation_checkpointing",
-        "none, selective or full",
-        lambda r: r.workload.step.recompute,
-    ),
-    Column(
-        "loss_chunk_rows",
-        "rows whose logits exist at once; empty: all of a pass",
-        lambda r: r.workload.step.loss_chunk_rows,
-    ),
-    Column(
-        "document_length",
-        "tokens of each document packed into a sequence; empty: one document",
-        lambda r: r.workload.step.document_length,
-    ),
-    Column("lora_rank", "of adapters; empty: all weights are trained", _lora_rank),
-    Column(
-        "expert_capacity",
-        "places of each expert over its mean rows; empty: as many as come",
-        lambda r: r.workload.step.expert_capacity,
-    ),
-    Column(
-        "active_parameter_count",
-        "weights that one token meets: of many experts those that it is sent to",
-        lambda r: r.model.active_parameter_count,
-    ),
+    _result("model.active_parameter_count"),
     # on what
-    Column("backend", "device type, as torch names it", lambda r: r.device.backend),
-    Column("device_name", "as the device names itself", lambda r: r.device_name),
-    Column("device_count", "devices that the job drove", lambda r: r.device_count),
-    Column("accelerator", "chip, by its catalog name", lambda r: r.device.accelerator),
-    Column("chips_used", "chips that the job drove", lambda r: r.device.chips_used),
-    Column("chips_billed", "chips of all rented instances", lambda r: r.device.chips_billed),
-    Column("instances_billed", "rented instances", lambda r: r.device.instances_billed),
-    Column("threads", "of the CPU backend", lambda r: r.threads),
-    Column("torch_version", "of the child", lambda r: r.versions.get("torch")),
-    Column("python_version", "of the child", lambda r: r.versions.get("python")),
+    _result("device.backend", meaning="device type, as torch names it"),
+    _result("device_name"),
+    _result("device_count"),
+    _result("device.accelerator"),
+    _result("device.chips_used", meaning="chips that the job drove"),
+    _result("device.chips_billed"),
+    _result("device.instances_billed", meaning="rented instances"),
+    _result("threads"),
+    _result("versions.torch", "torch_version", "of the child"),
+    _result("versions.python", "python_version", "of the child"),
     # how fast
-    *_metric(
-        "tokens_per_second",
-        "tokens of a step over the mean step time, whole job",
-        has_interval=True,
-    ),
-    *_metric("tokens_per_second_per_device", "the same for one device", has_interval=True),
-    *_metric("step_time_mean_seconds", "mean of one optimizer step", has_interval=True),
-    *_metric("step_time_median_seconds", "median of one optimizer step", has_interval=True),
-    *_metric("step_time_p95_seconds", "95th percentile", has_interval=False),
-    *_metric("tail_overhead", "mean over median, less 1", has_interval=False),
-    *_metric("stall_share", "time lost to stalls, 0 to 1", has_interval=False),
-    Column("samples", "timed samples taken", lambda r: r.timing.samples),
-    Column("steps_per_sample", "steps timed as one", lambda r: r.timing.steps_per_sample),
-    Column("measured_steps", "steps that count", lambda r: r.timing.measured_steps),
-    Column("warmup_steps", "steps before those", lambda r: r.timing.warmup_steps),
-    Column("first_step_seconds", "the very first step", lambda r: r.timing.first_step_seconds),
-    Column("total_seconds", "worker's start to end", lambda r: r.timing.total_seconds),
-    Column("gate_seconds", "of that, the gate's", lambda r: r.timing.gate_seconds),
-    Column("gate_share", "the gate's part of the case's time", lambda r: r.timing.gate_share),
-    Column("stopped_because", "which limit ended it", lambda r: r.timing.stopped_because),
-    Column("interval_method", "of the mean", lambda r: r.timing.interval_method),
-    Column("statistics_rules", "rule set, by name and version", lambda r: r.timing.rules),
-    Column("execution", "eager or compile", lambda r: _compilation(r, "execution")),
-    Column(
+    *_metric("tokens_per_second", "tokens of a step over the mean step time, whole job"),
+    *_metric("tokens_per_second_per_device", "the same for one device"),
+    *_metric("step_time_mean_seconds", "mean of one optimizer step"),
+    *_metric("step_time_median_seconds", "median of one optimizer step"),
+    _figure("step_time_p95_seconds", "95th percentile"),
+    _figure("tail_overhead", "mean over median, less 1"),
+    _figure("stall_share", "time lost to stalls, 0 to 1"),
+    _result("timing.samples", meaning="timed samples taken"),
+    _result("timing.steps_per_sample", meaning="steps timed as one"),
+    _result("timing.measured_steps", meaning="steps that count"),
+    _result("timing.warmup_steps"),
+    _result("timing.first_step_seconds", meaning="the very first step"),
+    _result("timing.total_seconds"),
+    _result("timing.gate_seconds"),
+    _result("timing.gate_share", meaning="the gate's part of the case's time"),
+    _result("timing.stopped_because", meaning="which limit ended it"),
+    _result("timing.interval_method"),
+    _result("timing.rules", "statistics_rules"),
+    _result("compilation.execution"),
+    _result(
+        "compilation.cache",
         "compile_cache",
         "cold: compiled here; cached: found compiled; mixed; none; failed; unknown",
-        lambda r: _compilation(r, "cache"),
     ),
-    Column(
-        "compiled_graphs",
-        "captured by torch",
-        lambda r: _compilation(r, "graphs"),
-    ),
-    Column(
-        "compiled_programs",
-        "made by the device's compiler",
-        lambda r: _compilation(r, "programs"),
-    ),
-    *_metric("compile_seconds", "of all compilations that were told of", has_interval=False),
-    *_metric(
-        "peak_memory_bytes",
-        "device memory; for a CPU the process's resident set",
-        has_interval=False,
-    ),
-    Column("stalls", "samples far above the rest; they count", lambda r: r.timing.stalls),
+    _result("compilation.graphs", "compiled_graphs"),
+    _result("compilation.programs", "compiled_programs"),
+    _figure("compile_seconds", "of all compilations that were reported"),
+    _figure("peak_memory_bytes", "device memory; for a CPU the process's resident set"),
+    _result("timing.stalls"),
     Column("launches", "fresh processes it was measured in", lambda r: len(r.launches) or None),
-    Column(
-        "launch_deviation",
-        "relative standard deviation between launches",
-        lambda r: _spread(r, "between_launches"),
-    ),
-    Column(
-        "launch_deviation_ci95_low",
-        "lower end of its 95 % interval",
-        lambda r: _spread(r, "between_launches_low"),
-    ),
-    Column(
-        "launch_deviation_ci95_high",
-        "upper end of its 95 % interval",
-        lambda r: _spread(r, "between_launches_high"),
-    ),
-    Column(
-        "launch_deviation_expected",
-        "what the launches' own steps would make one expect for it",
-        lambda r: _spread(r, "within_launches"),
-    ),
+    _result("spread.between_launches", "launch_deviation"),
+    _result("spread.between_launches_low", "launch_deviation_ci95_low", LOW),
+    _result("spread.between_launches_high", "launch_deviation_ci95_high", HIGH),
+    _result("spread.within_launches", "launch_deviation_expected"),
     # what it drew
-    *_metric("mean_power_watts", "while it measured, of `energy_scope`", has_interval=False),
-    *_metric("joules_per_token", "mean power over tokens per second", has_interval=True),
-    *_metric(
+    _figure("mean_power_watts", "while it measured, of `energy_scope`"),
+    *_metric("joules_per_token", "mean power over tokens per second"),
+    _figure(
         "joules_per_token_tdp_bound",
         "no measurement: at most, if every billed chip drew its thermal rating",
-        has_interval=False,
     ),
-    Column(
-        "energy_kind",
-        "counter, power_samples, or none",
-        lambda r: r.energy.kind if r.energy else None,
-    ),
-    Column("energy_scope", "what was metered", lambda r: r.energy.scope if r.energy else None),
-    Column(
-        "energy_is_valid",
-        "1: may be used; 0: not, for `energy_reason`",
-        lambda r: int(r.energy.is_valid) if r.energy else None,
-    ),
-    Column(
-        "energy_reason",
-        "why no energy is known, or it may not be used",
-        lambda r: r.energy.reason if r.energy else None,
-    ),
+    _result("energy.kind", "energy_kind"),
+    _result("energy.scope", "energy_scope"),
+    _result("energy.is_valid", "energy_is_valid", "1: may be used; 0: not, for `energy_reason`"),
+    _result("energy.reason", "energy_reason"),
     *_metric(
         "grams_co2e_per_million_tokens",
         "by what was metered, the provider's PUE and the region's grid; null where one is unknown",
-        has_interval=True,
     ),
     # how well used
-    *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1", has_interval=True),
-    *_metric("mfu_full", "the same by matmul-full-v1", has_interval=True),
-    *_metric("mfu_used_devices", "`mfu` of the devices driven, not billed", has_interval=True),
+    *_metric("mfu", "model FLOPs utilization of the billed chips, 0 to 1"),
+    *_metric("mfu_full", "the same by matmul-full-v1"),
+    *_metric("mfu_used_devices", "`mfu` of the devices driven, not billed"),
     *_metric(
         "mfu_bf16_equivalent",
         "of work that is partly fp8, as if all peaks were bf16's; it may exceed 1",
-        has_interval=True,
     ),
-    Column("mfu_reason", "why there is no MFU", lambda r: _value(r, "mfu").reason),
-    Column("flops_convention", "by which `mfu` counts", lambda r: r.utilization.convention),
+    _result("metrics.mfu.reason", "mfu_reason", "why there is no MFU"),
+    _result("utilization.convention", "flops_convention", "by which `mfu` counts"),
     Column(
         "flops_per_token",
         "training FLOPs of one token by that convention",
         lambda r: r.utilization.flops_per_token.get(r.utilization.convention),
     ),
-    Column(
-        "peak_flops_per_second",
-        "of all billed chips",
-        lambda r: r.utilization.peak_flops_per_second,
-    ),
-    Column("peak_source", "where the peak is from", lambda r: r.utilization.peak_source),
-    *_metric("hfu", "`mfu` with what was made again and experts' empty places", has_interval=True),
-    Column(
-        "recomputed_flops_per_token",
-        "FLOPs of one token beyond the model's need",
-        lambda r: r.utilization.recomputed_flops_per_token,
-    ),
-    Column("flops_source", "where operations were counted", lambda r: r.utilization.flops_source),
+    _result("utilization.peak_flops_per_second"),
+    _result("utilization.peak_source", meaning="where the peak is from"),
+    *_metric("hfu", "`mfu` with what was made again and experts' empty places"),
+    _result("utilization.recomputed_flops_per_token"),
+    _result("utilization.flops_source"),
     *_metric(
         "ceiling_utilization",
         "the same operations over what matrix products alone came to in the run, 0 to 1",
-        has_interval=True,
     ),
-    Column(
-        "ceiling_flops_per_second",
-        "what they came to, of the devices driven",
-        lambda r: r.utilization.ceiling_flops_per_second,
-    ),
-    Column("ceiling_source", "which products", lambda r: r.utilization.ceiling_source),
-    *_metric("expert_imbalance", "rows of the fullest expert over the mean", has_interval=False),
+    _result("utilization.ceiling_flops_per_second"),
+    _result("utilization.ceiling_source", meaning="which products"),
+    _figure("expert_imbalance", "rows of the fullest expert over the mean"),
     # what it costs
-    *_metric("usd_per_million_tokens", "at the price below", has_interval=True),
-    *_metric("tokens_per_usd", "at the price below", has_interval=True),
-    *_metric("case_usd", "what measuring this case cost", has_interval=False),
-    *_metric(
+    *_metric("usd_per_million_tokens", "at the price below"),
+    *_metric("tokens_per_usd", "at the price below"),
+    _figure("case_usd", "what measuring this case cost"),
+    _figure(
         "case_billed_usd",
         "what is billed for it alone: 60 s at least, whole days of a capacity block",
-        has_interval=False,
     ),
-    *_metric("usd_per_chip_hour", "for one billed chip", has_interval=False),
-    *_metric(
-        "usd_per_model_exaflop", "for 10^18 operations that the model needed", has_interval=True
-    ),
-    *_metric(
-        "usd_per_peak_petaflop_hour",
-        "for an hour of 10^15 operations a second at the peak",
-        has_interval=False,
-    ),
-    Column(
-        "price_usd_per_hour",
-        "for one instance",
-        lambda r: float(r.price.usd_per_hour) if r.price else None,
-    ),
-    Column("price_instance", "instance type", lambda r: r.price.instance if r.price else None),
-    Column("price_option", "how it is rented", lambda r: r.price.option if r.price else None),
-    Column("price_region", "where", lambda r: r.price.region if r.price else None),
-    Column(
-        "price_date",
-        "the day on which it held",
-        lambda r: r.price.date.isoformat() if r.price else None,
-    ),
-    Column("price_source", "who says so", lambda r: r.price.source if r.price else None),
-    Column("price_note", "to know beside it", lambda r: r.price.note if r.price else None),
-    Column("price_zone", "availability zone", lambda r: r.price.zone if r.price else None),
-    Column(
-        "price_retrieved_at",
-        "when the cloud was asked, UTC; empty where it was not",
-        lambda r: r.price.retrieved_at if r.price else None,
-    ),
-    Column("price_reason", "why there is no price, and what sets it", lambda r: r.price_reason),
+    _figure("usd_per_chip_hour", "for one billed chip"),
+    *_metric("usd_per_model_exaflop", "for 10^18 operations that the model needed"),
+    _figure("usd_per_peak_petaflop_hour", "for an hour of 10^15 operations a second at the peak"),
+    _result("price.usd_per_hour", "price_usd_per_hour"),
+    _result("price.instance", "price_instance"),
+    _result("price.option", "price_option", "how it is rented"),
+    _result("price.region", "price_region", "where"),
+    _result("price.date", "price_date"),
+    _result("price.source", "price_source"),
+    _result("price.note", "price_note"),
+    _result("price.zone", "price_zone"),
+    _result("price.retrieved_at", "price_retrieved_at"),
+    _result("price_reason", meaning="why there is no price, and what sets it"),
     # did it learn
-    Column("initial_loss", "nats a token, first step", lambda r: r.learning.initial_loss),
-    Column("final_loss", "nats a token, last five steps", lambda r: r.learning.final_loss),
-    Column(
-        "final_excess_loss",
-        "the same above a model that knows the stream",
-        lambda r: r.learning.final_excess_loss,
-    ),
-    Column("stream_entropy_nats", "lowest loss possible", lambda r: r.learning.entropy),
+    _result("learning.initial_loss", meaning="nats a token, first step"),
+    _result("learning.final_loss"),
+    _result("learning.final_excess_loss"),
+    _result("learning.entropy", "stream_entropy_nats", "lowest loss possible"),
 )
 
 
@@ -335,104 +259,66 @@ def row(result: Result) -> dict[str, Value]:
     return {column.name: column.read(result) for column in COLUMNS}
 
 
-# --- comparisons ------------------------------------------------------------------------------
+# --- comparisons ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ComparisonColumn:
-    """One named figure or text of a metric of a case; None is unknown."""
+class Compared(NamedTuple):
+    """One metric of one case of a comparison."""
 
-    name: str
-    meaning: str
-    read: Callable[[Comparison, CaseComparison, MetricComparison], Value]
+    comparison: Comparison
+    case: CaseComparison
+    metric: MetricComparison
 
 
-def _joined(texts: list[str]) -> str | None:
+def _compared(path: str, name: str | None = None, meaning: str | None = None) -> Column:
+    return _at(Compared, path, name, meaning)
+
+
+def _side(side: str, label: str) -> Iterator[Column]:
+    path = f"metric.{side}"
+    yield _compared(f"{path}.value", side, f"geometric mean over {label}'s launches")
+    yield _compared(f"{path}.low", f"{side}_ci95_low", LOW)
+    yield _compared(f"{path}.high", f"{side}_ci95_high", HIGH)
+    yield Column(
+        f"{side}_launches",
+        "launches that it rests on",
+        lambda of: len(getattr(of.metric, side).launches),
+    )
+
+
+def _differences(of: Compared) -> str | None:
+    texts = (f"{d.key}: {d.base} / {d.cand} ({d.kind})" for d in of.case.differences)
     return "; ".join(texts) or None
 
 
-COMPARISON_COLUMNS: tuple[ComparisonColumn, ...] = (
-    ComparisonColumn(
-        "case", "model, batch and precision; no two cases have one name", lambda _, c, m: c.name
-    ),
-    ComparisonColumn("metric", "what is compared", lambda _, c, m: m.metric),
-    ComparisonColumn("better", "which of two values is better", lambda _, c, m: m.better),
-    ComparisonColumn("base", "geometric mean over BASE's launches", lambda _, c, m: m.base.value),
-    ComparisonColumn("base_ci95_low", "lower end of its 95 % interval", lambda _, c, m: m.base.low),
-    ComparisonColumn(
-        "base_ci95_high", "upper end of its 95 % interval", lambda _, c, m: m.base.high
-    ),
-    ComparisonColumn(
-        "base_launches", "launches that it rests on", lambda _, c, m: len(m.base.launches)
-    ),
-    ComparisonColumn("cand", "geometric mean over CAND's launches", lambda _, c, m: m.cand.value),
-    ComparisonColumn("cand_ci95_low", "lower end of its 95 % interval", lambda _, c, m: m.cand.low),
-    ComparisonColumn(
-        "cand_ci95_high", "upper end of its 95 % interval", lambda _, c, m: m.cand.high
-    ),
-    ComparisonColumn(
-        "cand_launches", "launches that it rests on", lambda _, c, m: len(m.cand.launches)
-    ),
-    ComparisonColumn("ratio", "cand / base", lambda _, c, m: m.ratio.value),
-    ComparisonColumn(
-        "ratio_ci95_low", "lower end of its 95 % interval", lambda _, c, m: m.ratio.low
-    ),
-    ComparisonColumn(
-        "ratio_ci95_high", "upper end of its 95 % interval", lambda _, c, m: m.ratio.high
-    ),
-    ComparisonColumn("verdict", "better, worse, same, cannot_tell", lambda _, c, m: m.verdict),
-    ComparisonColumn("verdict_reason", "why", lambda _, c, m: m.reason),
-    ComparisonColumn(
-        "margin", "the relative change that does not matter", lambda x, c, m: x.margin
-    ),
-    ComparisonColumn(
-        "least_change",
-        "the least relative change that would have been found 95 times in 100",
-        lambda _, c, m: m.ratio.least_change,
-    ),
-    ComparisonColumn(
-        "launches_needed",
-        "launches a side that tell a change of the margin's size from none",
-        lambda _, c, m: m.ratio.launches_needed,
-    ),
-    ComparisonColumn("method", "where the spread is from", lambda _, c, m: m.ratio.method),
-    ComparisonColumn(
-        "launch_deviation",
-        "relative standard deviation between launches",
-        lambda _, c, m: m.ratio.launch_deviation,
-    ),
-    ComparisonColumn("p_value", "two-sided, for no difference", lambda _, c, m: m.ratio.p_value),
-    ComparisonColumn("p_adjusted", "the same, corrected", lambda _, c, m: m.ratio.p_adjusted),
-    ComparisonColumn("correction", "by which", lambda x, c, m: x.correction),
-    ComparisonColumn(
-        "permutation_p",
-        "the same by exact permutation of the launches",
-        lambda _, c, m: m.ratio.permutation_p,
-    ),
-    ComparisonColumn(
-        "break_even_usd_per_hour",
-        "rate for CAND's instance at which a token costs the same",
-        lambda _, c, m: c.break_even.usd_per_hour,
-    ),
-    ComparisonColumn(
-        "break_even_tokens_per_second",
-        "speed of CAND at which, at the prices that are paid, a token costs the same",
-        lambda _, c, m: c.break_even.tokens_per_second,
-    ),
-    ComparisonColumn(
-        "differences",
-        "in what the sides differ, beside what is measured",
-        lambda _, c, m: _joined(
-            [f"{d.key}: {d.base} / {d.cand} ({d.kind})" for d in c.differences]
-        ),
-    ),
-    ComparisonColumn(
-        "notes", "what must be read beside it", lambda _, c, m: _joined(list(c.notes))
-    ),
+COMPARISON_COLUMNS: tuple[Column, ...] = (
+    _compared("case.name", "case", "model, batch and precision; no two cases have one name"),
+    _compared("metric.metric", meaning="what is compared"),
+    _compared("metric.better", meaning="which of two values is better"),
+    *_side("base", "BASE"),
+    *_side("cand", "CAND"),
+    _compared("metric.ratio.value", "ratio", "cand / base"),
+    _compared("metric.ratio.low", "ratio_ci95_low", LOW),
+    _compared("metric.ratio.high", "ratio_ci95_high", HIGH),
+    _compared("metric.verdict", meaning="better, worse, same, cannot_tell"),
+    _compared("metric.reason", "verdict_reason"),
+    _compared("comparison.margin"),
+    _compared("metric.ratio.least_change"),
+    _compared("metric.ratio.launches_needed"),
+    _compared("metric.ratio.method", meaning="where the spread is from"),
+    _compared("metric.ratio.launch_deviation"),
+    _compared("metric.ratio.p_value"),
+    _compared("metric.ratio.p_adjusted"),
+    _compared("comparison.correction", meaning="by which"),
+    _compared("metric.ratio.permutation_p"),
+    _compared("case.break_even.usd_per_hour", "break_even_usd_per_hour"),
+    _compared("case.break_even.tokens_per_second", "break_even_tokens_per_second"),
+    Column("differences", "in what the sides differ, beside what is measured", _differences),
+    Column("notes", "what must be read beside it", lambda of: "; ".join(of.case.notes) or None),
 )
 
 
-def describe_columns(columns: Sequence[Column | ComparisonColumn] = COLUMNS) -> str:
+def describe_columns(columns: Sequence[Column] = COLUMNS) -> str:
     """Return a column set as a Markdown table."""
     lines = ["| column | meaning |", "|---|---|"]
     lines += [f"| `{column.name}` | {column.meaning} |" for column in columns]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trnbench.compare.metrics import COMPARABLES, Unit
-from trnbench.reports.columns import COMPARISON_COLUMNS
+from trnbench.reports.columns import COMPARISON_COLUMNS, Compared
 from trnbench.reports.document import (
     UNKNOWN,
     Cell,
@@ -108,7 +108,7 @@ def _rows(comparison: Comparison) -> Rows:
     return Rows(
         [column.name for column in COMPARISON_COLUMNS],
         [
-            [column.read(comparison, case, metric) for column in COMPARISON_COLUMNS]
+            [column.read(Compared(comparison, case, metric)) for column in COMPARISON_COLUMNS]
             for case in comparison.cases
             for metric in case.metrics
         ],

@@ -143,12 +143,12 @@ class BreakEven(Strict):
     """At which rate, and at which speed, a token costs the same on both sides."""
 
     usd_per_hour: float | None
-    """For one instance of CAND's, at the speeds that were measured."""
+    """Rate for one instance of CAND's at which a token costs the same on both sides."""
     low: float | None = None
     high: float | None = None
     reason: str | None = None
     tokens_per_second: float | None = None
-    """That CAND would need at the prices that are paid."""
+    """Speed of CAND at which, at the prices that are paid, a token costs the same."""
     tokens_per_second_low: float | None = None
     tokens_per_second_high: float | None = None
     tokens_per_second_reason: str | None = None

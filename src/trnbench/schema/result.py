@@ -124,7 +124,7 @@ class ResultSpread(Strict):
     launches: int
     """That count: those with a figure that may be used."""
     between_launches: float
-    """Relative standard deviation of their mean step times."""
+    """Relative standard deviation of the launches' mean step times."""
     between_launches_low: float
     between_launches_high: float
     """Its 95 % interval, by chi-squared."""
@@ -179,7 +179,7 @@ class ResultUtilization(Strict):
     used_share: float = 1.0
     """Of the billed chips' devices, the part that the job drove, 0 to 1."""
     recomputed_flops_per_token: float = 0.0
-    """What was done beyond the model's need: forward passes made again, experts' empty places."""
+    """FLOPs beyond the model's need: forward passes made again, experts' empty places."""
     flops_source: str = "the shape"
     """Where the model's operations were counted: in its shape, in a config of a known family, or by
     torch's counter."""
@@ -198,7 +198,7 @@ class ResultEnergy(Strict):
     kind: Literal["counter", "power_samples", "none"]
     """counter: of energy that the device counted itself; power_samples: power, integrated."""
     scope: str | None
-    """What is in it, and what is not."""
+    """What was metered: what is in it, and what is not."""
     source: str | None
     """Of the readings."""
     is_valid: bool
@@ -216,7 +216,7 @@ class ResultLearning(Strict):
 
     initial_loss: float | None
     final_loss: float | None
-    """Mean of the last five steps."""
+    """Nats a token, mean of the last five steps."""
     final_excess_loss: float | None
     """The same, above a model that knows the stream."""
     entropy: float
