@@ -45,7 +45,7 @@ import torch
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream
-from trnbench.train.ceiling import measure_ceiling
+from trnbench.train.microbench import measure_ceiling
 from trnbench.train.precision import matmul_dtype
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.wire import WorkOrder, from_json

@@ -24,8 +24,8 @@ from trnbench.analysis.checks.parity import EARLY_STEPS, TOLERANCES, find_faults
 from trnbench.machine.describe import describe_machine
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.gate import run_gate
 from trnbench.train.loop import TrainingStep
+from trnbench.train.parity import run_parity_gate
 from trnbench.wire import Parity, Precision, WorkOrder
 
 MODELS = ("tiny-llama", "tiny-gpt2", "gpt2-124m", "qwen3-0.6b")
@@ -111,7 +111,9 @@ def _gate(
 ) -> Parity:
     order = _order(model, precision, seed)
     backend = CpuBackend.open(Claim(precision=precision, threads=1))
-    return Parity(at_seconds=0.0, **run_gate(order, backend, None, make_step or TrainingStep))
+    return Parity(
+        at_seconds=0.0, **run_parity_gate(order, backend, None, make_step or TrainingStep)
+    )
 
 
 def _order(model: str, precision: Precision, seed: int) -> WorkOrder:

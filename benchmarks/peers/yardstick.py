@@ -5,7 +5,7 @@ from benchmarks.peers.plan import make_job_plan
 from trnbench.analysis.peak_flops import Peak, find_ceiling, find_peak
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Claim
-from trnbench.train.ceiling import measure_ceiling
+from trnbench.train.microbench import measure_ceiling
 from trnbench.train.precision import ceiling_dtypes
 from trnbench.wire import Ceiling
 

@@ -22,7 +22,6 @@ from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.build import build_objective, make_stream
-from trnbench.train.gate import run_gate
 from trnbench.train.loop import (
     StepOutcomes,
     StepTokens,
@@ -32,6 +31,7 @@ from trnbench.train.loop import (
     timed_block,
 )
 from trnbench.train.models import build_model
+from trnbench.train.parity import run_parity_gate
 from trnbench.wire import Execution, Parity, WorkOrder
 
 REPEATS = 5
@@ -175,7 +175,7 @@ def prove_parity(name: str, index: int | None) -> dict[str, Any]:
         order = plan_case({**MODEL, "workload.precision": precision}, found=None).order
         order = _order(order, name, "eager", index)
         backend = backend_class(name).open(Claim(precision=order.precision, index=index))
-        parity = Parity(at_seconds=0.0, **run_gate(order, backend, None))
+        parity = Parity(at_seconds=0.0, **run_parity_gate(order, backend, None))
         faults[precision] = list(find_faults(parity, TOLERANCES[order.precision]))
     return faults
 

@@ -22,11 +22,10 @@ from trnbench.train.backends.base import Claim, Unavailable
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.backends.xla import XlaBackend
 from trnbench.train.build import build_objective, make_stream
-from trnbench.train.gate import run_gate
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens, timed_block
+from trnbench.train.microbench import make_work, repeat
 from trnbench.train.models import build_model
-from trnbench.train.primitives import make_work
-from trnbench.train.repeats import repeat
+from trnbench.train.parity import run_parity_gate
 from trnbench.wire import (
     AttentionTask,
     FoundDevice,
@@ -104,7 +103,7 @@ def test_training_is_that_of_the_cpu(shape: ModelShape, precision: Precision) ->
     order = make_order(replace(shape, layers=1), precision=precision)
     gate = plan_gate(order)
     order = replace(order, gate=replace(gate, passes=1, steps=6))
-    told = run_gate(order, CpuClient.open(Claim(precision=precision)), None)
+    told = run_parity_gate(order, CpuClient.open(Claim(precision=precision)), None)
     assert list(find_faults(Parity(at_seconds=0.0, **told), TOLERANCES[precision])) == []
 
 

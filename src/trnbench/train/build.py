@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from trnbench.train.backends.base import Backend
-from trnbench.train.data import Stream
-from trnbench.train.guests import GuestObjective, build_guest, retie
-from trnbench.train.guests import is_tied as is_guest_tied
+from trnbench.train.data import Stream, stream_of
+from trnbench.train.external import ExternalObjective, build_external, retie
+from trnbench.train.external import is_tied as is_external_tied
 from trnbench.train.layers import fp8
 from trnbench.train.layers.attention import use_core
 from trnbench.train.layers.linear import use_linear
@@ -18,14 +18,13 @@ from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective, Trainable
 from trnbench.train.precision import matmul_dtype, parameter_dtype
-from trnbench.train.streams import stream_of, stream_of_guest
 from trnbench.wire import Guest, ModelShape, StepSettings, WorkOrder
 
 
 def build_objective(order: WorkOrder, backend: Backend) -> Trainable:
     """Build the model on the CPU, fit it to the order, and move it to the device."""
     if order.guest is not None:
-        return fit(build_guest(order.guest, order.seed), order, backend)
+        return fit(build_external(order.guest, order.seed), order, backend)
     shape = order.own_shape
     return fit(adapted_model(shape, order.sequence_length, order.seed, order.step), order, backend)
 
@@ -47,7 +46,7 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
         parameter.data = parameter.data.to(kept(order.precision))
     model = model.to(backend.device)
     if not isinstance(model, Model):
-        return _fit_guest(model, order)
+        return _fit_external(model, order)
     use_core(model, backend.attention_core(matmul_dtype(order.precision)))
     if order.precision == "fp8":
         use_linear(model.blocks, fp8.linear)
@@ -55,19 +54,19 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
     return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows)
 
 
-def _fit_guest(module: nn.Module, order: WorkOrder) -> GuestObjective:
-    guest: Guest | None = order.guest
-    if guest is None:
-        raise ValueError("the order has no guest")
+def _fit_external(module: nn.Module, order: WorkOrder) -> ExternalObjective:
+    external: Guest | None = order.guest
+    if external is None:
+        raise ValueError("the order has no external model")
     retie(module)
     if order.step.recompute == "full":
         checkpoint: Any = getattr(module, "gradient_checkpointing_enable")  # noqa: B009 - theirs
         checkpoint(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return GuestObjective(module, guest, order.precision)
+    return ExternalObjective(module, external, order.precision)
 
 
 def set_options(model: Model, order: WorkOrder) -> None:
-    """Tell a model what it runs in, what it keeps, and how many places its experts have."""
+    """Set a model's compute type, what it recomputes, and how many places its experts have."""
     if matmul_dtype(order.precision) != parameter_dtype(order.precision):
         model.compute_dtype = matmul_dtype(order.precision)
     model.blocks.recompute = order.step.recompute
@@ -82,22 +81,20 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def make_stream(order: WorkOrder) -> Stream:
-    """Return what the order's model is trained on."""
-    if order.guest is not None:
-        return stream_of_guest(order.guest, order.sequence_length, order.stream)
-    return stream_of(order.own_shape, order.sequence_length, order.stream)
+    """Return the data that the order's model is trained on."""
+    return stream_of(order.guest or order.own_shape, order.sequence_length, order.stream)
 
 
 def is_tied(model: nn.Module) -> bool:
     """Tell whether the head is the embedding, as it stands on the device."""
-    return model.head is None if isinstance(model, Model) else is_guest_tied(model)
+    return model.head is None if isinstance(model, Model) else is_external_tied(model)
 
 
 def places_of(parameters: list[nn.Parameter]) -> list[str]:
-    """Return where weights lie, as torch names it: device and type of number, each once."""
+    """Return the devices and number formats of weights, as torch names them, each once."""
     return sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters})
 
 
 def bytes_of(parameters: list[torch.nn.Parameter]) -> int:
-    """Return what weights take."""
+    """Return the bytes that weights take."""
     return sum(p.numel() * p.element_size() for p in parameters)

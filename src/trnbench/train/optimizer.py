@@ -1,4 +1,4 @@
-"""AdamW, in whichever of torch's implementations serves the device best, over masters or not."""
+"""AdamW, in the implementation of torch's that the backend names, with fp32 masters or without."""
 
 from collections.abc import Sequence
 
@@ -48,11 +48,7 @@ def make_optimizer(
 ) -> torch.optim.Optimizer | MasterAdamW:
     """Build AdamW; weight decay applies to matrices alone, as GPT-2's and Llama's recipes do.
 
-    Args:
-        parameters: those that are trained, as they stand on the device.
-        settings: the recipe.
-        adamw: which of torch's implementations the device is served best by.
-        precision: whether there are masters.
+    `bf16_master` keeps fp32 masters of the weights.
     """
     if precision == "bf16_master":
         return MasterAdamW(parameters, settings, adamw)

@@ -1,7 +1,7 @@
-"""The reference of the gate: the parity model trained in fp32 on the CPU, by a loop of its own.
+"""The parity gate's reference: the parity model trained in fp32 on the CPU, by a loop of its own.
 
-Nothing of `loop.py` or of a backend is used: the sequences of a step go through in one pass,
-clipping and AdamW are written out as their papers have them. What agrees was computed twice.
+Nothing of `loop.py` or of a backend is used: the sequences of a step go through in one pass, and
+clipping and AdamW are written out as their papers have them.
 
 Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2;
 Pascanu et al., "On the difficulty of training recurrent neural networks", ICML 2013, for clipping.
@@ -21,24 +21,23 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.train.data import Batch, Stream
-from trnbench.train.guests import GuestObjective, build_guest
+from trnbench.train.data import Batch, Stream, stream_of
+from trnbench.train.external import ExternalObjective, build_external
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
-from trnbench.train.streams import stream_of, stream_of_guest
 from trnbench.wire import GateOrder, ModelShape, OptimizerSettings, StreamSettings
 
 RULES = "reference-v2"
 """Part of the cache's key: another number, another computation."""
 
 KEPT_ELEMENTS = 2**14
-"""Of each gradient, evenly spread: what a comparison needs, and not what a disk would feel."""
+"""Of each gradient, evenly spread: enough to compare, and little to keep on disk."""
 
 Start = Literal["production", "stress"]
 STARTS: tuple[Start, ...] = ("production", "stress")
-"""Initial weights: the family's own; and ones by which attention is far from even."""
+"""Initial weights: the family's own, and ones that make attention far from even."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,7 @@ def find_reference(
 ) -> tuple[Reference, bool]:
     """Return the reference, and whether it was found in the cache.
 
-    Args:
-        gate: the parity model and its steps.
-        stream: where the tokens come from.
-        seed: of the initial weights.
-        folder: of the cache; None computes it anew. One that cannot be written costs time alone.
+    Without a folder it is computed anew; one that cannot be written costs time alone.
     """
     if folder is None or gate.guest is not None:  # its code may change under the same name
         return compute_reference(gate, stream, seed), False
@@ -96,7 +91,7 @@ def cache_folder() -> Path:
 
 def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Reference:
     """Train the parity model, and read its gradients at both starts."""
-    tokens = _stream(gate, stream)
+    tokens = stream_of(gate.guest or _shape(gate), gate.sequence_length, stream)
     first_losses: dict[str, float] = {}
     gradients: dict[str, dict[str, torch.Tensor]] = {}
     for start in starts_of(gate):
@@ -110,20 +105,14 @@ def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Ref
 
 
 def starts_of(gate: GateOrder) -> tuple[Start, ...]:
-    """Return from which weights gradients are held: of a user's module from its own alone."""
+    """Return the starts whose gradients are compared: of a user's module its own alone."""
     is_users = gate.guest is not None and gate.guest.kind == "python"
     return ("production",) if is_users else STARTS
 
 
-def _stream(gate: GateOrder, stream: StreamSettings) -> Stream:
-    if gate.guest is not None:
-        return stream_of_guest(gate.guest, gate.sequence_length, stream)
-    return stream_of(_shape(gate), gate.sequence_length, stream)
-
-
 def _shape(gate: GateOrder) -> ModelShape:
     if gate.shape is None:
-        raise ValueError("the gate has neither a shape nor a guest")
+        raise ValueError("the gate has neither a shape nor an external model")
     return gate.shape
 
 
@@ -134,7 +123,7 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
     in attention cannot hide behind weights that make it even.
     """
     if gate.guest is not None:
-        model, is_tied = build_guest(gate.guest, seed), True
+        model, is_tied = build_external(gate.guest, seed), True
     else:
         model, is_tied = _own_model(gate, seed), _shape(gate).tied_embeddings
     if start == "stress":
@@ -148,7 +137,7 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
                     inputs = parameter.shape[-1 if parameter.ndim == 2 else -2]
                     spread = 1.0 if is_table else inputs**-0.5
                     if gate.step.lora is not None and name.endswith("adapter_out"):
-                        # As much again as the frozen product would make scores extreme.
+                        # As much again as the frozen matmul would make scores extreme.
                         spread *= gate.step.lora.rank / gate.step.lora.alpha / 2
                     parameter.normal_(0.0, spread, generator=generator)
     return model
@@ -160,7 +149,9 @@ def _own_model(gate: GateOrder, seed: int) -> torch.nn.Module:
         add_adapters(model, gate.step.lora, seed)
     for module in model.modules():
         if isinstance(module, ExpertsMlp):
-            module.capacity = gate.step.expert_capacity  # what has no place is part of the work
+            module.capacity = (
+                gate.step.expert_capacity
+            )  # tokens without a place are part of the work
     return model
 
 
@@ -176,7 +167,7 @@ def _backward(model: torch.nn.Module, tokens: Stream, gate: GateOrder, step: int
     sequences = gate.sequences_a_pass * gate.passes
     batch = tokens.batch(step * sequences, sequences)
     if gate.guest is not None:
-        return _backward_of_guest(GuestObjective(model, gate.guest, "fp32"), batch, gate)
+        return _backward_of_external(ExternalObjective(model, gate.guest, "fp32"), batch, gate)
     if not isinstance(model, Model) or _shape(gate).experts is None:
         logits = model(batch.inputs, batch.positions)
         loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
@@ -205,8 +196,8 @@ def _backward_by_passes(model: Model, batch: Batch, gate: GateOrder) -> float:
     return total
 
 
-def _backward_of_guest(objective: GuestObjective, batch: Batch, gate: GateOrder) -> float:
-    """Do the same with what only the guest itself can compute, its loss; pass by pass, as above."""
+def _backward_of_external(objective: ExternalObjective, batch: Batch, gate: GateOrder) -> float:
+    """Do the same pass by pass with the loss that only the external model itself can compute."""
     total = 0.0
     for first in range(0, len(batch.inputs), gate.sequences_a_pass):
         rows = slice(first, first + gate.sequences_a_pass)
@@ -264,7 +255,7 @@ class _AdamW:
 
 
 def _read(path: Path) -> Reference | None:
-    """Return what was kept, or None where nothing is, or nothing that can be read."""
+    """Return the kept reference, or None where none can be read."""
     try:
         kept: dict[str, Any] = torch.load(path, weights_only=True)
         return Reference(kept["losses"], kept["first_losses"], kept["gradients"])

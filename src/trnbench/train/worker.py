@@ -16,7 +16,7 @@ from typing import Any
 
 from trnbench.train.channel import Channel
 from trnbench.train.failures import TorchMissingError, VendorErrors, describe_failure
-from trnbench.train.inventory import entry_points, installed_versions, neuron_generation
+from trnbench.train.software import entry_points, installed_versions, neuron_generation
 from trnbench.wire import (
     WIRE_VERSION,
     Activity,
@@ -91,7 +91,7 @@ def probe_devices(_task: ProbeDevices, channel: Channel) -> None:
 def describe_model(task: DescribeModel, channel: Channel) -> None:
     """Say what an external model is, without touching a device."""
     _import_torch()
-    from trnbench.train.description import describe
+    from trnbench.train.describe import describe
 
     channel.send(Described, wire_version=WIRE_VERSION, **describe(task))
     channel.send(Finished, steps=0)
@@ -102,7 +102,7 @@ def microbench(task: Microbench, channel: Channel) -> None:
     channel.send(Phase, name="probe")
     _import_torch()
     from trnbench.train.backends import backend_class
-    from trnbench.train.peak import claim_of, measure_peaks
+    from trnbench.train.microbench import claim_of, measure_peaks
 
     backend = backend_class(task.backend).open(claim_of(task))
     with VendorErrors(backend):
@@ -141,7 +141,7 @@ def train(task: Train, channel: Channel) -> None:
 def profile(task: ProfileSteps, channel: Channel) -> None:
     """Say where the time of an order's steps goes."""
     with _opened(task.order, channel) as backend:
-        from trnbench.train.profiling import profile_steps
+        from trnbench.train.profiler import profile_steps
 
         channel.send(Phase, name="build")
         profile_steps(task, _build(task.order, backend, channel), backend, channel)
@@ -174,7 +174,7 @@ def _opened(order: WorkOrder, channel: Channel) -> Iterator[Any]:
     )
     backend = kind.open(claim)
     with VendorErrors(backend):
-        _send_environment(backend, channel, _versions_of_guest(order))
+        _send_environment(backend, channel, _versions_of_external(order))
         yield backend
         backend.close()
 
@@ -204,7 +204,7 @@ def _send_environment(
 def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Channel) -> None:
     """Run blocks of steps as commanded, until told to finish."""
     from trnbench.train.loop import prepare_tokens, timed_block
-    from trnbench.train.movement import WeightSample
+    from trnbench.train.parity import WeightSample
 
     weights = None if order.gate is None else WeightSample(step.model, _adapters(order, step.model))
     before = backend.compilations()
@@ -279,15 +279,15 @@ def _activity(backend: Any, before: Any) -> dict[str, Any]:
 
 
 def _send_gate(order: WorkOrder, backend: Any, channel: Channel) -> None:
-    from trnbench.train.gate import run_gate
+    from trnbench.train.parity import run_parity_gate
     from trnbench.train.reference import cache_folder
 
     channel.send(Phase, name="gate")
-    channel.send(Parity, **run_gate(order, backend, cache_folder()))
+    channel.send(Parity, **run_parity_gate(order, backend, cache_folder()))
 
 
 def _send_ceiling(order: WorkOrder, backend: Any, channel: Channel) -> None:
-    from trnbench.train.ceiling import measure_ceiling
+    from trnbench.train.microbench import measure_ceiling
     from trnbench.train.precision import ceiling_dtypes
 
     channel.send(Phase, name="ceiling")
@@ -341,8 +341,8 @@ def _library_versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__}
 
 
-def _versions_of_guest(order: WorkOrder) -> dict[str, str]:
-    """Return that of the library whose class is trained: two versions of it are not one model."""
+def _versions_of_external(order: WorkOrder) -> dict[str, str]:
+    """Return the version of the library whose class is trained: it decides what the model is."""
     if order.guest is None or order.guest.kind != "huggingface":
         return {}
     from trnbench.train.backends.base import version_of

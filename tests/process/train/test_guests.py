@@ -10,13 +10,13 @@ import torch
 
 from tests.process.train.children import run_child
 from tests.pure.train.orders import make_order
-from trnbench.train import description
+from trnbench.train import describe as description
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, is_tied
-from trnbench.train.description import describe, flops_of_runs
-from trnbench.train.gate import run_gate
-from trnbench.train.guests import BadModel, GuestObjective, build_guest, loss_of
+from trnbench.train.describe import describe, flops_of_grouped_matmul
+from trnbench.train.external import BadModel, ExternalObjective, build_external, loss_of
+from trnbench.train.parity import run_parity_gate
 from trnbench.wire import (
     WIRE_VERSION,
     Described,
@@ -120,7 +120,7 @@ def test_a_module_that_cannot_be_imported_is_told_by_its_own_line(
     (tmp_path / "a_model.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(BadModel) as caught:
-        build_guest(replace(users("build"), target="a_model:build"), seed=0)
+        build_external(replace(users("build"), target="a_model:build"), seed=0)
     assert says in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
 
@@ -176,7 +176,7 @@ def test_products_of_experts_are_counted_by_their_rows() -> None:
 def test_every_row_of_a_run_is_multiplied_once(
     left: tuple[int, ...], right: tuple[int, ...], flops: int
 ) -> None:
-    assert flops_of_runs(left, right) == flops
+    assert flops_of_grouped_matmul(left, right) == flops
 
 
 def test_operations_that_torchs_counter_would_pass_over_are_not_counted(
@@ -224,8 +224,8 @@ def test_a_class_that_is_not_there_is_refused_with_its_neighbour() -> None:
 def test_dropout_is_left_out_unless_it_was_asked_for() -> None:
     pytest.importorskip("transformers")
     sizes: dict[str, Any] = {"n_layer": 1, "n_embd": 32, "n_head": 2, "vocab_size": 128}
-    plain = build_guest(theirs("GPT2LMHeadModel", **sizes), seed=1)
-    asked = build_guest(theirs("GPT2LMHeadModel", **sizes, resid_pdrop=0.25), seed=1)
+    plain = build_external(theirs("GPT2LMHeadModel", **sizes), seed=1)
+    asked = build_external(theirs("GPT2LMHeadModel", **sizes, resid_pdrop=0.25), seed=1)
     rates = [
         {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
         for model in (plain, asked)
@@ -235,7 +235,7 @@ def test_dropout_is_left_out_unless_it_was_asked_for() -> None:
 
 
 def test_the_same_seed_draws_the_same_weights() -> None:
-    one, same, other = (build_guest(users("bigram"), seed) for seed in (1, 1, 2))
+    one, same, other = (build_external(users("bigram"), seed) for seed in (1, 1, 2))
     assert torch.equal(one.head.weight, same.head.weight)  # type: ignore[arg-type, union-attr]
     assert not torch.equal(one.head.weight, other.head.weight)  # type: ignore[arg-type, union-attr]
 
@@ -243,9 +243,9 @@ def test_the_same_seed_draws_the_same_weights() -> None:
 def test_a_classs_loss_is_the_mean_over_every_target() -> None:
     pytest.importorskip("transformers")
     guest = theirs()
-    module = build_guest(guest, seed=1)
+    module = build_external(guest, seed=1)
     tokens = torch.arange(24).reshape(2, 12)
-    losses = GuestObjective(module, guest, "fp32")(tokens, tokens + 1)
+    losses = ExternalObjective(module, guest, "fp32")(tokens, tokens + 1)
     logits = module(input_ids=tokens).logits.flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, (tokens + 1).flatten())
     assert losses.told.item() == pytest.approx(expected.item(), rel=1e-6)
@@ -268,7 +268,7 @@ def test_the_gate_holds_a_guest_against_itself_on_the_cpu(tmp_path: Path) -> Non
         optimizer=base.optimizer,
     )  # fmt: skip
     order = replace(order_of(guest), gate=gate)
-    told = run_gate(order, CpuBackend.open(Claim(threads=1)), tmp_path)
+    told = run_parity_gate(order, CpuBackend.open(Claim(threads=1)), tmp_path)
     assert [point.start for point in told["points"]] == ["production"]
     assert told["losses"] == pytest.approx(told["reference_losses"], rel=1e-5)
     assert all(point.worst_distance < 1e-5 for point in told["points"])
@@ -283,7 +283,9 @@ def test_the_gate_blames_a_guest_without_gradients(function: str, what: str) -> 
         optimizer=make_order().optimizer,
     )  # fmt: skip
     with pytest.raises(BadModel, match=f"the gradients of its first tokens are {what}"):
-        run_gate(replace(order_of(guest), gate=gate), CpuBackend.open(Claim(threads=1)), None)
+        run_parity_gate(
+            replace(order_of(guest), gate=gate), CpuBackend.open(Claim(threads=1)), None
+        )
 
 
 def test_a_child_trains_a_guest_from_its_order(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.train.children import run_child
-from trnbench.train.inventory import generation_of
+from trnbench.train.software import generation_of
 from trnbench.wire import Inventory, TakeInventory
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trnbench.train.compilers import missing_for_gpu, missing_for_processor
+from trnbench.train.software import missing_for_gpu, missing_for_processor
 
 
 def having(*names: str):  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ import torch
 
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.ceiling import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
+from trnbench.train.microbench import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
 from trnbench.train.precision import ceiling_dtypes
 from trnbench.wire import Precision
 

@@ -26,8 +26,8 @@ from trnbench.model.flops import PLAIN
 from trnbench.plan.parity import plan_gate
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.gate import run_gate
 from trnbench.train.loop import TrainingStep
+from trnbench.train.parity import run_parity_gate
 from trnbench.train.reference import compute_reference, content_key, find_reference
 from trnbench.wire import (
     Lora,
@@ -116,7 +116,7 @@ def faults_of(
     order: WorkOrder, references: Path, make_step: Callable[..., TrainingStep] = TrainingStep
 ) -> list[str]:
     backend = CpuBackend.open(Claim(precision=order.precision))
-    told = run_gate(order, backend, references, make_step)
+    told = run_parity_gate(order, backend, references, make_step)
     return list(
         find_faults(
             Parity(at_seconds=1.0, **told), tolerance_of(order.precision, order.own_shape.family)
@@ -158,7 +158,7 @@ ISSUE_FAULTS = (WrongSign, SkippedBackward, FrozenLayer, ComputesInBf16, HalfThe
 @pytest.mark.parametrize("fault", ISSUE_FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_voids_the_result_of_the_case(fault: type[TrainingStep], references: Path) -> None:
     plan = make_plan()
-    told = run_gate(plan.order, CpuBackend.open(Claim()), references, fault)
+    told = run_parity_gate(plan.order, CpuBackend.open(Claim()), references, fault)
     result = make_result(plan, make_measurement(plan, parity=Parity(at_seconds=1.0, **told)))
     (parity,) = [check for check in result.checks if check.name == "parity"]
     assert (parity.verdict, result.standing) == ("invalid", "invalid"), parity
@@ -166,7 +166,7 @@ def test_a_fault_voids_the_result_of_the_case(fault: type[TrainingStep], referen
 
 def test_right_training_leaves_the_result_sound_and_states_what_the_gate_took() -> None:
     plan = make_plan()
-    told = run_gate(plan.order, CpuBackend.open(Claim()), None)
+    told = run_parity_gate(plan.order, CpuBackend.open(Claim()), None)
     told["seconds"] = 0.1
     measurement = make_measurement(plan, parity=Parity(at_seconds=1.0, **told))
     result = make_result(plan, measurement)
@@ -181,7 +181,7 @@ def test_a_fault_is_told_with_the_weight_or_the_step_where_it_shows(references: 
 
 
 def test_what_is_sent_fits_through_the_door() -> None:
-    told = run_gate(gated_order(), CpuBackend.open(Claim()), None)
+    told = run_parity_gate(gated_order(), CpuBackend.open(Claim()), None)
     record = Parity(at_seconds=1.0, **told)
     assert decode(encode(record), (Parity,)) == record
     assert record.seconds >= record.reference_seconds > 0

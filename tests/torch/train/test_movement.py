@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from trnbench.train.movement import KEPT_ELEMENTS, WeightSample
+from trnbench.train.parity import KEPT_ELEMENTS, WeightSample
 
 
 class Model(nn.Module):

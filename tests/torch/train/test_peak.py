@@ -7,7 +7,7 @@ from typing import Any
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.channel import Channel
-from trnbench.train.peak import measure_peaks
+from trnbench.train.microbench import measure_peaks
 from trnbench.wire import Microbench, MoveTask, PeakTask, ProductTask
 
 TOO_LARGE = ProductTask(

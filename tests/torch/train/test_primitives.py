@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trnbench.train import primitives
+from trnbench.train import microbench
 from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.wire import AttentionTask, MoveTask, ProductTask
@@ -13,13 +13,13 @@ from trnbench.wire import AttentionTask, MoveTask, ProductTask
 def operands(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """Note each operand as it is made."""
     made: list[torch.Tensor] = []
-    make = primitives._values
+    make = microbench._values
 
     def noted(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
         made.append(make(backend, dtype, *shape))
         return made[-1]
 
-    monkeypatch.setattr(primitives, "_values", noted)
+    monkeypatch.setattr(microbench, "_values", noted)
     return made
 
 
@@ -35,7 +35,7 @@ def test_each_layout_is_the_product_that_a_layer_makes(
     }
     for layout, multiply in expected.items():
         operands.clear()
-        made = primitives.product(backend, dtype, 24, 16, 40, layout)()  # type: ignore[arg-type]
+        made = microbench.matmul(backend, dtype, 24, 16, 40, layout)()  # type: ignore[arg-type]
         assert isinstance(made, torch.Tensor)
         assert made.shape == (24, 16)
         torch.testing.assert_close(made.float(), multiply(*operands).float(), atol=0.3, rtol=0.05)
@@ -44,7 +44,7 @@ def test_each_layout_is_the_product_that_a_layer_makes(
 @pytest.mark.parametrize("layout", ["nt", "nn", "tn"])
 def test_each_layout_is_that_product_in_fp8_too(operands: list[torch.Tensor], layout: str) -> None:
     task = ProductTask(name="p", precision="fp8", m=32, n=16, k=48, layout=layout)  # type: ignore[arg-type]
-    made = primitives.make_work(CpuBackend(Claim()), task)()
+    made = microbench.make_work(CpuBackend(Claim()), task)()
     left, right = (each.float() for each in operands)
     left = left.t() if layout == "tn" else left
     right = right.t() if layout == "nt" else right
@@ -57,11 +57,11 @@ def test_each_layout_is_that_product_in_fp8_too(operands: list[torch.Tensor], la
 @pytest.mark.parametrize("motion", ["copy", "triad"])
 def test_memory_is_moved(operands: list[torch.Tensor], motion: str) -> None:
     task = MoveTask(name="m", motion=motion, array_bytes=4096)  # type: ignore[arg-type]
-    made = primitives.move(CpuBackend(Claim()), task)()
+    made = microbench.move(CpuBackend(Claim()), task)()
     assert isinstance(made, torch.Tensor)
     assert made.numel() * 4 == 4096
     first = operands[0]
-    expected = first if motion == "copy" else first + primitives.TRIAD_FACTOR * operands[1]
+    expected = first if motion == "copy" else first + microbench.TRIAD_FACTOR * operands[1]
     torch.testing.assert_close(made, expected)
 
 
@@ -71,7 +71,7 @@ def test_attention_is_made_of_its_heads_and_gives_its_gradients(passes: str) -> 
         name="a", precision="bf16", batch=2, heads=4, kv_heads=2, tokens=16, head_dim=8,
         passes=passes,  # type: ignore[arg-type]
     )  # fmt: skip
-    made = primitives.attention(CpuBackend(Claim()), task)()
+    made = microbench.attention(CpuBackend(Claim()), task)()
     if passes == "forward":
         assert isinstance(made, torch.Tensor)
         assert made.shape == (2, 4, 16, 8)

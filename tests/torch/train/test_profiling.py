@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._C._autograd import DeviceType
 
-from trnbench.train.profiling import STEP, WINDOW, operator_times, save_trace
+from trnbench.train.profiler import STEP, WINDOW, operator_times, save_trace
 from trnbench.wire import OperatorTime
 
 

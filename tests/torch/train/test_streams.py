@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from tests.pure.train.orders import BERT, LLAMA, STREAM, VIT
 from trnbench.analysis.checks.training import fill_in_entropy, stream_entropy
-from trnbench.train.data import TokenStream
-from trnbench.train.fill_in import FillInStream
-from trnbench.train.pictures import PictureStream
-from trnbench.train.streams import stream_of
+from trnbench.train.data import ImageStream, MaskedTokenStream, TokenStream, stream_of
 from trnbench.wire import Image, StreamSettings, masked_positions
 
 LENGTH, VOCABULARY = 64, 2048
@@ -23,7 +20,7 @@ FEW = StreamSettings(alphabet_size=16, noise=0.1, seed=42)
 
 def test_each_family_has_its_stream() -> None:
     kinds = [type(stream_of(shape, 16, STREAM)) for shape in (LLAMA, BERT, VIT)]
-    assert kinds == [TokenStream, FillInStream, PictureStream]
+    assert kinds == [TokenStream, MaskedTokenStream, ImageStream]
 
 
 # --- masked tokens --------------------------------------------------------------------------------
@@ -35,7 +32,7 @@ def test_masked_tokens_stand_alone_between_two_that_are_seen(
     length: int, first: int, seed: int
 ) -> None:
     settings_ = StreamSettings(alphabet_size=64, noise=0.1, seed=seed)
-    batch = FillInStream(settings_, VOCABULARY, length).batch(first, 3)
+    batch = MaskedTokenStream(settings_, VOCABULARY, length).batch(first, 3)
     assert batch.positions is not None
     count = masked_positions(length)
     assert batch.positions.shape == batch.targets.shape == (3, count)
@@ -50,7 +47,7 @@ def test_masked_tokens_stand_alone_between_two_that_are_seen(
 def test_what_is_not_masked_is_the_token_stream_and_the_targets_are_its_tokens() -> None:
     plain = TokenStream(STREAM, VOCABULARY, LENGTH - 1).batch(7, 4)
     tokens = torch.cat((plain.inputs, plain.targets[:, -1:]), 1)
-    batch = FillInStream(STREAM, VOCABULARY, LENGTH).batch(7, 4)
+    batch = MaskedTokenStream(STREAM, VOCABULARY, LENGTH).batch(7, 4)
     assert batch.positions is not None
     assert torch.equal(tokens.gather(1, batch.positions), batch.targets)
     seen = batch.inputs != VOCABULARY - 1
@@ -58,7 +55,7 @@ def test_what_is_not_masked_is_the_token_stream_and_the_targets_are_its_tokens()
 
 
 def test_a_sequence_does_not_depend_on_its_batch() -> None:
-    stream = FillInStream(STREAM, VOCABULARY, LENGTH)
+    stream = MaskedTokenStream(STREAM, VOCABULARY, LENGTH)
     whole, part = stream.batch(0, 8), stream.batch(5, 2)
     assert whole.positions is not None
     assert part.positions is not None
@@ -84,7 +81,7 @@ def chances(before: int, after: int, size: int, noise: float) -> list[float]:
 def test_the_oracle_knows_what_can_be_known_of_both_neighbours(noise: float) -> None:
     size, vocabulary = 8, 33
     settings_ = StreamSettings(alphabet_size=size, noise=noise, seed=1)
-    batch = FillInStream(settings_, vocabulary, LENGTH).batch(0, 5)
+    batch = MaskedTokenStream(settings_, vocabulary, LENGTH).batch(0, 5)
     assert batch.positions is not None
     expected = []
     for row, positions, targets in zip(
@@ -110,13 +107,13 @@ def test_the_entropy_is_the_mean_over_all_neighbours(size: int, noise: float) ->
 
 
 def test_the_oracle_s_loss_tends_to_the_entropy() -> None:
-    many = FillInStream(STREAM, VOCABULARY, LENGTH).batch(0, 4000)
+    many = MaskedTokenStream(STREAM, VOCABULARY, LENGTH).batch(0, 4000)
     assert many.oracle_loss == pytest.approx(fill_in_entropy(64, 0.1), rel=0.03)
 
 
 def test_without_noise_there_is_nothing_left_to_know() -> None:
     quiet = StreamSettings(alphabet_size=64, noise=0.0, seed=1)
-    assert FillInStream(quiet, VOCABULARY, LENGTH).batch(0, 3).oracle_loss == 0.0
+    assert MaskedTokenStream(quiet, VOCABULARY, LENGTH).batch(0, 3).oracle_loss == 0.0
     assert fill_in_entropy(64, 0.0) == 0.0
 
 
@@ -124,7 +121,7 @@ def test_without_noise_there_is_nothing_left_to_know() -> None:
 
 
 def test_pictures_are_bytes_of_their_size_and_the_same_for_a_number() -> None:
-    stream = PictureStream(FEW, 100, IMAGE)
+    stream = ImageStream(FEW, 100, IMAGE)
     whole, part = stream.batch(0, 9), stream.batch(4, 3)
     assert whole.inputs.shape == (9, 3, 8, 8)
     assert whole.inputs.dtype == torch.uint8
@@ -134,7 +131,7 @@ def test_pictures_are_bytes_of_their_size_and_the_same_for_a_number() -> None:
 
 
 def test_a_label_is_the_picture_s_own_but_for_the_noise() -> None:
-    batch = PictureStream(FEW, 160, IMAGE).batch(0, 4000)
+    batch = ImageStream(FEW, 160, IMAGE).batch(0, 4000)
     label_of: dict[bytes, list[int]] = {}
     for picture, label in zip(batch.inputs, batch.targets.tolist(), strict=True):
         label_of.setdefault(picture.numpy().tobytes(), []).append(label)
@@ -147,7 +144,7 @@ def test_a_label_is_the_picture_s_own_but_for_the_noise() -> None:
 
 def test_another_seed_draws_other_pictures() -> None:
     other = StreamSettings(alphabet_size=16, noise=0.1, seed=43)
-    a, b = (PictureStream(s, 100, IMAGE).batch(0, 4).inputs for s in (FEW, other))
+    a, b = (ImageStream(s, 100, IMAGE).batch(0, 4).inputs for s in (FEW, other))
     assert not torch.equal(a, b)
     spread = a.float().mean().item(), a.float().std().item()
     assert spread == pytest.approx((127.5, 73.9), rel=0.1)

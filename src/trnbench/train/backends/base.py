@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
-from trnbench.train.compilation import Compilations, compilations_of_torch
 from trnbench.train.layers.attention import AttentionCore, fused_attention
+from trnbench.train.software import Compilations, compilations_of_torch
 from trnbench.wire import AdamW, Execution, FailureReason, FoundDevice, Precision
 
 PEAKS = (

@@ -12,9 +12,9 @@ from typing import ClassVar, Self
 import torch
 
 from trnbench.train.backends.base import Backend, Claim, Unavailable
-from trnbench.train.compilers import missing_for_processor
 from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.train.layers.math_attention import math_attention
+from trnbench.train.software import missing_for_processor
 from trnbench.wire import AdamW, FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
@@ -107,10 +107,10 @@ class CpuBackend(Backend):
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep what is freed, where it is glibc; tell whether it does.
+    """Have glibc keep what is freed; False where the C library is another.
 
-    Each step frees and takes the same large blocks. glibc gives them back to the kernel in between,
-    which clears their pages anew.
+    Each step frees and takes the same large blocks: given back in between, the kernel clears their
+    pages anew.
     """
     if not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
         return False
@@ -147,7 +147,7 @@ def _bf16_feature(cpuinfo: Path) -> str:
 
 
 def _peak_resident_bytes(status: Path) -> int:
-    """Return the peak that Linux gives, which a reset reaches for sure, else the portable one."""
+    """Return the peak since the last reset, as Linux has it, else since the process began."""
     try:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):

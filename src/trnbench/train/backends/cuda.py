@@ -10,8 +10,8 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from trnbench.train.backends.base import Backend, Claim, Timer, Unavailable
-from trnbench.train.compilers import missing_for_gpu
 from trnbench.train.precision import matmul_dtype
+from trnbench.train.software import missing_for_gpu
 from trnbench.wire import AdamW, FoundDevice
 
 ATTENTION_SHAPE = (1, 8, 128, 64)

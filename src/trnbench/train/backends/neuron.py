@@ -16,8 +16,12 @@ from typing import Any, ClassVar, Self
 import torch
 
 from trnbench.train.backends.base import PEAKS, Backend, Claim, Unavailable
-from trnbench.train.compilation import Compilations, captured_graphs
-from trnbench.train.inventory import installed_versions, neuron_generation
+from trnbench.train.software import (
+    Compilations,
+    captured_graphs,
+    installed_versions,
+    neuron_generation,
+)
 from trnbench.wire import FoundDevice
 
 WRONG_PACKAGE = (

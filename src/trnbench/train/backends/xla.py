@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Self
 import torch
 
 from trnbench.train.backends.base import Backend, Claim, Unavailable, version_of
-from trnbench.train.compilation import Compilations
-from trnbench.train.inventory import installed_versions, neuron_generation
+from trnbench.train.software import Compilations, installed_versions, neuron_generation
 from trnbench.wire import FoundDevice
 
 FALLBACK_PREFIX = "aten::"

@@ -94,13 +94,8 @@ def attend(
 ) -> torch.Tensor:
     """Return the attended values, (B, N, T, H).
 
-    Args:
-        q_BNTH: queries; N must be a multiple of K.
-        k_BKTH: keys.
-        v_BKTH: values.
-        mask: which keys count.
-        sinks_N: a logit for each head that takes part in the softmax and has no value.
-        core: how the device attends under the masks that kernels know.
+    N must be a multiple of K. A sink is a logit for each head that takes part in the softmax and
+    has no value.
     """
     tokens, width = q_BNTH.shape[2:]
     scale = width**-0.5

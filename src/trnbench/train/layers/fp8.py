@@ -43,13 +43,9 @@ def to_fp8(values: torch.Tensor, dtype: torch.dtype = VALUES) -> Scaled:
 def multiply(
     left: Scaled, right_transposed: Scaled, dtype: torch.dtype, is_fast: bool = False
 ) -> torch.Tensor:
-    """Return left @ right in `dtype`.
+    """Return left @ right in `dtype`, of (M, K) and, transposed, (N, K): kernels read along K.
 
-    Args:
-        left: (M, K).
-        right_transposed: (N, K): kernels read both along K.
-        dtype: of the outcome.
-        is_fast: whether partial sums may be kept in fewer bits than fp32, where a chip has both.
+    `is_fast` keeps partial sums in fewer bits than fp32, where a chip has both.
     """
     made: torch.Tensor = torch._scaled_mm(
         left.values,

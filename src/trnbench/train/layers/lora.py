@@ -35,13 +35,7 @@ class LoraLinear(Linear):
 
 
 def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
-    """Freeze a model's weights, and put adapters beside them.
-
-    Args:
-        model: one of ours, its weights drawn; its blocks stand under `blocks.`.
-        lora: which layers have adapters, and how narrow they are.
-        seed: of the adapters' first values.
-    """
+    """Freeze the weights of one of our models, and put adapters beside those of its blocks."""
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     chosen = [

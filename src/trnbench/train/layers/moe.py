@@ -203,12 +203,6 @@ torch.library.impl("trnbench::multiply_runs", "CompositeExplicitAutograd", _any_
 torch.library.register_fake("trnbench::multiply_runs", _like_groups)
 
 
-def _multiply(left: torch.Tensor, right: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
-    """(R, I) by (E, I, O) makes (R, O); (M, R) by (R, N), cut along R, makes (E, M, N)."""
-    made: torch.Tensor = torch.ops.trnbench.multiply_runs(left, right, ends_E)
-    return made
-
-
 class _GroupedMatmul(torch.autograd.Function):
     """The three matmuls of each run of rows."""
 
@@ -217,16 +211,17 @@ class _GroupedMatmul(torch.autograd.Function):
         ctx: Any, rows_RI: torch.Tensor, weights_EIO: torch.Tensor, ends_E: torch.Tensor
     ) -> torch.Tensor:
         ctx.save_for_backward(rows_RI, weights_EIO, ends_E)
-        made: torch.Tensor = _multiply(rows_RI, weights_EIO, ends_E)
+        made: torch.Tensor = torch.ops.trnbench.multiply_runs(rows_RI, weights_EIO, ends_E)
         return made
 
     @staticmethod
     def backward(ctx: Any, gradient_RO: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows_RI, weights_EIO, ends_E = ctx.saved_tensors
+        multiply = torch.ops.trnbench.multiply_runs
         of_rows = of_weights = None
         gradient_RO = gradient_RO.contiguous()  # the gradient of a sum has no strides
         if ctx.needs_input_grad[0]:
-            of_rows = _multiply(gradient_RO, weights_EIO.transpose(1, 2), ends_E)
+            of_rows = multiply(gradient_RO, weights_EIO.transpose(1, 2), ends_E)
         if ctx.needs_input_grad[1]:
-            of_weights = _multiply(rows_RI.t(), gradient_RO, ends_E)
+            of_weights = multiply(rows_RI.t(), gradient_RO, ends_E)  # cut along R: (E, I, O)
         return of_rows, of_weights, None

@@ -35,7 +35,7 @@ KEPT = (
 
 
 class Hidden(NamedTuple):
-    """What the head is given, and what a mixture of experts tells beside it."""
+    """The head's input, and what a mixture of experts adds."""
 
     rows: torch.Tensor
     """(R, D) or (B, T, D)."""
@@ -94,20 +94,12 @@ class Model(nn.Module):
         self.head: Linear | None = None
 
     def make_head(self) -> None:
-        """Make the head of a model that does not use its embedding twice.
-
-        A tied head is the embedding's own weight, used twice: no move can part the two.
-        """
+        """Make the head, unless it is the embedding's own weight, used twice."""
         if not self.shape.tied_embeddings:
             self.head = Linear(self.shape.hidden_size, self.shape.vocabulary_size, bias=False)
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
-        """Return what the head is given.
-
-        Args:
-            inputs: (B, T) ids, or what else the family takes.
-            positions: (B, P) where the targets are; None for everywhere.
-        """
+        """Return the head's input, at the targets' positions, (B, P), or everywhere (None)."""
         raise NotImplementedError
 
     def head_parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:

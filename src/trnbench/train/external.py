@@ -1,7 +1,6 @@
-"""Models that are not ours: classes of transformers from their config, and modules of the user's.
+"""External models: transformers classes built from their config, and modules of the user's.
 
-They are built here, asked what they are, and given a loss. Nothing is downloaded: a class gets its
-config's sizes and weights that are drawn.
+Nothing is downloaded: a class gets its config's sizes and random weights.
 """
 
 import contextlib
@@ -30,7 +29,7 @@ VOCABULARY_NAMES = ("vocabulary_size", "vocab_size")
 
 
 class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
-    """A guest that cannot be built, or that does not train as a guest must."""
+    """An external model that cannot be built, or does not train as one must."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
@@ -38,12 +37,8 @@ class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the 
 
 
 @contextlib.contextmanager
-def blaming(guest: Guest, doing: str, hint: str) -> Iterator[None]:
-    """Tell whatever a guest's own code raises as a fault of the guest's: what, where, and when.
-
-    Raises:
-        BadModel: in place of any other error, and of an exit.
-    """
+def blaming(external: Guest, doing: str, hint: str) -> Iterator[None]:
+    """Raise `BadModel` in place of whatever an external model's own code raises, exits included."""
     try:
         yield
     except BadModel:
@@ -52,12 +47,12 @@ def blaming(guest: Guest, doing: str, hint: str) -> Iterator[None]:
         kind = type(error).__name__
         said = "" if first_line(error) == kind else f": {first_line(error)}"
         raise BadModel(
-            f"{guest.target}: {doing} raised {kind}{said}{_place_of(error)}", hint=hint
+            f"{external.target}: {doing} raised {kind}{said}{_place_of(error)}", hint=hint
         ) from error
 
 
 def _place_of(error: BaseException) -> str:
-    """Return the last line of the user's own that an error came through, if it did."""
+    """Return the last line of the user's own code that an error came through, if any."""
     libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     ours = str(Path(__file__).parents[1])
     frames = [
@@ -68,33 +63,27 @@ def _place_of(error: BaseException) -> str:
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
-class GuestObjective(Trainable):
-    """A guest with its loss: ours on a class's logits, the module's own on what it returns."""
+class ExternalObjective(Trainable):
+    """An external model with its loss: ours on a class's logits, or the loss a module returns."""
 
-    def __init__(self, module: nn.Module, guest: Guest, precision: Precision) -> None:
-        """Take a module as it is to be trained.
-
-        Args:
-            module: on its device, in its type.
-            guest: what it is.
-            precision: its products are bf16 in `bf16`, by torch's autocast.
-        """
+    def __init__(self, module: nn.Module, external: Guest, precision: Precision) -> None:
+        """Take a module on its device and in its type; `bf16` runs it under torch's autocast."""
         super().__init__()
         self.model = module
-        self.guest = guest
+        self.external = external
         self.precision: Precision = precision
         self.extra: dict[str, torch.Tensor] = {}
-        """What a class is given beside its tokens."""
+        """Arguments of a class beside its tokens."""
         # Found now: what a compiler traces must not look for methods.
         self._own_step: Callable[..., Any] = getattr(module, "training_step", module)
 
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
     ) -> Losses:
-        """Return the losses of one pass; arguments as of `Objective`."""
+        """Return the losses of one pass; arguments as of `Trainable`."""
         with autocast(inputs.device, self.precision):
-            if self.guest.kind == "python":
-                loss = loss_of(self._own_step(inputs, targets), self.guest.target).float()
+            if self.external.kind == "python":
+                loss = loss_of(self._own_step(inputs, targets), self.external.target).float()
                 return Losses(loss, loss.detach(), None)
             made = self.model(input_ids=inputs, use_cache=False, **self.extra)
         rows = rows_at(made.logits, positions)
@@ -108,11 +97,7 @@ class GuestObjective(Trainable):
 
 
 def loss_of(returned: Any, target: str) -> torch.Tensor:
-    """Find the loss in what a module returned: itself, `.loss`, `["loss"]`, or a tuple's first.
-
-    Raises:
-        BadModel: there is none.
-    """
+    """Find the loss in a module's outcome: itself, `.loss`, `["loss"]`, or a tuple's first."""
     found = returned
     if isinstance(found, dict):
         found = found.get("loss")
@@ -132,30 +117,26 @@ def loss_of(returned: Any, target: str) -> torch.Tensor:
     )
 
 
-def build_guest(guest: Guest, seed: int) -> nn.Module:
-    """Build a guest in fp32 where torch's default device is, its weights drawn from this seed.
+def build_external(external: Guest, seed: int) -> nn.Module:
+    """Build an external model in fp32 on torch's default device, its weights drawn from this seed.
 
     Raises:
         BadModel: there is no such class or function, or it refuses its arguments.
     """
     torch.manual_seed(seed)
-    make = _huggingface if guest.kind == "huggingface" else _python
-    module = make(guest).train()
-    if guest.kind == "python":
+    make = _huggingface if external.kind == "huggingface" else _python
+    module = make(external).train()
+    if external.kind == "python":
         return module
     # Where random numbers decide, no two devices agree: no dropout, unless it was asked for.
     for each in module.modules():
-        if isinstance(each, nn.Dropout) and not _asks_for_dropout(guest):
+        if isinstance(each, nn.Dropout) and not _asks_for_dropout(external):
             each.p = 0.0
     return module
 
 
 def vocabulary_of(module: nn.Module, target: str) -> int:
-    """Return how many tokens a module knows, as it or its config says, or its one embedding.
-
-    Raises:
-        BadModel: it does not say.
-    """
+    """Return how many tokens a module knows, by its attribute, its config or its one embedding."""
     for place in (module, getattr(module, "config", None)):
         for name in VOCABULARY_NAMES:
             size = getattr(place, name, None)
@@ -171,13 +152,13 @@ def vocabulary_of(module: nn.Module, target: str) -> int:
 
 
 def is_tied(module: nn.Module) -> bool:
-    """Tell whether an embedding's weight is also that of a product."""
+    """Tell whether an embedding's weight is also that of a linear layer."""
     tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     return any(id(m.weight) in tables for m in module.modules() if isinstance(m, nn.Linear))
 
 
 def retie(module: nn.Module) -> None:
-    """Join again what a move to a device may have parted."""
+    """Tie weights again that a move to a device may have untied."""
     tie = getattr(module, "tie_weights", None)
     if callable(tie):
         tie()
@@ -186,41 +167,41 @@ def retie(module: nn.Module) -> None:
 # --- classes of transformers ----------------------------------------------------------------------
 
 
-def _huggingface(guest: Guest) -> nn.Module:
+def _huggingface(external: Guest) -> nn.Module:
     transformers = _import("transformers", "install it for that interpreter: `pip install "
-                           "'trnbench[hf]'`")  # fmt: skip
-    kind = getattr(transformers, guest.target, None)
+                           "transformers`")  # fmt: skip
+    kind = getattr(transformers, external.target, None)
     config_class = getattr(kind, "config_class", None)
     if kind is None or config_class is None:
         known = [name for name in dir(transformers) if name.endswith(("CausalLM", "MaskedLM"))]
-        near = difflib.get_close_matches(guest.target, known, n=2, cutoff=0.6)
+        near = difflib.get_close_matches(external.target, known, n=2, cutoff=0.6)
         raise BadModel(
-            f"transformers {transformers.__version__} has no model class {guest.target}",
+            f"transformers {transformers.__version__} has no model class {external.target}",
             hint=f"did you mean {' or '.join(near)}?" if near else "name one as LlamaForCausalLM",
         )
-    values: dict[str, Any] = json.loads(guest.arguments)
-    _check_keys(guest, config_class)
-    told = values.get("model_type", config_class.model_type)
-    if told != config_class.model_type:
+    values: dict[str, Any] = json.loads(external.arguments)
+    _check_keys(external, config_class)
+    own, told = config_class.model_type, values.get("model_type", config_class.model_type)
+    if told != own:
         raise BadModel(
-            f"{guest.target} is of model_type {config_class.model_type}, and its config of {told}",
+            f"{external.target} is of model_type {own}, and its config of {told}",
             hint="name the class of that family: `architectures` under `model.config`",
         )
-    with blaming(guest, "its config", "correct `model.config`, or the config.json"):
+    with blaming(external, "its config", "correct `model.config`, or the config.json"):
         config = config_class(**{**values, "use_cache": False})
         for name, value in config.to_dict().items():
-            if _is_dropout(name) and isinstance(value, float) and name not in guest.checked_keys:
+            if _is_dropout(name) and isinstance(value, float) and name not in external.checked_keys:
                 setattr(config, name, 0.0)
         module: nn.Module = kind(config)
     return module
 
 
-def _check_keys(guest: Guest, config_class: Any) -> None:
-    """Refuse keys that a person wrote and that the config would swallow."""
+def _check_keys(external: Guest, config_class: Any) -> None:
+    """Refuse keys of the user's that transformers would ignore."""
     known = {*config_class().to_dict(), *getattr(config_class, "attribute_map", {})}
     known |= {"architectures", "attn_implementation", "experts_implementation"}
     known |= {"tie_word_embeddings", "model_type"}
-    for key in guest.checked_keys:
+    for key in external.checked_keys:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=2, cutoff=0.6)
             raise BadModel(
@@ -233,18 +214,18 @@ def _is_dropout(name: str) -> bool:
     return "drop" in name
 
 
-def _asks_for_dropout(guest: Guest) -> bool:
-    return any(_is_dropout(key) for key in guest.checked_keys)
+def _asks_for_dropout(external: Guest) -> bool:
+    return any(_is_dropout(key) for key in external.checked_keys)
 
 
 # --- modules of the user's ------------------------------------------------------------------------
 
 
-def _python(guest: Guest) -> nn.Module:
-    package, _, function = guest.target.partition(":")
+def _python(external: Guest) -> nn.Module:
+    package, _, function = external.target.partition(":")
     if os.getcwd() not in sys.path:  # noqa: PTH109 - an entry of sys.path is text
         sys.path.append(os.getcwd())  # noqa: PTH109
-    with blaming(guest, f"importing {package}", "it is imported to be built: mend it"):
+    with blaming(external, f"importing {package}", "it is imported to be built: mend it"):
         build = getattr(
             _import(package, "install it for that interpreter, or run from where it is"),
             function,
@@ -254,18 +235,18 @@ def _python(guest: Guest) -> nn.Module:
         raise BadModel(
             f"{package} has no function {function}", hint="write `python: package.module:function`"
         )
-    arguments: dict[str, Any] = json.loads(guest.arguments)
+    arguments: dict[str, Any] = json.loads(external.arguments)
     try:
         inspect.signature(build).bind(**arguments)
     except TypeError as error:
         raise BadModel(
-            f"{guest.target}: {error}", hint="`model.config` holds its arguments by name"
+            f"{external.target}: {error}", hint="`model.config` holds its arguments by name"
         ) from error
-    with blaming(guest, "building it", "`model.config` holds the arguments of that function"):
+    with blaming(external, "building it", "`model.config` holds the arguments of that function"):
         module = build(**arguments)
     if not isinstance(module, nn.Module):
         raise BadModel(
-            f"{guest.target} returns {type(module).__name__}, not a torch.nn.Module",
+            f"{external.target} returns {type(module).__name__}, not a torch.nn.Module",
             hint="return the module; its `forward(inputs, targets)` returns the loss",
         )
     return module

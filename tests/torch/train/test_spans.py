@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.train.spans import Span, share_out
+from trnbench.train.profiler import Span, share_out
 
 
 def test_a_span_does_not_count_what_lies_in_it() -> None:

@@ -1,7 +1,7 @@
-"""The gate: the device trains a small model of the same make, and is held against the CPU.
+"""The parity gate: the device trains a small model of the same family, and the CPU trains it too.
 
-The steps are those of the case: the same backend, precision, execution and `TrainingStep`. What is
-sent are distances; whether they are small enough is the parent's to judge.
+The steps are those of the case: the same backend, precision, execution and `TrainingStep`.
+Distances are sent, and how far the first steps move the case's own weights; the parent judges them.
 
 Source: docs/metrics.md, "The gate".
 """
@@ -10,7 +10,7 @@ import gc
 import importlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import fit, make_stream
-from trnbench.train.guests import BadModel
+from trnbench.train.external import BadModel
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable
 from trnbench.train.reference import (
@@ -33,26 +33,25 @@ from trnbench.train.reference import (
 from trnbench.wire import GateOrder, ParityPoint, WorkOrder
 
 NEGLIGIBLE = 1e-6
-"""A gradient smaller than this part of the whole is held against the whole instead of itself."""
+"""A gradient smaller than this part of the whole is compared with the whole instead of itself."""
 
 MakeStep = Callable[[Trainable, WorkOrder, Backend], TrainingStep]
 
+KEPT_ELEMENTS = 2**18
+"""Of each weight whose update is measured: 1 MiB in fp32."""
 
-def run_gate(
+
+def run_parity_gate(
     order: WorkOrder, backend: Backend, folder: Path | None, make_step: MakeStep = TrainingStep
 ) -> dict[str, Any]:
     """Train the parity model on the device and return the fields of a `Parity`.
 
-    Args:
-        order: the case's; it must have a gate.
-        backend: the device, opened.
-        folder: where references are kept; None keeps none.
-        make_step: what makes the step that is looked at.
+    References are kept in `folder` (None keeps none); `make_step` makes the step that is judged.
     """
     gate = order.gate
     if gate is None:
         raise ValueError("the order has no gate")
-    # Every optimizer of torch's loads it, the case's too: that second is not the gate's cost.
+    # Every optimizer of torch's loads it, the case's too: that second is not the gate's.
     importlib.import_module("torch._dynamo")
     began = time.perf_counter()
     reference, was_cached = find_reference(gate, order.stream, order.seed, folder)
@@ -106,7 +105,7 @@ def _compare(
     seed: int,
     reference: Reference,
 ) -> ParityPoint:
-    """Hold the gradients of the first batch against the reference's, weight by weight."""
+    """Compare the gradients of the first batch with the reference's, weight by weight."""
     _set_weights(model, start_model(gate, seed, start))
     loss = float(step.accumulate(tokens))
     expected = reference.gradients[start]
@@ -133,7 +132,7 @@ def _compare(
         for name in expected
         if _norm([expected[name]]) > NEGLIGIBLE * whole
     }
-    # A distance that is no number is the worst there is.
+    # A distance that is not finite is the worst.
     worst = max(distances, key=lambda name: _or(distances[name], math.inf))
     least = min(cosines, key=lambda name: _or(cosines[name], -math.inf))
     return ParityPoint(
@@ -158,11 +157,58 @@ def _set_weights(model: torch.nn.Module, source: torch.nn.Module) -> None:
 
 
 def _forget(order: WorkOrder, backend: Backend) -> None:
-    """Leave the device to the case: its memory, and what was compiled for the small model."""
+    """Free the device's memory, and forget what was compiled for the small model."""
     gc.collect()
     if order.execution == "compile":
         torch.compiler.reset()
     backend.empty_cache()
+
+
+class WeightSample:
+    """The first rows of each weight before the first step, kept and compared on the host."""
+
+    def __init__(self, model: torch.nn.Module, trained: Collection[str] | None = None) -> None:
+        """Keep the first rows of all weights, or of those that must move (`trained`)."""
+        self._weights = {
+            name: p for name, p in model.named_parameters() if trained is None or name in trained
+        }
+        self._before = {name: _first_rows(p) for name, p in self._weights.items()}
+
+    def moved(self, steps: int) -> dict[str, Any]:
+        """Return the fields of a `Movement`, after so many steps."""
+        relative, still = {}, []
+        for name, parameter in self._weights.items():
+            before = self._before[name]
+            change, scale = _norm([_first_rows(parameter) - before]), _norm([before])
+            if change == 0:
+                still.append(name)
+            elif scale > 0:
+                relative[name] = change / scale
+        # A weight that is not finite has moved the farthest.
+        least = min(relative, key=relative.__getitem__, default=None)
+        most = max(relative, key=lambda name: _or(relative[name], math.inf), default=None)
+        return {
+            "steps": steps,
+            "tensors": len(self._before),
+            "still": still,
+            "least_tensor": least,
+            "least": None if least is None else _finite(relative[least]),
+            "most_tensor": most,
+            "most": None if most is None else _finite(relative[most]),
+        }
+
+
+def _first_rows(parameter: torch.nn.Parameter) -> torch.Tensor:
+    """Return the first rows on the CPU in fp32; a copy, also where it lies there already.
+
+    Of experts' weights, (expert, in, out), the first of each expert: some get no token in a step.
+    """
+    whole = parameter.detach()
+    if whole.ndim == 3:
+        rows = max(1, KEPT_ELEMENTS // (whole.shape[0] * whole.shape[2]))
+        return whole[:, :rows].to("cpu", torch.float32, copy=True)
+    row_elements = whole[0].numel() if whole.ndim > 1 else 1
+    return whole[: max(1, KEPT_ELEMENTS // row_elements)].to("cpu", torch.float32, copy=True)
 
 
 def _norm(tensors: Any) -> float:

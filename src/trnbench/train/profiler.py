@@ -6,10 +6,10 @@ and after it, so that what the profiler itself costs can be told, and whether it
 
 import gc
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch._C._autograd import DeviceType
@@ -26,7 +26,6 @@ from trnbench.train.loop import (
     timed_block,
 )
 from trnbench.train.objective import Trainable
-from trnbench.train.spans import Span, share_out
 from trnbench.wire import Finished, OperatorTime, Phase, Profiled, ProfileSteps
 
 WINDOW = "trnbench: profiled steps"
@@ -41,8 +40,20 @@ _OPERATOR = re.compile(r"[a-z_]\w*::\w+")
 
 _MICROSECOND = 1e-6
 
+Key = TypeVar("Key", bound=Hashable)
+
 Launchers = Mapping[int | None, Any]
 """Operators of the host by the number that what they launch refers to."""
+
+
+class Span(NamedTuple, Generic[Key]):
+    """An interval on one lane: a thread, or a stream."""
+
+    lane: Hashable
+    begin: float
+    end: float
+    key: Key
+    """What its time is counted for."""
 
 
 class Row(NamedTuple):
@@ -62,9 +73,9 @@ class Gathered(NamedTuple):
 def profile_steps(
     question: ProfileSteps, objective: Trainable, backend: Backend, channel: Channel
 ) -> None:
-    """Warm up, time steps, profile as many, time as many again, and send what came of it.
+    """Warm up, time steps, profile as many, time as many again, and send the outcome.
 
-    One more step than is counted runs under the profiler, before the others: what its start costs
+    One more step than is counted runs under the profiler, before the others: the profiler's start
     falls on that one.
     """
     order = question.order
@@ -78,14 +89,17 @@ def profile_steps(
         return timed_block(step.run, tokens(question.steps), backend.synchronize).seconds
 
     for _ in range(question.warmup_steps):
-        channel.send(Phase, name="train")  # a word before each: the first may compile for long
+        channel.send(Phase, name="train")  # before each: the first may compile for long
         timed_block(step.run, tokens(1), backend.synchronize)
     backend.forbid_recompiles()
+    activities = [ProfilerActivity.CPU]
+    if backend.profiler_activity is not None:
+        activities.append(getattr(ProfilerActivity, backend.profiler_activity))
     with _uncollected():
         before = plain_seconds()
         channel.send(Phase, name="train")
         with torch.profiler.profile(
-            activities=_activities(backend), **backend.profiler_options(question.capture)
+            activities=activities, **backend.profiler_options(question.capture)
         ) as profiler:
             timed_block(step.run, tokens(1), backend.synchronize)
             prepared = tokens(question.steps)
@@ -112,14 +126,15 @@ def profile_steps(
 def operator_times(events: Iterable[Any], begin: float, end: float) -> list[OperatorTime]:
     """Return each operator's own time in a window, by the profiler's events.
 
-    Args:
-        events: as torch's profiler gives them, times in microseconds.
-        begin: of the window.
-        end: of the window.
+    Times of events and window are in microseconds, as torch's profiler gives them.
     """
     kept = [e for e in events if not e.is_async and e.name not in _MARKS]
     host = [event for event in kept if _is_host(event)]
-    device = [event for event in kept if not _is_host(event) and not _is_annotation(event)]
+    device = [
+        event  # not a mark that spans kernels, where torch tells marks apart
+        for event in kept
+        if not _is_host(event) and not getattr(event, "is_user_annotation", False)
+    ]
     launchers = {event.id: event for event in host if _linked(event) == 0}
     on_host = _gather(host, launchers, begin, end)
     on_device = _gather(device, launchers, begin, end)
@@ -148,11 +163,6 @@ def save_trace(profiler: Any, path: str) -> None:
         profiler.events().export_chrome_trace(path)
 
 
-def _activities(backend: Backend) -> list[ProfilerActivity]:
-    own = backend.profiler_activity
-    return [ProfilerActivity.CPU, *([getattr(ProfilerActivity, own)] if own else [])]
-
-
 def _marked(step: TrainingStep) -> Any:
     """Return what runs a step under a mark, by which it is found in the trace."""
 
@@ -179,18 +189,18 @@ def _is_host(event: Any) -> bool:
     return bool(event.device_type == DeviceType.CPU)
 
 
-def _lane(event: Any) -> tuple[int, int]:
-    """Return a thread of the host, or a stream of a device."""
-    if _is_host(event):
-        return (0, event.thread)
-    return (event.device_index, event.device_resource_id)
-
-
 def _gather(events: list[Any], launchers: Launchers, begin: float, end: float) -> Gathered:
-    rows = [_row(event, launchers) for event in events]
     spans = [
-        Span(_lane(event), event.time_range.start, event.time_range.end, row)
-        for event, row in zip(events, rows, strict=True)
+        Span(
+            # A thread of the host, or a stream of a device.
+            (0, event.thread)
+            if _is_host(event)
+            else (event.device_index, event.device_resource_id),
+            event.time_range.start,
+            event.time_range.end,
+            _row(event, launchers),
+        )
+        for event in events
     ]
     return Gathered(
         own=share_out(spans, begin, end),
@@ -199,7 +209,7 @@ def _gather(events: list[Any], launchers: Launchers, begin: float, end: float) -
 
 
 def _row(event: Any, launchers: Launchers) -> Row:
-    """Return what an event's time is counted for: of a kernel, the operator that launched it."""
+    """Return the row of an event: a kernel counts for the operator that launched it."""
     if _is_host(event):
         return Row(event.name, _is_optimizers(event))
     launcher = launchers.get(_linked(event))
@@ -210,16 +220,8 @@ def _row(event: Any, launchers: Launchers) -> Row:
 
 
 def _linked(event: Any) -> int | None:
-    """Return the number of what launched an event, 0 for an operator; None in an older torch.
-
-    There a kernel counts by its own name.
-    """
+    """Return the number of what launched an event, 0 for an operator; None in an older torch."""
     return getattr(event, "linked_correlation_id", None)
-
-
-def _is_annotation(event: Any) -> bool:
-    """Tell whether this is a mark that spans kernels, as far as this torch tells."""
-    return bool(getattr(event, "is_user_annotation", False))
 
 
 def _is_optimizers(event: Any) -> bool:
@@ -229,3 +231,39 @@ def _is_optimizers(event: Any) -> bool:
             return True
         event = event.cpu_parent
     return False
+
+
+def share_out(spans: Iterable[Span[Key]], begin: float, end: float) -> dict[Key, float]:
+    """Return how much of a window each key had, the moments without any span left out.
+
+    Of a lane's spans, which lie in each other or apart, the one that began last counts. A moment at
+    which several lanes have spans is divided evenly between them, so that all keys together never
+    have more than the window.
+    """
+    clipped = [
+        Span(span.lane, max(span.begin, begin), min(span.end, end), span.key)
+        for span in spans
+        if min(span.end, end) > max(span.begin, begin)
+    ]
+    # What ends goes before what begins; of spans that begin together the outer one goes first.
+    marks = sorted(
+        [(span.begin, 1, -span.end, number) for number, span in enumerate(clipped)]
+        + [(span.end, 0, 0.0, number) for number, span in enumerate(clipped)]
+    )
+    shares: dict[Key, float] = defaultdict(float)
+    open_spans: dict[Hashable, list[int]] = {}
+    before = begin
+    for moment, is_begin, _, number in marks:
+        if moment > before and open_spans:
+            share = (moment - before) / len(open_spans)
+            for numbers in open_spans.values():
+                shares[clipped[numbers[-1]].key] += share
+        before = moment
+        lane = clipped[number].lane
+        if is_begin:
+            open_spans.setdefault(lane, []).append(number)
+            continue
+        open_spans[lane].remove(number)
+        if not open_spans[lane]:
+            del open_spans[lane]
+    return dict(shares)

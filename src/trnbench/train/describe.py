@@ -1,4 +1,4 @@
-"""What a guest is, found without a device: its weights, its tokens, its operations and its loss."""
+"""Describe an external model without a device: its weights, vocabulary, FLOPs and loss."""
 
 import json
 import math
@@ -13,22 +13,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from trnbench.train.backends.base import version_of
-from trnbench.train.guests import (
+from trnbench.train.data import stream_of
+from trnbench.train.external import (
     BadModel,
-    GuestObjective,
+    ExternalObjective,
     blaming,
-    build_guest,
+    build_external,
     is_tied,
     vocabulary_of,
 )
-from trnbench.train.streams import stream_of_guest
 from trnbench.wire import DescribeModel, Guest, StreamSettings, masked_positions
 
 SMALL_PARAMETERS = 50_000_000
-"""Up to this many weights a guest that has to be run to be counted is run, on the CPU."""
+"""An external model that must be run to be counted is run on the CPU, up to this many weights."""
 
 TRIAL_FLOPS = 2e11
-"""A guest whose two first sequences take no more than this, about, is tried: a second or two."""
+"""A model whose first two sequences take about this or less is tried: a second or two."""
 
 TRIAL_SEQUENCES = 2
 TRIAL_STREAM = StreamSettings(alphabet_size=64, noise=0.1, seed=0)
@@ -41,7 +41,7 @@ Given = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
 def describe(task: DescribeModel) -> dict[str, Any]:
-    """Build a guest on torch's `meta` device, which has shapes and no memory, and look at it.
+    """Build an external model on torch's `meta` device, which has shapes and no memory.
 
     Returns:
         The fields of a `Described`.
@@ -50,19 +50,19 @@ def describe(task: DescribeModel) -> dict[str, Any]:
         BadModel: it cannot be built, has nothing to train, does not say its vocabulary, or returns
             no loss that its weights decide.
     """
-    guest = task.guest
-    module = _without_memory(guest)
+    external = task.guest
+    module = _without_memory(external)
     parameters = list(module.parameters())
     if not any(p.requires_grad for p in parameters):
         raise BadModel(
-            f"{guest.target} has no weight that can be trained",
+            f"{external.target} has no weight that can be trained",
             hint="leave `requires_grad` at true for those that are to be trained",
         )
-    flops, reason = _count(module, guest, task.sequence_length)
-    vocabulary_size = vocabulary_of(module, guest.target)
+    flops, reason = _count(module, external, task.sequence_length)
+    vocabulary_size = vocabulary_of(module, external.target)
     work = 6.0 * sum(p.numel() for p in parameters) * task.sequence_length * TRIAL_SEQUENCES
     if vocabulary_size > TRIAL_STREAM.alphabet_size and work <= TRIAL_FLOPS:
-        _try(replace(guest, vocabulary_size=vocabulary_size), task.sequence_length)
+        _try(replace(external, vocabulary_size=vocabulary_size), task.sequence_length)
     config: Any = getattr(module, "config", None)
     values = config.to_dict() if callable(getattr(config, "to_dict", None)) else None
     return {
@@ -73,29 +73,25 @@ def describe(task: DescribeModel) -> dict[str, Any]:
         "config": None if values is None else json.dumps(values, default=str),
         "flops_per_token": None if flops is None else flops / task.sequence_length,
         "flops_reason": reason,
-        "versions": _versions(guest),
+        "versions": _versions(external),
     }
 
 
-def _without_memory(guest: Guest) -> nn.Module:
+def _without_memory(external: Guest) -> nn.Module:
     try:
         with torch.device("meta"):
-            return build_guest(guest, seed=0)
+            return build_external(external, seed=0)
     except BadModel:
-        return build_guest(guest, seed=0)  # it looks at its weights while it makes them
+        return build_external(external, seed=0)  # it looks at its weights while it makes them
 
 
 def _count(
-    module: nn.Module, guest: Guest, sequence_length: int
+    module: nn.Module, external: Guest, sequence_length: int
 ) -> tuple[float | None, str | None]:
-    """Return the FLOPs of one sequence, or why they could not be counted.
-
-    Raises:
-        BadModel: it returns no loss, or fails where it could be run.
-    """
+    """Return the FLOPs of one sequence, or why they could not be counted."""
     place = next(module.parameters()).device
     try:
-        return _counted(module, guest, _made_up(guest, sequence_length, place))
+        return _counted(module, external, _made_up(external, sequence_length, place))
     except BadModel:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - another's, on no device
@@ -105,54 +101,54 @@ def _count(
                 f"than {SMALL_PARAMETERS:,} weights"
             )
     here = torch.device("cpu")
-    with blaming(guest, "its first tokens", FIRST_TOKENS_HINT[guest.kind]):
-        return _counted(build_guest(guest, seed=0), guest, _made_up(guest, sequence_length, here))
+    with blaming(external, "its first tokens", FIRST_TOKENS_HINT[external.kind]):
+        return _counted(
+            build_external(external, seed=0), external, _made_up(external, sequence_length, here)
+        )
 
 
-def _try(guest: Guest, sequence_length: int) -> None:
-    """Make the gradients of the first tokens that it will be given, on the CPU.
-
-    Raises:
-        BadModel: it fails on them, or its loss is no number, or not of its weights.
-    """
-    module = build_guest(guest, seed=0)
-    batch = stream_of_guest(guest, sequence_length, TRIAL_STREAM).batch(0, TRIAL_SEQUENCES)
-    with blaming(guest, "its first tokens", FIRST_TOKENS_HINT[guest.kind]):
-        loss = GuestObjective(module, guest, "fp32")(batch.inputs, batch.targets, batch.positions)
+def _try(external: Guest, sequence_length: int) -> None:
+    """Refuse a model that has no gradients of a finite loss on its first tokens, on the CPU."""
+    module = build_external(external, seed=0)
+    batch = stream_of(external, sequence_length, TRIAL_STREAM).batch(0, TRIAL_SEQUENCES)
+    with blaming(external, "its first tokens", FIRST_TOKENS_HINT[external.kind]):
+        loss = ExternalObjective(module, external, "fp32")(
+            batch.inputs, batch.targets, batch.positions
+        )
         loss.minimised.backward()
     if not math.isfinite(told := float(loss.told)):
         raise BadModel(
-            f"{guest.target}: the loss of its first tokens is {told}",
+            f"{external.target}: the loss of its first tokens is {told}",
             hint="weights as they are drawn must give a finite loss",
         )
     trained = [(name, p.grad) for name, p in module.named_parameters() if p.requires_grad]
     if not any(g is not None and bool(g.any()) for _, g in trained):
         raise BadModel(
-            f"{guest.target}: no weight has a gradient: its loss does not depend on them",
+            f"{external.target}: no weight has a gradient: its loss does not depend on them",
             hint="return the loss as it was computed, not detached from the graph",
         )
     unused = [name for name, gradient in trained if gradient is None]
-    if unused and guest.kind == "python":
+    if unused and external.kind == "python":
         raise BadModel(
-            f"{guest.target}: {unused[0]} has no part in the loss",
+            f"{external.target}: {unused[0]} has no part in the loss",
             hint="leave it out, or set its `requires_grad` to false",
         )
 
 
-def _made_up(guest: Guest, sequence_length: int, place: torch.device) -> Given:
-    """Return one sequence of zeros, as this guest is given it."""
+def _made_up(external: Guest, sequence_length: int, place: torch.device) -> Given:
+    """Return one sequence of zeros, in the form that this model takes."""
     inputs = torch.zeros((1, sequence_length), dtype=torch.int64, device=place)
-    if guest.task == "next_token":
+    if external.task == "next_token":
         return inputs, inputs, None
     count = masked_positions(sequence_length)
     where = torch.arange(count, device=place)[None]
     return inputs, inputs[:, :count], where
 
 
-def _counted(module: nn.Module, guest: Guest, given: Given) -> tuple[float | None, str | None]:
-    """Count one forward and backward pass; attention by products, which torch can count."""
-    objective = GuestObjective(module, guest, "fp32")
-    if given[0].is_meta and guest.kind == "huggingface":
+def _counted(module: nn.Module, external: Guest, given: Given) -> tuple[float | None, str | None]:
+    """Count one forward and backward pass; attention by matmuls, which torch can count."""
+    objective = ExternalObjective(module, external, "fp32")
+    if given[0].is_meta and external.kind == "huggingface":
         # Without a mask of its own, transformers looks at values to make one.
         length = given[0].shape[1]
         mask = torch.ones((1, 1, length, length), dtype=torch.bool, device="meta")
@@ -166,7 +162,7 @@ def _counted(module: nn.Module, guest: Guest, given: Given) -> tuple[float | Non
 
 
 class _Seen(TorchDispatchMode):
-    """Notes products that torch's counter passes over as if they were none."""
+    """Notes matmuls that torch's counter leaves out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,10 +173,10 @@ class _Seen(TorchDispatchMode):
     ) -> Any:
         packet = func._overloadpacket
         name = str(packet)
-        is_product = not name.startswith(("aten.", "prims.")) or any(
+        is_matmul = not name.startswith(("aten.", "prims.")) or any(
             part in name for part in UNCOUNTED
         )
-        if is_product and packet not in flop_registry and packet not in FORMULAS:
+        if is_matmul and packet not in flop_registry and packet not in FORMULAS:
             self.uncounted.add(name)
         return func(*args, **(kwargs or {}))
 
@@ -188,30 +184,28 @@ class _Seen(TorchDispatchMode):
 Shape = tuple[int, ...]
 
 
-def flops_of_runs(left: Shape, right: Shape, *_: object, **__: object) -> int:
-    """Return what products of runs of rows take, where every row is one run's.
+def flops_of_grouped_matmul(left: Shape, right: Shape, *_: object, **__: object) -> int:
+    """Return the FLOPs of a grouped matmul of which every row belongs to one run.
 
-    Args:
-        left: (R, I) cut along R, (M, R) cut along R, or (E, M, K).
-        right: (E, I, O), (R, N) cut along R, (K, N) cut along N, or (E, K, N).
+    (R, I) by (E, I, O) and (M, R) by (R, N) are cut along R, (E, M, K) by (K, N) along N.
     """
     runs = left[0] if len(left) == 3 and len(right) == 2 else 1
     return 2 * math.prod(left) * right[-1] // runs
 
 
 FORMULAS: dict[Any, Any] = {
-    getattr(torch.ops.aten, name): flops_of_runs
+    getattr(torch.ops.aten, name): flops_of_grouped_matmul
     for name in ("_grouped_mm",)
     if hasattr(torch.ops.aten, name)
 }
 """Of operators that torch's counter has no formula for."""
 
 UNCOUNTED = ("grouped_mm", "attention_for_cpu", "mkldnn", "lstm", "gru", "int_mm")
-"""Parts of names of torch's own operators that make products."""
+"""Parts of names of torch's own operators that make matmuls."""
 
 
-def _versions(guest: Guest) -> dict[str, str]:
+def _versions(external: Guest) -> dict[str, str]:
     found = {"python": platform.python_version(), "torch": torch.__version__}
-    if guest.kind == "huggingface":
+    if external.kind == "huggingface":
         found["transformers"] = version_of("transformers") or "unknown"
     return found

@@ -1,0 +1,165 @@
+"""What is installed, what torch's compiler lacks, and what has been compiled so far.
+
+Standard library only. Importing torch may load a vendor's runtime, and that may claim the device;
+which generation of the Neuron packages is here must be known before.
+
+Sources: the AWS Neuron documentation, release-notes/2.33.0 and the native troubleshooting page,
+for the versions; the public index's stub packages, for their version and their error; torch 2.13,
+torch/_dynamo/utils.py, `counters` and `compilation_time_metrics`, which are not its public promise:
+what is not there is unknown, never zero.
+"""
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from trnbench.wire import NeuronGeneration
+
+PACKAGES = (
+    "torch", "torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc", "nki",
+    "neuronx-distributed", "numpy", "triton", "transformers", "torchao",
+)  # fmt: skip
+"""Distributions whose version decides how training runs."""
+
+ENTRY_POINT_GROUPS = ("torch.backends", "torch_dynamo_backends")
+"""Where a vendor's package names the device and the compiler that it adds to torch."""
+
+FIRST_NATIVE = (2, 10)
+"""torch-neuronx of this version and later makes the device `neuron`; earlier ones make `xla`."""
+
+STUB_VERSIONS = {"torch-neuronx": ("1.0",), "neuronx-cc": ("1.0", "1.0.post1")}
+"""Empty packages of the same names on the public index: they install, and fail when imported."""
+
+CACHE_HITS, CACHE_MISSES = "fxgraph_cache_hit", "fxgraph_cache_miss"
+GRAPH_SECONDS = "compile_fx_inner"
+"""Of one forward or backward graph, in inductor."""
+
+FindProgram = Callable[[str], object | None]
+FindModule = Callable[[str], object | None]
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the version of each of `PACKAGES` that is installed, by its name."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def entry_points() -> dict[str, list[str]]:
+    """Return the names in each of `ENTRY_POINT_GROUPS`, as packages declare them."""
+    return {
+        group: sorted({point.name for point in metadata.entry_points(group=group)})
+        for group in ENTRY_POINT_GROUPS
+    }
+
+
+@functools.cache
+def neuron_generation() -> NeuronGeneration | None:
+    """Return the generation of the torch-neuronx that is installed; None where there is none.
+
+    The version alone decides: native environments carry torch-xla and libneuronxla too.
+    """
+    version = installed_versions().get("torch-neuronx")
+    return None if version is None else generation_of(version)
+
+
+def generation_of(version: str) -> NeuronGeneration:
+    """Tell the generation of torch-neuronx by its version."""
+    if version in STUB_VERSIONS["torch-neuronx"]:
+        return "stub"
+    numbers = re.findall(r"\d+", version)[:2]
+    return "native" if tuple(map(int, numbers)) >= FIRST_NATIVE else "xla"
+
+
+def missing_for_processor(
+    variables: Mapping[str, str] = os.environ, find_program: FindProgram = shutil.which
+) -> str | None:
+    """Return what inductor lacks to compile for a processor, or None.
+
+    Source: torch 2.13, torch/_inductor/config.py, `cpp.cxx`: `CXX`, else g++ (clang++ on macOS).
+    """
+    named = variables.get("CXX")
+    if any(map(find_program, [named] if named else ["g++", "clang++"])):
+        return None
+    return f"the C++ compiler that CXX names ({named})" if named else "a C++ compiler (g++)"
+
+
+def missing_for_gpu(
+    variables: Mapping[str, str] = os.environ,
+    find_program: FindProgram = shutil.which,
+    find_module: FindModule = importlib.util.find_spec,
+    headers: Path | None = None,
+) -> str | None:
+    """Return what inductor lacks to compile for a GPU, or None.
+
+    Source: Triton 3, python/triton/runtime/build.py: `CC`, else gcc or clang, and Python's own
+    headers, for the launcher that it builds of each kernel.
+    """
+    if find_module("triton") is None:
+        return "Triton (the package triton)"
+    named = variables.get("CC")
+    if not any(map(find_program, [named] if named else ["gcc", "clang"])):
+        return f"the C compiler that CC names ({named})" if named else "a C compiler (gcc)"
+    if not ((headers or Path(sysconfig.get_path("include"))) / "Python.h").exists():
+        return "Python's headers (Python.h, in python3-dev)"
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compilations:
+    """Counts since the process began; None where they are unknown."""
+
+    graphs: int | None = None
+    """Captured by torch."""
+    programs: int | None = None
+    """Made by the device's compiler."""
+    cache_hits: int | None = None
+    """Found compiled."""
+    seconds: tuple[float, ...] = ()
+    """Of each compilation, where known."""
+
+    def since(self, before: "Compilations") -> "Compilations":
+        """Return the difference to an earlier count of the same process."""
+        return Compilations(
+            graphs=_less(self.graphs, before.graphs),
+            programs=_less(self.programs, before.programs),
+            cache_hits=_less(self.cache_hits, before.cache_hits),
+            seconds=self.seconds[len(before.seconds) :],
+        )
+
+
+def _less(count: int | None, before: int | None) -> int | None:
+    return None if count is None else count - (before or 0)
+
+
+def compilations_of_torch() -> Compilations:
+    """Read torch's counters; a process that never compiled has none."""
+    dynamo: Any = sys.modules.get("torch._dynamo.utils")
+    if dynamo is None:
+        return Compilations(graphs=0, programs=0, cache_hits=0)
+    inductor = dynamo.counters["inductor"]
+    return Compilations(
+        graphs=captured_graphs(),
+        programs=int(inductor[CACHE_MISSES]),
+        cache_hits=int(inductor[CACHE_HITS]),
+        seconds=tuple(map(float, dynamo.compilation_time_metrics.get(GRAPH_SECONDS, ()))),
+    )
+
+
+def captured_graphs() -> int:
+    """Return the number of graphs that torch.compile has captured."""
+    dynamo: Any = sys.modules.get("torch._dynamo.utils")
+    return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
