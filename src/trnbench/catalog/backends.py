@@ -58,12 +58,18 @@ class Backend:
     is_host: bool = False
     """The machine's own processor: the machine's memory is its memory, no chip is paid for, several
     ranks share it, and its peak is measured, for no datasheet has one."""
+    vendors: tuple[str, ...] = ()
+    """Makers of the chips in `accelerators.csv` that it drives."""
     has_static_shapes: bool = False
     """Its compiler wants every shape beforehand."""
     compiling: Literal["always", "by_itself", "where_it_pays", "where_asked"] = "where_asked"
     """What `execution: auto` comes to; by_itself: its graphs are compiled without torch.compile."""
     has_fp8: bool = False
     """torch multiplies in fp8 on some of its chips."""
+    fp8_lack: str | None = None
+    """What its chips have instead, where they have fp8 that torch does not train in."""
+    reserve_bytes: float = 0.0
+    """What its runtime takes of each device's memory, until it has been measured."""
     measures_ceiling: bool = False
     """A matmul needs no compilation there, so that its ceiling costs seconds."""
     loss_chunk_bytes: float = 1 * GIB
@@ -95,6 +101,12 @@ NEURON_UNMETERED = (
 )
 """Source: AWS Neuron documentation, tools/neuron-sys-tools (2.32): sysfs has a percentage."""
 
+NEURON_FP8_LACK = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
+"""Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32)."""
+
+NEURON_RESERVE_BYTES = 1.5 * GIB
+"""Of a logical core: runtime, micro-code and rings."""
+
 NEURON_PROFILING = (
     INSPECT, "NEURON_FRAMEWORK_DEBUG", "NKI_DEBUG_INFO", "XLA_IR_DEBUG", "XLA_HLO_DEBUG",
 )  # fmt: skip
@@ -102,8 +114,11 @@ NEURON_PROFILING = (
 ROWS = (
     Backend(
         name="neuron",
+        vendors=("AWS",),
         has_static_shapes=True,
         compiling="always",
+        fp8_lack=NEURON_FP8_LACK,
+        reserve_bytes=NEURON_RESERVE_BYTES,
         unmetered=NEURON_UNMETERED,
         collectives_tool="nccom-test",
         is_counted_by_tool=True,
@@ -135,8 +150,11 @@ ROWS = (
     ),
     Backend(
         name="xla",
+        vendors=("AWS",),
         has_static_shapes=True,
         compiling="by_itself",
+        fp8_lack=NEURON_FP8_LACK,
+        reserve_bytes=NEURON_RESERVE_BYTES,
         unmetered=NEURON_UNMETERED,
         collectives_tool="nccom-test",
         is_counted_by_tool=True,
@@ -150,6 +168,7 @@ ROWS = (
     ),
     Backend(
         name="cuda",
+        vendors=("NVIDIA", "AMD"),
         compiling="where_it_pays",
         has_fp8=True,
         measures_ceiling=True,

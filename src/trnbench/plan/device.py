@@ -3,7 +3,7 @@
 import math
 
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
-from trnbench.catalog.backends import backend_of
+from trnbench.catalog.backends import BACKENDS, Backend, backend_of
 from trnbench.catalog.instances import Instance, instances, nearest_instances
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config
@@ -18,6 +18,16 @@ LOGICAL_CORES = "NEURON_LOGICAL_NC_CONFIG"
 def asked_backend(config: Config) -> str:
     """Return the kind of device that a config names, without its index."""
     return config.device.partition(":")[0]
+
+
+def expected_backend(name: str, accelerator: Accelerator | None) -> Backend:
+    """Return a backend's row; of `auto`, that of what is likely to drive the chip."""
+    if name != "auto":
+        return backend_of(name)
+    for row in BACKENDS.values():
+        if row.is_host if accelerator is None else accelerator.vendor in row.vendors:
+            return row
+    return backend_of(name)
 
 
 def asked_index(config: Config) -> int | None:

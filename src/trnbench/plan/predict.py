@@ -22,6 +22,7 @@ from trnbench.model.memory import (
     Ranks,
     predict_memory,
 )
+from trnbench.plan.device import expected_backend
 from trnbench.schema.plan import (
     MeasureConfig,
     PlannedDevice,
@@ -31,11 +32,8 @@ from trnbench.schema.plan import (
     Prediction,
 )
 from trnbench.schema.price import Price
-from trnbench.schema.units import GIB, SECONDS_PER_HOUR
+from trnbench.schema.units import SECONDS_PER_HOUR
 from trnbench.wire import ModelShape
-
-NEURON_RESERVE_BYTES = 1.5 * GIB
-"""What runtime, micro-code and rings take of a logical core, until it has been measured."""
 
 
 def predict(
@@ -171,8 +169,8 @@ def _memory_verdict(
 ) -> Literal["fits", "tight", "does_not_fit", "unknown"]:
     if device.memory_bytes is None:
         return "unknown"
-    is_neuron = accelerator is not None and accelerator.vendor == "AWS"
-    needed = memory.total_bytes + (NEURON_RESERVE_BYTES if is_neuron else 0)
+    reserve = expected_backend(device.backend, accelerator).reserve_bytes
+    needed = memory.total_bytes + reserve
     if needed <= COMFORTABLE_SHARE * device.memory_bytes:
         return "fits"
     return "tight" if needed <= device.memory_bytes else "does_not_fit"

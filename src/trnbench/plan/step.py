@@ -7,10 +7,11 @@ import dataclasses
 import math
 
 from trnbench.catalog.accelerators import Accelerator
-from trnbench.catalog.backends import backend_of
+from trnbench.catalog.backends import BACKENDS, backend_of
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
 from trnbench.model.families import FAMILIES, family_of
+from trnbench.plan.device import expected_backend
 from trnbench.plan.external import guest_step
 from trnbench.plan.model import check_workload
 from trnbench.plan.predict import memory_fits
@@ -82,8 +83,7 @@ def plan_precision(config: Config, backend: str, accelerator: Accelerator | None
         check_fp8_device(backend, accelerator)
     if asked != "auto":
         return asked
-    is_host = backend_of(backend).is_host or (backend == "auto" and accelerator is None)
-    return "fp32" if is_host else "bf16"
+    return "fp32" if expected_backend(backend, accelerator).is_host else "bf16"
 
 
 def plan_execution(
@@ -259,14 +259,12 @@ def check_fp8_device(backend: str, accelerator: Accelerator | None) -> None:
 
 def lack_of_fp8(backend: str, accelerator: Accelerator | None) -> str | None:
     """Say why torch cannot multiply in fp8 on a device; None where nothing is known against it."""
-    if accelerator is not None and accelerator.vendor == "AWS":
-        # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
-        lacks = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
-        return f"{accelerator.name} {lacks}"
-    if backend == "auto":
-        backend = "cpu" if accelerator is None else "cuda"
-    if not backend_of(backend).has_fp8:
-        return f"{backend} has no fp8 products that torch knows, only NVIDIA's GPUs from Ada on"
+    row = expected_backend(backend, accelerator)
+    if accelerator is not None and row.fp8_lack is not None:
+        return f"{accelerator.name} {row.fp8_lack}"
+    if not row.has_fp8:
+        name = row.name if row.name in BACKENDS or accelerator is None else accelerator.name
+        return f"{name} has no fp8 products that torch knows, only NVIDIA's GPUs from Ada on"
     if accelerator is not None and accelerator.fp8_flops_per_second is None:
         return f"no fp8 peak of {accelerator.name} is published"
     return None

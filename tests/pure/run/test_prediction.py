@@ -6,8 +6,9 @@ import pytest
 
 from tests.pure.run.plans import CPU, H100, make_case, plan_case
 from trnbench.catalog.accelerators import Accelerator, accelerators
+from trnbench.catalog.backends import NEURON_RESERVE_BYTES
 from trnbench.model.flops import CONVENTIONS, flops_per_token
-from trnbench.plan.predict import NEURON_RESERVE_BYTES, PLANNED_EFFICIENCY, predict
+from trnbench.plan.predict import PLANNED_EFFICIENCY, predict
 from trnbench.schema.plan import Plan, Prediction
 
 TRN2 = {
