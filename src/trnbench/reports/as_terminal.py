@@ -201,7 +201,7 @@ def _beside_or_under(
 
     def lines(row: Cells) -> Iterator[str]:
         if is_beside:
-            yield from _row(row, columns, [*firsts, last_room], page)
+            yield from _row(row, columns, [*firsts, min(last, last_room)], page)
             return
         yield from _row(row[:-1], columns[:-1], firsts, page)
         for line in wrapped(row[-1].text, last_room):

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from trnbench.analysis.step_time import MIN_SAMPLES
 from trnbench.catalog.facts import Diagnosis, diagnose
 from trnbench.redact import scrub
 from trnbench.schema.records import Outcome, Status, StopReason
@@ -40,6 +39,8 @@ def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> End:
         seconds: that the launch took.
         stopped: what ended the measuring.
     """
+    from trnbench.analysis.step_time import MIN_SAMPLES  # here, for it brings numpy
+
     took = say_seconds(seconds)
     if stopped not in ("max_minutes", "max_usd") or samples >= MIN_SAMPLES:
         return End("finished", f"{samples} samples in {took}")
