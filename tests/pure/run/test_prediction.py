@@ -56,7 +56,7 @@ def test_the_verdict_on_memory_leaves_a_margin(share: float, verdict: str) -> No
 
 
 def test_a_neuron_device_keeps_some_of_its_memory_for_itself() -> None:
-    plan = plan_case()
+    plan = plan_case(found=None)
     needed = plan.prediction.memory_bytes or 0.0
     memory = (needed + NEURON_RESERVE_BYTES) / 0.9
     trainium, hopper = accelerators()["trainium2"], accelerators()["h100-sxm"]
