@@ -27,7 +27,7 @@ from trnbench.wire import Finish, FoundDevice, RunBlock
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOFS = Path(__file__).with_name("proofs.py")
-CONTRACT = ROOT / "tests" / "unit" / "train" / "backends" / "test_contract.py"
+CONTRACT = ROOT / "tests" / "torch" / "train" / "backends" / "test_contract.py"
 
 SUITE = """\
 name: device suite

@@ -54,18 +54,15 @@ def passed(done: subprocess.CompletedProcess[str]) -> int:
     return int(found[1]) if found else 0
 
 
-@pytest.mark.slow
 def test_the_proofs_of_time_pass_on_a_device_that_is_slower_than_its_host(tmp_path: Path) -> None:
     assert passed(run_suite(tmp_path, PROOFS_OF_TIME, op_seconds=2e-3)) == 1
 
 
-@pytest.mark.slow
 def test_all_other_proofs_pass_and_none_is_skipped(tmp_path: Path) -> None:
     done = run_suite(tmp_path, f"not {PROOFS_OF_TIME}", compile_seconds=0.2)
     assert passed(done) == 15
 
 
-@pytest.mark.slow
 def test_a_device_that_hands_work_to_the_processor_does_not_pass(tmp_path: Path) -> None:
     done = run_suite(tmp_path, NO_FALLBACK, fallback="aten::mm")
     assert done.returncode == 1

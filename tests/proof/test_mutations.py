@@ -147,7 +147,6 @@ def runs(
         }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", MUTATIONS)
 def test_it_is_noticed(
     runs: dict[str, Future[subprocess.CompletedProcess[str]]], fault: str

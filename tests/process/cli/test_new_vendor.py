@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import trnbench
 from tests.command import environment_of_copy
 
@@ -68,7 +66,6 @@ measure: {min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0.
 """
 
 
-@pytest.mark.slow
 def test_one_file_and_one_row_make_a_device_and_a_family(tmp_path: Path) -> None:
     package = tmp_path / "copy" / "trnbench"
     shutil.copytree(Path(trnbench.__file__).parent, package)

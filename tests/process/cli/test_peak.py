@@ -27,7 +27,6 @@ def read(folder: Path) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.slow
 def test_a_processor_is_measured_kept_and_printed_again(tmp_path: Path) -> None:
     folder = tmp_path / "a peak"
     done = trnbench("peak", *SMALL, "--device", "cpu", "-o", folder, cwd=tmp_path)
@@ -55,7 +54,6 @@ def test_a_processor_is_measured_kept_and_printed_again(tmp_path: Path) -> None:
     assert report.code == 5, "it is no result of a run"
 
 
-@pytest.mark.slow
 def test_the_stand_in_s_cores_are_measured_and_its_tool_times_collectives(tmp_path: Path) -> None:
     pytest.importorskip("torch.utils.backend_registration")
     environment = {**stand_in_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache")}
@@ -79,7 +77,6 @@ def test_what_a_hang_is_answered_with_are_options_of_the_command() -> None:
     assert named <= {option for each in command.params for option in each.opts}
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_measured_and_leaves_nobody(tmp_path: Path) -> None:
     # A repeat of a minute: whatever comes after the first thing is under way when it is stopped.
     arguments = ["peak", *SMALL[:-1], "60", "--device", "cpu", "-o", str(tmp_path / "p")]

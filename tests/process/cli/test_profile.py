@@ -86,7 +86,6 @@ def test_what_is_kept_tells_of_no_path_and_no_host(config: Path, tmp_path: Path)
     assert trace_in(out) == {"host_name": "…", "traceName": "…/trace.json", "traceEvents": []}
 
 
-@pytest.mark.slow
 def test_the_quick_suite_s_first_case_is_profiled_where_none_is_named(tmp_path: Path) -> None:
     python = fake_python(tmp_path)
     done = trnbench("profile", "--python", python, cwd=tmp_path)
@@ -119,7 +118,6 @@ def on_stand_in(folder: Path, *arguments: object, **settings: Any) -> tuple[int,
     return done.code, done.out, done.err
 
 
-@pytest.mark.slow
 def test_on_the_stand_in_the_host_s_operators_and_the_vendor_s_capture_are_told(
     tmp_path: Path,
 ) -> None:
@@ -135,7 +133,6 @@ def test_on_the_stand_in_the_host_s_operators_and_the_vendor_s_capture_are_told(
     assert str(tmp_path) not in (tmp_path / "out" / "profile.json").read_text()
 
 
-@pytest.mark.slow
 def test_the_runtime_s_own_capture_and_the_profiler_are_refused_together(tmp_path: Path) -> None:
     config = tmp_path / "stand-in.yaml"
     config.write_text(FAST)
@@ -146,7 +143,6 @@ def test_the_runtime_s_own_capture_and_the_profiler_are_refused_together(tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "words"),
     [("memory@50", "micro_batch_size"), ("unsupported", "NCC_EVRF001")],

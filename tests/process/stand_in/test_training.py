@@ -8,7 +8,7 @@ import pytest
 from tests.process.stand_in.interpreter import ask, needs_python_devices
 from tests.stand_in import stand_in_environment
 
-pytestmark = [needs_python_devices, pytest.mark.slow]
+pytestmark = needs_python_devices
 
 COMPILE_SECONDS = 0.4
 

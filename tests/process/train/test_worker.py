@@ -141,7 +141,6 @@ def test_the_child_imports_torch_and_its_own_room_alone(trained: Ended) -> None:
     assert {name.split(".")[1] for name in ours} == {"wire", "train"}
 
 
-@pytest.mark.slow
 def test_the_ceiling_is_measured_before_and_after_training(tmp_path: Path) -> None:
     ended = train(tmp_path, replace(ORDER, measure_ceiling=True, precision="pure_bf16"), [Finish()])
     assert ended.kinds[:6] == ["probe", "environment", "ceiling", "ceiling", "build", "built"]

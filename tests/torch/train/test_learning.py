@@ -29,7 +29,6 @@ def train(order: WorkOrder, steps: int) -> tuple[list[float], list[float]]:
     return [loss.item() for loss in outcomes.losses], oracle
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision"), [("tiny-llama", "fp32"), ("tiny-llama", "bf16"), ("tiny-gpt2", "fp32")]
 )
