@@ -6,15 +6,13 @@ field says none; docs/columns.md and docs/compare.md are printed from these list
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from pydantic import BaseModel
 
-from trnbench.reports.document import Value
+from trnbench.reports.document import Value, read_path
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 from trnbench.schema.result import Result
 
@@ -32,21 +30,8 @@ class Column:
 
 def _at(root: type, path: str, name: str | None = None, meaning: str | None = None) -> Column:
     """Return the column of a field, named like it; without a meaning it has the schema's."""
-    steps = path.split(".")
-    return Column(name or steps[-1], meaning or described(root, path), lambda of: _read(of, steps))
-
-
-def _read(of: Any, steps: Sequence[str]) -> Value:
-    for step in steps:
-        if of is None:
-            return None
-        of = of.get(step) if isinstance(of, Mapping) else getattr(of, step)
-    if isinstance(of, bool):
-        return int(of)
-    if isinstance(of, Decimal):
-        return float(of)
-    found: Value = of.isoformat() if isinstance(of, date) else of
-    return found
+    name = name or path.rpartition(".")[2]
+    return Column(name, meaning or described(root, path), lambda of: read_path(of, path))
 
 
 def described(root: type, path: str) -> str:

@@ -3,9 +3,10 @@
 A report is one `Report`; a format (`as_….py`) is one function over it, and knows no report.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 Style = Literal["good", "doubtful", "bad"]
@@ -158,6 +159,22 @@ def columns(headings: Sequence[str], figures: Sequence[str] = ()) -> tuple[Colum
     return tuple(Column(heading, heading in figures) for heading in headings)
 
 
-def rows_of_records(records: Sequence[Mapping[str, Value]], names: Sequence[str]) -> Rows:
-    """Return records as rows of the named columns."""
-    return Rows(names, [[record[name] for name in names] for record in records])
+def read_path(of: Any, path: str) -> Value:
+    """Return what stands at `a.b.c` below something; None where a step is, or a key is missing."""
+    for step in path.split("."):
+        if of is None:
+            return None
+        of = of.get(step) if isinstance(of, Mapping) else getattr(of, step)
+    if isinstance(of, bool):
+        return int(of)
+    if isinstance(of, Decimal):
+        return float(of)
+    found: Value = of.isoformat() if isinstance(of, date) else of
+    return found
+
+
+def rows_at(items: Iterable[Any], *columns: str) -> Rows:
+    """Return a row for each item; a column is `name=path`, or a path that ends in its name."""
+    names = [each.rpartition("=")[0] or each.rpartition(".")[2] for each in columns]
+    paths = [each.rpartition("=")[2] for each in columns]
+    return Rows(names, [[read_path(item, path) for path in paths] for item in items])

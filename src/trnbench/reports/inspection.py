@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from trnbench import __version__
 from trnbench.machine.describe import Inspection
 from trnbench.machine.findings import Finding
-from trnbench.reports.document import Document, Facts, Heading, Lines, Page, Part, Report
+from trnbench.reports.document import Document, Facts, Heading, Lines, Page, Part, Report, rows_at
 from trnbench.reports.document import Rows as TableRows
 from trnbench.schema.price import Price
 from trnbench.schema.units import say_bytes, say_usd
@@ -66,9 +66,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _findings(diagnosis: Diagnosis) -> TableRows:
-    names = ("name", "verdict", "evidence", "fix")
-    rows = [[getattr(each, name) for name in names] for each in diagnosis.findings]
-    return TableRows(names, rows)
+    return rows_at(diagnosis.findings, "name", "verdict", "evidence", "fix")
 
 
 def _record(diagnosis: Diagnosis, page: Page) -> dict[str, Any]:

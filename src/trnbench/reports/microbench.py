@@ -23,6 +23,7 @@ from trnbench.reports.document import (
     Rows,
     Table,
     columns,
+    rows_at,
 )
 from trnbench.schema.peak import Group, PeakDocument, PeakReading
 from trnbench.schema.units import say_bytes, say_flops_per_second, say_percent
@@ -63,35 +64,22 @@ def _document(document: PeakDocument, page: Page) -> Document:
 
 def _rows(document: PeakDocument) -> Rows:
     """Return a row for each reading, figures in base units."""
-    device = document.environment.device_name if document.environment else None
-    return Rows(
-        NAMES,
-        [
-            (
-                document.started_at,
-                device,
-                line.reading.group,
-                line.reading.task.name,
-                _arithmetic(line.reading),
-                _size(line.reading),
-                line.reading.count,
-                line.reading.ranks,
-                line.reading.source,
-                *((rate.value, rate.low, rate.high, rate.unit) if (rate := line.rate) else NO_RATE),
-                line.of_best,
-                line.of_datasheet,
-                line.reading.reason,
-            )
-            for line in lines_of(document)
-        ],
-    )
-
-
-NAMES = (
-    "started_at", "device_name", "group", "name", "precision", "size", "count", "ranks", "source",
-    "rate", "rate_lowest", "rate_highest", "unit", "of_best", "of_datasheet", "reason",
-)  # fmt: skip
-NO_RATE = (None,) * 4
+    lines = [
+        {
+            "document": document,
+            "line": line,
+            "precision": _arithmetic(line.reading),
+            "size": _size(line.reading),
+        }
+        for line in lines_of(document)
+    ]
+    return rows_at(
+        lines, "document.started_at", "document.environment.device_name", "line.reading.group",
+        "line.reading.task.name", "precision", "size", "line.reading.count", "line.reading.ranks",
+        "line.reading.source", "rate=line.rate.value", "rate_lowest=line.rate.low",
+        "rate_highest=line.rate.high", "line.rate.unit", "line.of_best", "line.of_datasheet",
+        "line.reading.reason",
+    )  # fmt: skip
 
 
 def _record(document: PeakDocument, page: Page) -> dict[str, Any]:

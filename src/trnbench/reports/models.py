@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from trnbench.catalog.models import CatalogModel
 from trnbench.model.flops import CONVENTIONS, active_parameter_count, flops_per_token
-from trnbench.reports.document import Document, Page, Report, Rows, Table, columns
+from trnbench.reports.document import Document, Page, Report, Rows, Table, columns, rows_at
 from trnbench.schema.units import say_flops, say_weights
 
 HEADINGS = (
@@ -59,18 +59,11 @@ def _record(model: CatalogModel, sequence_length: int) -> dict[str, Any]:
 
 def _rows(listed: Listed) -> Rows:
     records = [_record(model, listed.sequence_length) for model in listed.models]
-    names = ("model", "parameter_count", "active_parameter_count", "sequence_length")
-    return Rows(
-        (*names, *(f"flops_per_token_{name}" for name in CONVENTIONS), "source"),
-        [
-            [
-                *(record[name] for name in names),
-                *record["flops_per_token"].values(),
-                record["source"],
-            ]
-            for record in records
-        ],
-    )
+    counts = (f"flops_per_token_{name}=flops_per_token.{name}" for name in CONVENTIONS)
+    return rows_at(
+        records, "model", "parameter_count", "active_parameter_count", "sequence_length", *counts,
+        "source",
+    )  # fmt: skip
 
 
 REPORT: Report[Listed] = Report(

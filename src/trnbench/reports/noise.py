@@ -16,6 +16,7 @@ from trnbench.reports.document import (
     Rows,
     Table,
     columns,
+    rows_at,
 )
 
 HEADINGS = ("gate at", "launches a side", "at the noise's upper end", "in turns")
@@ -64,15 +65,11 @@ def _row(gate: GateCost) -> tuple[str, ...]:
 
 
 def _rows(floors: Sequence[NoiseFloor]) -> Rows:
-    names = ("case", "device", "gate", "launches", "launches_at_upper_end", "launches_in_turns")
-    return Rows(
-        names,
-        [
-            (floor.name, floor.device, gate.change, gate.apart, gate.apart_most, gate.in_turns)
-            for floor in floors
-            for gate in floor.gates
-        ],
-    )
+    gates = [{"floor": floor, "gate": gate} for floor in floors for gate in floor.gates]
+    return rows_at(
+        gates, "case=floor.name", "floor.device", "gate=gate.change", "launches=gate.apart",
+        "launches_at_upper_end=gate.apart_most", "launches_in_turns=gate.in_turns",
+    )  # fmt: skip
 
 
 def _record(floors: Sequence[NoiseFloor], page: Page) -> dict[str, Any]:

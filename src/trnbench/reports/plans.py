@@ -6,7 +6,7 @@ from typing import Any
 from trnbench import __version__
 from trnbench.analysis.checks.parity import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
-from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows
+from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows, rows_at
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
 from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
 from trnbench.wire import StepSettings
@@ -22,34 +22,12 @@ def _document(plans: Sequence[Plan], page: Page) -> Document:
 
 
 def _rows(plans: Sequence[Plan]) -> Rows:
-    names = (
-        "case_id", "suite", "model", "parameter_count", "backend", "precision",
-        "global_batch_size", "sequence_length", "tokens_per_step", "flops_per_token",
-        "memory_bytes", "step_seconds", "max_seconds", "usd_per_hour", "max_usd",
+    return rows_at(
+        plans, "case_id", "suite", "model=model.name", "model.parameter_count", "device.backend",
+        "workload.precision", "workload.global_batch_size", "workload.sequence_length",
+        "workload.tokens_per_step", "prediction.memory_bytes", "prediction.step_seconds",
+        "prediction.max_seconds", "price.usd_per_hour", "prediction.max_usd",
     )  # fmt: skip
-    return Rows(
-        names,
-        [
-            (
-                plan.case_id,
-                plan.suite,
-                plan.model.name,
-                plan.model.parameter_count,
-                plan.device.backend,
-                plan.workload.precision,
-                plan.workload.global_batch_size,
-                plan.workload.sequence_length,
-                plan.workload.tokens_per_step,
-                plan.prediction.flops_per_token.get(plan.flops_convention),
-                plan.prediction.memory_bytes,
-                plan.prediction.step_seconds,
-                plan.prediction.max_seconds,
-                float(plan.price.usd_per_hour) if plan.price else None,
-                plan.prediction.max_usd,
-            )
-            for plan in plans
-        ],
-    )
 
 
 def _record(plans: Sequence[Plan], page: Page) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from trnbench.reports.document import (
     Report,
     Rows,
     Table,
-    Value,
     columns,
+    rows_at,
 )
 from trnbench.reports.plot import Points, plot_by_day
 from trnbench.schema.price import Price
@@ -45,12 +45,7 @@ def _rate(row: PriceRow) -> tuple[str, ...]:
 
 
 def _rows(rows: Sequence[PriceRow]) -> Rows:
-    names = list(PriceRow.__dataclass_fields__)
-    return Rows(names, [[_value(getattr(row, name)) for name in names] for row in rows])
-
-
-def _value(cell: Any) -> Value:
-    return cell if cell is None or isinstance(cell, str | int | float) else str(cell)
+    return rows_at(rows, *PriceRow.__dataclass_fields__)
 
 
 REPORT: Report[Sequence[PriceRow]] = Report(
@@ -92,12 +87,11 @@ def _live_cells(option: RentOption, answer: Price | NoPrice) -> tuple[str, ...]:
 
 
 def _live_rows(answers: Answers) -> Rows:
-    names = ("option", "instance", "zone", "region", "usd_per_hour", "retrieved_at", "source")
-    rows = []
-    for option, answer in answers.items():
-        record = _live_record(option, answer)
-        rows.append([*(_value(record.get(name)) for name in names), record.get("reason")])
-    return Rows((*names, "reason"), rows)
+    records = [_live_record(option, answer) for option, answer in answers.items()]
+    return rows_at(
+        records, "option", "instance", "zone", "region", "usd_per_hour", "retrieved_at", "source",
+        "reason",
+    )  # fmt: skip
 
 
 LIVE: Report[Answers] = Report(
@@ -234,23 +228,15 @@ def _points(history: Sequence[Series]) -> list[Points]:
 
 
 def _history_rows(told: History) -> Rows:
-    names = ("option", "place", "usd_per_hour", "change", "first_told", "last_told", "source")
-    return Rows(
-        names,
-        [
-            (
-                series.option,
-                series.place,
-                str(step.usd_per_hour),
-                None if step.change is None else float(step.change),
-                step.since.isoformat(),
-                step.until.isoformat(),
-                step.rows[0].source,
-            )
-            for series in told.series
-            for step in series.steps
-        ],
-    )
+    steps = [
+        {"series": series, "step": step, "source": step.rows[0].source}
+        for series in told.series
+        for step in series.steps
+    ]
+    return rows_at(
+        steps, "series.option", "series.place", "step.usd_per_hour", "step.change",
+        "first_told=step.since", "last_told=step.until", "source",
+    )  # fmt: skip
 
 
 HISTORY: Report[History] = Report(

@@ -16,6 +16,7 @@ from trnbench.reports.document import (
     Rows,
     Table,
     columns,
+    rows_at,
 )
 from trnbench.schema.profile import Profile
 from trnbench.schema.units import say_change, say_percent, say_seconds
@@ -47,11 +48,10 @@ def _document(profile: Profile, page: Page) -> Document:
 
 def _rows(profile: Profile) -> Rows:
     """Return a row for each operator, all of them, seconds being those of all profiled steps."""
-    names = ("name", "operator_class", "within", "calls", "host_seconds", "device_seconds", "share")
-    return Rows(
-        ("operator", "class", *names[2:]),
-        [[getattr(each, name) for name in names] for each in profile.operators],
-    )
+    return rows_at(
+        profile.operators, "operator=name", "class=operator_class", "within", "calls",
+        "host_seconds", "device_seconds", "share",
+    )  # fmt: skip
 
 
 def _record(profile: Profile, page: Page) -> Any:

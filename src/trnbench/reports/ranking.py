@@ -21,7 +21,7 @@ from trnbench.reports.document import (
     Table,
     Value,
     columns,
-    rows_of_records,
+    rows_at,
 )
 from trnbench.schema.result import MetricValue
 from trnbench.schema.units import say_count, say_interval, say_percent, say_seconds, say_usd
@@ -181,7 +181,7 @@ def _record(
 def _rows(ranked: Ranked) -> Rows:
     """Return a row for each place; what was left out has no place and its reason."""
     records = list(_records(*ranked))
-    return rows_of_records(records, list(records[0]) if records else [])
+    return rows_at(records, *(records[0] if records else ()))
 
 
 def _document_record(ranked: Ranked, page: Page) -> dict[str, Any]:
