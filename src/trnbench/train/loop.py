@@ -114,7 +114,7 @@ def prepare_tokens(
 
 
 def _on_device(parts: Iterable[torch.Tensor], backend: Backend) -> list[torch.Tensor]:
-    """Move ids in the device's own type of them; a picture's bytes stay bytes.
+    """Move ids in the device's own type of them; an image's bytes stay bytes.
 
     They come in parts: to part them on the device is work that lazy devices compile, for each
     number of steps anew.

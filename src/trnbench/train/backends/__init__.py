@@ -35,7 +35,7 @@ def find_devices() -> list[FoundDevice]:
 
 
 def find_undriven() -> FoundDevice | None:
-    """Return the accelerator that torch sees and no backend here drives, so that it is told.
+    """Return the accelerator that torch sees and no backend here drives, so that it is reported.
 
     Whoever rents such a machine must not be given its CPU's figures in silence.
     """

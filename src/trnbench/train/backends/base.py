@@ -182,7 +182,7 @@ class Backend:
         return None, f"torch.{self.device.type} tells no peak of memory"
 
     def empty_cache(self) -> None:
-        """Give memory that nobody uses back to the device, where torch keeps some."""
+        """Give unused memory back to the device, where torch keeps some."""
         empty = getattr(self._module, "empty_cache", None)
         if empty is not None:
             empty()
@@ -192,7 +192,7 @@ class Backend:
         return compilations_of_torch()
 
     def fallback_ops(self) -> dict[str, int] | None:
-        """Return the operators that ran on the processor instead; None where nobody counts."""
+        """Return the operators that ran on the processor instead; None where not counted."""
         return None
 
     def settings(self) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """GPUs: NVIDIA's CUDA, and ROCm, which torch also calls cuda.
 
-Nobody has run this file on a GPU for this project yet, and each result made by it says so.
+This project has not run this file on a GPU yet, and each result made by it says so.
 """
 
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ def attention_kernel(heads: torch.Tensor) -> str:
 
 
 def _require_fp8(device: torch.device) -> None:
-    """Refuse a GPU without fp8 products, or whose fp8 is not the one that we train in.
+    """Refuse a GPU without fp8 matmuls, or whose fp8 is not the one that we train in.
 
     Raises:
         Unavailable: it is AMD's, whose first fp8 formats end elsewhere, or older than Ada.

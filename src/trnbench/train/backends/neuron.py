@@ -1,6 +1,6 @@
 """Trainium by native TorchNeuron: torch-neuronx 2.10 and later, torch's device `neuron`.
 
-Nobody has run this file on a Trainium for this project yet, and each result made by it says so.
+This project has not run this file on a Trainium yet, and each result made by it says so.
 Names are those of the AWS Neuron documentation, release 2.33 (torch/reference, guides, TorchNeuron
 release notes) and, where marked `not documented`, of public source, and may be absent. Both kinds
 are listed in docs/trainium.md.

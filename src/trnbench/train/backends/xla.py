@@ -1,7 +1,7 @@
 """Trainium by torch-xla: torch-neuronx up to 2.9, torch's device `xla`, for trn1 and older SDKs.
 
 AWS supports it for training up to SDK 2.29 (announce-no-support-pytorch-xla-training).
-Its calls run for real on torch-xla's CPU client in the project's tests; nobody has run them on a
+Its calls run for real on torch-xla's CPU client in the project's tests; they have not been run on a
 Trainium for this project yet, and each result made by it says so.
 
 Names: torch_xla 2.7 to 2.9; `torch_xla.sync` waits for nothing but the hand-over, so that a clock
@@ -31,7 +31,7 @@ class XlaBackend(Backend):
     name: ClassVar[str] = "xla"
     token_dtype: ClassVar[torch.dtype] = torch.int32
     client: ClassVar[str] = "NEURON"
-    """The only client whose times are told: torch-xla falls back to the CPU with a mere warning."""
+    """The only client that is measured: torch-xla falls back to the CPU with a mere warning."""
 
     @classmethod
     def find(cls) -> FoundDevice | None:

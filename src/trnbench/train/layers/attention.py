@@ -164,7 +164,7 @@ class RotaryAttention(nn.Module):
 
 
 class JoinedAttention(nn.Module):
-    """Multi-head attention with biases, queries, keys and values from one product."""
+    """Multi-head attention with biases, queries, keys and values from one matmul."""
 
     core: AttentionCore = staticmethod(fused_attention)
 

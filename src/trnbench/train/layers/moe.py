@@ -48,7 +48,7 @@ class ExpertsMlp(nn.Module):
         self.gate = nn.Parameter(torch.empty(count, width, size))
         self.up = nn.Parameter(torch.empty(count, width, size))
         self.down = nn.Parameter(torch.empty(count, size, width))
-        # Flat, so that they are told from matrices as every other bias is.
+        # Flat: no matrices, so weight decay leaves them out as every other bias.
         self.gate_bias = nn.Parameter(torch.empty(count * size)) if experts.biases else None
         self.up_bias = nn.Parameter(torch.empty(count * size)) if experts.biases else None
         self.down_bias = nn.Parameter(torch.empty(count * width)) if experts.biases else None

@@ -1,4 +1,4 @@
-"""The ViT family: a picture cut into patches, an encoder that sees them all, one class.
+"""The ViT family: an image cut into patches, an encoder that sees them all, one class.
 
 Its tokens are the patches and the class token before them; its vocabulary are the classes.
 
@@ -40,7 +40,7 @@ class Vit(Model):
         self.head = Linear(width, shape.vocabulary_size)
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
-        """Return the class token's state, (B, D); inputs are pictures, (B, C, pixels, pixels)."""
+        """Return the class token's state, (B, D); inputs are images, (B, C, pixels, pixels)."""
         pixels = (inputs.float() - MIDDLE) / SPREAD
         weights = self.compute_dtype or self.patch.weight.dtype
         x_BPD = self.patch(patches_of(pixels.to(weights), self.patch_size))
@@ -68,6 +68,6 @@ class Block(nn.Module):
 
 
 def patches_of(pixels: torch.Tensor, patch_size: int) -> torch.Tensor:
-    """Cut pictures, (B, C, pixels, pixels), into rows of patches, (B, A x A, C x S x S)."""
+    """Cut images, (B, C, pixels, pixels), into rows of patches, (B, A x A, C x S x S)."""
     cut = pixels.unflatten(3, (-1, patch_size)).unflatten(2, (-1, patch_size))
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
