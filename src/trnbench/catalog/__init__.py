@@ -2,12 +2,12 @@
 
 import csv
 import io
+from datetime import date
 from importlib import resources
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-
-def read_table(name: str) -> list[dict[str, str]]:
-    """Return the rows of `catalog/<name>` as column → text."""
-    return list(csv.DictReader(io.StringIO(read_text(name))))
+T = TypeVar("T")
 
 
 def read_text(name: str) -> str:
@@ -15,6 +15,35 @@ def read_text(name: str) -> str:
     return resources.files("trnbench.catalog").joinpath(name).read_text(encoding="utf-8")
 
 
+def read_table(name: str) -> list[dict[str, str]]:
+    """Return the rows of `catalog/<name>` as column → text."""
+    return list(csv.DictReader(io.StringIO(read_text(name))))
+
+
+def read_rows(kind: type[T], table: str, /, **columns: str) -> list[T]:
+    """Return the rows of `catalog/<table>` as dataclasses.
+
+    Args:
+        kind: the dataclass; a cell is read by its field's annotation.
+        table: the file.
+        columns: of a field whose column has another name.
+    """
+    types = get_type_hints(kind)
+    return [
+        kind(**{field: _read(row[columns.get(field, field)], types[field]) for field in types})
+        for row in read_table(table)
+    ]
+
+
 def number(cell: str) -> float | None:
     """Read a number; an empty cell is unknown, never zero."""
     return float(cell) if cell else None
+
+
+def _read(cell: str, annotation: Any) -> Any:
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    if not cell and NoneType in kinds:
+        return None
+    if get_origin(kinds[0]) is Literal:
+        return cell  # held by a test
+    return date.fromisoformat(cell) if kinds[0] is date else kinds[0](cell)

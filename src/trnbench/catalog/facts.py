@@ -4,9 +4,9 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
-from trnbench.catalog import read_table
+from trnbench.catalog import read_rows, read_table
 from trnbench.wire import FailureReason
 
 # --- what vendors' error texts mean ---------------------------------------------------------------
@@ -108,32 +108,14 @@ class Rooms:
 @functools.cache
 def grids() -> dict[tuple[str, str], Grid]:
     """Return every known region's electricity by provider and region."""
-    return {
-        (row["provider"], row["region"]): Grid(
-            provider=row["provider"],
-            region=row["region"],
-            zone=row["grid_zone"],
-            grams_co2e_per_kwh=float(row["grams_co2e_per_kwh"]),
-            year=int(row["year"]),
-            basis=cast(Literal["location", "market"], row["basis"]),
-            source=row["source"],
-        )
-        for row in read_table("grid.csv")
-    }
+    rows = read_rows(Grid, "grid.csv", zone="grid_zone")
+    return {(row.provider, row.region): row for row in rows}
 
 
 @functools.cache
 def rooms() -> dict[str, Rooms]:
     """Return every known provider's buildings by its name."""
-    return {
-        row["provider"]: Rooms(
-            provider=row["provider"],
-            pue=float(row["pue"]),
-            year=int(row["year"]),
-            source=row["source"],
-        )
-        for row in read_table("pue.csv")
-    }
+    return {row.provider: row for row in read_rows(Rooms, "pue.csv")}
 
 
 # --- which work an operator does, by its name -----------------------------------------------------

@@ -8,7 +8,7 @@ import functools
 from dataclasses import dataclass
 from datetime import date
 
-from trnbench.catalog import number, read_table
+from trnbench.catalog import read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,15 @@ class PublishedResult:
 @functools.cache
 def published_results() -> tuple[PublishedResult, ...]:
     """Return every published run of the catalog."""
-    return tuple(
-        PublishedResult(
-            name=row["id"],
-            source=row["source"],
-            date=date.fromisoformat(row["published_date"]),
-            model=row["model"],
-            sequence_length=int(row["seq_len"]) if row["seq_len"] else None,
-            accelerator=row["accelerator"],
-            accelerators=int(row["accelerator_count"]) if row["accelerator_count"] else None,
-            instance=row["instance_type"],
-            precision=row["precision"],
-            tokens_per_second=number(row["tokens_per_second_total"]),
-            notes=row["notes"],
-        )
-        for row in read_table("published.csv")
-    )
+    columns = {
+        "name": "id",
+        "date": "published_date",
+        "sequence_length": "seq_len",
+        "accelerators": "accelerator_count",
+        "instance": "instance_type",
+        "tokens_per_second": "tokens_per_second_total",
+    }
+    return tuple(read_rows(PublishedResult, "published.csv", **columns))
 
 
 def is_same_model(one: str, other: str) -> bool:
