@@ -102,16 +102,16 @@ ConfirmFolder = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="The folder for the launches of --confirm.  [default: results/<date>-confirm]",
-        show_default=False,
+        help="The folder for the launches of --confirm.",
+        show_default="results/<date>-confirm",
     ),
 ]
 Interpreter = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="With --confirm: the interpreter that trains CAND.  [default: the one that runs this]",
-        show_default=False,
+        help="With --confirm: the interpreter that trains CAND.",
+        show_default="the one that runs this",
     ),
 ]
 BaseInterpreter = Annotated[
@@ -188,7 +188,7 @@ def compare(
 def _sort_sources(
     positional: list[str], base: list[str], cand: list[str]
 ) -> tuple[list[str], list[str]]:
-    """Sort out which names stand for which side."""
+    """Return the sources of BASE and of CAND."""
     if len(positional) not in (0, 2):
         raise ConfigError(
             f"compare takes BASE and CAND; it was given {len(positional)}: {' '.join(positional)}",
@@ -222,11 +222,7 @@ def _at_rate(launches: "Sequence[Launch]", rate: Decimal | None) -> "list[Launch
     return [
         replace(
             launch,
-            result=recost(
-                launch.result,
-                user_price(request_of(launch.result, today), rate),
-                None,
-            ),
+            result=recost(launch.result, user_price(request_of(launch.result, today), rate), None),
         )
         for launch in launches
     ]

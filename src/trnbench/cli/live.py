@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -38,7 +38,7 @@ def make_observer(stream: TextIO | None = None) -> Iterator[Observer]:
 
 
 class RunCost:
-    """What a run has cost so far: each case by what was last told of it."""
+    """What a run has cost so far: the last known cost of each case."""
 
     def __init__(self) -> None:
         self._usd: dict[str, float] = {}
@@ -57,15 +57,7 @@ class RunCost:
 def line_of(
     number: int, cases: int, plan: Plan, progress: Progress, run_usd: float | None = None
 ) -> str:
-    """Say where a case stands, in one line.
-
-    Args:
-        number: of the case, from 1.
-        cases: of the run.
-        plan: of the case.
-        progress: where it stands.
-        run_usd: what the whole run has cost so far, if that is more than this case.
-    """
+    """Return a case's state in one line; `run_usd` is the cost of the whole run so far."""
     parts = [f"[{number}/{cases}]", name_of(plan), progress.phase, f"step {progress.steps}"]
     if progress.tokens_per_second is not None:
         rate = f"{progress.tokens_per_second:,.0f} tokens/s"
@@ -111,7 +103,7 @@ def _ending(number: int, cases: int, result: Result, *, was_measured_before: boo
 class PlainObserver:
     """Writes a line when a case begins, changes its phase, or ends."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._cost = RunCost()
         self._cases = self._number = 0
@@ -120,45 +112,40 @@ class PlainObserver:
     def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
         """Say where results go, and what they can cost."""
         self._cases = len(plans)
-        self._write(_beginning(folder, plans))
+        self.keep(_beginning(folder, plans))
 
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Say which case it is."""
         self._number, self._phase = number, ""
-        self._write(f"[{number}/{self._cases}]  {name_of(plan)}{_of_launches(plan, launch)}")
+        self.keep(f"[{number}/{self._cases}]  {name_of(plan)}{_of_launches(plan, launch)}")
 
     def case_moves(self, plan: Plan, progress: Progress) -> None:
         """Say that a phase has begun."""
         self._cost.note(plan.case_id, progress.usd_spent)
         if progress.phase != self._phase:
             self._phase = progress.phase
-            self._write(line_of(self._number, self._cases, plan, progress, self._cost.usd))
+            self.keep(line_of(self._number, self._cases, plan, progress, self._cost.usd))
 
     def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
         """Say how it ended."""
         if not was_measured_before:
             self._cost.note(result.case_id, result.metrics["case_usd"].value)
-        self._write(_ending(number, self._cases, result, was_measured_before=was_measured_before))
+        self.keep(_ending(number, self._cases, result, was_measured_before=was_measured_before))
 
-    def _write(self, line: str) -> None:
+    def keep(self, line: str) -> None:
+        """Write a line that stays."""
         self._stream.write(f"{line}\n")
         self._stream.flush()
 
 
-class LiveObserver:
+class LiveObserver(PlainObserver):
     """Redraws one line, and leaves one behind for each case that ended."""
 
     def __init__(self, live: Live, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(live.console.file)
         self._live = live
         self._clock = clock
-        self._cost = RunCost()
         self._drawn = -REDRAW_SECONDS
-        self._cases = self._number = 0
-
-    def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
-        """Say where results go, and what they can cost."""
-        self._cases = len(plans)
-        self._live.console.print(Text(_beginning(folder, plans)))
 
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Show which case it is."""
@@ -173,11 +160,12 @@ class LiveObserver:
 
     def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
         """Leave a line that says how it ended."""
-        if not was_measured_before:
-            self._cost.note(result.case_id, result.metrics["case_usd"].value)
-        ending = _ending(number, self._cases, result, was_measured_before=was_measured_before)
-        self._live.console.print(Text(ending))
+        super().case_ends(number, result, was_measured_before=was_measured_before)
         self._draw("")
+
+    def keep(self, line: str) -> None:
+        """Print a line above the one that moves."""
+        self._live.console.print(Text(line))
 
     def _draw(self, line: str) -> None:
         self._drawn = self._clock()

@@ -39,16 +39,16 @@ Paths = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[PATH]...",
-        help="Folders of cases, of runs, or of many runs.  [default: results]",
-        show_default=False,
+        help="Folders of cases, of runs, or of many runs.",
+        show_default="results",
     ),
 ]
 Configs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CONFIG]...",
-        help="YAML files, or names of configs that ship with trnbench.  [default: quick]",
-        show_default=False,
+        help="YAML files, or names of configs that ship with trnbench.",
+        show_default="quick",
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="The format of the output.")]
@@ -64,8 +64,8 @@ OutputFolder = Annotated[
         "-o",
         metavar="FOLDER",
         help="The folder for the results. If it holds an earlier run, that run is completed, and "
-        "nothing is measured twice.  [default: results/<date and suite>]",
-        show_default=False,
+        "nothing is measured twice.",
+        show_default="results/<date and suite>",
     ),
 ]
 
@@ -75,7 +75,7 @@ DeviceChoice = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[:INDEX]",
-        help=f"Use this device instead of the config's: auto, {', '.join(BACKENDS)}.",
+        help=f"The device to use; it replaces the config's: auto, {', '.join(BACKENDS)}.",
     ),
 ]
 Settings = Annotated[

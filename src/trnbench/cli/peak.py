@@ -38,9 +38,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The model whose matmuls are timed, one of `trnbench models`.  [default: gpt2-124m on "
-        "a CPU, else llama3-8b]",
-        show_default=False,
+        help="The model whose matmuls are timed, one of `trnbench models`.",
+        show_default="gpt2-124m on a CPU, else llama3-8b",
     ),
 ]
 Batch = Annotated[
@@ -49,8 +48,8 @@ Batch = Annotated[
         metavar="N",
         min=1,
         max=65_536,
-        help="Sequences in the pass whose matmuls are timed.  [default: 1 on a CPU, else 2]",
-        show_default=False,
+        help="Sequences in the pass whose matmuls are timed.",
+        show_default="1 on a CPU, else 2",
     ),
 ]
 SequenceLength = Annotated[
@@ -59,17 +58,16 @@ SequenceLength = Annotated[
         metavar="N",
         min=1,
         max=2**20,
-        help="Tokens in each sequence.  [default: 1024 on a CPU, else 4096; at most what the model "
-        "allows]",
-        show_default=False,
+        help="Tokens in each sequence.",
+        show_default="1024 on a CPU, else 4096; at most what the model allows",
     ),
 ]
 Precisions = Annotated[
     list[Precision] | None,
     typer.Option(
         "--precision",
-        help="The precision of the matmuls. Can be repeated.  [default: fp32 and bf16]",
-        show_default=False,
+        help="The precision of the matmuls. Can be repeated.",
+        show_default="fp32 and bf16",
     ),
 ]
 Ranks = Annotated[
@@ -78,9 +76,8 @@ Ranks = Annotated[
         metavar="N",
         min=1,
         max=4096,
-        help="Devices between which collectives are timed; 1 times none.  [default: all devices "
-        "here; 2 processes on a CPU]",
-        show_default=False,
+        help="Devices between which collectives are timed; 1 times none.",
+        show_default="all devices here; 2 processes on a CPU",
     ),
 ]
 Squares = Annotated[
@@ -90,9 +87,8 @@ Squares = Annotated[
         metavar="N",
         min=1,
         max=65_536,
-        help="The edge of a square matmul. Can be repeated.  [default: 512 to 2048 on a CPU, else "
-        "1024 to 8192]",
-        show_default=False,
+        help="The edge of a square matmul. Can be repeated.",
+        show_default="512 to 2048 on a CPU, else 1024 to 8192",
     ),
 ]
 ArrayMib = Annotated[
@@ -101,9 +97,8 @@ ArrayMib = Annotated[
         metavar="MIB",
         min=1,
         max=2**20,
-        help="The size of each array that times memory; take several times the last cache.  "
-        "[default: 256 on a CPU, else 1024]",
-        show_default=False,
+        help="The size of each array that times memory; take several times the last cache.",
+        show_default="256 on a CPU, else 1024",
     ),
 ]
 MessagesMib = Annotated[
@@ -113,9 +108,8 @@ MessagesMib = Annotated[
         metavar="MIB",
         min=0.001,
         max=2**20,
-        help="The message size of a collective. Can be repeated.  [default: from 0.0625 up to 64 "
-        "on a CPU, else to 1024]",
-        show_default=False,
+        help="The message size of a collective. Can be repeated.",
+        show_default="from 0.0625 up to 64 on a CPU, else to 1024",
     ),
 ]
 Seconds = Annotated[
@@ -128,8 +122,8 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
-        help="The folder for peak.json.  [default: peaks/<date and device>]",
-        show_default=False,
+        help="The folder for peak.json.",
+        show_default="peaks/<date and device>",
     ),
 ]
 From = Annotated[

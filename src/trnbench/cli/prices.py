@@ -80,7 +80,7 @@ def _find_rows(instance: str | None, option: str | None, region: str | None) -> 
             raise _unknown(instance)
     rows = [row for row in of_instance if option is None or row.option == option]
     if region is not None:
-        rows = _held_in(rows, region)
+        rows = _rows_in(rows, region)
     if not rows:
         raise _no_such_rate(instance, option, region)
     return sorted(
@@ -88,7 +88,7 @@ def _find_rows(instance: str | None, option: str | None, region: str | None) -> 
     )
 
 
-def _held_in(rows: "list[PriceRow]", region: str) -> "list[PriceRow]":
+def _rows_in(rows: "list[PriceRow]", region: str) -> "list[PriceRow]":
     """Keep the rates that hold in a region: its own, and those for many regions."""
     from itertools import groupby
 

@@ -27,9 +27,8 @@ Config = Annotated[
     str | None,
     typer.Argument(
         metavar="[CONFIG]",
-        help="A YAML file of one case, or the name of a config that ships with trnbench.  "
-        "[default: the first case of quick]",
-        show_default=False,
+        help="A YAML file of one case, or the name of a config that ships with trnbench.",
+        show_default="the first case of quick",
     ),
 ]
 Steps = Annotated[
@@ -47,9 +46,8 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
-        help="The folder for profile.json and trace.json.gz; it must not hold a profile.  "
-        "[default: results/<date and suite>-profile]",
-        show_default=False,
+        help="The folder for profile.json and trace.json.gz; it must not hold a profile.",
+        show_default="results/<date and suite>-profile",
     ),
 ]
 

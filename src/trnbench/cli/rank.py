@@ -35,9 +35,9 @@ By = Annotated[
     typer.Option(
         metavar="METRIC",
         help="Rank by this metric: any of `trnbench schema columns`; with --tokens also train_usd "
-        "or train_seconds.  [default: usd_per_million_tokens; with --tokens train_usd; with a "
-        "budget and no deadline train_seconds]",
-        show_default=False,
+        "or train_seconds.",
+        show_default="usd_per_million_tokens; with --tokens train_usd; with a budget and no "
+        "deadline train_seconds",
     ),
 ]
 Published = Annotated[

@@ -56,9 +56,8 @@ Launches = Annotated[
         metavar="N",
         min=1,
         max=100,
-        help="Fresh processes for each case, as measure.launches.  [default: the config's; 6 with "
-        "--ab]",
-        show_default=False,
+        help="Fresh processes for each case, as measure.launches.",
+        show_default="the config's; 6 with --ab",
     ),
 ]
 DryRun = Annotated[
