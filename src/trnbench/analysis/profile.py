@@ -13,7 +13,6 @@ from trnbench.schema.plan import Plan
 from trnbench.schema.profile import (
     Profile,
     ProfiledClass,
-    ProfiledDevice,
     ProfiledOperator,
 )
 from trnbench.wire import Environment, OperatorTime, Profiled
@@ -48,15 +47,7 @@ def make_profile(
         trnbench_version=__version__,
         made_at=made_at,
         plan=plan,
-        device=ProfiledDevice(
-            backend=environment.backend,
-            name=environment.device_name,
-            asynchronous=environment.asynchronous,
-            proven=environment.proven,
-            threads=environment.threads,
-            versions=environment.versions,
-            settings=environment.settings,
-        ),
+        environment=environment,
         warmup_steps=profiled.warmup_steps,
         steps=profiled.steps,
         plain_seconds=profiled.plain_seconds,

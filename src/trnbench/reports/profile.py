@@ -63,12 +63,12 @@ REPORT: Report[Profile] = Report(document=_document, rows=_rows, record=_record)
 
 
 def _title(profile: Profile) -> str:
-    plan, device = profile.plan, profile.device
+    plan, device = profile.plan, profile.environment
     work = plan.workload
     threads = f", {device.threads} threads" if device.threads else ""
     return (
         f"{plan.model.name} {work.global_batch_size}x{work.sequence_length} {work.precision} "
-        f"{plan.order.execution} on {device.name}{threads}"
+        f"{plan.order.execution} on {device.device_name}{threads}"
     )
 
 
@@ -93,14 +93,14 @@ def _facts(profile: Profile) -> Iterator[str]:
             f"under the profiler a step took {1 + profile.profiler_cost:.2g} times as long, by its "
             "cost or by other work on this machine: the shares may not be those of a plain one"
         )
-    if profile.device.asynchronous and profile.attributed_to == "host":
-        yield _nothing_of_the_device(profile.device.backend)
+    if profile.environment.asynchronous and profile.attributed_to == "host":
+        yield _nothing_of_the_device(profile.environment.backend)
     if profile.captured_files:
         files = "1 file" if profile.captured_files == 1 else f"{profile.captured_files} files"
         yield f"the vendor's own profiler left {files} in capture/, for its own viewer"
-    if not profile.device.proven:
+    if not profile.environment.proven:
         yield (
-            f"the project has not run the backend {profile.device.backend} on such a device: "
+            f"the project has not run the backend {profile.environment.backend} on such a device: "
             "nothing here is proven"
         )
     others = [each for each in profile.operators if each.operator_class == OTHERS and each.share]
@@ -121,7 +121,7 @@ def _nothing_of_the_device(backend: str) -> str:
 
 def _class_rows(profile: Profile) -> list[tuple[str, ...]]:
     rest = "between operators (Python, launches)"
-    if profile.device.asynchronous:
+    if profile.environment.asynchronous:
         rest = "between operators (Python, launches, waiting)"
     if profile.attributed_to == "device":
         rest = "device idle"

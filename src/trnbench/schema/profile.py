@@ -1,24 +1,18 @@
-"""Profile: where the time of one case's steps went, operator by operator and class by class."""
+"""Profile: where the time of one case's steps went, operator by operator and class by class.
+
+Format versions, and what changed in each:
+
+1   first version
+2   the device is the worker's `environment`
+"""
 
 from typing import Literal
 
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
+from trnbench.wire import Environment
 
-PROFILE_VERSION: Literal[1] = 1
-
-
-class ProfiledDevice(Strict):
-    """What the steps ran on, as the worker found it."""
-
-    backend: str
-    name: str
-    asynchronous: bool
-    proven: bool
-    """Whether the project has run this backend on such a device."""
-    threads: int | None
-    versions: dict[str, str]
-    settings: dict[str, str]
+PROFILE_VERSION: Literal[2] = 2
 
 
 class ProfiledOperator(Strict):
@@ -52,12 +46,13 @@ class Profile(Strict):
     The classes' seconds and `unaccounted_seconds` come to `window_seconds`.
     """
 
-    schema_version: Literal[1] = PROFILE_VERSION
+    schema_version: Literal[2] = PROFILE_VERSION
     trnbench_version: str
     made_at: str
     """UTC, ISO 8601."""
     plan: Plan
-    device: ProfiledDevice
+    environment: Environment
+    """What the steps ran on, as the worker found it."""
     warmup_steps: int
     steps: int
     """Of each timing."""

@@ -60,7 +60,7 @@ def test_a_case_is_profiled_for_real(config: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert sorted(path.name for path in out.iterdir()) == ["profile.json", "trace.json.gz"]
     profile = profile_in(out)
-    assert (profile.steps, profile.attributed_to, profile.device.backend) == (2, "host", "cpu")
+    assert (profile.steps, profile.attributed_to, profile.environment.backend) == (2, "host", "cpu")
     assert len(profile.plain_seconds) == 2
     assert min(*profile.plain_seconds, profile.profiled_seconds) > 0
     assert profile.window_seconds == pytest.approx(profile.profiled_seconds, rel=0.2)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -59,10 +60,10 @@ def test_the_csv_has_every_operator_and_no_formula() -> None:
 def device_profile(backend: str, device_seconds: float | None, **changes: object) -> Profile:
     profiled = make_profiled(make_operator("aten::mm", 0.1, device_seconds=device_seconds))
     made = make_profile(make_plan(), ENVIRONMENT, profiled, made_at="2026-11-24T00:00:00+00:00")
-    device = made.device.model_copy(
-        update={"backend": backend, "asynchronous": True, "proven": False, "threads": None}
+    environment = replace(
+        made.environment, backend=backend, asynchronous=True, proven=False, threads=None
     )
-    return made.model_copy(update={"device": device, **changes})
+    return made.model_copy(update={"environment": environment, **changes})
 
 
 def text_of(profile: Profile) -> str:
