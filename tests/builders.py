@@ -7,9 +7,16 @@ from typing import Any
 from tests.pure.run.plans import CPU, make_machine, plan_case
 from trnbench.analysis.analyze import analyze
 from trnbench.model.flops import COUNTED_CONVENTION
-from trnbench.schema.measurement import Measurement
+from trnbench.schema.measurement import (
+    SCHEMA_VERSION,
+    Decision,
+    Header,
+    Measurement,
+    Outcome,
+    Status,
+    Watch,
+)
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import SCHEMA_VERSION, Decision, Header, Outcome, Status, Watch
 from trnbench.schema.result import Result
 from trnbench.wire import (
     WIRE_VERSION,

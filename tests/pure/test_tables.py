@@ -17,8 +17,8 @@ from trnbench.reports import FORMATS, render
 from trnbench.reports.document import Page
 from trnbench.reports.plans import REPORT as PLANS
 from trnbench.reports.results import REPORT as RESULTS
+from trnbench.schema.measurement import Reading
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Reading
 from trnbench.schema.result import Result
 from trnbench.wire import FoundDevice
 

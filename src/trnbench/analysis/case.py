@@ -7,9 +7,8 @@ from trnbench.analysis.energy import find_energy
 from trnbench.analysis.peak_flops import Peak, find_ceiling, find_peak
 from trnbench.analysis.records import StepDigest, digest_of, validate_records
 from trnbench.analysis.step_time import Summary, summarize
-from trnbench.schema.measurement import Measurement
+from trnbench.schema.measurement import Measurement, Outcome
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Outcome
 from trnbench.schema.result import (
     CheckOutcome,
     CompileCache,

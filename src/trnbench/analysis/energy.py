@@ -13,10 +13,9 @@ from trnbench.catalog.accelerators import accelerators
 from trnbench.catalog.backends import Meter, backend_of
 from trnbench.catalog.facts import grids, rooms
 from trnbench.catalog.instances import instances
-from trnbench.schema.measurement import Measurement
+from trnbench.schema.measurement import Measurement, Reading
 from trnbench.schema.plan import Plan
 from trnbench.schema.price import Price
-from trnbench.schema.records import Reading
 from trnbench.schema.result import ResultEnergy
 
 COVERED_SHARE = 0.8

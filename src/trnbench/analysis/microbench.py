@@ -14,7 +14,7 @@ from typing import Literal
 
 from trnbench.analysis.checks.device import MAX_FOREIGN_CPU_SHARE
 from trnbench.catalog.accelerators import accelerators
-from trnbench.schema.peak import PeakDocument, PeakReading
+from trnbench.schema.microbench import PeakDocument, PeakReading
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask
 
 REPEATS = 6

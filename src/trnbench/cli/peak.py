@@ -15,7 +15,7 @@ from trnbench.schema.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from trnbench.machine.describe import Machine
     from trnbench.plan.microbench import PeakPlan
-    from trnbench.schema.peak import PeakDocument
+    from trnbench.schema.microbench import PeakDocument
     from trnbench.wire import FoundDevice
 
 

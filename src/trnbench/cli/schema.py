@@ -27,9 +27,9 @@ class Kind(StrEnum):
 TYPES: Mapping[Kind, str] = {
     Kind.CONFIG: "trnbench.config.model:Config",
     Kind.PLAN: "trnbench.schema.plan:Plan",
-    Kind.RECORD: "trnbench.schema.records:Record",
+    Kind.RECORD: "trnbench.schema.measurement:Record",
     Kind.RESULT: "trnbench.schema.result:Result",
-    Kind.RUN: "trnbench.schema.run_document:RunDocument",
+    Kind.RUN: "trnbench.schema.result:RunDocument",
     Kind.COMPARISON: "trnbench.schema.comparison:Comparison",
     Kind.PROFILE: "trnbench.schema.profile:Profile",
 }

@@ -10,7 +10,7 @@ import psutil
 
 from trnbench.machine.look import ROOT, list_names, read_lines, read_word
 from trnbench.machine.source import Subject
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 CPU_FLAGS = (
     "amx_bf16", "amx_tile", "asimd", "avx2", "avx512_bf16", "avx512f", "bf16",

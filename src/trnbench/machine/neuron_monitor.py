@@ -18,7 +18,7 @@ from trnbench.machine.neuron_report import NAME, parse_report
 from trnbench.machine.source import Absent, Subject, failure
 from trnbench.process import Child, LineTooLongError
 from trnbench.redact import scrub
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 TOOLS = Path("/opt/aws/neuron/bin")
 """Where Neuron's packages put their tools; not every image has it on its PATH."""

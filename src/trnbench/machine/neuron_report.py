@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 NAME = "neuron-monitor"
 

@@ -21,7 +21,7 @@ from trnbench.machine.look import (
     read_word,
 )
 from trnbench.machine.source import Absent, Subject, failure
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 _NVIDIA = "0x10de"
 _DISPLAY = "0x03"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trnbench.machine.source import Absent, Subject, failure
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 ROOT = Path("/sys/class/powercap")
 

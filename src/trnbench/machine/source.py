@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 QUANTITIES: Mapping[str, str] = {
     # Load.

@@ -15,7 +15,7 @@ from trnbench.machine.neuron_monitor import NeuronMonitorSource
 from trnbench.machine.nvidia import NvmlSource
 from trnbench.machine.rapl import RaplSource
 from trnbench.machine.source import Absent, Source, Subject, failure
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 MAX_SHARE = 0.02
 """Reading takes at most this part of the time: after a slow turn the next one comes later."""

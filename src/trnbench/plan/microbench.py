@@ -13,7 +13,7 @@ from trnbench.catalog.models import models, nearest_models
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
 from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
 from trnbench.schema.errors import ConfigError
-from trnbench.schema.peak import Group, PeakDocument
+from trnbench.schema.microbench import Group, PeakDocument
 from trnbench.schema.units import say_bytes
 from trnbench.wire import (
     AttentionTask,

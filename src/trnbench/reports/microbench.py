@@ -25,7 +25,7 @@ from trnbench.reports.document import (
     columns,
     rows_at,
 )
-from trnbench.schema.peak import Group, PeakDocument, PeakReading
+from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 from trnbench.schema.units import say_bytes, say_flops_per_second, say_percent
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, ProductTask
 

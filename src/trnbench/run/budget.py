@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from trnbench.schema.measurement import StopReason
 from trnbench.schema.plan import MeasureConfig, Plan
-from trnbench.schema.records import StopReason
 from trnbench.schema.units import SECONDS_PER_HOUR, say_seconds, say_usd
 from trnbench.wire import Activity, Block
 

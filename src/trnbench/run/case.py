@@ -18,8 +18,8 @@ from trnbench.run.pace import Pacer
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import Job, converse
+from trnbench.schema.measurement import Decision, Outcome
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Decision, Outcome
 from trnbench.wire import Activity, Block, ChildRecord, Environment, Phase
 
 QUIET_SECONDS = 1.0

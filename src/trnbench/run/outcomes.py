@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trnbench.catalog.facts import Diagnosis, diagnose
 from trnbench.redact import scrub
-from trnbench.schema.records import Outcome, Status, StopReason
+from trnbench.schema.measurement import Outcome, Status, StopReason
 from trnbench.schema.units import say_seconds
 from trnbench.wire import WIRE_VERSION, ChildRecord, Failed, WireError
 

@@ -19,8 +19,8 @@ from trnbench.analysis.statistics import (
     median_interval,
 )
 from trnbench.analysis.steady_state import find_steady_state
+from trnbench.schema.measurement import StopReason
 from trnbench.schema.plan import MeasureConfig
-from trnbench.schema.records import StopReason
 from trnbench.wire import Block, Command, Finish, RunBlock
 
 WARMUP_FLOOR_STEPS = 3

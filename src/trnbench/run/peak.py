@@ -21,8 +21,8 @@ from trnbench.run.store import StorageFull, write_whole
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import converse, start
 from trnbench.schema.errors import ConfigError, DataError, RunError
-from trnbench.schema.peak import PeakDocument, PeakReading
-from trnbench.schema.records import Watch
+from trnbench.schema.measurement import Watch
+from trnbench.schema.microbench import PeakDocument, PeakReading
 from trnbench.wire import (
     ChildRecord,
     CollectiveTask,

@@ -26,10 +26,9 @@ from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFu
 from trnbench.run.watch import Interruption
 from trnbench.run.worker import start
 from trnbench.schema.errors import RunError
+from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import SCHEMA_VERSION, Header, Launch, Outcome
-from trnbench.schema.result import Result
-from trnbench.schema.run_document import RunCase, RunDocument
+from trnbench.schema.result import Result, RunCase, RunDocument
 from trnbench.schema.units import say_bytes
 from trnbench.wire import Train
 

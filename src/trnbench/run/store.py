@@ -27,8 +27,7 @@ from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.measurement import Measurement, StepTaker, parse_measurement
 from trnbench.schema.older import UPGRADES
 from trnbench.schema.plan import Plan
-from trnbench.schema.result import Result
-from trnbench.schema.run_document import RunDocument
+from trnbench.schema.result import Result, RunDocument
 from trnbench.wire import encode
 
 RUN_FILE = "run.json"

@@ -10,7 +10,7 @@ from typing import Literal
 import psutil
 
 from trnbench.run.outcomes import End
-from trnbench.schema.records import Watch
+from trnbench.schema.measurement import Watch
 from trnbench.wire import Purpose
 
 Clock = Callable[[], float]

@@ -1,4 +1,4 @@
-"""Result: what a measurement comes to, with every interval, doubt, price and source.
+"""Result: what a measurement comes to, with every interval, doubt, price and source; and its run.
 
 It is derived: it can be deleted and made again from the plan and the measurement.
 
@@ -9,7 +9,7 @@ Format versions, and what changed in each:
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedWorkload
@@ -22,6 +22,7 @@ NORMAL_975 = 1.959964
 """Half-widths of 95 % intervals, in standard errors."""
 
 Verdict = Literal["sound", "doubtful", "invalid", "not_judged"]
+
 Validity = Literal["sound", "doubtful", "invalid", "failed"]
 """failed: no figure at all; invalid: a figure that must not be used; doubtful: with care."""
 
@@ -284,3 +285,28 @@ class Result(Strict):
         """Why there is no figure, in a word or a few: how the case ended, if that says why."""
         status = self.outcome.status
         return "too few samples" if status == "finished" else status
+
+
+class RunCase(Strict):
+    """One case and how it stands."""
+
+    case_id: str
+    status: str
+    """`waiting`, `running`, or how it ended."""
+
+
+class RunDocument(Strict):
+    """The suite, where it ran, and how it ended."""
+
+    schema_version: Literal[1] = 1
+    trnbench_version: str
+    run_id: str
+    suites: list[str]
+    started_at: str
+    ended_at: str | None
+    state: Literal["running", "finished", "failed", "interrupted"]
+    """`running` in the folder of a run that was killed: nobody was left to write more."""
+    machine: dict[str, Any]
+    devices: list[dict[str, Any]]
+    versions: dict[str, str]
+    cases: list[RunCase]

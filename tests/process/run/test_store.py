@@ -27,7 +27,7 @@ from trnbench.run.store import (
     write_whole,
 )
 from trnbench.schema.errors import ConfigError, RunError
-from trnbench.schema.run_document import RunCase, RunDocument
+from trnbench.schema.result import RunCase, RunDocument
 from trnbench.wire import Finished, Phase
 
 HOLDS = """

@@ -30,9 +30,8 @@ from trnbench.reports.document import Page
 from trnbench.run.baselines import read_sides
 from trnbench.run.results import load_result
 from trnbench.schema.errors import DataError, Problem
-from trnbench.schema.measurement import parse_measurement
+from trnbench.schema.measurement import Reading, parse_measurement
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Reading
 from trnbench.schema.result import Result
 from trnbench.wire import Block, encode
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trnbench.analysis.microbench import amount_of, ceilings_of, lines_of, load_of_others, rate_of
 from trnbench.plan.microbench import Arithmetic
-from trnbench.schema.peak import Group, PeakDocument, PeakReading
+from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask
 
 

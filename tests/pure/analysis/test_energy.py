@@ -11,9 +11,8 @@ from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.energy import find_energy, footprint
 from trnbench.catalog.accelerators import accelerators
 from trnbench.catalog.facts import grids, rooms
-from trnbench.schema.measurement import Measurement
+from trnbench.schema.measurement import Measurement, Reading
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Reading
 from trnbench.schema.result import Result
 
 WATTS = 180.0

@@ -10,7 +10,7 @@ import pytest
 from trnbench.reports import render
 from trnbench.reports.document import Page
 from trnbench.reports.microbench import REPORT, reading_as_line
-from trnbench.schema.peak import Group, PeakDocument, PeakReading
+from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 from trnbench.wire import (
     WIRE_VERSION,
     AttentionTask,

@@ -6,9 +6,8 @@ from typing import Any
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.analyze import analyze
 from trnbench.run.store import CaseFolder
-from trnbench.schema.measurement import Measurement
+from trnbench.schema.measurement import Header, Measurement, Outcome, Status
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Header, Outcome, Status
 from trnbench.schema.result import Result
 from trnbench.wire import Phase
 

@@ -17,8 +17,8 @@ from trnbench.run.observer import Observer, Progress
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Interruption
 from trnbench.run.worker import Event, Job, Line, Silence
+from trnbench.schema.measurement import Outcome
 from trnbench.schema.plan import Plan
-from trnbench.schema.records import Outcome
 from trnbench.wire import (
     WIRE_VERSION,
     Block,

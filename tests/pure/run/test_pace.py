@@ -17,7 +17,7 @@ from trnbench.run.pace import (
     WARMUP_FLOOR_STEPS,
     Pacer,
 )
-from trnbench.schema.records import StopReason
+from trnbench.schema.measurement import StopReason
 from trnbench.wire import Finish, RunBlock
 
 FLOOR = WARMUP_FLOOR_STEPS + PILOT_STEPS

@@ -12,8 +12,7 @@ import pytest
 from tests.each import check_each
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
-from trnbench.schema.result import Result
-from trnbench.schema.run_document import RunDocument
+from trnbench.schema.result import Result, RunDocument
 from trnbench.wire import WIRE_VERSION
 
 SHAPE = {

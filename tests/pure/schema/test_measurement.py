@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trnbench.schema.errors import DataError
-from trnbench.schema.measurement import Measurement, parse_measurement
-from trnbench.schema.records import (
+from trnbench.schema.measurement import (
     SCHEMA_VERSION,
     Decision,
     Header,
+    Measurement,
     Outcome,
     Reading,
     Record,
     Watch,
+    parse_measurement,
 )
 from trnbench.wire import (
     WIRE_VERSION,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.schema.records import (
+from trnbench.schema.measurement import (
     RECORDS,
     Decision,
     Header,

@@ -21,7 +21,7 @@ from trnbench.machine.neuron_monitor import (
 )
 from trnbench.machine.source import Absent, Subject
 from trnbench.process import MAX_LINE_BYTES
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 SAMPLE = Path(__file__).resolve().parents[3] / "data" / "neuron" / "neuron-monitor.sample.jsonl"
 

@@ -13,7 +13,7 @@ import pytest
 
 from trnbench.machine.nvidia import CLOCK_REASONS, NvmlSource, visible_indices
 from trnbench.machine.source import QUANTITIES, Absent, Subject
-from trnbench.schema.records import Reading
+from trnbench.schema.measurement import Reading
 
 UUIDS = [f"GPU-{n}{n}aa-{n}" for n in range(4)]
 NOT_SUPPORTED = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trnbench.machine.neuron_report import parse_report
 from trnbench.machine.source import QUANTITIES
-from trnbench.schema.records import Reading, parse_record
+from trnbench.schema.measurement import Reading, parse_record
 from trnbench.wire import encode
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "neuron"

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from trnbench.schema.base import Strict
-from trnbench.schema.records import Status
+from trnbench.schema.measurement import Status
 from trnbench.wire import AttentionTask, CollectiveTask, Environment, MoveTask, ProductTask
 
 PEAK_VERSION: Literal[1] = 1
