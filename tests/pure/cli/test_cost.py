@@ -8,7 +8,9 @@ import pytest
 
 from tests.command import in_process
 
-CASE = Path(__file__).resolve().parents[2] / "golden" / "schema" / "v1"
+CASE = (
+    Path(__file__).resolve().parents[2] / "golden" / "schema" / "v1" / "tiny-gpt2-fp32-cpu-a7fe4285"
+)
 
 
 def test_a_sheet_is_made_of_an_old_result_at_any_price() -> None:
