@@ -22,7 +22,7 @@ from trnbench.machine.host import look_at_host
 from trnbench.machine.network import look_at_network
 from trnbench.machine.neuron import look_at_neuron
 from trnbench.machine.nvidia import look_at_nvidia
-from trnbench.run.packages import take_inventory
+from trnbench.run.questions import try_inventory
 
 LIMIT_SECONDS = 1.0
 
@@ -38,7 +38,7 @@ def main() -> None:
         f"{today}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
         f"{machine.operating_system}, Python {platform.python_version()}"
     )
-    seen = inspect(partial(take_inventory, sys.executable), today)
+    seen = inspect(partial(try_inventory, sys.executable), today)
     here = [f.evidence for f in diagnose(seen) if f.name in ("accelerator", "efa", "ec2")]
     print(f"what is here: {'; '.join(here)}")
     looks: tuple[tuple[str, Callable[[], object]], ...] = (
@@ -46,10 +46,10 @@ def main() -> None:
         ("Neuron", look_at_neuron),
         ("NVIDIA", look_at_nvidia),
         ("network", look_at_network),
-        ("packages of the interpreter", lambda: take_inventory(sys.executable)),
+        ("packages of the interpreter", lambda: try_inventory(sys.executable)),
         (
             "all of these, the price and every finding",
-            lambda: diagnose(inspect(partial(take_inventory, sys.executable), today)),
+            lambda: diagnose(inspect(partial(try_inventory, sys.executable), today)),
         ),
         ("what a run waits for", describe_machine),
         ("what a run does beside its probe", look_at_accelerators),

@@ -47,14 +47,15 @@ def send(kind, **fields):
     out.flush()
 
 
+device = dict(backend=BACKEND, device_name="a processor", device_count=1, proven=True)
 if task == "inventory":
     send("inventory", wire_version={wire}, python="3.11", versions=dict(torch="0.0"), neuron=None,
-         entry_points={{}})
+         processor=dict(device, backend="cpu"),
+         entry_points={{}} if BACKEND == "cpu" else {{"torch.backends": [BACKEND]}})
     send("finished", steps=0)
     sys.exit(0)
 
 if task == "probe":
-    device = dict(backend=BACKEND, device_name="a processor", device_count=1, proven=True)
     send("probe", wire_version={wire}, devices=[device], versions=dict(torch="0.0"))
     send("finished", steps=0)
     sys.exit(0)

@@ -37,9 +37,9 @@ def doctor(
     from trnbench.machine.describe import inspect
     from trnbench.machine.doctor import diagnose
     from trnbench.reports import inspection
-    from trnbench.run.packages import take_inventory
+    from trnbench.run.questions import try_inventory
 
-    seen = inspect(partial(take_inventory, python), datetime.now(UTC).date())
+    seen = inspect(partial(try_inventory, python), datetime.now(UTC).date())
     if not as_json:
         _show(inspection.machine_parts(seen))
     if with_torch and seen.inventory is not None and "torch" in seen.inventory.versions:
@@ -59,7 +59,7 @@ def doctor(
 def ask_torch(python: str, seen: "Inspection") -> "Inspection":
     """Return the inspection with the devices that torch can use, or the reason why it has none."""
     from trnbench.redact import scrub
-    from trnbench.run.devices import probe_devices
+    from trnbench.run.questions import probe_devices
 
     try:
         return replace(seen, devices=probe_devices(python))

@@ -215,7 +215,7 @@ def _require_nothing_to_measure(context: typer.Context) -> None:
 def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDevice, int | None]":
     """Return the device that was asked for, and which of them."""
     from trnbench.cli.prepare import look_around
-    from trnbench.run.devices import require_device
+    from trnbench.run.questions import require_device
 
     _, devices = look_around(machine, python)
     require_device(asked, devices)

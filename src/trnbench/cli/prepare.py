@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,6 @@ from trnbench.schema.errors import UnavailableError
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig
     from trnbench.machine.describe import Devices, Machine
-    from trnbench.plan.external import Guests
     from trnbench.schema.plan import Plan
 
 
@@ -38,58 +38,51 @@ def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "
 def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
     """Plan every case on what is here, and refuse what cannot be trained here."""
     from trnbench.machine.describe import describe_machine
-    from trnbench.run.guests import meet_guests
+    from trnbench.plan.make import plan_all
+    from trnbench.run.questions import describer
 
     machine = describe_machine()
-    # Whatever is wrong with a model that is not ours is told before a device is looked for.
-    guests = meet_guests(cases, python)
-    # A fault in the config is told before an interpreter is started for it.
-    make_plans(cases, machine, None, guests)
+    make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
+    # What is wrong with a config or a model is told before an interpreter looks for devices.
+    make(machine=machine, devices=None)
     machine, devices = look_around(machine, python)
     require_devices(cases, devices)
-    return Prepared(make_plans(cases, machine, devices, guests), machine, devices)
+    return Prepared(make(machine=machine, devices=devices), machine, devices)
 
 
-def look_around(machine: "Machine", python: str) -> "tuple[Machine, Devices]":
-    """Probe for devices, and meanwhile look at the chips, which no run has to wait for."""
+def look_around(
+    machine: "Machine", python: str, *, is_dry: bool = False
+) -> "tuple[Machine, Devices]":
+    """Probe for devices, and meanwhile look at the chips, which no run has to wait for.
+
+    Args:
+        machine: as far as it is known.
+        python: the interpreter that trains.
+        is_dry: nothing will be trained, so torch is imported only where the answer depends on it.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it cannot say what it trains on.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     from trnbench.machine.describe import look_at_accelerators
-    from trnbench.run.devices import probe_devices, with_chips
+    from trnbench.run import questions
 
+    devices = None
     with ThreadPoolExecutor(max_workers=1) as beside:
         seen = beside.submit(look_at_accelerators)
-        devices = probe_devices(python)
+        inventory = questions.take_inventory(python)
+        if is_dry:
+            devices = questions.processor_alone(inventory, seen.result())
+        devices = devices or questions.probe_devices(python, inventory=inventory)
     chips = seen.result()
-    return machine.with_accelerators(chips), with_chips(devices, chips.neuron)
-
-
-def make_plans(
-    cases: "Sequence[CaseConfig]",
-    machine: "Machine",
-    devices: "Devices | None",
-    guests: "Guests | None" = None,
-) -> "list[Plan]":
-    """Resolve every case, giving each conflict its file and line."""
-    from trnbench.config.load import Conflict
-    from trnbench.plan.make import make_plan
-
-    plans = []
-    today = datetime.now(UTC).date()
-    for case in cases:
-        try:
-            plan = make_plan(
-                case, machine=machine, devices=devices, today=today, guests=guests or {}
-            )
-            plans.append(plan)
-        except Conflict as conflict:
-            raise case.explain(conflict) from None
-    return plans
+    return machine.with_accelerators(chips), questions.with_chips(devices, chips.neuron)
 
 
 def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
     """Refuse, before anything is launched, what cannot be trained here."""
-    from trnbench.run.devices import require_device
+    from trnbench.run.questions import require_device
 
     for case in cases:
         require_device(case.config.device, devices)
@@ -112,22 +105,22 @@ def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> N
     """Print plans; without torch or the device they are made as far as they go without it."""
     from trnbench.cli.output import show
     from trnbench.machine.describe import describe_machine
+    from trnbench.plan.make import plan_all
     from trnbench.reports.plans import REPORT
-    from trnbench.run.devices import require_device
-    from trnbench.run.guests import meet_guests
+    from trnbench.run.questions import describer, require_device
 
     machine = describe_machine()
-    guests = meet_guests(cases, python)
-    make_plans(cases, machine, None, guests)
+    make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
+    make(machine=machine, devices=None)
     devices = None
     try:
-        machine, devices = look_around(machine, python)
+        machine, devices = look_around(machine, python, is_dry=True)
         for case in cases:
             require_device(case.config.device, devices)
     except UnavailableError as error:
         # To plan for a machine that is somewhere else is what a dry run is for.
         sys.stderr.write(f"planned without the device: {error}\n")
-    plans = make_plans(cases, machine, devices, guests)
+    plans = make(machine=machine, devices=devices)
     show(REPORT, plans, "json" if is_json else "terminal")
 
 

@@ -1,7 +1,7 @@
 """An external model, once described, as the model of a plan: its checks, step and small twin."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,13 +39,9 @@ class KnownGuest:
     described: Described
 
 
-Guests = Mapping[str, KnownGuest]
-"""By `guest_key`."""
-
-
-def guest_key(model: ModelConfig, sequence_length: int) -> str:
-    """Return what tells guests apart: all that is said of them, and their sequences' length."""
-    return f"{model.model_dump_json()} {sequence_length}"
+Describe = Callable[[ModelConfig, int], KnownGuest]
+"""Says what the external model of a config is, at a sequence length; it raises a `Conflict` for
+one that cannot be trained."""
 
 
 def is_guest(model: str | ModelConfig) -> bool:
@@ -53,9 +49,8 @@ def is_guest(model: str | ModelConfig) -> bool:
     return isinstance(model, ModelConfig) and (model.huggingface or model.python) is not None
 
 
-def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedModel:
+def choose_guest(config: Config, known: KnownGuest, name: str | None) -> PlannedModel:
     """Resolve a guest to what a plan says of a model."""
-    known = guests[guest_key(model, config.workload.sequence_length)]
     guest, described = known.guest, known.described
     _check_stream(guest, described)
     _check_length(described, config.workload)
@@ -63,7 +58,7 @@ def choose_guest(config: Config, model: ModelConfig, guests: Guests) -> PlannedM
     _check_config(guest, described, config.workload)
     shape = _trusted_shape(guest, described)
     return planned_model(
-        model.name or guest.target,
+        name or guest.target,
         shape,
         parameter_count=described.parameter_count,
         source="transformers' class" if guest.kind == "huggingface" else "the user's module",

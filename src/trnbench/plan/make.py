@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from types import MappingProxyType
 
 from trnbench import __version__
 from trnbench.catalog.backends import backend_of
@@ -29,7 +28,7 @@ from trnbench.plan.device import (
     choose_instance,
     plan_device,
 )
-from trnbench.plan.external import Guests, choose_guest, is_guest, small_guest
+from trnbench.plan.external import Describe, choose_guest, is_guest, small_guest
 from trnbench.plan.model import choose_model
 from trnbench.plan.parity import parity_shape, plan_gate, plan_guest_gate
 from trnbench.plan.predict import predict
@@ -63,6 +62,30 @@ from trnbench.wire import (
 STREAM_NOISE = 0.1
 
 
+def plan_all(
+    cases: Sequence[CaseConfig],
+    *,
+    machine: Machine,
+    devices: Devices | None,
+    today: date,
+    describe: Describe | None = None,
+) -> list[Plan]:
+    """Resolve every case as `make_plan` does, giving each conflict its file and line.
+
+    Raises:
+        ConfigError: values that cannot stand together.
+        UnavailableError: a live price was asked for and is not to be had.
+    """
+    plans = []
+    for case in cases:
+        try:
+            plan = make_plan(case, machine=machine, devices=devices, today=today, describe=describe)
+        except Conflict as conflict:
+            raise case.explain(conflict) from None
+        plans.append(plan)
+    return plans
+
+
 def make_plan(
     case: CaseConfig,
     *,
@@ -70,7 +93,7 @@ def make_plan(
     devices: Devices | None,
     today: date,
     price_sources: Sequence[PriceSource] | None = None,
-    guests: Guests = MappingProxyType({}),
+    describe: Describe | None = None,
 ) -> Plan:
     """Resolve one case.
 
@@ -80,14 +103,14 @@ def make_plan(
         devices: what the training interpreter found; None plans without looking.
         today: the day for which prices are asked.
         price_sources: asked in this order; by default those that the config names.
-        guests: external models, as they were described.
+        describe: says what an external model is; without it there must be none.
 
     Raises:
         Conflict: values that cannot stand together, with the key to blame.
         UnavailableError: a live price was asked for and is not to be had.
     """
     config = case.config
-    model = _choose_model(config, guests)
+    model = _choose_model(config, describe)
     parallel = _plan_parallel(config, model)
     found = choose_device(config, devices)
     instance = choose_instance(config, machine)
@@ -126,9 +149,13 @@ def make_plan(
 # --- what is asked for --------------------------------------------------------------------------
 
 
-def _choose_model(config: Config, guests: Guests) -> PlannedModel:
-    if isinstance(config.model, ModelConfig) and is_guest(config.model):
-        return choose_guest(config, config.model, guests)
+def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
+    model = config.model
+    if isinstance(model, ModelConfig) and is_guest(model):
+        if describe is None:
+            raise ValueError("an external model cannot be planned unless it is described")
+        known = describe(model, config.workload.sequence_length)
+        return choose_guest(config, known, model.name)
     return choose_model(config.model)
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.machine.describe import Devices, Machine
-from trnbench.run.devices import require_device
 from trnbench.run.observer import Observer
+from trnbench.run.questions import require_device
 from trnbench.run.session import Ending, Session
 from trnbench.run.watch import Interruption
 from trnbench.schema.errors import ConfigError, RunError, UnavailableError

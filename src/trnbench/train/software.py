@@ -12,6 +12,7 @@ what is not there is unknown, never zero.
 import functools
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import sys
@@ -22,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trnbench.wire import NeuronGeneration
+from trnbench.wire import FoundDevice, NeuronGeneration
 
 PACKAGES = (
     "torch", "torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc", "nki",
@@ -95,6 +96,28 @@ def missing_for_processor(
     if any(map(find_program, [named] if named else ["g++", "clang++"])):
         return None
     return f"the C++ compiler that CXX names ({named})" if named else "a C++ compiler (g++)"
+
+
+def find_processor() -> FoundDevice:
+    """Return the processor as a device to train on."""
+    return FoundDevice(
+        backend="cpu",
+        device_name=processor_name(),
+        device_count=1,
+        proven=True,
+        compiler_lacks=missing_for_processor(),
+    )
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the model name that Linux gives, else the platform's."""
+    try:
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
 
 
 def missing_for_gpu(

@@ -16,7 +16,12 @@ from typing import Any
 
 from trnbench.train.channel import Channel
 from trnbench.train.failures import TorchMissingError, VendorErrors, describe_failure
-from trnbench.train.software import entry_points, installed_versions, neuron_generation
+from trnbench.train.software import (
+    entry_points,
+    find_processor,
+    installed_versions,
+    neuron_generation,
+)
 from trnbench.wire import (
     WIRE_VERSION,
     Activity,
@@ -71,6 +76,7 @@ def take_inventory(_task: TakeInventory, channel: Channel) -> None:
         python=platform.python_version(),
         versions=installed_versions(),
         neuron=neuron_generation(),
+        processor=find_processor(),
         entry_points=entry_points(),
     )
     channel.send(Finished, steps=0)

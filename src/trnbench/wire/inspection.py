@@ -33,6 +33,8 @@ class Inventory:
     versions: dict[str, str]
     """Of the distributions that decide how training runs, by name."""
     neuron: NeuronGeneration | None
+    processor: FoundDevice
+    """What any torch here could train on."""
     entry_points: dict[str, list[str]]
     """Devices and compilers that packages add to torch, by the group of their entry point."""
 

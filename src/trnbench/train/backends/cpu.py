@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import platform
 import resource
 import sys
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import torch
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.train.layers.math_attention import math_attention
-from trnbench.train.software import missing_for_processor
+from trnbench.train.software import find_processor, processor_name
 from trnbench.wire import AdamW, FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
@@ -39,13 +38,7 @@ class CpuBackend(Backend):
     @classmethod
     def find(cls) -> FoundDevice | None:
         """Return the processor."""
-        return FoundDevice(
-            backend=cls.name,
-            device_name=_processor_name(),
-            device_count=1,
-            proven=cls.is_proven,
-            compiler_lacks=missing_for_processor(),
-        )
+        return find_processor()
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
@@ -65,7 +58,7 @@ class CpuBackend(Backend):
 
     def device_name(self) -> str:
         """Return the processor's model name."""
-        return _processor_name()
+        return processor_name()
 
     def synchronize(self) -> None:
         """Do nothing: a call on the CPU returns when its work is done."""
@@ -156,14 +149,3 @@ def _peak_resident_bytes(status: Path) -> int:
         pass  # not Linux
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
-
-
-def _processor_name(cpuinfo: Path = _CPUINFO) -> str:
-    """Return the model name that Linux gives, else the platform's."""
-    try:
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()

@@ -14,12 +14,12 @@ from tests.pure.run.machine import places
 from tests.pure.run.machine.test_nvidia import FakeNvml
 from trnbench.machine.describe import inspect
 from trnbench.machine.doctor import diagnose
-from trnbench.run.packages import take_inventory
+from trnbench.run.questions import try_inventory
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 
 TODAY = date(2026, 8, 1)
-HERE = partial(take_inventory, sys.executable)
+HERE = partial(try_inventory, sys.executable)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_gpus_are_seen(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_cannot_be_started_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be started"):
-        inspect(partial(take_inventory, str(tmp_path / "python")), TODAY, root=tmp_path)
+        inspect(partial(try_inventory, str(tmp_path / "python")), TODAY, root=tmp_path)
 
 
 def test_nothing_on_this_machine_takes_a_second() -> None:
@@ -92,7 +92,7 @@ def _seconds_of_a_look() -> float:
 
 
 def test_an_interpreter_says_what_it_has(tmp_path: Path) -> None:
-    inventory, reason = take_inventory(fake_python(tmp_path))
+    inventory, reason = try_inventory(fake_python(tmp_path))
     assert inventory is not None
     assert (inventory.versions, reason) == ({"torch": "0.0"}, "")
 
@@ -101,14 +101,14 @@ def test_an_interpreter_says_what_it_has(tmp_path: Path) -> None:
 def test_an_interpreter_that_hangs_is_given_up(tmp_path: Path, script: str) -> None:
     followed = places.write(tmp_path, "followed")
     python = places.write_tool(tmp_path, "python", script.format(path=followed))
-    inventory, reason = take_inventory(str(python), seconds=0.1)
+    inventory, reason = try_inventory(str(python), seconds=0.1)
     assert inventory is None
     assert reason == "…/python: did not answer as a Python with torch does"
 
 
 def test_what_is_no_python_is_told_by_its_own_words(tmp_path: Path) -> None:
     python = places.write_tool(tmp_path, "python", "echo /home/somebody/lib is broken; exit 1")
-    inventory, reason = take_inventory(str(python))
+    inventory, reason = try_inventory(str(python))
     assert inventory is None
     assert "is broken" in reason
     assert "somebody" not in reason

@@ -13,9 +13,9 @@ from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import (
     CpuBackend,
     _peak_resident_bytes,
-    _processor_name,
     keep_freed_memory,
 )
+from trnbench.train.software import processor_name
 
 
 def test_the_threads_asked_for_are_the_threads_in_force() -> None:
@@ -59,14 +59,14 @@ def test_the_processor_is_named_as_linux_names_it() -> None:
 def test_where_there_is_no_proc_the_portable_figures_serve(tmp_path: Path) -> None:
     portable = _peak_resident_bytes(tmp_path / "none")
     assert portable == pytest.approx(_peak_resident_bytes(Path("/proc/self/status")), rel=0.2)
-    assert _processor_name(tmp_path / "none") in (platform.processor(), platform.machine())
+    assert processor_name(tmp_path / "none") in (platform.processor(), platform.machine())
 
 
 def test_a_processor_without_a_model_name_is_named_by_its_architecture(tmp_path: Path) -> None:
     # As on AWS's own Arm machines.
     told = tmp_path / "cpuinfo"
     told.write_text("processor\t: 0\nBogoMIPS\t: 243.75\nCPU part\t: 0xd4f\n")
-    assert _processor_name(told) in (platform.processor(), platform.machine())
+    assert processor_name(told) in (platform.processor(), platform.machine())
 
 
 def test_memory_that_is_freed_is_kept_for_the_next_step_where_the_c_library_is_glibc() -> None:

@@ -12,7 +12,7 @@ from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.machine.nvidia import Gpu, Nvidia
 from trnbench.prices import find_price, request_of
 from trnbench.schema.units import GIB
-from trnbench.wire import WIRE_VERSION, Inventory, NeuronGeneration
+from trnbench.wire import WIRE_VERSION, FoundDevice, Inventory, NeuronGeneration
 
 TODAY = date(2026, 8, 1)
 
@@ -66,6 +66,9 @@ XLA = {
 }
 
 
+PROCESSOR = FoundDevice(backend="cpu", device_name="a processor", device_count=1, proven=True)
+
+
 def make_inventory(
     versions: dict[str, str],
     neuron: NeuronGeneration | None = None,
@@ -77,6 +80,7 @@ def make_inventory(
         python=python,
         versions=versions,
         neuron=neuron,
+        processor=PROCESSOR,
         entry_points={"torch.backends": [], "torch_dynamo_backends": []},
     )
 

@@ -1,0 +1,375 @@
+"""Short tasks: what an interpreter has installed, what it can train on, what a model is.
+
+A model that is not ours is looked for before a device is touched: on the disk (a config.json), and
+by a worker that builds it. Plans are made from what is found, and look at nothing.
+"""
+
+import json
+import math
+import platform
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from trnbench.catalog.backends import backend_of, best_first
+from trnbench.config.load import Conflict
+from trnbench.config.model import ModelConfig
+from trnbench.machine.describe import Accelerators, Devices
+from trnbench.machine.look import ROOT, list_names
+from trnbench.machine.neuron import Neuron
+from trnbench.model.external import TASKS
+from trnbench.plan.external import Describe, KnownGuest, check_values
+from trnbench.redact import scrub
+from trnbench.run.environment import environment_of_probe
+from trnbench.run.outcomes import End
+from trnbench.run.watch import Clock
+from trnbench.run.worker import converse, start
+from trnbench.schema.errors import ConfigError, TrnbenchError, UnavailableError
+from trnbench.wire import (
+    Described,
+    DescribeModel,
+    FailureReason,
+    FoundDevice,
+    Guest,
+    Inventory,
+    Probe,
+    ProbeDevices,
+    TakeInventory,
+    Task,
+)
+
+INVENTORY_SECONDS = 20.0
+PROBE_SECONDS = 120.0
+"""An accelerator's runtime may take half a minute to come up; a probe longer than this hangs."""
+DESCRIBE_SECONDS = 180.0
+"""Importing torch and transformers takes some ten seconds where the disk is slow."""
+
+PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
+
+OTHERS_HINT = "importing and building it must come to an end, and leave the process alone"
+
+Answer = TypeVar("Answer", Inventory, Probe, Described)
+
+
+def ask_worker(
+    python: str,
+    task: Task,
+    kind: type[Answer],
+    seconds: float,
+    clock: Clock = time.perf_counter,
+    variables: Mapping[str, str] | None = None,
+) -> Answer:
+    """Start a worker for one task and return the record that it answers with.
+
+    Args:
+        python: the interpreter.
+        task: which it answers with one record.
+        kind: the record that answers.
+        seconds: after which it hangs.
+        clock: of those seconds.
+        variables: on top of our own.
+
+    Raises:
+        ConfigError: the interpreter cannot be started, or the user's model cannot be trained.
+        UnavailableError: it cannot do it, hangs, dies, or is no Python.
+    """
+    began = clock()
+
+    def look() -> None:
+        if clock() - began > seconds:
+            raise End("hung", f"no answer within {seconds:.0f} seconds")
+
+    answer: Answer | None = None
+    with start(python, [task], [variables or {}]) as job:
+        try:
+            for _, record in converse(
+                job, backend=None, hang=math.inf, hang_hint="", clock=clock, look=look
+            ):
+                if isinstance(record, kind):
+                    answer = record
+            if answer is not None:
+                return answer
+            end = End("died", "it ended without an answer")
+        except End as early:
+            end = early
+        said = scrub(job.last_words().strip()).splitlines()
+    raise _error_of(end, python, task, f"; it last said: {said[-1][:200]}" if said else "")
+
+
+def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
+    if end.status == "bad_model":
+        return ConfigError(scrub(end.reason), hint=end.hint or "")
+    if end.status in get_args(FailureReason):
+        return UnavailableError(scrub(end.reason), hint=end.hint or PYTHON_HINT)
+    if isinstance(task, DescribeModel):  # it runs code that is not ours
+        how = end.reason if end.status == "hung" else "it ended without an answer"
+        return ConfigError(
+            f"{how} while the model was imported, built and tried{last}", hint=OTHERS_HINT
+        )
+    return UnavailableError(
+        f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
+    )
+
+
+# --- what is installed, and what it can train on --------------------------------------------------
+
+
+def take_inventory(
+    python: str, clock: Clock = time.perf_counter, seconds: float = INVENTORY_SECONDS
+) -> Inventory:
+    """Ask an interpreter what it has installed; nothing of it is imported.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it hangs, dies, or is no Python.
+    """
+    return ask_worker(python, TakeInventory(), Inventory, seconds, clock)
+
+
+def try_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> tuple[Inventory | None, str]:
+    """Return what an interpreter has installed, or None with why it does not say.
+
+    Raises:
+        ConfigError: it cannot be started at all.
+    """
+    try:
+        return take_inventory(python, seconds=seconds), ""
+    except UnavailableError as error:
+        return None, scrub(str(error))
+
+
+def probe_devices(
+    python: str, clock: Clock = time.perf_counter, inventory: Inventory | None = None
+) -> Devices:
+    """Ask the training interpreter which devices it can train on: it imports torch.
+
+    Args:
+        python: the interpreter.
+        clock: of its patience.
+        inventory: what it has installed, if it was asked before.
+
+    Raises:
+        ConfigError: the interpreter cannot be started.
+        UnavailableError: it has no torch, hangs, dies, or is no Python.
+    """
+    inventory = inventory or take_inventory(python, clock)
+    variables = environment_of_probe(inventory.neuron)
+    probe = ask_worker(python, ProbeDevices(), Probe, PROBE_SECONDS, clock, variables)
+    found = sorted(probe.devices, key=lambda device: best_first(device.backend))
+    return Devices(tuple(found), probe.versions)
+
+
+DEVICE_FILES = ("dev/kfd", "dev/dri/renderD*", "dev/accel/*", "dev/nvidia*", "dev/dxg")
+"""Of ROCm, of GPUs with an open driver, of accelerators in the kernel's own class, of NVIDIA, and
+of a GPU that Windows lends to Linux."""
+
+
+def processor_alone(
+    inventory: Inventory, seen: Accelerators, root: Path = ROOT, system: str | None = None
+) -> Devices | None:
+    """Return the processor where torch cannot find anything else, without importing it; else None.
+
+    That is on Linux, where torch is installed, no package adds a device to it, and neither the
+    kernel nor a vendor's tool shows an accelerator.
+    """
+    is_plain = (
+        "torch" in inventory.versions
+        and "torch-xla" not in inventory.versions
+        and inventory.neuron is None
+        and not inventory.entry_points.get("torch.backends")
+    )
+    shows = seen.neuron.is_here or seen.nvidia.is_here
+    shows = shows or any(list_names(root, pattern) for pattern in DEVICE_FILES)
+    if not is_plain or shows or (system or platform.system()) != "Linux":
+        return None
+    versions = {"python": inventory.python, "torch": inventory.versions["torch"]}
+    return Devices((inventory.processor,), versions)
+
+
+def with_chips(devices: Devices, seen: Neuron) -> Devices:
+    """Return the devices with what is known of Neuron's chips, which the probe must not touch."""
+    return replace(devices, found=tuple(_with_chips(device, seen) for device in devices.found))
+
+
+def _with_chips(device: FoundDevice, seen: Neuron) -> FoundDevice:
+    if not backend_of(device.backend).is_counted_by_tool or not device.supported:
+        return device
+    if not seen.is_here:
+        note = f"no Neuron chip is plugged in ({seen.reason or 'neuron-ls and /dev show none'})"
+        return replace(device, supported=False, note=note)
+    family = (seen.instance or device.backend).partition(".")[0]
+    return replace(device, device_name=family, device_count=seen.logical_cores or 1)
+
+
+def require_device(asked: str, devices: Devices) -> None:
+    """Make sure that the device asked for is here and can be used.
+
+    Args:
+        asked: a backend's name, with or without an index, or `auto` for the best device here.
+        devices: what was found.
+
+    Raises:
+        UnavailableError: it is not here, this version cannot drive it, or `auto` would have to
+            pass over an accelerator that is here.
+    """
+    usable = [device.backend for device in devices.found if device.supported]
+    kind, _, index = asked.partition(":")
+    for device in devices.found:
+        if kind in ("auto", device.backend):
+            if device.supported:
+                _require_index(device, index)
+                return
+            raise UnavailableError(
+                f"device {device.backend!r} is here, but {device.note or 'cannot be used'}",
+                hint=f"to train on another, name it: --device {' | '.join(usable)}",
+            )
+    found = ", ".join(usable) or "nothing"
+    raise UnavailableError(
+        f"device {asked!r} is not here; that interpreter's torch can use: {found}",
+        hint="check its driver, or use `--device auto`, or another interpreter by `--python PATH`",
+    )
+
+
+def _require_index(device: FoundDevice, index: str) -> None:
+    if index and int(index) >= device.device_count:
+        last = device.device_count - 1
+        raise UnavailableError(
+            f"device {device.backend}:{index} is not here: there are {device.device_count}, "
+            "counted from 0",
+            hint=f"use {device.backend}:0{f' to {device.backend}:{last}' if last else ''}",
+        )
+
+
+# --- models that are not ours ---------------------------------------------------------------------
+
+CLASS_NAME = re.compile(r"[A-Z]\w*")
+FUNCTION_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def describer(python: str) -> Describe:
+    """Return what asks the training interpreter what an external model is, each model once.
+
+    It raises a `Conflict` where there is no such class, function or file, or where it cannot be
+    trained, and an `UnavailableError` where the interpreter cannot answer.
+    """
+    known: dict[str, KnownGuest] = {}
+
+    def describe(model: ModelConfig, sequence_length: int) -> KnownGuest:
+        key = f"{model.model_dump_json()} {sequence_length}"
+        if key not in known:
+            known[key] = _describe(model, sequence_length, python)
+        return known[key]
+
+    return describe
+
+
+def _describe(model: ModelConfig, sequence_length: int, python: str) -> KnownGuest:
+    guest = guest_of(model)
+    task = DescribeModel(guest=guest, sequence_length=sequence_length)
+    try:
+        described = ask_worker(python, task, Described, DESCRIBE_SECONDS)
+    except ConfigError as error:
+        kind = "huggingface" if model.python is None else "python"
+        hint = error.problems[0].hint
+        raise Conflict(("model", kind), f"model.{kind}: {error}", hint=hint) from None
+    return KnownGuest(replace(guest, vocabulary_size=described.vocabulary_size), described)
+
+
+def guest_of(model: ModelConfig) -> Guest:
+    """Return what a config asks for; a config.json is read from the disk.
+
+    Raises:
+        Conflict: keys that do not go together, or a file or a name that cannot be one.
+    """
+    _check_alone(model)
+    given = model.config or {}
+    if model.python is not None:
+        if not FUNCTION_NAME.fullmatch(model.python):
+            raise Conflict(
+                ("model", "python"),
+                f"model.python: {model.python!r} names no function",
+                hint="write package.module:function",
+            )
+        return Guest(
+            kind="python",
+            target=model.python,
+            arguments=json.dumps(given, sort_keys=True),
+            checked_keys=sorted(given),
+        )
+    target, values = _class_and_values(model.huggingface or "", given)
+    task = _task_of(target)
+    check_values({**values, **given})
+    return Guest(
+        kind="huggingface",
+        target=target,
+        arguments=json.dumps({**values, **given}, sort_keys=True),
+        checked_keys=sorted(given),
+        task=task,
+    )
+
+
+def _check_alone(model: ModelConfig) -> None:
+    """Refuse our own sizes beside a guest, which has its own."""
+    allowed = {"name", "huggingface", "python", "config", "small"}
+    extra = sorted(model.model_dump(exclude_none=True).keys() - allowed)
+    if model.huggingface is not None and model.python is not None:
+        extra = ["python"]
+    if extra:
+        named = "huggingface" if model.huggingface is not None else "python"
+        raise Conflict(
+            ("model", extra[0]),
+            f"model.{extra[0]}: does not go with model.{named}",
+            hint="sizes of it stand under `model.config`, in its own words",
+        )
+
+
+def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if CLASS_NAME.fullmatch(named):
+        return named, {}
+    path = Path(named)
+    if path.suffix != ".json":
+        raise Conflict(
+            ("model", "huggingface"),
+            f"model.huggingface: {named!r} is neither a class nor the path of a config.json",
+            hint="nothing is downloaded: name a class as LlamaForCausalLM, or save the model's "
+            "config.json and name that",
+        )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError(f"it holds a {type(document).__name__}, not names with values")
+        classes: Any = given.get("architectures") or document.get("architectures")
+        target = classes if isinstance(classes, str) else classes[0]
+    except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:
+        raise Conflict(
+            ("model", "huggingface"),
+            f"model.huggingface: {named} cannot be read as a config: {error}",
+            hint="paths count from the folder that trnbench is run in",
+        ) from error
+    except (TypeError, IndexError, KeyError):
+        raise Conflict(
+            ("model", "huggingface"),
+            f"model.huggingface: {named} does not name its class",
+            hint="add e.g. `architectures: [LlamaForCausalLM]` under `model.config`",
+        ) from None
+    return str(target), document
+
+
+def _task_of(target: str) -> Any:
+    for end, task in TASKS.items():
+        if target.endswith(end):
+            return task
+    hint = f"name a class that ends in {', '.join(TASKS)}; or wrap yours with `model.python`"
+    near = [end for end in TASKS if target.lower().endswith(end.lower())]
+    if near:
+        hint = f"did you mean {target[: -len(near[0])]}{near[0]}?"
+    elif target.endswith("ForImageClassification"):
+        hint = "pictures are for trnbench's own models: `model: vit-b16`, or sizes of `family: vit`"
+    raise Conflict(
+        ("model", "huggingface"),
+        f"model.huggingface: {target} has no loss that the token stream is for",
+        hint=hint,
+    )
