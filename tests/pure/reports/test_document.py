@@ -142,6 +142,11 @@ def test_a_column_that_a_narrow_page_has_no_room_for_is_left_out() -> None:
     assert terminal([table], Page(width=50)) == "a  b  c\n───────\n1  2  3\n"
 
 
+def test_a_last_column_of_figures_ends_with_the_table() -> None:
+    table = Table(columns(("gate", "launches"), figures=("gate", "launches")), [("2%", "6")])
+    assert terminal([table], Page(width=80)) == "gate  launches\n──────────────\n  2%         6\n"
+
+
 def test_a_list_has_no_headings_and_its_last_column_under_the_row() -> None:
     table = Table((Column("state", least_width=6), *columns(("gate", "seen"))), [], is_list=True)
     assert terminal([table], Page()) == "\n"
