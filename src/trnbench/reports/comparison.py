@@ -177,7 +177,7 @@ def summary_of(comparison: Comparison) -> str:
     verdicts = [metric.verdict for case in comparison.cases for metric in case.metrics]
     words: tuple[tuple[ComparisonVerdict, str], ...] = (
         ("worse", "worse"), ("better", "better"), ("same", "the same"),
-        ("cannot_tell", "not to be told"),
+        ("cannot_tell", "cannot tell"),
     )  # fmt: skip
     told = ", ".join(
         f"{verdicts.count(verdict)} {word}" for verdict, word in words if verdict in verdicts

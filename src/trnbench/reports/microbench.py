@@ -116,9 +116,9 @@ def _device(document: PeakDocument) -> str:
 def _facts(document: PeakDocument) -> list[str]:
     facts = [_fact(ceiling, document) for ceiling in ceilings_of(document)]
     if document.status != "finished":
-        facts.append(f"not finished: {document.status}: {document.reason or 'nobody wrote more'}")
+        facts.append(f"not finished: {document.status}: {document.reason or 'no more was written'}")
     if document.environment is not None and not document.environment.proven:
-        facts.append("nobody has proven this backend on such a device")
+        facts.append("the project has not run this backend on such a device")
     facts += filter(None, [load_of_others(document)])
     return [*facts, ALONE]
 

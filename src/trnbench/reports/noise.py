@@ -36,12 +36,12 @@ def _document(floors: Sequence[NoiseFloor], page: Page) -> Document:
 def _facts(floor: NoiseFloor) -> list[str]:
     doubts = f", {floor.doubtful} of them doubtful" if floor.doubtful else ""
     within = (
-        "nobody knows what their own steps explain of it"
+        "how much of it their own steps explain is not known"
         if floor.within is None
         else f"their own steps explain {floor.within:.2%} of it"
     )
     verdict = (
-        "an alarm: the same thing was told from itself, which chance does 5 times in 100, or the "
+        "an alarm: the same work differs from itself, by chance 5 times in 100, or because the "
         "machine changed meanwhile"
         if floor.is_alarm
         else "no alarm, as it should be"

@@ -100,7 +100,7 @@ def _operations(plan: Plan) -> str:
     own = counted.get(plan.flops_convention)
     if own is None:
         described = plan.model.described
-        return f"not known: {described.flops_reason if described else 'nobody counted them'}"
+        return f"not known: {described.flops_reason if described else 'they were not counted'}"
     said = f"{say_flops(own)} a token by {plan.flops_convention}"
     full = counted.get(FULL_CONVENTION)
     if full is not None:
@@ -114,7 +114,7 @@ def _operations(plan: Plan) -> str:
 
 
 def _no_gate(plan: Plan) -> str:
-    """Return why no small model will be held against the CPU, and what would change it."""
+    """Return why no small model will be compared with the CPU, and what would change it."""
     if not plan.measure.gate:
         return "none: measure.gate is false"
     return f"none: {NO_SMALL_MODEL}; {SAY_SMALL}"
@@ -178,7 +178,7 @@ def _memory(plan: Plan) -> str:
     verdict = predicted.memory_verdict.replace("_", " ")
     if predicted.memory_bytes is None or predicted.memory_activations_bytes is None:
         states = say_bytes(predicted.memory_states_bytes)
-        return f"state {states}{of}; what a guest's activations take is not known"
+        return f"state {states}{of}; what an external model's activations take is not known"
     return (
         f"about {say_bytes(predicted.memory_bytes)}{of} on the fullest device ({verdict}): "
         f"state {say_bytes(predicted.memory_states_bytes)}, "

@@ -134,14 +134,14 @@ class History(NamedTuple):
 
 
 def history_of(instance: str, rows: Sequence[PriceRow], region: str | None) -> History:
-    """Return what the rows, in one region or in all, tell of the past."""
+    """Return the past of the rows' rates, in one region or in all."""
     here = [row for row in rows if region is None or row.region == region]
     left_out = sum(row.standing == "listed" for row in here)
     return History(instance, price_history(rows, region), left_out)
 
 
 def _history_document(told: History, page: Page) -> Document:
-    """Return a table, and a plot only where the rows tell of two days or more."""
+    """Return a table, and a plot only where the rows are of two days or more."""
     return Document([*_history_parts(told)])
 
 
@@ -168,13 +168,13 @@ def _note(instance: str, history: Sequence[Series], days: Sequence[date]) -> str
         return f"No rate of {instance} that may be used is dated, so there is no history."
     if len(days) == 1:
         return (
-            f"The bundled table tells of one day only, {days[0].isoformat()}: that is no history, "
-            "and nothing is drawn."
+            f"The bundled table has rates of one day only, {days[0].isoformat()}: that is no "
+            "history, and nothing is drawn."
         )
     changes = sum(len(series.steps) - 1 for series in history)
     how_many = {0: "No rate changed", 1: "One change"}.get(changes, f"{changes} changes")
     return (
-        f"{how_many} in {len(days)} days that the bundled table tells of, {days[0].isoformat()} to "
+        f"{how_many} in {len(days)} days of the bundled table, {days[0].isoformat()} to "
         f"{days[-1].isoformat()}. What held between two of them is not known."
     )
 

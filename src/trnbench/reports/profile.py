@@ -32,7 +32,7 @@ aloud: a choice."""
 MOST_OPERATORS = 15
 MOST_OTHERS = 3
 LONGEST_NAME = 64
-"""Of an operator in a table; names of compiled graphs end in hashes that tell nobody anything."""
+"""Of an operator in a table; names of compiled graphs end in hashes that say nothing."""
 
 
 def _document(profile: Profile, page: Page) -> Document:

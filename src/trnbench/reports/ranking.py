@@ -1,4 +1,4 @@
-"""Rankings as a report, the measured and the published told apart.
+"""Rankings as a report, measured and published runs marked.
 
 A published figure never stands without its citation, nor a price without its date.
 """

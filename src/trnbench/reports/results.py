@@ -229,13 +229,13 @@ def _notes(result: Result) -> Iterable[str]:
 
 
 def _source_notes(result: Result) -> Iterable[str]:
-    """Say where the operations of a model that is not ours are from, if anybody counted them."""
+    """Say how the operations of an external model were counted, where they were."""
     used = result.utilization
     if result.model.guest is None or not used.flops_per_token:
         return
     if used.convention == COUNTED_CONVENTION:
         yield (
-            f"its FLOPs: by {used.flops_source}, over all keys: no MFU to hold beside "
+            f"its FLOPs: by {used.flops_source}, over all keys: not comparable with MFU by "
             f"{DEFAULT_CONVENTION}"
         )
     else:

@@ -67,7 +67,7 @@ def test_the_stand_in_s_cores_are_measured_and_its_tool_times_collectives(tmp_pa
     timed = [each for each in made["readings"] if each["source"] == "torch"]
     assert all(each["seconds"] for each in timed), [each["reason"] for each in timed]
     assert made["environment"]["backend"] == "neuron"
-    assert "nobody has proven this backend" in done.out
+    assert "the project has not run this backend" in done.out
 
 
 def test_what_a_hang_is_answered_with_are_options_of_the_command() -> None:

@@ -17,7 +17,7 @@ def test_the_past_of_an_instance_is_a_table_and_a_plot() -> None:
     assert "on_demand       us-east-1   63.296  -25.4%  2025-06-23  2026-08-06" in done.out
     assert "\n85 |D" in done.out
     assert "D on_demand   s spot   B capacity_block\n" in done.out
-    assert "3 changes in 11 days that the bundled table tells of" in done.out
+    assert "3 changes in 11 days of the bundled table" in done.out
     assert "\x1b" not in done.out
 
 
@@ -31,7 +31,7 @@ def test_a_table_that_knows_one_day_only_says_so_and_draws_nothing() -> None:
     done = in_process("prices", "trn2.3xlarge", "--history", "--region", "sa-east-1")
     assert done.code == 0, done.err
     assert "2.235" in done.out
-    assert "tells of one day only, 2026-07-22: that is no history" in done.out
+    assert "has rates of one day only, 2026-07-22: that is no history" in done.out
     assert " |" not in done.out
 
 
