@@ -156,9 +156,6 @@ def _derived(basis: Basis) -> dict[str, MetricValue]:
     return {name: compute(basis) for name, compute in DERIVED.items()}
 
 
-# --- the parts of a result ------------------------------------------------------------------------
-
-
 def _utilization(case: Case) -> ResultUtilization:
     model, predicted = case.plan.model, case.plan.prediction
     # Where its shape gives the formula, it does not matter that torch's counter had none.

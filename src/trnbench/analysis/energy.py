@@ -216,13 +216,7 @@ class Site:
 def find_site(
     price: Price | None, pue: float | None = None, grams_co2e_per_kwh: float | None = None
 ) -> Site:
-    """Look up where a priced machine stands.
-
-    Args:
-        price: names the instance and its region.
-        pue: the user's own, which wins.
-        grams_co2e_per_kwh: the user's own, which wins.
-    """
+    """Look up where a priced machine stands; what the user gives wins."""
     found_pue, pue_source = _pue(price, pue)
     grams, grid_source = _grid(price, grams_co2e_per_kwh)
     return Site(

@@ -33,12 +33,7 @@ WORST_FIRST: tuple[Verdict, ...] = ("invalid", "doubtful", "sound", "not_judged"
 
 
 def pool(plan: Plan, results: Sequence[Result]) -> Result:
-    """Return the result of a case from those of its launches, in the order they were made in.
-
-    Args:
-        plan: the plan that they were made by.
-        results: of each launch; at least one.
-    """
+    """Return the result of a case from those of its launches, in the order they were made in."""
     if len(results) == 1:
         (only,) = results
         checks = (*only.checks, check_launches(plan, only.launches, None))
@@ -86,9 +81,6 @@ def _spread(counting: Sequence[Result]) -> ResultSpread | None:
         between_launches_high=between.high,
         within_launches=within,
     )
-
-
-# --- figures --------------------------------------------------------------------------------------
 
 
 def _metrics(results: Sequence[Result]) -> dict[str, MetricValue]:
@@ -185,9 +177,6 @@ def _energy(results: Sequence[Result]) -> ResultEnergy | None:
         known.append(energy)
         watts.append(energy.mean_power_watts)
     return known[0].model_copy(update={"mean_power_watts": statistics.fmean(watts)})
-
-
-# --- checks ---------------------------------------------------------------------------------------
 
 
 def _checks(results: Sequence[Result]) -> list[CheckOutcome]:

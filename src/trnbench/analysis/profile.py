@@ -26,15 +26,7 @@ def make_profile(
     made_at: str,
     captured_files: int = 0,
 ) -> Profile:
-    """Put a worker's answer in order.
-
-    Args:
-        plan: of the case.
-        environment: what it ran on.
-        profiled: the operators' times, as the worker sent them.
-        made_at: UTC, ISO 8601.
-        captured_files: what a vendor's profiler wrote.
-    """
+    """Put a worker's answer in order; `made_at` is UTC, ISO 8601."""
     is_device = any(operator.device_seconds for operator in profiled.operators)
     window = profiled.window_seconds
     operators = sorted(

@@ -57,11 +57,7 @@ Loss = tuple[float | None, float]
 
 
 def validate_records(measurement: Measurement, of_steps: Fault | None) -> None:
-    """Refuse records that cannot have been measured.
-
-    Args:
-        measurement: the records.
-        of_steps: what was found wrong with single steps, when each block was taken in.
+    """Refuse records that cannot have been measured, or whose steps have a fault.
 
     Raises:
         DataError: naming the file, the place and the value.

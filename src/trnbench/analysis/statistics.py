@@ -279,17 +279,11 @@ def middle_of(values: Sequence[float]) -> float:
 def interval_of(
     values: Sequence[float], errors: Sequence[float | None]
 ) -> tuple[float, float, float] | None:
-    """Return the geometric mean over launches with its 95 % interval.
+    """Return the geometric mean over launches with its 95 % interval; None where nothing tells one.
 
     Fewer than three launches, and such as took the very same time, have the interval that each has
-    by itself, which allows for what one launch cannot see.
-
-    Args:
-        values: of each launch, above zero.
-        errors: relative standard error of each by its own samples; None where nothing is known.
-
-    Returns:
-        The middle and its ends; None where nothing tells an interval.
+    by itself, which allows for what one launch cannot see. `errors` are relative standard errors of
+    each launch by its own samples.
     """
     logs = [math.log(value) for value in values]
     known = [error for error in errors if error is not None]
@@ -309,11 +303,7 @@ def interval_of(
 
 
 def between_launches(values: Sequence[float]) -> Deviation:
-    """Return by how much launches differ, with the chi-squared interval.
-
-    Args:
-        values: of each launch, above zero; at least two.
-    """
+    """Return by how much at least two launches differ, with the chi-squared interval."""
     from scipy.special import chdtri
 
     degrees = len(values) - 1

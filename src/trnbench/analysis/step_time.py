@@ -149,16 +149,11 @@ def _first_step_seconds(blocks: Sequence[Block]) -> float | None:
 
 
 def find_bimodality(samples: Sequence[float] | Samples) -> Bimodality | None:
-    """Part the samples in two so that as much as can be of their variance lies between the parts.
+    """Divide the samples in two so that as much as can be of their variance lies between the parts.
 
     The threshold is the one of Otsu, "A threshold selection method from gray-level histograms",
-    IEEE Trans. Syst. Man Cybern. 9 (1979), of the logarithms, with no histogram in between.
-
-    Args:
-        samples: positive times in order.
-
-    Returns:
-        None of samples that are all the same, or too few to have a tenth in each part.
+    IEEE Trans. Syst. Man Cybern. 9 (1979), of the logarithms, with no histogram in between. None of
+    samples that are all the same, or too few to have a tenth in each part.
     """
     in_order = np.log(np.asarray(samples, dtype=np.float64))
     y = np.sort(in_order)

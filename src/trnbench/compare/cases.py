@@ -168,11 +168,7 @@ def describe_case(
 ) -> CaseComparison:
     """Judge every metric of a case among all that were compared, and say what goes with it.
 
-    Args:
-        pair: the case.
-        name: its name, which no other case has.
-        terms: the margin and what else was asked for.
-        p_adjusted: of each metric, the corrected probability of its difference if there were none.
+    `p_adjusted` has each metric's corrected probability of its difference if there were none.
     """
     base, cand = pair.base.group, pair.cand.group
     speed = pair.measured.get("tokens_per_second") or _measure(

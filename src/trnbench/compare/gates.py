@@ -133,11 +133,8 @@ def _parse(text: str) -> Gate | Problem:
 def judge_gate(gate: Gate, difference: LogDifference, p_adjusted: float) -> GateState:
     """Say what an interval means for a gate.
 
-    Args:
-        gate: the gate.
-        difference: ln(CAND / BASE) with its error.
-        p_adjusted: the probability of such a difference if the truth were the gate's reference,
-            corrected for the number of gates and cases.
+    `p_adjusted` is the probability of such a difference if the truth were the gate's reference,
+    corrected for the number of gates and cases.
     """
     low, high = difference.low(), difference.high()
     if not gate.is_lower_bound:

@@ -77,11 +77,7 @@ class NoiseFloor:
 
 
 def find_noise(first: Sequence[Launch], second: Sequence[Launch]) -> list[NoiseFloor]:
-    """Return the noise floor of each case that both arms measured.
-
-    Args:
-        first: launches of one arm.
-        second: launches of the other, each made beside one of the first.
+    """Return the noise floor of each case that both arms measured, launch beside launch.
 
     Raises:
         DataError: an arm has fewer than three launches of a case that can be used.

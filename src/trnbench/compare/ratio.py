@@ -274,12 +274,6 @@ def judge(
     The same: the whole interval lies within the margin. Better or worse: it lies on one side of no
     change, reaches past the margin, and holds against the number of comparisons. A margin of 2 %
     lies between 1/1.02 and 1.02, so that swapping the sides swaps the verdict and nothing else.
-
-    Args:
-        difference: ln(CAND / BASE) with its error.
-        margin: the relative change that does not matter.
-        better: which of two values is the better one.
-        p_adjusted: the probability of such a difference if there were none, corrected.
     """
     low, high, limit = difference.low(), difference.high(), math.log1p(margin)
     ends = " to ".join(say_change(exp_of(end) - 1) for end in (low, high))

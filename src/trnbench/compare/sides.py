@@ -217,13 +217,7 @@ def side_price(launches: Sequence[Launch]) -> Price | str:
 
 
 def rate_ratio(base: Price | str, cand: Price | str, billed: tuple[int, int]) -> float | None:
-    """Return what an hour of CAND costs, over what an hour of BASE costs; None if one is unknown.
-
-    Args:
-        base: the price of one instance of BASE's.
-        cand: the price of one instance of CAND's.
-        billed: how many instances each side is billed for.
-    """
+    """Return the cost of an hour of CAND over that of BASE, all instances; None if unknown."""
     if isinstance(base, str) or isinstance(cand, str):
         return None
     return float(cand.usd_per_hour) * billed[1] / (float(base.usd_per_hour) * billed[0])
@@ -256,15 +250,10 @@ def break_even(
 ) -> BreakEven:
     """Return the rate of CAND's instance, and CAND's speed, at which a token costs the same.
 
+    Prices are of one instance, and `billed` says how many each side pays for.
+
     Source: docs/metrics.md, "Comparison": the rate of BASE times the ratio of the speeds; the speed
     of BASE times the ratio of the rates.
-
-    Args:
-        speed: CAND's tokens per second over BASE's.
-        base_speed: BASE's tokens per second.
-        base: the price of one instance of BASE's.
-        cand: the price of one instance of CAND's.
-        billed: how many instances each side is billed for.
     """
     return _even_rate(speed, base, billed).model_copy(
         update=_even_speed(base_speed, base, cand, billed)

@@ -32,32 +32,17 @@ class Between:
 
 
 def even_price(other_usd_per_hour: float, speed: Between) -> Between:
-    """Return the price an hour at which a token costs what it does at another offer.
-
-    Args:
-        other_usd_per_hour: what an hour of the other costs.
-        speed: tokens per second over the other's.
-    """
+    """Return the price at which a token costs what it does elsewhere, by the speeds' ratio."""
     return speed.times(other_usd_per_hour)
 
 
 def even_speed(other_tokens_per_second: Between, price_ratio: float) -> Between:
-    """Return the speed at which a token costs what it does at another offer.
-
-    Args:
-        other_tokens_per_second: of the other.
-        price_ratio: what an hour costs, over what an hour of the other does.
-    """
+    """Return the speed at which a token costs what it does elsewhere, by the prices' ratio."""
     return other_tokens_per_second.times(price_ratio)
 
 
 def fairness_notes(prices: Sequence[Price | None], today: date) -> list[str]:
-    """Return what keeps these prices from being compared as they stand; nothing where they can.
-
-    Args:
-        prices: of the figures that stand side by side; None where there is none.
-        today: the day on which they are read.
-    """
+    """Return what keeps these prices from being compared as they stand; nothing where they can."""
     known = [price for price in prices if price is not None]
     return [*_mixed(known), *_old(known, today)]
 

@@ -20,6 +20,7 @@ from trnbench.schema.result import MetricValue, Result
 from trnbench.schema.units import SECONDS_PER_HOUR
 
 UNCHECKED = "published figures count this their own way"
+NO_SPEED = "its tokens per second are not published"
 
 HIGHER_IS_BETTER = frozenset(
     {
@@ -117,11 +118,8 @@ def ranked_publication(
     chips = published.accelerators or 0
     rented = math.ceil(chips / known.chips) if known and known.chips and chips else 1
     billed = rented * known.chips if known and known.chips else chips
-    speed = (
-        unknown("its tokens per second are not published")
-        if published.tokens_per_second is None
-        else exactly(published.tokens_per_second)
-    )
+    told = published.tokens_per_second
+    speed = unknown(NO_SPEED) if told is None else exactly(told)
     is_assumed = instance is not None and instance != published.instance
     return RankedRun(
         origin="published",
@@ -138,9 +136,7 @@ def ranked_publication(
         metrics=_published_metrics(speed, chips, billed, rented, price, reason),
         price=price,
         price_reason=reason,
-        objection=None
-        if published.tokens_per_second
-        else "its tokens per second are not published",
+        objection=None if told else NO_SPEED,
         doubt=None,
     )
 

@@ -303,13 +303,7 @@ class CostSheet:
 
 
 def make_cost_sheet(result: Result, job: TrainingJob, site: Site) -> CostSheet | str:
-    """Work out one result, or say why that cannot be done.
-
-    Args:
-        result: with its price.
-        job: what is to be trained, and what is around it.
-        site: for what its energy comes to.
-    """
+    """Work out a priced result, or say why that cannot be done."""
     price, speed = result.price, result.metrics["tokens_per_second"]
     if result.standing in ("invalid", "failed"):
         return f"the result is {result.standing}: nothing follows from it"

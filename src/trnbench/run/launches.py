@@ -25,10 +25,6 @@ from trnbench.schema.plan import Plan
 def load_launches(case: Path, run_id: str | None = None) -> list[Launch]:
     """Return a case's launches, in the order in which they were made.
 
-    Args:
-        case: the case's folder.
-        run_id: the run that it belongs to; by default the name of the folder above.
-
     Raises:
         DataError: it cannot be read, its records cannot be, or its plan is another one.
     """

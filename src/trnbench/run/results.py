@@ -54,11 +54,7 @@ class Derived:
 
 
 def load_result(case: Path, run_id: str | None = None) -> Result:
-    """Return a case's result.
-
-    Args:
-        case: the case's folder.
-        run_id: the run that it belongs to; by default the name of the folder above.
+    """Return a case's result, as one of `run_id` or of the run that the folder above is named by.
 
     Raises:
         DataError: neither a result nor records that one could be derived from can be read, or a
@@ -103,11 +99,8 @@ def load_stored(case: Path) -> Result:
 def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) -> Derived:
     """Derive a case from its records, and take over the price that its result was given.
 
-    Args:
-        case: the case's folder.
-        run_id: the run that it belongs to; by default the name of the folder above.
-        keeps_steps: whether the measurements keep each step's loss, for those who ask for more
-            than the result says; else as much memory is taken for any number of steps.
+    With `keeps_steps` the measurements keep each step's loss, for those who ask for more than the
+    result says; else as much memory is taken for any number of steps.
 
     Raises:
         DataError: plan or records cannot be read.
