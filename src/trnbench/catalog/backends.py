@@ -201,5 +201,5 @@ def backend_of(name: str) -> Backend:
 
 
 def best_first(name: str) -> int:
-    """Return where a device stands among those found; one that no backend drives is told first."""
+    """Return where a device stands among those found; first one that no backend drives."""
     return list(BACKENDS).index(name) if name in BACKENDS else -1

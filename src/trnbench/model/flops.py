@@ -15,7 +15,7 @@ DEFAULT_CONVENTION = "matmul-causal-v1"
 FULL_CONVENTION = "matmul-full-v1"
 COUNTED_CONVENTION = "torch-counter-v1"
 """What torch's own counter finds in one forward and backward pass of a guest, attention over all
-keys; for models whose formula nobody knows."""
+keys; for models whose formula is not known."""
 PLAIN = StepSettings()
 
 
@@ -130,7 +130,7 @@ def recomputed_flops_per_token(
 ) -> float:
     """Return what a step does beyond that: forward passes made again, experts' empty places.
 
-    full: each block's forward pass, but for what nobody's gradient needs: the last matmul, where
+    full: each block's forward pass, but for what no gradient needs: the last matmul, where
     nothing but a sum comes after it. selective: no matmul. A mask that a kernel reads and does not
     skip by is not counted.
     """
@@ -227,7 +227,7 @@ def _matmuls(shape: ModelShape, sequence_length: int, step: StepSettings) -> flo
 
 
 def _patch_flops(shape: ModelShape, sequence_length: int) -> float:
-    """Return those of patches: nobody asks for the gradient of a pixel, so 4 a weight."""
+    """Return those of patches: a pixel has no gradient, so 4 a weight."""
     if shape.image is None:
         return 0.0
     weights = shape.image.channels * shape.image.patch_size**2 * shape.hidden_size

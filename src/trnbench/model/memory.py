@@ -1,6 +1,6 @@
 """How much memory one rank needs, term by term, before anything is run.
 
-Source: docs/metrics.md, "Memory". The form of the terms was held against published peaks of
+Source: docs/metrics.md, "Memory". The form of the terms was checked by published peaks of
 torchtitan, most of them with recomputation; with split tensors they fell short by 13 %, hence the
 factor. How far this predictor errs without recomputation is not known yet.
 """

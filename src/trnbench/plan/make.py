@@ -246,7 +246,7 @@ def _check_dollars(config: Config, price: Price | None, reason: str | None) -> N
         )
 
 
-# --- what the child is told ---------------------------------------------------------------------
+# --- what the worker is given -------------------------------------------------------------------
 
 
 def _make_order(

@@ -202,8 +202,8 @@ class PeakRequest:
     messages_mib: Sequence[float] = ()
     seconds_per_repeat: float
     memory_bytes: float | None = None
-    """Of this machine, which a processor must not be made to fill: its kernel kills, and tells
-    nobody why. An accelerator says so itself."""
+    """Of this machine, which a processor must not fill: its kernel kills the worker without
+    a word. An accelerator raises an error instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeakPlan:
-    """What will be timed, by whom."""
+    """What will be timed: by our ranks, or by the vendor's tool."""
 
     document: PeakDocument
     """Without a reading."""

@@ -148,13 +148,13 @@ ONLY_ROTARY = {
 
 
 def check_shape(shape: ModelShape) -> None:
-    """Hold a shape against every rule."""
+    """Check a shape by every rule."""
     for rule in SHAPE_RULES:
         rule(shape)
 
 
 def check_workload(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
-    """Hold a shape against the sequences that it is given."""
+    """Check a shape against the workload's sequences."""
     for rule in WORKLOAD_RULES:
         rule(shape, name, workload)
 

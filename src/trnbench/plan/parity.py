@@ -1,8 +1,8 @@
-"""The parity model of a case: small enough to be held against the CPU, and built of the same parts.
+"""The parity model of a case: small enough for the CPU, and built of the same parts.
 
 Same family, head width, grouping of heads, kind and proportions of the MLP, precision, execution
 and kernels as the case; two layers, short sequences and a small vocabulary. Two passes a step, so
-that accumulation is held against one pass of all sequences.
+that accumulation is compared with one pass of all sequences.
 
 Source of the sizes: docs/metrics.md, "The gate".
 """

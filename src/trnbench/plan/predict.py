@@ -35,6 +35,9 @@ from trnbench.schema.price import Price
 from trnbench.schema.units import SECONDS_PER_HOUR
 from trnbench.wire import ModelShape
 
+PLANNED_EFFICIENCY = 0.55
+"""Part of the datasheet's peak that matmuls are planned to reach; fitted to no measurement."""
+
 
 def predict(
     model: PlannedModel,
@@ -174,10 +177,6 @@ def _memory_verdict(
     if needed <= COMFORTABLE_SHARE * device.memory_bytes:
         return "fits"
     return "tight" if needed <= device.memory_bytes else "does_not_fit"
-
-
-PLANNED_EFFICIENCY = 0.55
-"""Part of the datasheet's peak that matrix products are planned to reach."""
 
 
 def estimate_step_seconds(

@@ -113,8 +113,8 @@ def plan_execution(
     # What brings values to fp8 costs more than fp8 gains where it is not fused.
     if compiling == "always" or (config.workload.precision == "fp8" and lacks is None):
         return "compile"
-    # A GPU's step is slandered by eager kernels; a case of a minute would do nothing but compile,
-    # and who knows what a guest's compiling takes.
+    # Eager kernels understate a GPU; a case of a minute would do nothing but compile, and how long
+    # an external model compiles is not known.
     has_time = config.measure.max_minutes / config.measure.launches >= COMPILING_MINUTES
     is_ready = compiling == "where_it_pays" and lacks is None and model.guest is None
     return "compile" if is_ready and has_time else "eager"
@@ -150,7 +150,7 @@ def plan_step(
         tried = workload.model_copy(update={"step": chosen})
         if memory_fits(model, tried, parallel, device, accelerator):
             return chosen
-    # What does not fit at all is told by the plan's verdict; where nothing is known, keep all.
+    # The plan's verdict says what does not fit at all; where nothing is known, keep all.
     return step if device.memory_bytes is None else dataclasses.replace(step, recompute="full")
 
 
@@ -271,7 +271,7 @@ def lack_of_fp8(backend: str, accelerator: Accelerator | None) -> str | None:
 
 
 def check_fp8_model(config: Config, model: PlannedModel) -> None:
-    """Refuse a model whose products fp8 kernels cannot take, or that nobody has held to fp32."""
+    """Refuse a model whose matmuls fp8 kernels cannot take, or whose training in it is untested."""
     if model.guest is not None or model.own_shape.family not in FP8_FAMILIES:
         family = "a model of your own" if model.guest is not None else model.own_shape.family
         raise Conflict(
