@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from trnbench.run.observer import Observer, Progress
+from trnbench.run.case import Observer, Progress
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
 from trnbench.schema.units import say_seconds, say_usd

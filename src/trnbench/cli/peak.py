@@ -157,7 +157,7 @@ def peak(
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.microbench import PeakRequest, plan_peak
     from trnbench.reports.microbench import REPORT
-    from trnbench.run.peak import read_peak
+    from trnbench.run.microbench import read_peak
 
     if again is not None:
         _require_nothing_to_measure(context)
@@ -229,7 +229,7 @@ def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument
     """Time everything; return the document, and the signal that ended it, if one did."""
     from trnbench.reports.microbench import reading_as_line
     from trnbench.run.environment import environment_of_worker, user_cache_folder
-    from trnbench.run.peak import PeakFolder, PeakRun
+    from trnbench.run.microbench import PeakFolder, PeakRun
     from trnbench.run.watch import noted_signals
 
     with noted_signals() as interruption:

@@ -65,7 +65,7 @@ def profile(
     from trnbench.cli.output import show
     from trnbench.cli.prepare import default_folder, prepare
     from trnbench.reports.profile import REPORT
-    from trnbench.run.profiling import ProfileRun
+    from trnbench.run.profile import ProfileRun
     from trnbench.run.watch import noted_signals
 
     case = read_one_case(config, read_overrides(settings, device=device, usd_per_hour=None))

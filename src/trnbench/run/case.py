@@ -6,20 +6,22 @@ takes no processor time from a block that is being timed.
 """
 
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 from trnbench.analysis.records import is_valid_block
 from trnbench.machine.telemetry import Recorder
 from trnbench.run import outcomes
-from trnbench.run.budget import Budget, NextBlock
-from trnbench.run.observer import Observer, Progress
 from trnbench.run.outcomes import End
-from trnbench.run.pace import Pacer
+from trnbench.run.stopping import Budget, NextBlock, Pacer
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import Job, converse
 from trnbench.schema.measurement import Decision, Outcome
 from trnbench.schema.plan import Plan
+from trnbench.schema.result import Result
 from trnbench.wire import Activity, Block, ChildRecord, Environment, Phase
 
 QUIET_SECONDS = 1.0
@@ -29,6 +31,36 @@ LAST_WORDS_HINT = "its last words are in the outcome of its measurement.jsonl"
 
 SYNC_SECONDS = 10.0
 """This often the records are made safe against a loss of power; a write survives all else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a case stands."""
+
+    phase: str
+    steps: int
+    samples: int
+    tokens_per_second: float | None
+    relative_half_width: float | None
+    """Of the interval at the last look."""
+    elapsed_seconds: float
+    usd_spent: float | None
+
+
+class Observer(Protocol):
+    """Someone who watches; nothing that it does may reach the timed blocks."""
+
+    def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
+        """The folder is there and the first case is next."""
+
+    def case_begins(self, number: int, plan: Plan, launch: int) -> None:
+        """A case is about to be launched; `number` and `launch` count from 1."""
+
+    def case_moves(self, plan: Plan, progress: Progress) -> None:
+        """Something has changed, or a second has passed."""
+
+    def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
+        """A case is over and its result is on disk."""
 
 
 class CaseRun:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.machine.describe import Devices, Machine
-from trnbench.run.observer import Observer
+from trnbench.run.case import Observer
 from trnbench.run.questions import require_device
 from trnbench.run.session import Ending, Session
 from trnbench.run.watch import Interruption

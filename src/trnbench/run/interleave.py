@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from trnbench.machine.describe import Devices, Machine
+from trnbench.run.case import Observer
 from trnbench.run.confirm import Label, order_of
-from trnbench.run.observer import Observer
 from trnbench.run.session import Ending, Session
 from trnbench.run.watch import Interruption
 from trnbench.schema.plan import Plan

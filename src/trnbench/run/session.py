@@ -17,11 +17,10 @@ from trnbench.catalog.backends import backend_of
 from trnbench.machine.describe import Devices, Machine, untelling
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
-from trnbench.run.budget import Budget
-from trnbench.run.case import CaseRun
+from trnbench.run.case import CaseRun, Observer
 from trnbench.run.environment import environment_of_worker, user_cache_folder
-from trnbench.run.observer import Observer
 from trnbench.run.results import load_result
+from trnbench.run.stopping import Budget
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.watch import Interruption
 from trnbench.run.worker import start

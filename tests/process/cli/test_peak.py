@@ -14,7 +14,7 @@ import typer
 from tests.command import COMMAND, heed_signals, trnbench
 from tests.stand_in import stand_in_environment
 from trnbench.cli.main import app
-from trnbench.run.peak import HANG_HINT
+from trnbench.run.microbench import HANG_HINT
 
 SMALL = (
     "--model", "tiny-gpt2", "--sequence-length", "64", "--square", "64", "--array-mib", "1",

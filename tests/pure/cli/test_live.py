@@ -9,7 +9,7 @@ from rich.live import Live
 
 from tests.builders import make_plan, make_result
 from trnbench.cli.live import LiveObserver, PlainObserver
-from trnbench.run.observer import Progress
+from trnbench.run.case import Progress
 from trnbench.schema.result import Result
 from trnbench.schema.units import say_usd
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from itertools import repeat
 
-from trnbench.run.pace import Choice, Pacer
+from trnbench.run.stopping import Choice, Pacer
 from trnbench.schema.plan import MeasureConfig
 from trnbench.wire import Block, Finish, Purpose, RunBlock
 

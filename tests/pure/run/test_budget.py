@@ -11,9 +11,8 @@ import pytest
 from tests.builders import make_activity
 from tests.pure.run.plans import plan_case
 from tests.pure.run.scripted_worker import make_block
-from trnbench.run.budget import GRACE_SECONDS, Budget, NextBlock
-from trnbench.run.case import CaseRun
-from trnbench.run.observer import Observer, Progress
+from trnbench.run.case import CaseRun, Observer, Progress
+from trnbench.run.stopping import GRACE_SECONDS, Budget, NextBlock
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Interruption
 from trnbench.run.worker import Event, Job, Line, Silence
