@@ -1,11 +1,31 @@
-"""The child's end of the door: records out on one descriptor, commands in on standard input."""
+"""The child's end of the protocol: records out on one descriptor, commands in on standard input.
+
+Whatever ends the child is described in a record too, in our words where they are known. Standard
+library only: it must also report that torch is missing.
+"""
 
 import os
 import time
+import traceback
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from trnbench.wire import COMMANDS, ChildRecord, Command, Task, decode, decode_task, encode
+from trnbench.wire import (
+    COMMANDS,
+    ChildRecord,
+    Command,
+    FailureReason,
+    Task,
+    WireError,
+    decode,
+    decode_task,
+    encode,
+)
+
+TORCH_HINT = (
+    "install torch for that interpreter (`pip install 'trnbench[train]'` where there is none), or "
+    "name one that has it with `--python PATH`"
+)
 
 
 class Channel:
@@ -49,3 +69,62 @@ class Channel:
         if not line:
             os._exit(1)
         return line
+
+
+class DeviceError(Exception):
+    """A vendor's error with its meaning; the vendor's own text is its cause."""
+
+    def __init__(self, reason: FailureReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class VendorErrors:
+    """Turns an error that the backend can explain into a `DeviceError`."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        explained = self._backend.explain(error) if isinstance(error, Exception) else None
+        if explained is not None:
+            reason, meaning = explained
+            raise DeviceError(reason, f"{meaning}: {_first_line(error)}") from error
+
+
+class TorchMissingError(Exception):
+    """There is no torch, or it is broken."""
+
+
+def describe_failure(error: BaseException) -> dict[str, Any]:
+    """Return whatever ended the work as the fields of a `Failed`."""
+    hint: str | None = None
+    reason: FailureReason = "bug"
+    if isinstance(error, TorchMissingError):
+        reason, hint = "unavailable", TORCH_HINT
+    elif isinstance(error, DeviceError):
+        reason = error.reason
+    elif isinstance(error, MemoryError):
+        reason = "out_of_memory"
+    elif isinstance(error, WireError):
+        reason, hint = "wrong_order", "use the same trnbench for the parent and the child"
+    elif type(error).__name__ == "Unavailable":
+        reason, hint = "unavailable", getattr(error, "hint", None)
+    elif type(error).__name__ == "BadModel":
+        reason, hint = "bad_model", getattr(error, "hint", None)
+    # Of a long report both ends are kept: the code stands first, the cause last.
+    detail = "".join(traceback.format_exception(error))
+    return {
+        "reason": reason,
+        "message": _first_line(error) or type(error).__name__,
+        "hint": hint,
+        "detail": detail if len(detail) <= 8000 else f"{detail[:4000]}\n…\n{detail[-4000:]}",
+    }
+
+
+def _first_line(error: BaseException | None) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:500] if lines else type(error).__name__

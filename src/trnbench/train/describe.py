@@ -100,11 +100,9 @@ def _count(
                 f"torch's counter would have to run it ({type(error).__name__}), and it has more "
                 f"than {SMALL_PARAMETERS:,} weights"
             )
-    here = torch.device("cpu")
     with blaming(external, "its first tokens", FIRST_TOKENS_HINT[external.kind]):
-        return _counted(
-            build_external(external, seed=0), external, _made_up(external, sequence_length, here)
-        )
+        given = _made_up(external, sequence_length, torch.device("cpu"))
+        return _counted(build_external(external, seed=0), external, given)
 
 
 def _try(external: Guest, sequence_length: int) -> None:
@@ -112,9 +110,8 @@ def _try(external: Guest, sequence_length: int) -> None:
     module = build_external(external, seed=0)
     batch = stream_of(external, sequence_length, TRIAL_STREAM).batch(0, TRIAL_SEQUENCES)
     with blaming(external, "its first tokens", FIRST_TOKENS_HINT[external.kind]):
-        loss = ExternalObjective(module, external, "fp32")(
-            batch.inputs, batch.targets, batch.positions
-        )
+        objective = ExternalObjective(module, external, "fp32")
+        loss = objective(batch.inputs, batch.targets, batch.positions)
         loss.minimised.backward()
     if not math.isfinite(told := float(loss.told)):
         raise BadModel(
@@ -173,9 +170,8 @@ class _Seen(TorchDispatchMode):
     ) -> Any:
         packet = func._overloadpacket
         name = str(packet)
-        is_matmul = not name.startswith(("aten.", "prims.")) or any(
-            part in name for part in UNCOUNTED
-        )
+        is_torchs = name.startswith(("aten.", "prims."))
+        is_matmul = not is_torchs or any(part in name for part in UNCOUNTED)
         if is_matmul and packet not in flop_registry and packet not in FORMULAS:
             self.uncounted.add(name)
         return func(*args, **(kwargs or {}))
@@ -193,11 +189,8 @@ def flops_of_grouped_matmul(left: Shape, right: Shape, *_: object, **__: object)
     return 2 * math.prod(left) * right[-1] // runs
 
 
-FORMULAS: dict[Any, Any] = {
-    getattr(torch.ops.aten, name): flops_of_grouped_matmul
-    for name in ("_grouped_mm",)
-    if hasattr(torch.ops.aten, name)
-}
+_GROUPED = getattr(torch.ops.aten, "_grouped_mm", None)
+FORMULAS: dict[Any, Any] = {_GROUPED: flops_of_grouped_matmul} if _GROUPED is not None else {}
 """Of operators that torch's counter has no formula for."""
 
 UNCOUNTED = ("grouped_mm", "attention_for_cpu", "mkldnn", "lstm", "gru", "int_mm")

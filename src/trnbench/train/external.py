@@ -26,6 +26,8 @@ from trnbench.train.precision import autocast
 from trnbench.wire import Guest, Precision
 
 VOCABULARY_NAMES = ("vocabulary_size", "vocab_size")
+DROPOUT = "drop"
+"""In the name of each of a config's dropout rates."""
 
 
 class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
@@ -129,8 +131,9 @@ def build_external(external: Guest, seed: int) -> nn.Module:
     if external.kind == "python":
         return module
     # Where random numbers decide, no two devices agree: no dropout, unless it was asked for.
+    asks_for_dropout = any(DROPOUT in key for key in external.checked_keys)
     for each in module.modules():
-        if isinstance(each, nn.Dropout) and not _asks_for_dropout(external):
+        if isinstance(each, nn.Dropout) and not asks_for_dropout:
             each.p = 0.0
     return module
 
@@ -190,7 +193,8 @@ def _huggingface(external: Guest) -> nn.Module:
     with blaming(external, "its config", "correct `model.config`, or the config.json"):
         config = config_class(**{**values, "use_cache": False})
         for name, value in config.to_dict().items():
-            if _is_dropout(name) and isinstance(value, float) and name not in external.checked_keys:
+            was_asked_for = name in external.checked_keys
+            if DROPOUT in name and isinstance(value, float) and not was_asked_for:
                 setattr(config, name, 0.0)
         module: nn.Module = kind(config)
     return module
@@ -210,14 +214,6 @@ def _check_keys(external: Guest, config_class: Any) -> None:
             )
 
 
-def _is_dropout(name: str) -> bool:
-    return "drop" in name
-
-
-def _asks_for_dropout(external: Guest) -> bool:
-    return any(_is_dropout(key) for key in external.checked_keys)
-
-
 # --- modules of the user's ------------------------------------------------------------------------
 
 
@@ -226,11 +222,8 @@ def _python(external: Guest) -> nn.Module:
     if os.getcwd() not in sys.path:  # noqa: PTH109 - an entry of sys.path is text
         sys.path.append(os.getcwd())  # noqa: PTH109
     with blaming(external, f"importing {package}", "it is imported to be built: mend it"):
-        build = getattr(
-            _import(package, "install it for that interpreter, or run from where it is"),
-            function,
-            None,
-        )
+        imported = _import(package, "install it for that interpreter, or run from where it is")
+        build = getattr(imported, function, None)
     if not callable(build):
         raise BadModel(
             f"{package} has no function {function}", hint="write `python: package.module:function`"

@@ -149,9 +149,7 @@ def _own_model(gate: GateOrder, seed: int) -> torch.nn.Module:
         add_adapters(model, gate.step.lora, seed)
     for module in model.modules():
         if isinstance(module, ExpertsMlp):
-            module.capacity = (
-                gate.step.expert_capacity
-            )  # tokens without a place are part of the work
+            module.capacity = gate.step.expert_capacity
     return model
 
 

@@ -14,8 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from trnbench.train.channel import Channel
-from trnbench.train.failures import TorchMissingError, VendorErrors, describe_failure
+from trnbench.train.channel import Channel, TorchMissingError, VendorErrors, describe_failure
 from trnbench.train.software import (
     entry_points,
     find_processor,
