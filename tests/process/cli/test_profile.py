@@ -167,7 +167,7 @@ def test_a_vendor_s_error_is_told_in_our_words(tmp_path: Path, fault: str, words
         ("endless_line", "without an end"),
         ("out_of_memory", "no room for 9 GiB"),
         ("old_wire", "mixed installation"),
-        ("hangs", "measure.hang_seconds=2"),
+        ("hangs", "measure.hang_seconds=5"),
     ],
 )
 def test_a_case_that_fails_is_told_and_leaves_nothing(
@@ -175,7 +175,7 @@ def test_a_case_that_fails_is_told_and_leaves_nothing(
 ) -> None:
     # Only what hangs is waited for: a busy machine may keep a sound worker silent for longer.
     if behaviour == "hangs":
-        config.write_text(CONFIG.replace("hang_seconds: 100", "hang_seconds: 2"))
+        config.write_text(CONFIG.replace("hang_seconds: 100", "hang_seconds: 5"))
     python = fake_python(tmp_path, behaviour)
     done = trnbench("profile", config, "--python", python, "-o", tmp_path / "out", cwd=tmp_path)
     assert done.code == 4, done.err

@@ -14,7 +14,8 @@ from trnbench.wire import TakeInventory
 
 pytestmark = needs_python_devices
 
-OP_SECONDS = 0.002
+OP_SECONDS = 0.008
+"""Fifty of them are far more than a busy host takes to give them."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def other() -> dict[str, Any]:
 def timed() -> dict[str, Any]:
     """What programs find that look at the clock."""
     settings = stand_in_environment(
-        op_seconds=OP_SECONDS, flops_per_second=1e9, eager_compile_seconds=0.05
+        op_seconds=OP_SECONDS, flops_per_second=1e9, eager_compile_seconds=0.25
     )
     return ask("timing", "products", "eager_compile", environment=settings)
 
@@ -150,7 +151,7 @@ def test_products_take_time_by_their_operations(timed: dict[str, Any]) -> None:
 
 def test_each_new_op_and_shape_is_compiled_once(timed: dict[str, Any]) -> None:
     first, again, reshaped = timed["eager_compile"]
-    assert min(first, reshaped) >= 0.05 > again
+    assert min(first, reshaped) >= 0.25 > again
 
 
 def test_events_tell_the_same_whatever_the_work(timed: dict[str, Any]) -> None:

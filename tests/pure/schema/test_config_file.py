@@ -307,7 +307,7 @@ def test_a_key_cannot_be_set_and_swept() -> None:
     assert case.config.workload.seed == 3
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_sweep_of_too_many_cases_is_refused_before_it_is_expanded() -> None:
     hundred = str(list(range(100)))
     keys = ("seed", "sequence_length", "global_batch_size", "micro_batch_size", "threads")

@@ -104,9 +104,11 @@ def test_the_products_are_made_in_this_run_s_arithmetic(
 def test_this_machine_s_own_ceiling_is_the_rate_of_a_plain_loop() -> None:
     (point,) = measure_ceiling(CpuBackend.open(Claim(threads=1)), torch.float32, sizes=(256,))
     left, right = torch.randn(256, 256), torch.randn(256, 256)
-    products, began = 100, time.perf_counter()
-    for _ in range(products):
+    seconds = []
+    for _ in range(100):
+        began = time.perf_counter()
         torch.mm(left, right)
-    plain = products * 2 * 256**3 / (time.perf_counter() - began)
+        seconds.append(time.perf_counter() - began)
+    plain = 2 * 256**3 / min(seconds)  # the least disturbed by whoever else is at work
     # The scripted clock checks the count; here the bounds are what a busy machine does to either.
     assert 0.1 < max(point.flops_per_second) / plain < 10

@@ -195,7 +195,7 @@ def local(url: str) -> AwsSource:
         client = boto3.client(
             service, region_name=region, endpoint_url=url, aws_access_key_id="EXAMPLE",
             aws_secret_access_key="EXAMPLE",
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=1),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=30, read_timeout=30),
         )  # fmt: skip
         return ReadOnlyClient(service, region, client)
 

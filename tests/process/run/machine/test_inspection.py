@@ -78,14 +78,9 @@ def test_an_interpreter_that_cannot_be_started_is_refused(tmp_path: Path) -> Non
 
 
 def test_nothing_on_this_machine_takes_a_second() -> None:
-    fastest = min(_seconds_of_a_look() for _ in range(3))
-    assert fastest < 1.0
-
-
-def _seconds_of_a_look() -> float:
-    began = time.perf_counter()
+    began = time.process_time()  # whoever else is at work on the machine
     inspect(HERE, TODAY)
-    return time.perf_counter() - began
+    assert time.process_time() - began < 1.0
 
 
 # --- the interpreter ------------------------------------------------------------------------------
