@@ -29,6 +29,7 @@ from trnbench.reports import formats_of, render, results
 from trnbench.reports.document import Page
 from trnbench.run.baselines import read_sides
 from trnbench.run.results import load_result
+from trnbench.run.store import read_plan
 from trnbench.schema.errors import DataError, Problem
 from trnbench.schema.measurement import Reading, parse_measurement
 from trnbench.schema.plan import Plan
@@ -59,10 +60,10 @@ class Case:
 
 def stored_case() -> Case:
     """Return a case that was really measured."""
-    (plan,) = STORED.glob("v1/*/plan.json")
+    (plan,) = STORED.glob("v1/tiny-gpt2-*/plan.json")
     text = plan.read_bytes()
     lines = (plan.parent / "measurement.jsonl").read_bytes().splitlines(keepends=True)
-    return Case(lines, Plan.model_validate_json(text), hashlib.sha256(text).hexdigest())
+    return Case(lines, read_plan(plan.parent), hashlib.sha256(text).hexdigest())
 
 
 def whole_case() -> Case:
