@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from trnbench.machine.look import ROOT, list_names, read_lines, read_word
-from trnbench.machine.source import Subject
+from trnbench.machine.source import Subject, reading
 from trnbench.schema.measurement import Reading
 
 CPU_FLAGS = (
@@ -133,17 +133,7 @@ class HostSource:
         if at_seconds >= self._temperature_due_at:
             self._temperature_due_at = at_seconds + TEMPERATURE_SECONDS
             values |= self._temperature()
-        return [
-            Reading(
-                at_seconds=at_seconds,
-                source=self.name,
-                device=None,
-                is_valid=True,
-                note=None,
-                values=values,
-                flags=[],
-            )
-        ]
+        return [reading(self.name, at_seconds, values)]
 
     def close(self) -> None:
         """Nothing is held."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from trnbench.machine.source import reading
 from trnbench.schema.measurement import Reading
 
 NAME = "neuron-monitor"
@@ -86,15 +87,7 @@ def parse_report(line: str | bytes, at_seconds: float) -> list[Reading] | None:
 
 def _readings(found: _Found, at_seconds: float) -> list[Reading]:
     readings = [
-        Reading(
-            at_seconds=at_seconds,
-            source=NAME,
-            device=index,
-            is_valid=True,
-            note=None,
-            values=core.values,
-            flags=sorted(core.flags),
-        )
+        reading(NAME, at_seconds, core.values, device=index, flags=sorted(core.flags))
         for index, core in sorted(found.cores.items())
         if core.values
     ]
@@ -106,15 +99,15 @@ def _readings(found: _Found, at_seconds: float) -> list[Reading]:
         elif len(known) == len(parts):
             values[quantity] = sum(known)
     if values or found.notes:
+        note = "; ".join(found.notes[:3]) or None
         readings.append(
-            Reading(
-                at_seconds=at_seconds,
-                source=NAME,
-                device=None,
-                is_valid=bool(values),
-                note="; ".join(found.notes[:3]) or None,
-                values=values,
+            reading(
+                NAME,
+                at_seconds,
+                values,
+                note=note,
                 flags=sorted(found.flags),
+                is_valid=bool(values),
             )
         )
     return readings

@@ -20,7 +20,7 @@ from trnbench.machine.look import (
     read_lines,
     read_word,
 )
-from trnbench.machine.source import Absent, Subject, failure
+from trnbench.machine.source import Absent, Subject, failure, reading
 from trnbench.schema.measurement import Reading
 
 _NVIDIA = "0x10de"
@@ -316,13 +316,12 @@ class NvmlSource:
         notes = [self._note] if self._note else []
         if "energy_joules" in values and device.millijoules is None:
             notes.append(_INTEGRATED)
-        return Reading(
-            at_seconds=at_seconds,
-            source=self.name,
+        return reading(
+            self.name,
+            at_seconds,
+            values,
             device=device.index,
-            is_valid=True,
             note="; ".join(notes) or None,
-            values=values,
             flags=self._flags(device, values),
         )
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trnbench.machine.source import Absent, Subject, failure
+from trnbench.machine.source import Absent, Subject, failure, reading
 from trnbench.schema.measurement import Reading
 
 ROOT = Path("/sys/class/powercap")
@@ -82,17 +82,7 @@ class RaplSource:
             values = {"energy_joules": energy}
             if elapsed > 0:
                 values["power_watts"] = (energy - self._last_joules[package]) / elapsed
-            readings.append(
-                Reading(
-                    at_seconds=at_seconds,
-                    source=self.name,
-                    device=package,
-                    is_valid=True,
-                    note=_NOTE,
-                    values=values,
-                    flags=[],
-                )
-            )
+            readings.append(reading(self.name, at_seconds, values, device=package, note=_NOTE))
         self._last_at, self._last_joules = at_seconds, joules
         return readings
 

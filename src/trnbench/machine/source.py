@@ -1,7 +1,7 @@
 """What a source of readings must be able to do, and what each value that it may give counts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,14 +84,28 @@ class Source(Protocol):
         ...
 
 
-def failure(source: str, at_seconds: float, why: str, device: int | None = None) -> Reading:
-    """Return the reading that says why there is none."""
+def reading(
+    source: str,
+    at_seconds: float,
+    values: dict[str, float],
+    *,
+    device: int | None = None,
+    note: str | None = None,
+    flags: Iterable[str] = (),
+    is_valid: bool = True,
+) -> Reading:
+    """Return a reading; without a device it is of the whole machine."""
     return Reading(
         at_seconds=at_seconds,
         source=source,
         device=device,
-        is_valid=False,
-        note=why,
-        values={},
-        flags=[],
+        is_valid=is_valid,
+        note=note,
+        values=values,
+        flags=list(flags),
     )
+
+
+def failure(source: str, at_seconds: float, why: str, device: int | None = None) -> Reading:
+    """Return the reading that says why there is none."""
+    return reading(source, at_seconds, {}, device=device, note=why, is_valid=False)
