@@ -6,13 +6,15 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, UserRateSource
 from trnbench.prices.table import TableSource
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName, RentOption
-from trnbench.schema.result import Result
+
+if TYPE_CHECKING:
+    from trnbench.schema.result import Result
 
 PRICE_SOURCES: tuple[PriceSource, ...] = (UserRateSource(), TableSource())
 """Asked where nothing else was chosen: none of them leaves this machine."""
@@ -43,7 +45,7 @@ class KnownMachine(Protocol):
 
 
 def request_of(
-    subject: KnownMachine | Result | str,
+    subject: "KnownMachine | Result | str",
     today: date,
     *,
     option: RentOption | None = None,
@@ -61,6 +63,8 @@ def request_of(
         zone: an availability zone by name or id.
         usd_per_hour: a rate of the user's, which is then the answer.
     """
+    from trnbench.schema.result import Result  # here, for `trnbench prices` reads none
+
     if isinstance(subject, str):
         known = PriceRequest(instance=subject, option=None, region=None, today=today)
     elif isinstance(subject, Result):

@@ -12,4 +12,5 @@ class Strict(BaseModel):
         strict=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        defer_build=True,  # a command builds the readers of the files that it reads, and no other
     )
