@@ -1,7 +1,5 @@
 """One request for everything whose price is asked: a machine, a result's machine, a name."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -50,12 +48,3 @@ def test_a_result_is_asked_for_as_it_was_priced() -> None:
     kept = request_of(result.model_copy(update={"price": own}), TODAY)
     assert kept.option is None, "a rate of the user's is no way of renting"
     assert request_of(result.model_copy(update={"price": None}), TODAY).region is None
-
-
-def test_no_code_of_the_cloud_s_is_loaded_before_a_live_rate_is_asked_for() -> None:
-    code = (
-        "import sys, trnbench.prices as p; p.sources_for('table'); p.find_price;"
-        "print([m for m in sys.modules if m.startswith(('trnbench.prices.aws', 'boto'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

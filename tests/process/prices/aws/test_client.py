@@ -120,10 +120,12 @@ def test_no_other_file_opens_a_client_and_no_call_is_named_that_buys() -> None:
             ), path
 
 
-def test_boto3_is_not_imported_until_a_rate_is_asked_for() -> None:
+def test_no_code_of_aws_is_imported_until_a_rate_is_asked_for() -> None:
     program = (
-        "import sys; import trnbench.prices, trnbench.cli.main;"
-        "print([m for m in ('boto3', 'botocore') if m in sys.modules])"
+        "import sys; import trnbench.prices as prices, trnbench.cli.main;"
+        "prices.sources_for('table');"
+        "ours = ('boto', 'trnbench.prices.aws');"
+        "print([m for m in sys.modules if m.startswith(ours)])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout == b"[]\n"
