@@ -3,45 +3,35 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from trnbench.reports import document as doc
 from trnbench.reports.clean import escaped_markdown
-from trnbench.reports.document import (
-    Cell,
-    Document,
-    Drawing,
-    Facts,
-    Heading,
-    Page,
-    Part,
-    Report,
-    Table,
-)
 
 
-def render(report: Report[Any], of: Any, page: Page) -> str:
+def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
     """Return what was decided, then the rest in order."""
-    document: Document = report.document(of, page)
+    document: doc.Document = report.document(of, page)
     return markdown([*document.conclusion, *document.parts])
 
 
-def markdown(parts: Sequence[Part]) -> str:
+def markdown(parts: Sequence[doc.Part]) -> str:
     """Return parts with a blank line between two."""
     blocks = (block(part) for part in parts)
     return "\n\n".join(each for each in blocks if each) + "\n"
 
 
-def block(part: Part) -> str:
+def block(part: doc.Part) -> str:
     """Return one part; "" where it says nothing."""
     match part:
-        case Heading():
+        case doc.Heading():
             text = escaped_markdown(f"{part.text} {part.beside}")
             return f"{'#' * part.level} {text}" if part.level else f"**{text}**"
-        case Table():
+        case doc.Table():
             return "\n".join(_table(part))
-        case Facts():
+        case doc.Facts():
             labelled = (f"{escaped_markdown(n)}: " if n else "" for n, _ in part.rows)
             facts = zip(labelled, part.rows, strict=True)
             return "\n".join(f"- {label}{escaped_markdown(text)}" for label, (_, text) in facts)
-        case Drawing():
+        case doc.Drawing():
             return f"```text\n{part.draw(100)}```"
         case _:
             return bullets(part.texts)
@@ -52,11 +42,11 @@ def bullets(texts: Sequence[str]) -> str:
     return "\n".join(f"- {escaped_markdown(text)}" for text in texts)
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: doc.Table) -> Iterator[str]:
     yield _row([column.heading for column in table.columns])
     yield f"|{'|'.join('--:' if column.is_figure else '---' for column in table.columns)}|"
     for row in table.rows:
-        yield _row([cell.text if isinstance(cell, Cell) else cell for cell in row])
+        yield _row([cell.text if isinstance(cell, doc.Cell) else cell for cell in row])
     if table.notes is not None:
         yield from ("", *(f"- {escaped_markdown(note)}" for note in table.notes))
 

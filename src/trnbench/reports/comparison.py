@@ -4,22 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trnbench.compare.metrics import COMPARABLES, Unit
+from trnbench.reports import document as doc
 from trnbench.reports.columns import COMPARISON_COLUMNS, Compared
-from trnbench.reports.document import (
-    UNKNOWN,
-    Cell,
-    Column,
-    Document,
-    Facts,
-    Heading,
-    Notes,
-    Page,
-    Part,
-    Report,
-    Rows,
-    Style,
-    Table,
-)
 from trnbench.schema.comparison import (
     BreakEven,
     CaseComparison,
@@ -68,44 +54,44 @@ STATES: Mapping[GateState, str] = {
 
 
 COLUMNS = (
-    Column("metric", is_obvious=True),
-    Column("BASE", is_figure=True),
-    Column("CAND", is_figure=True),
-    Column("CAND / BASE [95 %]", is_figure=True),
-    Column("could see", is_figure=True, least_page_width=100),
-    Column("verdict"),
+    doc.Column("metric", is_obvious=True),
+    doc.Column("BASE", is_figure=True),
+    doc.Column("CAND", is_figure=True),
+    doc.Column("CAND / BASE [95 %]", is_figure=True),
+    doc.Column("could see", is_figure=True, least_page_width=100),
+    doc.Column("verdict"),
 )
 GATE_COLUMNS = (
-    Column("", least_width=max(map(len, STATES.values()))),
-    Column("gate"),
-    Column("seen"),
+    doc.Column("", least_width=max(map(len, STATES.values()))),
+    doc.Column("gate"),
+    doc.Column("seen"),
 )
 
-VERDICT_STYLES: Mapping[ComparisonVerdict, Style] = {
+VERDICT_STYLES: Mapping[ComparisonVerdict, doc.Style] = {
     "better": "good", "worse": "bad", "cannot_tell": "doubtful",
 }  # fmt: skip
-STATE_STYLES: Mapping[GateState, Style] = {
+STATE_STYLES: Mapping[GateState, doc.Style] = {
     "passed": "good", "failed": "bad", "undecided": "doubtful", "not_judged": "bad",
 }  # fmt: skip
 
 
-def _document(comparison: Comparison, page: Page) -> Document:
-    def parts() -> Iterator[Part]:
+def _document(comparison: Comparison, page: doc.Page) -> doc.Document:
+    def parts() -> Iterator[doc.Part]:
         for case in comparison.cases:
-            yield Heading(case.name)
+            yield doc.Heading(case.name)
             yield sides_of(case)
             yield table_of(case)
-            yield Notes(notes_of(case), indent=2, is_mark_plain=True)
-        yield Notes(general_notes(comparison), is_mark_plain=True)
+            yield doc.Notes(notes_of(case), indent=2, is_mark_plain=True)
+        yield doc.Notes(general_notes(comparison), is_mark_plain=True)
 
-    summary = Heading(summary_of(comparison), level=0)
+    summary = doc.Heading(summary_of(comparison), level=0)
     gates = [gates_of(comparison)] if comparison.gates else []
-    return Document([*parts()], conclusion=[summary, *gates])
+    return doc.Document([*parts()], conclusion=[summary, *gates])
 
 
-def _rows(comparison: Comparison) -> Rows:
+def _rows(comparison: Comparison) -> doc.Rows:
     """Return a row for each metric of each case."""
-    return Rows(
+    return doc.Rows(
         [column.name for column in COMPARISON_COLUMNS],
         [
             [column.read(Compared(comparison, case, metric)) for column in COMPARISON_COLUMNS]
@@ -115,46 +101,46 @@ def _rows(comparison: Comparison) -> Rows:
     )
 
 
-def _record(comparison: Comparison, page: Page) -> Any:
+def _record(comparison: Comparison, page: doc.Page) -> Any:
     """Return the record itself, of which `trnbench schema` has the form."""
     return comparison.model_dump(mode="json")
 
 
-REPORT: Report[Comparison] = Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Comparison] = doc.Report(document=_document, rows=_rows, record=_record)
 
 
-def sides_of(case: CaseComparison) -> Facts:
+def sides_of(case: CaseComparison) -> doc.Facts:
     """Say what each side is: of how many launches, on what, by which software, at which price."""
-    return Facts([("BASE", _side(case.base)), ("CAND", _side(case.cand))])
+    return doc.Facts([("BASE", _side(case.base)), ("CAND", _side(case.cand))])
 
 
-def table_of(case: CaseComparison) -> Table:
+def table_of(case: CaseComparison) -> doc.Table:
     """Return the metrics of a case as rows."""
-    return Table(COLUMNS, [_cells(metric) for metric in case.metrics], indent=2)
+    return doc.Table(COLUMNS, [_cells(metric) for metric in case.metrics], indent=2)
 
 
-def gates_of(comparison: Comparison) -> Table:
+def gates_of(comparison: Comparison) -> doc.Table:
     """Return each gate's state, its text, and what was seen, with the case and the advice."""
     rows = [
         (
-            Cell(STATES[gate.state], STATE_STYLES[gate.state]),
+            doc.Cell(STATES[gate.state], STATE_STYLES[gate.state]),
             gate.gate,
             f"{gate.case}: {say_evidence(gate)}{f' → {gate.advice}' if gate.advice else ''}",
         )
         for gate in comparison.gates
     ]
-    return Table(GATE_COLUMNS, rows, is_list=True)
+    return doc.Table(GATE_COLUMNS, rows, is_list=True)
 
 
-def _cells(metric: MetricComparison) -> tuple[Cell | str, ...]:
+def _cells(metric: MetricComparison) -> tuple[doc.Cell | str, ...]:
     least = metric.ratio.least_change
     return (
         LABELS[metric.metric],
         say_value(metric.metric, metric.base.value),
         say_value(metric.metric, metric.cand.value),
         say_ratio(metric.ratio),
-        UNKNOWN if least is None else f"±{say_percent(least)}",
-        Cell(say_verdict(metric), VERDICT_STYLES.get(metric.verdict)),
+        doc.UNKNOWN if least is None else f"±{say_percent(least)}",
+        doc.Cell(say_verdict(metric), VERDICT_STYLES.get(metric.verdict)),
     )
 
 
@@ -231,14 +217,14 @@ def general_notes(comparison: Comparison) -> list[str]:
 def say_value(metric: str, value: float | None) -> str:
     """Write a metric's figure with its unit, in four digits."""
     if value is None:
-        return UNKNOWN
+        return doc.UNKNOWN
     return _SAY[COMPARABLES[metric].unit](value)
 
 
 def say_ratio(ratio: Ratio) -> str:
     """Write a ratio with its interval."""
     if ratio.value is None:
-        return UNKNOWN
+        return doc.UNKNOWN
     if ratio.low is None or ratio.high is None:
         return f"{ratio.value:.4g} [no interval]"
     return say_interval(ratio.value, ratio.low, ratio.high)

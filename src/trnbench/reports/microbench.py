@@ -13,18 +13,7 @@ from trnbench.analysis.microbench import (
     load_of_others,
     rate_of,
 )
-from trnbench.reports.document import (
-    Document,
-    Heading,
-    Lines,
-    Page,
-    Part,
-    Report,
-    Rows,
-    Table,
-    columns,
-    rows_at,
-)
+from trnbench.reports import document as doc
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 from trnbench.schema.units import say_bytes, say_flops_per_second, say_percent
 from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, ProductTask
@@ -36,7 +25,7 @@ TITLES: dict[Group, str] = {
     "attention": "Attention of {model}, one layer, causal mask",
     "collective": "Collectives on fp32, bus bandwidth",
 }
-HEADINGS = columns(
+HEADINGS = doc.columns(
     ("what", "pass", "in", "rate", "lowest to highest", "of best", "of datasheet", "size"),
     figures=("rate", "lowest to highest", "of best", "of datasheet"),
 )
@@ -55,14 +44,14 @@ def reading_as_line(reading: PeakReading) -> str:
     return f"{' '.join(words)}, {_size(reading)}: {said}"
 
 
-def _document(document: PeakDocument, page: Page) -> Document:
-    parts: list[Part] = [Heading(_device(document)), Lines(_facts(document))]
+def _document(document: PeakDocument, page: doc.Page) -> doc.Document:
+    parts: list[doc.Part] = [doc.Heading(_device(document)), doc.Lines(_facts(document))]
     for title, table in _tables(document):
-        parts += [Heading(title, level=4), table]
-    return Document(parts)
+        parts += [doc.Heading(title, level=4), table]
+    return doc.Document(parts)
 
 
-def _rows(document: PeakDocument) -> Rows:
+def _rows(document: PeakDocument) -> doc.Rows:
     """Return a row for each reading, figures in base units."""
     lines = [
         {
@@ -73,7 +62,7 @@ def _rows(document: PeakDocument) -> Rows:
         }
         for line in lines_of(document)
     ]
-    return rows_at(
+    return doc.rows_at(
         lines, "document.started_at", "document.environment.device_name", "line.reading.group",
         "line.reading.task.name", "precision", "size", "line.reading.count", "line.reading.ranks",
         "line.reading.source", "rate=line.rate.value", "rate_lowest=line.rate.low",
@@ -82,7 +71,7 @@ def _rows(document: PeakDocument) -> Rows:
     )  # fmt: skip
 
 
-def _record(document: PeakDocument, page: Page) -> dict[str, Any]:
+def _record(document: PeakDocument, page: doc.Page) -> dict[str, Any]:
     """Return the document as it is kept, and what it comes to."""
     ceilings = [
         {
@@ -99,7 +88,7 @@ def _record(document: PeakDocument, page: Page) -> dict[str, Any]:
     return {**document.model_dump(mode="json"), "ceilings": ceilings}
 
 
-REPORT: Report[PeakDocument] = Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[PeakDocument] = doc.Report(document=_document, rows=_rows, record=_record)
 
 
 def _device(document: PeakDocument) -> str:
@@ -143,7 +132,7 @@ def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     return said
 
 
-def _tables(document: PeakDocument) -> Iterator[tuple[str, Table]]:
+def _tables(document: PeakDocument) -> Iterator[tuple[str, doc.Table]]:
     """Yield a table of each kind of thing, without the columns that say nothing of it."""
     lines = lines_of(document)
     for group, title in TITLES.items():
@@ -152,7 +141,7 @@ def _tables(document: PeakDocument) -> Iterator[tuple[str, Table]]:
         if rows:
             yield (
                 title.format(model=document.model, tokens=document.tokens),
-                Table([HEADINGS[n] for n in kept], [[row[n] for n in kept] for row in rows]),
+                doc.Table([HEADINGS[n] for n in kept], [[row[n] for n in kept] for row in rows]),
             )
 
 

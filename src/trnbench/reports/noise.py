@@ -6,31 +6,20 @@ from typing import Any
 
 from trnbench.analysis.statistics import Deviation
 from trnbench.compare.noise import GateCost, NoiseFloor
-from trnbench.reports.document import (
-    Document,
-    Heading,
-    Lines,
-    Page,
-    Part,
-    Report,
-    Rows,
-    Table,
-    columns,
-    rows_at,
-)
+from trnbench.reports import document as doc
 
 HEADINGS = ("gate at", "launches a side", "at the noise's upper end", "in turns")
 MORE = "over 1,000"
 
 
-def _document(floors: Sequence[NoiseFloor], page: Page) -> Document:
-    def parts() -> Iterator[Part]:
+def _document(floors: Sequence[NoiseFloor], page: doc.Page) -> doc.Document:
+    def parts() -> Iterator[doc.Part]:
         for floor in floors:
-            yield Heading(f"{floor.name} on {floor.device}")
-            yield Lines(_facts(floor))
-            yield Table(columns(HEADINGS, HEADINGS), [_row(gate) for gate in floor.gates])
+            yield doc.Heading(f"{floor.name} on {floor.device}")
+            yield doc.Lines(_facts(floor))
+            yield doc.Table(doc.columns(HEADINGS, HEADINGS), [_row(gate) for gate in floor.gates])
 
-    return Document([*parts()])
+    return doc.Document([*parts()])
 
 
 def _facts(floor: NoiseFloor) -> list[str]:
@@ -64,16 +53,18 @@ def _row(gate: GateCost) -> tuple[str, ...]:
     return (f"{gate.change:.0%}", *(MORE if count is None else str(count) for count in counts))
 
 
-def _rows(floors: Sequence[NoiseFloor]) -> Rows:
+def _rows(floors: Sequence[NoiseFloor]) -> doc.Rows:
     gates = [{"floor": floor, "gate": gate} for floor in floors for gate in floor.gates]
-    return rows_at(
+    return doc.rows_at(
         gates, "case=floor.name", "floor.device", "gate=gate.change", "launches=gate.apart",
         "launches_at_upper_end=gate.apart_most", "launches_in_turns=gate.in_turns",
     )  # fmt: skip
 
 
-def _record(floors: Sequence[NoiseFloor], page: Page) -> dict[str, Any]:
+def _record(floors: Sequence[NoiseFloor], page: doc.Page) -> dict[str, Any]:
     return {"noise": [{**asdict(floor), "is_alarm": floor.is_alarm} for floor in floors]}
 
 
-REPORT: Report[Sequence[NoiseFloor]] = Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Sequence[NoiseFloor]] = doc.Report(
+    document=_document, rows=_rows, record=_record
+)

@@ -8,19 +8,7 @@ from typing import Any, NamedTuple
 from trnbench.catalog.prices import PriceRow
 from trnbench.prices.base import NoPrice
 from trnbench.prices.history import Series, Step, price_history
-from trnbench.reports.document import (
-    UNKNOWN,
-    Document,
-    Drawing,
-    Lines,
-    Page,
-    Part,
-    Report,
-    Rows,
-    Table,
-    columns,
-    rows_at,
-)
+from trnbench.reports import document as doc
 from trnbench.reports.plot import Points, plot_by_day
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
@@ -28,8 +16,10 @@ from trnbench.schema.rent import RENT_OPTIONS, RentOption
 HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
 
 
-def _document(rows: Sequence[PriceRow], page: Page) -> Document:
-    return Document([Table(columns(HEADINGS, figures=("$/h",)), [_rate(row) for row in rows])])
+def _document(rows: Sequence[PriceRow], page: doc.Page) -> doc.Document:
+    return doc.Document(
+        [doc.Table(doc.columns(HEADINGS, figures=("$/h",)), [_rate(row) for row in rows])]
+    )
 
 
 def _rate(row: PriceRow) -> tuple[str, ...]:
@@ -44,11 +34,11 @@ def _rate(row: PriceRow) -> tuple[str, ...]:
     )
 
 
-def _rows(rows: Sequence[PriceRow]) -> Rows:
-    return rows_at(rows, *PriceRow.__dataclass_fields__)
+def _rows(rows: Sequence[PriceRow]) -> doc.Rows:
+    return doc.rows_at(rows, *PriceRow.__dataclass_fields__)
 
 
-REPORT: Report[Sequence[PriceRow]] = Report(
+REPORT: doc.Report[Sequence[PriceRow]] = doc.Report(
     document=_document,
     rows=_rows,
     record=lambda rows, page: {"prices": [asdict(row) for row in rows]},
@@ -62,9 +52,9 @@ LIVE_HEADINGS = ("option", "zone", "$/h", "asked at (UTC)", "source")
 Answers = Mapping[RentOption, Price | NoPrice]
 
 
-def _live_document(answers: Answers, page: Page) -> Document:
+def _live_document(answers: Answers, page: doc.Page) -> doc.Document:
     rows = [_live_cells(option, answer) for option, answer in answers.items()]
-    return Document([Table(columns(LIVE_HEADINGS, figures=("$/h",)), rows)])
+    return doc.Document([doc.Table(doc.columns(LIVE_HEADINGS, figures=("$/h",)), rows)])
 
 
 def _live_record(option: RentOption, answer: Price | NoPrice) -> dict[str, Any]:
@@ -75,7 +65,7 @@ def _live_record(option: RentOption, answer: Price | NoPrice) -> dict[str, Any]:
 
 def _live_cells(option: RentOption, answer: Price | NoPrice) -> tuple[str, ...]:
     if isinstance(answer, NoPrice):
-        return (option, "", UNKNOWN, "", answer.reason)
+        return (option, "", doc.UNKNOWN, "", answer.reason)
     note = f" ({answer.note})" if answer.note else ""
     return (
         option,
@@ -86,15 +76,15 @@ def _live_cells(option: RentOption, answer: Price | NoPrice) -> tuple[str, ...]:
     )
 
 
-def _live_rows(answers: Answers) -> Rows:
+def _live_rows(answers: Answers) -> doc.Rows:
     records = [_live_record(option, answer) for option, answer in answers.items()]
-    return rows_at(
+    return doc.rows_at(
         records, "option", "instance", "zone", "region", "usd_per_hour", "retrieved_at", "source",
         "reason",
     )  # fmt: skip
 
 
-LIVE: Report[Answers] = Report(
+LIVE: doc.Report[Answers] = doc.Report(
     document=_live_document,
     rows=_live_rows,
     record=lambda answers, page: {"live": [_live_record(o, a) for o, a in answers.items()]},
@@ -140,27 +130,27 @@ def history_of(instance: str, rows: Sequence[PriceRow], region: str | None) -> H
     return History(instance, price_history(rows, region), left_out)
 
 
-def _history_document(told: History, page: Page) -> Document:
+def _history_document(told: History, page: doc.Page) -> doc.Document:
     """Return a table, and a plot only where the rows are of two days or more."""
-    return Document([*_history_parts(told)])
+    return doc.Document([*_history_parts(told)])
 
 
-def _history_parts(told: History) -> Iterator[Part]:
+def _history_parts(told: History) -> Iterator[doc.Part]:
     steps = [(series, step) for series in told.series for step in series.steps]
     if steps:
         cells = [_cells(series, step) for series, step in steps]
-        yield Table(columns(PAST_HEADINGS, figures=("$/h", "change")), cells)
+        yield doc.Table(doc.columns(PAST_HEADINGS, figures=("$/h", "change")), cells)
     days = sorted({row.date for _, step in steps for row in step.rows})
     if len(days) > 1:
         points = _points(told.series)
-        yield Drawing(lambda width: plot_by_day(points, "$ an hour", width))
+        yield doc.Drawing(lambda width: plot_by_day(points, "$ an hour", width))
     notes = [_note(told.instance, told.series, days)]
     if told.rows_left_out:
         notes.append(
             "Left out: rows that their own source doubts (standing `listed`), "
             f"{told.rows_left_out} of them; `trnbench prices {told.instance}` shows them."
         )
-    yield Lines(notes)
+    yield doc.Lines(notes)
 
 
 def _note(instance: str, history: Sequence[Series], days: Sequence[date]) -> str:
@@ -227,19 +217,19 @@ def _points(history: Sequence[Series]) -> list[Points]:
     ]
 
 
-def _history_rows(told: History) -> Rows:
+def _history_rows(told: History) -> doc.Rows:
     steps = [
         {"series": series, "step": step, "source": step.rows[0].source}
         for series in told.series
         for step in series.steps
     ]
-    return rows_at(
+    return doc.rows_at(
         steps, "series.option", "series.place", "step.usd_per_hour", "step.change",
         "first_told=step.since", "last_told=step.until", "source",
     )  # fmt: skip
 
 
-HISTORY: Report[History] = Report(
+HISTORY: doc.Report[History] = doc.Report(
     document=_history_document,
     rows=_history_rows,
     record=lambda told, page: {

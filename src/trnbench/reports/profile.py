@@ -6,24 +6,14 @@ from typing import Any
 from trnbench.analysis.profile import seconds_of
 from trnbench.catalog.backends import backend_of
 from trnbench.catalog.facts import OTHERS
+from trnbench.reports import document as doc
 from trnbench.reports.clean import one_line
-from trnbench.reports.document import (
-    Document,
-    Heading,
-    Lines,
-    Page,
-    Report,
-    Rows,
-    Table,
-    columns,
-    rows_at,
-)
 from trnbench.schema.profile import Profile
 from trnbench.schema.units import say_change, say_percent, say_seconds
 
 FIGURES = ("ms a step", "share", "calls a step")
-CLASS_COLUMNS = columns((*FIGURES, "where the time went"), FIGURES)
-OPERATOR_COLUMNS = columns((*FIGURES, "class", "operator"), FIGURES)
+CLASS_COLUMNS = doc.columns((*FIGURES, "where the time went"), FIGURES)
+OPERATOR_COLUMNS = doc.columns((*FIGURES, "class", "operator"), FIGURES)
 
 DISTORTED = 0.5
 """What a step may take longer under the profiler, as a part of it, before the shares are doubted
@@ -35,31 +25,31 @@ LONGEST_NAME = 64
 """Of an operator in a table; names of compiled graphs end in hashes that say nothing."""
 
 
-def _document(profile: Profile, page: Page) -> Document:
-    return Document(
+def _document(profile: Profile, page: doc.Page) -> doc.Document:
+    return doc.Document(
         [
-            Heading(_title(profile)),
-            Lines([*_facts(profile)]),
-            Table(CLASS_COLUMNS, _class_rows(profile)),
-            Table(OPERATOR_COLUMNS, _operator_rows(profile)),
+            doc.Heading(_title(profile)),
+            doc.Lines([*_facts(profile)]),
+            doc.Table(CLASS_COLUMNS, _class_rows(profile)),
+            doc.Table(OPERATOR_COLUMNS, _operator_rows(profile)),
         ]
     )
 
 
-def _rows(profile: Profile) -> Rows:
+def _rows(profile: Profile) -> doc.Rows:
     """Return a row for each operator, all of them, seconds being those of all profiled steps."""
-    return rows_at(
+    return doc.rows_at(
         profile.operators, "operator=name", "class=operator_class", "within", "calls",
         "host_seconds", "device_seconds", "share",
     )  # fmt: skip
 
 
-def _record(profile: Profile, page: Page) -> Any:
+def _record(profile: Profile, page: doc.Page) -> Any:
     """Return the document that profile.json holds."""
     return profile.model_dump(mode="json")
 
 
-REPORT: Report[Profile] = Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Profile] = doc.Report(document=_document, rows=_rows, record=_record)
 
 
 def _title(profile: Profile) -> str:

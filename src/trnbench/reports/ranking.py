@@ -8,21 +8,7 @@ from typing import Any, NamedTuple
 
 from trnbench.cost.break_even import fairness_notes
 from trnbench.cost.ranking import TO_TRAIN, RankedRun, Ranking, Row
-from trnbench.reports.document import (
-    UNKNOWN,
-    Column,
-    Document,
-    Heading,
-    Notes,
-    Page,
-    Part,
-    Report,
-    Rows,
-    Table,
-    Value,
-    columns,
-    rows_at,
-)
+from trnbench.reports import document as doc
 from trnbench.schema.result import MetricValue
 from trnbench.schema.units import say_count, say_interval, say_percent, say_seconds, say_usd
 
@@ -40,28 +26,28 @@ class Ranked(NamedTuple):
     metric: str
 
 
-def _document(ranked: Ranked, page: Page) -> Document:
-    def parts() -> Iterator[Part]:
+def _document(ranked: Ranked, page: doc.Page) -> doc.Document:
+    def parts() -> Iterator[doc.Part]:
         for ranking in ranked.rankings:
-            yield Heading(ranking.work, level=2)
+            yield doc.Heading(ranking.work, level=2)
             left_out = list(_left_out(ranking))
             if ranking.rows:
                 rows = [_row(row, ranked.metric) for row in ranking.rows]
-                yield Table(_columns(ranked.metric), rows, notes=left_out)
+                yield doc.Table(_columns(ranked.metric), rows, notes=left_out)
             else:
-                yield Notes(left_out, wrap=False)
-        yield Notes(_notes(ranked.rankings, page), wrap=False)
+                yield doc.Notes(left_out, wrap=False)
+        yield doc.Notes(_notes(ranked.rankings, page), wrap=False)
 
-    return Document([*parts()])
+    return doc.Document([*parts()])
 
 
-def _columns(metric: str) -> tuple[Column, ...]:
+def _columns(metric: str) -> tuple[doc.Column, ...]:
     value = f"{metric} [95 %]"
-    named = columns(
+    named = doc.columns(
         ("machine", "precision", value, "tokens/s", "$/h", "option", "break-even $/h", "from"),
         figures=(value, "tokens/s", "$/h", "break-even $/h"),
     )
-    return (Column("", is_figure=True), Column(""), *named)
+    return (doc.Column("", is_figure=True), doc.Column(""), *named)
 
 
 def _row(row: Row, metric: str) -> tuple[str, ...]:
@@ -74,10 +60,12 @@ def _row(row: Row, metric: str) -> tuple[str, ...]:
         _machine(row),
         run.precision,
         _figure(row.value, metric),
-        UNKNOWN if speed is None else f"{speed:,.0f}",
-        UNKNOWN if usd is None else f"{usd:,.2f}",
+        doc.UNKNOWN if speed is None else f"{speed:,.0f}",
+        doc.UNKNOWN if usd is None else f"{usd:,.2f}",
         "" if price is None else f"{price.option} {price.date}",
-        UNKNOWN if row.break_even_usd_per_hour is None else f"{row.break_even_usd_per_hour:,.2f}",
+        doc.UNKNOWN
+        if row.break_even_usd_per_hour is None
+        else f"{row.break_even_usd_per_hour:,.2f}",
         _origin(run),
     )
 
@@ -95,7 +83,7 @@ def _origin(run: RankedRun) -> str:
 
 def _figure(value: MetricValue, metric: str) -> str:
     if value.value is None:
-        return UNKNOWN
+        return doc.UNKNOWN
     say = _sayer(metric)
     if value.low is None or value.high is None:
         return say(value.value)
@@ -117,7 +105,7 @@ def _left_out(ranking: Ranking) -> Iterable[str]:
         yield f"not ranked: {run.name} on {run.machine} ({run.origin}): {reason}"
 
 
-def _notes(rankings: Sequence[Ranking], page: Page) -> list[str]:
+def _notes(rankings: Sequence[Ranking], page: doc.Page) -> list[str]:
     rows = [row for ranking in rankings for row in ranking.rows]
     notes = []
     if any(row.is_pareto for row in rows):
@@ -129,7 +117,7 @@ def _notes(rankings: Sequence[Ranking], page: Page) -> list[str]:
     return notes
 
 
-def _records(rankings: Sequence[Ranking], metric: str) -> Iterable[dict[str, Value]]:
+def _records(rankings: Sequence[Ranking], metric: str) -> Iterable[dict[str, doc.Value]]:
     for ranking in rankings:
         for row in ranking.rows:
             yield _record(ranking, row.run, metric, row, None)
@@ -139,7 +127,7 @@ def _records(rankings: Sequence[Ranking], metric: str) -> Iterable[dict[str, Val
 
 def _record(
     ranking: Ranking, run: RankedRun, metric: str, row: Row | None, reason: str | None
-) -> dict[str, Value]:
+) -> dict[str, doc.Value]:
     price, trained = run.price, row.trained if row else None
     value = row.value if row else MetricValue(value=None, reason=reason)
     return {
@@ -178,13 +166,13 @@ def _record(
     }
 
 
-def _rows(ranked: Ranked) -> Rows:
+def _rows(ranked: Ranked) -> doc.Rows:
     """Return a row for each place; what was left out has no place and its reason."""
     records = list(_records(*ranked))
-    return rows_at(records, *(records[0] if records else ()))
+    return doc.rows_at(records, *(records[0] if records else ()))
 
 
-def _document_record(ranked: Ranked, page: Page) -> dict[str, Any]:
+def _document_record(ranked: Ranked, page: doc.Page) -> dict[str, Any]:
     return {
         "metric": ranked.metric,
         "ranked": list(_records(*ranked)),
@@ -192,4 +180,4 @@ def _document_record(ranked: Ranked, page: Page) -> dict[str, Any]:
     }
 
 
-REPORT: Report[Ranked] = Report(document=_document, rows=_rows, record=_document_record)
+REPORT: doc.Report[Ranked] = doc.Report(document=_document, rows=_rows, record=_document_record)
