@@ -176,7 +176,7 @@ def devices(seen: Inspection) -> Finding | None:
     if seen.devices is None:
         has_torch = seen.inventory is not None and "torch" in seen.inventory.versions
         if seen.devices_reason is None or not has_torch:
-            return None  # not asked, or told already
+            return None  # not asked, or reported already
         return problem(
             f"torch cannot be used: {seen.devices_reason}",
             "import torch in that interpreter to see its own words, or name another with "

@@ -58,7 +58,7 @@ FINDINGS: tuple[Callable[[Inspection], Finding | None], ...] = (
     ec2,
     price,
 )
-"""In the order in which they are told: what must be mended first stands first."""
+"""In the order of the report: what must be mended first stands first."""
 
 
 def diagnose(seen: Inspection) -> list[Finding]:

@@ -142,7 +142,7 @@ class HostSource:
         busy, total = self._processor_seconds()
         spent, passed = busy - self._last_busy, total - self._last_total
         if passed <= 0:
-            return {}  # within one tick of the kernel's clock nothing can be told
+            return {}  # within one tick of the kernel's clock there is no difference
         self._last_busy, self._last_total = busy, total
         return {"cpu_share": min(max(spent / passed, 0.0), 1.0)}
 

@@ -27,7 +27,7 @@ RESTART_PAUSES = (1.0, 5.0, 25.0)
 """Seconds before it is started again; after the last of them it is given up."""
 
 SILENT_PERIODS = 3
-"""So many periods without a line are told as silence."""
+"""After so many periods without a line the source is reported as silent."""
 
 _NICENESS = 10
 
@@ -155,7 +155,7 @@ class NeuronMonitorSource:
         return [self._completed(r) if r.device is None else r for r in readings]
 
     def _completed(self, reading: Reading) -> Reading:
-        """Take out of a note what tells whose machine it is, and add the count of rubbish."""
+        """Redact the note, and add the count of unreadable lines."""
         values = dict(reading.values)
         if self.unreadable_lines:
             values["unreadable_lines"] = float(self.unreadable_lines)

@@ -1,7 +1,7 @@
 """One line of `neuron-monitor` to readings. Pure, and lenient: what is not known is left out.
 
 A reading of a core has the core's load and memory; the reading without a device has the sums over
-all processes that the tool was told to look at. Neuron tells no power, temperature or clock.
+all processes that the tool's filter takes. Neuron reports no power, temperature or clock.
 
 Source: Neuron Monitor User Guide, Neuron SDK 2.32,
 https://awsdocs-neuron.readthedocs-hosted.com/en/latest/tools/neuron-sys-tools/neuron-monitor-user-guide.html,
@@ -22,7 +22,7 @@ _LARGEST = 1e21
 """No figure of a machine is larger: what is, is rubbish."""
 
 _ROUNDED_PERCENT = 101.0
-"""A full load may be told as a little more than 100 %."""
+"""A full load may be reported as a little more than 100 %."""
 
 _MEMORY_KINDS = {
     "tensors": "memory_tensors_bytes",
@@ -39,7 +39,7 @@ _UNCORRECTED = ("mem_ecc_uncorrected", "sram_ecc_uncorrected")
 
 @dataclass(slots=True)
 class _Core:
-    """What was told of one core."""
+    """What a report has on one core."""
 
     values: dict[str, float] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
@@ -51,7 +51,7 @@ class _Found:
 
     cores: dict[int, _Core] = field(default_factory=dict)
     sums: dict[str, list[float | None]] = field(default_factory=dict)
-    """What each process adds; one that does not tell makes the sum unknown."""
+    """What each process adds; one that is missing makes the sum unknown."""
     values: dict[str, float] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -229,13 +229,13 @@ def _first(told: dict[str, Any], names: Iterable[str]) -> float | None:
 
 
 def _sum(told: dict[str, Any], names: Iterable[str]) -> float | None:
-    """Return the sum of all names' figures, or None if one is not told."""
+    """Return the sum of all names' figures, or None if one is missing."""
     numbers = [_number(told.get(name)) for name in names]
     known = [number for number in numbers if number is not None]
     return sum(known) if len(known) == len(numbers) else None
 
 
 def _sum_of_known(told: dict[str, Any], names: Iterable[str]) -> float | None:
-    """Return the sum of those figures that are told: older tools count fewer kinds of memory."""
+    """Return the sum of the figures that are there: older tools count fewer kinds of memory."""
     known = [n for name in names if (n := _number(told.get(name))) is not None]
     return sum(known) if known else None

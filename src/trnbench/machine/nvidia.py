@@ -148,7 +148,7 @@ def _ask_nvml(nvml: Nvml, there: Nvidia) -> Nvidia:
     for number in range(nvml.ask("nvmlDeviceGetCount") or 0):
         handle = nvml.ask("nvmlDeviceGetHandleByIndex", number)
         if handle is None:
-            continue  # fallen off the bus; the count that the PCI bus gives is told
+            continue  # fallen off the bus: the count of PCI devices shows it
         memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
         gpus.append(
             Gpu(
@@ -189,7 +189,7 @@ CLOCK_REASONS: Mapping[int, str] = {
     0x200: "throttle_board_limit",
     0x400: "throttle_reliability",
 }
-"""Bits of the reasons why the clocks are what they are; another bit is told by its number.
+"""Bits of the reasons why the clocks are what they are; another bit is named by its number.
 
 Source: nvidia-ml-py 13.615.71, `nvmlClocksEventReason…` and `nvmlClocksThrottleReason…`, read
 2026-11-23.

@@ -1,4 +1,4 @@
-"""All sources at one beat: what is due is read, what fails is told once, nothing is raised.
+"""All sources in one loop: each is read when due, a failure is reported once, nothing is raised.
 
 It runs in the parent. How long it takes is measured, and a slow source lowers the beat instead of
 taking a larger part of the parent's time.
@@ -71,11 +71,11 @@ class Recorder:
             return [failure(name, at_seconds, why[:200])]
 
     def _close(self, source: Source) -> None:
-        with contextlib.suppress(Exception):  # nothing is left to be told of it
+        with contextlib.suppress(Exception):  # it is not read again
             source.close()
 
     def _is_news(self, reading: Reading) -> bool:
-        """Tell whether a failure was not just told of this device; a valid reading always is."""
+        """Whether a reading is valid, or a failure that this device did not just report."""
         key = (reading.source, reading.device)
         if reading.is_valid:
             self._told.pop(key, None)

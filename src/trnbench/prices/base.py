@@ -72,7 +72,7 @@ def user_price(request: PriceRequest, usd_per_hour: Decimal) -> Price:
     )
 
 
-def nobody_knows(request: PriceRequest, hint: str) -> NoPrice:
+def unknown_instance(request: PriceRequest, hint: str) -> NoPrice:
     """Return the answer for a machine whose instance type is not known."""
     why = f": {request.instance_reason}" if request.instance_reason else ""
     return NoPrice(f"nobody knows what this machine costs{why}", hint)

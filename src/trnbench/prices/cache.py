@@ -1,7 +1,7 @@
 """Live rates kept on disk for a while, each with the time at which it was asked for.
 
-A file that is damaged, from the future, or past its time is as good as none. What failed is
-remembered for the life of the process alone, so that a sweep does not wait for it at every case.
+A file that is damaged, dated in the future, or expired is ignored. Failures are remembered for the
+life of the process alone, so that a sweep does not wait for them at every case.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ class CachedSource:
         return answer
 
     def _read(self, path: Path, request: PriceRequest) -> Price | None:
-        """Return what is kept, if it can be believed and its time is not over."""
+        """Return the kept rate, if it is valid and has not expired."""
         try:
             with path.open("rb") as stream:
                 document = json.loads(stream.read(_MAX_BYTES))
@@ -103,7 +103,7 @@ def _key(request: PriceRequest) -> str:
 
 
 def _write(path: Path, price: Price) -> None:
-    """Keep a rate; a disk that does not take it costs a question more next time."""
+    """Keep a rate; where it cannot be written, the next process asks again."""
     document = {"version": CACHE_VERSION, "price": price.model_dump(mode="json")}
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,7 +1,7 @@
 """How a table's rates moved: of each way of renting, place by place, which rate held when.
 
-A table tells days on which a rate was seen and nothing of the days between, so a step has the
-first and the last day on which its rate was told, and nothing is drawn through the gap to the next.
+A table has the days on which a rate was seen and nothing of the days between, so a step has the
+first and the last day of its rate, and nothing is drawn through the gap to the next.
 Rows of standing `listed` are left out: rounded or second-hand figures would look like changes.
 """
 
@@ -20,7 +20,7 @@ SAME_RATE = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A rate, and the days on which it was told."""
+    """A rate, and the days on which it was seen."""
 
     usd_per_hour: Decimal
     """As its first row has it."""
@@ -29,7 +29,7 @@ class Step:
     change: Decimal | None
     """Over the rate before, relative; None of the first."""
     rows: tuple[PriceRow, ...]
-    """That tell it, by day; never empty."""
+    """With this rate, by day; never empty."""
 
 
 @dataclass(frozen=True, slots=True)

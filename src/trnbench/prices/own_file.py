@@ -26,7 +26,7 @@ def read_rates_file(path: Path, today: date, base: PriceSource) -> PriceSource:
     Args:
         path: the file.
         today: the day of what has no date.
-        base: whom its discounts are taken off.
+        base: the source of the rates that its discounts are off.
 
     Raises:
         ConfigError: names the place, the key and the value.
@@ -176,7 +176,7 @@ def _refuse_doubles(found: OwnRates, document: Document) -> None:
 
 
 def _check_owned(found: OwnRates, document: Document) -> None:
-    """Refuse machines that gain in value, and what no machine costs."""
+    """Refuse machines that gain in value, and rates out of bounds."""
     for place, owned in enumerate(found.owned):
         where = document.where(("owned", place))
         if owned.residual_usd >= owned.capital_usd:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trnbench.catalog.instances import instances, nearest_instances
 from trnbench.catalog.prices import PriceRow, parse_row, price_rows_by_instance
-from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows
+from trnbench.prices.base import NoPrice, PriceRequest, unknown_instance
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
@@ -42,7 +42,7 @@ class TableSource:
     def quote(self, request: PriceRequest) -> Price | NoPrice:
         """Return the newest rate that fits, if exactly one does."""
         if request.instance is None:
-            return nobody_knows(request, OWN_RATE)
+            return unknown_instance(request, OWN_RATE)
         if request.is_this_machine and request.region is None:
             return NoPrice(
                 f"this {request.instance} does not say which region it is in",
@@ -185,7 +185,7 @@ def _own_rows(text: str, path: Path, today: date) -> Iterator[PriceRow]:
 
 
 def _completed(row: Mapping[str, str | None], path: Path, today: date) -> dict[str, str]:
-    """Fill in what a user's file may leave out; his own rate is never doubted."""
+    """Fill in the columns that a user's file may leave out."""
     cells = {key: (cell or "").strip() for key, cell in row.items()}
     return {
         "provider": "user",

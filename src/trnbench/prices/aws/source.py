@@ -11,7 +11,7 @@ from trnbench.prices.aws.client import AskError, Connect, connect
 from trnbench.prices.aws.commitments import ask_capacity_block, ask_savings_plan
 from trnbench.prices.aws.price_list import ask_price_list
 from trnbench.prices.aws.spot import ask_spot
-from trnbench.prices.base import NoPrice, PriceRequest, nobody_knows, utc_now
+from trnbench.prices.base import NoPrice, PriceRequest, unknown_instance, utc_now
 from trnbench.prices.table import OPTION_ORDER, OWN_RATE
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
@@ -27,10 +27,10 @@ ASKED: Mapping[RentOption, Ask] = {
     "savings_plan_1y": ask_savings_plan,
     "savings_plan_3y": ask_savings_plan,
 }
-"""Who knows the rate of an option."""
+"""Which function asks for the rate of an option."""
 
 ODD_FACTOR = 3
-"""A list price that moved by more than this since the table was made is told as odd."""
+"""A list price that moved by more than this factor from the table's gets a note."""
 
 _INSTANCE = re.compile(r"[a-z0-9-]{2,30}\.[a-z0-9-]{2,30}")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
@@ -52,7 +52,7 @@ class AwsSource:
         answer = self._ask(request, first)
         for option in others:
             if isinstance(answer, Price) or answer.is_failure:
-                break  # not told is not the same as not sold
+                break  # a source that could not be asked does not say that none is sold
             answer = self._ask(request, option)
         return answer if isinstance(answer, Price) else _with_near_names(answer, request)
 
@@ -77,7 +77,7 @@ def _refusal(request: PriceRequest) -> NoPrice | None:
     """Return why AWS is not asked at all, if it is not."""
     name, region = request.instance, request.region
     if name is None:
-        return nobody_knows(request, OWN_RATE)
+        return unknown_instance(request, OWN_RATE)
     known = instances().get(name)
     if known is not None and known.provider != "aws":
         return NoPrice(
@@ -109,7 +109,7 @@ def _with_near_names(answer: NoPrice, request: PriceRequest) -> NoPrice:
 
 
 def _beside_the_table(price: Price) -> str | None:
-    """Return what a rate looks like beside the table's of the same region, if it looks odd."""
+    """Return a note on a rate that is odd compared with the table's of the same region."""
     rows = [
         row
         for row in price_rows_by_instance().get(str(price.instance), ())
