@@ -36,14 +36,14 @@ def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "
 
 
 def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
-    """Plan every case on what is here, and refuse what cannot be trained here."""
+    """Plan every case on this machine, and refuse what it cannot train."""
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.make import plan_all
     from trnbench.run.questions import describer
 
     machine = describe_machine()
     make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
-    # What is wrong with a config or a model is told before an interpreter looks for devices.
+    # First without devices: an error in a config needs no search for them.
     make(machine=machine, devices=None)
     machine, devices = look_around(machine, python)
     require_devices(cases, devices)
@@ -53,16 +53,9 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
 def look_around(
     machine: "Machine", python: str, *, is_dry: bool = False
 ) -> "tuple[Machine, Devices]":
-    """Probe for devices, and meanwhile look at the chips, which no run has to wait for.
+    """Probe for devices, and look at the chips at the same time.
 
-    Args:
-        machine: as far as it is known.
-        python: the interpreter that trains.
-        is_dry: nothing will be trained, so torch is imported only where the answer depends on it.
-
-    Raises:
-        ConfigError: the interpreter cannot be started.
-        UnavailableError: it cannot say what it trains on.
+    In a dry run torch is imported only if the answer depends on it.
     """
     from concurrent.futures import ThreadPoolExecutor
 
