@@ -1,6 +1,5 @@
 """Each format of a comparison as it looks: a plain one with gates, and one that has everything."""
 
-import re
 from collections.abc import Callable
 
 import pytest
@@ -14,18 +13,6 @@ from trnbench.schema.comparison import Comparison
 
 Golden = Callable[[str, str], None]
 
-LONG = re.compile(r"\d+\.\d{9,}(?:e-\d+)?")
-"""What another processor rounds otherwise in its last places is the same figure."""
-
-
-MARK = re.compile(r"(?<=-cpu-)[0-9a-f]{8}")
-"""The end of a case's id changes with all that the worker can be told."""
-
-
-def shortened(found: re.Match[str]) -> str:
-    return f"{float(found[0]):.8g}"
-
-
 COMPARISONS = {"slower": slower, "rich": rich}
 
 
@@ -34,7 +21,6 @@ COMPARISONS = {"slower": slower, "rich": rich}
 def test_a_format_looks_as_it_did(name: str, which: str, check_golden: Golden) -> None:
     comparison: Comparison = COMPARISONS[which]()
     text = render(REPORT, comparison, name, Page(width=160))
-    # What another processor rounds otherwise in the last place is the same figure.
     check_golden(f"comparisons/{which}-{name}.txt", text.replace(f'"{__version__}"', '"0.1.0"'))
 
 
