@@ -197,8 +197,9 @@ def _resolve(ref: str) -> str:
 def _extract(commit: str, source: GitSource, folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
     """Write the result files of a commit below a path into numbered folders of our own.
 
-    Names in a tree are another's: none becomes a path on this disk. Links and submodules are
-    passed over, and git's filters are not run.
+    Names in a tree are untrusted: none becomes a path on this disk. Links and submodules are
+    skipped. `git archive` would run filters, change line ends and leave out what `export-ignore`
+    names, so that a result's seal could break.
     """
     listed = _git(
         "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit, "--", source.path
