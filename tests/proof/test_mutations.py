@@ -74,7 +74,7 @@ MUTATIONS = {
         "analysis/step_time.py",
         '[block for block in blocks if block.purpose == "measure"]',
         "list(blocks)",
-        "tests/pure/analysis/test_summary.py",
+        "tests/pure/analysis/test_step_time.py",
         "AssertionError",
     ),
     "a fallback is not asked for": Mutation(
