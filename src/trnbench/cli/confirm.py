@@ -15,7 +15,7 @@ from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch
 from trnbench.machine.describe import describe_machine
 from trnbench.run.baselines import FolderSource
-from trnbench.run.confirm import Again, Label, Measured, check_again, measure_again
+from trnbench.run.turns import Arm, Label, check_again, measure_again
 from trnbench.run.watch import noted_signals
 from trnbench.schema.comparison import Comparison
 from trnbench.schema.errors import ConfigError
@@ -46,7 +46,7 @@ class Confirmation:
             "cand": [launches_of(case, cand, is_base=False) for case in cases],
         }
         labels: tuple[Label, ...] = ("base", "cand") if self.base_python else ("cand",)
-        sides = [self._side(label, named[label]) for label in labels]
+        arms = [self._arm(label, named[label]) for label in labels]
         folder = self._empty_folder()
         names = {
             launches[-1].result.case_id: case.name
@@ -56,31 +56,27 @@ class Confirmation:
             f"confirming {len(cases)} {'case' if len(cases) == 1 else 'cases'} with "
             f"{self.count} launches a side in {folder}\n"
         )
-        made = self._measure(sides, folder)
+        made = self._measure(arms, folder)
         reprice_base, reprice_cand = self.reprice
-        fresh_cand = reprice_cand(_load(made.cand))
+        fresh_cand = reprice_cand(_load(made["cand"]))
         fresh_base = (
-            reprice_base(_load(made.base))
+            reprice_base(_load(made["base"]))
             if self.base_python
             else [launch for launches in named["base"] for launch in launches]
         )
         second = compare(fresh_base, fresh_cand, terms)
         return with_second_look(first, second, names)
 
-    def _measure(self, sides: Sequence[Again], folder: Path) -> Measured:
+    def _measure(self, arms: Sequence[Arm], folder: Path) -> dict[Label, list[Path]]:
         with noted_signals() as interruption, make_observer() as observer:
             made = measure_again(
-                sides,
-                count=self.count,
-                folder=folder,
-                observer=observer,
-                interruption=interruption,
+                arms, self.count, folder, observer=observer, interruption=interruption
             )
         if interruption.signal is not None:
             raise typer.Exit(128 + interruption.signal)
         return made
 
-    def _side(self, label: Label, cases: Sequence[Sequence[Launch]]) -> Again:
+    def _arm(self, label: Label, cases: Sequence[Sequence[Launch]]) -> Arm:
         """Return what measures a side again; refuse it if something for that is missing."""
         plans, names = {}, set()
         for launches in cases:
@@ -94,16 +90,15 @@ class Confirmation:
             names |= {launch.result.device_name for launch in launches}
         python = (self.base_python if label == "base" else self.python) or sys.executable
         machine, devices = look_around(describe_machine(), python)
-        side = Again(
+        arm = Arm(
             label=label,
             plans=tuple(plans.values()),
             python=python,
             machine=machine,
             devices=devices,
-            device_names=frozenset(name for name in names if name is not None),
         )
-        check_again(side)
-        return side
+        check_again(arm, frozenset(name for name in names if name is not None))
+        return arm
 
     def _empty_folder(self) -> Path:
         """Return a folder without results: with them a run would measure nothing."""

@@ -188,24 +188,27 @@ def measure_in_turns(
     """Launch both arms in turns; return the launches of each arm and the sessions' endings."""
     from trnbench.cli.live import make_observer
     from trnbench.run.baselines import FolderSource
-    from trnbench.run.interleave import arms_of, interleave
+    from trnbench.run.turns import FOLDERS, Arm, Label, interleave
     from trnbench.run.watch import noted_signals
 
-    arms = arms_of(*plans, folder)
-    with noted_signals() as interruption, make_observer() as observer:
-        endings = interleave(
-            arms,
+    labels: tuple[Label, Label] = ("base", "cand")
+    arms = [
+        Arm(
+            label=label,
+            plans=tuple(own),
             python=python,
             machine=prepared.machine,
             devices=prepared.devices,
-            observer=observer,
-            interruption=interruption,
         )
+        for label, own in zip(labels, plans, strict=True)
+    ]
+    with noted_signals() as interruption, make_observer() as observer:
+        endings = interleave(arms, folder, observer=observer, interruption=interruption)
     base, cand = (
-        FolderSource(path=arm.folder).load(frozenset())
-        if arm.label in endings and endings[arm.label].results
+        FolderSource(path=folder / FOLDERS[label]).load(frozenset())
+        if label in endings and endings[label].results
         else []
-        for arm in arms
+        for label in labels
     )
     return base, cand, list(endings.values())
 

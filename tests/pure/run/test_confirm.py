@@ -11,8 +11,8 @@ import pytest
 from tests.builders import CPU, make_machine, make_plan, make_result
 from trnbench.cli.live import PlainObserver
 from trnbench.machine.describe import Devices
-from trnbench.run.confirm import Again, check_again, measure_again, order_of
 from trnbench.run.session import Ending
+from trnbench.run.turns import Arm, check_again, measure_again
 from trnbench.run.watch import Interruption
 from trnbench.schema.errors import ConfigError, RunError, UnavailableError
 from trnbench.schema.plan import Plan
@@ -41,38 +41,43 @@ class Sessions:
         return Ending(results=[make_result()], signal=None, storage_full=None)
 
 
-def again(label: str = "cand", plan: Plan | None = None, **changes: Any) -> Again:
+HERE = frozenset({"AMD EPYC"})
+
+
+def again(label: str = "cand", plan: Plan | None = None, **changes: Any) -> Arm:
     fields: dict[str, Any] = {
         "label": label, "plans": (plan or make_plan(),), "python": "python", "devices": DEVICES,
-        "machine": make_machine(), "device_names": frozenset({"AMD EPYC"}),
+        "machine": make_machine(),
     }  # fmt: skip
-    return Again(**(fields | changes))
+    return Arm(**(fields | changes))
 
 
-def measure(sides: Sequence[Again], sessions: Sessions, tmp_path: Path, count: int = 4) -> Any:
+def measure(arms: Sequence[Arm], sessions: Sessions, tmp_path: Path, count: int = 4) -> Any:
     return measure_again(
-        sides,
-        count=count,
-        folder=tmp_path,
+        arms,
+        count,
+        tmp_path,
         observer=PlainObserver(io.StringIO()),
         interruption=Interruption(),
         open_session=sessions,  # type: ignore[arg-type]
     )
 
 
-def test_two_sides_take_turns_that_a_drift_cannot_favour() -> None:
-    assert order_of(4, ("base", "cand")) == [
-        "base", "cand", "cand", "base", "base", "cand", "cand", "base",
-    ]  # fmt: skip
-    assert order_of(3, ("cand",)) == ["cand"] * 3
+def test_two_sides_take_turns_that_a_drift_cannot_favour(tmp_path: Path) -> None:
+    both, one = Sessions(), Sessions()
+    measure([again("base"), again("cand")], both, tmp_path, count=4)
+    turns = [folder.partition("-")[0] for folder in both.folders]
+    assert turns == ["base", "cand", "cand", "base", "base", "cand", "cand", "base"]
+    measure([again("cand")], one, tmp_path, count=3)
+    assert one.folders == ["cand-1", "cand-2", "cand-3"]
 
 
 def test_every_launch_has_a_folder_of_its_own(tmp_path: Path) -> None:
     sessions = Sessions()
     made = measure([again("base"), again("cand")], sessions, tmp_path, count=2)
     assert sessions.folders == ["base-1", "cand-1", "cand-2", "base-2"]
-    assert [path.name for path in made.base] == ["base-1", "base-2"]
-    assert [path.name for path in made.cand] == ["cand-1", "cand-2"]
+    assert [path.name for path in made["base"]] == ["base-1", "base-2"]
+    assert [path.name for path in made["cand"]] == ["cand-1", "cand-2"]
 
 
 def test_an_interruption_ends_it(tmp_path: Path) -> None:
@@ -88,27 +93,27 @@ def test_a_full_disk_ends_it_with_an_error(tmp_path: Path) -> None:
 
 
 def test_what_is_here_and_of_this_version_can_be_measured_again() -> None:
-    check_again(again())
-    check_again(again(device_names=frozenset()))
+    check_again(again(), HERE)
+    check_again(again(), frozenset())
 
 
 def test_a_plan_of_another_version_is_refused() -> None:
     plan = make_plan()
     old = plan.model_copy(update={"order": dataclasses.replace(plan.order, wire_version=1)})
     with pytest.raises(ConfigError, match="whose worker this version cannot drive"):
-        check_again(again(plan=old))
+        check_again(again(plan=old), HERE)
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:
     plan = make_plan()
     there = plan.model_copy(update={"order": dataclasses.replace(plan.order, backend="cuda")})
     with pytest.raises(UnavailableError, match="'cuda' is not here"):
-        check_again(again(plan=there))
+        check_again(again(plan=there), HERE)
 
 
 def test_another_processor_is_refused() -> None:
     with pytest.raises(UnavailableError, match="was measured on Xeon, and here is AMD EPYC"):
-        check_again(again(device_names=frozenset({"Xeon"})))
+        check_again(again(), frozenset({"Xeon"}))
 
 
 def test_another_chip_is_refused_and_the_same_by_another_name_is_not() -> None:
@@ -120,11 +125,12 @@ def test_another_chip_is_refused_and_the_same_by_another_name_is_not() -> None:
         }
     )
 
-    def here(name: str) -> Again:
+    def here(name: str) -> Arm:
         found = FoundDevice(backend="cuda", device_name=name, device_count=1, proven=False)
-        names = frozenset({"NVIDIA H100"})
-        return again(plan=planned, devices=Devices((found,), {}), device_names=names)
+        return again(plan=planned, devices=Devices((found,), {}))
+
+    names = frozenset({"NVIDIA H100"})
 
     with pytest.raises(UnavailableError, match="was measured on h100-sxm"):
-        check_again(here("NVIDIA H200"))
-    check_again(here("NVIDIA H100 80GB HBM3"))
+        check_again(here("NVIDIA H200"), names)
+    check_again(here("NVIDIA H100 80GB HBM3"), names)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.pure.run.plans import plan_case
-from trnbench.run.interleave import arms_of, interleave
 from trnbench.run.session import Ending
+from trnbench.run.turns import Arm, interleave
 from trnbench.schema.plan import Plan
 
 GOOD = Ending(results=[], signal=None, storage_full=None)
@@ -30,11 +30,10 @@ class Sessions:
 
 def go(sessions: Sessions, launches: int, *, signal: int | None = None) -> Any:
     plan = plan_case({"measure.launches": str(launches)})
+    here: Any = {"plans": (plan,), "python": "python3", "machine": None, "devices": None}
     return interleave(
-        arms_of([plan], [plan], Path("experiment")),
-        python="python3",
-        machine=None,  # type: ignore[arg-type]
-        devices=None,  # type: ignore[arg-type]
+        [Arm(label="base", **here), Arm(label="cand", **here)],
+        Path("experiment"),
         observer=None,  # type: ignore[arg-type]
         interruption=SimpleNamespace(signal=signal),  # type: ignore[arg-type]
         open_session=sessions,

@@ -1,0 +1,193 @@
+"""Arms measured in turns on one machine: A B B A A B B A, each launch a fresh process.
+
+A machine that drifts hits both arms alike. `run --ab` measures two configs so, each arm an ordinary
+run in a folder of its own, and takes up an interrupted experiment. `compare --confirm` measures
+again what a gate did not see pass, by the stored plans, each launch in a folder of its own; where
+BASE's software is gone, CAND is the only arm.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.machine.describe import Devices, Machine
+from trnbench.run.case import Observer
+from trnbench.run.questions import require_device
+from trnbench.run.session import Ending, Session
+from trnbench.run.watch import Interruption
+from trnbench.schema.errors import ConfigError, RunError, UnavailableError
+from trnbench.schema.plan import Plan
+from trnbench.wire import WIRE_VERSION
+
+Label = Literal["base", "cand"]
+
+FOLDERS: dict[Label, Literal["a", "b"]] = {"base": "a", "cand": "b"}
+"""Of the arms of `run --ab`, inside the experiment's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One of the two: A, which is compared with, or B, which is compared."""
+
+    label: Label
+    plans: tuple[Plan, ...]
+    python: str
+    machine: Machine
+    devices: Devices
+
+
+class Turn(NamedTuple):
+    """A turn that is over: a launch of every case of an arm."""
+
+    label: Label
+    folder: Path
+    ending: Ending
+
+
+Place = Callable[[Label, int], tuple[Path, int | None]]
+"""A turn of an arm, counted from 1, to its folder and the most launches that a case has there."""
+
+
+def take_turns(
+    arms: Sequence[Arm],
+    count: int,
+    place: Place,
+    *,
+    observer: Observer,
+    interruption: Interruption,
+    open_session: Callable[..., Session] = Session,
+) -> Iterator[Turn]:
+    """Measure the arms in turns, `count` each, and yield each turn; a signal ends them.
+
+    Raises:
+        ConfigError: a folder cannot be written.
+        RunError: another process measures into it, or the disk is full before the first case.
+    """
+    turns = dict.fromkeys((arm.label for arm in arms), 0)
+    for number in range(count):
+        for arm in arms if number % 2 == 0 else reversed(arms):
+            if interruption.signal is not None:
+                return
+            turns[arm.label] += 1
+            folder, most_launches = place(arm.label, turns[arm.label])
+            ending = open_session(
+                arm.plans,
+                folder=folder,
+                python=arm.python,
+                machine=arm.machine,
+                devices=arm.devices,
+                observer=observer,
+                interruption=interruption,
+                most_launches=most_launches,
+            ).run()
+            yield Turn(arm.label, folder, ending)
+
+
+def interleave(
+    arms: Sequence[Arm],
+    folder: Path,
+    *,
+    observer: Observer,
+    interruption: Interruption,
+    open_session: Callable[..., Session] = Session,
+) -> dict[Label, Ending]:
+    """Launch every case of both arms in turns, as often as their plans say.
+
+    It ends early with the first launch that failed, or that gave no figure that may be used: the
+    arms cannot be compared then, and every further launch would be paid for in vain.
+
+    Returns:
+        How the last session of each arm that was reached ended; the one that ended it all is last.
+
+    Raises:
+        ConfigError: a folder cannot be written.
+        RunError: another process measures into it, or the disk is full before the first case.
+    """
+    endings: dict[Label, Ending] = {}
+    turns = take_turns(
+        arms,
+        max(plan.measure.launches for arm in arms for plan in arm.plans),
+        lambda label, turn: (folder / FOLDERS[label], turn),
+        observer=observer,
+        interruption=interruption,
+        open_session=open_session,
+    )
+    for label, _, ending in turns:
+        endings.pop(label, None)
+        endings[label] = ending
+        if ending.failed or ending.storage_full is not None:
+            break
+    return endings
+
+
+def measure_again(
+    arms: Sequence[Arm],
+    count: int,
+    folder: Path,
+    *,
+    observer: Observer,
+    interruption: Interruption,
+    open_session: Callable[..., Session] = Session,
+) -> dict[Label, list[Path]]:
+    """Launch every case of every arm `count` times, and return the folders of each arm's launches.
+
+    Raises:
+        RunError: the disk is full, or the folder is in use.
+        ConfigError: the folder cannot be written.
+    """
+    made: dict[Label, list[Path]] = {"base": [], "cand": []}
+    turns = take_turns(
+        arms,
+        count,
+        lambda label, turn: (folder / f"{label}-{turn}", None),
+        observer=observer,
+        interruption=interruption,
+        open_session=open_session,
+    )
+    for label, path, ending in turns:
+        if ending.storage_full is not None:
+            raise RunError(
+                f"{path}: {ending.storage_full}; nothing was confirmed",
+                hint="free some disk and compare again",
+            )
+        made[label].append(path)
+    return made
+
+
+def check_again(arm: Arm, device_names: frozenset[str]) -> None:
+    """Refuse, before anything is launched, what would not be the same measurement.
+
+    Args:
+        arm: to be measured again.
+        device_names: of the devices that its launches ran on.
+
+    Raises:
+        ConfigError: a plan was made by another version of the worker's protocol.
+        UnavailableError: its device is not here, or is another one.
+    """
+    for plan in arm.plans:
+        if plan.order.wire_version != WIRE_VERSION:
+            raise ConfigError(
+                f"--confirm: {plan.case_id} was planned by trnbench {plan.trnbench_version}, "
+                "whose worker this version cannot drive",
+                hint="measure both sides again with this version",
+            )
+        require_device(plan.order.backend, arm.devices)
+        here = next(d for d in arm.devices.found if d.backend == plan.order.backend)
+        if _is_another(plan, here.device_name, device_names):
+            measured_on = plan.device.accelerator or ", ".join(sorted(device_names))
+            raise UnavailableError(
+                f"--confirm: {plan.case_id} was measured on {measured_on}, and here is "
+                f"{here.device_name}",
+                hint="confirm on the kind of machine that measured it",
+            )
+
+
+def _is_another(plan: Plan, here: str, measured_on: frozenset[str]) -> bool:
+    """Tell whether a device is of another kind: another chip, or another processor."""
+    if plan.device.accelerator is not None:
+        chip = accelerator_of_device(here)
+        return chip is not None and chip.name != plan.device.accelerator
+    return bool(measured_on) and here not in measured_on
