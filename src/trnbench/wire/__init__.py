@@ -6,7 +6,6 @@ Standard library only: both sides import this file, and the child's interpreter 
 else but torch.
 """
 
-from trnbench.wire.inspection import Described, FoundDevice, Inventory, Probe
 from trnbench.wire.jsonl import WireError, decode, encode, from_json
 from trnbench.wire.models import (
     Experts,
@@ -20,13 +19,19 @@ from trnbench.wire.models import (
 )
 from trnbench.wire.orders import (
     COMMANDS,
+    AttentionTask,
+    CollectiveTask,
     Command,
     DescribeModel,
     Finish,
     GateOrder,
     Lora,
+    Microbench,
+    MoveTask,
     OptimizerSettings,
+    PeakTask,
     ProbeDevices,
+    ProductTask,
     ProfileSteps,
     RunBlock,
     StepSettings,
@@ -38,16 +43,30 @@ from trnbench.wire.orders import (
     decode_task,
     encode_task,
 )
-from trnbench.wire.peak import (
-    AttentionTask,
-    CollectiveTask,
-    Microbench,
-    MoveTask,
+from trnbench.wire.records import (
+    CHILD_RECORDS,
+    Activity,
+    Block,
+    Built,
+    Ceiling,
+    CeilingPoint,
+    ChildRecord,
+    Described,
+    Environment,
+    Failed,
+    Finished,
+    FoundDevice,
+    Inventory,
+    Memory,
+    Movement,
+    OperatorTime,
+    Parity,
+    ParityPoint,
     PeakPoint,
-    PeakTask,
-    ProductTask,
+    Phase,
+    Probe,
+    Profiled,
 )
-from trnbench.wire.records import CHILD_RECORDS, ChildRecord
 from trnbench.wire.terms import (
     WIRE_VERSION,
     AdamW,
@@ -57,23 +76,6 @@ from trnbench.wire.terms import (
     Precision,
     Purpose,
     Recompute,
-)
-from trnbench.wire.training import (
-    Activity,
-    Block,
-    Built,
-    Ceiling,
-    CeilingPoint,
-    Environment,
-    Failed,
-    Finished,
-    Memory,
-    Movement,
-    OperatorTime,
-    Parity,
-    ParityPoint,
-    Phase,
-    Profiled,
 )
 
 __all__ = [
