@@ -141,6 +141,7 @@ def test_a_loss_is_found_wherever_libraries_put_it() -> None:
             loss_of(returned, "m")
 
 
+@pytest.mark.xdist_group("transformers")
 def test_a_class_of_transformers_is_described_from_its_config() -> None:
     pytest.importorskip("transformers")
     found = described(theirs())
@@ -153,6 +154,7 @@ def test_a_class_of_transformers_is_described_from_its_config() -> None:
     assert "transformers" in found.versions
 
 
+@pytest.mark.xdist_group("transformers")
 def test_products_of_experts_are_counted_by_their_rows() -> None:
     pytest.importorskip("transformers", minversion="5.0")
     sizes = {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2}
@@ -188,6 +190,7 @@ def test_operations_that_torchs_counter_would_pass_over_are_not_counted(
     assert "embedding" in (found.flops_reason or "")
 
 
+@pytest.mark.xdist_group("transformers")
 @pytest.mark.parametrize(
     ("target", "changes", "says"),
     [
@@ -207,6 +210,7 @@ def test_a_config_that_its_class_refuses_is_told_with_the_reason(
     assert "model.config" in caught.value.hint or "architectures" in caught.value.hint
 
 
+@pytest.mark.xdist_group("transformers")
 def test_a_key_that_a_config_would_swallow_is_refused_with_its_neighbour() -> None:
     pytest.importorskip("transformers")
     with pytest.raises(BadModel, match="num_hiden_layers") as caught:
@@ -214,6 +218,7 @@ def test_a_key_that_a_config_would_swallow_is_refused_with_its_neighbour() -> No
     assert "num_hidden_layers" in caught.value.hint
 
 
+@pytest.mark.xdist_group("transformers")
 def test_a_class_that_is_not_there_is_refused_with_its_neighbour() -> None:
     pytest.importorskip("transformers")
     with pytest.raises(BadModel, match="no model class LlamaForCausalLMs") as caught:
@@ -221,6 +226,7 @@ def test_a_class_that_is_not_there_is_refused_with_its_neighbour() -> None:
     assert "LlamaForCausalLM" in caught.value.hint
 
 
+@pytest.mark.xdist_group("transformers")
 def test_dropout_is_left_out_unless_it_was_asked_for() -> None:
     pytest.importorskip("transformers")
     sizes: dict[str, Any] = {"n_layer": 1, "n_embd": 32, "n_head": 2, "vocab_size": 128}
@@ -240,6 +246,7 @@ def test_the_same_seed_draws_the_same_weights() -> None:
     assert not torch.equal(one.head.weight, other.head.weight)  # type: ignore[arg-type, union-attr]
 
 
+@pytest.mark.xdist_group("transformers")
 def test_a_classs_loss_is_the_mean_over_every_target() -> None:
     pytest.importorskip("transformers")
     guest = theirs()

@@ -12,6 +12,9 @@ from trnbench.model.flops import parameter_count
 transformers = pytest.importorskip("transformers", minversion="5.0")
 torch = pytest.importorskip("torch")
 
+# Importing classes of transformers takes seconds: one worker does it for all.
+pytestmark = pytest.mark.xdist_group("transformers")
+
 SIZES: dict[str, Any] = {
     "num_hidden_layers": 4, "hidden_size": 96, "num_attention_heads": 6, "num_key_value_heads": 2,
     "head_dim": 16, "intermediate_size": 160, "vocab_size": 512,

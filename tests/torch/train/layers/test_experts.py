@@ -132,6 +132,7 @@ def test_shapes_do_not_depend_on_the_data_where_places_are_fixed() -> None:
             torch.compiler.set_stance("default")
 
 
+@pytest.mark.xdist_group("transformers")
 def test_the_balance_loss_is_that_of_transformers_for_one_block() -> None:
     module = pytest.importorskip("transformers.models.mixtral.modeling_mixtral")
     mlp, x = make(PLAIN), inputs()

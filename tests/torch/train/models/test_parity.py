@@ -10,6 +10,9 @@ from tests.pure.train.orders import GPT2, LLAMA
 from trnbench.train.models import family_class
 from trnbench.wire import ModelShape, RopeScaling
 
+# Importing classes of transformers takes seconds: one worker does it for all.
+pytestmark = pytest.mark.xdist_group("transformers")
+
 TOKENS = 48
 """Longer than the original positions of the stretched rotary case, so the stretching shows."""
 

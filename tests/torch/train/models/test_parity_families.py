@@ -15,6 +15,9 @@ from trnbench.wire import ModelShape, RopeScaling
 Weights = Mapping[str, torch.Tensor]
 transformers = pytest.importorskip("transformers", minversion="5.0")
 
+# Importing classes of transformers takes seconds: one worker does it for all.
+pytestmark = pytest.mark.xdist_group("transformers")
+
 BERT_NAMES = {
     "embedding.": "bert.embeddings.word_embeddings.",
     "positions.": "bert.embeddings.position_embeddings.",
