@@ -43,6 +43,7 @@ test: check
 
 proof: static
 	$(RUN) python -m pytest -q -n auto --dist worksteal tests/proof
+	$(RUN) python -m pytest -q -n auto -m hypothesis --hypothesis-profile proof tests/pure
 
 # Following each line doubles the time of most tests: once a week, not at every change.
 coverage: static

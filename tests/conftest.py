@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "trnbench", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("proof", settings.get_profile("trnbench"), max_examples=1000)
 settings.load_profile("trnbench")
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -6,6 +6,8 @@ import pytest
 
 from tests.process.prices.test_fuzz import CHECKS, DOCUMENTS, FILE_CHECKS, FILES, fuzz
 
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.mark.parametrize("name", sorted(CHECKS))
 def test_ten_times_as_many_documents_give_no_wrong_price(name: str) -> None:
