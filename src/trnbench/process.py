@@ -86,7 +86,7 @@ class Child:
                 env={**os.environ, **(environment or {})},
             )
             self.pid = self._process.pid
-            self._guardian = _guarded(self._process)
+            self._guardian = self._guard()
         except OSError:
             os.close(lines)
             os.close(tail)
@@ -174,6 +174,14 @@ class Child:
         for descriptor in (self._lines, self._tail_pipe):
             os.close(descriptor)
 
+    def _guard(self) -> Guardian:
+        try:
+            return Guardian(self.pid)
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            raise
+
     def _read(self, descriptor: int) -> bytes:
         """Read what is there; at the pipe's end stop waiting on it."""
         if descriptor not in self._open:
@@ -189,15 +197,6 @@ class Child:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-
-
-def _guarded(process: "subprocess.Popen[bytes]") -> Guardian:
-    try:
-        return Guardian(process.pid)
-    except OSError:
-        process.kill()
-        process.wait()
-        raise
 
 
 def _enlarge(pipe: int) -> None:
