@@ -9,12 +9,13 @@ import pytest
 
 from tests.configs import parse_config
 from tests.pure.run.plans import plan_case
-from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
+from trnbench.catalog.backends import BACKENDS
 from trnbench.catalog.facts import diagnose, faults
 from trnbench.config.model import Config
 from trnbench.run.configs import shipped_configs
 from trnbench.run.environment import environment_of_probe, environment_of_worker
 
+PROFILING = BACKENDS["neuron"].profiling_variables
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "trainium.md").read_text()
 

@@ -1,7 +1,8 @@
-"""Facts with their sources. Tables ship as CSV: rows of text, an empty cell is unknown."""
+"""Facts with their sources. Tables ship as CSV files, in which an empty cell is unknown."""
 
 import csv
 import io
+import re
 from datetime import date
 from importlib import resources
 from types import NoneType, UnionType
@@ -21,12 +22,9 @@ def read_table(name: str) -> list[dict[str, str]]:
 
 
 def read_rows(kind: type[T], table: str, /, **columns: str) -> list[T]:
-    """Return the rows of `catalog/<table>` as dataclasses.
+    """Return the rows of `catalog/<table>` as dataclasses; a field's annotation says how to read.
 
-    Args:
-        kind: the dataclass; a cell is read by its field's annotation.
-        table: the file.
-        columns: of a field whose column has another name.
+    `columns` names the column of a field whose column has another name. A list is separated by `|`.
     """
     types = get_type_hints(kind)
     return [
@@ -44,6 +42,10 @@ def _read(cell: str, annotation: Any) -> Any:
     kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     if not cell and NoneType in kinds:
         return None
-    if get_origin(kinds[0]) is Literal:
-        return cell  # held by a test
-    return date.fromisoformat(cell) if kinds[0] is date else kinds[0](cell)
+    kind = get_origin(kinds[0]) or kinds[0]
+    if kind is Literal:
+        return cell  # a test checks it
+    if kind in (tuple, frozenset):
+        return kind(filter(None, cell.split("|")))
+    readers = {date: date.fromisoformat, re.Pattern: re.compile}
+    return readers.get(kind, kind)(cell)

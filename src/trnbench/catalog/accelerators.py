@@ -7,6 +7,8 @@ from trnbench.catalog import number, read_table
 from trnbench.schema.units import GIB
 from trnbench.wire import Precision
 
+TERA = 1e12
+
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
@@ -21,21 +23,18 @@ class Accelerator:
     """Physical NeuronCores, where a device may be one of them or two."""
     bf16_flops_per_second: float | None
     fp8_flops_per_second: float | None
-    """Of products in the 8-bit floats that torch trains with, or the vendor's own."""
+    """Of matmuls in the 8-bit floats that torch trains with, or in the vendor's own."""
     fp32_flops_per_second: float | None
     memory_bytes: float | None
     memory_bytes_per_second: float | None
     tdp_watts: float | None
-    """Thermal rating of one chip, the most that it is made to draw for long; None: unpublished."""
+    """Thermal rating of one chip; None where none is published."""
     device_names: tuple[str, ...]
-    """The names that drivers and runtimes give to this chip, as far as they are known."""
+    """What drivers and runtimes call this chip, as far as it is known."""
     source: str
 
     def peak_flops_per_second(self, precision: Precision) -> float | None:
-        """Return the chip's peak for the matrix products of this precision, or None.
-
-        Of fp8 that of what is left in bf16: see `fp8_flops_per_second` for the blocks' products.
-        """
+        """Return the peak of matmuls in this precision; for fp8, of those that stay in bf16."""
         return self.fp32_flops_per_second if precision == "fp32" else self.bf16_flops_per_second
 
 
@@ -44,18 +43,17 @@ def accelerators() -> dict[str, Accelerator]:
     """Return every known chip by its name in this catalog."""
     found = {}
     for row in read_table("accelerators.csv"):
-        memory_gib, bandwidth = number(row["memory_gib"]), number(row["memory_tb_per_second"])
         found[row["accelerator"]] = Accelerator(
             name=row["accelerator"],
             vendor=row["vendor"],
             generation=row["generation"],
             devices_per_chip=int(row["devices_per_chip"]),
             cores_per_chip=int(row["cores_per_chip"]) if row["cores_per_chip"] else None,
-            bf16_flops_per_second=_tera(row["bf16_dense_tflops"]),
-            fp8_flops_per_second=_tera(row["fp8_dense_tflops"]),
-            fp32_flops_per_second=_tera(row["fp32_tflops"]),
-            memory_bytes=None if memory_gib is None else memory_gib * GIB,
-            memory_bytes_per_second=None if bandwidth is None else bandwidth * 1e12,
+            bf16_flops_per_second=_scaled(row["bf16_dense_tflops"], TERA),
+            fp8_flops_per_second=_scaled(row["fp8_dense_tflops"], TERA),
+            fp32_flops_per_second=_scaled(row["fp32_tflops"], TERA),
+            memory_bytes=_scaled(row["memory_gib"], GIB),
+            memory_bytes_per_second=_scaled(row["memory_tb_per_second"], TERA),
             tdp_watts=number(row["tdp_watts"]),
             device_names=tuple(filter(None, row["device_name"].split("|"))),
             source=row["source"],
@@ -65,12 +63,10 @@ def accelerators() -> dict[str, Accelerator]:
 
 def accelerator_of_device(device_name: str) -> Accelerator | None:
     """Find the chip that the driver calls by exactly this name; a near name is another chip."""
-    for accelerator in accelerators().values():
-        if device_name in accelerator.device_names:
-            return accelerator
-    return None
+    known = accelerators().values()
+    return next((chip for chip in known if device_name in chip.device_names), None)
 
 
-def _tera(cell: str) -> float | None:
+def _scaled(cell: str, unit: float) -> float | None:
     value = number(cell)
-    return None if value is None else value * 1e12
+    return None if value is None else value * unit

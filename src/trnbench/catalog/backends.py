@@ -1,7 +1,7 @@
-"""What the parent must know of each backend: one row each, best first.
+"""What the parent knows of each backend: one row each, the best backend first.
 
-A new device is `train/backends/<name>.py`, whose class is `<Name>Backend`, and a row here. A field
-that a row leaves out says what holds of an accelerator that nothing else is known of.
+A new device is `train/backends/<name>.py`, whose class is `<Name>Backend`, and a row here. The
+defaults of `Backend` hold for an accelerator of which nothing else is known.
 
 Sources of variables: AWS Neuron documentation, torch/reference/env-vars (2.33), neuron-runtime/
 guides/configuration-guide and tools/neuron-explorer/environment-variables (2.32); PyTorch
@@ -10,7 +10,7 @@ documentation for TORCH_DEVICE_BACKEND_AUTOLOAD; CUDA documentation for CUDA_DEV
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trnbench.schema.units import GIB
@@ -19,14 +19,14 @@ AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 NEFF_CACHE = "TORCH_NEURONX_NEFF_CACHE_DIR"
 INSPECT = "NEURON_RT_INSPECT_ENABLE"
 KEEP_TRACED = "TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD"
-"""Lets AOTAutograd's cache hold graphs with functions that bring their own gradient, as ours do: a
-second start then traces nothing. Both passes of such a function are in the cache's key."""
+"""Lets AOTAutograd cache graphs with custom autograd functions, as ours are: a second start then
+traces nothing. The cache's key has both passes of such a function."""
 GLIBC = "GLIBC_TUNABLES"
 UNFRAGMENTED = "glibc.malloc.mxfast=0:glibc.malloc.tcache_count=0"
-"""Lets glibc join what is left beside an aligned block at once. Kept apart in a list of small
-blocks it leaves a hole that the next tensor of the same size does not fit, and a process that
-trains on a CPU can grow by a tensor a step. Source: glibc 2.36, malloc/malloc.c, `_int_memalign`;
-manual, "Memory Allocation Tunables"."""
+"""Lets glibc merge the rest of an aligned block with its neighbours at once. In a list of small
+blocks it would leave a hole that the next tensor of the same size does not fit, and a process that
+trains on a CPU could grow by a tensor a step. Source: glibc 2.36, malloc/malloc.c,
+`_int_memalign`; manual, "Memory Allocation Tunables"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,16 @@ class Meter:
     """A source of readings that meters energy."""
 
     name: str
-    """As `machine/` calls it."""
+    """Of the source in `machine/`."""
     scope: str
     is_of_device: bool
-    """One reading a device that the job drives; else one of the machine, which others load too."""
+    """Whether each device of the job has readings; else they are of the machine, which other
+    processes load too."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedValue:
-    """A part of a variable's value that the backend cannot work with."""
+    """A part of an environment variable's value that the backend cannot work with."""
 
     variable: str
     part: str
@@ -52,91 +53,85 @@ class RefusedValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """One kind of device, as the parent plans, starts, watches and judges it."""
+    """One kind of device."""
 
     name: str
     is_host: bool = False
-    """The machine's own processor: the machine's memory is its memory, no chip is paid for, several
-    ranks share it, and its peak is measured, for no datasheet has one."""
+    """Whether it is the machine's processor: it has the machine's memory, no chip is paid for,
+    several ranks share it, and its peak is measured because no datasheet has one."""
     vendors: tuple[str, ...] = ()
     """Makers of the chips in `accelerators.csv` that it drives."""
     has_static_shapes: bool = False
-    """Its compiler wants every shape beforehand."""
     compiling: Literal["always", "by_itself", "where_it_pays", "where_asked"] = "where_asked"
-    """What `execution: auto` comes to; by_itself: its graphs are compiled without torch.compile."""
+    """When `execution: auto` compiles; by_itself: graphs are compiled without torch.compile."""
     has_fp8: bool = False
-    """torch multiplies in fp8 on some of its chips."""
+    """Whether torch multiplies in fp8 on some of its chips."""
     fp8_lack: str | None = None
     """What its chips have instead, where they have fp8 that torch does not train in."""
     reserve_bytes: float = 0.0
-    """What its runtime takes of each device's memory, until it has been measured."""
+    """What its runtime is assumed to take of each device's memory."""
     measures_ceiling: bool = False
-    """A matmul needs no compilation there, so that its ceiling costs seconds."""
+    """Whether a matmul needs no compilation, so that a ceiling costs seconds."""
     loss_chunk_bytes: float = 1 * GIB
-    """Logits of one chunk in fp32: enough rows that the head's gradient is not read and written too
-    often; on a processor what its cache holds."""
+    """fp32 logits of one chunk: on a processor, what its cache holds; else so many that the head's
+    gradient is not read and written too often."""
     meter: Meter | None = None
     unmetered: str | None = None
-    """Why nothing meters its power, where more is known than that."""
+    """Why nothing meters its power; None where that is not known."""
     collectives_tool: str | None = None
-    """The vendor's tool that times collectives in our ranks' place."""
+    """The vendor's tool that times collectives; None where our ranks do."""
     is_counted_by_tool: bool = False
-    """The vendor's tool counts the devices: a probe that touched one would leave it busy."""
+    """Whether the vendor's tool counts the devices: a probe would leave them busy."""
     device_variable: str | None = None
-    """Names the one device that a worker may claim; left alone, it would claim all."""
+    """Names the one device that a worker may claim; unset, it would claim all."""
     fixed_variables: Mapping[str, str] = field(default_factory=dict)
     default_variables: Mapping[str, str] = field(default_factory=dict)
-    """Where the user has set none; `{caches}` is the user's folder for trnbench's caches."""
+    """Set where the user has not; `{caches}` is the user's folder for trnbench's caches."""
     profiling_variables: tuple[str, ...] = ()
-    """They slow a step down, or change what is compiled: never in a timed run."""
+    """They slow a step down or change what is compiled, so a timed run sets none."""
     refused_values: tuple[RefusedValue, ...] = ()
     cache: tuple[str, str] | None = None
     """The variable that says where compiled programs go, and where they go without it."""
     unseen_by_profiler: str | None = None
-    """Why torch's profiler shows nothing of the device, where that is known."""
+    """Why torch's profiler shows nothing of the device; None where it does."""
 
 
-NEURON_UNMETERED = (
-    "Neuron's tools tell no power in watts, and AWS publishes no rating to reckon with"
-)
-"""Source: AWS Neuron documentation, tools/neuron-sys-tools (2.32): sysfs has a percentage."""
-
-NEURON_FP8_LACK = "has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)"
-"""Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32)."""
-
-NEURON_RESERVE_BYTES = 1.5 * GIB
-"""Of a logical core: runtime, micro-code and rings."""
-
-NEURON_PROFILING = (
-    INSPECT, "NEURON_FRAMEWORK_DEBUG", "NKI_DEBUG_INFO", "XLA_IR_DEBUG", "XLA_HLO_DEBUG",
+_NEURON_CORES = Backend(
+    name="",
+    vendors=("AWS",),
+    has_static_shapes=True,
+    # Source: AWS Neuron documentation, compiler/error-codes/EVRF051 (2.32).
+    fp8_lack="has cFP8 and not the F8E4M3FN that torch trains with (NCC_EVRF051)",
+    # Of a logical core: runtime, micro-code and rings.
+    reserve_bytes=1.5 * GIB,
+    # Source: AWS Neuron documentation, tools/neuron-sys-tools (2.32): sysfs has a percentage.
+    unmetered="Neuron's tools tell no power in watts, and AWS publishes no rating to reckon with",
+    collectives_tool="nccom-test",
+    is_counted_by_tool=True,
+    device_variable="NEURON_RT_VISIBLE_CORES",
+    profiling_variables=(
+        INSPECT, "NEURON_FRAMEWORK_DEBUG", "NKI_DEBUG_INFO", "XLA_IR_DEBUG", "XLA_HLO_DEBUG",
+    ),
 )  # fmt: skip
+"""What holds under both of its runtimes, native TorchNeuron and torch-xla."""
 
 ROWS = (
-    Backend(
+    replace(
+        _NEURON_CORES,
         name="neuron",
-        vendors=("AWS",),
-        has_static_shapes=True,
         compiling="always",
-        fp8_lack=NEURON_FP8_LACK,
-        reserve_bytes=NEURON_RESERVE_BYTES,
-        unmetered=NEURON_UNMETERED,
-        collectives_tool="nccom-test",
-        is_counted_by_tool=True,
-        device_variable="NEURON_RT_VISIBLE_CORES",
         fixed_variables={
             AUTOLOAD: "1",
-            # Without it, a graph that does not compile may run eagerly under the compiled one's
-            # name.
+            # Without it, a graph that does not compile may run eagerly and be timed as compiled.
             "TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION": "1",
         },
         default_variables={
             # The vendor's defaults lie under /tmp: a warm rerun could find them gone.
             NEFF_CACHE: "{caches}/neff",
             "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR": "{caches}/neff/local",
-            # neuron-monitor shows it, so that our processes can be told from others'.
+            # neuron-monitor shows it beside each process.
             "NEURON_PROCESS_TAG": "trnbench",
         },
-        profiling_variables=NEURON_PROFILING,
         refused_values=(
             RefusedValue(
                 variable="NEURON_CC_FLAGS",
@@ -148,20 +143,12 @@ ROWS = (
         ),
         cache=(NEFF_CACHE, "/tmp/neff_cache"),
     ),
-    Backend(
+    replace(
+        _NEURON_CORES,
         name="xla",
-        vendors=("AWS",),
-        has_static_shapes=True,
         compiling="by_itself",
-        fp8_lack=NEURON_FP8_LACK,
-        reserve_bytes=NEURON_RESERVE_BYTES,
-        unmetered=NEURON_UNMETERED,
-        collectives_tool="nccom-test",
-        is_counted_by_tool=True,
-        device_variable="NEURON_RT_VISIBLE_CORES",
         # Unset, torch-xla runs on the CPU and only warns.
         default_variables={"PJRT_DEVICE": "NEURON"},
-        profiling_variables=NEURON_PROFILING,
         cache=("NEURON_COMPILE_CACHE_URL", "/var/tmp/neuron-compile-cache"),
         unseen_by_profiler="torch-neuronx up to 2.9 shows torch's profiler the host's operators "
         "alone: they trace and launch, and say nothing of the device's time",
@@ -196,10 +183,10 @@ BACKENDS: Mapping[str, Backend] = {row.name: row for row in ROWS}
 
 
 def backend_of(name: str) -> Backend:
-    """Return a backend's row; of `auto`, and of what has none, what a row leaves out."""
+    """Return a backend's row; the defaults for `auto` and for a device without a row."""
     return BACKENDS.get(name) or Backend(name=name)
 
 
 def best_first(name: str) -> int:
-    """Return where a device stands among those found; first one that no backend drives."""
+    """Return a key that sorts devices: those that no backend drives, then the best first."""
     return list(BACKENDS).index(name) if name in BACKENDS else -1

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.catalog import read_rows, read_table
+from trnbench.catalog import read_rows
 from trnbench.wire import FailureReason
 
 # --- what vendors' error texts mean ---------------------------------------------------------------
@@ -17,7 +17,7 @@ CODE = re.compile(r"NCC_[A-Z]+[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong, recognised by a part of the vendor's text."""
+    """A fault that a part of the vendor's text identifies."""
 
     backends: frozenset[str]
     pattern: re.Pattern[str]
@@ -29,131 +29,109 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A fault that was recognised in a text."""
+    """A fault that was found in a text."""
 
     fault: Fault
     line: str
-    """The vendor's own line."""
+    """Of the vendor's text, in which the pattern was found."""
     code: str | None
-    """The vendor's own code, if the line or what stands around it has one."""
+    """The compiler's error code; None where the text has none."""
 
 
 @functools.cache
 def faults() -> tuple[Fault, ...]:
-    """Return every known fault, the telling ones before the general."""
-    return tuple(
-        Fault(
-            backends=frozenset(row["backend"].split("|")),
-            pattern=re.compile(row["pattern"]),
-            reason=row["reason"],  # type: ignore[arg-type]  # held by a test
-            meaning=row["meaning"],
-            fix=row["fix"],
-            source=row["source"],
-        )
-        for row in read_table("faults.csv")
-    )
+    """Return every known fault, the specific before the general."""
+    return tuple(read_rows(Fault, "faults.csv", backends="backend"))
 
 
 def diagnose(backend: str, texts: Iterable[str]) -> Diagnosis | None:
-    """Recognise the first known fault in these texts, which come most telling first."""
+    """Return the first known fault in these texts, which come in order of relevance."""
     known = [fault for fault in faults() if backend in fault.backends]
     for text in texts:
         for fault in known:
             found = fault.pattern.search(text)
-            if found is None:
-                continue
-            code = CODE.search(text)
-            return Diagnosis(fault, _line_around(text, found.start()), code[0] if code else None)
+            if found is not None:
+                line_start = text.rfind("\n", 0, found.start()) + 1
+                line = text[line_start:].partition("\n")[0].strip()[:500]
+                code = CODE.search(text)
+                return Diagnosis(fault, line, code[0] if code else None)
     return None
-
-
-def _line_around(text: str, place: int) -> str:
-    begin = text.rfind("\n", 0, place) + 1
-    return text[begin:].partition("\n")[0].strip()[:500]
 
 
 # --- what a kilowatt-hour emits -------------------------------------------------------------------
 
-# Emissions are location-based: what the plants of the region's grid emit, whatever certificates
-# were bought. What no row says is not known.
-
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """One region's electricity."""
+    """The electricity of one provider's region."""
 
     provider: str
-    """Whose region it is: others have regions of the same name elsewhere."""
     region: str
     zone: str
-    """By Electricity Maps' name."""
+    """As Electricity Maps calls it."""
     grams_co2e_per_kwh: float
     year: int
     basis: Literal["location", "market"]
-    """location: of the plants; market: of the contracts. They are different numbers."""
+    """location: what the grid's plants emit; market: what the bought certificates say."""
     source: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """A provider's buildings."""
+    """The data centres of one provider."""
 
     provider: str
     pue: float
-    """Power of the room over that of its machines: an average over all its sites."""
+    """Power usage effectiveness: power of a site over that of its machines, mean of all sites."""
     year: int
     source: str
 
 
 @functools.cache
 def grids() -> dict[tuple[str, str], Grid]:
-    """Return every known region's electricity by provider and region."""
+    """Return the known grids by provider and region."""
     rows = read_rows(Grid, "grid.csv", zone="grid_zone")
     return {(row.provider, row.region): row for row in rows}
 
 
 @functools.cache
 def rooms() -> dict[str, Rooms]:
-    """Return every known provider's buildings by its name."""
+    """Return the data centres of each known provider by its name."""
     return {row.provider: row for row in read_rows(Rooms, "pue.csv")}
 
 
-# --- which work an operator does, by its name -----------------------------------------------------
+# --- what kind of work an operator does -----------------------------------------------------------
 
 OPTIMIZER = "optimizer and clipping"
 OTHERS = "others"
-"""What no row of the table knows."""
+"""The class of names that no row matches."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorClass:
-    """One kind of work, and the names that are of it."""
+    """One kind of work, and the names of its operators and kernels."""
 
-    pattern: re.Pattern[str]
-    """Of a whole name."""
+    pattern: str
+    """Matches a whole name, which may have several lines."""
     name: str
     what: str
 
 
 @functools.cache
 def operator_classes() -> tuple[OperatorClass, ...]:
-    """Return every row of the table, in its order: the first that fits a name counts."""
-    return tuple(
-        OperatorClass(
-            pattern=re.compile(row["pattern"], re.DOTALL), name=row["class"], what=row["what"]
-        )
-        for row in read_table("operator_classes.csv")
-    )
+    """Return the rows of the table in its order, of which the first that matches a name counts."""
+    return tuple(read_rows(OperatorClass, "operator_classes.csv", name="class"))
 
 
 @functools.cache
 def class_of(name: str, within: str | None = None) -> str:
-    """Return what kind of work is done under a name; `OTHERS` where no row fits.
+    """Return the class of an operator or a kernel by its name.
 
-    Args:
-        name: of an operator or a kernel.
-        within: `optimizer` for what the optimizer's step calls, which all counts as its own.
+    All that the optimizer's step calls (`within="optimizer"`) is of the optimizer's class.
     """
     if within == "optimizer":
         return OPTIMIZER
-    return next((row.name for row in operator_classes() if row.pattern.fullmatch(name)), OTHERS)
+    for row in operator_classes():
+        if re.fullmatch(row.pattern, name, re.DOTALL):
+            return row.name
+    return OTHERS

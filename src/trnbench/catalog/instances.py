@@ -1,4 +1,4 @@
-"""What is in an instance type: which chips, how many."""
+"""Instance types: which chips each has, and how many."""
 
 import difflib
 import functools
@@ -10,19 +10,19 @@ from trnbench.catalog.accelerators import Accelerator, accelerators
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One thing that can be rented."""
+    """One instance type."""
 
     name: str
     provider: str
     accelerator: Accelerator | None
-    """None for a machine without accelerators, or with one whose figures are not known."""
+    """None without accelerators, and where their figures are not known."""
     chips: int
     memory_gib: float | None
     source: str
 
     @property
     def devices(self) -> int:
-        """Devices that torch sees on it; 0 where that is not known or there are none."""
+        """Devices that torch sees on it; 0 without a known accelerator."""
         return self.chips * self.accelerator.devices_per_chip if self.accelerator else 0
 
 

@@ -1,4 +1,4 @@
-"""Model shapes that people train, by name."""
+"""Model shapes by name, and the defaults of a shape's sizes."""
 
 import difflib
 import functools
@@ -14,11 +14,12 @@ from trnbench.wire import Experts, Image, ModelShape, RopeScaling
 
 @dataclass(frozen=True, slots=True)
 class CatalogModel:
-    """A model's shape, the number of weights that its makers publish, and where."""
+    """A published model."""
 
     name: str
     shape: ModelShape
     parameter_count: int
+    """As its makers publish it, a tied head counted once."""
     source: str
 
 
@@ -33,15 +34,20 @@ DEFAULTS: dict[str, Any] = {
     "rope_theta": 10000.0,
     "rope_scaling": None,
     "init_std": 0.02,
-    "sliding_window": None,
-    "full_attention_every": None,
-    "attention_sinks": False,
-    "attention_biases": "none",
-    "experts": None,
-    "image": None,
 }
-"""What a shape takes where nothing is said: one head of keys per query head, heads that fill the
-model's width, and the init_std of the published config files."""
+"""Of sizes that have none in `ModelShape`; the init_std is that of the published config files."""
+
+REQUIRED_SIZES = (
+    "family", "layers", "hidden_size", "heads", "intermediate_size", "vocabulary_size",
+    "max_positions",
+)  # fmt: skip
+
+PARTS: dict[str, Callable[..., Any]] = {
+    "rope_scaling": RopeScaling,
+    "experts": Experts,
+    "image": Image,
+}
+"""Sizes that are mappings of their own."""
 
 
 @functools.cache
@@ -60,7 +66,7 @@ def models() -> dict[str, CatalogModel]:
 
 
 def complete_shape(sizes: dict[str, Any]) -> ModelShape:
-    """Fill in what follows from the sizes given.
+    """Return a shape: what is not given has its default, or follows from the sizes given.
 
     Raises:
         KeyError: a size without a default is missing; its argument is the size's name.
@@ -74,23 +80,10 @@ def complete_shape(sizes: dict[str, Any]) -> ModelShape:
     if filled["head_dim"] is None:
         filled["head_dim"] = filled["hidden_size"] // filled["heads"]
     for name, part in PARTS.items():
-        if isinstance(filled[name], dict):
-            filled[name] = part(**filled[name])
+        given = filled.get(name)
+        if isinstance(given, dict):
+            filled[name] = part(**given)
     return ModelShape(**filled)
-
-
-PARTS: dict[str, Callable[..., Any]] = {
-    "rope_scaling": RopeScaling,
-    "experts": Experts,
-    "image": Image,
-}
-"""Sizes that are mappings of their own."""
-
-
-REQUIRED_SIZES = (
-    "family", "layers", "hidden_size", "heads", "intermediate_size", "vocabulary_size",
-    "max_positions",
-)  # fmt: skip
 
 
 def nearest_models(name: str) -> list[str]:

@@ -1,13 +1,4 @@
-"""The bundled price table: hourly rates with region, option, date, source and standing.
-
-A row's standing says what its source allows:
-
-- `default`: a dated list price or capacity-block rate; used where the user names no option.
-- `on_request`: spot, reserved and savings-plan rates, and rows whose source carries no date; used
-  only where the user names the option.
-- `listed`: the source itself doubts it (no region named, only a part of the machine, second-hand,
-  rounded); shown, never used for a cost.
-"""
+"""The bundled price table: hourly rates of instance types, each with its date and source."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -21,6 +12,13 @@ from trnbench.schema.price import MAX_USD_PER_HOUR
 from trnbench.schema.rent import RentOption
 
 Standing = Literal["default", "on_request", "listed"]
+"""What a row may be used for.
+
+default: a dated list price or capacity-block rate, used where the user names no option;
+on_request: spot, reserved and savings-plan rates, and rows whose source has no date, used only
+where the user names the option; listed: shown, never used for a cost, because its source names no
+region, rates a part of the machine, is second-hand or rounds.
+"""
 
 COLUMNS = (
     "provider", "instance_type", "region", "zone", "option", "usd_per_hour", "date", "standing",
@@ -52,7 +50,7 @@ def price_rows() -> tuple[PriceRow, ...]:
 
 @functools.cache
 def price_rows_by_instance() -> dict[str, tuple[PriceRow, ...]]:
-    """Return the rows of each instance type, so that one look-up does not walk the table."""
+    """Return the rows of each instance type."""
     grouped: dict[str, list[PriceRow]] = {}
     for row in price_rows():
         grouped.setdefault(row.instance_type, []).append(row)
@@ -60,29 +58,22 @@ def price_rows_by_instance() -> dict[str, tuple[PriceRow, ...]]:
 
 
 def parse_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[PriceRow]:
-    """Read rows of text in the table's columns.
-
-    Raises:
-        ValueError: names the line, the column and the cell.
-    """
+    """Read rows of text in the table's columns, as `parse_row` does."""
     for line, row in enumerate(rows, start=2):
         yield parse_row(row, line)
 
 
 def parse_row(row: Mapping[str, str], line: int) -> PriceRow:
-    """Read one row of text; `line` is where it stands.
+    """Read one row of text.
 
     Raises:
         ValueError: names the line, the column and the cell.
     """
     if not row["instance_type"]:
         raise ValueError(f"line {line}: instance_type is empty")
-    rate = _rate(row["usd_per_hour"], line)
-    option, standing = row["option"], row["standing"]
-    if option not in get_args(RentOption):
-        raise ValueError(f"line {line}: option {option!r} is not one of {get_args(RentOption)}")
-    if standing not in get_args(Standing):
-        raise ValueError(f"line {line}: standing {standing!r} is not one of {get_args(Standing)}")
+    for column, known in (("option", get_args(RentOption)), ("standing", get_args(Standing))):
+        if row[column] not in known:
+            raise ValueError(f"line {line}: {column} {row[column]!r} is not one of {known}")
     try:
         day = date.fromisoformat(row["date"])
     except ValueError as error:
@@ -92,10 +83,10 @@ def parse_row(row: Mapping[str, str], line: int) -> PriceRow:
         instance_type=row["instance_type"],
         region=row["region"],
         zone=row["zone"] or None,
-        option=cast(RentOption, option),
-        usd_per_hour=rate,
+        option=cast(RentOption, row["option"]),
+        usd_per_hour=_rate(row["usd_per_hour"], line),
         date=day,
-        standing=cast(Standing, standing),
+        standing=cast(Standing, row["standing"]),
         source=row["source"],
     )
 

@@ -1,8 +1,4 @@
-"""What others have published of their training runs, each with where it was read.
-
-None of it was checked by trnbench: other models' sizes, other counts of operations, other timers.
-It is shown as published, with its citation, wherever it stands beside a measurement.
-"""
+"""Training runs that others have published, each with its source; trnbench has checked none."""
 
 import functools
 from dataclasses import dataclass
@@ -13,7 +9,7 @@ from trnbench.catalog import read_rows
 
 @dataclass(frozen=True, slots=True)
 class PublishedResult:
-    """One published run, in its source's own terms."""
+    """One published run, in its source's terms."""
 
     name: str
     source: str
@@ -31,28 +27,27 @@ class PublishedResult:
 
     @property
     def is_adapter_training(self) -> bool:
-        """Whether only a low-rank adapter was trained: two thirds of the work for each token."""
+        """Whether only low-rank adapters were trained: two thirds of the work for each token."""
         return "lora" in self.name.lower()
 
 
 @functools.cache
 def published_results() -> tuple[PublishedResult, ...]:
     """Return every published run of the catalog."""
-    columns = {
-        "name": "id",
-        "date": "published_date",
-        "sequence_length": "seq_len",
-        "accelerators": "accelerator_count",
-        "instance": "instance_type",
-        "tokens_per_second": "tokens_per_second_total",
-    }
-    return tuple(read_rows(PublishedResult, "published.csv", **columns))
+    rows = read_rows(
+        PublishedResult,
+        "published.csv",
+        name="id",
+        date="published_date",
+        sequence_length="seq_len",
+        accelerators="accelerator_count",
+        instance="instance_type",
+        tokens_per_second="tokens_per_second_total",
+    )
+    return tuple(rows)
 
 
 def is_same_model(one: str, other: str) -> bool:
-    """Tell whether two names mean one model: case and punctuation say nothing."""
-    return _squeezed(one) == _squeezed(other)
-
-
-def _squeezed(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalnum())
+    """Tell whether two names mean one model: case and punctuation are ignored."""
+    first, second = ([c for c in name.lower() if c.isalnum()] for name in (one, other))
+    return first == second

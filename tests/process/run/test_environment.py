@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.pure.train.orders import make_order
-from trnbench.catalog.backends import GLIBC, KEEP_TRACED, NEFF_CACHE
-from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
+from trnbench.catalog.backends import BACKENDS, GLIBC, KEEP_TRACED, NEFF_CACHE
 from trnbench.run.environment import (
     environment_of_probe,
     environment_of_worker,
@@ -19,6 +18,7 @@ from trnbench.run.environment import (
 from trnbench.schema.errors import ConfigError
 
 HOME = Path("caches")
+PROFILING = BACKENDS["neuron"].profiling_variables
 
 ALIGNED = """
 import ctypes, json

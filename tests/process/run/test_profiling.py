@@ -12,7 +12,7 @@ import pytest
 from tests.fake_python import fake_python
 from tests.pure.run.plans import plan_case
 from tests.pure.train.orders import make_order
-from trnbench.catalog.backends import NEURON_PROFILING as PROFILING
+from trnbench.catalog.backends import BACKENDS
 from trnbench.run import profile as profiling
 from trnbench.run.profile import ProfileRun, keep_trace, variables_of
 from trnbench.run.watch import Interruption
@@ -20,6 +20,7 @@ from trnbench.schema.errors import ConfigError, RunError
 from trnbench.schema.plan import Plan
 
 HOME = Path("/nowhere")
+PROFILING = BACKENDS["neuron"].profiling_variables
 
 
 def plan_on(backend: str) -> Plan:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pure.run.plans import CPU, H100, make_case, plan_case
 from trnbench.catalog.accelerators import Accelerator, accelerators
-from trnbench.catalog.backends import NEURON_RESERVE_BYTES
+from trnbench.catalog.backends import BACKENDS
 from trnbench.model.flops import CONVENTIONS, flops_per_token
 from trnbench.plan.predict import PLANNED_EFFICIENCY, predict
 from trnbench.schema.plan import Plan, Prediction
@@ -58,7 +58,7 @@ def test_the_verdict_on_memory_leaves_a_margin(share: float, verdict: str) -> No
 def test_a_neuron_device_keeps_some_of_its_memory_for_itself() -> None:
     plan = plan_case(found=None)
     needed = plan.prediction.memory_bytes or 0.0
-    memory = (needed + NEURON_RESERVE_BYTES) / 0.9
+    memory = (needed + BACKENDS["neuron"].reserve_bytes) / 0.9
     trainium, hopper = accelerators()["trainium2"], accelerators()["h100-sxm"]
     assert predict_on(plan, memory, trainium).memory_verdict == "tight"
     assert predict_on(plan, memory, hopper).memory_verdict == "fits"
