@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
     repeats = parser.parse_args().repeats
-    machine = describe_machine()
+    machine = describe_machine().host
     today = datetime.now(UTC).date()
     print(
         f"{today}, {machine.processor}, {machine.logical_cpus} logical CPUs, "

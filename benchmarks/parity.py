@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--fault-seeds", type=int, default=2)
     asked = parser.parse_args()
-    machine = describe_machine()
+    machine = describe_machine().host
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
         f"{machine.operating_system}, Python {platform.python_version()}, torch {torch.__version__}"

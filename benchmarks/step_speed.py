@@ -140,7 +140,7 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, match: Match) -> None:
     """Print what is compared, and measure every setting that was asked for."""
-    machine = describe_machine()
+    machine = describe_machine().host
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
         f"{machine.operating_system}, Python {platform.python_version()}, torch "

@@ -44,7 +44,7 @@ def main() -> int:
     if asked.read is not None:
         print(json.dumps(_read(asked.read)))
         return 0
-    machine = describe_machine()
+    machine = describe_machine().host
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
         f"{machine.operating_system}, Python {platform.python_version()}"

@@ -175,7 +175,7 @@ def peak(
         squares=square or (),
         array_mib=array_mib,
         messages_mib=message_mib or (),
-        memory_bytes=machine.memory_bytes,
+        memory_bytes=machine.host.memory_bytes,
         seconds_per_repeat=seconds,
     )
     now = datetime.now(UTC)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,7 @@ def look_around(
             devices = questions.processor_alone(inventory, seen.result())
         devices = devices or questions.probe_devices(python, inventory=inventory)
     chips = seen.result()
-    return machine.with_accelerators(chips), questions.with_chips(devices, chips.neuron)
+    return replace(machine, chips=chips), questions.with_chips(devices, chips.neuron)
 
 
 def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:

@@ -150,8 +150,8 @@ def _ask_aws(
     instance: str | None, option: str | None, region: str | None, zone: str | None
 ) -> "Answers":
     """Return a live rate, or the reason why there is none, for each option."""
-    from trnbench.prices import find_price, request_of, sources_for
-    from trnbench.prices.base import NoPrice
+    from trnbench.prices import find_price, sources_for
+    from trnbench.prices.base import NoPrice, PriceRequest
     from trnbench.schema.rent import RENT_OPTIONS
 
     if instance is None or region is None:
@@ -163,7 +163,8 @@ def _ask_aws(
     options = RENT_OPTIONS if option is None else (cast("RentOption", option),)
     answers = {
         each: find_price(
-            request_of(instance, today, option=each, region=region, zone=zone), sources_for("live")
+            PriceRequest(instance=instance, option=each, region=region, zone=zone, today=today),
+            sources_for("live"),
         )
         for each in options
     }

@@ -64,10 +64,11 @@ class PriceFinder:
             UnavailableError: only a live price will do, and there is none.
         """
         chosen = self.choice.option
-        is_result = isinstance(subject, Result)
-        request = request_of(
-            subject,
-            _today(),
+        if is_result := isinstance(subject, Result):
+            request = request_of(subject, _today())
+        else:
+            request = PriceRequest(instance=subject, today=_today())
+        request = request.choose(
             option=option or (cast(RentOption, chosen.value) if chosen else None),
             region=self.choice.region,
             usd_per_hour=self.usd_per_hour if is_result else None,

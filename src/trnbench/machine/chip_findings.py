@@ -17,7 +17,7 @@ FIRST_CORES = ("trn1", "inf2")
 
 def accelerator(seen: Inspection) -> Finding | None:
     """Whether there is anything but a CPU."""
-    if seen.neuron.is_here or seen.nvidia.is_here:
+    if seen.chips.neuron.is_here or seen.chips.nvidia.is_here:
         return ok(describe_chips(seen))
     if _is_neuron_instance(seen):
         return None  # its driver is what is missing
@@ -30,21 +30,21 @@ def accelerator(seen: Inspection) -> Finding | None:
 def describe_chips(seen: Inspection) -> str:
     """Return what is plugged in, in a few words."""
     parts = []
-    if seen.neuron.is_here:
-        kept = seen.neuron.kept() or {}
+    if seen.chips.neuron.is_here:
+        kept = seen.chips.neuron.kept() or {}
         cores = f", {kept['logical_cores']} logical cores" if kept["logical_cores"] else ""
         parts.append(f"Neuron chips: {kept['chips']}{cores}")
-    if seen.nvidia.gpus:
-        names = [gpu.name for gpu in seen.nvidia.gpus]
+    if seen.chips.nvidia.gpus:
+        names = [gpu.name for gpu in seen.chips.nvidia.gpus]
         parts += [f"{name}: {names.count(name)}" for name in dict.fromkeys(names)]
-    elif seen.nvidia.is_here:
-        parts.append(f"NVIDIA GPUs: {seen.nvidia.pci_devices}")
+    elif seen.chips.nvidia.is_here:
+        parts.append(f"NVIDIA GPUs: {seen.chips.nvidia.pci_devices}")
     return "; ".join(parts)
 
 
 def neuron_driver(seen: Inspection) -> Finding | None:
     """Whether chips that are here have their driver."""
-    neuron = seen.neuron
+    neuron = seen.chips.neuron
     if neuron.device_files or neuron.chips:
         version = f" {neuron.driver_version}" if neuron.driver_version else ""
         return ok(f"driver{version}")
@@ -65,17 +65,17 @@ def neuron_driver(seen: Inspection) -> Finding | None:
 
 def neuron_tools(seen: Inspection) -> Finding | None:
     """Whether `neuron-ls` could say what is here."""
-    if seen.neuron.reason is None:
+    if seen.chips.neuron.reason is None:
         return None
     return warning(
-        f"{seen.neuron.reason}: who holds the chips is not known",
+        f"{seen.chips.neuron.reason}: who holds the chips is not known",
         "`sudo apt-get install aws-neuronx-tools`, of the same SDK as the driver",
     )
 
 
 def nvidia_driver(seen: Inspection) -> Finding | None:
     """Whether GPUs that are here have their driver, and it answers."""
-    nvidia = seen.nvidia
+    nvidia = seen.chips.nvidia
     if not nvidia.is_here:
         return None
     if not nvidia.is_driver_loaded:
@@ -101,7 +101,7 @@ def nvidia_driver(seen: Inspection) -> Finding | None:
 
 def holders(seen: Inspection) -> Finding | None:
     """Whether another process has a device."""
-    found = (*seen.neuron.holders, *seen.nvidia.holders)
+    found = (*seen.chips.neuron.holders, *seen.chips.nvidia.holders)
     if not found:
         return None
     devices: dict[tuple[int, str | None], list[str]] = {}
@@ -125,12 +125,12 @@ def _some(names: list[str]) -> str:
 def neuron_hardware(seen: Inspection) -> Finding | None:
     """Whether native packages meet chips that they do not support."""
     is_native = seen.inventory is not None and seen.inventory.neuron == "native"
-    if not is_native or not (seen.neuron.is_here or _is_neuron_instance(seen)):
+    if not is_native or not (seen.chips.neuron.is_here or _is_neuron_instance(seen)):
         return None
     instance = seen.machine.instance or ""
     is_first = instance.startswith(FIRST_CORES)
-    if not instance and seen.neuron.chips:
-        is_first = all(chip.logical_core_config is None for chip in seen.neuron.chips)
+    if not instance and seen.chips.neuron.chips:
+        is_first = all(chip.logical_core_config is None for chip in seen.chips.neuron.chips)
     if not is_first:
         return None
     return problem(
@@ -144,12 +144,12 @@ def logical_cores(seen: Inspection) -> Finding | None:
     """Whether the variables of LNC agree with each other and with the chips."""
     variables = seen.machine.variables
     asked = {name: variables[name] for name in LNC_VARIABLES if name in variables}
-    here = seen.neuron.logical_core_config
-    if not asked or not (seen.neuron.is_here or (seen.inventory and seen.inventory.neuron)):
+    here = seen.chips.neuron.logical_core_config
+    if not asked or not (seen.chips.neuron.is_here or (seen.inventory and seen.inventory.neuron)):
         return None
     said = join_words([f"{name}={value}" for name, value in asked.items()])
     values = set(asked.values())
-    knows_one = bool(seen.neuron.chips) and here is None
+    knows_one = bool(seen.chips.neuron.chips) and here is None
     if len(values) > 1:
         wrong = "contradict each other"
     elif not values <= {"1", "2"}:
@@ -184,7 +184,7 @@ def devices(seen: Inspection) -> Finding | None:
         )
     backends = [device.backend for device in seen.devices.found]
     is_host_alone = bool(backends) and all(backend_of(name).is_host for name in backends)
-    if is_host_alone and (seen.neuron.is_here or seen.nvidia.is_here):
+    if is_host_alone and (seen.chips.neuron.is_here or seen.chips.nvidia.is_here):
         return problem(
             f"torch can use the CPU alone, and there is more here: {describe_chips(seen)}",
             "mend the problems above first; `trnbench run --device cpu` trains on the CPU "

@@ -6,7 +6,7 @@ No host name, user, address, account or path; no process of anybody.
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from trnbench.machine.look import ROOT
 from trnbench.machine.network import Network, look_at_network
 from trnbench.machine.neuron import Neuron, look_at_neuron
 from trnbench.machine.nvidia import Nvidia, look_at_nvidia
-from trnbench.prices import find_price, request_of
-from trnbench.prices.base import NoPrice
+from trnbench.prices import find_price
+from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.redact import scrub
 from trnbench.schema.price import Price
-from trnbench.schema.rent import RentOption
 from trnbench.wire import FoundDevice, Inventory
 
 KEPT_VARIABLES = (
@@ -43,65 +42,54 @@ EC2_SECONDS = 0.3
 class Accelerators:
     """Chips that are plugged in, and the network between machines."""
 
-    neuron: Neuron
-    nvidia: Nvidia
-    network: Network
+    neuron: Neuron = field(default_factory=Neuron)
+    nvidia: Nvidia = field(default_factory=Nvidia)
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """The machine that a run is made on."""
 
-    operating_system: str
-    architecture: str
-    processor: str
-    logical_cpus: int
-    memory_bytes: int
-    instance: str | None
-    """EC2's instance type, where its metadata service or the firmware says it."""
+    host: Host
+    ec2: Ec2 = field(default_factory=Ec2)
     variables: dict[str, str]
-    physical_cores: int | None = None
-    cpu_flags: tuple[str, ...] = ()
-    """Instruction sets that a matrix product is several times faster with."""
-    numa_nodes: int | None = None
-    governor: str | None = None
-    huge_pages: int | None = None
-    """Reserved."""
-    huge_page_bytes: int | None = None
-    region: str | None = None
-    zone: str | None = None
-    zone_id: str | None = None
-    life_cycle: str | None = None
-    image: str | None = None
-    instance_reason: str | None = None
-    """Why EC2's metadata service did not tell all, where it was asked."""
-    neuron: dict[str, Any] | None = None
-    nvidia: dict[str, Any] | None = None
-    efa: dict[str, Any] | None = None
+    """Those that decide how training runs."""
+    chips: Accelerators = field(default_factory=Accelerators)
+    """None of any kind until they were looked at."""
 
     @property
-    def rent_option(self) -> RentOption | None:
-        """How the instance is rented, where its life cycle leaves no doubt."""
-        return rent_option(self.life_cycle)
+    def instance(self) -> str | None:
+        """EC2's instance type, where its metadata service, the firmware or `neuron-ls` says it."""
+        return self.ec2.instance or self.host.instance or self.chips.neuron.instance
 
-    @property
-    def spot_zone(self) -> str | None:
-        """The zone whose spot rate is this instance's; None where it is not rented so."""
-        return (self.zone_id or self.zone) if self.rent_option == "spot" else None
-
-    def with_accelerators(self, seen: Accelerators) -> "Machine":
-        """Return it with what a result keeps of its accelerators and its network."""
-        return replace(
-            self,
-            instance=self.instance or seen.neuron.instance,
-            neuron=seen.neuron.kept(),
-            nvidia=seen.nvidia.kept(),
-            efa=seen.network.kept(),
+    def price_request(self, today: date) -> PriceRequest:
+        """Return the request for this machine's rate that holds on a day."""
+        option = rent_option(self.ec2.life_cycle)
+        return PriceRequest(
+            instance=self.instance,
+            option=option,
+            region=self.ec2.region,
+            zone=(self.ec2.zone_id or self.ec2.zone) if option == "spot" else None,
+            is_this_machine=True,
+            instance_reason=self.ec2.reason,
+            today=today,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is kept of it."""
-        return {**asdict(self), "cpu_flags": list(self.cpu_flags)}
+        """Return what a result keeps of it."""
+        kept = {**asdict(self.host), **asdict(self.ec2), "variables": self.variables}
+        for name in ("huge_pages_free", "is_ec2", "reason"):
+            del kept[name]
+        return {
+            **kept,
+            "cpu_flags": list(self.host.cpu_flags),
+            "instance": self.instance,
+            "instance_reason": self.ec2.reason,
+            "neuron": self.chips.neuron.kept(),
+            "nvidia": self.chips.nvidia.kept(),
+            "efa": self.chips.network.kept(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,38 +107,13 @@ def describe_machine(root: Path = ROOT, metadata_url: str = BASE_URL) -> Machine
     """
     host = look_at_host(root)
     ec2 = ask_ec2(metadata_url, EC2_SECONDS) if host.is_ec2 else Ec2()
-    return make_machine(host, ec2, kept_variables(os.environ))
+    return Machine(host=host, ec2=ec2, variables=kept_variables(os.environ))
 
 
 def look_at_accelerators(root: Path = ROOT) -> Accelerators:
     """Look at what is plugged in; it may take its time, and can be done beside other things."""
     return Accelerators(
         neuron=look_at_neuron(root), nvidia=look_at_nvidia(root), network=look_at_network(root)
-    )
-
-
-def make_machine(host: Host, ec2: Ec2, variables: dict[str, str]) -> Machine:
-    """Put together what is kept."""
-    return Machine(
-        operating_system=host.operating_system,
-        architecture=host.architecture,
-        processor=host.processor,
-        logical_cpus=host.logical_cpus,
-        physical_cores=host.physical_cores,
-        memory_bytes=host.memory_bytes,
-        cpu_flags=host.cpu_flags,
-        numa_nodes=host.numa_nodes,
-        governor=host.governor,
-        huge_pages=host.huge_pages,
-        huge_page_bytes=host.huge_page_bytes,
-        instance=ec2.instance or host.instance,
-        region=ec2.region,
-        zone=ec2.zone,
-        zone_id=ec2.zone_id,
-        instance_reason=ec2.reason,
-        life_cycle=ec2.life_cycle,
-        image=ec2.image,
-        variables=variables,
     )
 
 
@@ -174,21 +137,25 @@ def untelling(variables: Mapping[str, str]) -> dict[str, str]:
 class Inspection:
     """Everything that was seen of a machine and of the interpreter that trains on it."""
 
-    host: Host
-    ec2: Ec2
-    neuron: Neuron
-    nvidia: Nvidia
-    network: Network
+    machine: Machine
     inventory: Inventory | None
     inventory_reason: str
     """Why there is none."""
-    machine: Machine
-    """What a run keeps of all this."""
     price: Price | NoPrice
     devices: Devices | None = None
     """What torch can train on; None where it was not asked, or could not say."""
     devices_reason: str | None = None
     """Why it could not."""
+
+    @property
+    def host(self) -> Host:
+        """The computer itself."""
+        return self.machine.host
+
+    @property
+    def chips(self) -> Accelerators:
+        """What is plugged in."""
+        return self.machine.chips
 
 
 def inspect(
@@ -220,19 +187,14 @@ def inspect(
         network = pool.submit(look_at_network, root)
         host = look_at_host(root)
         ec2 = ask_ec2(metadata_url) if host.is_ec2 else Ec2()
-        seen = Accelerators(
+        chips = Accelerators(
             neuron=neuron.result(), nvidia=nvidia.result(), network=network.result()
         )
         found, reason = inventory.result()
-    machine = make_machine(host, ec2, kept_variables(environment)).with_accelerators(seen)
+    machine = Machine(host=host, ec2=ec2, variables=kept_variables(environment), chips=chips)
     return Inspection(
-        host=host,
-        ec2=ec2,
-        neuron=seen.neuron,
-        nvidia=seen.nvidia,
-        network=seen.network,
+        machine=machine,
         inventory=found,
         inventory_reason=reason,
-        machine=machine,
-        price=find_price(request_of(machine, today)),
+        price=find_price(machine.price_request(today)),
     )

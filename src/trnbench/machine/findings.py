@@ -62,7 +62,7 @@ def huge_pages(seen: Inspection) -> Finding | None:
 
     Source: libfabric's maintainers, github.com/ofiwg/libfabric/issues/9739, read 2026-11-23.
     """
-    if not seen.network.efa_devices or seen.host.huge_pages is None:
+    if not seen.chips.network.efa_devices or seen.host.huge_pages is None:
         return None
     if seen.host.huge_pages > 0:
         return ok(f"{seen.host.huge_pages} reserved")
@@ -105,7 +105,7 @@ def profiling(seen: Inspection) -> Finding | None:
 
 def efa(seen: Inspection) -> Finding | None:
     """Whether the network between machines is there, where there may be several."""
-    network = seen.network
+    network = seen.chips.network
     if network.efa_devices:
         if network.has_provider is False:
             return warning(
@@ -137,10 +137,10 @@ def ec2(seen: Inspection) -> Finding | None:
     """Whether EC2's metadata service answered, where there should be one."""
     if not seen.host.is_ec2:
         return None
-    if seen.ec2.reason is None:
-        return ok(f"{seen.ec2.instance} in {seen.ec2.zone}")
+    if seen.machine.ec2.reason is None:
+        return ok(f"{seen.machine.ec2.instance} in {seen.machine.ec2.zone}")
     return warning(
-        seen.ec2.reason,
+        seen.machine.ec2.reason,
         "allow the metadata service (IMDSv2; from a container its hop limit must be 2), or name "
         "region and rate: `--set price.region=…`, `--usd-per-hour`",
     )
@@ -200,7 +200,7 @@ def torch(seen: Inspection) -> Finding | None:
         return ok(f"torch {version}")
     where = (
         IMAGE
-        if seen.neuron.is_here
+        if seen.chips.neuron.is_here
         else "install it (`pip install 'trnbench[train]'`), or name one by `--python PATH`"
     )
     return problem("the training interpreter has no torch", where)
@@ -226,7 +226,7 @@ def neuron_stub(seen: Inspection) -> Finding | None:
 
 def neuron_missing(seen: Inspection) -> Finding | None:
     """Whether there are chips that this torch knows nothing of."""
-    if seen.inventory is None or not seen.neuron.is_here or seen.inventory.neuron is not None:
+    if seen.inventory is None or not seen.chips.neuron.is_here or seen.inventory.neuron is not None:
         return None
     if "torch" not in seen.inventory.versions:
         return None  # one problem at a time: that fix names the environment too
@@ -313,9 +313,9 @@ def neuron_python(seen: Inspection) -> Finding | None:
 def torch_build(seen: Inspection) -> Finding | None:
     """Whether torch was built without CUDA on a machine with an NVIDIA GPU."""
     version = seen.inventory.versions.get("torch") if seen.inventory else None
-    if version is None or not seen.nvidia.is_here or not version.endswith("+cpu"):
+    if version is None or not seen.chips.nvidia.is_here or not version.endswith("+cpu"):
         return None
-    gpu = seen.nvidia.gpus[0].name if seen.nvidia.gpus else "NVIDIA GPU"
+    gpu = seen.chips.nvidia.gpus[0].name if seen.chips.nvidia.gpus else "NVIDIA GPU"
     return problem(
         f"torch {version} is a build for the CPU alone, and an {gpu} is here",
         "install a build with CUDA (pytorch.org, Get Started), or name an interpreter that has one "

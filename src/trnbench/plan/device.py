@@ -56,7 +56,7 @@ def _check_auto(config: Config, machine: Machine) -> None:
     is_written = "instance" in config.price.model_fields_set
     if not is_written or machine.instance is not None or config.price.usd_per_hour is not None:
         return
-    why = machine.instance_reason or "its firmware does not say that it is an EC2 instance"
+    why = machine.ec2.reason or "its firmware does not say that it is an EC2 instance"
     raise Conflict(
         ("price", "instance"),
         f"price.instance: auto: this machine does not tell what it is rented as: {why}",
@@ -99,13 +99,13 @@ def check_threads(config: Config, found: FoundDevice | None, machine: Machine) -
     """
     asked = config.workload.threads
     is_here = found is not None and backend_of(found.backend).is_host
-    if not is_here or asked is None or asked <= machine.logical_cpus:
+    if not is_here or asked is None or asked <= machine.host.logical_cpus:
         return
     raise Conflict(
         ("workload", "threads"),
-        f"workload.threads: {asked} is more than the {machine.logical_cpus} processors of this "
-        "machine",
-        hint=f"use 1 to {machine.logical_cpus}, or leave it out for torch's choice",
+        f"workload.threads: {asked} is more than the {machine.host.logical_cpus} processors of "
+        "this machine",
+        hint=f"use 1 to {machine.host.logical_cpus}, or leave it out for torch's choice",
         others=(("device",),),
     )
 
@@ -142,7 +142,7 @@ def plan_device(
 ) -> PlannedDevice:
     """Work out how many devices and chips the job has, and how many are paid for."""
     name, per_chip, used, billed, rented = None, 1, 1, 1, 1
-    memory: float | None = machine.memory_bytes if backend_of(backend).is_host else None
+    memory: float | None = machine.host.memory_bytes if backend_of(backend).is_host else None
     if accelerator is not None:
         name, per_chip = accelerator.name, _devices_per_chip(accelerator, machine)
         used = billed = math.ceil(parallel.world_size / per_chip)

@@ -38,7 +38,7 @@ from trnbench.plan.step import (
     plan_step,
     plan_workload,
 )
-from trnbench.prices import find_price, request_of, sources_for
+from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
@@ -214,9 +214,10 @@ def _check_divisible(config: Config, name: str, shape: ModelShape) -> None:
 
 def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
     asked = config.price
-    return request_of(
-        machine if asked.instance == "auto" else asked.instance,
-        today,
+    request = machine.price_request(today)
+    if asked.instance != "auto":
+        request = PriceRequest(instance=asked.instance, today=today)
+    return request.choose(
         option=asked.option,
         region=asked.region,
         zone=asked.zone,

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, UserRateSource
 from trnbench.prices.table import TableSource
 from trnbench.schema.price import Price
-from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName, RentOption
+from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName
 
 if TYPE_CHECKING:
     from trnbench.schema.result import Result
@@ -20,79 +19,16 @@ PRICE_SOURCES: tuple[PriceSource, ...] = (UserRateSource(), TableSource())
 """Asked where nothing else was chosen: none of them leaves this machine."""
 
 
-class KnownMachine(Protocol):
-    """A machine that was looked at; None is what it does not tell."""
-
-    @property
-    def instance(self) -> str | None:
-        """The instance type."""
-
-    @property
-    def region(self) -> str | None:
-        """Where it is."""
-
-    @property
-    def rent_option(self) -> RentOption | None:
-        """How it is rented."""
-
-    @property
-    def spot_zone(self) -> str | None:
-        """The zone whose spot rate is its own."""
-
-    @property
-    def instance_reason(self) -> str | None:
-        """Why the instance type is not known."""
-
-
-def request_of(
-    subject: "KnownMachine | Result | str",
-    today: date,
-    *,
-    option: RentOption | None = None,
-    region: str | None = None,
-    zone: str | None = None,
-    usd_per_hour: Decimal | None = None,
-) -> PriceRequest:
-    """Return the request for the price of a machine, a result's machine, or a named instance type.
-
-    Args:
-        subject: whose price; a result is asked for as it was priced.
-        today: the day for which the rate must hold.
-        option: how it is rented; None, as for the other choices, leaves it as the subject has it.
-        region: by AWS's name.
-        zone: an availability zone by name or id.
-        usd_per_hour: a rate of the user's, which is then the answer.
-    """
-    from trnbench.schema.result import Result  # here, for `trnbench prices` reads none
-
-    if isinstance(subject, str):
-        known = PriceRequest(instance=subject, option=None, region=None, today=today)
-    elif isinstance(subject, Result):
-        price = subject.price
-        known = PriceRequest(
-            instance=subject.device.instance,
-            option=next((o for o in RENT_OPTIONS if price and price.option == o), None),
-            region=price.region if price else None,
-            zone=price.zone if price else None,
-            is_this_machine=subject.device.is_instance_recognised,
-            today=today,
-        )
-    else:
-        known = PriceRequest(
-            instance=subject.instance,
-            option=subject.rent_option,
-            region=subject.region,
-            zone=subject.spot_zone,
-            is_this_machine=True,
-            instance_reason=subject.instance_reason,
-            today=today,
-        )
-    return replace(
-        known,
-        option=option or known.option,
-        region=region or known.region,
-        zone=zone or known.zone,
-        usd_per_hour=usd_per_hour,
+def request_of(result: "Result", today: date) -> PriceRequest:
+    """Return the request for the rate of a result's machine, rented as it was, on a day."""
+    price = result.price
+    return PriceRequest(
+        instance=result.device.instance,
+        option=next((o for o in RENT_OPTIONS if price and price.option == o), None),
+        region=price.region if price else None,
+        zone=price.zone if price else None,
+        is_this_machine=result.device.is_instance_recognised,
+        today=today,
     )
 
 

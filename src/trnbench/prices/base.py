@@ -1,6 +1,6 @@
 """What a source of prices is asked, and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Protocol
@@ -11,14 +11,11 @@ from trnbench.schema.rent import RentOption
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRequest:
-    """Whose price is asked for, and how it is rented; None leaves a choice open.
-
-    `prices.request_of` builds it.
-    """
+    """Whose price is asked for, and how it is rented; None leaves a choice open."""
 
     instance: str | None
-    option: RentOption | None
-    region: str | None
+    option: RentOption | None = None
+    region: str | None = None
     is_this_machine: bool = False
     """Whether the instance was recognised, not named: then another region's rate is no answer."""
     zone: str | None = None
@@ -28,6 +25,23 @@ class PriceRequest:
     usd_per_hour: Decimal | None = None
     """A rate that the user gave."""
     today: date
+
+    def choose(
+        self,
+        *,
+        option: RentOption | None = None,
+        region: str | None = None,
+        zone: str | None = None,
+        usd_per_hour: Decimal | None = None,
+    ) -> "PriceRequest":
+        """Return the request with what the user chose; None keeps what it has."""
+        return replace(
+            self,
+            option=option or self.option,
+            region=region or self.region,
+            zone=zone or self.zone,
+            usd_per_hour=usd_per_hour or self.usd_per_hour,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,10 +77,10 @@ def _record(diagnosis: Diagnosis, page: Page) -> dict[str, Any]:
         "schema_version": 1,
         "trnbench_version": __version__,
         "machine": seen.machine.to_json(),
-        "neuron": asdict(seen.neuron),
-        "nvidia": asdict(seen.nvidia),
-        "network": asdict(seen.network),
-        "ec2": asdict(seen.ec2),
+        "neuron": asdict(seen.chips.neuron),
+        "nvidia": asdict(seen.chips.nvidia),
+        "network": asdict(seen.chips.network),
+        "ec2": asdict(seen.machine.ec2),
         "packages": inventory
         and {
             "python": inventory.python,
@@ -104,7 +104,7 @@ Rows = list[tuple[str, str]]
 
 def machine_rows(seen: Inspection) -> Rows:
     """Say what the computer is."""
-    host, machine = seen.host, seen.machine
+    host, ec2, machine = seen.host, seen.machine.ec2, seen.machine
     cores = f"{host.logical_cpus} logical CPUs"
     cores += f" on {host.physical_cores} cores" if host.physical_cores else ""
     nodes = f", {host.numa_nodes} NUMA nodes" if (host.numa_nodes or 1) > 1 else ""
@@ -118,8 +118,8 @@ def machine_rows(seen: Inspection) -> Rows:
     if host.governor:
         rows.append(("governor", host.governor))
     if host.is_ec2 or machine.instance:
-        place = machine.zone or machine.region or "place not known"
-        kinds = [kind for kind in (machine.life_cycle, machine.image) if kind]
+        place = ec2.zone or ec2.region or "place not known"
+        kinds = [kind for kind in (ec2.life_cycle, ec2.image) if kind]
         rows.append(("EC2", ", ".join([machine.instance or "type not known", place, *kinds])))
     rows += [("variable", f"{name}={value}") for name, value in machine.variables.items()]
     return rows
@@ -135,7 +135,7 @@ def _huge_pages(seen: Inspection) -> str:
 
 def neuron_rows(seen: Inspection) -> Rows:
     """Say what there is of Neuron."""
-    neuron = seen.neuron
+    neuron = seen.chips.neuron
     if not neuron.is_here:
         return []
     kept = neuron.kept() or {}
@@ -155,7 +155,7 @@ def neuron_rows(seen: Inspection) -> Rows:
 
 def nvidia_rows(seen: Inspection) -> Rows:
     """Say what there is of NVIDIA."""
-    nvidia = seen.nvidia
+    nvidia = seen.chips.nvidia
     if not nvidia.is_here:
         return []
     rows = []
@@ -195,7 +195,7 @@ def package_rows(seen: Inspection) -> Rows:
 
 def network_rows(seen: Inspection) -> Rows:
     """Say what is between this machine and others."""
-    network = seen.network
+    network = seen.chips.network
     if not network.efa_devices:
         others = f"; {network.other_rdma_devices} other RDMA devices"
         return [("EFA", f"none{others if network.other_rdma_devices else ''}")]

@@ -14,7 +14,7 @@ TODAY = date(2026, 11, 30)
 
 
 def test_a_named_instance_leaves_the_rest_open() -> None:
-    asked = request_of("trn2.48xlarge", TODAY, zone="use2-az3")
+    asked = PriceRequest(instance="trn2.48xlarge", today=TODAY).choose(zone="use2-az3")
     assert asked == PriceRequest(
         instance="trn2.48xlarge", option=None, region=None, zone="use2-az3", today=TODAY
     )
@@ -22,16 +22,16 @@ def test_a_named_instance_leaves_the_rest_open() -> None:
 
 def test_a_machine_is_asked_for_as_it_sees_itself() -> None:
     spot = make_inspection(ec2=replace(trn2_48xlarge(), life_cycle="spot")).machine
-    asked = request_of(spot, TODAY)
+    asked = spot.price_request(TODAY)
     assert (asked.instance, asked.option, asked.is_this_machine) == ("trn2.48xlarge", "spot", True)
-    assert (asked.region, asked.zone) == (spot.region, spot.spot_zone)
-    chosen = request_of(spot, TODAY, option="on_demand", region="us-west-2", zone="usw2-az1")
+    assert (asked.region, asked.zone) == (spot.ec2.region, spot.ec2.zone)
+    chosen = asked.choose(option="on_demand", region="us-west-2", zone="usw2-az1")
     assert (chosen.option, chosen.region, chosen.zone) == ("on_demand", "us-west-2", "usw2-az1")
 
 
 def test_a_machine_without_a_name_says_why() -> None:
-    asked = request_of(make_inspection().machine, TODAY)
-    assert (asked.instance, asked.instance_reason) == (None, make_inspection().ec2.reason)
+    asked = make_inspection().machine.price_request(TODAY)
+    assert (asked.instance, asked.instance_reason) == (None, make_inspection().machine.ec2.reason)
 
 
 def test_a_result_is_asked_for_as_it_was_priced() -> None:

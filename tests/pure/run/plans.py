@@ -6,6 +6,7 @@ from datetime import date
 from tests.configs import parse_config
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.machine.describe import Devices, Machine
+from trnbench.machine.host import Host
 from trnbench.plan.make import make_plan
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB
@@ -35,15 +36,23 @@ UNDRIVEN = FoundDevice(
 
 def make_machine(instance: str | None = None) -> Machine:
     """Return a machine of 16 GiB, on EC2 if an instance type is given."""
-    return Machine(
+    host = Host(
         operating_system="Linux 6.1",
         architecture="x86_64",
         processor="AMD EPYC",
         logical_cpus=4,
+        physical_cores=None,
         memory_bytes=16 * GIB,
+        cpu_flags=(),
+        numa_nodes=None,
+        governor=None,
+        huge_pages=None,
+        huge_pages_free=None,
+        huge_page_bytes=None,
+        is_ec2=instance is not None,
         instance=instance,
-        variables={},
     )
+    return Machine(host=host, variables={})
 
 
 def make_case(overrides: Mapping[str, str] | None = None, text: str = SUITE) -> CaseConfig:

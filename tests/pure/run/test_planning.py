@@ -16,6 +16,7 @@ from tests.pure.run.plans import (
     make_machine,
     plan_case,
 )
+from trnbench.machine.ec2 import Ec2
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB
 from trnbench.wire import WIRE_VERSION, FoundDevice
@@ -352,13 +353,12 @@ def test_a_limit_in_dollars_needs_a_price() -> None:
 
 
 def test_a_machine_that_knows_its_place_and_how_it_is_rented_has_its_own_rate() -> None:
-    machine = replace(
-        make_machine("trn2.48xlarge"), region="us-east-2", life_cycle="capacity-block"
-    )
+    ec2 = Ec2(region="us-east-2", life_cycle="capacity-block")
+    machine = replace(make_machine("trn2.48xlarge"), ec2=ec2)
     price = plan_case(machine=machine).price
     assert price is not None
     assert (price.option, price.region) == ("capacity_block", "us-east-2")
-    spot = plan_case(machine=replace(machine, life_cycle="spot"))
+    spot = plan_case(machine=replace(machine, ec2=replace(ec2, life_cycle="spot")))
     assert spot.price is None or spot.price.option == "spot"
     named = {"price.region": "us-east-1", "price.instance": "p5.48xlarge"}
     elsewhere = plan_case(named, found=(H100,), machine=machine).price

@@ -46,9 +46,9 @@ def test_a_trn2_is_seen_in_full(trn2: Path) -> None:
             metadata_url=service.url,
             environment={"NEURON_LOGICAL_NC_CONFIG": "2", "HOME": "/home/somebody"},
         )
-    assert seen.neuron.logical_cores == 64
-    assert seen.network.has_provider
-    assert seen.machine.zone == "us-east-2c"
+    assert seen.chips.neuron.logical_cores == 64
+    assert seen.chips.network.has_provider
+    assert seen.machine.ec2.zone == "us-east-2c"
     assert seen.machine.variables == {"NEURON_LOGICAL_NC_CONFIG": "2"}
     assert isinstance(seen.price, Price)
     assert (seen.price.option, seen.price.region) == ("capacity_block", "us-east-2")
@@ -67,9 +67,8 @@ def test_off_ec2_the_metadata_service_is_not_asked(tmp_path: Path) -> None:
 
 def test_gpus_are_seen(tmp_path: Path) -> None:
     seen = inspect(HERE, TODAY, root=tmp_path, nvml=FakeNvml())
-    assert len(seen.nvidia.gpus) == 2
-    assert seen.machine.nvidia is not None
-    assert seen.machine.nvidia["cuda_version"] == "13.1"
+    assert len(seen.chips.nvidia.gpus) == 2
+    assert seen.machine.to_json()["nvidia"]["cuda_version"] == "13.1"
 
 
 def test_an_interpreter_that_cannot_be_started_is_refused(tmp_path: Path) -> None:

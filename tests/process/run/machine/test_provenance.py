@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import socket
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -19,6 +21,8 @@ from trnbench.machine.describe import (
 )
 from trnbench.machine.host import firmware_instance
 
+TODAY = date(2026, 11, 30)
+
 
 def write_firmware(folder: Path, vendor: str, product: str) -> Path:
     (folder / "sys_vendor").write_text(f"{vendor}\n")
@@ -28,11 +32,11 @@ def write_firmware(folder: Path, vendor: str, product: str) -> Path:
 
 def test_what_decides_speed_is_recorded() -> None:
     machine = describe_machine()
-    assert machine.logical_cpus == psutil.cpu_count()
-    assert machine.memory_bytes == psutil.virtual_memory().total
-    assert machine.architecture == platform.machine()
-    assert machine.operating_system.startswith(platform.system())
-    assert machine.processor
+    assert machine.host.logical_cpus == psutil.cpu_count()
+    assert machine.host.memory_bytes == psutil.virtual_memory().total
+    assert machine.host.architecture == platform.machine()
+    assert machine.host.operating_system.startswith(platform.system())
+    assert machine.host.processor
 
 
 def test_no_name_of_the_host_or_the_user_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +144,10 @@ def test_place_and_life_cycle_are_kept_and_nothing_that_tells_whose_it_is(tmp_pa
         "us-east-2",
         "us-east-2c",
     )
-    assert (kept["life_cycle"], machine.rent_option) == ("capacity-block", "capacity_block")
+    assert (kept["life_cycle"], machine.price_request(TODAY).option) == (
+        "capacity-block",
+        "capacity_block",
+    )
     assert "i-0123" not in json.dumps(kept)
     assert "10.0.12" not in json.dumps(kept)
 
@@ -149,7 +156,7 @@ def test_a_metadata_service_that_hangs_holds_no_run_up(tmp_path: Path) -> None:
     places.write_firmware(tmp_path, "Amazon EC2", "trn2.48xlarge")
     with metadata_service(hangs_at="token") as service:
         machine = describe_machine(tmp_path, service.url)  # it would never answer
-    assert (machine.instance, machine.region) == ("trn2.48xlarge", None)
+    assert (machine.instance, machine.ec2.region) == ("trn2.48xlarge", None)
 
 
 def test_chips_are_kept_without_whoever_holds_them(
@@ -158,7 +165,7 @@ def test_chips_are_kept_without_whoever_holds_them(
     places.write_neuron_ls(tmp_path / "bin", "trn2.48xlarge")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     places.write(tmp_path, "sys/module/neuron/version", "2.31.7.0\n")
-    machine = describe_machine(tmp_path).with_accelerators(look_at_accelerators(tmp_path))
+    machine = replace(describe_machine(tmp_path), chips=look_at_accelerators(tmp_path))
     kept = machine.to_json()
     assert kept["neuron"]["logical_cores"] == 64
     assert kept["neuron"]["driver_version"] == "2.31.7.0"
@@ -172,5 +179,5 @@ def test_the_instance_that_the_tools_name_serves_where_the_firmware_is_silent(
 ) -> None:
     places.write_neuron_ls(tmp_path / "bin", "trn2.3xlarge")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    machine = describe_machine(tmp_path).with_accelerators(look_at_accelerators(tmp_path))
+    machine = replace(describe_machine(tmp_path), chips=look_at_accelerators(tmp_path))
     assert machine.instance == "trn2.3xlarge"

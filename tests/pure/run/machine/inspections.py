@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from trnbench.machine.describe import Accelerators, Inspection, make_machine
+from trnbench.machine.describe import Accelerators, Inspection, Machine
 from trnbench.machine.ec2 import Ec2
 from trnbench.machine.host import Host
 from trnbench.machine.network import Network
 from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.machine.nvidia import Gpu, Nvidia
-from trnbench.prices import find_price, request_of
+from trnbench.prices import find_price
 from trnbench.schema.units import GIB
 from trnbench.wire import WIRE_VERSION, FoundDevice, Inventory, NeuronGeneration
 
@@ -102,20 +102,15 @@ def make_inspection(
     """Return an inspection of a machine with nothing but what is given."""
     if ec2 is not None:
         host = replace(host, is_ec2=True)
-    seen = Accelerators(
+    chips = Accelerators(
         neuron=neuron or Neuron(), nvidia=nvidia or Nvidia(), network=network or Network()
     )
-    machine = make_machine(host, ec2 or Ec2(), variables or {}).with_accelerators(seen)
+    machine = Machine(host=host, ec2=ec2 or Ec2(), variables=variables or {}, chips=chips)
     return Inspection(
-        host=host,
-        ec2=ec2 or Ec2(),
-        neuron=seen.neuron,
-        nvidia=seen.nvidia,
-        network=seen.network,
+        machine=machine,
         inventory=inventory,
         inventory_reason=more.pop("inventory_reason", ""),
-        machine=machine,
-        price=find_price(request_of(machine, TODAY)),
+        price=find_price(machine.price_request(TODAY)),
         **more,
     )
 
