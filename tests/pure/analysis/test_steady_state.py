@@ -54,16 +54,20 @@ def accepted(found: list[SteadyState]) -> float:
     return float(np.mean([each.verdict == "steady" for each in found]))
 
 
-@pytest.mark.parametrize(("sd", "phi"), CELLS)
+SETTLES: list[tuple[History, float]] = [
+    (flat, 0.90),
+    (slow_first, 0.90),
+    (recompiled_twice, 0.88),
+    (decaying(0.3, 10), 0.92),
+    (decaying(0.1, 30), 0.80),
+]
+"""What settles, and how often it must at least be accepted."""
+
+
+# Each history once; tests/proof has the whole product.
 @pytest.mark.parametrize(
-    ("history", "least"),
-    [
-        (flat, 0.90),
-        (slow_first, 0.90),
-        (recompiled_twice, 0.88),
-        (decaying(0.3, 10), 0.92),
-        (decaying(0.1, 30), 0.80),
-    ],
+    ("history", "least", "sd", "phi"),
+    [(*each, *CELLS[place % len(CELLS)]) for place, each in enumerate(SETTLES)],
     ids=["flat", "slow first", "recompiled twice", "decays in 10", "decays in 30"],
 )
 def test_a_series_that_settles_is_accepted(
@@ -87,11 +91,6 @@ def test_a_throttled_chip_is_flagged(sd: float, phi: float, least: float) -> Non
     assert 1 - accepted(found) >= least
     flagged = [each.verdict for each in found if each.verdict != "steady"]
     assert flagged.count("slowdown") > 0.85 * len(flagged)
-
-
-def test_a_throttled_chip_is_flagged_more_surely_in_a_longer_run() -> None:
-    for sd, phi in CELLS[:3]:
-        assert accepted(judge(throttled, sd=sd, phi=phi, n=200)) <= 0.06
 
 
 def test_a_drift_of_four_percent_is_flagged_where_noise_is_low() -> None:
