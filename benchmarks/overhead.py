@@ -48,7 +48,7 @@ from trnbench.train.build import build_objective, make_stream
 from trnbench.train.microbench import measure_ceiling
 from trnbench.train.precision import matmul_dtype
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.wire import WorkOrder, from_json
+from trnbench.protocol import WorkOrder, from_json
 from pathlib import Path
 
 order = from_json(WorkOrder, json.loads(Path(sys.argv[1]).read_text())["order"])

@@ -22,11 +22,11 @@ from tests.faulty_steps import FAULTS, ComputesInBf16, NoPositions
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.checks.parity import EARLY_STEPS, TOLERANCES, find_faults
 from trnbench.machine.describe import describe_machine
+from trnbench.protocol import Parity, Precision, WorkOrder
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.loop import TrainingStep
 from trnbench.train.parity import run_parity_gate
-from trnbench.wire import Parity, Precision, WorkOrder
 
 MODELS = ("tiny-llama", "tiny-gpt2", "gpt2-124m", "qwen3-0.6b")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "pure_bf16", "fp8")

@@ -28,9 +28,9 @@ from tests.pure.analysis.series import Series, steady, true_mean, true_median
 from tests.pure.run.scripted_worker import make_block
 from trnbench.analysis.statistics import LOOKING_INFLATION, Interval, mean_interval, median_interval
 from trnbench.analysis.steady_state import find_steady_state
+from trnbench.protocol import Block, RunBlock
 from trnbench.run.stopping import Pacer
 from trnbench.schema.plan import MeasureConfig
-from trnbench.wire import Block, RunBlock
 
 PEERS_STEPS = 100
 QUIET = ((0.0025, 0.0), (0.005, 0.0), (0.005, 0.3), (0.01, 0.0), (0.01, 0.3))

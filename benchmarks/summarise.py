@@ -25,9 +25,9 @@ import numpy as np
 from tests.builders import learned, make_blocks
 from tests.comparisons import write_launch
 from trnbench.machine.describe import describe_machine
+from trnbench.protocol import encode
 from trnbench.run.results import derive
 from trnbench.run.store import MEASUREMENT_FILE
-from trnbench.wire import encode
 
 STEPS_PER_BLOCK = 1000
 COUNTS = (100_000, 1_000_000)

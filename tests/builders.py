@@ -7,6 +7,22 @@ from typing import Any
 from tests.pure.run.plans import CPU, make_machine, plan_case
 from trnbench.analysis.analyze import analyze
 from trnbench.model.flops import COUNTED_CONVENTION
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
+    Activity,
+    Block,
+    Built,
+    Ceiling,
+    CeilingPoint,
+    Described,
+    Environment,
+    ExternalModel,
+    Memory,
+    Parity,
+    ParityPoint,
+    Phase,
+    WeightUpdate,
+)
 from trnbench.schema.measurement import (
     SCHEMA_VERSION,
     Decision,
@@ -18,22 +34,6 @@ from trnbench.schema.measurement import (
 )
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
-from trnbench.wire import (
-    WIRE_VERSION,
-    Activity,
-    Block,
-    Built,
-    Ceiling,
-    CeilingPoint,
-    Described,
-    Environment,
-    Guest,
-    Memory,
-    Movement,
-    Parity,
-    ParityPoint,
-    Phase,
-)
 
 PLAN_SHA256 = "0" * 64
 ORACLE_LOSS = 0.73
@@ -50,7 +50,7 @@ PARITY = Parity(
     ],
     losses=[7.625001, 7.5, 7.25], reference_losses=[7.625, 7.5, 7.25],
 )  # fmt: skip
-MOVEMENT = Movement(
+WEIGHT_UPDATE = WeightUpdate(
     at_seconds=1.05, steps=1, tensors=21, still=[], least_tensor="embedding.weight",
     least=2e-4, most_tensor="norm.weight", most=3e-3,
 )  # fmt: skip
@@ -63,21 +63,21 @@ def make_plan(overrides: dict[str, str] | None = None, **details: Any) -> Plan:
     return plan_case({"price.usd_per_hour": "3.6", **(overrides or {})}, **details)
 
 
-def as_guest(plan: Plan, *, is_known: bool, flops_reason: str | None = None) -> Plan:
+def as_external(plan: Plan, *, is_known: bool, flops_reason: str | None = None) -> Plan:
     """Return the plan of a class of transformers of the same sizes, its family known or not."""
     model = plan.model
-    guest = Guest(
+    external = ExternalModel(
         kind="huggingface", target="TheirForCausalLM", arguments="{}", checked_keys=[],
         vocabulary_size=model.vocabulary_size,
     )  # fmt: skip
     counted = None if flops_reason is not None else 4e6
     described = Described(
-        at_seconds=0.0, wire_version=WIRE_VERSION, parameter_count=model.parameter_count,
+        at_seconds=0.0, wire_version=PROTOCOL_VERSION, parameter_count=model.parameter_count,
         trained_count=model.parameter_count, embeddings_are_tied=model.is_tied,
         vocabulary_size=model.vocabulary_size, config=None, flops_per_token=counted,
         flops_reason=flops_reason, versions={},
     )  # fmt: skip
-    theirs = {"guest": guest, "described": described, "source": "transformers' class"}
+    theirs = {"external": external, "described": described, "source": "transformers' class"}
     if is_known:
         return plan.model_copy(update={"model": model.model_copy(update=theirs)})
     flops = {} if counted is None else {COUNTED_CONVENTION: counted}
@@ -161,7 +161,7 @@ def make_measurement(
             started_at="2026-08-01T12:00:00+00:00",
         ),
         environment=Environment(
-            at_seconds=0.1, wire_version=WIRE_VERSION, backend=plan.order.backend,
+            at_seconds=0.1, wire_version=PROTOCOL_VERSION, backend=plan.order.backend,
             device_name="AMD EPYC", device_count=1, asynchronous=False, proven=proven, threads=2,
             versions={"python": "3.11.7", "torch": "2.13.0"}, settings={},
             clock_step_seconds=1e-7,
@@ -173,7 +173,7 @@ def make_measurement(
             placement=[f"{plan.order.backend} float32"],
         ),
         parity=PARITY,
-        movement=MOVEMENT,
+        movement=WEIGHT_UPDATE,
         activities=[make_activity(1)] if blocks else [],
         memory=Memory(at_seconds=end, peak_bytes=512 * 2**20, counted="process_rss"),
         phases=[Phase(at_seconds=end, name="teardown")],

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from trnbench.wire import WIRE_VERSION
+from trnbench.protocol import PROTOCOL_VERSION
 
 Behaviour = Literal[
     "good",
@@ -28,7 +28,7 @@ Behaviour = Literal[
     "babbles",
     "leaves_a_grandchild",
     "leaves_a_spinner",
-    "old_wire",
+    "old_protocol",
 ]
 
 SCRIPT = """import json, math, os, signal, subprocess, sys, time
@@ -49,20 +49,20 @@ def send(kind, **fields):
 
 device = dict(backend=BACKEND, device_name="a processor", device_count=1, proven=True)
 if task == "inventory":
-    send("inventory", wire_version={wire}, python="3.11", versions=dict(torch="0.0"), neuron=None,
-         processor=dict(device, backend="cpu"),
+    send("inventory", wire_version={protocol}, python="3.11", versions=dict(torch="0.0"),
+         neuron=None, processor=dict(device, backend="cpu"),
          entry_points={{}} if BACKEND == "cpu" else {{"torch.backends": [BACKEND]}})
     send("finished", steps=0)
     sys.exit(0)
 
 if task == "probe":
-    send("probe", wire_version={wire}, devices=[device], versions=dict(torch="0.0"))
+    send("probe", wire_version={protocol}, devices=[device], versions=dict(torch="0.0"))
     send("finished", steps=0)
     sys.exit(0)
 
 order = document["order"]
 send("phase", name="probe")
-send("environment", wire_version=1 if BEHAVIOUR == "old_wire" else {wire}, backend=BACKEND,
+send("environment", wire_version=1 if BEHAVIOUR == "old_protocol" else {protocol}, backend=BACKEND,
      device_name="a processor", device_count=1, asynchronous=False, proven=True, threads=2,
      versions=dict(torch="0.0", python="3.11"), settings={{}})
 send("ceiling", dtype="float32", points=[dict(size=512, flops_per_second=[1e12, 1.1e12, 1e12])])
@@ -162,7 +162,7 @@ def fake_python(
             step_seconds=step_seconds,
             backend=backend,
             words=words,
-            wire=WIRE_VERSION,
+            protocol=PROTOCOL_VERSION,
             parameters=TINY_LLAMA_PARAMETERS,
         )
     )

@@ -4,12 +4,12 @@ from typing import Any, Literal
 
 from tests.builders import make_plan
 from trnbench.analysis.profile import make_profile
+from trnbench.protocol import PROTOCOL_VERSION, Environment, OperatorTime, Profiled
 from trnbench.schema.profile import Profile
-from trnbench.wire import WIRE_VERSION, Environment, OperatorTime, Profiled
 
 ENVIRONMENT = Environment(
     at_seconds=1.0,
-    wire_version=WIRE_VERSION,
+    wire_version=PROTOCOL_VERSION,
     backend="cpu",
     device_name="AMD EPYC",
     device_count=1,

@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 from benchmarks.peers.bursts import READY_STEPS, read_options, serve
+from trnbench.protocol import WorkOrder, from_json
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Claim
 from trnbench.train.build import build_objective, make_stream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.wire import WorkOrder, from_json
 
 
 def take_order() -> WorkOrder:

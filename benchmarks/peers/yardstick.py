@@ -3,11 +3,11 @@
 from benchmarks.peers.bursts import Records, read_options
 from benchmarks.peers.plan import make_job_plan
 from trnbench.analysis.peak_flops import Peak, find_ceiling, find_peak
+from trnbench.protocol import Ceiling
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Claim
 from trnbench.train.microbench import measure_ceiling
 from trnbench.train.precision import ceiling_dtypes
-from trnbench.wire import Ceiling
 
 
 def main() -> None:

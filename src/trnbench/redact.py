@@ -11,7 +11,7 @@ _HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+")
 _PATH = re.compile(r"(?<![\w./…])(?:file://)?/(?:[^/\s\"':]+/)+(?=[^/\s\"':])")
 
 
-def scrub(text: str) -> str:
+def redact(text: str) -> str:
     """Cut absolute paths down to the package or the file's name, and blot out names."""
     text = _TO_PACKAGES.sub("", text)
     text = _QUOTED_PATH.sub(r"\1…/", text)

@@ -19,6 +19,7 @@ import torch
 
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.checks.parity import TOLERANCES, find_faults
+from trnbench.protocol import Execution, Parity, WorkOrder
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.build import build_objective, make_stream
@@ -32,7 +33,6 @@ from trnbench.train.loop import (
 )
 from trnbench.train.models import build_model
 from trnbench.train.parity import run_parity_gate
-from trnbench.wire import Execution, Parity, WorkOrder
 
 REPEATS = 5
 STEPS = 4

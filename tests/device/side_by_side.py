@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from trnbench.protocol import CHILD_RECORDS, Command, Failed, Train, WorkOrder, decode
 from trnbench.run import worker
 from trnbench.run.environment import environment_of_worker
 from trnbench.run.worker import Exited, Line
-from trnbench.wire import CHILD_RECORDS, Command, Failed, Train, WorkOrder, decode
 
 PATIENCE_SECONDS = 1800.0
 

@@ -20,10 +20,10 @@ from tests.command import Done, only_case, records_of, run_to_end
 from tests.device.side_by_side import Job
 from tests.pure.run.plans import plan_case
 from trnbench.machine.neuron import look_at_neuron
+from trnbench.protocol import Finish, FoundDevice, RunBlock
 from trnbench.run.environment import environment_of_worker
 from trnbench.run.questions import probe_devices, require_device, with_chips
 from trnbench.schema.errors import UnavailableError
-from trnbench.wire import Finish, FoundDevice, RunBlock
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOFS = Path(__file__).with_name("proofs.py")

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from tests.device.suite import DeviceSuite
-from trnbench.wire import FoundDevice
+from trnbench.protocol import FoundDevice
 
 
 @pytest.mark.neuron

@@ -13,6 +13,7 @@ from trnbench.config.load import CaseConfig
 from trnbench.machine.describe import Devices
 from trnbench.model.families import FAMILIES, Family
 from trnbench.plan.make import make_plan
+from trnbench.protocol import FoundDevice
 from trnbench.reports import FORMATS, render
 from trnbench.reports.document import Page
 from trnbench.reports.plans import REPORT as PLANS
@@ -20,7 +21,6 @@ from trnbench.reports.results import REPORT as RESULTS
 from trnbench.schema.measurement import Reading
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
-from trnbench.wire import FoundDevice
 
 DEVICE_NAMES = {"cuda": "NVIDIA H100 80GB HBM3", "neuron": "trn2", "xla": "trn1"}
 MADE_UP_SIZES = (

@@ -18,6 +18,16 @@ import torch_xla.debug.metrics as metrics
 from tests.pure.train.orders import GPT2, LLAMA, make_order
 from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.plan.parity import plan_gate
+from trnbench.protocol import (
+    AttentionTask,
+    FoundDevice,
+    MatmulTask,
+    ModelShape,
+    MoveTask,
+    Parity,
+    Precision,
+    WorkOrder,
+)
 from trnbench.train.backends.base import Claim, Unavailable
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.backends.xla import XlaBackend
@@ -26,16 +36,6 @@ from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens, time
 from trnbench.train.microbench import make_work, repeat
 from trnbench.train.models import build_model
 from trnbench.train.parity import run_parity_gate
-from trnbench.wire import (
-    AttentionTask,
-    FoundDevice,
-    ModelShape,
-    MoveTask,
-    Parity,
-    Precision,
-    ProductTask,
-    WorkOrder,
-)
 
 pytestmark = pytest.mark.xla
 
@@ -219,8 +219,8 @@ def test_a_number_that_is_read_is_no_fallback(backend: CpuClient) -> None:
 @pytest.mark.parametrize("kind", ["product", "move", "attention"])
 def test_each_run_of_a_thing_is_carried_out_by_one_program(backend: CpuClient, kind: str) -> None:
     """What is traced and never asked for is never done: its time would be a dream."""
-    tasks: dict[str, ProductTask | MoveTask | AttentionTask] = {
-        "product": ProductTask(
+    tasks: dict[str, MatmulTask | MoveTask | AttentionTask] = {
+        "product": MatmulTask(
             name="p", precision="fp32", m=256, n=192, k=128, layout="tn"
         ),
         "move": MoveTask(name="m", motion="triad", array_bytes=2**16),

@@ -178,7 +178,7 @@ def _utilization(case: Case) -> ResultUtilization:
 
 
 def _flops_source(model: PlannedModel) -> str:
-    if model.guest is None:
+    if model.external is None:
         return "the shape"
     return "torch's counter" if model.shape is None else "its config, of a known family"
 

@@ -207,8 +207,8 @@ def expert_imbalance(case: Case) -> MetricValue:
         return exactly(steps.imbalance_sum / steps.imbalances)
     if not any(block.purpose == "measure" for block in case.measurement.blocks):
         return unknown("no step was measured")
-    if model.guest is not None:
-        return unknown(f"{model.guest.target} does not tell how its experts were used")
+    if model.external is not None:
+        return unknown(f"{model.external.target} does not tell how its experts were used")
     return unknown("its records do not tell how the experts were used")
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 from trnbench.analysis.checks.device import MAX_FOREIGN_CPU_SHARE
 from trnbench.catalog.accelerators import accelerators
+from trnbench.protocol import AttentionTask, CollectiveTask, MatmulTask, MoveTask, PeakTask
 from trnbench.schema.microbench import PeakDocument, PeakReading
-from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask
 
 REPEATS = 6
 """The lowest and the highest of six hold the median 97 times in 100: 1 - 2 / 2^6, whatever the
@@ -63,7 +63,7 @@ class Ceiling:
 def amount_of(task: PeakTask, ranks: int = 1) -> float:
     """Return the operations or bytes of doing a task once."""
     match task:
-        case ProductTask():
+        case MatmulTask():
             return 2.0 * task.m * task.n * task.k
         case AttentionTask():
             scores = task.batch * task.heads * task.tokens**2 / 2
@@ -80,7 +80,7 @@ def rate_of(reading: PeakReading) -> Rate | None:
     if not reading.seconds or min(reading.seconds) <= 0:
         return None
     amount = amount_of(reading.task, reading.ranks)
-    is_work = isinstance(reading.task, ProductTask | AttentionTask)
+    is_work = isinstance(reading.task, MatmulTask | AttentionTask)
     return Rate(
         value=amount / median(reading.seconds),
         low=amount / max(reading.seconds),
@@ -111,7 +111,7 @@ def lines_of(document: PeakDocument) -> list[Line]:
 def ceilings_of(document: PeakDocument) -> list[Ceiling]:
     """Return what products come to in each arithmetic, in the order in which they were made."""
     lines = lines_of(document)
-    products = [line for line in lines if isinstance(line.reading.task, ProductTask)]
+    products = [line for line in lines if isinstance(line.reading.task, MatmulTask)]
     found = []
     for precision in dict.fromkeys(_precision(line.reading.task) for line in products):
         mine = [line for line in products if _precision(line.reading.task) == precision]
@@ -172,7 +172,7 @@ def _precision(task: PeakTask) -> str:
 
 def _peers(reading: PeakReading) -> str:
     """Name what a reading is held against: products, attention's too, in one arithmetic."""
-    if isinstance(reading.task, ProductTask | AttentionTask):
+    if isinstance(reading.task, MatmulTask | AttentionTask):
         return f"products in {reading.task.precision}"
     if isinstance(reading.task, CollectiveTask):
         return f"collective {reading.task.operation}"
@@ -186,9 +186,9 @@ def _published(document: PeakDocument, task: PeakTask) -> float | None:
     chip = accelerators()[document.accelerator]
     if isinstance(task, MoveTask):
         whole = chip.memory_bytes_per_second
-    elif isinstance(task, ProductTask) and task.precision == "fp8":
+    elif isinstance(task, MatmulTask) and task.precision == "fp8":
         whole = chip.fp8_flops_per_second
-    elif isinstance(task, ProductTask | AttentionTask):
+    elif isinstance(task, MatmulTask | AttentionTask):
         whole = chip.peak_flops_per_second(task.precision)
     else:
         whole = None

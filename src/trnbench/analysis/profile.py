@@ -9,13 +9,13 @@ from collections import defaultdict
 
 from trnbench import __version__
 from trnbench.catalog.facts import class_of
+from trnbench.protocol import Environment, OperatorTime, Profiled
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import (
     Profile,
     ProfiledClass,
     ProfiledOperator,
 )
-from trnbench.wire import Environment, OperatorTime, Profiled
 
 
 def make_profile(

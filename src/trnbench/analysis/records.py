@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from trnbench.protocol import Block
 from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import Measurement
-from trnbench.wire import Block
 
 SHORTEST_STEP_SECONDS = 1e-9
 

@@ -4,8 +4,8 @@ import functools
 from dataclasses import dataclass
 
 from trnbench.catalog import number, read_table
+from trnbench.protocol import Precision
 from trnbench.schema.units import GIB
-from trnbench.wire import Precision
 
 TERA = 1e12
 

@@ -20,6 +20,7 @@ from trnbench.cli.options import (
     make_terms,
     read_rate,
 )
+from trnbench.redact import redact
 from trnbench.reports import formats_of
 from trnbench.schema.errors import CheckFailed, ConfigError, Problem
 
@@ -151,7 +152,6 @@ def compare(
     """Compare CAND with BASE: ratios with intervals, verdicts, and gates for CI."""
     from trnbench.cli.output import find_targets, write_comparison
     from trnbench.compare.compare import compare as compare_sides
-    from trnbench.redact import scrub
     from trnbench.run.baselines import read_sides
 
     sources = _sort_sources(sides or [], base or [], cand or [])
@@ -167,7 +167,7 @@ def compare(
     targets = find_targets(format_.value, output, write or [], has_summary=github_summary)
     rates = _read_rate("base", base_usd_per_hour), _read_rate("cand", cand_usd_per_hour)
     base_launches, cand_launches = map(_at_rate, read_sides(*sources), rates)
-    base_sources, cand_sources = (list(map(scrub, side)) for side in sources)
+    base_sources, cand_sources = (list(map(redact, side)) for side in sources)
     comparison = compare_sides(
         base_launches, cand_launches, terms, base_sources=base_sources, cand_sources=cand_sources
     )

@@ -58,13 +58,13 @@ def doctor(
 
 def ask_torch(python: str, seen: "Inspection") -> "Inspection":
     """Return the inspection with the devices that torch can use, or the reason why it has none."""
-    from trnbench.redact import scrub
+    from trnbench.redact import redact
     from trnbench.run.questions import probe_devices
 
     try:
         return replace(seen, devices=probe_devices(python))
     except UnavailableError as error:
-        return replace(seen, devices_reason=scrub(str(error)))
+        return replace(seen, devices_reason=redact(str(error)))
 
 
 def _show(parts: "Iterable[Part]") -> None:

@@ -15,8 +15,8 @@ from trnbench.schema.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from trnbench.machine.describe import Machine
     from trnbench.plan.microbench import PeakPlan
+    from trnbench.protocol import FoundDevice
     from trnbench.schema.microbench import PeakDocument
-    from trnbench.wire import FoundDevice
 
 
 class Precision(StrEnum):

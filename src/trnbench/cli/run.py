@@ -160,7 +160,7 @@ def _measure_ab(
     from trnbench.cli.output import Target, write_comparison
     from trnbench.compare.compare import compare
     from trnbench.compare.matching import require_counterparts
-    from trnbench.redact import scrub
+    from trnbench.redact import redact
 
     require_counterparts(*arms, terms.allowed)
     folder = output or default_folder(f"{arms[0][0].suite} ab", datetime.now(UTC))
@@ -169,7 +169,7 @@ def _measure_ab(
         end_with(endings, folder)
         return
     is_paired = len(base) == len(cand)  # an interrupted experiment may not be
-    base_source, cand_source = map(scrub, names)
+    base_source, cand_source = map(redact, names)
     made = compare(
         base,
         cand,

@@ -20,7 +20,7 @@ Value = str | int | float | None
 Reader = Callable[[Launch], Value]
 
 WORK_OF_PLAN: Mapping[str, Callable[[Plan], object]] = {
-    "model": lambda plan: plan.model.guest or plan.model.shape,
+    "model": lambda plan: plan.model.external or plan.model.shape,
     "sequence_length": lambda plan: plan.workload.sequence_length,
     "global_batch_size": lambda plan: plan.workload.global_batch_size,
     "precision": lambda plan: plan.workload.precision,
@@ -43,15 +43,15 @@ def _model(launch: Launch) -> str:
     """Say the model by its sizes: two names for one shape are the same work."""
     model = launch.result.model
     return (
-        f"{model.guest_name or model.family}, {model.parameter_count:,} weights, "
+        f"{model.external_name or model.family}, {model.parameter_count:,} weights, "
         f"{model.layers} layers of width {model.hidden_size}, vocabulary {model.vocabulary_size:,}"
     )
 
 
 def _shape(plan: Plan) -> Value:
     model = plan.model
-    if model.guest is not None:
-        return f"{model.guest.kind} {model.guest.target} {model.guest.arguments}"
+    if model.external is not None:
+        return f"{model.external.kind} {model.external.target} {model.external.arguments}"
     shape = model.own_shape
     tied = "tied" if shape.tied_embeddings else "untied"
     return (

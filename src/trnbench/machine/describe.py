@@ -19,9 +19,9 @@ from trnbench.machine.neuron import Neuron, look_at_neuron
 from trnbench.machine.nvidia import Nvidia, look_at_nvidia
 from trnbench.prices import find_price
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.redact import scrub
+from trnbench.protocol import FoundDevice, Inventory
+from trnbench.redact import redact
 from trnbench.schema.price import Price
-from trnbench.wire import FoundDevice, Inventory
 
 KEPT_VARIABLES = (
     "COLLECTIVE_", "CUDA_", "FI_", "GOMP_", "HIP_", "HSA_", "KMP_", "LOCAL_", "MKL_", "NCCL_",
@@ -129,7 +129,7 @@ def untelling(variables: Mapping[str, str]) -> dict[str, str]:
     kept = {}
     for name, value in sorted(variables.items()):
         is_telling = "/" in value or any(word in name for word in _TELLING_WORDS)
-        kept[name] = REMOVED if is_telling else scrub(value)
+        kept[name] = REMOVED if is_telling else redact(value)
     return kept
 
 

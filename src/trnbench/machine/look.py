@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
-from trnbench.redact import scrub
+from trnbench.redact import redact
 
 ROOT = Path("/")
 """Under which `proc`, `sys`, `dev`, `opt` and `var` are; another one in tests."""
@@ -118,7 +118,7 @@ class Holder:
 def program_of(command_line: str) -> str | None:
     """Return the program of a command line without its folder and its arguments."""
     words = command_line.split()
-    return scrub(PurePosixPath(words[0]).name)[:40] or None if words else None
+    return redact(PurePosixPath(words[0]).name)[:40] or None if words else None
 
 
 def program_of_process(pid: int) -> str | None:

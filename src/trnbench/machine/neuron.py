@@ -23,7 +23,7 @@ from trnbench.machine.look import (
     read_word,
     run_tool,
 )
-from trnbench.wire import CollectiveTask
+from trnbench.protocol import CollectiveTask
 
 LS_SECONDS = 5.0
 

@@ -17,7 +17,7 @@ from typing import Any
 from trnbench.machine.neuron_report import NAME, parse_report
 from trnbench.machine.source import Absent, Subject, failure
 from trnbench.process import Child, LineTooLongError
-from trnbench.redact import scrub
+from trnbench.redact import redact
 from trnbench.schema.measurement import Reading
 
 TOOLS = Path("/opt/aws/neuron/bin")
@@ -150,7 +150,7 @@ class NeuronMonitorSource:
             self.unreadable_lines += 1
             if self.unreadable_lines > 1:
                 return []
-            text = scrub(line[:80].decode(errors="replace"))
+            text = redact(line[:80].decode(errors="replace"))
             return [failure(NAME, at_seconds, f"sent a line that is no report: {text!r}")]
         return [self._completed(r) if r.device is None else r for r in readings]
 
@@ -159,7 +159,7 @@ class NeuronMonitorSource:
         values = dict(reading.values)
         if self.unreadable_lines:
             values["unreadable_lines"] = float(self.unreadable_lines)
-        note = scrub(reading.note) if reading.note else None
+        note = redact(reading.note) if reading.note else None
         return dataclasses.replace(reading, note=note, values=values)
 
     def _ended(self, exit_code: int | None, at_seconds: float) -> Reading:
@@ -167,7 +167,7 @@ class NeuronMonitorSource:
         words = ""
         if self._child is not None:
             said = [line.strip() for line in self._child.last_words().splitlines()]
-            words = scrub(next((line[:200] for line in reversed(said) if line), ""))
+            words = redact(next((line[:200] for line in reversed(said) if line), ""))
             self._child.end()
             self._child = None
         how = "closed its output" if exit_code is None else f"ended (exit code {exit_code})"

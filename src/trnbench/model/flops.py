@@ -9,13 +9,13 @@ again for dX and for dW.
 from collections.abc import Callable, Mapping
 
 from trnbench.model.families import GATED_MATRICES, family_of
-from trnbench.wire import Experts, ModelShape, StepSettings
+from trnbench.protocol import Experts, ModelShape, StepSettings
 
 DEFAULT_CONVENTION = "matmul-causal-v1"
 FULL_CONVENTION = "matmul-full-v1"
 COUNTED_CONVENTION = "torch-counter-v1"
-"""What torch's own counter finds in one forward and backward pass of a guest, attention over all
-keys; for models whose formula is not known."""
+"""What torch's own counter finds in one forward and backward pass of an external model, with
+attention over all keys; for models whose formula is not known."""
 PLAIN = StepSettings()
 
 

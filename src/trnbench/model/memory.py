@@ -17,7 +17,7 @@ from trnbench.model.flops import (
     lora_parameter_count,
     parameter_count,
 )
-from trnbench.wire import ModelShape, Precision, StepSettings
+from trnbench.protocol import ModelShape, Precision, StepSettings
 
 STATE_BYTES_PER_PARAMETER: dict[Precision, tuple[int, int, int]] = {
     "fp32": (4, 4, 8),

@@ -19,11 +19,11 @@ from trnbench.model.external import (
 from trnbench.model.families import ALPHABET_SIZE, LEAST_MASKED_LENGTH, family_of
 from trnbench.model.flops import parameter_count
 from trnbench.plan.model import check_window, planned_model
+from trnbench.protocol import Described, ExternalModel, ModelShape, StepSettings
 from trnbench.schema.plan import PlannedModel
-from trnbench.wire import Described, Guest, ModelShape, StepSettings
 
 LARGEST_WHOLE_GATE = 20_000_000
-"""A guest of up to this many weights is its own small model, where none is described."""
+"""An external model of up to this many weights is its own small model, where none is described."""
 
 LENGTH_KEYS = ("max_position_embeddings", "n_positions")
 
@@ -32,42 +32,42 @@ OURS_ALONE = ("lora", "document_length", "loss_chunk_tokens", "expert_capacity")
 
 
 @dataclass(frozen=True, slots=True)
-class KnownGuest:
-    """A guest, and what it was found to be."""
+class KnownExternal:
+    """An external model, and what it was found to be."""
 
-    guest: Guest
+    external: ExternalModel
     described: Described
 
 
-Describe = Callable[[ModelConfig, int], KnownGuest]
+Describe = Callable[[ModelConfig, int], KnownExternal]
 """Says what the external model of a config is, at a sequence length; it raises a `Conflict` for
 one that cannot be trained."""
 
 
-def is_guest(model: str | ModelConfig) -> bool:
+def is_external(model: str | ModelConfig) -> bool:
     """Tell whether a config's model is none of ours."""
     return isinstance(model, ModelConfig) and (model.huggingface or model.python) is not None
 
 
-def choose_guest(config: Config, known: KnownGuest, name: str | None) -> PlannedModel:
-    """Resolve a guest to what a plan says of a model."""
-    guest, described = known.guest, known.described
-    _check_stream(guest, described)
+def choose_external(config: Config, known: KnownExternal, name: str | None) -> PlannedModel:
+    """Resolve an external model to what a plan says of a model."""
+    external, described = known.external, known.described
+    _check_stream(external, described)
     _check_length(described, config.workload)
-    _check_options(guest, config)
-    _check_config(guest, described, config.workload)
-    shape = _trusted_shape(guest, described)
+    _check_options(external, config)
+    _check_config(external, described, config.workload)
+    shape = _trusted_shape(external, described)
     return planned_model(
-        name or guest.target,
+        name or external.target,
         shape,
         parameter_count=described.parameter_count,
-        source="transformers' class" if guest.kind == "huggingface" else "the user's module",
-        guest=guest,
+        source="transformers' class" if external.kind == "huggingface" else "the user's module",
+        external=external,
         described=described,
     )
 
 
-def _trusted_shape(guest: Guest, described: Described) -> ModelShape | None:
+def _trusted_shape(external: ExternalModel, described: Described) -> ModelShape | None:
     """Return the sizes that its config says, if they come to the weights that it has."""
     if described.config is None:
         return None
@@ -75,38 +75,38 @@ def _trusted_shape(guest: Guest, described: Described) -> ModelShape | None:
     if shape is None or parameter_count(shape) != described.parameter_count:
         return None
     # The formula is of the family's own targets alone.
-    return shape if family_of(shape).task == guest.task else None
+    return shape if family_of(shape).task == external.task else None
 
 
-def _check_config(guest: Guest, described: Described, workload: WorkloadConfig) -> None:
+def _check_config(external: ExternalModel, described: Described, workload: WorkloadConfig) -> None:
     """Refuse a window longer than the sequence, and an encoder that would see its targets."""
     config: Mapping[str, Any] = json.loads(described.config) if described.config else {}
     window = config.get("sliding_window")
     if isinstance(window, int) and config.get("use_sliding_window", True):
-        check_window(window, guest.target, workload, key="model.config.sliding_window")
+        check_window(window, external.target, workload, key="model.config.sliding_window")
     attends_both_ways = config.get("model_type") in ENCODERS and not config.get("is_decoder")
-    if attends_both_ways and guest.task == "next_token":
+    if attends_both_ways and external.task == "next_token":
         raise Conflict(
-            ("model", guest.kind),
-            f"model.{guest.kind}: {guest.target} attends both ways and would see the tokens that "
-            "it is to predict",
+            ("model", external.kind),
+            f"model.{external.kind}: {external.target} attends both ways and would see the "
+            "tokens that it is to predict",
             hint="add `is_decoder: true` under `model.config`, or name its ForMaskedLM",
         )
 
 
-def _check_stream(guest: Guest, described: Described) -> None:
-    least = ALPHABET_SIZE + (1 if guest.task == "masked_token" else 0)
+def _check_stream(external: ExternalModel, described: Described) -> None:
+    least = ALPHABET_SIZE + (1 if external.task == "masked_token" else 0)
     if described.vocabulary_size < least:
         raise Conflict(
-            ("model", guest.kind),
-            f"model.{guest.kind}: {guest.target} knows {described.vocabulary_size} tokens, fewer "
-            f"than the token stream's alphabet of {least}",
+            ("model", external.kind),
+            f"model.{external.kind}: {external.target} knows {described.vocabulary_size} tokens, "
+            f"fewer than the token stream's alphabet of {least}",
             hint=f"give it a vocabulary of at least {least}",
         )
     if described.trained_count == 0:
         raise Conflict(
-            ("model", guest.kind),
-            f"model.{guest.kind}: {guest.target} has no weight that can be trained",
+            ("model", external.kind),
+            f"model.{external.kind}: {external.target} has no weight that can be trained",
             hint="leave `requires_grad` at true for those that are to be trained",
         )
 
@@ -124,24 +124,25 @@ def _check_length(described: Described, workload: WorkloadConfig) -> None:
     if workload.sequence_length < LEAST_MASKED_LENGTH:
         raise Conflict(
             ("workload", "sequence_length"),
-            f"workload.sequence_length: {workload.sequence_length} is too short for a guest",
+            f"workload.sequence_length: {workload.sequence_length} is too short for an external "
+            "model",
             hint=f"use at least {LEAST_MASKED_LENGTH}",
         )
 
 
-def _check_options(guest: Guest, config: Config) -> None:
+def _check_options(external: ExternalModel, config: Config) -> None:
     """Refuse options that are built into our own families alone."""
     asked = config.workload
     unfit = [key for key in OURS_ALONE if getattr(asked, key) != getattr(DEFAULTS, key)]
     if asked.loss == "chunked":
         unfit.append("loss")
-    can = ("auto", "none", "full") if guest.kind == "huggingface" else ("auto", "none")
+    can = ("auto", "none", "full") if external.kind == "huggingface" else ("auto", "none")
     if asked.activation_checkpointing not in can:
         unfit.append("activation_checkpointing")
     if unfit:
         raise Conflict(
             ("workload", unfit[0]),
-            f"workload.{unfit[0]}: goes with trnbench's own models alone, and {guest.target} is "
+            f"workload.{unfit[0]}: goes with trnbench's own models alone, and {external.target} is "
             "none",
             hint="leave it out, or do it in the module itself",
         )
@@ -151,14 +152,14 @@ def _check_options(guest: Guest, config: Config) -> None:
         if getattr(sizes, name) != 1:
             raise Conflict(
                 ("parallel", name),
-                f"parallel.{name}: {getattr(sizes, name)} would split {guest.target}, whose parts "
-                "nobody knows",
+                f"parallel.{name}: {getattr(sizes, name)} would split {external.target}, whose "
+                "parts are not known",
                 hint="use 1",
             )
 
 
-def guest_step(config: Config) -> StepSettings:
-    """Return how a guest's step is carried out: plainly, but for what was asked."""
+def external_step(config: Config) -> StepSettings:
+    """Return how an external model's step is carried out: plainly, but for what was asked."""
     asked = config.workload
     return StepSettings(
         recompute="full" if asked.activation_checkpointing == "full" else "none",
@@ -166,34 +167,38 @@ def guest_step(config: Config) -> StepSettings:
     )
 
 
-def small_guest(model: PlannedModel, asked: ModelConfig, small: ModelShape | None) -> Guest | None:
-    """Return a guest of the same make that a CPU can train, or None where there is no telling.
+def small_external(
+    model: PlannedModel, asked: ModelConfig, small: ModelShape | None
+) -> ExternalModel | None:
+    """Return an external model of the same make that a CPU can train, or None if none is known.
 
     Args:
-        model: the guest of the plan.
+        model: the external model of the plan.
         asked: the config's words.
         small: sizes of a small model, where its family is known.
     """
-    guest, described = model.guest, model.described
-    if guest is None or described is None:
+    external, described = model.external, model.described
+    if external is None or described is None:
         return None
-    values: dict[str, Any] = json.loads(guest.arguments)
+    values: dict[str, Any] = json.loads(external.arguments)
     if asked.small is not None:
         values |= asked.small
-        return _resized(guest, values, None)
+        return _resized(external, values, None)
     if small is not None and described.config is not None:
         values |= small_values(json.loads(described.config), small)
-        return _resized(guest, values, small.vocabulary_size)
-    return guest if model.parameter_count <= LARGEST_WHOLE_GATE else None
+        return _resized(external, values, small.vocabulary_size)
+    return external if model.parameter_count <= LARGEST_WHOLE_GATE else None
 
 
-def _resized(guest: Guest, values: dict[str, Any], vocabulary_size: int | None) -> Guest:
-    """Return the guest with other arguments; of its vocabulary the part that both have is used."""
+def _resized(
+    external: ExternalModel, values: dict[str, Any], vocabulary_size: int | None
+) -> ExternalModel:
+    """Return the model with other arguments, its vocabulary no larger than either allows."""
     told = [values[key] for key in ("vocab_size", "vocabulary_size") if key in values]
     known = vocabulary_size or (told[0] if told and isinstance(told[0], int) else None)
-    if known is None or guest.vocabulary_size is None:
-        known = guest.vocabulary_size
-    return replace(guest, arguments=json.dumps(values, sort_keys=True), vocabulary_size=known)
+    if known is None or external.vocabulary_size is None:
+        known = external.vocabulary_size
+    return replace(external, arguments=json.dumps(values, sort_keys=True), vocabulary_size=known)
 
 
 def check_values(values: Mapping[str, Any]) -> None:

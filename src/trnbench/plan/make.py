@@ -6,8 +6,9 @@ the machine.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
@@ -28,9 +29,9 @@ from trnbench.plan.device import (
     choose_instance,
     plan_device,
 )
-from trnbench.plan.external import Describe, choose_guest, is_guest, small_guest
+from trnbench.plan.external import Describe, choose_external, is_external, small_external
 from trnbench.plan.model import choose_model
-from trnbench.plan.parity import parity_shape, plan_gate, plan_guest_gate
+from trnbench.plan.parity import parity_shape, plan_external_parity, plan_gate
 from trnbench.plan.predict import predict
 from trnbench.plan.step import (
     plan_execution,
@@ -40,6 +41,15 @@ from trnbench.plan.step import (
 )
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
+    FoundDevice,
+    GateOrder,
+    ModelShape,
+    OptimizerSettings,
+    StreamSettings,
+    WorkOrder,
+)
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
     Plan,
@@ -48,16 +58,6 @@ from trnbench.schema.plan import (
     PlannedWorkload,
 )
 from trnbench.schema.price import Price
-from trnbench.wire import (
-    WIRE_VERSION,
-    FoundDevice,
-    GateOrder,
-    ModelShape,
-    OptimizerSettings,
-    StreamSettings,
-    WorkOrder,
-    encode,
-)
 
 STREAM_NOISE = 0.1
 
@@ -151,22 +151,22 @@ def make_plan(
 
 def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
     model = config.model
-    if isinstance(model, ModelConfig) and is_guest(model):
+    if isinstance(model, ModelConfig) and is_external(model):
         if describe is None:
             raise ValueError("an external model cannot be planned unless it is described")
         known = describe(model, config.workload.sequence_length)
-        return choose_guest(config, known, model.name)
+        return choose_external(config, known, model.name)
     return choose_model(config.model)
 
 
 def _plan_gate(config: Config, model: PlannedModel, work: WorkOrder) -> GateOrder | None:
-    """Return the gate's order; None for a guest of which no small one is known."""
-    if model.guest is None or not isinstance(config.model, ModelConfig):
+    """Return the gate's order; None for an external model of which no small one is known."""
+    if model.external is None or not isinstance(config.model, ModelConfig):
         return plan_gate(work)
     length = work.sequence_length
     shape = None if model.shape is None else parity_shape(work, model.shape, length)
-    small = small_guest(model, config.model, shape)
-    return None if small is None else plan_guest_gate(work, small)
+    small = small_external(model, config.model, shape)
+    return None if small is None else plan_external_parity(work, small)
 
 
 def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
@@ -257,8 +257,8 @@ def _make_order(
     asked, wanted = config.workload, config.measure.ceiling
     alphabet = ALPHABET_SIZE if model.shape is None else family_of(model.shape).alphabet_size
     return WorkOrder(
-        wire_version=WIRE_VERSION,
-        shape=model.shape if model.guest is None else None,
+        wire_version=PROTOCOL_VERSION,
+        shape=model.shape if model.external is None else None,
         sequence_length=workload.sequence_length,
         micro_batch_size=workload.micro_batch_size,
         gradient_accumulation_steps=workload.gradient_accumulation_steps,
@@ -281,7 +281,7 @@ def _make_order(
         execution=plan_execution(config, model, backend, found),
         device_index=asked_index(config),
         step=workload.step,
-        guest=model.guest,
+        external=model.external,
     )
 
 
@@ -289,7 +289,7 @@ def _case_id(
     model: PlannedModel, workload: PlannedWorkload, parallel: PlannedParallel, order: WorkOrder
 ) -> str:
     """Name the case for people, and end in a mark of all that decides the work."""
-    work = encode(order) + repr(parallel)
-    mark = hashlib.sha256(work.encode()).hexdigest()[:8]
+    work = asdict(replace(order, wire_version=0)) | {"parallel": parallel.model_dump(mode="json")}
+    mark = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:8]
     name = "".join(c if c.isalnum() or c in ".-" else "-" for c in model.name)
     return f"{name}-{workload.precision}-{order.backend}-{mark}"

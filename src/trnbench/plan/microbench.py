@@ -12,19 +12,19 @@ from trnbench.catalog.backends import Backend, backend_of
 from trnbench.catalog.models import models, nearest_models
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
 from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
-from trnbench.schema.errors import ConfigError
-from trnbench.schema.microbench import Group, PeakDocument
-from trnbench.schema.units import say_bytes
-from trnbench.wire import (
+from trnbench.protocol import (
     AttentionTask,
     CollectiveTask,
     FoundDevice,
+    MatmulTask,
     Microbench,
     ModelShape,
     MoveTask,
     PeakTask,
-    ProductTask,
 )
+from trnbench.schema.errors import ConfigError
+from trnbench.schema.microbench import Group, PeakDocument
+from trnbench.schema.units import say_bytes
 
 MIB = 2**20
 Arithmetic = Literal["fp32", "bf16", "fp8"]
@@ -141,9 +141,9 @@ COLLECTIVES: tuple[Literal["all_reduce", "all_gather", "reduce_scatter"], ...] =
 
 def _matmul(
     name: str, precision: Arithmetic, edges: tuple[int, int, int], layout: Layout = "nt"
-) -> ProductTask:
+) -> MatmulTask:
     m, n, k = edges
-    return ProductTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)
+    return MatmulTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)
 
 
 def _of_layer(matmul: LayerMatmul, precision: Arithmetic) -> Iterable[Planned]:
@@ -321,7 +321,7 @@ def _require_room(
 
 def _bytes_of(task: PeakTask) -> int:
     """Return what a task's operands and outcome take, which are drawn in fp32 whatever they are."""
-    if isinstance(task, ProductTask):
+    if isinstance(task, MatmulTask):
         return FLOAT_BYTES * (task.m * task.k + task.k * task.n + task.m * task.n)
     if isinstance(task, AttentionTask):
         # Queries, keys, values and the outcome, and each one's gradient.

@@ -9,10 +9,10 @@ from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig, WorkloadConfig
 from trnbench.model.families import FAMILIES, family_of
 from trnbench.model.flops import active_parameter_count, parameter_count
+from trnbench.protocol import Described, ExternalModel, ModelShape
 from trnbench.schema.plan import PlannedModel
-from trnbench.wire import Described, Guest, ModelShape
 
-OF_GUESTS = ("config", "small")
+OF_EXTERNAL_MODELS = ("config", "small")
 """Keys that say more of models that are not ours."""
 
 
@@ -23,7 +23,7 @@ def choose_model(model: str | ModelConfig) -> PlannedModel:
         return planned_model(
             model, known.shape, parameter_count=known.parameter_count, source=known.source
         )
-    for key in OF_GUESTS:
+    for key in OF_EXTERNAL_MODELS:
         if getattr(model, key) is not None:
             raise Conflict(
                 ("model", key),
@@ -48,10 +48,10 @@ def planned_model(
     *,
     parameter_count: int,
     source: str,
-    guest: Guest | None = None,
+    external: ExternalModel | None = None,
     described: Described | None = None,
 ) -> PlannedModel:
-    """Return what a plan says of a model; one without a shape is a guest that was described."""
+    """Return what a plan says of a model; a described external model may have no shape."""
     if described is not None:
         vocabulary_size = described.vocabulary_size
     elif shape is not None:
@@ -60,7 +60,7 @@ def planned_model(
         raise ValueError(f"nothing is known of {name}")
     return PlannedModel(
         name=name,
-        family=shape.family if shape else guest.kind if guest else "unknown",
+        family=shape.family if shape else external.kind if external else "unknown",
         parameter_count=parameter_count,
         active_parameter_count=active_parameter_count(shape) if shape else None,
         layers=shape.layers if shape else None,
@@ -68,7 +68,7 @@ def planned_model(
         vocabulary_size=vocabulary_size,
         source=source,
         shape=shape,
-        guest=guest,
+        external=external,
         described=described,
     )
 

@@ -9,7 +9,7 @@ Source of the sizes: docs/metrics.md, "The gate".
 
 from dataclasses import replace
 
-from trnbench.wire import Experts, GateOrder, Guest, ModelShape, WorkOrder
+from trnbench.protocol import Experts, ExternalModel, GateOrder, ModelShape, WorkOrder
 
 LAYERS = 2
 LEAST_WIDTH = 128
@@ -35,9 +35,9 @@ EXPERTS = 8
 LOW_PRECISION_EXPERTS = 4
 """All of which each token takes: rounding must not decide where a token goes."""
 ADAPTER_RANK = 8
-GUEST_STEPS = 10
-GUEST_LEARNING_RATE = 1e-3
-"""Of a guest, whose width may not be known: one at which rounding does not outgrow faults."""
+EXTERNAL_STEPS = 10
+EXTERNAL_LEARNING_RATE = 1e-3
+"""For an external model of unknown width: rounding does not outgrow faults at this rate."""
 
 
 def plan_gate(work: WorkOrder) -> GateOrder:
@@ -64,17 +64,17 @@ def plan_gate(work: WorkOrder) -> GateOrder:
     )
 
 
-def plan_guest_gate(work: WorkOrder, small: Guest) -> GateOrder:
-    """Return the same for a guest, given one of its make that is small enough."""
+def plan_external_parity(work: WorkOrder, small: ExternalModel) -> GateOrder:
+    """Return the same for an external model, given one of its make that is small enough."""
     return GateOrder(
         shape=None,
-        guest=small,
+        external=small,
         sequence_length=min(SEQUENCE_LENGTH, work.sequence_length),
         sequences_a_pass=SEQUENCES_A_PASS,
         passes=PASSES,
-        steps=GUEST_STEPS,
+        steps=EXTERNAL_STEPS,
         optimizer=replace(
-            work.optimizer, learning_rate=GUEST_LEARNING_RATE, lr_warmup_steps=WARMUP_STEPS
+            work.optimizer, learning_rate=EXTERNAL_LEARNING_RATE, lr_warmup_steps=WARMUP_STEPS
         ),
         step=work.step,
     )

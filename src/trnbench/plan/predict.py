@@ -23,6 +23,7 @@ from trnbench.model.memory import (
     predict_memory,
 )
 from trnbench.plan.device import expected_backend
+from trnbench.protocol import ModelShape
 from trnbench.schema.plan import (
     MeasureConfig,
     PlannedDevice,
@@ -33,7 +34,6 @@ from trnbench.schema.plan import (
 )
 from trnbench.schema.price import Price
 from trnbench.schema.units import SECONDS_PER_HOUR
-from trnbench.wire import ModelShape
 
 PLANNED_EFFICIENCY = 0.55
 """Part of the datasheet's peak that matmuls are planned to reach; fitted to no measurement."""
@@ -50,7 +50,7 @@ def predict(
 ) -> Prediction:
     """Predict what can be predicted, and say of the rest why not."""
     if model.shape is None:
-        return _predict_guest(model, workload, parallel, device, measure, price)
+        return _predict_external(model, workload, parallel, device, measure, price)
     shape, length, step = model.shape, workload.sequence_length, workload.step
     flops = {name: flops_per_token(shape, length, name, step) for name in CONVENTIONS}
     memory = _predict_memory(model, workload, parallel)
@@ -71,7 +71,7 @@ def predict(
     )
 
 
-def _predict_guest(
+def _predict_external(
     model: PlannedModel,
     workload: PlannedWorkload,
     parallel: PlannedParallel,
@@ -92,7 +92,7 @@ def _predict_guest(
         memory_activations_bytes=None,
         memory_verdict="unknown",
         step_seconds=None,
-        step_seconds_reason="the sizes of a guest of no known family are not known",
+        step_seconds_reason="the sizes of an external model of no known family are not known",
         max_seconds=measure.max_minutes * 60,
         max_usd=_max_usd(price, measure.max_minutes * 60, device, measure),
     )

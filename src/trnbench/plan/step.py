@@ -12,11 +12,10 @@ from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
 from trnbench.model.families import FAMILIES, family_of
 from trnbench.plan.device import expected_backend
-from trnbench.plan.external import guest_step
+from trnbench.plan.external import external_step
 from trnbench.plan.model import check_workload
 from trnbench.plan.predict import memory_fits
-from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
-from trnbench.wire import (
+from trnbench.protocol import (
     Execution,
     FoundDevice,
     Lora,
@@ -25,6 +24,7 @@ from trnbench.wire import (
     Recompute,
     StepSettings,
 )
+from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
 
 LEAST_CHUNK_ROWS = 128
 
@@ -48,7 +48,7 @@ def plan_workload(
     asked, data = config.workload, parallel.data_parallel_size
     if precision == "fp8":
         check_fp8_model(config, model)
-    if model.guest is None:
+    if model.external is None:
         check_workload(model.own_shape, model.name, asked)
     micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
     per_pass = micro * data
@@ -116,7 +116,7 @@ def plan_execution(
     # Eager kernels understate a GPU; a case of a minute would do nothing but compile, and how long
     # an external model compiles is not known.
     has_time = config.measure.max_minutes / config.measure.launches >= COMPILING_MINUTES
-    is_ready = compiling == "where_it_pays" and lacks is None and model.guest is None
+    is_ready = compiling == "where_it_pays" and lacks is None and model.external is None
     return "compile" if is_ready and has_time else "eager"
 
 
@@ -129,8 +129,8 @@ def plan_step(
     accelerator: Accelerator | None,
 ) -> StepSettings:
     """Resolve how the step is carried out."""
-    if model.guest is not None:
-        return guest_step(config)
+    if model.external is not None:
+        return external_step(config)
     asked, shape = config.workload, model.own_shape
     capacity = _expert_capacity(asked, shape, device.backend)
     if shape.experts is not None and capacity is None:
@@ -272,8 +272,8 @@ def lack_of_fp8(backend: str, accelerator: Accelerator | None) -> str | None:
 
 def check_fp8_model(config: Config, model: PlannedModel) -> None:
     """Refuse a model whose matmuls fp8 kernels cannot take, or whose training in it is untested."""
-    if model.guest is not None or model.own_shape.family not in FP8_FAMILIES:
-        family = "a model of your own" if model.guest is not None else model.own_shape.family
+    if model.external is not None or model.own_shape.family not in FP8_FAMILIES:
+        family = "a model of your own" if model.external is not None else model.own_shape.family
         raise Conflict(
             ("workload", "precision"),
             f"workload.precision: fp8 trains {' and '.join(FP8_FAMILIES)} models, and "

@@ -13,10 +13,10 @@ from trnbench.analysis.microbench import (
     load_of_others,
     rate_of,
 )
+from trnbench.protocol import AttentionTask, CollectiveTask, MatmulTask, MoveTask
 from trnbench.reports import document as doc
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 from trnbench.schema.units import say_bytes, say_flops_per_second, say_percent
-from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, ProductTask
 
 TITLES: dict[Group, str] = {
     "square": "Square products",
@@ -174,7 +174,7 @@ def _arithmetic(reading: PeakReading) -> str:
 
 def _pass(reading: PeakReading) -> str:
     task = reading.task
-    if isinstance(task, ProductTask):
+    if isinstance(task, MatmulTask):
         return "" if reading.group == "square" else PASS_OF_LAYOUT[task.layout]
     return task.passes if isinstance(task, AttentionTask) else ""
 
@@ -184,7 +184,7 @@ def _size(reading: PeakReading, *, is_alone: bool = False) -> str:
     task = reading.task
     times = f", {reading.count} times" if reading.count > 1 and not is_alone else ""
     match task:
-        case ProductTask():
+        case MatmulTask():
             return f"{task.m} x {task.n} x {task.k}{times}"
         case MoveTask():
             return f"{2 if task.motion == 'copy' else 3} arrays of {say_bytes(task.array_bytes)}"

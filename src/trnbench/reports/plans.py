@@ -6,10 +6,10 @@ from typing import Any
 from trnbench import __version__
 from trnbench.analysis.checks.parity import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
+from trnbench.protocol import StepSettings
 from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows, rows_at
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
 from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
-from trnbench.wire import StepSettings
 
 
 def _document(plans: Sequence[Plan], page: Page) -> Document:
@@ -91,7 +91,7 @@ def _model(model: PlannedModel) -> str:
         sizes = f", {model.shape.layers} layers of width {model.shape.hidden_size}"
     said = say_weights(model.parameter_count, active)
     count = f"{model.parameter_count:,} ({said}) weights"
-    whose = f" ({model.source})" if model.guest is not None else ""
+    whose = f" ({model.source})" if model.external is not None else ""
     return f"{model.name}{whose}: {count}{sizes}, vocabulary {model.vocabulary_size:,}"
 
 
@@ -123,7 +123,7 @@ def _no_gate(plan: Plan) -> str:
 def _carried_out(plan: Plan) -> str:
     """Return how the step is carried out: what was asked for and what `auto` came to."""
     order, step = plan.order, plan.workload.step
-    if plan.model.guest is not None:
+    if plan.model.external is not None:
         loss = "the model's own"
     elif step.loss_chunk_rows is None:
         loss = "plain"

@@ -231,7 +231,7 @@ def _notes(result: Result) -> Iterable[str]:
 def _source_notes(result: Result) -> Iterable[str]:
     """Say how the operations of an external model were counted, where they were."""
     used = result.utilization
-    if result.model.guest is None or not used.flops_per_token:
+    if result.model.external is None or not used.flops_per_token:
         return
     if used.convention == COUNTED_CONVENTION:
         yield (

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from trnbench.analysis.records import is_valid_block
 from trnbench.machine.telemetry import Recorder
+from trnbench.protocol import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
 from trnbench.run.outcomes import End
 from trnbench.run.stopping import Budget, NextBlock, Pacer
@@ -22,7 +23,6 @@ from trnbench.run.worker import Job, converse
 from trnbench.schema.measurement import Decision, Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
-from trnbench.wire import Activity, Block, ChildRecord, Environment, Phase
 
 QUIET_SECONDS = 1.0
 """While nothing is heard, whoever watches is told this often."""

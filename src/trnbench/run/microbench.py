@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from trnbench.catalog.backends import backend_of
 from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
-from trnbench.redact import scrub
+from trnbench.protocol import (
+    ChildRecord,
+    CollectiveTask,
+    Environment,
+    Microbench,
+    PeakPoint,
+)
+from trnbench.redact import redact
 from trnbench.run.outcomes import End
 from trnbench.run.store import StorageFull, write_whole
 from trnbench.run.watch import Clock, Interruption, LoadWatch
@@ -23,13 +30,6 @@ from trnbench.run.worker import converse, start
 from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.measurement import Watch
 from trnbench.schema.microbench import PeakDocument, PeakReading
-from trnbench.wire import (
-    ChildRecord,
-    CollectiveTask,
-    Environment,
-    Microbench,
-    PeakPoint,
-)
 
 PEAK_FILE = "peak.json"
 HANG_SECONDS = 600.0
@@ -164,7 +164,7 @@ class PeakRun:
                     source="nccom-test",
                     runs=None,
                     seconds=() if timed.seconds is None else (timed.seconds,),
-                    reason=None if timed.reason is None else scrub(timed.reason),
+                    reason=None if timed.reason is None else redact(timed.reason),
                 )
             )
 
@@ -213,7 +213,7 @@ class PeakRun:
             ranks=ranks,
             runs=point.runs or None,
             seconds=tuple(point.seconds),
-            reason=None if point.reason is None else scrub(point.reason),
+            reason=None if point.reason is None else redact(point.reason),
         )
         self._add(reading)
 

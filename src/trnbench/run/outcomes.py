@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from trnbench.catalog.facts import Diagnosis, diagnose
-from trnbench.redact import scrub
+from trnbench.protocol import PROTOCOL_VERSION, ChildRecord, Failed, ProtocolError
+from trnbench.redact import redact
 from trnbench.schema.measurement import Outcome, Status, StopReason
 from trnbench.schema.units import say_seconds
-from trnbench.wire import WIRE_VERSION, ChildRecord, Failed, WireError
 
 
 @dataclass(eq=False)  # not frozen: its traceback is set while it passes through
@@ -24,9 +24,9 @@ class End(Exception):  # noqa: N818 - how a job ended, not an error of ours
         return Outcome(
             at_seconds=at_seconds,
             status=self.status,
-            reason=scrub(self.reason),
+            reason=redact(self.reason),
             hint=self.hint,
-            detail=scrub(self.detail) if self.detail else None,
+            detail=redact(self.detail) if self.detail else None,
             code=self.code,
         )
 
@@ -91,7 +91,7 @@ def of_garbage(what: str, words: str) -> End:
     )
 
 
-def of_unreadable(line: bytes, error: WireError, words: str) -> End:
+def of_unreadable(line: bytes, error: ProtocolError, words: str) -> End:
     """Say it of a line."""
     return of_garbage(f"{error}: {line[:120].decode(errors='replace')!r}", words)
 
@@ -113,11 +113,11 @@ def require_version(record: ChildRecord) -> None:
     Raises:
         End: it is not.
     """
-    version = getattr(record, "wire_version", WIRE_VERSION)
-    if version != WIRE_VERSION:
+    version = getattr(record, "wire_version", PROTOCOL_VERSION)
+    if version != PROTOCOL_VERSION:
         raise End(
             "wrong_order",
-            f"the worker speaks version {version} of the records, not {WIRE_VERSION}",
+            f"the worker speaks version {version} of the records, not {PROTOCOL_VERSION}",
             "this is a mixed installation: install trnbench again",
         )
 

@@ -18,7 +18,12 @@ from pathlib import Path
 
 from trnbench.analysis.profile import make_profile
 from trnbench.catalog.backends import INSPECT, backend_of
-from trnbench.redact import scrub
+from trnbench.protocol import (
+    Environment,
+    Profiled,
+    ProfileSteps,
+)
+from trnbench.redact import redact
 from trnbench.run import outcomes
 from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.outcomes import End
@@ -29,11 +34,6 @@ from trnbench.run.worker import converse, start
 from trnbench.schema.errors import ConfigError, RunError, TrnbenchError, UnavailableError
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import Profile
-from trnbench.wire import (
-    Environment,
-    Profiled,
-    ProfileSteps,
-)
 
 PROFILE_FILE = "profile.json"
 TRACE_FILE = "trace.json.gz"
@@ -184,11 +184,11 @@ class ProfileRun:
 
     def _error_of(self, end: End) -> TrnbenchError:
         if end.status == "bad_model":
-            return ConfigError(scrub(end.reason), hint=end.hint or DOCTOR_HINT)
+            return ConfigError(redact(end.reason), hint=end.hint or DOCTOR_HINT)
         if end.status == "unavailable":
-            return UnavailableError(scrub(end.reason), hint=end.hint or DOCTOR_HINT)
+            return UnavailableError(redact(end.reason), hint=end.hint or DOCTOR_HINT)
         hint = end.hint or _HINTS.get(end.status, RUN_HINT)
-        return RunError(f"{self._plan.case_id}: {scrub(end.reason)}", hint=hint)
+        return RunError(f"{self._plan.case_id}: {redact(end.reason)}", hint=hint)
 
 
 def variables_of(plan: Plan, inherited: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -225,7 +225,7 @@ def keep_trace(source: Path, target: Path) -> None:
             gzip.open(beside, "wt", encoding="utf-8", compresslevel=6) as compressed,
         ):
             for part in _parts(lines):
-                compressed.write(_HOST_NAME.sub(r'\1"…"', scrub(part)))
+                compressed.write(_HOST_NAME.sub(r'\1"…"', redact(part)))
         beside.replace(target)
     finally:
         with contextlib.suppress(OSError):

@@ -21,25 +21,25 @@ from trnbench.machine.describe import Accelerators, Devices
 from trnbench.machine.look import ROOT, list_names
 from trnbench.machine.neuron import Neuron
 from trnbench.model.external import TASKS
-from trnbench.plan.external import Describe, KnownGuest, check_values
-from trnbench.redact import scrub
-from trnbench.run.environment import environment_of_probe
-from trnbench.run.outcomes import End
-from trnbench.run.watch import Clock
-from trnbench.run.worker import converse, start
-from trnbench.schema.errors import ConfigError, TrnbenchError, UnavailableError
-from trnbench.wire import (
+from trnbench.plan.external import Describe, KnownExternal, check_values
+from trnbench.protocol import (
     Described,
     DescribeModel,
+    ExternalModel,
     FailureReason,
     FoundDevice,
-    Guest,
     Inventory,
     Probe,
     ProbeDevices,
     TakeInventory,
     Task,
 )
+from trnbench.redact import redact
+from trnbench.run.environment import environment_of_probe
+from trnbench.run.outcomes import End
+from trnbench.run.watch import Clock
+from trnbench.run.worker import converse, start
+from trnbench.schema.errors import ConfigError, TrnbenchError, UnavailableError
 
 INVENTORY_SECONDS = 20.0
 PROBE_SECONDS = 120.0
@@ -95,15 +95,15 @@ def ask_worker(
             end = End("died", "it ended without an answer")
         except End as early:
             end = early
-        said = scrub(job.last_words().strip()).splitlines()
+        said = redact(job.last_words().strip()).splitlines()
     raise _error_of(end, python, task, f"; it last said: {said[-1][:200]}" if said else "")
 
 
 def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
     if end.status == "bad_model":
-        return ConfigError(scrub(end.reason), hint=end.hint or "")
+        return ConfigError(redact(end.reason), hint=end.hint or "")
     if end.status in get_args(FailureReason):
-        return UnavailableError(scrub(end.reason), hint=end.hint or PYTHON_HINT)
+        return UnavailableError(redact(end.reason), hint=end.hint or PYTHON_HINT)
     if isinstance(task, DescribeModel):  # it runs code that is not ours
         how = end.reason if end.status == "hung" else "it ended without an answer"
         return ConfigError(
@@ -138,7 +138,7 @@ def try_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> tuple[Inve
     try:
         return take_inventory(python, seconds=seconds), ""
     except UnavailableError as error:
-        return None, scrub(str(error))
+        return None, redact(str(error))
 
 
 def probe_devices(
@@ -255,9 +255,9 @@ def describer(python: str) -> Describe:
     It raises a `Conflict` where there is no such class, function or file, or where it cannot be
     trained, and an `UnavailableError` where the interpreter cannot answer.
     """
-    known: dict[str, KnownGuest] = {}
+    known: dict[str, KnownExternal] = {}
 
-    def describe(model: ModelConfig, sequence_length: int) -> KnownGuest:
+    def describe(model: ModelConfig, sequence_length: int) -> KnownExternal:
         key = f"{model.model_dump_json()} {sequence_length}"
         if key not in known:
             known[key] = _describe(model, sequence_length, python)
@@ -266,19 +266,19 @@ def describer(python: str) -> Describe:
     return describe
 
 
-def _describe(model: ModelConfig, sequence_length: int, python: str) -> KnownGuest:
-    guest = guest_of(model)
-    task = DescribeModel(guest=guest, sequence_length=sequence_length)
+def _describe(model: ModelConfig, sequence_length: int, python: str) -> KnownExternal:
+    external = external_of(model)
+    task = DescribeModel(external=external, sequence_length=sequence_length)
     try:
         described = ask_worker(python, task, Described, DESCRIBE_SECONDS)
     except ConfigError as error:
         kind = "huggingface" if model.python is None else "python"
         hint = error.problems[0].hint
         raise Conflict(("model", kind), f"model.{kind}: {error}", hint=hint) from None
-    return KnownGuest(replace(guest, vocabulary_size=described.vocabulary_size), described)
+    return KnownExternal(replace(external, vocabulary_size=described.vocabulary_size), described)
 
 
-def guest_of(model: ModelConfig) -> Guest:
+def external_of(model: ModelConfig) -> ExternalModel:
     """Return what a config asks for; a config.json is read from the disk.
 
     Raises:
@@ -293,7 +293,7 @@ def guest_of(model: ModelConfig) -> Guest:
                 f"model.python: {model.python!r} names no function",
                 hint="write package.module:function",
             )
-        return Guest(
+        return ExternalModel(
             kind="python",
             target=model.python,
             arguments=json.dumps(given, sort_keys=True),
@@ -302,7 +302,7 @@ def guest_of(model: ModelConfig) -> Guest:
     target, values = _class_and_values(model.huggingface or "", given)
     task = _task_of(target)
     check_values({**values, **given})
-    return Guest(
+    return ExternalModel(
         kind="huggingface",
         target=target,
         arguments=json.dumps({**values, **given}, sort_keys=True),
@@ -312,7 +312,7 @@ def guest_of(model: ModelConfig) -> Guest:
 
 
 def _check_alone(model: ModelConfig) -> None:
-    """Refuse our own sizes beside a guest, which has its own."""
+    """Refuse our own sizes beside an external model, which has its own."""
     allowed = {"name", "huggingface", "python", "config", "small"}
     extra = sorted(model.model_dump(exclude_none=True).keys() - allowed)
     if model.huggingface is not None and model.python is not None:

@@ -17,6 +17,7 @@ from trnbench.catalog.backends import backend_of
 from trnbench.machine.describe import Devices, Machine, untelling
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
+from trnbench.protocol import Train
 from trnbench.run.case import CaseRun, Observer
 from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.results import load_result
@@ -29,7 +30,6 @@ from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result, RunCase, RunDocument
 from trnbench.schema.units import say_bytes
-from trnbench.wire import Train
 
 TELEMETRY_SECONDS = 1.0
 

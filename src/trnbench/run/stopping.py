@@ -19,10 +19,10 @@ from trnbench.analysis.statistics import (
     median_interval,
 )
 from trnbench.analysis.steady_state import find_steady_state
+from trnbench.protocol import Activity, Block, Command, Finish, RunBlock
 from trnbench.schema.measurement import StopReason
 from trnbench.schema.plan import MeasureConfig, Plan
 from trnbench.schema.units import SECONDS_PER_HOUR, say_seconds, say_usd
-from trnbench.wire import Activity, Block, Command, Finish, RunBlock
 
 WARMUP_FLOOR_STEPS = 3
 PILOT_STEPS = 5

@@ -23,12 +23,12 @@ from typing import Any, Literal, Self, TypeVar
 
 import pydantic
 
+from trnbench.protocol import encode
 from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.measurement import Measurement, StepTaker, parse_measurement
 from trnbench.schema.older import UPGRADES
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result, RunDocument
-from trnbench.wire import encode
 
 RUN_FILE = "run.json"
 PLAN_FILE = "plan.json"

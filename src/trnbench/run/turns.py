@@ -13,13 +13,13 @@ from typing import Literal, NamedTuple
 
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.machine.describe import Devices, Machine
+from trnbench.protocol import PROTOCOL_VERSION
 from trnbench.run.case import Observer
 from trnbench.run.questions import require_device
 from trnbench.run.session import Ending, Session
 from trnbench.run.watch import Interruption
 from trnbench.schema.errors import ConfigError, RunError, UnavailableError
 from trnbench.schema.plan import Plan
-from trnbench.wire import WIRE_VERSION
 
 Label = Literal["base", "cand"]
 
@@ -168,7 +168,7 @@ def check_again(arm: Arm, device_names: frozenset[str]) -> None:
         UnavailableError: its device is not here, or is another one.
     """
     for plan in arm.plans:
-        if plan.order.wire_version != WIRE_VERSION:
+        if plan.order.wire_version != PROTOCOL_VERSION:
             raise ConfigError(
                 f"--confirm: {plan.case_id} was planned by trnbench {plan.trnbench_version}, "
                 "whose worker this version cannot drive",

@@ -9,9 +9,9 @@ from typing import Literal
 
 import psutil
 
+from trnbench.protocol import Purpose
 from trnbench.run.outcomes import End
 from trnbench.schema.measurement import Watch
-from trnbench.wire import Purpose
 
 Clock = Callable[[], float]
 

@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from trnbench.process import Child, LineTooLongError
-from trnbench.run import outcomes
-from trnbench.run.outcomes import End
-from trnbench.run.watch import Clock, HangWatch
-from trnbench.schema.errors import ConfigError
-from trnbench.wire import (
+from trnbench.protocol import (
     CHILD_RECORDS,
     Block,
     ChildRecord,
@@ -28,12 +24,16 @@ from trnbench.wire import (
     Finish,
     Finished,
     Phase,
+    ProtocolError,
     Task,
-    WireError,
     decode,
     encode,
     encode_task,
 )
+from trnbench.run import outcomes
+from trnbench.run.outcomes import End
+from trnbench.run.watch import Clock, HangWatch
+from trnbench.schema.errors import ConfigError
 
 ENTRY = Path(__file__).resolve().parents[1] / "train" / "entry.py"
 
@@ -256,7 +256,7 @@ def converse(
 def _read(job: Job, line: Line) -> ChildRecord:
     try:
         record: ChildRecord = decode(line.text, CHILD_RECORDS)
-    except WireError as error:
+    except ProtocolError as error:
         words = job.last_words(line.rank)
         raise _named(job, line.rank, outcomes.of_unreadable(line.text, error, words)) from None
     outcomes.require_version(record)
@@ -326,7 +326,7 @@ def _first_cause(
 def _failure_in(line: Line) -> Failed | None:
     try:
         record = decode(line.text, CHILD_RECORDS)
-    except WireError:
+    except ProtocolError:
         return None
     return record if isinstance(record, Failed) else None
 

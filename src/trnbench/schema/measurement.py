@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from trnbench.schema.errors import DataError
-from trnbench.wire import (
+from trnbench.protocol import (
     CHILD_RECORDS,
     Activity,
     Block,
@@ -25,13 +24,14 @@ from trnbench.wire import (
     Environment,
     FailureReason,
     Memory,
-    Movement,
     Parity,
     Phase,
+    ProtocolError,
     Purpose,
-    WireError,
+    WeightUpdate,
     decode,
 )
+from trnbench.schema.errors import DataError
 
 SCHEMA_VERSION = 2
 
@@ -156,7 +156,7 @@ def parse_record(line: str | bytes) -> Any:
     """Read one line of a measurement file.
 
     Raises:
-        WireError: the line is not a record of this version.
+        ProtocolError: the line is not a record of this version.
     """
     return decode(line, RECORDS)
 
@@ -179,7 +179,7 @@ class Measurement:
     built: Built | None = None
     memory: Memory | None = None
     parity: Parity | None = None
-    movement: Movement | None = None
+    movement: WeightUpdate | None = None
     outcome: Outcome | None = None
     phases: list[Phase] = field(default_factory=list)
     ceilings: list[Ceiling] = field(default_factory=list)
@@ -201,7 +201,15 @@ class Measurement:
         match record:
             case _ if several is not None:
                 getattr(self, several).append(record)
-            case Environment() | Launch() | Parity() | Built() | Movement() | Memory() | Outcome():
+            case (
+                Environment()
+                | Launch()
+                | Parity()
+                | Built()
+                | WeightUpdate()
+                | Memory()
+                | Outcome()
+            ):
                 setattr(self, record.kind, record)  # one of each, named as its kind
             case _:
                 pass  # Finished and Failed are told again, with the parent's view, by Outcome
@@ -251,7 +259,7 @@ def parse_measurement(
     for number, line, is_torn in _numbered(lines):
         try:
             record = parse_record(line)
-        except WireError as error:
+        except ProtocolError as error:
             if measurement is not None and is_torn:
                 measurement.torn_line = line[:80].decode(errors="replace")
                 break

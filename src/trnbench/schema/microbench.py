@@ -2,9 +2,9 @@
 
 from typing import Literal
 
+from trnbench.protocol import AttentionTask, CollectiveTask, Environment, MatmulTask, MoveTask
 from trnbench.schema.base import Strict
 from trnbench.schema.measurement import Status
-from trnbench.wire import AttentionTask, CollectiveTask, Environment, MoveTask, ProductTask
 
 PEAK_VERSION: Literal[1] = 1
 
@@ -18,7 +18,7 @@ class PeakReading(Strict):
     """square, model: products of equal edges, and those of a model's training step."""
     label: str
     """What it is, without its arithmetic and its size."""
-    task: ProductTask | MoveTask | AttentionTask | CollectiveTask
+    task: MatmulTask | MoveTask | AttentionTask | CollectiveTask
     count: int = 1
     """How many such a training step makes; 1 where it stands for itself."""
     ranks: int = 1

@@ -3,31 +3,36 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trnbench.wire import WIRE_VERSION
+from trnbench.protocol import PROTOCOL_VERSION
 
 Document = dict[str, Any]
 
 
 def upgrade_plan(plan: Document) -> Document:
-    """Say the model's sizes beside its shape."""
-    model = plan["model"]
+    """Say the model's sizes beside its shape, and `external` for what was called `guest`."""
+    model = _renamed(plan["model"])
     shape, described = model["shape"] or {}, model.get("described") or {}
     sizes = {
-        "family": shape.get("family") or model["guest"]["kind"],
+        "family": shape.get("family") or model["external"]["kind"],
         "layers": shape.get("layers"),
         "hidden_size": shape.get("hidden_size"),
         "vocabulary_size": described.get("vocabulary_size") or shape["vocabulary_size"],
     }
-    return {**plan, "schema_version": 2, "model": {**model, **sizes}}
+    return {
+        **plan,
+        "schema_version": 2,
+        "model": {**model, **sizes},
+        "order": _renamed(plan["order"]),
+    }
 
 
 def upgrade_result(result: Document) -> Document:
     """Divide the device into what was planned and what the worker found; name model and code."""
-    device, model = result["device"], result["model"]
+    device, model = result["device"], _renamed(result["model"])
     seen = ("name", "device_count", "is_proven", "threads", "settings", "versions")
     environment = {
         "at_seconds": 0.0,
-        "wire_version": WIRE_VERSION,
+        "wire_version": PROTOCOL_VERSION,
         "backend": device["backend"],
         "device_name": device["name"],
         "device_count": device["device_count"],
@@ -38,16 +43,24 @@ def upgrade_result(result: Document) -> Document:
         "versions": device["versions"],
     }
     planned = {key: value for key, value in device.items() if key not in seen}
-    kind, _, target = (model.get("guest") or "").partition(" ")
-    guest: Document = {
+    kind, _, target = (model.get("external") or "").partition(" ")
+    external: Document = {
         "kind": kind, "target": target, "arguments": "{}", "checked_keys": [],
     }  # fmt: skip
     return {
         **result,
         "schema_version": 2,
-        "model": {**model, "shape": None, "source": "", "guest": guest if target else None},
+        "model": {**model, "shape": None, "source": "", "external": external if target else None},
         "device": {**planned, "devices_used": device["device_count"], "memory_bytes": None},
         "environment": None if device["name"] is None else environment,
+    }
+
+
+def _renamed(document: Document) -> Document:
+    """Return a document with `external` for each key `guest`, at any depth."""
+    return {
+        "external" if key == "guest" else key: _renamed(value) if isinstance(value, dict) else value
+        for key, value in document.items()
     }
 
 

@@ -10,9 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from trnbench.protocol import (
+    Described,
+    ExternalModel,
+    ModelShape,
+    Precision,
+    StepSettings,
+    WorkOrder,
+)
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
-from trnbench.wire import Described, Guest, ModelShape, Precision, StepSettings, WorkOrder
 
 PLAN_VERSION: Literal[2] = 2
 
@@ -56,27 +63,27 @@ class PlannedModel(Strict):
 
     name: str
     family: str
-    """The family's name, or what kind of guest it is."""
+    """The family's name, or what kind of external it is."""
     parameter_count: int
     active_parameter_count: int | None = None
     """Weights that one token meets; null in plans older than the count, and where the sizes of a
-    guest are not known."""
+    external are not known."""
     layers: int | None
-    """Null for a guest whose sizes are not known, as is its width."""
+    """Null for an external model whose sizes are not known, as is its width."""
     hidden_size: int | None
     vocabulary_size: int
     source: str
     shape: ModelShape | None
-    """Null for a guest whose family is not known."""
-    guest: Guest | None = None
+    """Null for an external model whose family is not known."""
+    external: ExternalModel | None = None
     """A model that is not ours."""
     described: Described | None = None
-    """What the guest was found to be, before a device was touched."""
+    """What the external model was found to be, before a device was touched."""
 
     @property
-    def guest_name(self) -> str | None:
+    def external_name(self) -> str | None:
         """Whose code it is, where it is none of our families: a library or python, and its name."""
-        return None if self.guest is None else f"{self.guest.kind} {self.guest.target}"
+        return None if self.external is None else f"{self.external.kind} {self.external.target}"
 
     @property
     def is_tied(self) -> bool:
@@ -154,7 +161,7 @@ class Prediction(Strict):
     """What is done beyond that: forward passes made again, experts' empty places. Null in plans
     that are older than the choice: nothing was made again."""
     memory_bytes: float | None
-    """Null for a guest whose sizes are not known, as is what its activations take."""
+    """Null for an external model whose sizes are not known, as is what its activations take."""
     memory_states_bytes: float
     memory_activations_bytes: float | None
     memory_verdict: Literal["fits", "tight", "does_not_fit", "unknown"]

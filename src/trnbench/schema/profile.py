@@ -8,9 +8,9 @@ Format versions, and what changed in each:
 
 from typing import Literal
 
+from trnbench.protocol import Environment
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
-from trnbench.wire import Environment
 
 PROFILE_VERSION: Literal[2] = 2
 

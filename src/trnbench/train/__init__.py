@@ -1,1 +1,1 @@
-"""The child and the only home of torch: it imports `wire`, the standard library and torch alone."""
+"""The worker: it imports the protocol, the standard library and torch alone."""

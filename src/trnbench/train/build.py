@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trnbench.protocol import ExternalModel, ModelShape, StepSettings, WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external, retie
@@ -18,13 +19,12 @@ from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective, Trainable
 from trnbench.train.precision import matmul_dtype, parameter_dtype
-from trnbench.wire import Guest, ModelShape, StepSettings, WorkOrder
 
 
 def build_objective(order: WorkOrder, backend: Backend) -> Trainable:
     """Build the model on the CPU, fit it to the order, and move it to the device."""
-    if order.guest is not None:
-        return fit(build_external(order.guest, order.seed), order, backend)
+    if order.external is not None:
+        return fit(build_external(order.external, order.seed), order, backend)
     shape = order.own_shape
     return fit(adapted_model(shape, order.sequence_length, order.seed, order.step), order, backend)
 
@@ -55,7 +55,7 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
 
 
 def _fit_external(module: nn.Module, order: WorkOrder) -> ExternalObjective:
-    external: Guest | None = order.guest
+    external: ExternalModel | None = order.external
     if external is None:
         raise ValueError("the order has no external model")
     retie(module)
@@ -82,7 +82,7 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 def make_stream(order: WorkOrder) -> Stream:
     """Return the data that the order's model is trained on."""
-    return stream_of(order.guest or order.own_shape, order.sequence_length, order.stream)
+    return stream_of(order.external or order.own_shape, order.sequence_length, order.stream)
 
 
 def is_tied(model: nn.Module) -> bool:

@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from trnbench.wire import (
+from trnbench.protocol import (
     COMMANDS,
     ChildRecord,
     Command,
     FailureReason,
+    ProtocolError,
     Task,
-    WireError,
     decode,
     decode_task,
     encode,
@@ -50,7 +50,7 @@ class Channel:
         """Wait for what is to be done, which comes before any command.
 
         Raises:
-            WireError: the line is not a task of this version.
+            ProtocolError: the line is not a task of this version.
         """
         return decode_task(self._line())
 
@@ -58,7 +58,7 @@ class Channel:
         """Wait for the next command.
 
         Raises:
-            WireError: the line is not a command of this version.
+            ProtocolError: the line is not a command of this version.
         """
         command: Command = decode(self._line(), COMMANDS)
         return command
@@ -109,7 +109,7 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
         reason = error.reason
     elif isinstance(error, MemoryError):
         reason = "out_of_memory"
-    elif isinstance(error, WireError):
+    elif isinstance(error, ProtocolError):
         reason, hint = "wrong_order", "use the same trnbench for the parent and the child"
     elif type(error).__name__ == "Unavailable":
         reason, hint = "unavailable", getattr(error, "hint", None)

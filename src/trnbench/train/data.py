@@ -15,8 +15,8 @@ from typing import Protocol
 
 import torch
 
+from trnbench.protocol import ExternalModel, Image, ModelShape, StreamSettings, masked_positions
 from trnbench.train.models import family_class
-from trnbench.wire import Guest, Image, ModelShape, StreamSettings, masked_positions
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -203,7 +203,9 @@ class ImageStream:
         return philox(counter, self._key)
 
 
-def stream_of(model: ModelShape | Guest, sequence_length: int, settings: StreamSettings) -> Stream:
+def stream_of(
+    model: ModelShape | ExternalModel, sequence_length: int, settings: StreamSettings
+) -> Stream:
     """Return the stream of next tokens, of masked ones for an encoder, or of images.
 
     Raises:
@@ -213,7 +215,7 @@ def stream_of(model: ModelShape | Guest, sequence_length: int, settings: StreamS
         raise ValueError("the external model's vocabulary is not known")
     if isinstance(model, ModelShape) and model.image is not None:
         return ImageStream(settings, model.vocabulary_size, model.image)
-    if isinstance(model, Guest):
+    if isinstance(model, ExternalModel):
         is_masked = model.task == "masked_token"
     else:
         is_masked = family_class(model.family).is_masked

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from trnbench.protocol import DescribeModel, ExternalModel, StreamSettings, masked_positions
 from trnbench.train.backends.base import version_of
 from trnbench.train.data import stream_of
 from trnbench.train.external import (
@@ -22,7 +23,6 @@ from trnbench.train.external import (
     is_tied,
     vocabulary_of,
 )
-from trnbench.wire import DescribeModel, Guest, StreamSettings, masked_positions
 
 SMALL_PARAMETERS = 50_000_000
 """An external model that must be run to be counted is run on the CPU, up to this many weights."""
@@ -50,7 +50,7 @@ def describe(task: DescribeModel) -> dict[str, Any]:
         BadModel: it cannot be built, has nothing to train, does not say its vocabulary, or returns
             no loss that its weights decide.
     """
-    external = task.guest
+    external = task.external
     module = _without_memory(external)
     parameters = list(module.parameters())
     if not any(p.requires_grad for p in parameters):
@@ -77,7 +77,7 @@ def describe(task: DescribeModel) -> dict[str, Any]:
     }
 
 
-def _without_memory(external: Guest) -> nn.Module:
+def _without_memory(external: ExternalModel) -> nn.Module:
     try:
         with torch.device("meta"):
             return build_external(external, seed=0)
@@ -86,7 +86,7 @@ def _without_memory(external: Guest) -> nn.Module:
 
 
 def _count(
-    module: nn.Module, external: Guest, sequence_length: int
+    module: nn.Module, external: ExternalModel, sequence_length: int
 ) -> tuple[float | None, str | None]:
     """Return the FLOPs of one sequence, or why they could not be counted."""
     place = next(module.parameters()).device
@@ -105,7 +105,7 @@ def _count(
         return _counted(build_external(external, seed=0), external, given)
 
 
-def _try(external: Guest, sequence_length: int) -> None:
+def _try(external: ExternalModel, sequence_length: int) -> None:
     """Refuse a model that has no gradients of a finite loss on its first tokens, on the CPU."""
     module = build_external(external, seed=0)
     batch = stream_of(external, sequence_length, TRIAL_STREAM).batch(0, TRIAL_SEQUENCES)
@@ -132,7 +132,7 @@ def _try(external: Guest, sequence_length: int) -> None:
         )
 
 
-def _made_up(external: Guest, sequence_length: int, place: torch.device) -> Given:
+def _made_up(external: ExternalModel, sequence_length: int, place: torch.device) -> Given:
     """Return one sequence of zeros, in the form that this model takes."""
     inputs = torch.zeros((1, sequence_length), dtype=torch.int64, device=place)
     if external.task == "next_token":
@@ -142,7 +142,9 @@ def _made_up(external: Guest, sequence_length: int, place: torch.device) -> Give
     return inputs, inputs[:, :count], where
 
 
-def _counted(module: nn.Module, external: Guest, given: Given) -> tuple[float | None, str | None]:
+def _counted(
+    module: nn.Module, external: ExternalModel, given: Given
+) -> tuple[float | None, str | None]:
     """Count one forward and backward pass; attention by matmuls, which torch can count."""
     objective = ExternalObjective(module, external, "fp32")
     if given[0].is_meta and external.kind == "huggingface":
@@ -197,7 +199,7 @@ UNCOUNTED = ("grouped_mm", "attention_for_cpu", "mkldnn", "lstm", "gru", "int_mm
 """Parts of names of torch's own operators that make matmuls."""
 
 
-def _versions(external: Guest) -> dict[str, str]:
+def _versions(external: ExternalModel) -> dict[str, str]:
     found = {"python": platform.python_version(), "torch": torch.__version__}
     if external.kind == "huggingface":
         found["transformers"] = version_of("transformers") or "unknown"

@@ -5,7 +5,7 @@ has. So the package is loaded from this file's own folder, and nothing beside it
 
     echo '{"wire_version": 5, "task": {"kind": "inventory"}}' | python entry.py
 
-Its task comes in on standard input, and after it commands (`wire/orders.py`). Records go to the
+Its task comes in on standard input, and after it commands (`protocol/orders.py`). Records go to the
 file descriptor of `--records-fd`, by default standard output. An interpreter too old for the
 package can still read this one file: it says so in a record, and ends.
 """
@@ -35,7 +35,7 @@ def load_package() -> None:
 
 
 def refusal(running: "tuple[int, int]") -> str:
-    """Return the line that `wire.Failed` would be, were this interpreter able to load it."""
+    """Return the line that `protocol.Failed` would be, were this interpreter able to load it."""
     here, needed = ".".join(map(str, running)), ".".join(map(str, OLDEST_PYTHON))
     record = {
         "kind": "failed",

@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
+from trnbench.protocol import ExternalModel, Precision
 from trnbench.train.models.base import rows_at
 from trnbench.train.objective import Losses, Trainable
 from trnbench.train.precision import autocast
-from trnbench.wire import Guest, Precision
 
 VOCABULARY_NAMES = ("vocabulary_size", "vocab_size")
 DROPOUT = "drop"
@@ -39,7 +39,7 @@ class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the 
 
 
 @contextlib.contextmanager
-def blaming(external: Guest, doing: str, hint: str) -> Iterator[None]:
+def blaming(external: ExternalModel, doing: str, hint: str) -> Iterator[None]:
     """Raise `BadModel` in place of whatever an external model's own code raises, exits included."""
     try:
         yield
@@ -68,7 +68,7 @@ def _place_of(error: BaseException) -> str:
 class ExternalObjective(Trainable):
     """An external model with its loss: ours on a class's logits, or the loss a module returns."""
 
-    def __init__(self, module: nn.Module, external: Guest, precision: Precision) -> None:
+    def __init__(self, module: nn.Module, external: ExternalModel, precision: Precision) -> None:
         """Take a module on its device and in its type; `bf16` runs it under torch's autocast."""
         super().__init__()
         self.model = module
@@ -119,7 +119,7 @@ def loss_of(returned: Any, target: str) -> torch.Tensor:
     )
 
 
-def build_external(external: Guest, seed: int) -> nn.Module:
+def build_external(external: ExternalModel, seed: int) -> nn.Module:
     """Build an external model in fp32 on torch's default device, its weights drawn from this seed.
 
     Raises:
@@ -170,7 +170,7 @@ def retie(module: nn.Module) -> None:
 # --- classes of transformers ----------------------------------------------------------------------
 
 
-def _huggingface(external: Guest) -> nn.Module:
+def _huggingface(external: ExternalModel) -> nn.Module:
     transformers = _import("transformers", "install it for that interpreter: `pip install "
                            "transformers`")  # fmt: skip
     kind = getattr(transformers, external.target, None)
@@ -200,7 +200,7 @@ def _huggingface(external: Guest) -> nn.Module:
     return module
 
 
-def _check_keys(external: Guest, config_class: Any) -> None:
+def _check_keys(external: ExternalModel, config_class: Any) -> None:
     """Refuse keys of the user's that transformers would ignore."""
     known = {*config_class().to_dict(), *getattr(config_class, "attribute_map", {})}
     known |= {"architectures", "attn_implementation", "experts_implementation"}
@@ -217,7 +217,7 @@ def _check_keys(external: Guest, config_class: Any) -> None:
 # --- modules of the user's ------------------------------------------------------------------------
 
 
-def _python(external: Guest) -> nn.Module:
+def _python(external: ExternalModel) -> nn.Module:
     package, _, function = external.target.partition(":")
     if os.getcwd() not in sys.path:  # noqa: PTH109 - an entry of sys.path is text
         sys.path.append(os.getcwd())  # noqa: PTH109

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import torch
 
+from trnbench.protocol import WorkOrder
 from trnbench.train.backends.base import Backend, Timer
 from trnbench.train.data import Stream
 from trnbench.train.objective import Losses, Trainable
 from trnbench.train.optimizer import make_optimizer
-from trnbench.wire import WorkOrder
 
 Clock = Callable[[], float]
 

@@ -21,21 +21,21 @@ from typing import Any, Literal, Self
 import torch
 import torch.distributed as dist
 
+from trnbench.protocol import (
+    AttentionTask,
+    CeilingPoint,
+    CollectiveTask,
+    MatmulTask,
+    Microbench,
+    MoveTask,
+    PeakPoint,
+    PeakTask,
+)
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.channel import Channel
 from trnbench.train.layers import fp8
 from trnbench.train.layers.attention import Mask, attend
 from trnbench.train.loop import Clock
-from trnbench.wire import (
-    AttentionTask,
-    CeilingPoint,
-    CollectiveTask,
-    Microbench,
-    MoveTask,
-    PeakPoint,
-    PeakTask,
-    ProductTask,
-)
 
 FLOAT_BYTES = 4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": fp8.VALUES}
@@ -102,9 +102,9 @@ def attention(backend: Backend, task: AttentionTask) -> Work:
     return lambda: torch.autograd.grad(attend(q, k, v, mask, core=core), inputs, gradient)
 
 
-def make_work(backend: Backend, task: ProductTask | MoveTask | AttentionTask) -> Work:
+def make_work(backend: Backend, task: MatmulTask | MoveTask | AttentionTask) -> Work:
     """Return the work that a task names, with its operands on the device."""
-    if isinstance(task, ProductTask):
+    if isinstance(task, MatmulTask):
         return matmul(backend, DTYPES[task.precision], task.m, task.n, task.k, task.layout)
     return move(backend, task) if isinstance(task, MoveTask) else attention(backend, task)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from trnbench.protocol import GateOrder, ParityPoint, WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import fit, make_stream
 from trnbench.train.external import BadModel
@@ -30,7 +31,6 @@ from trnbench.train.reference import (
     start_model,
     starts_of,
 )
-from trnbench.wire import GateOrder, ParityPoint, WorkOrder
 
 NEGLIGIBLE = 1e-6
 """A gradient smaller than this part of the whole is compared with the whole instead of itself."""
@@ -92,7 +92,7 @@ def _order_of(order: WorkOrder, gate: GateOrder) -> WorkOrder:
         gradient_accumulation_steps=gate.passes,
         optimizer=gate.optimizer,
         step=gate.step,
-        guest=gate.guest,
+        external=gate.external,
     )
 
 
@@ -116,9 +116,9 @@ def _compare(
     }
     model.zero_grad(set_to_none=True)
     whole = _norm(expected.values())
-    if gate.guest is not None and not 0 < whole < math.inf:
+    if gate.external is not None and not 0 < whole < math.inf:
         raise BadModel(
-            f"{gate.guest.target}: on the CPU the gradients of its first tokens are "
+            f"{gate.external.target}: on the CPU the gradients of its first tokens are "
             f"{'none' if whole == 0 else 'no numbers'}",
             hint="its loss must depend on its weights, and be a number",
         )
@@ -175,7 +175,7 @@ class WeightSample:
         self._before = {name: _first_rows(p) for name, p in self._weights.items()}
 
     def moved(self, steps: int) -> dict[str, Any]:
-        """Return the fields of a `Movement`, after so many steps."""
+        """Return the fields of a `WeightUpdate`, after so many steps."""
         relative, still = {}, []
         for name, parameter in self._weights.items():
             before = self._before[name]

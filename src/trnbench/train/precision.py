@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from trnbench.wire import Precision
+from trnbench.protocol import Precision
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[None]:

@@ -15,6 +15,7 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, record_function
 
+from trnbench.protocol import Finished, OperatorTime, Phase, Profiled, ProfileSteps
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import make_stream
 from trnbench.train.channel import Channel
@@ -26,7 +27,6 @@ from trnbench.train.loop import (
     timed_block,
 )
 from trnbench.train.objective import Trainable
-from trnbench.wire import Finished, OperatorTime, Phase, Profiled, ProfileSteps
 
 WINDOW = "trnbench: profiled steps"
 STEP = "trnbench: step"

@@ -21,13 +21,13 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
+from trnbench.protocol import GateOrder, ModelShape, OptimizerSettings, StreamSettings
 from trnbench.train.data import Batch, Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
-from trnbench.wire import GateOrder, ModelShape, OptimizerSettings, StreamSettings
 
 RULES = "reference-v2"
 """Part of the cache's key: another number, another computation."""
@@ -58,7 +58,7 @@ def find_reference(
 
     Without a folder it is computed anew; one that cannot be written costs time alone.
     """
-    if folder is None or gate.guest is not None:  # its code may change under the same name
+    if folder is None or gate.external is not None:  # its code may change under the same name
         return compute_reference(gate, stream, seed), False
     path = folder / f"{content_key(gate, stream, seed)}.pt"
     found = _read(path)
@@ -91,7 +91,7 @@ def cache_folder() -> Path:
 
 def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Reference:
     """Train the parity model, and read its gradients at both starts."""
-    tokens = stream_of(gate.guest or _shape(gate), gate.sequence_length, stream)
+    tokens = stream_of(gate.external or _shape(gate), gate.sequence_length, stream)
     first_losses: dict[str, float] = {}
     gradients: dict[str, dict[str, torch.Tensor]] = {}
     for start in starts_of(gate):
@@ -106,7 +106,7 @@ def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Ref
 
 def starts_of(gate: GateOrder) -> tuple[Start, ...]:
     """Return the starts whose gradients are compared: of a user's module its own alone."""
-    is_users = gate.guest is not None and gate.guest.kind == "python"
+    is_users = gate.external is not None and gate.external.kind == "python"
     return ("production",) if is_users else STARTS
 
 
@@ -122,8 +122,8 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
     `stress` draws matrices with variance 1 / inputs and embeddings with variance 1, so that a fault
     in attention cannot hide behind weights that make it even.
     """
-    if gate.guest is not None:
-        model, is_tied = build_external(gate.guest, seed), True
+    if gate.external is not None:
+        model, is_tied = build_external(gate.external, seed), True
     else:
         model, is_tied = _own_model(gate, seed), _shape(gate).tied_embeddings
     if start == "stress":
@@ -164,8 +164,8 @@ def _backward(model: torch.nn.Module, tokens: Stream, gate: GateOrder, step: int
     """Put the gradients of one step's mean loss into the model, and return the loss."""
     sequences = gate.sequences_a_pass * gate.passes
     batch = tokens.batch(step * sequences, sequences)
-    if gate.guest is not None:
-        return _backward_of_external(ExternalObjective(model, gate.guest, "fp32"), batch, gate)
+    if gate.external is not None:
+        return _backward_of_external(ExternalObjective(model, gate.external, "fp32"), batch, gate)
     if not isinstance(model, Model) or _shape(gate).experts is None:
         logits = model(batch.inputs, batch.positions)
         loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())

@@ -14,15 +14,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from trnbench.train.channel import Channel, TorchMissingError, VendorErrors, describe_failure
-from trnbench.train.software import (
-    entry_points,
-    find_processor,
-    installed_versions,
-    neuron_generation,
-)
-from trnbench.wire import (
-    WIRE_VERSION,
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
     Activity,
     Block,
     Built,
@@ -36,7 +29,6 @@ from trnbench.wire import (
     Inventory,
     Memory,
     Microbench,
-    Movement,
     Parity,
     Phase,
     Probe,
@@ -45,7 +37,15 @@ from trnbench.wire import (
     RunBlock,
     TakeInventory,
     Train,
+    WeightUpdate,
     WorkOrder,
+)
+from trnbench.train.channel import Channel, TorchMissingError, VendorErrors, describe_failure
+from trnbench.train.software import (
+    entry_points,
+    find_processor,
+    installed_versions,
+    neuron_generation,
 )
 
 
@@ -71,7 +71,7 @@ def take_inventory(_task: TakeInventory, channel: Channel) -> None:
     """Say what is installed, in a tenth of a second: nothing is imported."""
     channel.send(
         Inventory,
-        wire_version=WIRE_VERSION,
+        wire_version=PROTOCOL_VERSION,
         python=platform.python_version(),
         versions=installed_versions(),
         neuron=neuron_generation(),
@@ -88,7 +88,7 @@ def probe_devices(_task: ProbeDevices, channel: Channel) -> None:
     from trnbench.train.backends import find_devices
 
     channel.send(
-        Probe, wire_version=WIRE_VERSION, devices=find_devices(), versions=_library_versions()
+        Probe, wire_version=PROTOCOL_VERSION, devices=find_devices(), versions=_library_versions()
     )
     channel.send(Finished, steps=0)
 
@@ -98,7 +98,7 @@ def describe_model(task: DescribeModel, channel: Channel) -> None:
     _import_torch()
     from trnbench.train.describe import describe
 
-    channel.send(Described, wire_version=WIRE_VERSION, **describe(task))
+    channel.send(Described, wire_version=PROTOCOL_VERSION, **describe(task))
     channel.send(Finished, steps=0)
 
 
@@ -193,7 +193,7 @@ def _send_environment(
 
     channel.send(
         Environment,
-        wire_version=WIRE_VERSION,
+        wire_version=PROTOCOL_VERSION,
         backend=backend.name,
         device_name=backend.device_name(),
         device_count=device_count,
@@ -238,7 +238,7 @@ def _obey(order: WorkOrder, step: Any, stream: Any, backend: Any, channel: Chann
             told = activity
         channel.send(Block, **block)
         if weights is not None:
-            channel.send(Movement, **weights.moved(step.steps_done))
+            channel.send(WeightUpdate, **weights.moved(step.steps_done))
             weights = None
 
 
@@ -348,7 +348,7 @@ def _library_versions() -> dict[str, str]:
 
 def _versions_of_external(order: WorkOrder) -> dict[str, str]:
     """Return the version of the library whose class is trained: it decides what the model is."""
-    if order.guest is None or order.guest.kind != "huggingface":
+    if order.external is None or order.external.kind != "huggingface":
         return {}
     from trnbench.train.backends.base import version_of
 

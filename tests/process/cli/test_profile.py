@@ -166,7 +166,7 @@ def test_a_vendor_s_error_is_told_in_our_words(tmp_path: Path, fault: str, words
         ("garbage", "no record"),
         ("endless_line", "without an end"),
         ("out_of_memory", "no room for 9 GiB"),
-        ("old_wire", "mixed installation"),
+        ("old_protocol", "mixed installation"),
         ("hangs", "measure.hang_seconds=5"),
     ],
 )

@@ -84,8 +84,8 @@ def test_an_outcome_tells_no_path_of_the_machine(config: Path, tmp_path: Path) -
     assert str(tmp_path) not in written
 
 
-def test_a_worker_of_another_wire_version_is_refused(config: Path, tmp_path: Path) -> None:
-    python = fake_python(tmp_path, "old_wire")
+def test_a_worker_of_another_protocol_version_is_refused(config: Path, tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "old_protocol")
     done = trnbench("run", config, "-o", tmp_path / "run", "--python", python)
     assert done.code == 4
     assert records_of(only_case(tmp_path / "run"))[-1]["status"] == "wrong_order"

@@ -13,17 +13,7 @@ import pytest
 
 from tests.process.run.processes import all_events, lines_of, next_line, script_command
 from trnbench.process import MAX_LINE_BYTES
-from trnbench.run.worker import (
-    TICK_SECONDS,
-    Exited,
-    Job,
-    Line,
-    Overflow,
-    Silence,
-)
-from trnbench.run.worker import start as start_job
-from trnbench.schema.errors import ConfigError
-from trnbench.wire import (
+from trnbench.protocol import (
     CHILD_RECORDS,
     COMMANDS,
     Command,
@@ -35,6 +25,16 @@ from trnbench.wire import (
     RunBlock,
     decode,
 )
+from trnbench.run.worker import (
+    TICK_SECONDS,
+    Exited,
+    Job,
+    Line,
+    Overflow,
+    Silence,
+)
+from trnbench.run.worker import start as start_job
+from trnbench.schema.errors import ConfigError
 
 Start = Callable[[str], Job]
 

@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from tests.process.run.processes import are_gone, script_command
+from trnbench.protocol import ChildRecord, Finish, Finished, Phase, RunBlock
 from trnbench.run.outcomes import End
 from trnbench.run.watch import descendants_cpu_seconds
 from trnbench.run.worker import Event, Exited, Job, Line, Rank, converse
 from trnbench.schema.errors import ConfigError
-from trnbench.wire import ChildRecord, Finish, Finished, Phase, RunBlock
 
 SAY = """\
 import json

@@ -15,6 +15,7 @@ import pytest
 
 from tests.pure.run.plans import plan_case
 from tests.pure.run.records import make_header, make_outcome, write_case
+from trnbench.protocol import Finished, Phase
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,
@@ -28,7 +29,6 @@ from trnbench.run.store import (
 )
 from trnbench.schema.errors import ConfigError, RunError
 from trnbench.schema.result import RunCase, RunDocument
-from trnbench.wire import Finished, Phase
 
 HOLDS = """
 import sys

@@ -11,6 +11,7 @@ import pytest
 
 from tests.pure.run.plans import plan_case
 from tests.pure.run.records import make_header, make_outcome
+from trnbench.protocol import Phase
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,
@@ -21,14 +22,13 @@ from trnbench.run.store import (
     write_whole,
 )
 from trnbench.schema.errors import ConfigError, RunError
-from trnbench.wire import Phase
 
 # A limit on the size of a file refuses a write as a full disk does, for any user.
 FILLS = """
 import resource, sys
 from pathlib import Path
 from trnbench.run.store import MeasurementFile, StorageFull, write_whole
-from trnbench.wire import Phase
+from trnbench.protocol import Phase
 
 folder = Path(sys.argv[1])
 write_whole(folder / "plan.json", "the old plan")

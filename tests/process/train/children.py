@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trnbench.train import entry
-from trnbench.wire import (
+from trnbench.protocol import (
     CHILD_RECORDS,
-    WIRE_VERSION,
+    PROTOCOL_VERSION,
     Command,
     Task,
     WorkOrder,
@@ -20,6 +19,7 @@ from trnbench.wire import (
     encode,
     encode_task,
 )
+from trnbench.train import entry
 
 ENTRY = Path(entry.__file__)
 
@@ -41,7 +41,7 @@ class Ended:
 
 def line_of(order: WorkOrder, **changes: Any) -> bytes:
     """Return the line that asks for a training, with some of the order's fields replaced."""
-    version = changes.pop("wire_version", WIRE_VERSION)
+    version = changes.pop("wire_version", PROTOCOL_VERSION)
     task = {"kind": "train", "order": {**json.loads(encode(order)), **changes}}
     return json.dumps({"wire_version": version, "task": task}).encode() + b"\n"
 

@@ -6,18 +6,18 @@ import sys
 
 import pytest
 
-from trnbench.train.channel import Channel
-from trnbench.wire import (
+from trnbench.protocol import (
     CHILD_RECORDS,
     Finish,
     Finished,
     Memory,
     Phase,
+    ProtocolError,
     RunBlock,
-    WireError,
     decode,
     encode,
 )
+from trnbench.train.channel import Channel
 
 WAITS = """
 import os, sys
@@ -66,7 +66,7 @@ def test_commands_are_read_one_at_a_time() -> None:
     "line", [b"run 3\n", b'{"kind":"dance"}\n', b'{"kind":"run","steps":"3","purpose":"measure"}\n']
 )
 def test_a_line_that_is_no_command_is_refused(line: bytes) -> None:
-    with pytest.raises(WireError):
+    with pytest.raises(ProtocolError):
         Channel(io.BytesIO(), io.BytesIO(line)).receive()
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.train.children import ENTRY, run_child
+from trnbench.protocol import CHILD_RECORDS, Failed, ProbeDevices, decode
 from trnbench.train import entry
-from trnbench.wire import CHILD_RECORDS, Failed, ProbeDevices, decode
 
 PRETENDS_TO_BE_OLD = """
 import runpy, sys

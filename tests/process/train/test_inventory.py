@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.train.children import run_child
+from trnbench.protocol import Inventory, TakeInventory
 from trnbench.train.software import generation_of
-from trnbench.wire import Inventory, TakeInventory
 
 
 @pytest.mark.parametrize(

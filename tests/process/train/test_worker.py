@@ -9,13 +9,8 @@ import torch
 from tests.process.train.children import Ended, line_of, run_child
 from tests.pure.train.orders import LLAMA, SETTINGS, make_order
 from trnbench.model.flops import parameter_count
-from trnbench.train.backends import find_devices
-from trnbench.train.backends.base import Claim
-from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.build import build_objective, make_stream
-from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.wire import (
-    WIRE_VERSION,
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
     Command,
     Finish,
     ProbeDevices,
@@ -23,6 +18,11 @@ from trnbench.wire import (
     Train,
     WorkOrder,
 )
+from trnbench.train.backends import find_devices
+from trnbench.train.backends.base import Claim
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.build import build_objective, make_stream
+from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 
 FORBIDDEN = {"pydantic", "yaml", "typer", "rich", "psutil", "scipy", "pandas"}
 ORDER = make_order(micro_batch_size=2, gradient_accumulation_steps=2, threads=1)
@@ -61,7 +61,7 @@ def test_a_probe_tells_the_devices_and_the_versions(tmp_path: Path) -> None:
     assert ended.kinds == ["probe", "probe", "finished"]
     probe = ended.records[1]
     assert probe.devices == find_devices()
-    assert probe.wire_version == WIRE_VERSION
+    assert probe.wire_version == PROTOCOL_VERSION
     assert probe.versions["torch"] == torch.__version__
     assert ended.exit_code == 0
 
@@ -137,8 +137,8 @@ def test_the_child_imports_torch_and_its_own_room_alone(trained: Ended) -> None:
     assert "torch" in imported
     assert not {name for name in imported if name.partition(".")[0] in FORBIDDEN}
     ours = {name for name in imported if name.startswith("trnbench.")}
-    assert ours >= {"trnbench.wire", "trnbench.train.worker", "trnbench.train.loop"}
-    assert {name.split(".")[1] for name in ours} == {"wire", "train"}
+    assert ours >= {"trnbench.protocol", "trnbench.train.worker", "trnbench.train.loop"}
+    assert {name.split(".")[1] for name in ours} == {"protocol", "train"}
 
 
 def test_the_ceiling_is_measured_before_and_after_training(tmp_path: Path) -> None:
@@ -177,13 +177,15 @@ def test_a_command_that_is_none_is_a_wrong_order(tmp_path: Path) -> None:
     assert "steps" in failed.message
 
 
-def test_an_order_of_another_wire_version_is_refused(tmp_path: Path) -> None:
-    line = line_of(ORDER, wire_version=WIRE_VERSION + 1, new_field="unknown")
+def test_an_order_of_another_protocol_version_is_refused(tmp_path: Path) -> None:
+    line = line_of(ORDER, wire_version=PROTOCOL_VERSION + 1, new_field="unknown")
     ended = run_child(tmp_path, line)
     failed = ended.records[-1]
     assert ended.kinds == ["failed"]
     assert failed.reason == "wrong_order"
-    assert failed.message == f"task of wire version {WIRE_VERSION + 1}, not {WIRE_VERSION}"
+    assert (
+        failed.message == f"task of protocol version {PROTOCOL_VERSION + 1}, not {PROTOCOL_VERSION}"
+    )
     assert "same trnbench" in failed.hint
 
 
@@ -224,7 +226,7 @@ def test_an_interpreter_that_has_no_memory_left_says_so(tmp_path: Path) -> None:
 def test_an_order_that_another_version_planned_is_refused(tmp_path: Path) -> None:
     failed = train(tmp_path, replace(ORDER, wire_version=4), [Finish()]).records[-1]
     assert (failed.kind, failed.reason) == ("failed", "wrong_order")
-    assert failed.message == f"task of wire version 4, not {WIRE_VERSION}"
+    assert failed.message == f"task of protocol version 4, not {PROTOCOL_VERSION}"
 
 
 @pytest.mark.parametrize(
@@ -232,9 +234,9 @@ def test_an_order_that_another_version_planned_is_refused(tmp_path: Path) -> Non
     [
         (b"train\n", "not a line of JSON"),
         (b"[]\n", "expected an object, got list"),
-        (b'{"wire_version": %d}\n' % WIRE_VERSION, "unknown kind 'None'"),
-        (b'{"wire_version": %d, "task": {"kind": "cook"}}\n' % WIRE_VERSION, "'cook'"),
-        (b'{"wire_version": %d, "task": {"kind": "train"}}\n' % WIRE_VERSION, "field 'order'"),
+        (b'{"wire_version": %d}\n' % PROTOCOL_VERSION, "unknown kind 'None'"),
+        (b'{"wire_version": %d, "task": {"kind": "cook"}}\n' % PROTOCOL_VERSION, "'cook'"),
+        (b'{"wire_version": %d, "task": {"kind": "train"}}\n' % PROTOCOL_VERSION, "field 'order'"),
     ],
 )
 def test_what_is_no_task_is_a_wrong_order(line: bytes, said: str, tmp_path: Path) -> None:

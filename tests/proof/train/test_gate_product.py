@@ -19,8 +19,8 @@ from tests.torch.train.test_gate import (
     gated_order,
     low_precisions_that_show,
 )
+from trnbench.protocol import Precision
 from trnbench.train.loop import TrainingStep
-from trnbench.wire import Precision
 
 ALL_FAULTS = [(fault, low) for fault in FAULTS for low in low_precisions_that_show(fault)]
 ALL_WAYS = [

@@ -24,6 +24,7 @@ from trnbench.analysis.records import is_valid_block
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch, make_launch
+from trnbench.protocol import Block, encode
 from trnbench.reports import comparison as comparison_report
 from trnbench.reports import formats_of, render, results
 from trnbench.reports.document import Page
@@ -34,7 +35,6 @@ from trnbench.schema.errors import DataError, Problem
 from trnbench.schema.measurement import Reading, parse_measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
-from trnbench.wire import Block, encode
 
 STORED = Path(__file__).resolve().parents[2] / "golden" / "schema"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import (
-    MOVEMENT,
     PARITY,
     PLAN_SHA256,
+    WEIGHT_UPDATE,
     learned,
     make_activity,
     make_blocks,
@@ -20,9 +20,9 @@ from tests.builders import (
 from trnbench.analysis import checks
 from trnbench.analysis.analyze import analyze
 from trnbench.analysis.checks import CHECKS, find_validity
+from trnbench.protocol import Block, Built
 from trnbench.schema.measurement import Reading
 from trnbench.schema.result import CheckOutcome, Result
-from trnbench.wire import Block, Built
 
 
 def outcome_of(name: str, result: Result) -> CheckOutcome:
@@ -99,7 +99,9 @@ TRIPPED = {
         result_of(parity=replace(PARITY, losses=[7.625, 8.0, 8.5])),
         "invalid", "loss of step 2 is 8",
     ),
-    "movement": (result_of(movement=replace(MOVEMENT, still=["norm.weight"])), "invalid", "norm"),
+    "movement": (
+        result_of(movement=replace(WEIGHT_UPDATE, still=["norm.weight"])), "invalid", "norm",
+    ),
     "chip": (on_a_chip("trainium2", "trn3"), "invalid", "trn3 is trainium3"),
     "fallback": (
         result_of(activities=[make_activity(1, fallback_ops={}),

@@ -24,9 +24,9 @@ from tests.builders import (
 from tests.pure.analysis.series import Noise, Series, steady
 from trnbench.analysis.checks.measurement import LEAST_SWITCHES, MAX_LEVEL_GAP, MAX_SEPARATION
 from trnbench.analysis.step_time import find_bimodality
+from trnbench.protocol import Block
 from trnbench.schema.measurement import Reading
 from trnbench.schema.result import CheckOutcome
-from trnbench.wire import Block
 
 ORDINARY = steady_times(100)
 DOUBTFUL, SOUND = True, False

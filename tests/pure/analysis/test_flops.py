@@ -21,7 +21,7 @@ from trnbench.model.flops import (
     layer_parameters,
     parameter_count,
 )
-from trnbench.wire import ModelShape
+from trnbench.protocol import ModelShape
 
 
 @pytest.mark.parametrize(

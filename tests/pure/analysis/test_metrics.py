@@ -92,9 +92,11 @@ def test_partly_fp8_work_is_also_told_as_if_its_peak_were_bf16_s() -> None:
     assert found.value == pytest.approx(100_000 * flops / 1e15, rel=1e-12)
     assert found.value is not None
     assert found.value > 1, "a figure above 1 is not taken for a fault here"
-    lacking = of.utilization.model_copy(update={"flops_per_token": {}, "flops_reason": "a guest"})
+    lacking = of.utilization.model_copy(
+        update={"flops_per_token": {}, "flops_reason": "an external model"}
+    )
     of = dataclasses.replace(of, utilization=lacking)
-    assert metrics.mfu_bf16_equivalent(of).reason == "a guest"
+    assert metrics.mfu_bf16_equivalent(of).reason == "an external model"
 
 
 def test_a_million_tokens_cost_what_the_hour_costs_by_what_it_yields() -> None:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from trnbench.analysis.microbench import amount_of, ceilings_of, lines_of, load_of_others, rate_of
 from trnbench.plan.microbench import Arithmetic
+from trnbench.protocol import AttentionTask, CollectiveTask, MatmulTask, MoveTask, PeakTask
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
-from trnbench.wire import AttentionTask, CollectiveTask, MoveTask, PeakTask, ProductTask
 
 
-def product(m: int, n: int, k: int, precision: Arithmetic = "bf16") -> ProductTask:
+def product(m: int, n: int, k: int, precision: Arithmetic = "bf16") -> MatmulTask:
     name = f"{precision} {m} {n} {k}"
-    return ProductTask(name=name, precision=precision, m=m, n=n, k=k, layout="nt")
+    return MatmulTask(name=name, precision=precision, m=m, n=n, k=k, layout="nt")
 
 
 def reading(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import MOVEMENT, PARITY, make_measurement, make_plan, make_result
+from tests.builders import PARITY, WEIGHT_UPDATE, make_measurement, make_plan, make_result
 from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.schema.result import CheckOutcome
 
@@ -108,15 +108,15 @@ def test_a_gate_that_was_turned_off_is_a_doubt_and_one_that_never_came_is_not_ju
     ],
 )
 def test_weights_must_move_and_none_may_leap(changes: Any, said: str) -> None:
-    found = check("movement", movement=replace(MOVEMENT, **changes))
+    found = check("movement", movement=replace(WEIGHT_UPDATE, **changes))
     assert found.verdict == "invalid"
     assert said in found.evidence
 
 
 def test_several_steps_may_move_as_much_further() -> None:
-    assert check("movement", movement=replace(MOVEMENT, steps=4, most=1.9)).verdict == "sound"
+    assert check("movement", movement=replace(WEIGHT_UPDATE, steps=4, most=1.9)).verdict == "sound"
 
 
 def test_weights_that_all_began_as_zeros_need_only_move() -> None:
-    none = replace(MOVEMENT, least_tensor=None, least=None, most_tensor=None, most=None)
+    none = replace(WEIGHT_UPDATE, least_tensor=None, least=None, most_tensor=None, most=None)
     assert check("movement", movement=none).verdict == "sound"

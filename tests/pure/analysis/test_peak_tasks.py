@@ -14,7 +14,7 @@ from trnbench.plan.microbench import (
     collective_tasks,
     single_tasks,
 )
-from trnbench.wire import ProductTask
+from trnbench.protocol import MatmulTask
 
 
 @pytest.mark.parametrize("sizes", [PROCESSOR, ACCELERATOR])
@@ -39,8 +39,8 @@ def test_a_layer_s_gradients_have_the_edges_and_layouts_of_its_own() -> None:
     shape = models()["llama3-8b"].shape
     tasks = {p.task.name: p.task for p in single_tasks(PROCESSOR, shape, 1, 64, ("bf16",))}
     found = [tasks[f"bf16 MLP's down {each}"] for each in ("forward", "dX", "dW")]
-    assert all(isinstance(task, ProductTask) for task in found)
-    edges = [(t.m, t.n, t.k, t.layout) for t in found if isinstance(t, ProductTask)]
+    assert all(isinstance(task, MatmulTask) for task in found)
+    edges = [(t.m, t.n, t.k, t.layout) for t in found if isinstance(t, MatmulTask)]
     assert edges == [
         (64, 4096, 14336, "nt"),  # Y = X W^T
         (64, 14336, 4096, "nn"),  # dX = dY W

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.builders import make_plan
 from tests.profiles import ENVIRONMENT, make_operator, make_profiled, rich_profile
 from trnbench.analysis.profile import make_profile
+from trnbench.protocol import OperatorTime
 from trnbench.schema.profile import Profile
-from trnbench.wire import OperatorTime
 
 PLAN = make_plan()
 NAMES = ("aten::mm", "aten::mul", "aten::view", "aten::tomorrow", "triton_x")

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
+    AttentionTask,
+    CollectiveTask,
+    Environment,
+    MatmulTask,
+    MoveTask,
+    PeakTask,
+)
 from trnbench.reports import render
 from trnbench.reports.document import Page
 from trnbench.reports.microbench import REPORT, reading_as_line
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
-from trnbench.wire import (
-    WIRE_VERSION,
-    AttentionTask,
-    CollectiveTask,
-    Environment,
-    MoveTask,
-    PeakTask,
-    ProductTask,
-)
 
 Golden = Callable[[str, str], None]
 
@@ -41,9 +41,9 @@ def reading(
     )  # fmt: skip
 
 
-def product(m: int, n: int, k: int, layout: str = "nt", precision: str = "bf16") -> ProductTask:
+def product(m: int, n: int, k: int, layout: str = "nt", precision: str = "bf16") -> MatmulTask:
     name = f"{precision} {m} {n} {k} {layout}"
-    return ProductTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)  # type: ignore[arg-type]
+    return MatmulTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)  # type: ignore[arg-type]
 
 
 READINGS = (
@@ -88,7 +88,7 @@ def document(*, is_chip: bool, status: str = "finished") -> PeakDocument:
         accelerator="h100-sxm" if is_chip else None,
         devices_per_chip=1,
         environment=Environment(
-            at_seconds=1.0, wire_version=WIRE_VERSION, backend="cuda" if is_chip else "cpu",
+            at_seconds=1.0, wire_version=PROTOCOL_VERSION, backend="cuda" if is_chip else "cpu",
             device_name="NVIDIA H100 80GB HBM3" if is_chip else "a processor", device_count=1,
             asynchronous=is_chip, proven=not is_chip, threads=None if is_chip else 2,
             versions={"torch": "2.13.0"}, settings={},

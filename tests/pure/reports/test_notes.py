@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.builders import as_guest, make_blocks, make_measurement, make_plan, make_result
+from tests.builders import as_external, make_blocks, make_measurement, make_plan, make_result
 from trnbench.cost.ranking import ranked_run
 from trnbench.reports import plans, render
 from trnbench.reports.document import Cell, Page
@@ -26,16 +26,16 @@ def line(plan: Plan, name: str) -> str | None:
     return next((rest for first, rest in lines if first == name), None)
 
 
-def test_a_guests_operations_are_told_with_where_they_are_from() -> None:
-    known = notes(as_guest(make_plan(), is_known=True))
+def test_an_external_models_operations_are_told_with_where_they_are_from() -> None:
+    known = notes(as_external(make_plan(), is_known=True))
     assert "its FLOPs: by the formula, from its config, of a known family" in known
-    counted = notes(as_guest(make_plan(), is_known=False))
+    counted = notes(as_external(make_plan(), is_known=False))
     said = "by torch's counter, over all keys: not comparable with MFU by matmul-causal-v1"
     assert f"its FLOPs: {said}" in counted
 
 
 def test_nothing_is_said_of_it_for_our_own_models_or_where_nothing_was_counted() -> None:
-    uncounted = as_guest(make_plan(), is_known=False, flops_reason="an operator of its own")
+    uncounted = as_external(make_plan(), is_known=False, flops_reason="an operator of its own")
     assert "no MFU: an operator of its own" in notes(uncounted)
     for plan in (make_plan(), uncounted):
         assert not any("its FLOPs" in note for note in notes(plan))
@@ -57,7 +57,7 @@ def test_a_dry_run_tells_a_mixtures_weights_that_a_token_meets() -> None:
 
 
 def test_a_dry_run_says_where_nothing_will_be_held_against_the_cpu() -> None:
-    plan = as_guest(make_plan(), is_known=False)
+    plan = as_external(make_plan(), is_known=False)
     assert line(plan, "gate") is None
     without = plan.model_copy(update={"order": replace(plan.order, gate=None)})
     assert line(without, "gate") == (

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.pure.run.plans import CPU, H100, plan_case
+from trnbench.protocol import FoundDevice
 from trnbench.reports import plans, render
 from trnbench.reports.document import Page
-from trnbench.wire import FoundDevice
 
 
 def line_of(

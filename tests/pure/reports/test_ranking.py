@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from tests.builders import MOVEMENT, make_measurement, make_plan, make_result
+from tests.builders import WEIGHT_UPDATE, make_measurement, make_plan, make_result
 from tests.pure.cost.test_ranking import BILLION, run
 from trnbench.analysis.metrics import unknown
 from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
@@ -18,7 +18,7 @@ from trnbench.reports.document import Page
 from trnbench.reports.ranking import REPORT, Ranked
 from trnbench.schema.result import MetricValue
 
-STILL = replace(MOVEMENT, still=["norm.weight"])
+STILL = replace(WEIGHT_UPDATE, still=["norm.weight"])
 PAGE = Page(width=140, today=date(2026, 11, 23))
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.analyze import analyze
+from trnbench.protocol import Phase
 from trnbench.run.store import CaseFolder
 from trnbench.schema.measurement import Header, Measurement, Outcome, Status
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
-from trnbench.wire import Phase
 
 
 def make_header(plan: Plan, plan_sha256: str = "0" * 64, **changes: Any) -> Header:

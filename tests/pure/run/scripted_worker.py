@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from itertools import repeat
 
+from trnbench.protocol import Block, Finish, Purpose, RunBlock
 from trnbench.run.stopping import Choice, Pacer
 from trnbench.schema.plan import MeasureConfig
-from trnbench.wire import Block, Finish, Purpose, RunBlock
 
 
 def make_measure(**changes: float | None) -> MeasureConfig:

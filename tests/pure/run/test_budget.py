@@ -11,15 +11,8 @@ import pytest
 from tests.builders import make_activity
 from tests.pure.run.plans import plan_case
 from tests.pure.run.scripted_worker import make_block
-from trnbench.run.case import CaseRun, Observer, Progress
-from trnbench.run.stopping import GRACE_SECONDS, Budget, NextBlock
-from trnbench.run.store import MeasurementFile
-from trnbench.run.watch import Interruption
-from trnbench.run.worker import Event, Job, Line, Silence
-from trnbench.schema.measurement import Outcome
-from trnbench.schema.plan import Plan
-from trnbench.wire import (
-    WIRE_VERSION,
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
     Block,
     Command,
     Environment,
@@ -28,6 +21,13 @@ from trnbench.wire import (
     RunBlock,
     encode,
 )
+from trnbench.run.case import CaseRun, Observer, Progress
+from trnbench.run.stopping import GRACE_SECONDS, Budget, NextBlock
+from trnbench.run.store import MeasurementFile
+from trnbench.run.watch import Interruption
+from trnbench.run.worker import Event, Job, Line, Silence
+from trnbench.schema.measurement import Outcome
+from trnbench.schema.plan import Plan
 
 
 def block_of(seconds: float, first_step: int = 0) -> Block:
@@ -80,9 +80,9 @@ class Scripted(Job):
     def events(self) -> Iterator[Event]:
         yield self._line(
             Environment(
-                at_seconds=0.0, wire_version=WIRE_VERSION, backend="cpu", device_name="a processor",
-                device_count=1, asynchronous=False, proven=True, threads=2, versions={},
-                settings={},
+                at_seconds=0.0, wire_version=PROTOCOL_VERSION, backend="cpu",
+                device_name="a processor", device_count=1, asynchronous=False, proven=True,
+                threads=2, versions={}, settings={},
             )
         )  # fmt: skip
         yield self._line(Phase(at_seconds=0.0, name=self._phase))

@@ -76,7 +76,7 @@ def test_a_stored_result_says_what_its_plan_does(case: Path) -> None:
     assert result.threads == result.environment.threads is not None
 
 
-def test_a_stored_result_of_a_guest_keeps_whose_code_it_was(tmp_path: Path) -> None:
+def test_a_stored_result_of_an_external_model_keeps_whose_code_it_was(tmp_path: Path) -> None:
     (case,) = (case for case in CASES if "llama" in case.name)
     document = json.loads((case / "result.json").read_text())
     document["model"] |= {"layers": None, "hidden_size": None, "guest": "python mine:build"}
@@ -84,7 +84,7 @@ def test_a_stored_result_of_a_guest_keeps_whose_code_it_was(tmp_path: Path) -> N
     (tmp_path / "result.json").write_text(json.dumps(document))
     result = read_result(tmp_path)
     assert result is not None
-    assert result.model.guest_name == "python mine:build"
+    assert result.model.external_name == "python mine:build"
     assert (result.environment, result.device_count, result.versions) == (None, 1, {})
 
 

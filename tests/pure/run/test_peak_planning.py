@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from trnbench.plan.microbench import PeakPlan, PeakRequest, plan_peak
+from trnbench.protocol import AttentionTask, CollectiveTask, FoundDevice, MatmulTask, MoveTask
 from trnbench.schema.errors import ConfigError
-from trnbench.wire import AttentionTask, CollectiveTask, FoundDevice, MoveTask, ProductTask
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CPU = FoundDevice(backend="cpu", device_name="a processor", device_count=1, proven=True)
@@ -30,7 +30,7 @@ def test_a_processor_is_given_work_of_its_size_and_two_processes() -> None:
     alone, together = made.parts
     assert (made.document.model, made.document.tokens) == ("gpt2-124m", 1024)
     assert (alone.task.ranks, together.task.ranks) == (1, 2)
-    assert {type(task) for task in alone.task.tasks} == {ProductTask, MoveTask, AttentionTask}
+    assert {type(task) for task in alone.task.tasks} == {MatmulTask, MoveTask, AttentionTask}
     assert {type(task) for task in together.task.tasks} == {CollectiveTask}
     assert made.by_tool == ()
     assert made.document.accelerator is None
@@ -106,7 +106,7 @@ def test_a_model_s_products_and_attention_have_room_too() -> None:
 
 def test_fp8_is_timed_in_the_blocks_products_and_the_squares_of_a_gpu_that_has_it() -> None:
     (alone,) = plan(H100, precisions=("fp8",), ranks=1).parts
-    products = [task for task in alone.task.tasks if isinstance(task, ProductTask)]
+    products = [task for task in alone.task.tasks if isinstance(task, MatmulTask)]
     assert {task.precision for task in products} == {"fp8"}
     assert not any("head" in task.name for task in products)
     assert not any(isinstance(task, AttentionTask) for task in alone.task.tasks)

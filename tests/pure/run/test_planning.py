@@ -17,9 +17,9 @@ from tests.pure.run.plans import (
     plan_case,
 )
 from trnbench.machine.ec2 import Ec2
+from trnbench.protocol import PROTOCOL_VERSION, FoundDevice
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB
-from trnbench.wire import WIRE_VERSION, FoundDevice
 
 # --- the workload and its ranks -----------------------------------------------------------------
 
@@ -258,7 +258,7 @@ def test_the_order_holds_what_the_config_asks_for() -> None:
             "workload.threads": "2",
         }
     ).order
-    assert order.wire_version == WIRE_VERSION
+    assert order.wire_version == PROTOCOL_VERSION
     assert (order.optimizer.learning_rate, order.optimizer.lr_warmup_steps) == (0.02, 3)
     assert (order.optimizer.weight_decay, order.optimizer.gradient_clip_norm) == (0.25, 0.5)
     assert (order.optimizer.beta1, order.optimizer.beta2) == (0.9, 0.95)

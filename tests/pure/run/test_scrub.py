@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.redact import scrub
+from trnbench.redact import redact
 
 NAME = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=5, max_size=12)
 
@@ -33,7 +33,7 @@ NAME = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=5, max_size=12
     ],
 )  # fmt: skip
 def test_a_path_is_cut_to_what_anybody_s_would_be(said: str, kept: str) -> None:
-    assert scrub(said) == kept
+    assert redact(said) == kept
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_path_is_cut_to_what_anybody_s_would_be(said: str, kept: str) -> None:
     ],
 )
 def test_what_is_no_path_of_this_machine_stays(said: str) -> None:
-    assert scrub(said) == said
+    assert redact(said) == said
 
 
 @pytest.mark.parametrize("variable", ["LOGNAME", "USER"])
@@ -59,14 +59,14 @@ def test_the_user_s_name_goes(monkeypatch: pytest.MonkeyPatch, variable: str) ->
     monkeypatch.setenv(variable, "alice.b")
     assert getpass.getuser() == "alice.b"
     said = "denied to alice.b; alice.b's quota; malice.bx is somebody else"
-    assert scrub(said) == "denied to …; …'s quota; malice.bx is somebody else"
+    assert redact(said) == "denied to …; …'s quota; malice.bx is somebody else"
 
 
 def test_a_user_s_name_that_tells_nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "root")
-    assert scrub("the root of the tree") == "the root of the tree"
+    assert redact("the root of the tree") == "the root of the tree"
     monkeypatch.setenv("LOGNAME", "ab")
-    assert scrub("x = ab @ c") == "x = ab @ c"
+    assert redact("x = ab @ c") == "x = ab @ c"
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError])
@@ -77,7 +77,7 @@ def test_a_container_whose_user_has_no_name_is_no_fault(
         raise error("getpwuid(): uid not found: 1234")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert scrub("cannot open /data/team/x") == "cannot open …/x"
+    assert redact("cannot open /data/team/x") == "cannot open …/x"
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ def test_the_host_s_name_goes_long_or_short(
     monkeypatch: pytest.MonkeyPatch, said: str, kept: str
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "ip-10-0-0-7.ec2.internal")
-    assert scrub(said) == kept
+    assert redact(said) == kept
 
 
 @given(folders=st.lists(NAME, min_size=1, max_size=5), quote=st.sampled_from(["", "'", '"']))
 def test_no_folder_of_an_absolute_path_is_left(folders: list[str], quote: str) -> None:
     path = "/" + "/".join(f"{folder}_folder" for folder in folders) + "/file.py"
-    kept = scrub(f"cannot read {quote}{path}{quote}, line 5")
+    kept = redact(f"cannot read {quote}{path}{quote}, line 5")
     assert "_folder" not in kept
     assert "file.py" in kept
 
 
 @given(st.text("""ab12/ "':.…-\n""", max_size=60))
 def test_what_was_scrubbed_once_stays_as_it_is(said: str) -> None:
-    once = scrub(said)
-    assert scrub(once) == once
+    once = redact(said)
+    assert redact(once) == once

@@ -10,10 +10,10 @@ import pydantic
 import pytest
 
 from tests.each import check_each
+from trnbench.protocol import PROTOCOL_VERSION
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result, RunDocument
-from trnbench.wire import WIRE_VERSION
 
 SHAPE = {
     "family": "llama", "layers": 2, "hidden_size": 128, "heads": 4, "kv_heads": 2, "head_dim": 32,
@@ -40,7 +40,7 @@ PLAN = {
     "model": {
         "name": "tiny-llama", "family": "llama", "parameter_count": 893568,
         "active_parameter_count": 893568, "layers": 2, "hidden_size": 128,
-        "vocabulary_size": 2048, "source": "ours", "shape": SHAPE, "guest": None,
+        "vocabulary_size": 2048, "source": "ours", "shape": SHAPE, "external": None,
         "described": None,
     },
     "workload": {
@@ -74,7 +74,8 @@ PLAN = {
         "max_usd": 8.94,
     },
     "order": {
-        "wire_version": WIRE_VERSION, "shape": SHAPE, "sequence_length": 128, "micro_batch_size": 4,
+        "wire_version": PROTOCOL_VERSION, "shape": SHAPE, "sequence_length": 128,
+        "micro_batch_size": 4,
         "gradient_accumulation_steps": 2, "precision": "fp32",
         "optimizer": {
             "name": "adamw", "learning_rate": 1e-3, "lr_warmup_steps": 10, "beta1": 0.9,
@@ -83,7 +84,7 @@ PLAN = {
         "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
         "threads": None, "measure_ceiling": True, "seed": 42,
         "execution": "eager", "device_index": None,
-        "gate": None, "step": STEP, "guest": None,
+        "gate": None, "step": STEP, "external": None,
     },
 }  # fmt: skip
 RESULT = {
@@ -99,9 +100,9 @@ RESULT = {
     "workload": PLAN["workload"],
     "device": PLAN["device"],
     "environment": {
-        "kind": "environment", "at_seconds": 1.5, "wire_version": WIRE_VERSION, "backend": "cpu",
-        "device_name": "a processor", "device_count": 1, "asynchronous": False, "proven": True,
-        "threads": 2, "versions": {}, "settings": {}, "clock_step_seconds": 1e-7,
+        "kind": "environment", "at_seconds": 1.5, "wire_version": PROTOCOL_VERSION,
+        "backend": "cpu", "device_name": "a processor", "device_count": 1, "asynchronous": False,
+        "proven": True, "threads": 2, "versions": {}, "settings": {}, "clock_step_seconds": 1e-7,
     },
     "timing": {
         "samples": 50, "steps_per_sample": 4, "measured_steps": 200, "warmup_steps": 3,

@@ -7,6 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
+    Block,
+    Built,
+    Ceiling,
+    CeilingPoint,
+    Environment,
+    Failed,
+    Finished,
+    Memory,
+    Phase,
+    encode,
+)
 from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import (
     SCHEMA_VERSION,
@@ -18,19 +31,6 @@ from trnbench.schema.measurement import (
     Record,
     Watch,
     parse_measurement,
-)
-from trnbench.wire import (
-    WIRE_VERSION,
-    Block,
-    Built,
-    Ceiling,
-    CeilingPoint,
-    Environment,
-    Failed,
-    Finished,
-    Memory,
-    Phase,
-    encode,
 )
 
 HEADER = Header(
@@ -53,7 +53,7 @@ BLOCK = Block(
 )
 ENVIRONMENT = Environment(
     at_seconds=0.5,
-    wire_version=WIRE_VERSION,
+    wire_version=PROTOCOL_VERSION,
     backend="cpu",
     device_name="a processor",
     device_count=1,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trnbench.protocol import CHILD_RECORDS, ProtocolError, Purpose, encode
 from trnbench.schema.measurement import (
     RECORDS,
     Decision,
@@ -17,7 +18,6 @@ from trnbench.schema.measurement import (
     Watch,
     parse_record,
 )
-from trnbench.wire import CHILD_RECORDS, Purpose, WireError, encode
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 parents = st.one_of(
@@ -82,7 +82,7 @@ def test_a_measurement_file_holds_the_childs_records_and_the_parents() -> None:
 def test_a_status_that_is_not_known_is_refused() -> None:
     outcome = Outcome(at_seconds=1.0, status="finished", reason="done")
     line = encode(outcome).replace('"finished"', '"perfect"')
-    with pytest.raises(WireError, match="status"):
+    with pytest.raises(ProtocolError, match="status"):
         parse_record(line)
 
 

@@ -4,7 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from trnbench.catalog.models import complete_shape, models
-from trnbench.wire import WIRE_VERSION, ModelShape, OptimizerSettings, StreamSettings, WorkOrder
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
+    ModelShape,
+    OptimizerSettings,
+    StreamSettings,
+    WorkOrder,
+)
 
 LLAMA = complete_shape(
     {
@@ -61,7 +67,7 @@ def catalog_shape(name: str) -> ModelShape:
 def make_order(shape: ModelShape = LLAMA, **changes: Any) -> WorkOrder:
     """Return an order for the CPU of one small step, with some of it changed."""
     order = WorkOrder(
-        wire_version=WIRE_VERSION,
+        wire_version=PROTOCOL_VERSION,
         shape=shape,
         sequence_length=16,
         micro_batch_size=2,

@@ -16,9 +16,9 @@ from trnbench.model.memory import (
     Ranks,
     predict_memory,
 )
+from trnbench.protocol import Experts, ModelShape, Precision, Recompute, StepSettings
 from trnbench.schema.units import GIB
 from trnbench.train.layers.moe import ExpertsMlp
-from trnbench.wire import Experts, ModelShape, Precision, Recompute, StepSettings
 
 
 def predict(

@@ -5,11 +5,11 @@ import time
 import pytest
 import torch
 
+from trnbench.protocol import Precision
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.microbench import REPEATS, SECONDS_PER_REPEAT, measure_ceiling
 from trnbench.train.precision import ceiling_dtypes
-from trnbench.wire import Precision
 
 
 class ScriptedDevice(CpuBackend):

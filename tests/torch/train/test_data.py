@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.pure.train.orders import STREAM
 from trnbench.analysis.checks.training import stream_entropy
+from trnbench.protocol import StreamSettings
 from trnbench.train.data import TokenStream, philox
-from trnbench.wire import StreamSettings
 
 GPT2_VOCABULARY = 50257
 

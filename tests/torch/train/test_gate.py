@@ -24,12 +24,7 @@ from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
 from trnbench.analysis.checks.parity import find_faults, tolerance_of
 from trnbench.model.flops import PLAIN
 from trnbench.plan.parity import plan_gate
-from trnbench.train.backends.base import Claim
-from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.loop import TrainingStep
-from trnbench.train.parity import run_parity_gate
-from trnbench.train.reference import compute_reference, content_key, find_reference
-from trnbench.wire import (
+from trnbench.protocol import (
     Lora,
     ModelShape,
     Parity,
@@ -39,6 +34,11 @@ from trnbench.wire import (
     decode,
     encode,
 )
+from trnbench.train.backends.base import Claim
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.loop import TrainingStep
+from trnbench.train.parity import run_parity_gate
+from trnbench.train.reference import compute_reference, content_key, find_reference
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "pure_bf16", "bf16_master", "fp8")
 FAMILIES = {

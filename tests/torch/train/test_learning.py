@@ -7,11 +7,11 @@ import pytest
 
 from tests.pure.train.orders import SETTINGS, STREAM, catalog_shape, make_order
 from trnbench.analysis.checks.training import stream_entropy
+from trnbench.protocol import WorkOrder
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.wire import WorkOrder
 
 ENTROPY = stream_entropy(STREAM.alphabet_size, STREAM.noise)
 

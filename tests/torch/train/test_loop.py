@@ -19,6 +19,7 @@ from tests.pure.train.orders import (
     make_order,
     order_of,
 )
+from trnbench.protocol import ModelShape, Precision, StepSettings, WorkOrder
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream
@@ -26,7 +27,6 @@ from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
 from trnbench.train.optimizer import MasterAdamW, make_adamw
-from trnbench.wire import ModelShape, Precision, StepSettings, WorkOrder
 
 SHAPES = [LLAMA, GPT2, MOE, BERT, VIT]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.pure.train.orders import SETTINGS
+from trnbench.protocol import AdamW
 from trnbench.train.optimizer import MasterAdamW, make_adamw, make_optimizer
-from trnbench.wire import AdamW
 
 KINDS: list[AdamW] = ["fused", "foreach", "for-loop"]
 

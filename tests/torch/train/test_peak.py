@@ -4,15 +4,13 @@ import io
 import json
 from typing import Any
 
+from trnbench.protocol import MatmulTask, Microbench, MoveTask, PeakTask
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.channel import Channel
 from trnbench.train.microbench import measure_peaks
-from trnbench.wire import Microbench, MoveTask, PeakTask, ProductTask
 
-TOO_LARGE = ProductTask(
-    name="large", precision="fp32", m=10**7, n=10**7, k=8, layout="nn"
-)  # 400 TB
+TOO_LARGE = MatmulTask(name="large", precision="fp32", m=10**7, n=10**7, k=8, layout="nn")  # 400 TB
 COPY = MoveTask(name="copy", motion="copy", array_bytes=4096)
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from trnbench.protocol import AttentionTask, MatmulTask, MoveTask
 from trnbench.train import microbench
 from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.wire import AttentionTask, MoveTask, ProductTask
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_each_layout_is_the_product_that_a_layer_makes(
 
 @pytest.mark.parametrize("layout", ["nt", "nn", "tn"])
 def test_each_layout_is_that_product_in_fp8_too(operands: list[torch.Tensor], layout: str) -> None:
-    task = ProductTask(name="p", precision="fp8", m=32, n=16, k=48, layout=layout)  # type: ignore[arg-type]
+    task = MatmulTask(name="p", precision="fp8", m=32, n=16, k=48, layout=layout)  # type: ignore[arg-type]
     made = microbench.make_work(CpuBackend(Claim()), task)()
     left, right = (each.float() for each in operands)
     left = left.t() if layout == "tn" else left

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch._C._autograd import DeviceType
 
+from trnbench.protocol import OperatorTime
 from trnbench.train.profiler import STEP, WINDOW, operator_times, save_trace
-from trnbench.wire import OperatorTime
 
 
 def event(name: str, begin: float, end: float, **changes: Any) -> SimpleNamespace:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.pure.train.orders import BERT, LLAMA, STREAM, VIT
 from trnbench.analysis.checks.training import fill_in_entropy, stream_entropy
+from trnbench.protocol import Image, StreamSettings, masked_positions
 from trnbench.train.data import ImageStream, MaskedTokenStream, TokenStream, stream_of
-from trnbench.wire import Image, StreamSettings, masked_positions
 
 LENGTH, VOCABULARY = 64, 2048
 IMAGE = Image(size=8, patch_size=4)

@@ -29,7 +29,7 @@ from trnbench.analysis.checks.measurement import (
     check_steady,
     check_tail,
 )
-from trnbench.analysis.checks.parity import check_movement, check_parity
+from trnbench.analysis.checks.parity import check_parity, check_weight_update
 from trnbench.analysis.checks.training import (
     check_finite,
     check_initial_loss,
@@ -46,7 +46,7 @@ CHECKS: tuple[Callable[[Case], CheckOutcome], ...] = (
     check_finite,
     check_initial_loss,
     check_parity,
-    check_movement,
+    check_weight_update,
     check_learning,
     check_leakage,
     check_steady,

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 from trnbench.analysis.case import Case
 from trnbench.model.families import FAMILIES
+from trnbench.protocol import Parity, ParityPoint, Precision, WeightUpdate
 from trnbench.schema.result import CheckOutcome
 from trnbench.schema.units import say_seconds
-from trnbench.wire import Movement, Parity, ParityPoint, Precision
 
 EARLY_STEPS = 5
 """Steps whose losses must agree closely; after them a rounding has had time to grow."""
 
-LEAST_MOVEMENT, MOST_MOVEMENT = 1e-7, 0.5
+SMALLEST_UPDATE, LARGEST_UPDATE = 1e-7, 0.5
 """Of a weight's norm, in the first step."""
 
 
@@ -63,7 +63,7 @@ NO_SMALL_MODEL = "no small model of this make is known that a CPU could train"
 
 
 SAY_SMALL = "say under `model.small` what of `model.config` makes it small"
-"""Of a guest without a gate: why, and what gives it one."""
+"""Of an external model without a gate: why, and what gives it one."""
 
 
 def tolerance_of(precision: Precision, family: str) -> Tolerance:
@@ -91,7 +91,7 @@ def check_parity(case: Case) -> CheckOutcome:
                 evidence="nobody knows whether the training was right: measure.gate is false",
                 advice="leave measure.gate at true",
             )
-        if case.plan.model.guest is not None and case.plan.order.gate is None:
+        if case.plan.model.external is not None and case.plan.order.gate is None:
             return CheckOutcome(
                 name="parity",
                 verdict="doubtful",
@@ -121,11 +121,11 @@ def check_parity(case: Case) -> CheckOutcome:
 
 
 def _held_against(case: Case) -> str:
-    """Say what a guest could not be held against: anything but itself."""
-    guest = case.plan.model.guest
-    if guest is None:
+    """Say what an external model could not be held against: anything but itself."""
+    external = case.plan.model.external
+    if external is None:
         return ""
-    return f"; held against {guest.target} itself: a fault in its own code is not seen"
+    return f"; held against {external.target} itself: a fault in its own code is not seen"
 
 
 def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
@@ -163,13 +163,13 @@ def _faults_of_point(point: ParityPoint, tolerance: Tolerance) -> Iterator[str]:
         yield f"{begin} the loss is {_number(point.loss)} for {point.reference_loss:.6g}"
 
 
-def check_movement(case: Case) -> CheckOutcome:
+def check_weight_update(case: Case) -> CheckOutcome:
     """The first steps moved every weight of the case's own model, and none of them far."""
     movement = case.measurement.movement
     if movement is None:
         why = "nobody looked at the weights before and after the first steps"
         return CheckOutcome(name="movement", verdict="not_judged", evidence=why)
-    fault = _fault_of_movement(movement)
+    fault = _fault_of_update(movement)
     if fault is not None:
         return CheckOutcome(
             name="movement",
@@ -184,15 +184,15 @@ def check_movement(case: Case) -> CheckOutcome:
     return CheckOutcome(name="movement", verdict="sound", evidence=evidence_text)
 
 
-def _fault_of_movement(movement: Movement) -> str | None:
+def _fault_of_update(movement: WeightUpdate) -> str | None:
     if movement.still:
         more = f" and {len(movement.still) - 1} more" if len(movement.still) > 1 else ""
         return f"{movement.still[0]}{more} did not move in the first {movement.steps} steps"
-    if movement.least is not None and movement.least < LEAST_MOVEMENT:
+    if movement.least is not None and movement.least < SMALLEST_UPDATE:
         return f"{movement.least_tensor} moved by {movement.least:.1e} of its norm alone"
     if movement.most_tensor is None:
         return None
-    if movement.most is None or movement.most > MOST_MOVEMENT * movement.steps:
+    if movement.most is None or movement.most > LARGEST_UPDATE * movement.steps:
         return f"{movement.most_tensor} moved by {_number(movement.most)} of its norm"
     return None
 

@@ -76,7 +76,7 @@ def check_initial_loss(case: Case) -> CheckOutcome:
         return judged(name, "not_judged", "there is no first loss")
     shape = case.plan.model.shape
     if shape is None:
-        seen = f"{first:.3f}; a guest of no known family draws its weights as it likes"
+        seen = f"{first:.3f}; an external model of no known family draws its weights as it likes"
         return judged(name, "not_judged", seen)
     variance = shape.hidden_size * shape.init_std**2
     expected = math.log(shape.vocabulary_size) + variance / 2
@@ -108,7 +108,7 @@ def check_learning(case: Case) -> CheckOutcome:
         return judged("learning", "sound", seen)
     if case.plan.workload.step.lora is not None:
         return _learning_of_adapters(seen, losses)
-    if case.plan.model.guest is not None and case.plan.model.shape is None:
+    if case.plan.model.external is not None and case.plan.model.shape is None:
         advice = "nobody knows how fast it should learn; try another workload.learning_rate"
         return judged("learning", "doubtful", seen, advice)
     advice = "raise workload.learning_rate if you lowered it; else the training step is wrong"
@@ -155,8 +155,8 @@ def entropy_of(case: Case) -> float:
 
 def _fills_in(case: Case) -> bool:
     model = case.plan.model
-    if model.guest is not None:
-        return model.guest.task == "masked_token"
+    if model.external is not None:
+        return model.external.task == "masked_token"
     return model.shape is not None and family_of(model.shape).task == "masked_token"
 
 

@@ -5,8 +5,8 @@ import pkgutil
 
 import torch
 
+from trnbench.protocol import FoundDevice
 from trnbench.train.backends.base import Backend, Unavailable
-from trnbench.wire import FoundDevice
 
 NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
+from trnbench.protocol import AdamW, Execution, FailureReason, FoundDevice, Precision
 from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.train.software import Compilations, compilations_of_torch
-from trnbench.wire import AdamW, Execution, FailureReason, FoundDevice, Precision
 
 PEAKS = (
     ("max_memory_reserved", "reserved_bytes", "device_reserved"),

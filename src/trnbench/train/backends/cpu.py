@@ -10,11 +10,11 @@ from typing import ClassVar, Self
 
 import torch
 
+from trnbench.protocol import AdamW, FailureReason, FoundDevice
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.train.layers.math_attention import math_attention
 from trnbench.train.software import find_processor, processor_name
-from trnbench.wire import AdamW, FailureReason, FoundDevice
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")

@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 import torch
 from torch.nn.attention import SDPBackend
 
+from trnbench.protocol import AdamW, FoundDevice
 from trnbench.train.backends.base import Backend, Claim, Timer, Unavailable
 from trnbench.train.precision import matmul_dtype
 from trnbench.train.software import missing_for_gpu
-from trnbench.wire import AdamW, FoundDevice
 
 ATTENTION_SHAPE = (1, 8, 128, 64)
 """Batch, heads, tokens and head width on which the choice of attention kernel is asked."""

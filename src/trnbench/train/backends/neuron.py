@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from trnbench.protocol import FoundDevice
 from trnbench.train.backends.base import PEAKS, Backend, Claim, Unavailable
 from trnbench.train.software import (
     Compilations,
@@ -22,7 +23,6 @@ from trnbench.train.software import (
     installed_versions,
     neuron_generation,
 )
-from trnbench.wire import FoundDevice
 
 WRONG_PACKAGE = (
     "the torch-neuronx that is installed is the empty package of the public index; install the "

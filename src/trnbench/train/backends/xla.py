@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from trnbench.protocol import FoundDevice
 from trnbench.train.backends.base import Backend, Claim, Unavailable, version_of
 from trnbench.train.software import Compilations, installed_versions, neuron_generation
-from trnbench.wire import FoundDevice
 
 FALLBACK_PREFIX = "aten::"
 """A counter of torch-xla that begins so is an operator that ran on the host's processor."""

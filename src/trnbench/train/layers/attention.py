@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
+from trnbench.protocol import ModelShape
 from trnbench.train.layers.linear import Linear, RmsNorm
 from trnbench.train.layers.rotary import rotate
-from trnbench.wire import ModelShape
 
 SINK_WIDTH = 8
 """Columns that a sink adds to each head; kernels want widths that are multiples of eight."""

@@ -9,8 +9,8 @@ Shapes: R rank.
 import torch
 from torch import nn
 
+from trnbench.protocol import Lora
 from trnbench.train.layers.linear import Linear
-from trnbench.wire import Lora
 
 ATTENTION = ".attention."
 """What is in the name of each of attention's linear layers."""

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
+from trnbench.protocol import Experts, ModelShape
 from trnbench.train.layers.linear import Linear, SwiGlu
-from trnbench.wire import Experts, ModelShape
 
 CLAMP, SLOPE = 7.0, 1.702
 """gpt-oss's gate. Source: `swiglu_limit` and `swiglu_alpha` of its published config.json."""

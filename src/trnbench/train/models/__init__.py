@@ -6,8 +6,8 @@ from typing import Protocol
 
 import torch
 
+from trnbench.protocol import ModelShape
 from trnbench.train.models.base import Model
-from trnbench.wire import ModelShape
 
 NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")
 

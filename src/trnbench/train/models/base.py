@@ -15,8 +15,8 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
+from trnbench.protocol import ModelShape, Recompute
 from trnbench.train.layers.linear import Linear
-from trnbench.wire import ModelShape, Recompute
 
 KEPT = (
     "mm",

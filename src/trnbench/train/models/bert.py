@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
+from trnbench.protocol import ModelShape
 from trnbench.train.layers.attention import JoinedAttention, Mask
 from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
 from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents, rows_at
-from trnbench.wire import ModelShape
 
 SEGMENTS = 2
 """Kinds of segment that have an embedding; all tokens here are of the first."""

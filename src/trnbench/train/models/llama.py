@@ -8,11 +8,11 @@ Shapes: B batch, T tokens, D model width, H head width.
 import torch
 from torch import nn
 
+from trnbench.protocol import ModelShape
 from trnbench.train.layers.attention import RotaryAttention, mask_of_layer
 from trnbench.train.layers.linear import RmsNorm, SwiGlu
 from trnbench.train.layers.rotary import rotary_tables
 from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents
-from trnbench.wire import ModelShape
 
 
 class Llama(Model):

@@ -8,12 +8,12 @@ Shapes: B batch, T tokens, D model width, H head width.
 import torch
 from torch import nn
 
+from trnbench.protocol import Experts, ModelShape
 from trnbench.train.layers.attention import RotaryAttention, mask_of_layer
 from trnbench.train.layers.linear import RmsNorm
 from trnbench.train.layers.moe import ExpertsMlp, Routing
 from trnbench.train.models.base import Hidden
 from trnbench.train.models.llama import Block, Llama
-from trnbench.wire import Experts, ModelShape
 
 
 class Moe(Llama):

@@ -9,10 +9,10 @@ patch's edge, C channels.
 import torch
 from torch import nn
 
+from trnbench.protocol import ModelShape
 from trnbench.train.layers.attention import JoinedAttention, Mask
 from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
 from trnbench.train.models.base import Blocks, Hidden, Model
-from trnbench.wire import ModelShape
 
 MIDDLE, SPREAD = 127.5, 127.5
 """A pixel's byte less MIDDLE over SPREAD lies from -1 to 1, as the published weights expect."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from trnbench.catalog.backends import BACKENDS, best_first
+from trnbench.protocol import FoundDevice, from_json
 from trnbench.train.backends import find_devices, find_undriven
-from trnbench.wire import FoundDevice, from_json
 
 # A vendor's torch plug-in renames PrivateUse1, once in a process: hence one of its own.
 FINDS = """
@@ -25,7 +25,7 @@ vendor._is_in_bad_fork = lambda: False
 vendor.manual_seed_all = lambda seed: None
 _setup_privateuseone_for_python_backend("vendorchip", backend_module=vendor)
 from trnbench.train.backends import backend_class, find_devices
-from trnbench.wire import encode
+from trnbench.protocol import encode
 print(json.dumps([json.loads(encode(device)) for device in find_devices()]))
 """
 

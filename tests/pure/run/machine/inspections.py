@@ -11,8 +11,8 @@ from trnbench.machine.network import Network
 from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.machine.nvidia import Gpu, Nvidia
 from trnbench.prices import find_price
+from trnbench.protocol import PROTOCOL_VERSION, FoundDevice, Inventory, NeuronGeneration
 from trnbench.schema.units import GIB
-from trnbench.wire import WIRE_VERSION, FoundDevice, Inventory, NeuronGeneration
 
 TODAY = date(2026, 8, 1)
 
@@ -76,7 +76,7 @@ def make_inventory(
 ) -> Inventory:
     return Inventory(
         at_seconds=0.01,
-        wire_version=WIRE_VERSION,
+        wire_version=PROTOCOL_VERSION,
         python=python,
         versions=versions,
         neuron=neuron,

@@ -42,7 +42,7 @@ def test_the_real_machine_has_plausible_figures() -> None:
 
 
 def test_the_processors_share_is_that_since_the_last_reading() -> None:
-    # Guests' time is in that of users; waiting for a disk is not busy.
+    # ExternalModels' time is in that of users; waiting for a disk is not busy.
     script = iter(
         [
             Times(10.0, 5.0, 80.0, 5.0, 2.0),

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from trnbench.machine.neuron_report import parse_report
 from trnbench.machine.source import QUANTITIES
+from trnbench.protocol import encode
 from trnbench.schema.measurement import Reading, parse_record
-from trnbench.wire import encode
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "neuron"
 SAMPLE = (DATA / "neuron-monitor.sample.jsonl").read_text().splitlines()

@@ -7,8 +7,8 @@ import pytest
 
 from trnbench.machine.source import Absent, Subject, failure
 from trnbench.machine.telemetry import MAX_PAUSE_SECONDS, MAX_SHARE, SOURCES, Recorder, open_sources
+from trnbench.protocol import encode
 from trnbench.schema.measurement import Reading
-from trnbench.wire import encode
 
 
 def a_reading(at_seconds: float, device: int | None = None, **values: float) -> Reading:

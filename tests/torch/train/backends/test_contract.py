@@ -9,11 +9,11 @@ import torch
 
 from trnbench.catalog.backends import BACKENDS
 from trnbench.catalog.facts import diagnose
+from trnbench.protocol import FoundDevice, Precision, encode, from_json
 from trnbench.train import backends
 from trnbench.train.backends import backend_class, find_devices
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.precision import autocast, matmul_dtype, parameter_dtype
-from trnbench.wire import FoundDevice, Precision, encode, from_json
 
 PRESENT = [name for name in BACKENDS if backend_class(name).find() is not None]
 ABSENT = [name for name in BACKENDS if name not in PRESENT]

@@ -17,12 +17,12 @@ from tests.torch.train.models.test_counts import (
     tokens_of,
 )
 from trnbench.model.flops import FULL_CONVENTION, flops_per_token, recomputed_flops_per_token
+from trnbench.protocol import Experts, Lora, ModelShape, Recompute, StepSettings
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream
 from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.loop import prepare_tokens
-from trnbench.wire import Experts, Lora, ModelShape, Recompute, StepSettings
 
 SHAPES = [LLAMA, GPT2, MOE, BERT, VIT]
 MADE_AGAIN: list[Recompute] = ["selective", "full"]

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
 from tests.pure.train.orders import MOE
+from trnbench.protocol import Experts
 from trnbench.train.layers.moe import ExpertsMlp
-from trnbench.wire import Experts
 
 assert MOE.experts is not None
 PLAIN: Experts = MOE.experts

@@ -16,13 +16,13 @@ from tests.torch.train.models.test_counts import (
     pass_of,
 )
 from trnbench.model.flops import FULL_CONVENTION, flops_per_token, lora_parameter_count
+from trnbench.protocol import Lora, ModelShape, Precision, StepSettings
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream, trained_parameters
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
-from trnbench.wire import Lora, ModelShape, Precision, StepSettings
 
 ALL = Lora(rank=4, alpha=8.0, targets="all")
 CASES = [(LLAMA, ALL), (GPT2, ALL), (MOE, replace(ALL, targets="attention"))]

@@ -16,12 +16,12 @@ from trnbench.model.flops import (
     flops_per_token,
     parameter_count,
 )
+from trnbench.protocol import Lora, ModelShape, masked_positions
 from trnbench.train.layers.linear import Linear
 from trnbench.train.layers.lora import ATTENTION, LoraLinear
 from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import family_class
 from trnbench.train.models.base import Model
-from trnbench.wire import Lora, ModelShape, masked_positions
 
 SEQUENCES, TOKENS = 2, 64
 EVEN = 480

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.pure.train.orders import GPT2, LLAMA
+from trnbench.protocol import ModelShape, RopeScaling
 from trnbench.train.models import family_class
-from trnbench.wire import ModelShape, RopeScaling
 
 # Importing classes of transformers takes seconds: one worker does it for all.
 pytestmark = pytest.mark.xdist_group("transformers")

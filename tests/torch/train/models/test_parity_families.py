@@ -9,8 +9,8 @@ import torch
 
 from tests.pure.train.orders import BERT, LLAMA, MOE, VIT
 from tests.torch.train.models.test_parity import LLAMA_NAMES, TOKENS, llama_settings, translate
+from trnbench.protocol import ModelShape, RopeScaling
 from trnbench.train.models import family_class
-from trnbench.wire import ModelShape, RopeScaling
 
 Weights = Mapping[str, torch.Tensor]
 transformers = pytest.importorskip("transformers", minversion="5.0")

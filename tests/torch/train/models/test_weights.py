@@ -8,9 +8,9 @@ import torch
 
 from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT
 from trnbench.model.families import FAMILIES
+from trnbench.protocol import ModelShape
 from trnbench.train import models
 from trnbench.train.models import build_model
-from trnbench.wire import ModelShape
 
 SMALL = {shape.family: shape for shape in (LLAMA, GPT2, MOE, BERT, VIT)}
 EVERY = list(SMALL.values())

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 T = TypeVar("T")
 
 
-class WireError(ValueError):
+class ProtocolError(ValueError):
     """A line that is not a record or a command of this version."""
 
 
@@ -39,7 +39,7 @@ def decode(line: str | bytes, kinds: tuple[type, ...]) -> Any:
     """Read one line as whichever of `kinds` its `kind` names.
 
     Raises:
-        WireError: not JSON, an unknown kind, a missing or unknown field, or a wrong type.
+        ProtocolError: not JSON, an unknown kind, a missing or unknown field, or a wrong type.
     """
     return from_document(parse_object(line), kinds)
 
@@ -48,14 +48,14 @@ def parse_object(line: str | bytes) -> dict[str, Any]:
     """Read one line of JSON that holds an object.
 
     Raises:
-        WireError: it does not.
+        ProtocolError: it does not.
     """
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise WireError(f"not a line of JSON: {str(error)[:120]}") from error
+        raise ProtocolError(f"not a line of JSON: {str(error)[:120]}") from error
     if not isinstance(document, dict):
-        raise WireError(f"expected an object, got {type(document).__name__}")
+        raise ProtocolError(f"expected an object, got {type(document).__name__}")
     return document
 
 
@@ -63,33 +63,33 @@ def from_document(document: Any, kinds: tuple[type, ...]) -> Any:
     """Read parsed JSON as whichever of `kinds` its `kind` names.
 
     Raises:
-        WireError: an unknown kind, a missing or unknown field, or a wrong type.
+        ProtocolError: an unknown kind, a missing or unknown field, or a wrong type.
     """
     name = document.get("kind") if isinstance(document, dict) else document
     for cls in kinds:
         if cls.__dataclass_fields__["kind"].default == name:  # type: ignore[attr-defined]
             return from_json(cls, document)
-    raise WireError(f"unknown kind {str(name)[:40]!r}")
+    raise ProtocolError(f"unknown kind {str(name)[:40]!r}")
 
 
 def from_json(cls: type[T], document: Any, where: str = "") -> T:
     """Build the dataclass `cls` from parsed JSON, refusing what its annotations do not allow.
 
     Raises:
-        WireError: names the offending field.
+        ProtocolError: names the offending field.
     """
     if not isinstance(document, dict):
-        raise WireError(f"{where or cls.__name__}: expected an object")
+        raise ProtocolError(f"{where or cls.__name__}: expected an object")
     fields = _fields_of(cls)  # type: ignore[arg-type]
     unknown = document.keys() - fields.keys()
     if unknown:
-        raise WireError(f"{where or cls.__name__}: unknown field {min(unknown)!r}")
+        raise ProtocolError(f"{where or cls.__name__}: unknown field {min(unknown)!r}")
     arguments = {}
     for name, (annotation, is_required) in fields.items():
         if name in document:
             arguments[name] = _checked(annotation, document[name], f"{where}{name}")
         elif is_required:
-            raise WireError(f"{where or cls.__name__}: missing field {name!r}")
+            raise ProtocolError(f"{where or cls.__name__}: missing field {name!r}")
     return cls(**arguments)
 
 
@@ -138,7 +138,7 @@ def _checked(annotation: Any, value: Any, where: str) -> Any:
         return float(value)
     elif type(value) is annotation and _SCALARS.get(annotation, _never)(value):
         return value
-    raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+    raise ProtocolError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
 
 
 def _is_text(value: str) -> bool:
@@ -175,9 +175,9 @@ def _checked_union(annotation: Any, value: Any, where: str) -> Any:
             continue
         try:
             return _checked(option, value, where)
-        except WireError:
+        except ProtocolError:
             continue
-    raise WireError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
+    raise ProtocolError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
 
 
 def _named(annotation: Any) -> str:

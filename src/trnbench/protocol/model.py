@@ -1,4 +1,4 @@
-"""What is trained: one of our families by its sizes, or a guest."""
+"""What is trained: one of our families by its sizes, or an external model."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -86,26 +86,26 @@ class ModelShape:
     image: Image | None = None
 
 
-GuestKind = Literal["huggingface", "python"]
+ExternalKind = Literal["huggingface", "python"]
 
-GuestTask = Literal["next_token", "masked_token"]
+ExternalTask = Literal["next_token", "masked_token"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
+class ExternalModel:
     """A model that is not ours: a class of transformers with its config, or a module of the user's.
 
     Its code is found by the training interpreter alone; nothing is downloaded.
     """
 
-    kind: GuestKind
+    kind: ExternalKind
     target: str
     """The class's name; or `package.module:function`, which returns the module."""
     arguments: str
     """A JSON object: the whole config, or the function's arguments by name."""
     checked_keys: list[str]
     """Keys of it that must be known: those that a person wrote, not those of a config file."""
-    task: GuestTask = "next_token"
+    task: ExternalTask = "next_token"
     vocabulary_size: int | None = None
     """Of the tokens that it is given; null until it has been described."""
 

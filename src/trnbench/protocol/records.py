@@ -4,9 +4,32 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.wire.terms import FailureReason, NeuronGeneration, Purpose
+from trnbench.protocol.orders import Purpose
 
 # --- found without training -----------------------------------------------------------------------
+
+FailureReason = Literal[
+    "unavailable",
+    "device_busy",
+    "device_not_ready",
+    "out_of_memory",
+    "compile_failure",
+    "unsupported",
+    "collective_timeout",
+    "device_failure",
+    "recompiled",
+    "bad_model",
+    "wrong_order",
+    "bug",
+]
+"""What stopped the child: the device is not here, held by another process, or its driver does not
+answer; device or host memory; the compiler; an operator or a type that the chip lacks; ranks that
+wait for each other; the hardware; a new compilation in the measuring; a model of
+the user's that cannot be trained; else a fault of ours."""
+
+NeuronGeneration = Literal["native", "xla", "stub"]
+"""Two products and an empty package share the name torch-neuronx: the first makes torch's device
+`neuron`, the second `xla`, and the third, of the public index, nothing at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +78,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What a guest is, found by building it without memory and without a device."""
+    """What an external model is, found by building it without memory and without a device."""
 
     kind: Literal["described"] = "described"
     at_seconds: float
@@ -147,7 +170,7 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
+class WeightUpdate:
     """How far the first steps moved the weights of the case's own model.
 
     Relative: the norm of the change over the norm of the weight, both over an even sample of it.
@@ -348,7 +371,7 @@ ChildRecord = (
     | Phase
     | Environment
     | Parity
-    | Movement
+    | WeightUpdate
     | Ceiling
     | Built
     | Block

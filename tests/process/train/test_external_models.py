@@ -10,6 +10,17 @@ import torch
 
 from tests.process.train.children import run_child
 from tests.pure.train.orders import make_order
+from trnbench.protocol import (
+    PROTOCOL_VERSION,
+    Described,
+    DescribeModel,
+    ExternalModel,
+    Finish,
+    GateOrder,
+    RunBlock,
+    Train,
+    WorkOrder,
+)
 from trnbench.train import describe as description
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
@@ -17,47 +28,36 @@ from trnbench.train.build import build_objective, is_tied
 from trnbench.train.describe import describe, flops_of_grouped_matmul
 from trnbench.train.external import BadModel, ExternalObjective, build_external, loss_of
 from trnbench.train.parity import run_parity_gate
-from trnbench.wire import (
-    WIRE_VERSION,
-    Described,
-    DescribeModel,
-    Finish,
-    GateOrder,
-    Guest,
-    RunBlock,
-    Train,
-    WorkOrder,
-)
 
-MODULE = "tests.torch.train.guest_models"
+MODULE = "tests.torch.train.external_models"
 LLAMA: dict[str, Any] = {
     "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
     "intermediate_size": 96, "vocab_size": 256,
 }  # fmt: skip
 
 
-def users(function: str, **arguments: Any) -> Guest:
-    return Guest(
+def users(function: str, **arguments: Any) -> ExternalModel:
+    return ExternalModel(
         kind="python", target=f"{MODULE}:{function}", arguments=json.dumps(arguments),
         checked_keys=sorted(arguments), vocabulary_size=128,
     )  # fmt: skip
 
 
-def theirs(target: str = "LlamaForCausalLM", **config: Any) -> Guest:
+def theirs(target: str = "LlamaForCausalLM", **config: Any) -> ExternalModel:
     given = config or LLAMA
-    return Guest(
+    return ExternalModel(
         kind="huggingface", target=target, arguments=json.dumps(given), checked_keys=sorted(given),
         task="masked_token" if target.endswith("MaskedLM") else "next_token", vocabulary_size=256,
     )  # fmt: skip
 
 
-def described(guest: Guest, sequence_length: int = 32) -> Described:
-    task = DescribeModel(guest=guest, sequence_length=sequence_length)
-    return Described(at_seconds=0.0, wire_version=WIRE_VERSION, **describe(task))
+def described(external: ExternalModel, sequence_length: int = 32) -> Described:
+    task = DescribeModel(external=external, sequence_length=sequence_length)
+    return Described(at_seconds=0.0, wire_version=PROTOCOL_VERSION, **describe(task))
 
 
-def order_of(guest: Guest, **changes: Any) -> WorkOrder:
-    return replace(make_order(sequence_length=32, **changes), shape=None, guest=guest)
+def order_of(external: ExternalModel, **changes: Any) -> WorkOrder:
+    return replace(make_order(sequence_length=32, **changes), shape=None, external=external)
 
 
 def test_a_users_module_is_described_by_its_own_words() -> None:
@@ -73,12 +73,15 @@ def test_a_users_module_is_described_by_its_own_words() -> None:
     ("function", "says"),
     [
         ("lossless", "returns no loss, but a float32 tensor of shape (1, 32, 128)"),
-        ("broken", "its first tokens raised RuntimeError: the parts do not fit (guest_models.py"),
+        (
+            "broken",
+            "its first tokens raised RuntimeError: the parts do not fit (external_mo",
+        ),
         ("frozen", "has no weight that can be trained"),
         ("empty", "has no weight that can be trained"),
-        ("refuses", "building it raised RuntimeError: cannot build (guest_models.py, line"),
-        ("exits", "building it raised SystemExit: 5 (guest_models.py, line"),
-        ("leaves", "its first tokens raised SystemExit: 3 (guest_models.py, line"),
+        ("refuses", "building it raised RuntimeError: cannot build (external_models.py, line"),
+        ("exits", "building it raised SystemExit: 5 (external_models.py, line"),
+        ("leaves", "its first tokens raised SystemExit: 3 (external_models.py, line"),
         ("nan", "the loss of its first tokens is nan"),
         ("constant", "no weight has a gradient"),
         ("unused", "spare.weight has no part in the loss"),
@@ -125,7 +128,7 @@ def test_a_module_that_cannot_be_imported_is_told_by_its_own_line(
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_guest_too_large_to_be_tried_is_described_untried(
+def test_an_external_model_too_large_to_be_tried_is_described_untried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(description, "TRIAL_FLOPS", 0.0)
@@ -249,17 +252,17 @@ def test_the_same_seed_draws_the_same_weights() -> None:
 @pytest.mark.xdist_group("transformers")
 def test_a_classs_loss_is_the_mean_over_every_target() -> None:
     pytest.importorskip("transformers")
-    guest = theirs()
-    module = build_external(guest, seed=1)
+    external = theirs()
+    module = build_external(external, seed=1)
     tokens = torch.arange(24).reshape(2, 12)
-    losses = ExternalObjective(module, guest, "fp32")(tokens, tokens + 1)
+    losses = ExternalObjective(module, external, "fp32")(tokens, tokens + 1)
     logits = module(input_ids=tokens).logits.flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, (tokens + 1).flatten())
     assert losses.told.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "pure_bf16"])
-def test_a_guest_stands_in_the_types_of_its_precision(precision: Any) -> None:
+def test_an_external_model_stands_in_the_types_of_its_precision(precision: Any) -> None:
     backend = CpuBackend.open(Claim(precision=precision, threads=1))
     objective = build_objective(order_of(users("bigram"), precision=precision), backend)
     kept = {p.dtype for p in objective.parameters()}
@@ -267,14 +270,14 @@ def test_a_guest_stands_in_the_types_of_its_precision(precision: Any) -> None:
     assert not is_tied(objective.model)
 
 
-def test_the_gate_holds_a_guest_against_itself_on_the_cpu(tmp_path: Path) -> None:
-    guest = users("bigram")
+def test_the_gate_holds_an_external_model_against_itself_on_the_cpu(tmp_path: Path) -> None:
+    external = users("bigram")
     base = make_order(sequence_length=32)
     gate = GateOrder(
-        shape=None, guest=guest, sequence_length=32, sequences_a_pass=2, passes=2, steps=3,
+        shape=None, external=external, sequence_length=32, sequences_a_pass=2, passes=2, steps=3,
         optimizer=base.optimizer,
     )  # fmt: skip
-    order = replace(order_of(guest), gate=gate)
+    order = replace(order_of(external), gate=gate)
     told = run_parity_gate(order, CpuBackend.open(Claim(threads=1)), tmp_path)
     assert [point.start for point in told["points"]] == ["production"]
     assert told["losses"] == pytest.approx(told["reference_losses"], rel=1e-5)
@@ -283,19 +286,19 @@ def test_the_gate_holds_a_guest_against_itself_on_the_cpu(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("function", "what"), [("nan", "no numbers"), ("constant", "none")])
-def test_the_gate_blames_a_guest_without_gradients(function: str, what: str) -> None:
-    guest = users(function)
+def test_the_gate_blames_an_external_model_without_gradients(function: str, what: str) -> None:
+    external = users(function)
     gate = GateOrder(
-        shape=None, guest=guest, sequence_length=32, sequences_a_pass=2, passes=1, steps=1,
+        shape=None, external=external, sequence_length=32, sequences_a_pass=2, passes=1, steps=1,
         optimizer=make_order().optimizer,
     )  # fmt: skip
     with pytest.raises(BadModel, match=f"the gradients of its first tokens are {what}"):
         run_parity_gate(
-            replace(order_of(guest), gate=gate), CpuBackend.open(Claim(threads=1)), None
+            replace(order_of(external), gate=gate), CpuBackend.open(Claim(threads=1)), None
         )
 
 
-def test_a_child_trains_a_guest_from_its_order(tmp_path: Path) -> None:
+def test_a_child_trains_an_external_model_from_its_order(tmp_path: Path) -> None:
     order = order_of(users("bigram"), threads=1)
     ended = run_child(
         tmp_path,
@@ -307,9 +310,11 @@ def test_a_child_trains_a_guest_from_its_order(tmp_path: Path) -> None:
     assert built.parameter_count == 128 * 32 + 32 * 128 + 128
 
 
-def test_a_child_says_what_a_guest_is_and_imports_no_more_than_it_must(tmp_path: Path) -> None:
-    task = DescribeModel(guest=users("lossless"), sequence_length=16)
+def test_a_child_says_what_an_external_model_is_and_imports_no_more_than_it_must(
+    tmp_path: Path,
+) -> None:
+    task = DescribeModel(external=users("lossless"), sequence_length=16)
     assert run_child(tmp_path, task).records[-1].reason == "bad_model"
-    ended = run_child(tmp_path, replace(task, guest=users("bigram")))
+    ended = run_child(tmp_path, replace(task, external=users("bigram")))
     assert ended.kinds[-2:] == ["described", "finished"]
     assert ended.records[-2].parameter_count > 0

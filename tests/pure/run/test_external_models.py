@@ -13,12 +13,12 @@ from trnbench.config.model import ModelConfig
 from trnbench.machine.describe import Devices
 from trnbench.model.external import shape_of_config
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION, parameter_count
-from trnbench.plan.external import LARGEST_WHOLE_GATE, KnownGuest
+from trnbench.plan.external import LARGEST_WHOLE_GATE, KnownExternal
 from trnbench.plan.make import make_plan
 from trnbench.plan.model import choose_model
-from trnbench.run.questions import guest_of
+from trnbench.protocol import PROTOCOL_VERSION, Described
+from trnbench.run.questions import external_of
 from trnbench.schema.plan import Plan
-from trnbench.wire import WIRE_VERSION, Described
 
 USERS = "model={python: 'mine:build'}"
 LLAMA: dict[str, Any] = {
@@ -33,21 +33,21 @@ LLAMA_WEIGHTS = (
 
 def described(**changes: Any) -> Described:
     base = Described(
-        at_seconds=0.0, wire_version=WIRE_VERSION, parameter_count=1000, trained_count=1000,
+        at_seconds=0.0, wire_version=PROTOCOL_VERSION, parameter_count=1000, trained_count=1000,
         embeddings_are_tied=False, vocabulary_size=256, config=None, flops_per_token=6000.0,
         flops_reason=None, versions={},
     )  # fmt: skip
     return replace(base, **changes)
 
 
-def plan_guest(told: Described, model: str = "{python: 'mine:build'}", **overrides: str) -> Plan:
+def plan_external(told: Described, model: str = "{python: 'mine:build'}", **overrides: str) -> Plan:
     case = make_case({"model": model, **{k.replace("__", "."): v for k, v in overrides.items()}})
     asked = case.config.model
     assert isinstance(asked, ModelConfig)
-    guest = replace(guest_of(asked), vocabulary_size=told.vocabulary_size)
+    external = replace(external_of(asked), vocabulary_size=told.vocabulary_size)
     return make_plan(
         case, machine=make_machine(), devices=Devices((CPU,), {}), today=TODAY,
-        describe=lambda *_: KnownGuest(guest, told),
+        describe=lambda *_: KnownExternal(external, told),
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def plan_llama(**overrides: str) -> Plan:
         config=json.dumps(LLAMA), parameter_count=LLAMA_WEIGHTS, vocabulary_size=4096,
         flops_per_token=1.0,
     )  # fmt: skip
-    return plan_guest(told, "{huggingface: LlamaForCausalLM}", **overrides)
+    return plan_external(told, "{huggingface: LlamaForCausalLM}", **overrides)
 
 
 def test_a_config_of_a_known_family_is_counted_by_its_formula() -> None:
@@ -64,13 +64,13 @@ def test_a_config_of_a_known_family_is_counted_by_its_formula() -> None:
     assert plan.flops_convention == DEFAULT_CONVENTION
     assert plan.model.shape is not None
     assert plan.order.shape is None
-    assert plan.order.guest is not None
+    assert plan.order.external is not None
     assert plan.prediction.memory_verdict == "fits"
 
 
 def test_a_config_that_does_not_come_to_its_weights_is_not_trusted() -> None:
     told = described(config=json.dumps(LLAMA), parameter_count=LLAMA_WEIGHTS + 1)
-    plan = plan_guest(told, "{huggingface: LlamaForCausalLM}")
+    plan = plan_external(told, "{huggingface: LlamaForCausalLM}")
     assert plan.model.shape is None
     assert plan.flops_convention == COUNTED_CONVENTION
     assert plan.prediction.flops_per_token == {COUNTED_CONVENTION: 6000.0}
@@ -79,26 +79,26 @@ def test_a_config_that_does_not_come_to_its_weights_is_not_trusted() -> None:
 def test_the_gate_of_a_known_family_has_small_sizes_in_the_configs_own_words() -> None:
     gate = plan_llama().order.gate
     assert gate is not None
-    assert gate.guest is not None
-    small = json.loads(gate.guest.arguments)
+    assert gate.external is not None
+    small = json.loads(gate.external.arguments)
     assert (small["num_hidden_layers"], small["vocab_size"]) == (2, 2048)
     assert small["hidden_size"] == 128
     assert small["bos_token_id"] is None  # it lay beyond the small vocabulary
-    assert gate.guest.vocabulary_size == 2048
+    assert gate.external.vocabulary_size == 2048
 
 
 def test_a_small_module_is_its_own_gate_and_a_large_one_has_none() -> None:
-    assert plan_guest(described()).order.gate is not None
+    assert plan_external(described()).order.gate is not None
     large = described(parameter_count=LARGEST_WHOLE_GATE + 1)
-    assert plan_guest(large).order.gate is None
-    named = plan_guest(large, "{python: 'mine:build', small: {width: 8}}").order.gate
+    assert plan_external(large).order.gate is None
+    named = plan_external(large, "{python: 'mine:build', small: {width: 8}}").order.gate
     assert named is not None
-    assert named.guest is not None
-    assert json.loads(named.guest.arguments) == {"width": 8}
+    assert named.external is not None
+    assert json.loads(named.external.arguments) == {"width": 8}
 
 
 def test_what_torch_could_not_count_has_no_count_and_says_why() -> None:
-    plan = plan_guest(described(flops_per_token=None, flops_reason="an operator of its own"))
+    plan = plan_external(described(flops_per_token=None, flops_reason="an operator of its own"))
     assert plan.prediction.flops_per_token == {}
 
 
@@ -127,11 +127,11 @@ def test_what_torch_could_not_count_has_no_count_and_says_why() -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_a_guest_cannot_do_is_refused_with_its_key(
+def test_what_an_external_model_cannot_do_is_refused_with_its_key(
     told: Described, overrides: dict[str, str], key: tuple[str, ...], says: str
 ) -> None:
     with pytest.raises(Conflict) as caught:
-        plan_guest(told, **overrides)
+        plan_external(told, **overrides)
     assert caught.value.path == key
     assert says in caught.value.message
     assert caught.value.hint
@@ -150,7 +150,7 @@ def test_what_a_guest_cannot_do_is_refused_with_its_key(
 )
 def test_words_that_name_no_model_are_refused(model: dict[str, Any], says: str) -> None:
     with pytest.raises(Conflict) as caught:
-        guest_of(ModelConfig(**model))
+        external_of(ModelConfig(**model))
     assert says in caught.value.message
 
 
@@ -180,7 +180,7 @@ def test_sizes_that_a_config_cannot_have_are_named_before_anyone_is_asked(
     config: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(Conflict) as caught:
-        guest_of(ModelConfig(huggingface="LlamaForCausalLM", config=config))
+        external_of(ModelConfig(huggingface="LlamaForCausalLM", config=config))
     assert caught.value.message == f"model.config: {says}"
     assert caught.value.hint
 
@@ -194,8 +194,8 @@ def test_sizes_that_a_config_cannot_have_are_named_before_anyone_is_asked(
     ],
 )
 def test_sizes_that_fit_or_are_left_to_the_class_pass(config: dict[str, Any]) -> None:
-    guest = guest_of(ModelConfig(huggingface="LlamaForCausalLM", config=config))
-    assert json.loads(guest.arguments) == config
+    external = external_of(ModelConfig(huggingface="LlamaForCausalLM", config=config))
+    assert json.loads(external.arguments) == config
 
 
 @pytest.mark.parametrize(
@@ -208,12 +208,12 @@ def test_sizes_that_fit_or_are_left_to_the_class_pass(config: dict[str, Any]) ->
 )
 def test_a_class_without_a_loss_of_ours_leads_to_one_that_has_it(target: str, hint: str) -> None:
     with pytest.raises(Conflict) as caught:
-        guest_of(ModelConfig(huggingface=target))
+        external_of(ModelConfig(huggingface=target))
     assert hint in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("key", ["config", "small"])
-def test_words_for_guests_beside_a_model_of_ours_are_refused(key: str) -> None:
+def test_words_for_external_models_beside_a_model_of_ours_are_refused(key: str) -> None:
     with pytest.raises(Conflict) as caught:
         choose_model(ModelConfig.model_validate({"base": "tiny-llama", key: {"layers": 2}}))
     assert caught.value.path == ("model", key)
@@ -230,7 +230,7 @@ def bert(target: str, **config: Any) -> Plan:
     told = described(
         config=json.dumps(values), parameter_count=parameter_count(shape), vocabulary_size=512
     )
-    return plan_guest(told, f"{{huggingface: {target}}}")
+    return plan_external(told, f"{{huggingface: {target}}}")
 
 
 def test_an_encoder_that_predicts_the_next_token_has_not_the_formula_of_masked_ones() -> None:
@@ -246,13 +246,13 @@ def test_an_encoder_that_predicts_the_next_token_has_not_the_formula_of_masked_o
 def test_a_config_json_names_its_class_and_yields_to_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"architectures": ["BertForMaskedLM"], "hidden_size": 64}))
-    guest = guest_of(ModelConfig(huggingface=str(path), config={"hidden_size": 32}))
-    assert (guest.target, guest.task) == ("BertForMaskedLM", "masked_token")
-    assert json.loads(guest.arguments)["hidden_size"] == 32
-    assert guest.checked_keys == ["hidden_size"]
+    external = external_of(ModelConfig(huggingface=str(path), config={"hidden_size": 32}))
+    assert (external.target, external.task) == ("BertForMaskedLM", "masked_token")
+    assert json.loads(external.arguments)["hidden_size"] == 32
+    assert external.checked_keys == ["hidden_size"]
     path.write_text(json.dumps({"architectures": "BertForMaskedLM"}))
-    assert guest_of(ModelConfig(huggingface=str(path))).target == "BertForMaskedLM"
+    assert external_of(ModelConfig(huggingface=str(path))).target == "BertForMaskedLM"
     for document, says in (("{}", "does not name its class"), ("[1]", "it holds a list")):
         path.write_text(document)
         with pytest.raises(Conflict, match=says):
-            guest_of(ModelConfig(huggingface=str(path)))
+            external_of(ModelConfig(huggingface=str(path)))

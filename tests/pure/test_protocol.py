@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.wire import (
+from trnbench.protocol import (
     CHILD_RECORDS,
     COMMANDS,
     Block,
@@ -24,9 +24,9 @@ from trnbench.wire import (
     Finished,
     Memory,
     ModelShape,
+    ProtocolError,
     RopeScaling,
     RunBlock,
-    WireError,
     WorkOrder,
     decode,
     encode,
@@ -44,7 +44,7 @@ SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
 
 @functools.cache
 def values_of(annotation: Any) -> st.SearchStrategy[Any]:
-    """Return what an annotation of the wire allows, made from the annotation alone."""
+    """Return what an annotation of the protocol allows, made from the annotation alone."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if dataclasses.is_dataclass(annotation):
         hints = typing.get_type_hints(annotation)
@@ -128,11 +128,11 @@ def test_not_a_number_cannot_be_sent(value: float) -> None:
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400])
 def test_not_a_number_cannot_be_received(value: str) -> None:
-    with pytest.raises(WireError, match="seconds"):
+    with pytest.raises(ProtocolError, match="seconds"):
         decode(encode(BLOCK).replace('"seconds":0.5', f'"seconds":{value}'), (Block,))
-    with pytest.raises(WireError, match="losses"):
+    with pytest.raises(ProtocolError, match="losses"):
         decode(encode(BLOCK).replace("[7.0,null]", f"[{value},null]"), (Block,))
-    with pytest.raises(WireError, match="losses"):
+    with pytest.raises(ProtocolError, match="losses"):
         decode(encode(BLOCK).replace("[7.0,null]", f"[7.0,{value}]"), (Block,))
 
 
@@ -164,14 +164,14 @@ def test_not_a_number_cannot_be_received(value: str) -> None:
     ],
 )
 def test_what_is_no_record_is_refused_by_name(line: str | bytes, words: str) -> None:
-    with pytest.raises(WireError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         decode(line, CHILD_RECORDS)
     assert words in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
 def test_a_record_is_no_command() -> None:
-    with pytest.raises(WireError, match="unknown kind 'finished'"):
+    with pytest.raises(ProtocolError, match="unknown kind 'finished'"):
         decode(encode(Finished(at_seconds=1.0, steps=1)), COMMANDS)
 
 
@@ -202,7 +202,7 @@ def environment(**fields: Any) -> str:
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(fields: dict[str, Any], words: str) -> None:
-    with pytest.raises(WireError) as caught:
+    with pytest.raises(ProtocolError) as caught:
         decode(environment(**fields), CHILD_RECORDS)
     assert words in str(caught.value)
 
@@ -212,7 +212,7 @@ def test_a_fault_inside_a_nested_record_is_named_with_its_path() -> None:
         at_seconds=1.0, dtype="float32", points=[CeilingPoint(size=8, flops_per_second=[1.0])]
     )
     line = encode(ceiling).replace('"size":8', '"size":8.5')
-    with pytest.raises(WireError, match=r"points\.size: '8\.5' is not int"):
+    with pytest.raises(ProtocolError, match=r"points\.size: '8\.5' is not int"):
         decode(line, CHILD_RECORDS)
 
 
@@ -241,13 +241,13 @@ def test_an_optional_part_may_be_there_or_not() -> None:
 
 @pytest.mark.parametrize("value", [3, [], {**SCALING, "extra": 1}, {"factor": 8.0}])
 def test_an_optional_part_that_is_wrong_is_refused(value: Any) -> None:
-    with pytest.raises(WireError, match="rope_scaling"):
+    with pytest.raises(ProtocolError, match="rope_scaling"):
         from_json(ModelShape, {**SHAPE, "rope_scaling": value})
 
 
 @pytest.mark.parametrize("document", [None, [], "llama", 3])
 def test_a_shape_that_is_no_object_is_refused(document: Any) -> None:
-    with pytest.raises(WireError, match="ModelShape: expected an object"):
+    with pytest.raises(ProtocolError, match="ModelShape: expected an object"):
         from_json(ModelShape, document)
 
 
@@ -255,13 +255,13 @@ def test_absent_figures_stay_absent() -> None:
     memory = Memory(at_seconds=1.0, peak_bytes=None, counted="not metered")
     assert decode(encode(memory), CHILD_RECORDS).peak_bytes is None
     built = Built(at_seconds=1.0, parameter_count=1, parameter_bytes=4, embeddings_are_tied=True)
-    with pytest.raises(WireError, match="parameter_count"):
+    with pytest.raises(ProtocolError, match="parameter_count"):
         decode(encode(built).replace('"parameter_count":1', '"parameter_count":null'), (Built,))
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_no_line_raises_anything_but_a_wire_error(line: str | bytes) -> None:
-    with pytest.raises(WireError):
+    with pytest.raises(ProtocolError):
         decode(line, CHILD_RECORDS)
 
 
@@ -277,7 +277,7 @@ def test_a_changed_field_is_read_as_it_is_or_refused(name: str, value: Any) -> N
     line = json.dumps({**json.loads(encode(BLOCK)), name: value})
     try:
         record = decode(line, CHILD_RECORDS)
-    except WireError:
+    except ProtocolError:
         return
     kept = getattr(record, name)
     # A whole number in a float's place is read as the float that is nearest.

@@ -8,9 +8,27 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.wire.jsonl import WireError, encode, from_document, parse_object
-from trnbench.wire.models import Guest, ModelShape
-from trnbench.wire.terms import WIRE_VERSION, AdamW, Execution, Precision, Purpose, Recompute
+from trnbench.protocol.codec import ProtocolError, encode, from_document, parse_object
+from trnbench.protocol.model import ExternalModel, ModelShape
+
+PROTOCOL_VERSION = 5
+"""Raised when a task, a command or a record changes; parent and child must agree on it."""
+
+Precision = Literal["fp32", "bf16", "pure_bf16", "bf16_master", "fp8"]
+"""fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included; bf16
+parameters and gradients with fp32 masters and moments; bf16 with the blocks' products in fp8."""
+
+Execution = Literal["eager", "compile"]
+"""eager: operator by operator; compile: through torch.compile and the device's own compiler."""
+
+Recompute = Literal["none", "selective", "full"]
+"""What of each block is made again in the backward pass: nothing; what lies between its matrix
+products and its attention; all of it."""
+
+AdamW = Literal["fused", "foreach", "for-loop"]
+"""Which of torch's implementations steps the weights."""
+
+Purpose = Literal["warmup", "measure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +89,7 @@ class StepSettings:
 class GateOrder:
     """A small model of the case's make, to be trained first and held against the CPU.
 
-    Either a shape of ours, or a guest with small sizes.
+    Either a shape of ours, or an external model with small sizes.
     """
 
     shape: ModelShape | None
@@ -83,7 +101,7 @@ class GateOrder:
     optimizer: OptimizerSettings
     step: StepSettings = StepSettings()
     """As the case's, with documents, chunks and adapters of the small model's size."""
-    guest: Guest | None = None
+    external: ExternalModel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +113,7 @@ class WorkOrder:
 
     wire_version: int
     shape: ModelShape | None
-    """Null for a guest."""
+    """Null for an external model."""
     sequence_length: int
     micro_batch_size: int
     """Sequences in one forward and backward pass on this rank."""
@@ -117,7 +135,7 @@ class WorkOrder:
     gate: GateOrder | None = None
     """Null: the training is not held against the CPU."""
     step: StepSettings = StepSettings()
-    guest: Guest | None = None
+    external: ExternalModel | None = None
     """What is trained where it is none of our families."""
 
     @property
@@ -125,10 +143,10 @@ class WorkOrder:
         """The shape, where the caller knows that the model is one of ours.
 
         Raises:
-            ValueError: it is a guest, which has none.
+            ValueError: it is an external model, which has none.
         """
         if self.shape is None:
-            raise ValueError("the order is of a guest, whose sizes it does not say")
+            raise ValueError("the order is of an external model, whose sizes it does not say")
         return self.shape
 
 
@@ -151,7 +169,7 @@ class DescribeModel:
     """Task: say what an external model is, without touching a device."""
 
     kind: Literal["describe"] = "describe"
-    guest: Guest
+    external: ExternalModel
     sequence_length: int
 
 
@@ -180,7 +198,7 @@ class ProfileSteps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProductTask:
+class MatmulTask:
     """A matrix product, (M, K) by (K, N)."""
 
     kind: Literal["product"] = "product"
@@ -234,7 +252,7 @@ class CollectiveTask:
     """Of the whole array: what each rank holds before or after, whichever is more."""
 
 
-PeakTask = ProductTask | MoveTask | AttentionTask | CollectiveTask
+PeakTask = MatmulTask | MoveTask | AttentionTask | CollectiveTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +285,7 @@ def encode_task(task: Task) -> str:
     An order keeps the version that it was planned by, and a worker of another refuses it.
     """
     order = getattr(task, "order", None)
-    version = WIRE_VERSION if order is None else order.wire_version
+    version = PROTOCOL_VERSION if order is None else order.wire_version
     return f'{{"wire_version":{version},"task":{encode(task)}}}'
 
 
@@ -275,12 +293,12 @@ def decode_task(line: str | bytes) -> Task:
     """Read a task out of its envelope.
 
     Raises:
-        WireError: it is of another version of this protocol, or is no task.
+        ProtocolError: it is of another version of this protocol, or is no task.
     """
     envelope = parse_object(line)
     version = envelope.get("wire_version")
-    if version != WIRE_VERSION:
-        raise WireError(f"task of wire version {version}, not {WIRE_VERSION}")
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(f"task of protocol version {version}, not {PROTOCOL_VERSION}")
     task: Task = from_document(envelope.get("task"), TASKS)
     return task
 

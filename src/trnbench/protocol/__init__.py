@@ -6,33 +6,39 @@ Standard library only: both sides import this file, and the child's interpreter 
 else but torch.
 """
 
-from trnbench.wire.jsonl import WireError, decode, encode, from_json
-from trnbench.wire.models import (
+from trnbench.protocol.codec import ProtocolError, decode, encode, from_json
+from trnbench.protocol.model import (
     Experts,
-    Guest,
-    GuestKind,
-    GuestTask,
+    ExternalKind,
+    ExternalModel,
+    ExternalTask,
     Image,
     ModelShape,
     RopeScaling,
     masked_positions,
 )
-from trnbench.wire.orders import (
+from trnbench.protocol.orders import (
     COMMANDS,
+    PROTOCOL_VERSION,
+    AdamW,
     AttentionTask,
     CollectiveTask,
     Command,
     DescribeModel,
+    Execution,
     Finish,
     GateOrder,
     Lora,
+    MatmulTask,
     Microbench,
     MoveTask,
     OptimizerSettings,
     PeakTask,
+    Precision,
     ProbeDevices,
-    ProductTask,
     ProfileSteps,
+    Purpose,
+    Recompute,
     RunBlock,
     StepSettings,
     StreamSettings,
@@ -43,7 +49,7 @@ from trnbench.wire.orders import (
     decode_task,
     encode_task,
 )
-from trnbench.wire.records import (
+from trnbench.protocol.records import (
     CHILD_RECORDS,
     Activity,
     Block,
@@ -54,11 +60,12 @@ from trnbench.wire.records import (
     Described,
     Environment,
     Failed,
+    FailureReason,
     Finished,
     FoundDevice,
     Inventory,
     Memory,
-    Movement,
+    NeuronGeneration,
     OperatorTime,
     Parity,
     ParityPoint,
@@ -66,14 +73,5 @@ from trnbench.wire.records import (
     Phase,
     Probe,
     Profiled,
-)
-from trnbench.wire.terms import (
-    WIRE_VERSION,
-    AdamW,
-    Execution,
-    FailureReason,
-    NeuronGeneration,
-    Precision,
-    Purpose,
-    Recompute,
+    WeightUpdate,
 )
