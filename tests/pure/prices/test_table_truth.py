@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.each import check_each
 from tests.pure.prices.tables import TODAY, ask, reason, row, usd
 from trnbench.catalog.prices import PriceRow, Standing, price_rows
 from trnbench.prices.base import NoPrice
@@ -13,24 +14,24 @@ from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
 
-@pytest.mark.parametrize(
-    ("instance", "option", "region", "expected"),
-    [
-        ("trn2.48xlarge", None, None, "35.7608"),
-        ("trn2.48xlarge", None, "us-east-2", "35.7608"),
-        ("trn2.3xlarge", None, None, "2.235"),
-        ("trn1.32xlarge", None, None, "21.5"),
-        ("trn1.32xlarge", "capacity_block", None, "9.532"),
-        ("trn1.32xlarge", "reserved_1y", "us-west-2", "13.22895"),
-        ("p5.48xlarge", None, "us-east-1", "55.04"),
-        ("p5en.48xlarge", "capacity_block", "us-east-1", "63.16"),
-        ("gpu_8x_h100_sxm5", "on_demand", None, "31.92"),
-    ],
-)
-def test_the_bundled_table_quotes_the_cited_rate(
-    instance: str, option: RentOption | None, region: str | None, expected: str
-) -> None:
-    assert usd(ask(None, instance=instance, option=option, region=region)) == expected
+def test_the_bundled_table_quotes_the_cited_rate() -> None:
+    def check(instance: str, option: RentOption | None, region: str | None, expected: str) -> None:
+        assert usd(ask(None, instance=instance, option=option, region=region)) == expected
+
+    check_each(
+        [
+            ("trn2.48xlarge", None, None, "35.7608"),
+            ("trn2.48xlarge", None, "us-east-2", "35.7608"),
+            ("trn2.3xlarge", None, None, "2.235"),
+            ("trn1.32xlarge", None, None, "21.5"),
+            ("trn1.32xlarge", "capacity_block", None, "9.532"),
+            ("trn1.32xlarge", "reserved_1y", "us-west-2", "13.22895"),
+            ("p5.48xlarge", None, "us-east-1", "55.04"),
+            ("p5en.48xlarge", "capacity_block", "us-east-1", "63.16"),
+            ("gpu_8x_h100_sxm5", "on_demand", None, "31.92"),
+        ],
+        check,
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,69 +6,76 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.each import check_each
 from trnbench.schema import units
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0, "0 µs"),
-        (1e-9, "0.001 µs"),
-        (0.00012345, "123 µs"),
-        (0.0009999, "1000 µs"),
-        (0.001, "1 ms"),
-        (0.01234, "12.3 ms"),
-        (0.9996, "1000 ms"),
-        (1, "1 s"),
-        (99.95, "100 s"),
-        (119.4, "119 s"),
-        (120, "2 min"),
-        (7199, "120 min"),
-        (7200, "2 h"),
-        (3 * 86400 - 1, "72 h"),
-        (3 * 86400, "3 d"),
-        (2083.4 * 86400, "2083 d"),
-    ],
-)
-def test_a_duration_is_said_in_the_unit_of_its_size(seconds: float, said: str) -> None:
-    assert units.say_seconds(seconds) == said
+def test_a_duration_is_said_in_the_unit_of_its_size() -> None:
+    def check(seconds: float, said: str) -> None:
+        assert units.say_seconds(seconds) == said
+
+    check_each(
+        [
+            (0, "0 µs"),
+            (1e-9, "0.001 µs"),
+            (0.00012345, "123 µs"),
+            (0.0009999, "1000 µs"),
+            (0.001, "1 ms"),
+            (0.01234, "12.3 ms"),
+            (0.9996, "1000 ms"),
+            (1, "1 s"),
+            (99.95, "100 s"),
+            (119.4, "119 s"),
+            (120, "2 min"),
+            (7199, "120 min"),
+            (7200, "2 h"),
+            (3 * 86400 - 1, "72 h"),
+            (3 * 86400, "3 d"),
+            (2083.4 * 86400, "2083 d"),
+        ],
+        check,
+    )
 
 
-@pytest.mark.parametrize(
-    ("count", "said"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1 k"),
-        (124_439_808, "124 M"),
-        (999_999, "1000 k"),
-        (8_030_261_248, "8.03 B"),
-        (405_853_388_800, "406 B"),
-        (15e12, "15 T"),
-        (1.5e15, "1500 T"),
-        (-2500, "-2.5 k"),
-    ],
-)
-def test_a_count_is_said_in_three_digits(count: float, said: str) -> None:
-    assert units.say_count(count) == said
+def test_a_count_is_said_in_three_digits() -> None:
+    def check(count: float, said: str) -> None:
+        assert units.say_count(count) == said
+
+    check_each(
+        [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1 k"),
+            (124_439_808, "124 M"),
+            (999_999, "1000 k"),
+            (8_030_261_248, "8.03 B"),
+            (405_853_388_800, "406 B"),
+            (15e12, "15 T"),
+            (1.5e15, "1500 T"),
+            (-2500, "-2.5 k"),
+        ],
+        check,
+    )
 
 
-@pytest.mark.parametrize(
-    ("size", "said"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1 KiB"),
-        (1536, "1.5 KiB"),
-        (24 * 2**30, "24 GiB"),
-        (1023.6 * 2**20, "1024 MiB"),
-        (15.44 * 2**30, "15.4 GiB"),
-        (99.96 * 2**30, "100 GiB"),
-        (1536.4 * 2**30, "1536 GiB"),
-    ],
-)
-def test_memory_is_said_in_binary_units(size: float, said: str) -> None:
-    assert units.say_bytes(size) == said
+def test_memory_is_said_in_binary_units() -> None:
+    def check(size: float, said: str) -> None:
+        assert units.say_bytes(size) == said
+
+    check_each(
+        [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (24 * 2**30, "24 GiB"),
+            (1023.6 * 2**20, "1024 MiB"),
+            (15.44 * 2**30, "15.4 GiB"),
+            (99.96 * 2**30, "100 GiB"),
+            (1536.4 * 2**30, "1536 GiB"),
+        ],
+        check,
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,45 +95,47 @@ def test_operations_are_said_in_decimal_units(value: float, rate: str, amount: s
     assert units.say_flops(value) == amount
 
 
-@pytest.mark.parametrize(
-    ("usd", "said"),
-    [
-        (0, "$0.00"),
-        (Decimal("35.7608"), "$35.76"),
-        (Decimal("113.068"), "$113.07"),
-        (100, "$100.00"),
-        (1234567.891, "$1,234,567.89"),
-        (0.0926, "$0.0926"),
-        (0.01, "$0.01"),
-        (0.009876, "$0.00988"),
-        (8.33e-6, "$0.00000833"),
-    ],
-)
-def test_dollars_keep_the_digits_that_tell_them_apart(usd: float | Decimal, said: str) -> None:
-    assert units.say_usd(usd) == said
+def test_dollars_keep_the_digits_that_tell_them_apart() -> None:
+    def check(usd: float | Decimal, said: str) -> None:
+        assert units.say_usd(usd) == said
+
+    check_each(
+        [
+            (0, "$0.00"),
+            (Decimal("35.7608"), "$35.76"),
+            (Decimal("113.068"), "$113.07"),
+            (100, "$100.00"),
+            (1234567.891, "$1,234,567.89"),
+            (0.0926, "$0.0926"),
+            (0.01, "$0.01"),
+            (0.009876, "$0.00988"),
+            (8.33e-6, "$0.00000833"),
+        ],
+        check,
+    )
 
 
-@pytest.mark.parametrize(
-    ("value", "half_width", "digits"),
-    [
-        (60_000, 1234, 0),
-        (60_000, 12.34, 0),
-        (60_000, 1.0, 1),
-        (2.046, 0.0648, 3),
-        (0.5, 0.25, 2),
-        (0.5, 0.01, 3),
-        (123.456, 0.0, 0),
-        (1.5, 0.0, 2),
-        (0.00123, 0.0, 5),
-        (0.0, 0.0, 3),
-        (12.5, float("inf"), 1),
-        (12.5, float("nan"), 1),
-    ],
-)
-def test_digits_end_at_the_second_digit_of_the_half_width(
-    value: float, half_width: float, digits: int
-) -> None:
-    assert units.significant_digits(value, half_width) == digits
+def test_digits_end_at_the_second_digit_of_the_half_width() -> None:
+    def check(value: float, half_width: float, digits: int) -> None:
+        assert units.significant_digits(value, half_width) == digits
+
+    check_each(
+        [
+            (60_000, 1234, 0),
+            (60_000, 12.34, 0),
+            (60_000, 1.0, 1),
+            (2.046, 0.0648, 3),
+            (0.5, 0.25, 2),
+            (0.5, 0.01, 3),
+            (123.456, 0.0, 0),
+            (1.5, 0.0, 2),
+            (0.00123, 0.0, 5),
+            (0.0, 0.0, 3),
+            (12.5, float("inf"), 1),
+            (12.5, float("nan"), 1),
+        ],
+        check,
+    )
 
 
 @pytest.mark.parametrize(
