@@ -22,7 +22,8 @@ from tests.faulty_steps import FAULTS, ComputesInBf16, NoPositions
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.checks.parity import EARLY_STEPS, TOLERANCES, find_faults
 from trnbench.machine.describe import describe_machine
-from trnbench.protocol import Parity, Precision, WorkOrder
+from trnbench.protocol.orders import Precision, WorkOrder
+from trnbench.protocol.records import Parity
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.loop import TrainingStep

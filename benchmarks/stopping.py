@@ -28,7 +28,8 @@ from tests.pure.analysis.series import Series, steady, true_mean, true_median
 from tests.pure.run.scripted_worker import make_block
 from trnbench.analysis.statistics import LOOKING_INFLATION, Interval, mean_interval, median_interval
 from trnbench.analysis.steady_state import find_steady_state
-from trnbench.protocol import Block, RunBlock
+from trnbench.protocol.orders import RunBlock
+from trnbench.protocol.records import Block
 from trnbench.run.stopping import Pacer
 from trnbench.schema.plan import MeasureConfig
 

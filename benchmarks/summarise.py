@@ -25,7 +25,7 @@ import numpy as np
 from tests.builders import learned, make_blocks
 from tests.comparisons import write_launch
 from trnbench.machine.describe import describe_machine
-from trnbench.protocol import encode
+from trnbench.protocol.codec import encode
 from trnbench.run.results import derive
 from trnbench.run.store import MEASUREMENT_FILE
 

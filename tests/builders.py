@@ -7,8 +7,9 @@ from typing import Any
 from tests.pure.run.plans import CPU, make_machine, plan_case
 from trnbench.analysis.analyze import analyze
 from trnbench.model.flops import COUNTED_CONVENTION
-from trnbench.protocol import (
-    PROTOCOL_VERSION,
+from trnbench.protocol.model import ExternalModel
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.records import (
     Activity,
     Block,
     Built,
@@ -16,7 +17,6 @@ from trnbench.protocol import (
     CeilingPoint,
     Described,
     Environment,
-    ExternalModel,
     Memory,
     Parity,
     ParityPoint,

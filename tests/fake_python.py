@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from trnbench.protocol import PROTOCOL_VERSION
+from trnbench.protocol.orders import PROTOCOL_VERSION
 
 Behaviour = Literal[
     "good",

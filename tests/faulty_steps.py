@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from trnbench.protocol import WorkOrder
+from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.layers.attention import fused_attention, use_core
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from tests.builders import make_plan
 from trnbench.analysis.profile import make_profile
-from trnbench.protocol import PROTOCOL_VERSION, Environment, OperatorTime, Profiled
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.records import Environment, OperatorTime, Profiled
 from trnbench.schema.profile import Profile
 
 ENVIRONMENT = Environment(

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 from benchmarks.peers.bursts import READY_STEPS, read_options, serve
-from trnbench.protocol import WorkOrder, from_json
+from trnbench.protocol.codec import from_json
+from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Claim
 from trnbench.train.build import build_objective, make_stream

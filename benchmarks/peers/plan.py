@@ -7,7 +7,7 @@ from trnbench.config.load import check_document
 from trnbench.config.yaml import parse_document
 from trnbench.machine.describe import Devices, describe_machine
 from trnbench.plan.make import make_plan
-from trnbench.protocol import encode
+from trnbench.protocol.codec import encode
 from trnbench.schema.plan import Plan
 from trnbench.train.backends import backend_class
 

@@ -3,7 +3,7 @@
 from benchmarks.peers.bursts import Records, read_options
 from benchmarks.peers.plan import make_job_plan
 from trnbench.analysis.peak_flops import Peak, find_ceiling, find_peak
-from trnbench.protocol import Ceiling
+from trnbench.protocol.records import Ceiling
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Claim
 from trnbench.train.microbench import measure_ceiling

@@ -19,7 +19,8 @@ import torch
 
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.checks.parity import TOLERANCES, find_faults
-from trnbench.protocol import Execution, Parity, WorkOrder
+from trnbench.protocol.orders import Execution, WorkOrder
+from trnbench.protocol.records import Parity
 from trnbench.train.backends import backend_class
 from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.build import build_objective, make_stream

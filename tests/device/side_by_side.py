@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from trnbench.protocol import CHILD_RECORDS, Command, Failed, Train, WorkOrder, decode
+from trnbench.protocol.codec import decode
+from trnbench.protocol.orders import Command, Train, WorkOrder
+from trnbench.protocol.records import CHILD_RECORDS, Failed
 from trnbench.run import worker
 from trnbench.run.environment import environment_of_worker
 from trnbench.run.worker import Exited, Line

@@ -8,7 +8,7 @@ import pytest
 
 from tests.command import only_case
 from tests.device.suite import DeviceSuite
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 
 NO_FP8 = "no fp8"
 

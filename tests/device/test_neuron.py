@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from tests.device.suite import DeviceSuite
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 
 
 @pytest.mark.neuron

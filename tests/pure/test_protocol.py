@@ -12,25 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.protocol import (
+from trnbench.protocol.codec import ProtocolError, decode, encode, from_json
+from trnbench.protocol.model import ModelShape, RopeScaling
+from trnbench.protocol.orders import COMMANDS, Finish, RunBlock, WorkOrder
+from trnbench.protocol.records import (
     CHILD_RECORDS,
-    COMMANDS,
     Block,
     Built,
     Ceiling,
     CeilingPoint,
     Environment,
-    Finish,
     Finished,
     Memory,
-    ModelShape,
-    ProtocolError,
-    RopeScaling,
-    RunBlock,
-    WorkOrder,
-    decode,
-    encode,
-    from_json,
 )
 
 SIMPLE: dict[Any, st.SearchStrategy[Any]] = {

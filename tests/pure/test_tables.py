@@ -13,7 +13,7 @@ from trnbench.config.load import CaseConfig
 from trnbench.machine.describe import Devices
 from trnbench.model.families import FAMILIES, Family
 from trnbench.plan.make import make_plan
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.reports import FORMATS, render
 from trnbench.reports.document import Page
 from trnbench.reports.plans import REPORT as PLANS

@@ -18,16 +18,9 @@ import torch_xla.debug.metrics as metrics
 from tests.pure.train.orders import GPT2, LLAMA, make_order
 from trnbench.analysis.checks.parity import TOLERANCES, find_faults
 from trnbench.plan.parity import plan_gate
-from trnbench.protocol import (
-    AttentionTask,
-    FoundDevice,
-    MatmulTask,
-    ModelShape,
-    MoveTask,
-    Parity,
-    Precision,
-    WorkOrder,
-)
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import AttentionTask, MatmulTask, MoveTask, Precision, WorkOrder
+from trnbench.protocol.records import FoundDevice, Parity
 from trnbench.train.backends.base import Claim, Unavailable
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.backends.xla import XlaBackend

@@ -7,7 +7,7 @@ from trnbench.analysis.energy import find_energy
 from trnbench.analysis.peak_flops import Peak, find_ceiling, find_peak
 from trnbench.analysis.records import StepDigest, digest_of, validate_records
 from trnbench.analysis.step_time import Summary, summarize
-from trnbench.protocol import Activity
+from trnbench.protocol.records import Activity
 from trnbench.schema.measurement import Measurement, Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import (

@@ -14,7 +14,13 @@ from typing import Literal
 
 from trnbench.analysis.checks.device import MAX_FOREIGN_CPU_SHARE
 from trnbench.catalog.accelerators import accelerators
-from trnbench.protocol import AttentionTask, CollectiveTask, MatmulTask, MoveTask, PeakTask
+from trnbench.protocol.orders import (
+    AttentionTask,
+    CollectiveTask,
+    MatmulTask,
+    MoveTask,
+    PeakTask,
+)
 from trnbench.schema.microbench import PeakDocument, PeakReading
 
 REPEATS = 6

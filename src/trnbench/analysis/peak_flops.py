@@ -13,7 +13,7 @@ import numpy as np
 from trnbench.catalog.accelerators import accelerators
 from trnbench.catalog.backends import backend_of
 from trnbench.model.flops import fp8_flops_per_token, mixed_rate
-from trnbench.protocol import Ceiling
+from trnbench.protocol.records import Ceiling
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import ResultFp8
 from trnbench.schema.units import say_flops_per_second

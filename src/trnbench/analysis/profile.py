@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from trnbench import __version__
 from trnbench.catalog.facts import class_of
-from trnbench.protocol import Environment, OperatorTime, Profiled
+from trnbench.protocol.records import Environment, OperatorTime, Profiled
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import (
     Profile,

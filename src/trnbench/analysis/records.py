@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from trnbench.protocol import Block
+from trnbench.protocol.records import Block
 from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import Measurement
 

@@ -20,7 +20,7 @@ from trnbench.analysis.statistics import (
     single_launch_interval,
 )
 from trnbench.analysis.steady_state import SteadyState, find_steady_state
-from trnbench.protocol import Block
+from trnbench.protocol.records import Block
 
 MIN_SAMPLES = 3
 """Fewer samples than this have no interval, and a figure without one is not given."""

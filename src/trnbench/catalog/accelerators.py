@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 
 from trnbench.catalog import number, read_table
-from trnbench.protocol import Precision
+from trnbench.protocol.orders import Precision
 from trnbench.schema.units import GIB
 
 TERA = 1e12

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trnbench.catalog import read_rows
-from trnbench.protocol import FailureReason
+from trnbench.protocol.records import FailureReason
 
 # --- what vendors' error texts mean ---------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from trnbench.catalog import read_text
-from trnbench.protocol import Experts, Image, ModelShape, RopeScaling
+from trnbench.protocol.model import Experts, Image, ModelShape, RopeScaling
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from trnbench.schema.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from trnbench.machine.describe import Machine
     from trnbench.plan.microbench import PeakPlan
-    from trnbench.protocol import FoundDevice
+    from trnbench.protocol.records import FoundDevice
     from trnbench.schema.microbench import PeakDocument
 
 

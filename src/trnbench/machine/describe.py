@@ -19,7 +19,7 @@ from trnbench.machine.neuron import Neuron, look_at_neuron
 from trnbench.machine.nvidia import Nvidia, look_at_nvidia
 from trnbench.prices import find_price
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.protocol import FoundDevice, Inventory
+from trnbench.protocol.records import FoundDevice, Inventory
 from trnbench.redact import redact
 from trnbench.schema.price import Price
 

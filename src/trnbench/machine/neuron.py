@@ -23,7 +23,7 @@ from trnbench.machine.look import (
     read_word,
     run_tool,
 )
-from trnbench.protocol import CollectiveTask
+from trnbench.protocol.orders import CollectiveTask
 
 LS_SECONDS = 5.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trnbench.catalog.models import complete_shape
-from trnbench.protocol import Experts, ModelShape
+from trnbench.protocol.model import Experts, ModelShape
 
 Config = Mapping[str, Any]
 

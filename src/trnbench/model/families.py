@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trnbench.protocol import ModelShape, masked_positions
+from trnbench.protocol.model import ModelShape, masked_positions
 
 Task = Literal["next_token", "masked_token", "image_class"]
 

@@ -9,7 +9,8 @@ again for dX and for dW.
 from collections.abc import Callable, Mapping
 
 from trnbench.model.families import GATED_MATRICES, family_of
-from trnbench.protocol import Experts, ModelShape, StepSettings
+from trnbench.protocol.model import Experts, ModelShape
+from trnbench.protocol.orders import StepSettings
 
 DEFAULT_CONVENTION = "matmul-causal-v1"
 FULL_CONVENTION = "matmul-full-v1"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trnbench.model.families import GATED_MATRICES, family_of
 from trnbench.model.flops import has_experts
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from trnbench.model.flops import (
     lora_parameter_count,
     parameter_count,
 )
-from trnbench.protocol import ModelShape, Precision, StepSettings
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import Precision, StepSettings
 
 STATE_BYTES_PER_PARAMETER: dict[Precision, tuple[int, int, int]] = {
     "fp32": (4, 4, 8),

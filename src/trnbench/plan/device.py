@@ -9,7 +9,7 @@ from trnbench.config.load import Conflict
 from trnbench.config.model import Config
 from trnbench.machine.describe import Devices, Machine
 from trnbench.prices.base import PriceRequest
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import PlannedDevice, PlannedParallel
 
 LOGICAL_CORES = "NEURON_LOGICAL_NC_CONFIG"

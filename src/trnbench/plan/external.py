@@ -19,7 +19,9 @@ from trnbench.model.external import (
 from trnbench.model.families import ALPHABET_SIZE, LEAST_MASKED_LENGTH, family_of
 from trnbench.model.flops import parameter_count
 from trnbench.plan.model import check_window, planned_model
-from trnbench.protocol import Described, ExternalModel, ModelShape, StepSettings
+from trnbench.protocol.model import ExternalModel, ModelShape
+from trnbench.protocol.orders import StepSettings
+from trnbench.protocol.records import Described
 from trnbench.schema.plan import PlannedModel
 
 LARGEST_WHOLE_GATE = 20_000_000

@@ -41,15 +41,15 @@ from trnbench.plan.step import (
 )
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
-from trnbench.protocol import (
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
-    FoundDevice,
     GateOrder,
-    ModelShape,
     OptimizerSettings,
     StreamSettings,
     WorkOrder,
 )
+from trnbench.protocol.records import FoundDevice
 from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
     Plan,

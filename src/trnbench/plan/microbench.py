@@ -12,16 +12,16 @@ from trnbench.catalog.backends import Backend, backend_of
 from trnbench.catalog.models import models, nearest_models
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
 from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
-from trnbench.protocol import (
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import (
     AttentionTask,
     CollectiveTask,
-    FoundDevice,
     MatmulTask,
     Microbench,
-    ModelShape,
     MoveTask,
     PeakTask,
 )
+from trnbench.protocol.records import FoundDevice
 from trnbench.schema.errors import ConfigError
 from trnbench.schema.microbench import Group, PeakDocument
 from trnbench.schema.units import say_bytes

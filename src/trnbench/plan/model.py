@@ -9,7 +9,8 @@ from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig, WorkloadConfig
 from trnbench.model.families import FAMILIES, family_of
 from trnbench.model.flops import active_parameter_count, parameter_count
-from trnbench.protocol import Described, ExternalModel, ModelShape
+from trnbench.protocol.model import ExternalModel, ModelShape
+from trnbench.protocol.records import Described
 from trnbench.schema.plan import PlannedModel
 
 OF_EXTERNAL_MODELS = ("config", "small")

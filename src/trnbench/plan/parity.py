@@ -9,7 +9,8 @@ Source of the sizes: docs/metrics.md, "The gate".
 
 from dataclasses import replace
 
-from trnbench.protocol import Experts, ExternalModel, GateOrder, ModelShape, WorkOrder
+from trnbench.protocol.model import Experts, ExternalModel, ModelShape
+from trnbench.protocol.orders import GateOrder, WorkOrder
 
 LAYERS = 2
 LEAST_WIDTH = 128

@@ -23,7 +23,7 @@ from trnbench.model.memory import (
     predict_memory,
 )
 from trnbench.plan.device import expected_backend
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.schema.plan import (
     MeasureConfig,
     PlannedDevice,

@@ -15,15 +15,9 @@ from trnbench.plan.device import expected_backend
 from trnbench.plan.external import external_step
 from trnbench.plan.model import check_workload
 from trnbench.plan.predict import memory_fits
-from trnbench.protocol import (
-    Execution,
-    FoundDevice,
-    Lora,
-    ModelShape,
-    Precision,
-    Recompute,
-    StepSettings,
-)
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import Execution, Lora, Precision, Recompute, StepSettings
+from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
 
 LEAST_CHUNK_ROWS = 128

@@ -13,7 +13,7 @@ from trnbench.analysis.microbench import (
     load_of_others,
     rate_of,
 )
-from trnbench.protocol import AttentionTask, CollectiveTask, MatmulTask, MoveTask
+from trnbench.protocol.orders import AttentionTask, CollectiveTask, MatmulTask, MoveTask
 from trnbench.reports import document as doc
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 from trnbench.schema.units import say_bytes, say_flops_per_second, say_percent

@@ -6,7 +6,7 @@ from typing import Any
 from trnbench import __version__
 from trnbench.analysis.checks.parity import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
-from trnbench.protocol import StepSettings
+from trnbench.protocol.orders import StepSettings
 from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows, rows_at
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
 from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trnbench.analysis.records import is_valid_block
 from trnbench.machine.telemetry import Recorder
-from trnbench.protocol import Activity, Block, ChildRecord, Environment, Phase
+from trnbench.protocol.records import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
 from trnbench.run.outcomes import End
 from trnbench.run.stopping import Budget, NextBlock, Pacer

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trnbench.catalog.backends import AUTOLOAD, backend_of
-from trnbench.protocol import NeuronGeneration
+from trnbench.protocol.records import NeuronGeneration
 from trnbench.schema.errors import ConfigError
 
 Variables = dict[str, str]

@@ -15,13 +15,8 @@ from pydantic import ValidationError
 from trnbench.catalog.backends import backend_of
 from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
-from trnbench.protocol import (
-    ChildRecord,
-    CollectiveTask,
-    Environment,
-    Microbench,
-    PeakPoint,
-)
+from trnbench.protocol.orders import CollectiveTask, Microbench
+from trnbench.protocol.records import ChildRecord, Environment, PeakPoint
 from trnbench.redact import redact
 from trnbench.run.outcomes import End
 from trnbench.run.store import StorageFull, write_whole

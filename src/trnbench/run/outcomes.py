@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from trnbench.catalog.facts import Diagnosis, diagnose
-from trnbench.protocol import PROTOCOL_VERSION, ChildRecord, Failed, ProtocolError
+from trnbench.protocol.codec import ProtocolError
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.records import ChildRecord, Failed
 from trnbench.redact import redact
 from trnbench.schema.measurement import Outcome, Status, StopReason
 from trnbench.schema.units import say_seconds

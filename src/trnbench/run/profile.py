@@ -18,11 +18,8 @@ from pathlib import Path
 
 from trnbench.analysis.profile import make_profile
 from trnbench.catalog.backends import INSPECT, backend_of
-from trnbench.protocol import (
-    Environment,
-    Profiled,
-    ProfileSteps,
-)
+from trnbench.protocol.orders import ProfileSteps
+from trnbench.protocol.records import Environment, Profiled
 from trnbench.redact import redact
 from trnbench.run import outcomes
 from trnbench.run.environment import environment_of_worker, user_cache_folder

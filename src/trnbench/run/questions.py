@@ -22,18 +22,9 @@ from trnbench.machine.look import ROOT, list_names
 from trnbench.machine.neuron import Neuron
 from trnbench.model.external import TASKS
 from trnbench.plan.external import Describe, KnownExternal, check_values
-from trnbench.protocol import (
-    Described,
-    DescribeModel,
-    ExternalModel,
-    FailureReason,
-    FoundDevice,
-    Inventory,
-    Probe,
-    ProbeDevices,
-    TakeInventory,
-    Task,
-)
+from trnbench.protocol.model import ExternalModel
+from trnbench.protocol.orders import DescribeModel, ProbeDevices, TakeInventory, Task
+from trnbench.protocol.records import Described, FailureReason, FoundDevice, Inventory, Probe
 from trnbench.redact import redact
 from trnbench.run.environment import environment_of_probe
 from trnbench.run.outcomes import End

@@ -17,7 +17,7 @@ from trnbench.catalog.backends import backend_of
 from trnbench.machine.describe import Devices, Machine, untelling
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
-from trnbench.protocol import Train
+from trnbench.protocol.orders import Train
 from trnbench.run.case import CaseRun, Observer
 from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.results import load_result

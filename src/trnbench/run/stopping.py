@@ -19,7 +19,8 @@ from trnbench.analysis.statistics import (
     median_interval,
 )
 from trnbench.analysis.steady_state import find_steady_state
-from trnbench.protocol import Activity, Block, Command, Finish, RunBlock
+from trnbench.protocol.orders import Command, Finish, RunBlock
+from trnbench.protocol.records import Activity, Block
 from trnbench.schema.measurement import StopReason
 from trnbench.schema.plan import MeasureConfig, Plan
 from trnbench.schema.units import SECONDS_PER_HOUR, say_seconds, say_usd

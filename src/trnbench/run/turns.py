@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.machine.describe import Devices, Machine
-from trnbench.protocol import PROTOCOL_VERSION
+from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.run.case import Observer
 from trnbench.run.questions import require_device
 from trnbench.run.session import Ending, Session

@@ -9,7 +9,7 @@ from typing import Literal
 
 import psutil
 
-from trnbench.protocol import Purpose
+from trnbench.protocol.orders import Purpose
 from trnbench.run.outcomes import End
 from trnbench.schema.measurement import Watch
 

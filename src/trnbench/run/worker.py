@@ -15,21 +15,9 @@ from pathlib import Path
 from typing import Self
 
 from trnbench.process import Child, LineTooLongError
-from trnbench.protocol import (
-    CHILD_RECORDS,
-    Block,
-    ChildRecord,
-    Command,
-    Failed,
-    Finish,
-    Finished,
-    Phase,
-    ProtocolError,
-    Task,
-    decode,
-    encode,
-    encode_task,
-)
+from trnbench.protocol.codec import ProtocolError, decode, encode
+from trnbench.protocol.orders import Command, Finish, Task, encode_task
+from trnbench.protocol.records import CHILD_RECORDS, Block, ChildRecord, Failed, Finished, Phase
 from trnbench.run import outcomes
 from trnbench.run.outcomes import End
 from trnbench.run.watch import Clock, HangWatch

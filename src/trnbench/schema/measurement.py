@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from trnbench.protocol import (
+from trnbench.protocol.codec import ProtocolError, decode
+from trnbench.protocol.orders import Purpose
+from trnbench.protocol.records import (
     CHILD_RECORDS,
     Activity,
     Block,
@@ -26,10 +28,7 @@ from trnbench.protocol import (
     Memory,
     Parity,
     Phase,
-    ProtocolError,
-    Purpose,
     WeightUpdate,
-    decode,
 )
 from trnbench.schema.errors import DataError
 

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from trnbench.protocol import AttentionTask, CollectiveTask, Environment, MatmulTask, MoveTask
+from trnbench.protocol.orders import AttentionTask, CollectiveTask, MatmulTask, MoveTask
+from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
 from trnbench.schema.measurement import Status
 

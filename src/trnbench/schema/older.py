@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trnbench.protocol import PROTOCOL_VERSION
+from trnbench.protocol.orders import PROTOCOL_VERSION
 
 Document = dict[str, Any]
 

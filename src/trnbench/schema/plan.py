@@ -10,14 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trnbench.protocol import (
-    Described,
-    ExternalModel,
-    ModelShape,
-    Precision,
-    StepSettings,
-    WorkOrder,
-)
+from trnbench.protocol.model import ExternalModel, ModelShape
+from trnbench.protocol.orders import Precision, StepSettings, WorkOrder
+from trnbench.protocol.records import Described
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
 

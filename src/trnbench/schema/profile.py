@@ -8,7 +8,7 @@ Format versions, and what changed in each:
 
 from typing import Literal
 
-from trnbench.protocol import Environment
+from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
 

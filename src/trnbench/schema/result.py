@@ -11,7 +11,7 @@ Format versions, and what changed in each:
 import math
 from typing import Any, Literal
 
-from trnbench.protocol import Environment
+from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedWorkload
 from trnbench.schema.price import Price

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trnbench.protocol import ExternalModel, ModelShape, StepSettings, WorkOrder
+from trnbench.protocol.model import ExternalModel, ModelShape
+from trnbench.protocol.orders import StepSettings, WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external, retie

@@ -10,17 +10,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from trnbench.protocol import (
-    COMMANDS,
-    ChildRecord,
-    Command,
-    FailureReason,
-    ProtocolError,
-    Task,
-    decode,
-    decode_task,
-    encode,
-)
+from trnbench.protocol.codec import ProtocolError, decode, encode
+from trnbench.protocol.orders import COMMANDS, Command, Task, decode_task
+from trnbench.protocol.records import ChildRecord, FailureReason
 
 TORCH_HINT = (
     "install torch for that interpreter (`pip install 'trnbench[train]'` where there is none), or "

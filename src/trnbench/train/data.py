@@ -15,7 +15,8 @@ from typing import Protocol
 
 import torch
 
-from trnbench.protocol import ExternalModel, Image, ModelShape, StreamSettings, masked_positions
+from trnbench.protocol.model import ExternalModel, Image, ModelShape, masked_positions
+from trnbench.protocol.orders import StreamSettings
 from trnbench.train.models import family_class
 
 _MASK = 0xFFFFFFFF

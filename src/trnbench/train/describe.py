@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from trnbench.protocol import DescribeModel, ExternalModel, StreamSettings, masked_positions
+from trnbench.protocol.model import ExternalModel, masked_positions
+from trnbench.protocol.orders import DescribeModel, StreamSettings
 from trnbench.train.backends.base import version_of
 from trnbench.train.data import stream_of
 from trnbench.train.external import (

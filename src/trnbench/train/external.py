@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.protocol import ExternalModel, Precision
+from trnbench.protocol.model import ExternalModel
+from trnbench.protocol.orders import Precision
 from trnbench.train.models.base import rows_at
 from trnbench.train.objective import Losses, Trainable
 from trnbench.train.precision import autocast

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from trnbench.protocol import WorkOrder
+from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends.base import Backend, Timer
 from trnbench.train.data import Stream
 from trnbench.train.objective import Losses, Trainable

@@ -21,16 +21,15 @@ from typing import Any, Literal, Self
 import torch
 import torch.distributed as dist
 
-from trnbench.protocol import (
+from trnbench.protocol.orders import (
     AttentionTask,
-    CeilingPoint,
     CollectiveTask,
     MatmulTask,
     Microbench,
     MoveTask,
-    PeakPoint,
     PeakTask,
 )
+from trnbench.protocol.records import CeilingPoint, PeakPoint
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.channel import Channel
 from trnbench.train.layers import fp8

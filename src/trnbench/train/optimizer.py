@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from trnbench.protocol import AdamW, OptimizerSettings, Precision
+from trnbench.protocol.orders import AdamW, OptimizerSettings, Precision
 
 
 class MasterAdamW:

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from trnbench.protocol import GateOrder, ParityPoint, WorkOrder
+from trnbench.protocol.orders import GateOrder, WorkOrder
+from trnbench.protocol.records import ParityPoint
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import fit, make_stream
 from trnbench.train.external import BadModel

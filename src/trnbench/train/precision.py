@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from trnbench.protocol import Precision
+from trnbench.protocol.orders import Precision
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[None]:

@@ -15,7 +15,8 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, record_function
 
-from trnbench.protocol import Finished, OperatorTime, Phase, Profiled, ProfileSteps
+from trnbench.protocol.orders import ProfileSteps
+from trnbench.protocol.records import Finished, OperatorTime, Phase, Profiled
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import make_stream
 from trnbench.train.channel import Channel

@@ -21,7 +21,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.protocol import GateOrder, ModelShape, OptimizerSettings, StreamSettings
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import GateOrder, OptimizerSettings, StreamSettings
 from trnbench.train.data import Batch, Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external
 from trnbench.train.layers.lora import add_adapters

@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trnbench.protocol import FoundDevice, NeuronGeneration
+from trnbench.protocol.records import FoundDevice, NeuronGeneration
 
 PACKAGES = (
     "torch", "torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc", "nki",

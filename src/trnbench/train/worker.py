@@ -14,31 +14,33 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from trnbench.protocol import (
+from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
-    Activity,
-    Block,
-    Built,
-    Ceiling,
-    Described,
     DescribeModel,
-    Environment,
-    Failed,
     Finish,
-    Finished,
-    Inventory,
-    Memory,
     Microbench,
-    Parity,
-    Phase,
-    Probe,
     ProbeDevices,
     ProfileSteps,
     RunBlock,
     TakeInventory,
     Train,
-    WeightUpdate,
     WorkOrder,
+)
+from trnbench.protocol.records import (
+    Activity,
+    Block,
+    Built,
+    Ceiling,
+    Described,
+    Environment,
+    Failed,
+    Finished,
+    Inventory,
+    Memory,
+    Parity,
+    Phase,
+    Probe,
+    WeightUpdate,
 )
 from trnbench.train.channel import Channel, TorchMissingError, VendorErrors, describe_failure
 from trnbench.train.software import (

@@ -13,18 +13,9 @@ import pytest
 
 from tests.process.run.processes import all_events, lines_of, next_line, script_command
 from trnbench.process import MAX_LINE_BYTES
-from trnbench.protocol import (
-    CHILD_RECORDS,
-    COMMANDS,
-    Command,
-    Finish,
-    Finished,
-    Phase,
-    Probe,
-    ProbeDevices,
-    RunBlock,
-    decode,
-)
+from trnbench.protocol.codec import decode
+from trnbench.protocol.orders import COMMANDS, Command, Finish, ProbeDevices, RunBlock
+from trnbench.protocol.records import CHILD_RECORDS, Finished, Phase, Probe
 from trnbench.run.worker import (
     TICK_SECONDS,
     Exited,

@@ -15,7 +15,7 @@ import pytest
 
 from tests.pure.run.plans import plan_case
 from tests.pure.run.records import make_header, make_outcome, write_case
-from trnbench.protocol import Finished, Phase
+from trnbench.protocol.records import Finished, Phase
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.pure.run.plans import plan_case
 from tests.pure.run.records import make_header, make_outcome
-from trnbench.protocol import Phase
+from trnbench.protocol.records import Phase
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,

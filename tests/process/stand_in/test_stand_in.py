@@ -10,7 +10,7 @@ import pytest
 from tests.process.stand_in.interpreter import ask, needs_python_devices, start
 from tests.process.train.children import run_child
 from tests.stand_in import FOLDER, stand_in_environment
-from trnbench.protocol import TakeInventory
+from trnbench.protocol.orders import TakeInventory
 
 pytestmark = needs_python_devices
 

@@ -9,16 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trnbench.protocol import (
-    CHILD_RECORDS,
-    PROTOCOL_VERSION,
-    Command,
-    Task,
-    WorkOrder,
-    decode,
-    encode,
-    encode_task,
-)
+from trnbench.protocol.codec import decode, encode
+from trnbench.protocol.orders import PROTOCOL_VERSION, Command, Task, WorkOrder, encode_task
+from trnbench.protocol.records import CHILD_RECORDS
 from trnbench.train import entry
 
 ENTRY = Path(entry.__file__)

@@ -6,17 +6,9 @@ import sys
 
 import pytest
 
-from trnbench.protocol import (
-    CHILD_RECORDS,
-    Finish,
-    Finished,
-    Memory,
-    Phase,
-    ProtocolError,
-    RunBlock,
-    decode,
-    encode,
-)
+from trnbench.protocol.codec import ProtocolError, decode, encode
+from trnbench.protocol.orders import Finish, RunBlock
+from trnbench.protocol.records import CHILD_RECORDS, Finished, Memory, Phase
 from trnbench.train.channel import Channel
 
 WAITS = """

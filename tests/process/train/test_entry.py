@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.process.train.children import ENTRY, run_child
-from trnbench.protocol import CHILD_RECORDS, Failed, ProbeDevices, decode
+from trnbench.protocol.codec import decode
+from trnbench.protocol.orders import ProbeDevices
+from trnbench.protocol.records import CHILD_RECORDS, Failed
 from trnbench.train import entry
 
 PRETENDS_TO_BE_OLD = """

@@ -10,17 +10,17 @@ import torch
 
 from tests.process.train.children import run_child
 from tests.pure.train.orders import make_order
-from trnbench.protocol import (
+from trnbench.protocol.model import ExternalModel
+from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
-    Described,
     DescribeModel,
-    ExternalModel,
     Finish,
     GateOrder,
     RunBlock,
     Train,
     WorkOrder,
 )
+from trnbench.protocol.records import Described
 from trnbench.train import describe as description
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.train.children import run_child
-from trnbench.protocol import Inventory, TakeInventory
+from trnbench.protocol.orders import TakeInventory
+from trnbench.protocol.records import Inventory
 from trnbench.train.software import generation_of
 
 

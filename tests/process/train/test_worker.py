@@ -9,7 +9,7 @@ import torch
 from tests.process.train.children import Ended, line_of, run_child
 from tests.pure.train.orders import LLAMA, SETTINGS, make_order
 from trnbench.model.flops import parameter_count
-from trnbench.protocol import (
+from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
     Command,
     Finish,

@@ -19,7 +19,7 @@ from tests.torch.train.test_gate import (
     gated_order,
     low_precisions_that_show,
 )
-from trnbench.protocol import Precision
+from trnbench.protocol.orders import Precision
 from trnbench.train.loop import TrainingStep
 
 ALL_FAULTS = [(fault, low) for fault in FAULTS for low in low_precisions_that_show(fault)]

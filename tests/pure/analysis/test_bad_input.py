@@ -24,7 +24,8 @@ from trnbench.analysis.records import is_valid_block
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch, make_launch
-from trnbench.protocol import Block, encode
+from trnbench.protocol.codec import encode
+from trnbench.protocol.records import Block
 from trnbench.reports import comparison as comparison_report
 from trnbench.reports import formats_of, render, results
 from trnbench.reports.document import Page

@@ -20,7 +20,7 @@ from tests.builders import (
 from trnbench.analysis import checks
 from trnbench.analysis.analyze import analyze
 from trnbench.analysis.checks import CHECKS, find_validity
-from trnbench.protocol import Block, Built
+from trnbench.protocol.records import Block, Built
 from trnbench.schema.measurement import Reading
 from trnbench.schema.result import CheckOutcome, Result
 

@@ -24,7 +24,7 @@ from tests.builders import (
 from tests.pure.analysis.series import Noise, Series, steady
 from trnbench.analysis.checks.measurement import LEAST_SWITCHES, MAX_LEVEL_GAP, MAX_SEPARATION
 from trnbench.analysis.step_time import find_bimodality
-from trnbench.protocol import Block
+from trnbench.protocol.records import Block
 from trnbench.schema.measurement import Reading
 from trnbench.schema.result import CheckOutcome
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.builders import as_external, make_blocks, make_measurement, make_plan, make_result
-from trnbench.protocol import Block
+from trnbench.protocol.records import Block
 from trnbench.schema.plan import Plan
 
 UNCOUNTED = "torch's counter knows no operations of aten._grouped_mm"

@@ -21,7 +21,7 @@ from trnbench.model.flops import (
     layer_parameters,
     parameter_count,
 )
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from trnbench.analysis.microbench import amount_of, ceilings_of, lines_of, load_of_others, rate_of
 from trnbench.plan.microbench import Arithmetic
-from trnbench.protocol import AttentionTask, CollectiveTask, MatmulTask, MoveTask, PeakTask
+from trnbench.protocol.orders import (
+    AttentionTask,
+    CollectiveTask,
+    MatmulTask,
+    MoveTask,
+    PeakTask,
+)
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 
 

@@ -9,7 +9,7 @@ from tests.pure.run.plans import H100
 from trnbench.analysis.peak_flops import find_ceiling, find_peak
 from trnbench.catalog.accelerators import accelerators
 from trnbench.model.flops import fp8_flops_per_token
-from trnbench.protocol import Ceiling, CeilingPoint, FoundDevice
+from trnbench.protocol.records import Ceiling, CeilingPoint, FoundDevice
 
 
 def test_a_cpu_has_the_best_of_the_medians_that_were_measured() -> None:

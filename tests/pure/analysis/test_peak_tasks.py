@@ -14,7 +14,7 @@ from trnbench.plan.microbench import (
     collective_tasks,
     single_tasks,
 )
-from trnbench.protocol import MatmulTask
+from trnbench.protocol.orders import MatmulTask
 
 
 @pytest.mark.parametrize("sizes", [PROCESSOR, ACCELERATOR])

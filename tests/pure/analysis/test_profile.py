@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.builders import make_plan
 from tests.profiles import ENVIRONMENT, make_operator, make_profiled, rich_profile
 from trnbench.analysis.profile import make_profile
-from trnbench.protocol import OperatorTime
+from trnbench.protocol.records import OperatorTime
 from trnbench.schema.profile import Profile
 
 PLAN = make_plan()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.builders import make_blocks
 from trnbench.analysis.records import FIRST_STEPS, LAST_STEPS, WINDOW_STEPS, StepDigest, digest_of
-from trnbench.protocol import Block
+from trnbench.protocol.records import Block
 
 LOSSES = st.lists(
     st.one_of(st.none(), st.floats(min_value=0, max_value=20)), min_size=1, max_size=150

@@ -5,7 +5,7 @@ import typing
 from tests.each import check_each
 from trnbench.catalog.backends import BACKENDS
 from trnbench.catalog.facts import diagnose, faults
-from trnbench.protocol import FailureReason
+from trnbench.protocol.records import FailureReason
 
 TEXTS = [
     ("NeuronCore(s) not available - Requested:nc1-nc1 Available:0", "device_busy"),

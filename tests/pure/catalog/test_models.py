@@ -9,7 +9,7 @@ from trnbench.catalog.models import CatalogModel, complete_shape, models, neares
 from trnbench.config.yaml import parse_document
 from trnbench.model.families import FAMILIES
 from trnbench.model.flops import parameter_count
-from trnbench.protocol import RopeScaling
+from trnbench.protocol.model import RopeScaling
 
 PUBLISHED = {
     # Distinct weights by each model's page or paper; tiny ones are this project's.

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from trnbench.protocol import (
+from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
     AttentionTask,
     CollectiveTask,
-    Environment,
     MatmulTask,
     MoveTask,
     PeakTask,
 )
+from trnbench.protocol.records import Environment
 from trnbench.reports import render
 from trnbench.reports.document import Page
 from trnbench.reports.microbench import REPORT, reading_as_line

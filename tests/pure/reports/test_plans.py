@@ -3,7 +3,7 @@
 import pytest
 
 from tests.pure.run.plans import CPU, H100, plan_case
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.reports import plans, render
 from trnbench.reports.document import Page
 

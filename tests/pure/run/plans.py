@@ -8,7 +8,7 @@ from trnbench.config.load import CaseConfig, Conflict
 from trnbench.machine.describe import Devices, Machine
 from trnbench.machine.host import Host
 from trnbench.plan.make import make_plan
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB
 

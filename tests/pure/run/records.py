@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.analyze import analyze
-from trnbench.protocol import Phase
+from trnbench.protocol.records import Phase
 from trnbench.run.store import CaseFolder
 from trnbench.schema.measurement import Header, Measurement, Outcome, Status
 from trnbench.schema.plan import Plan

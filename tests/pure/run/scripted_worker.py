@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from itertools import repeat
 
-from trnbench.protocol import Block, Finish, Purpose, RunBlock
+from trnbench.protocol.orders import Finish, Purpose, RunBlock
+from trnbench.protocol.records import Block
 from trnbench.run.stopping import Choice, Pacer
 from trnbench.schema.plan import MeasureConfig
 

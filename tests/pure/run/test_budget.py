@@ -11,16 +11,9 @@ import pytest
 from tests.builders import make_activity
 from tests.pure.run.plans import plan_case
 from tests.pure.run.scripted_worker import make_block
-from trnbench.protocol import (
-    PROTOCOL_VERSION,
-    Block,
-    Command,
-    Environment,
-    Finished,
-    Phase,
-    RunBlock,
-    encode,
-)
+from trnbench.protocol.codec import encode
+from trnbench.protocol.orders import PROTOCOL_VERSION, Command, RunBlock
+from trnbench.protocol.records import Block, Environment, Finished, Phase
 from trnbench.run.case import CaseRun, Observer, Progress
 from trnbench.run.stopping import GRACE_SECONDS, Budget, NextBlock
 from trnbench.run.store import MeasurementFile

@@ -11,7 +11,7 @@ import pytest
 from tests.builders import CPU, make_machine, make_plan, make_result
 from trnbench.cli.live import PlainObserver
 from trnbench.machine.describe import Devices
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.run.session import Ending
 from trnbench.run.turns import Arm, check_again, measure_again
 from trnbench.run.watch import Interruption

@@ -7,7 +7,7 @@ import pytest
 from tests.pure.run.plans import CPU, H100, conflict_of, make_machine, plan_case
 from trnbench.machine.describe import Devices
 from trnbench.machine.neuron import Neuron, NeuronChip
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.run.questions import require_device, with_chips
 from trnbench.schema.errors import UnavailableError
 

@@ -16,7 +16,8 @@ from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION, paramet
 from trnbench.plan.external import LARGEST_WHOLE_GATE, KnownExternal
 from trnbench.plan.make import make_plan
 from trnbench.plan.model import choose_model
-from trnbench.protocol import PROTOCOL_VERSION, Described
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.records import Described
 from trnbench.run.questions import external_of
 from trnbench.schema.plan import Plan
 

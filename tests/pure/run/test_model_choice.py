@@ -11,7 +11,7 @@ from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
 from trnbench.model.flops import parameter_count
 from trnbench.plan.model import choose_model
-from trnbench.protocol import RopeScaling
+from trnbench.protocol.model import RopeScaling
 
 OWN: dict[str, Any] = {
     "family": "llama",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.pure.run.scripted_worker import ScriptedWorker, make_block, make_measure, steady
 from trnbench.analysis.statistics import mean_interval, median_interval
-from trnbench.protocol import Finish, RunBlock
+from trnbench.protocol.orders import Finish, RunBlock
 from trnbench.run.stopping import (
     MAX_STEPS_PER_SAMPLE,
     PILOT_STEPS,

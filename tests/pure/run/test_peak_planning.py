@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from trnbench.plan.microbench import PeakPlan, PeakRequest, plan_peak
-from trnbench.protocol import AttentionTask, CollectiveTask, FoundDevice, MatmulTask, MoveTask
+from trnbench.protocol.orders import AttentionTask, CollectiveTask, MatmulTask, MoveTask
+from trnbench.protocol.records import FoundDevice
 from trnbench.schema.errors import ConfigError
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

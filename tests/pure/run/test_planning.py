@@ -17,7 +17,8 @@ from tests.pure.run.plans import (
     plan_case,
 )
 from trnbench.machine.ec2 import Ec2
-from trnbench.protocol import PROTOCOL_VERSION, FoundDevice
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import Plan
 from trnbench.schema.units import GIB
 

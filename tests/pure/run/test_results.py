@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import make_measurement, make_plan
 from tests.comparisons import edit
-from trnbench.protocol import encode
+from trnbench.protocol.codec import encode
 from trnbench.run.results import load_result
 from trnbench.run.store import CaseFolder
 from trnbench.schema.errors import DataError

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pure.run.plans import CPU, H100, TRN2, conflict_of, make_case, plan_case
 from trnbench.model.flops import flops_per_token
-from trnbench.protocol import Lora, StepSettings
+from trnbench.protocol.orders import Lora, StepSettings
 
 LARGE = {"model": "llama3-8b", "workload.sequence_length": "4096"}
 

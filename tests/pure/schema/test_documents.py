@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from tests.each import check_each
-from trnbench.protocol import PROTOCOL_VERSION
+from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result, RunDocument

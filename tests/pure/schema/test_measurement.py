@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.protocol import (
-    PROTOCOL_VERSION,
+from trnbench.protocol.codec import encode
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.records import (
     Block,
     Built,
     Ceiling,
@@ -18,7 +19,6 @@ from trnbench.protocol import (
     Finished,
     Memory,
     Phase,
-    encode,
 )
 from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import (

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.protocol import CHILD_RECORDS, ProtocolError, Purpose, encode
+from trnbench.protocol.codec import ProtocolError, encode
+from trnbench.protocol.orders import Purpose
+from trnbench.protocol.records import CHILD_RECORDS
 from trnbench.schema.measurement import (
     RECORDS,
     Decision,

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from trnbench.catalog.models import complete_shape, models
-from trnbench.protocol import (
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
-    ModelShape,
     OptimizerSettings,
     StreamSettings,
     WorkOrder,

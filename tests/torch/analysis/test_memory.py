@@ -16,7 +16,8 @@ from trnbench.model.memory import (
     Ranks,
     predict_memory,
 )
-from trnbench.protocol import Experts, ModelShape, Precision, Recompute, StepSettings
+from trnbench.protocol.model import Experts, ModelShape
+from trnbench.protocol.orders import Precision, Recompute, StepSettings
 from trnbench.schema.units import GIB
 from trnbench.train.layers.moe import ExpertsMlp
 

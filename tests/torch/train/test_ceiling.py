@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from trnbench.protocol import Precision
+from trnbench.protocol.orders import Precision
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.microbench import REPEATS, SECONDS_PER_REPEAT, measure_ceiling

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.pure.train.orders import STREAM
 from trnbench.analysis.checks.training import stream_entropy
-from trnbench.protocol import StreamSettings
+from trnbench.protocol.orders import StreamSettings
 from trnbench.train.data import TokenStream, philox
 
 GPT2_VOCABULARY = 50257

@@ -24,16 +24,10 @@ from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
 from trnbench.analysis.checks.parity import find_faults, tolerance_of
 from trnbench.model.flops import PLAIN
 from trnbench.plan.parity import plan_gate
-from trnbench.protocol import (
-    Lora,
-    ModelShape,
-    Parity,
-    Precision,
-    StepSettings,
-    WorkOrder,
-    decode,
-    encode,
-)
+from trnbench.protocol.codec import decode, encode
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import Lora, Precision, StepSettings, WorkOrder
+from trnbench.protocol.records import Parity
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.loop import TrainingStep

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pure.train.orders import SETTINGS, STREAM, catalog_shape, make_order
 from trnbench.analysis.checks.training import stream_entropy
-from trnbench.protocol import WorkOrder
+from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream

@@ -19,7 +19,8 @@ from tests.pure.train.orders import (
     make_order,
     order_of,
 )
-from trnbench.protocol import ModelShape, Precision, StepSettings, WorkOrder
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import Precision, StepSettings, WorkOrder
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.pure.train.orders import SETTINGS
-from trnbench.protocol import AdamW
+from trnbench.protocol.orders import AdamW
 from trnbench.train.optimizer import MasterAdamW, make_adamw, make_optimizer
 
 KINDS: list[AdamW] = ["fused", "foreach", "for-loop"]

@@ -4,7 +4,7 @@ import io
 import json
 from typing import Any
 
-from trnbench.protocol import MatmulTask, Microbench, MoveTask, PeakTask
+from trnbench.protocol.orders import MatmulTask, Microbench, MoveTask, PeakTask
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.channel import Channel

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trnbench.protocol import AttentionTask, MatmulTask, MoveTask
+from trnbench.protocol.orders import AttentionTask, MatmulTask, MoveTask
 from trnbench.train import microbench
 from trnbench.train.backends.base import Backend, Claim
 from trnbench.train.backends.cpu import CpuBackend

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._C._autograd import DeviceType
 
-from trnbench.protocol import OperatorTime
+from trnbench.protocol.records import OperatorTime
 from trnbench.train.profiler import STEP, WINDOW, operator_times, save_trace
 
 

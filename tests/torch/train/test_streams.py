@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.pure.train.orders import BERT, LLAMA, STREAM, VIT
 from trnbench.analysis.checks.training import fill_in_entropy, stream_entropy
-from trnbench.protocol import Image, StreamSettings, masked_positions
+from trnbench.protocol.model import Image, masked_positions
+from trnbench.protocol.orders import StreamSettings
 from trnbench.train.data import ImageStream, MaskedTokenStream, TokenStream, stream_of
 
 LENGTH, VOCABULARY = 64, 2048

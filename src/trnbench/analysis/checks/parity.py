@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from trnbench.analysis.case import Case
 from trnbench.model.families import FAMILIES
-from trnbench.protocol import Parity, ParityPoint, Precision, WeightUpdate
+from trnbench.protocol.orders import Precision
+from trnbench.protocol.records import Parity, ParityPoint, WeightUpdate
 from trnbench.schema.result import CheckOutcome
 from trnbench.schema.units import say_seconds
 

@@ -5,7 +5,7 @@ import pkgutil
 
 import torch
 
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.train.backends.base import Backend, Unavailable
 
 NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
-from trnbench.protocol import AdamW, Execution, FailureReason, FoundDevice, Precision
+from trnbench.protocol.orders import AdamW, Execution, Precision
+from trnbench.protocol.records import FailureReason, FoundDevice
 from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.train.software import Compilations, compilations_of_torch
 

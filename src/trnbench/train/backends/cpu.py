@@ -10,7 +10,8 @@ from typing import ClassVar, Self
 
 import torch
 
-from trnbench.protocol import AdamW, FailureReason, FoundDevice
+from trnbench.protocol.orders import AdamW
+from trnbench.protocol.records import FailureReason, FoundDevice
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.train.layers.math_attention import math_attention

@@ -9,7 +9,8 @@ from typing import ClassVar, Self
 import torch
 from torch.nn.attention import SDPBackend
 
-from trnbench.protocol import AdamW, FoundDevice
+from trnbench.protocol.orders import AdamW
+from trnbench.protocol.records import FoundDevice
 from trnbench.train.backends.base import Backend, Claim, Timer, Unavailable
 from trnbench.train.precision import matmul_dtype
 from trnbench.train.software import missing_for_gpu

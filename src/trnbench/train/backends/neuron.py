@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.train.backends.base import PEAKS, Backend, Claim, Unavailable
 from trnbench.train.software import (
     Compilations,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 from trnbench.train.backends.base import Backend, Claim, Unavailable, version_of
 from trnbench.train.software import Compilations, installed_versions, neuron_generation
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.linear import Linear, RmsNorm
 from trnbench.train.layers.rotary import rotate
 

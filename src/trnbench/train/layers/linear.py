@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 
 LinearFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 """From x, a weight (out, in) and a bias or None to x W^T + b in the type of x, which the other two

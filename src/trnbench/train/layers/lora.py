@@ -9,7 +9,7 @@ Shapes: R rank.
 import torch
 from torch import nn
 
-from trnbench.protocol import Lora
+from trnbench.protocol.orders import Lora
 from trnbench.train.layers.linear import Linear
 
 ATTENTION = ".attention."

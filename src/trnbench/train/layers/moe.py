@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.protocol import Experts, ModelShape
+from trnbench.protocol.model import Experts, ModelShape
 from trnbench.train.layers.linear import Linear, SwiGlu
 
 CLAMP, SLOPE = 7.0, 1.702

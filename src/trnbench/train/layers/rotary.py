@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trnbench.protocol import ModelShape, RopeScaling
+from trnbench.protocol.model import ModelShape, RopeScaling
 
 
 def rotate(x: torch.Tensor, cosines_TH: torch.Tensor, sines_TH: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.train.models.base import Model
 
 NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")

@@ -15,7 +15,8 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-from trnbench.protocol import ModelShape, Recompute
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import Recompute
 from trnbench.train.layers.linear import Linear
 
 KEPT = (

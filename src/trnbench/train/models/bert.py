@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.attention import JoinedAttention, Mask
 from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
 from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents, rows_at

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.attention import JoinedAttention, Mask
 from trnbench.train.layers.linear import GeluMlp, LayerNorm
 from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents

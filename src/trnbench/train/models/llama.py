@@ -8,7 +8,7 @@ Shapes: B batch, T tokens, D model width, H head width.
 import torch
 from torch import nn
 
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.attention import RotaryAttention, mask_of_layer
 from trnbench.train.layers.linear import RmsNorm, SwiGlu
 from trnbench.train.layers.rotary import rotary_tables

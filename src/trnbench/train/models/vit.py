@@ -9,7 +9,7 @@ patch's edge, C channels.
 import torch
 from torch import nn
 
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.attention import JoinedAttention, Mask
 from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
 from trnbench.train.models.base import Blocks, Hidden, Model

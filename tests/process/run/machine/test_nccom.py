@@ -7,7 +7,7 @@ import pytest
 
 from tests.stand_in import stand_in_environment
 from trnbench.machine.neuron import find_nccom_test, read_report, time_collective
-from trnbench.protocol import CollectiveTask
+from trnbench.protocol.orders import CollectiveTask
 
 TASK = CollectiveTask(name="all_reduce 1000000", operation="all_reduce", whole_bytes=1_000_000)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from trnbench.catalog.backends import BACKENDS, best_first
-from trnbench.protocol import FoundDevice, from_json
+from trnbench.protocol.codec import from_json
+from trnbench.protocol.records import FoundDevice
 from trnbench.train.backends import find_devices, find_undriven
 
 # A vendor's torch plug-in renames PrivateUse1, once in a process: hence one of its own.

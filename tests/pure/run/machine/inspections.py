@@ -11,7 +11,8 @@ from trnbench.machine.network import Network
 from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.machine.nvidia import Gpu, Nvidia
 from trnbench.prices import find_price
-from trnbench.protocol import PROTOCOL_VERSION, FoundDevice, Inventory, NeuronGeneration
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.records import FoundDevice, Inventory, NeuronGeneration
 from trnbench.schema.units import GIB
 
 TODAY = date(2026, 8, 1)

@@ -27,7 +27,7 @@ from trnbench.machine.look import Holder
 from trnbench.machine.network import Network
 from trnbench.machine.neuron import Neuron
 from trnbench.machine.nvidia import Nvidia
-from trnbench.protocol import NeuronGeneration
+from trnbench.protocol.records import NeuronGeneration
 
 
 def wrong(seen: Inspection) -> dict[str, Finding]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trnbench.machine.neuron_report import parse_report
 from trnbench.machine.source import QUANTITIES
-from trnbench.protocol import encode
+from trnbench.protocol.codec import encode
 from trnbench.schema.measurement import Reading, parse_record
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "neuron"

@@ -7,7 +7,7 @@ import pytest
 
 from trnbench.machine.source import Absent, Subject, failure
 from trnbench.machine.telemetry import MAX_PAUSE_SECONDS, MAX_SHARE, SOURCES, Recorder, open_sources
-from trnbench.protocol import encode
+from trnbench.protocol.codec import encode
 from trnbench.schema.measurement import Reading
 
 

@@ -9,7 +9,9 @@ import torch
 
 from trnbench.catalog.backends import BACKENDS
 from trnbench.catalog.facts import diagnose
-from trnbench.protocol import FoundDevice, Precision, encode, from_json
+from trnbench.protocol.codec import encode, from_json
+from trnbench.protocol.orders import Precision
+from trnbench.protocol.records import FoundDevice
 from trnbench.train import backends
 from trnbench.train.backends import backend_class, find_devices
 from trnbench.train.backends.base import Backend, Claim, Unavailable

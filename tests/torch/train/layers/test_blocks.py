@@ -17,7 +17,8 @@ from tests.torch.train.models.test_counts import (
     tokens_of,
 )
 from trnbench.model.flops import FULL_CONVENTION, flops_per_token, recomputed_flops_per_token
-from trnbench.protocol import Experts, Lora, ModelShape, Recompute, StepSettings
+from trnbench.protocol.model import Experts, ModelShape
+from trnbench.protocol.orders import Lora, Recompute, StepSettings
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
 from tests.pure.train.orders import MOE
-from trnbench.protocol import Experts
+from trnbench.protocol.model import Experts
 from trnbench.train.layers.moe import ExpertsMlp
 
 assert MOE.experts is not None

@@ -16,7 +16,8 @@ from tests.torch.train.models.test_counts import (
     pass_of,
 )
 from trnbench.model.flops import FULL_CONVENTION, flops_per_token, lora_parameter_count
-from trnbench.protocol import Lora, ModelShape, Precision, StepSettings
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import Lora, Precision, StepSettings
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream, trained_parameters

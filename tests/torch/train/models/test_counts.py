@@ -16,7 +16,8 @@ from trnbench.model.flops import (
     flops_per_token,
     parameter_count,
 )
-from trnbench.protocol import Lora, ModelShape, masked_positions
+from trnbench.protocol.model import ModelShape, masked_positions
+from trnbench.protocol.orders import Lora
 from trnbench.train.layers.linear import Linear
 from trnbench.train.layers.lora import ATTENTION, LoraLinear
 from trnbench.train.layers.moe import ExpertsMlp

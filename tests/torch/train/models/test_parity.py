@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.pure.train.orders import GPT2, LLAMA
-from trnbench.protocol import ModelShape, RopeScaling
+from trnbench.protocol.model import ModelShape, RopeScaling
 from trnbench.train.models import family_class
 
 # Importing classes of transformers takes seconds: one worker does it for all.

@@ -9,7 +9,7 @@ import torch
 
 from tests.pure.train.orders import BERT, LLAMA, MOE, VIT
 from tests.torch.train.models.test_parity import LLAMA_NAMES, TOKENS, llama_settings, translate
-from trnbench.protocol import ModelShape, RopeScaling
+from trnbench.protocol.model import ModelShape, RopeScaling
 from trnbench.train.models import family_class
 
 Weights = Mapping[str, torch.Tensor]

@@ -8,7 +8,7 @@ import torch
 
 from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT
 from trnbench.model.families import FAMILIES
-from trnbench.protocol import ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.train import models
 from trnbench.train.models import build_model
 
