@@ -43,7 +43,7 @@ from scipy.stats import binom
 from benchmarks.peers.bursts import Job, add_job_options, job_of
 from benchmarks.peers.contestants import PEER_TRAINERS, ROOT, Contestant, Trainer
 from trnbench.machine.describe import describe_machine
-from trnbench.schema.units import say_flops_per_second
+from trnbench.units import say_flops_per_second
 
 PEERS = ROOT / ".venv-peers"
 FOREIGN_SHARE = 0.1

@@ -19,12 +19,12 @@ import pytest
 from tests.command import Done, only_case, records_of, run_to_end
 from tests.device.side_by_side import Job
 from tests.pure.run.plans import plan_case
+from trnbench.errors import UnavailableError
 from trnbench.machine.neuron import look_at_neuron
 from trnbench.protocol.orders import Finish, RunBlock
 from trnbench.protocol.records import FoundDevice
 from trnbench.run.environment import environment_of_worker
 from trnbench.run.questions import probe_devices, require_device, with_chips
-from trnbench.schema.errors import UnavailableError
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOFS = Path(__file__).with_name("proofs.py")

@@ -8,7 +8,7 @@ import pytest
 from scripts.list_modules import PACKAGE, list_modules, rooms
 from tests.configs import parse_config
 from trnbench.cli.main import COMMANDS
-from trnbench.schema.errors import ExitCode
+from trnbench.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -22,7 +22,7 @@ from trnbench.model.flops import FULL_CONVENTION, mixed_rate
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import MetricValue, ResultUtilization
-from trnbench.schema.units import SECONDS_PER_HOUR, say_flops_per_second
+from trnbench.units import SECONDS_PER_HOUR, say_flops_per_second
 
 JOULES_PER_KWH = 3.6e6
 

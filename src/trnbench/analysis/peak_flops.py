@@ -16,7 +16,7 @@ from trnbench.model.flops import fp8_flops_per_token, mixed_rate
 from trnbench.protocol.records import Ceiling
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import ResultFp8
-from trnbench.schema.units import say_flops_per_second
+from trnbench.units import say_flops_per_second
 
 FP8_DTYPE = "float8_e4m3fn"
 """As a worker names it."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from trnbench.errors import DataError
 from trnbench.protocol.records import Block
-from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import Measurement
 
 SHORTEST_STEP_SECONDS = 1e-9

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trnbench.catalog import number, read_table
 from trnbench.protocol.orders import Precision
-from trnbench.schema.units import GIB
+from trnbench.units import GIB
 
 TERA = 1e12
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trnbench.schema.units import GIB
+from trnbench.units import GIB
 
 AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 NEFF_CACHE = "TORCH_NEURONX_NEFF_CACHE_DIR"

@@ -20,9 +20,9 @@ from trnbench.cli.options import (
     make_terms,
     read_rate,
 )
+from trnbench.errors import CheckFailed, ConfigError, Problem
 from trnbench.redact import redact
 from trnbench.reports import formats_of
-from trnbench.schema.errors import CheckFailed, ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

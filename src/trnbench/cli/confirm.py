@@ -13,12 +13,12 @@ from trnbench.cli.prepare import look_around
 from trnbench.compare.compare import cases_to_confirm, compare, launches_of, with_second_look
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch
+from trnbench.errors import ConfigError
 from trnbench.machine.describe import describe_machine
 from trnbench.run.baselines import FolderSource
 from trnbench.run.turns import Arm, Label, check_again, measure_again
 from trnbench.run.watch import noted_signals
 from trnbench.schema.comparison import Comparison
-from trnbench.schema.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from trnbench.cli.options import (
     Region,
     ResultRate,
 )
-from trnbench.schema.errors import ConfigError, DataError, Problem
+from trnbench.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +148,7 @@ def _job_maker(
 ) -> "Callable[[Result], TrainingJob]":
     """Read the options of the job; return what makes the job of a result."""
     from trnbench.cost.training import Reliability, TrainingJob
-    from trnbench.schema.units import read_count, read_seconds
+    from trnbench.units import read_count, read_seconds
 
     def seconds(option: str, text: str) -> float:
         return _read(option, text, read_seconds)

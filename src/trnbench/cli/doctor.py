@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trnbench.cli.options import AsJson, Interpreter
-from trnbench.schema.errors import ExitCode, UnavailableError
+from trnbench.errors import ExitCode, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

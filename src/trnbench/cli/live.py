@@ -20,7 +20,7 @@ from rich.text import Text
 from trnbench.run.case import Observer, Progress
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
-from trnbench.schema.units import say_seconds, say_usd
+from trnbench.units import say_seconds, say_usd
 
 REDRAW_SECONDS = 0.25
 

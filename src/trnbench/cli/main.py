@@ -23,7 +23,7 @@ from trnbench.cli import (
     run,
     schema,
 )
-from trnbench.schema.errors import ExitCode, TrnbenchError
+from trnbench.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
 

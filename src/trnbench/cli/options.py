@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trnbench.catalog.backends import BACKENDS
+from trnbench.errors import ConfigError
 from trnbench.reports import FORMATS
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.rent import PRICE_SOURCE_NAMES, RENT_OPTIONS
 
 if TYPE_CHECKING:

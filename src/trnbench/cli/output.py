@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from trnbench.errors import ConfigError
 from trnbench.reports.document import Page, Report
-from trnbench.schema.errors import ConfigError
 
 if TYPE_CHECKING:
     from trnbench.schema.comparison import Comparison

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trnbench.cli.options import TERMINAL, DeviceChoice, FormatOption, Interpreter
-from trnbench.schema.errors import ConfigError, RunError
+from trnbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from trnbench.machine.describe import Machine

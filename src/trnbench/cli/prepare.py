@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from trnbench.schema.errors import UnavailableError
+from trnbench.errors import UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig

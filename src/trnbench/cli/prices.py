@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from trnbench.cli.options import JSON, TERMINAL, AsJson, FormatOption, OptionName
-from trnbench.schema.errors import ConfigError, UnavailableError
+from trnbench.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow

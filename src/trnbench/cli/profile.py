@@ -17,7 +17,7 @@ from trnbench.cli.options import (
     Settings,
     read_overrides,
 )
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig

@@ -21,7 +21,7 @@ from trnbench.cli.options import (
     ResultRate,
     did_you_mean,
 )
-from trnbench.schema.errors import ConfigError, DataError, Problem
+from trnbench.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
     from trnbench.cli.reprice import PriceFinder
@@ -254,7 +254,7 @@ def _constraint(
 ) -> "Constraint | None":
     from trnbench.cost.ranking import Constraint
     from trnbench.cost.training import TrainingJob
-    from trnbench.schema.units import read_count, read_seconds
+    from trnbench.units import read_count, read_seconds
 
     if tokens is None:
         for name, given in (

@@ -19,8 +19,8 @@ from trnbench.cli.options import (
     Region,
     ResultRate,
 )
+from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.model.flops import CONVENTIONS
-from trnbench.schema.errors import ConfigError, DataError, Problem
 
 Convention = StrEnum("Convention", {n.upper(): n for n in CONVENTIONS})  # type: ignore[misc]
 

@@ -9,12 +9,12 @@ from typing import cast
 
 from trnbench.analysis.analyze import recost
 from trnbench.cli.options import PriceChoice, read_rate
+from trnbench.errors import DataError, Problem, UnavailableError
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.reports.results import Offered
 from trnbench.run.results import load_result
 from trnbench.run.store import find_cases
-from trnbench.schema.errors import DataError, Problem, UnavailableError
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName, RentOption
 from trnbench.schema.result import Result

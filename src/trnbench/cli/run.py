@@ -28,7 +28,7 @@ from trnbench.cli.options import (
     read_overrides,
 )
 from trnbench.cli.prepare import Prepared, default_folder, plan_only, prepare, read_cases
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from trnbench.compare.gates import Terms

@@ -22,6 +22,7 @@ from trnbench.compare.launches import Launch
 from trnbench.compare.matching import group_launches, match_groups
 from trnbench.compare.ratio import LogDifference, adjust
 from trnbench.compare.sides import doubts_of, why_not
+from trnbench.errors import ConfigError, Problem
 from trnbench.schema.comparison import (
     CaseComparison,
     Comparison,
@@ -29,8 +30,7 @@ from trnbench.schema.comparison import (
     GateOutcome,
     Unmatched,
 )
-from trnbench.schema.errors import ConfigError, Problem
-from trnbench.schema.units import say_change
+from trnbench.units import say_change
 
 Hypothesis = tuple[str, str, float, float]
 """Case, statistic, ratio of the rates, reference: equal ones are one comparison."""

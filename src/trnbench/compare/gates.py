@@ -15,8 +15,8 @@ from typing import Literal, cast
 from trnbench.compare.matching import WORK
 from trnbench.compare.metrics import COMPARABLES
 from trnbench.compare.ratio import LogDifference
+from trnbench.errors import ConfigError, Problem
 from trnbench.schema.comparison import Correction, GateState
-from trnbench.schema.errors import ConfigError, Problem
 
 Relation = Literal[">", ">=", "<", "<="]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trnbench.compare.launches import Launch
+from trnbench.errors import ConfigError, Problem
 from trnbench.schema.comparison import Difference, DifferenceKind, Unmatched
-from trnbench.schema.errors import ConfigError, Problem
 from trnbench.schema.plan import Plan
-from trnbench.schema.units import say_count
+from trnbench.units import say_count
 
 Value = str | int | float | None
 """None: not known, which differs from nothing."""

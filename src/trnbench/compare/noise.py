@@ -24,7 +24,7 @@ from trnbench.compare.ratio import (
     find_difference,
     launches_needed,
 )
-from trnbench.schema.errors import DataError
+from trnbench.errors import DataError
 
 METRIC = "tokens_per_second"
 

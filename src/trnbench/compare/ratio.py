@@ -25,7 +25,7 @@ from trnbench.analysis.statistics import (
     t_quantile,
 )
 from trnbench.schema.comparison import ComparisonVerdict, Direction
-from trnbench.schema.units import say_change
+from trnbench.units import say_change
 
 UNSEEN_LAUNCH_SD = LARGEST_LAUNCH_SD
 """Relative standard deviation between launches where too few were made to see it: a verdict must

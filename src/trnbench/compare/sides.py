@@ -9,7 +9,7 @@ from trnbench.compare.matching import Group
 from trnbench.cost.break_even import Between, even_price, even_speed
 from trnbench.schema.comparison import BreakEven, ComparedLaunch, ComparedSide, Ratio, SideValue
 from trnbench.schema.price import Price
-from trnbench.schema.units import say_usd
+from trnbench.units import say_usd
 
 LONG_APART_DAYS = 2.0
 """From here on the time between two sides is told: launches of one hour do not see its drift."""

@@ -9,7 +9,7 @@ import pydantic
 
 from trnbench.config.model import Config
 from trnbench.config.yaml import Document, KeyPath
-from trnbench.schema.errors import Problem
+from trnbench.errors import Problem
 
 
 class Places:

@@ -18,7 +18,7 @@ from trnbench.config.yaml import (
     parse_value,
     read_document,
 )
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 
 MAX_CASES = 1000
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40

@@ -17,7 +17,7 @@ from trnbench.cost.break_even import Between, even_price
 from trnbench.cost.training import TrainingCost, TrainingJob, cost_to_train
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue, Result
-from trnbench.schema.units import SECONDS_PER_HOUR
+from trnbench.units import SECONDS_PER_HOUR
 
 UNCHECKED = "published figures count this their own way"
 NO_SPEED = "its tokens per second are not published"

@@ -15,7 +15,7 @@ from trnbench.analysis.metrics import billed_seconds
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import Result
-from trnbench.schema.units import SECONDS_PER_HOUR
+from trnbench.units import SECONDS_PER_HOUR
 
 SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 

@@ -9,7 +9,7 @@ from trnbench.catalog.backends import BACKENDS, backend_of
 from trnbench.catalog.instances import instances
 from trnbench.machine.describe import Inspection
 from trnbench.prices.base import NoPrice
-from trnbench.schema.units import say_usd
+from trnbench.units import say_usd
 
 Verdict = Literal["ok", "problem", "warning", "absent"]
 """`problem`: training fails or is not on what was paid for; `warning`: a figure may be worse than

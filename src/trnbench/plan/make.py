@@ -16,6 +16,7 @@ from trnbench import __version__
 from trnbench.catalog.backends import backend_of
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import Config, ModelConfig
+from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Devices, Machine
 from trnbench.model.families import ALPHABET_SIZE, family_of
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
@@ -50,7 +51,6 @@ from trnbench.protocol.orders import (
     WorkOrder,
 )
 from trnbench.protocol.records import FoundDevice
-from trnbench.schema.errors import UnavailableError
 from trnbench.schema.plan import (
     Plan,
     PlannedModel,

@@ -10,6 +10,7 @@ from trnbench.analysis.microbench import REPEATS
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.backends import Backend, backend_of
 from trnbench.catalog.models import models, nearest_models
+from trnbench.errors import ConfigError
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
 from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
 from trnbench.protocol.model import ModelShape
@@ -22,9 +23,8 @@ from trnbench.protocol.orders import (
     PeakTask,
 )
 from trnbench.protocol.records import FoundDevice
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.microbench import Group, PeakDocument
-from trnbench.schema.units import say_bytes
+from trnbench.units import say_bytes
 
 MIB = 2**20
 Arithmetic = Literal["fp32", "bf16", "fp8"]

@@ -33,7 +33,7 @@ from trnbench.schema.plan import (
     Prediction,
 )
 from trnbench.schema.price import Price
-from trnbench.schema.units import SECONDS_PER_HOUR
+from trnbench.units import SECONDS_PER_HOUR
 
 PLANNED_EFFICIENCY = 0.55
 """Part of the datasheet's peak that matmuls are planned to reach; fitted to no measurement."""

@@ -10,12 +10,12 @@ import pydantic
 
 from trnbench.catalog.prices import PriceRow
 from trnbench.config.yaml import Document, read_document
+from trnbench.errors import ConfigError, Problem
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.prices.table import OWN_RATE, TableSource, read_price_file
-from trnbench.schema.errors import ConfigError, Problem
 from trnbench.schema.price import MAX_USD_PER_HOUR, Price
 from trnbench.schema.rates import OwnDiscount, OwnedHardware, OwnRate, OwnRates
-from trnbench.schema.units import HOURS_PER_YEAR, say_usd
+from trnbench.units import HOURS_PER_YEAR, say_usd
 
 HINT = "keys: rates, owned, discounts, all in US dollars; docs/prices.md has an example"
 

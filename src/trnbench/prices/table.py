@@ -13,8 +13,8 @@ from pathlib import Path
 
 from trnbench.catalog.instances import instances, nearest_instances
 from trnbench.catalog.prices import PriceRow, parse_row, price_rows_by_instance
+from trnbench.errors import ConfigError
 from trnbench.prices.base import NoPrice, PriceRequest, unknown_instance
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 

@@ -19,7 +19,7 @@ from trnbench.schema.comparison import (
     Ratio,
     Unmatched,
 )
-from trnbench.schema.units import (
+from trnbench.units import (
     say_bytes,
     say_count,
     say_interval,

@@ -14,7 +14,7 @@ from trnbench.cost.training import (
 from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows, Value
 from trnbench.reports.results import device_cell, interval_cell, model_cell
 from trnbench.schema.result import Result
-from trnbench.schema.units import (
+from trnbench.units import (
     say_count,
     say_percent,
     say_seconds,

@@ -10,7 +10,7 @@ from trnbench.machine.findings import Finding
 from trnbench.reports.document import Document, Facts, Heading, Lines, Page, Part, Report, rows_at
 from trnbench.reports.document import Rows as TableRows
 from trnbench.schema.price import Price
-from trnbench.schema.units import say_bytes, say_usd
+from trnbench.units import say_bytes, say_usd
 
 
 class Diagnosis(NamedTuple):

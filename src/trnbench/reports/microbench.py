@@ -16,7 +16,7 @@ from trnbench.analysis.microbench import (
 from trnbench.protocol.orders import AttentionTask, CollectiveTask, MatmulTask, MoveTask
 from trnbench.reports import document as doc
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
-from trnbench.schema.units import say_bytes, say_flops_per_second, say_percent
+from trnbench.units import say_bytes, say_flops_per_second, say_percent
 
 TITLES: dict[Group, str] = {
     "square": "Square products",

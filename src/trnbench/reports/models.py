@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from trnbench.catalog.models import CatalogModel
 from trnbench.model.flops import CONVENTIONS, active_parameter_count, flops_per_token
 from trnbench.reports.document import Document, Page, Report, Rows, Table, columns, rows_at
-from trnbench.schema.units import say_flops, say_weights
+from trnbench.units import say_flops, say_weights
 
 HEADINGS = (
     "model", "family", "weights", "layers", "width", "heads", "vocabulary",

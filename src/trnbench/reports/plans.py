@@ -9,7 +9,7 @@ from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
 from trnbench.protocol.orders import StepSettings
 from trnbench.reports.document import Document, Facts, Heading, Page, Part, Report, Rows, rows_at
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
-from trnbench.schema.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
+from trnbench.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
 
 
 def _document(plans: Sequence[Plan], page: Page) -> Document:

@@ -9,7 +9,7 @@ from trnbench.catalog.facts import OTHERS
 from trnbench.reports import document as doc
 from trnbench.reports.clean import one_line
 from trnbench.schema.profile import Profile
-from trnbench.schema.units import say_change, say_percent, say_seconds
+from trnbench.units import say_change, say_percent, say_seconds
 
 FIGURES = ("ms a step", "share", "calls a step")
 CLASS_COLUMNS = doc.columns((*FIGURES, "where the time went"), FIGURES)

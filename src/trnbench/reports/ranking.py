@@ -10,7 +10,7 @@ from trnbench.cost.break_even import fairness_notes
 from trnbench.cost.ranking import TO_TRAIN, RankedRun, Ranking, Row
 from trnbench.reports import document as doc
 from trnbench.schema.result import MetricValue
-from trnbench.schema.units import say_count, say_interval, say_percent, say_seconds, say_usd
+from trnbench.units import say_count, say_interval, say_percent, say_seconds, say_usd
 
 PARETO = "*"
 PARETO_NOTE = f"{PARETO}: no other here is both cheaper and faster"

@@ -31,7 +31,7 @@ from trnbench.schema.result import (
     ResultSpread,
     Validity,
 )
-from trnbench.schema.units import (
+from trnbench.units import (
     say_bytes,
     say_count,
     say_interval,

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from trnbench.compare.launches import Launch
 from trnbench.compare.matching import group_launches
+from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.run.launches import load_launches
 from trnbench.run.store import find_cases, is_result_file
-from trnbench.schema.errors import ConfigError, DataError, Problem
 
 GIT_SECONDS = 120.0
 DEFAULT_GIT_PATH = "results"

@@ -4,7 +4,7 @@ import difflib
 from importlib import resources
 from pathlib import Path
 
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 
 DEFAULT_CONFIG = "quick"
 

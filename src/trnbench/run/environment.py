@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from trnbench.catalog.backends import AUTOLOAD, backend_of
+from trnbench.errors import ConfigError
 from trnbench.protocol.records import NeuronGeneration
-from trnbench.schema.errors import ConfigError
 
 Variables = dict[str, str]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trnbench.analysis.analyze import recost
 from trnbench.compare.launches import Launch, make_launch
+from trnbench.errors import DataError
 from trnbench.run.results import derive, load_stored
 from trnbench.run.store import (
     PLAN_FILE,
@@ -18,7 +19,6 @@ from trnbench.run.store import (
     read_plan_text,
     read_records,
 )
-from trnbench.schema.errors import DataError
 from trnbench.schema.plan import Plan
 
 

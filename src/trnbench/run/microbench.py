@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trnbench.catalog.backends import backend_of
+from trnbench.errors import ConfigError, DataError, RunError
 from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
 from trnbench.protocol.orders import CollectiveTask, Microbench
@@ -22,7 +23,6 @@ from trnbench.run.outcomes import End
 from trnbench.run.store import StorageFull, write_whole
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import converse, start
-from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.measurement import Watch
 from trnbench.schema.microbench import PeakDocument, PeakReading
 

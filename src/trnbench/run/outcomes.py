@@ -8,7 +8,7 @@ from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.protocol.records import ChildRecord, Failed
 from trnbench.redact import redact
 from trnbench.schema.measurement import Outcome, Status, StopReason
-from trnbench.schema.units import say_seconds
+from trnbench.units import say_seconds
 
 
 @dataclass(eq=False)  # not frozen: its traceback is set while it passes through

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trnbench.analysis.profile import make_profile
 from trnbench.catalog.backends import INSPECT, backend_of
+from trnbench.errors import ConfigError, RunError, TrnbenchError, UnavailableError
 from trnbench.protocol.orders import ProfileSteps
 from trnbench.protocol.records import Environment, Profiled
 from trnbench.redact import redact
@@ -28,7 +29,6 @@ from trnbench.run.session import too_large
 from trnbench.run.store import RunFolder, StorageFull, write_whole
 from trnbench.run.watch import Interruption
 from trnbench.run.worker import converse, start
-from trnbench.schema.errors import ConfigError, RunError, TrnbenchError, UnavailableError
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import Profile
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_args
 from trnbench.catalog.backends import backend_of, best_first
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
+from trnbench.errors import ConfigError, TrnbenchError, UnavailableError
 from trnbench.machine.describe import Accelerators, Devices
 from trnbench.machine.look import ROOT, list_names
 from trnbench.machine.neuron import Neuron
@@ -30,7 +31,6 @@ from trnbench.run.environment import environment_of_probe
 from trnbench.run.outcomes import End
 from trnbench.run.watch import Clock
 from trnbench.run.worker import converse, start
-from trnbench.schema.errors import ConfigError, TrnbenchError, UnavailableError
 
 INVENTORY_SECONDS = 20.0
 PROBE_SECONDS = 120.0

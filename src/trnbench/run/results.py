@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from trnbench.errors import DataError
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,
@@ -24,7 +25,6 @@ from trnbench.run.store import (
     read_records,
     read_result,
 )
-from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result

@@ -14,6 +14,7 @@ from pathlib import Path
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
 from trnbench.catalog.backends import backend_of
+from trnbench.errors import RunError
 from trnbench.machine.describe import Devices, Machine, untelling
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
@@ -25,11 +26,10 @@ from trnbench.run.stopping import Budget
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.watch import Interruption
 from trnbench.run.worker import start
-from trnbench.schema.errors import RunError
 from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result, RunCase, RunDocument
-from trnbench.schema.units import say_bytes
+from trnbench.units import say_bytes
 
 TELEMETRY_SECONDS = 1.0
 

@@ -23,7 +23,7 @@ from trnbench.protocol.orders import Command, Finish, RunBlock
 from trnbench.protocol.records import Activity, Block
 from trnbench.schema.measurement import StopReason
 from trnbench.schema.plan import MeasureConfig, Plan
-from trnbench.schema.units import SECONDS_PER_HOUR, say_seconds, say_usd
+from trnbench.units import SECONDS_PER_HOUR, say_seconds, say_usd
 
 WARMUP_FLOOR_STEPS = 3
 PILOT_STEPS = 5

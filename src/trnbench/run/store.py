@@ -23,8 +23,8 @@ from typing import Any, Literal, Self, TypeVar
 
 import pydantic
 
+from trnbench.errors import ConfigError, DataError, RunError
 from trnbench.protocol.codec import encode
-from trnbench.schema.errors import ConfigError, DataError, RunError
 from trnbench.schema.measurement import Measurement, StepTaker, parse_measurement
 from trnbench.schema.older import UPGRADES
 from trnbench.schema.plan import Plan

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.errors import ConfigError, RunError, UnavailableError
 from trnbench.machine.describe import Devices, Machine
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.run.case import Observer
 from trnbench.run.questions import require_device
 from trnbench.run.session import Ending, Session
 from trnbench.run.watch import Interruption
-from trnbench.schema.errors import ConfigError, RunError, UnavailableError
 from trnbench.schema.plan import Plan
 
 Label = Literal["base", "cand"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from trnbench.errors import ConfigError
 from trnbench.process import Child, LineTooLongError
 from trnbench.protocol.codec import ProtocolError, decode, encode
 from trnbench.protocol.orders import Command, Finish, Task, encode_task
@@ -21,7 +22,6 @@ from trnbench.protocol.records import CHILD_RECORDS, Block, ChildRecord, Failed,
 from trnbench.run import outcomes
 from trnbench.run.outcomes import End
 from trnbench.run.watch import Clock, HangWatch
-from trnbench.schema.errors import ConfigError
 
 ENTRY = Path(__file__).resolve().parents[1] / "train" / "entry.py"
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from trnbench.errors import DataError
 from trnbench.protocol.codec import ProtocolError, decode
 from trnbench.protocol.orders import Purpose
 from trnbench.protocol.records import (
@@ -30,7 +31,6 @@ from trnbench.protocol.records import (
     Phase,
     WeightUpdate,
 )
-from trnbench.schema.errors import DataError
 
 SCHEMA_VERSION = 2
 

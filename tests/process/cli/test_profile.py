@@ -17,7 +17,7 @@ from tests.command import COMMAND, heed_signals, processes_named, trnbench
 from tests.fake_python import Behaviour, fake_python
 from tests.stand_in import stand_in_environment
 from trnbench.cli.profile import read_one_case
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 from trnbench.schema.profile import Profile
 
 CONFIG = """\

@@ -7,7 +7,7 @@ import pytest
 from tests.pure.reports.test_options import on
 from trnbench.cli.options import PriceChoice, SourceName
 from trnbench.cli.reprice import PriceFinder
-from trnbench.schema.errors import UnavailableError
+from trnbench.errors import UnavailableError
 
 
 def test_where_the_cloud_cannot_be_asked_that_is_an_error(

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.process.prices.aws.samples import NOW, TODAY, request, response, savings_rate
 from tests.pure.prices.mutations import mutate, mutate_document, mutate_text
+from trnbench.errors import ConfigError
 from trnbench.prices.aws.commitments import read_offers, read_savings_plan
 from trnbench.prices.aws.price_list import filters_for, read_price_list
 from trnbench.prices.aws.spot import read_spot
@@ -26,7 +27,6 @@ from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.cache import CachedSource
 from trnbench.prices.own_file import read_rates_file
 from trnbench.prices.table import read_price_file
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.comparisons import BASE, write_launch, write_side
+from trnbench.errors import ConfigError, DataError
 from trnbench.run.baselines import (
     FolderSource,
     GitSource,
@@ -14,7 +15,6 @@ from trnbench.run.baselines import (
     parse_source,
     read_sides,
 )
-from trnbench.schema.errors import ConfigError, DataError
 
 
 def git(folder: Path, *arguments: str) -> str:

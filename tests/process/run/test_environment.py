@@ -11,11 +11,11 @@ import pytest
 
 from tests.pure.train.orders import make_order
 from trnbench.catalog.backends import BACKENDS, GLIBC, KEEP_TRACED, NEFF_CACHE
+from trnbench.errors import ConfigError
 from trnbench.run.environment import (
     environment_of_probe,
     environment_of_worker,
 )
-from trnbench.schema.errors import ConfigError
 
 HOME = Path("caches")
 PROFILING = BACKENDS["neuron"].profiling_variables

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.process.run.processes import all_events, lines_of, next_line, script_command
+from trnbench.errors import ConfigError
 from trnbench.process import MAX_LINE_BYTES
 from trnbench.protocol.codec import decode
 from trnbench.protocol.orders import COMMANDS, Command, Finish, ProbeDevices, RunBlock
@@ -25,7 +26,6 @@ from trnbench.run.worker import (
     Silence,
 )
 from trnbench.run.worker import start as start_job
-from trnbench.schema.errors import ConfigError
 
 Start = Callable[[str], Job]
 

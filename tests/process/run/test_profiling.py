@@ -13,10 +13,10 @@ from tests.fake_python import fake_python
 from tests.pure.run.plans import plan_case
 from tests.pure.train.orders import make_order
 from trnbench.catalog.backends import BACKENDS
+from trnbench.errors import ConfigError, RunError
 from trnbench.run import profile as profiling
 from trnbench.run.profile import ProfileRun, keep_trace, variables_of
 from trnbench.run.watch import Interruption
-from trnbench.schema.errors import ConfigError, RunError
 from trnbench.schema.plan import Plan
 
 HOME = Path("/nowhere")

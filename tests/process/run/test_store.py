@@ -15,6 +15,7 @@ import pytest
 
 from tests.pure.run.plans import plan_case
 from tests.pure.run.records import make_header, make_outcome, write_case
+from trnbench.errors import ConfigError, RunError
 from trnbench.protocol.records import Finished, Phase
 from trnbench.run.store import (
     MEASUREMENT_FILE,
@@ -27,7 +28,6 @@ from trnbench.run.store import (
     read_records,
     write_whole,
 )
-from trnbench.schema.errors import ConfigError, RunError
 from trnbench.schema.result import RunCase, RunDocument
 
 HOLDS = """

@@ -11,6 +11,7 @@ import pytest
 
 from tests.pure.run.plans import plan_case
 from tests.pure.run.records import make_header, make_outcome
+from trnbench.errors import ConfigError, RunError
 from trnbench.protocol.records import Phase
 from trnbench.run.store import (
     MEASUREMENT_FILE,
@@ -21,7 +22,6 @@ from trnbench.run.store import (
     read_records,
     write_whole,
 )
-from trnbench.schema.errors import ConfigError, RunError
 
 # A limit on the size of a file refuses a write as a full disk does, for any user.
 FILLS = """

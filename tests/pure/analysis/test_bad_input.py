@@ -24,6 +24,7 @@ from trnbench.analysis.records import is_valid_block
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch, make_launch
+from trnbench.errors import DataError, Problem
 from trnbench.protocol.codec import encode
 from trnbench.protocol.records import Block
 from trnbench.reports import comparison as comparison_report
@@ -32,7 +33,6 @@ from trnbench.reports.document import Page
 from trnbench.run.baselines import read_sides
 from trnbench.run.results import load_result
 from trnbench.run.store import read_plan
-from trnbench.schema.errors import DataError, Problem
 from trnbench.schema.measurement import Reading, parse_measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result

@@ -11,7 +11,7 @@ from tests.builders import make_plan, make_result
 from trnbench.cli.live import LiveObserver, PlainObserver
 from trnbench.run.case import Progress
 from trnbench.schema.result import Result
-from trnbench.schema.units import say_usd
+from trnbench.units import say_usd
 
 FIRST = make_plan({"model": "tiny-llama"})
 SECOND = make_plan({"model": "tiny-gpt2"})

@@ -14,8 +14,8 @@ from trnbench.compare.compare import compare
 from trnbench.compare.gates import DEFAULT_METRICS, Terms, parse_gates
 from trnbench.compare.launches import Launch
 from trnbench.compare.metrics import COMPARABLES
+from trnbench.errors import ConfigError
 from trnbench.schema.comparison import Comparison, MetricComparison
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.result import MetricValue, Validity
 
 SPEED = "tokens_per_second > -2%"

@@ -13,7 +13,7 @@ from trnbench.compare.ratio import (
     find_difference,
     launches_needed,
 )
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 
 SPREAD = 0.005
 LIMIT = "tokens_per_second > -2%"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trnbench.errors import ConfigError
 from trnbench.prices import sources_for
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.own_file import owned_usd_per_hour, read_rates_file
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 from trnbench.schema.rates import OwnedHardware
 from trnbench.schema.rent import RentOption

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from trnbench.errors import ConfigError
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.table import MAX_FILE_BYTES, TableSource, read_price_file
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 

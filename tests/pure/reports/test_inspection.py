@@ -24,7 +24,7 @@ from trnbench.reports.inspection import (
     package_rows,
     price_rows,
 )
-from trnbench.schema.units import GIB
+from trnbench.units import GIB
 
 
 def test_a_computer_is_told_with_its_place_and_its_settings() -> None:

@@ -10,7 +10,7 @@ from trnbench.machine.host import Host
 from trnbench.plan.make import make_plan
 from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import Plan
-from trnbench.schema.units import GIB
+from trnbench.units import GIB
 
 SUITE = """\
 name: a suite

@@ -10,12 +10,12 @@ import pytest
 
 from tests.builders import CPU, make_machine, make_plan, make_result
 from trnbench.cli.live import PlainObserver
+from trnbench.errors import ConfigError, RunError, UnavailableError
 from trnbench.machine.describe import Devices
 from trnbench.protocol.records import FoundDevice
 from trnbench.run.session import Ending
 from trnbench.run.turns import Arm, check_again, measure_again
 from trnbench.run.watch import Interruption
-from trnbench.schema.errors import ConfigError, RunError, UnavailableError
 from trnbench.schema.plan import Plan
 
 DEVICES = Devices((CPU,), {"torch": "2.13.0"})

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tests.pure.run.plans import CPU, H100, conflict_of, make_machine, plan_case
+from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Devices
 from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.protocol.records import FoundDevice
 from trnbench.run.questions import require_device, with_chips
-from trnbench.schema.errors import UnavailableError
 
 TRN2 = FoundDevice(backend="neuron", device_name="trn2", device_count=4, proven=False)
 A100 = replace(H100, device_name="NVIDIA A100-SXM4-80GB")

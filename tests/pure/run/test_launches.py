@@ -11,9 +11,9 @@ import pytest
 from tests.comparisons import edit, write_launch
 from trnbench.analysis.analyze import recost
 from trnbench.compare.launches import Launch
+from trnbench.errors import DataError
 from trnbench.run.launches import load_launches
 from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE, CaseFolder
-from trnbench.schema.errors import DataError
 
 Lines = list[dict[str, Any]]
 

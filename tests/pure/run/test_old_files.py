@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trnbench.analysis.analyze import analyze
+from trnbench.errors import DataError
 from trnbench.run.results import load_result
 from trnbench.run.store import (
     MEASUREMENT_FILE,
@@ -16,7 +17,6 @@ from trnbench.run.store import (
     read_records,
     read_result,
 )
-from trnbench.schema.errors import DataError
 
 STORED = Path(__file__).resolve().parents[2] / "golden" / "schema"
 CASES = sorted(path.parent for path in STORED.glob("v*/*/plan.json"))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from trnbench.errors import ConfigError
 from trnbench.plan.microbench import PeakPlan, PeakRequest, plan_peak
 from trnbench.protocol.orders import AttentionTask, CollectiveTask, MatmulTask, MoveTask
 from trnbench.protocol.records import FoundDevice
-from trnbench.schema.errors import ConfigError
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CPU = FoundDevice(backend="cpu", device_name="a processor", device_count=1, proven=True)

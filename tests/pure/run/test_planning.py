@@ -20,7 +20,7 @@ from trnbench.machine.ec2 import Ec2
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import Plan
-from trnbench.schema.units import GIB
+from trnbench.units import GIB
 
 # --- the workload and its ranks -----------------------------------------------------------------
 

@@ -10,10 +10,10 @@ import pytest
 
 from tests.builders import make_measurement, make_plan
 from tests.comparisons import edit
+from trnbench.errors import DataError
 from trnbench.protocol.codec import encode
 from trnbench.run.results import load_result
 from trnbench.run.store import CaseFolder
-from trnbench.schema.errors import DataError
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.pure.run.records import make_result, write_case
+from trnbench.errors import DataError
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,
@@ -18,7 +19,6 @@ from trnbench.run.store import (
     read_records,
     read_result,
 )
-from trnbench.schema.errors import DataError
 
 
 def write_result(case: CaseFolder, length: int | None = None) -> None:

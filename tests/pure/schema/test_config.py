@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.configs import parse_config
 from trnbench.config.model import Config
-from trnbench.schema.errors import ConfigError
+from trnbench.errors import ConfigError
 
 SCHEMA = Config.model_json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

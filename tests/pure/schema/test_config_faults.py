@@ -4,7 +4,7 @@ import pytest
 
 from tests.configs import parse_config
 from trnbench.config.explain import covers, say_value
-from trnbench.schema.errors import ConfigError, Problem
+from trnbench.errors import ConfigError, Problem
 
 LINES = {
     "name": "name: my suite",

@@ -16,7 +16,7 @@ from trnbench.config.load import (
     read_config,
 )
 from trnbench.config.model import ModelConfig
-from trnbench.schema.errors import ConfigError, Problem
+from trnbench.errors import ConfigError, Problem
 
 SUITE = """\
 name: my suite

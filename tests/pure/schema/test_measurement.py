@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trnbench.errors import DataError
 from trnbench.protocol.codec import encode
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.protocol.records import (
@@ -20,7 +21,6 @@ from trnbench.protocol.records import (
     Memory,
     Phase,
 )
-from trnbench.schema.errors import DataError
 from trnbench.schema.measurement import (
     SCHEMA_VERSION,
     Decision,

@@ -20,7 +20,7 @@ from trnbench.config.yaml import (
     parse_value,
     read_document,
 )
-from trnbench.schema.errors import ConfigError, Problem
+from trnbench.errors import ConfigError, Problem
 
 
 def fault_of_text(text: str) -> Problem:

@@ -18,8 +18,8 @@ from trnbench.model.memory import (
 )
 from trnbench.protocol.model import Experts, ModelShape
 from trnbench.protocol.orders import Precision, Recompute, StepSettings
-from trnbench.schema.units import GIB
 from trnbench.train.layers.moe import ExpertsMlp
+from trnbench.units import GIB
 
 
 def predict(

@@ -8,7 +8,7 @@ from trnbench.analysis.statistics import LARGEST_LAUNCH_SD
 from trnbench.analysis.step_time import StepTimes
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import CheckOutcome, ResultLaunch, ResultSpread
-from trnbench.schema.units import say_seconds
+from trnbench.units import say_seconds
 
 MAX_TAIL_OVERHEAD = 0.02
 

@@ -13,7 +13,7 @@ from trnbench.model.families import FAMILIES
 from trnbench.protocol.orders import Precision
 from trnbench.protocol.records import Parity, ParityPoint, WeightUpdate
 from trnbench.schema.result import CheckOutcome
-from trnbench.schema.units import say_seconds
+from trnbench.units import say_seconds
 
 EARLY_STEPS = 5
 """Steps whose losses must agree closely; after them a rounding has had time to grow."""

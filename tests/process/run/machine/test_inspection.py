@@ -12,10 +12,10 @@ from tests.fake_python import fake_python
 from tests.process.run.machine.metadata_service import metadata_service
 from tests.pure.run.machine import places
 from tests.pure.run.machine.test_nvidia import FakeNvml
+from trnbench.errors import ConfigError
 from trnbench.machine.describe import inspect
 from trnbench.machine.doctor import diagnose
 from trnbench.run.questions import try_inventory
-from trnbench.schema.errors import ConfigError
 from trnbench.schema.price import Price
 
 TODAY = date(2026, 8, 1)

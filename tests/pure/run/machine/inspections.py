@@ -13,7 +13,7 @@ from trnbench.machine.nvidia import Gpu, Nvidia
 from trnbench.prices import find_price
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.protocol.records import FoundDevice, Inventory, NeuronGeneration
-from trnbench.schema.units import GIB
+from trnbench.units import GIB
 
 TODAY = date(2026, 8, 1)
 

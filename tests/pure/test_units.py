@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.each import check_each
-from trnbench.schema import units
+from trnbench import units
 
 
 def test_a_duration_is_said_in_the_unit_of_its_size() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trnbench.schema.errors import (
+from trnbench.errors import (
     CheckFailed,
     ConfigError,
     DataError,
