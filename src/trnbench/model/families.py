@@ -1,4 +1,4 @@
-"""What the families do otherwise than each other: one row each.
+"""How the families of models differ: one row each.
 
 A new family is `train/models/<name>.py`, whose class is `<Name>`, and a row here. Symbols are those
 of `flops.py`.
@@ -13,66 +13,65 @@ from trnbench.protocol.model import ModelShape, masked_positions
 Task = Literal["next_token", "masked_token", "image_class"]
 
 ALPHABET_SIZE = 64
-"""Symbols of the token stream; a vocabulary must be able to tell them apart."""
+"""Symbols of the token stream; a vocabulary has at least as many."""
 IMAGE_CLASSES = 16
-"""Kinds of synthetic picture; a classifier must be able to tell them apart."""
+"""Classes of synthetic images."""
 LEAST_MASKED_LENGTH = 8
 """Tokens of a sequence in which one can be masked between two others."""
 
 GATED_MATRICES, PLAIN_MATRICES = 3, 2
-"""Weights of an MLP: gate, up and down; or up and down."""
+"""Matrices of an MLP: gate, up and down; or up and down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """How the blocks of one family are built, and what it is trained to do."""
+    """How one family is built, and what it is trained on."""
 
     name: str
     task: Task = "next_token"
     mlp_matrices: int
-    """Weights of one MLP: gate, up and down; or up and down."""
     norms_and_biases: Callable[[ModelShape], int]
-    """Weights of one block that are in no matmul, experts' biases left out."""
+    """Weights of one block that are in no matmul, without the experts' biases."""
     outside: Callable[[ModelShape], int]
     """Weights outside the blocks."""
     norm_bytes: int
-    """Kept for the backward pass by a norm, per unit of width in bf16."""
+    """What a norm keeps for the backward pass in bf16, per unit of width."""
     mlp_bytes: int
-    """The same of the MLP's inner part."""
+    """The same of the MLP, per unit of its inner width."""
     is_rotary: bool = False
-    """Positions turn queries and keys; heads may be grouped, and attention may have a window."""
+    """Whether positions rotate queries and keys; then heads may be grouped, and attention may have
+    a window."""
     is_causal: bool = True
     joins_attention: bool = False
     """Whether queries, keys and values come from one matmul."""
     has_post_norm: bool = False
     """Whether the norm follows the addition, so that the MLP's output is needed again."""
     has_head_transform: bool = False
-    """Whether a square matmul stands before the head."""
+    """Whether a square matmul precedes the head."""
     needs: Literal["experts", "image"] | None = None
     """The part of a shape that its models have and no others do."""
     alphabet_size: int = ALPHABET_SIZE
-    """Symbols of the stream that it is trained on."""
     least_sequence_length: int = 1
     trains_in_fp8: bool = False
     """Whether the parity gate's tolerance in fp8 was measured on it."""
     parity_slack: float = 1.0
-    """How much more than a decoder's its gradients may be off in low precision: encoders' are sums
+    """Factor on a decoder's tolerance for gradients in low precision: those of encoders are sums
     over few targets, which cancel."""
 
     def targets(self, sequence_length: int) -> int:
-        """Return how many targets a sequence has: rows of which the head makes logits."""
+        """Return how many targets a sequence has, each of which is a row of logits."""
         if self.task == "masked_token":
             return masked_positions(sequence_length)
         return 1 if self.task == "image_class" else sequence_length
 
     def head_weights(self, shape: ModelShape) -> int:
-        """Count the weights outside the blocks that a target meets in matmuls."""
+        """Count the weights of the head and its transform, which each target meets in matmuls."""
         transform = shape.hidden_size**2 if self.has_head_transform else 0
         return transform + embedding_parameters(shape)
 
 
 def embedding_parameters(shape: ModelShape) -> int:
-    """Count the weights of the token embedding; the head has as many."""
+    """Count the weights of the token embedding, or of the head."""
     return shape.vocabulary_size * shape.hidden_size
 
 
@@ -95,6 +94,7 @@ def _plain_norms_and_biases(shape: ModelShape) -> int:
 
 
 def _rotary_outside(shape: ModelShape) -> int:
+    """Embedding and head, the last norm."""
     return _embeddings(shape) + shape.hidden_size
 
 
@@ -104,14 +104,14 @@ def _gpt2_outside(shape: ModelShape) -> int:
 
 
 def _bert_outside(shape: ModelShape) -> int:
-    """Embeddings of tokens, positions and two segments with a norm; the head, its transform."""
+    """Embeddings of tokens, positions and two segments, their norm; the head, its transform."""
     d = shape.hidden_size
     embeddings = _embeddings(shape) + (shape.max_positions + 2) * d + 2 * d
     return embeddings + d * d + d + 2 * d + shape.vocabulary_size
 
 
 def _vit_outside(shape: ModelShape) -> int:
-    """The patches' matmul and bias, class token, positions, last norm, and the classifier."""
+    """Projection of patches with its bias, class token, positions, last norm, classifier."""
     d, image = shape.hidden_size, shape.image
     patch = 0 if image is None else image.channels * image.patch_size**2 * d + d
     head = embedding_parameters(shape) + shape.vocabulary_size
@@ -184,5 +184,5 @@ FAMILIES: Mapping[str, Family] = {row.name: row for row in ROWS}
 
 
 def family_of(shape: ModelShape) -> Family:
-    """Return what a shape's family is built like."""
+    """Return the family of a shape."""
     return FAMILIES[shape.family]

@@ -1,12 +1,9 @@
-"""The matmuls with weights that a model's training step makes, one by one.
-
-Symbols as in `flops.py`, which counts the same matmuls as a sum.
-"""
+"""The matmuls with weights of a training step, one by one; `flops.py` counts the same as a sum."""
 
 from dataclasses import dataclass
 
 from trnbench.model.families import GATED_MATRICES, family_of
-from trnbench.model.flops import has_experts
+from trnbench.model.flops import experts_of
 from trnbench.protocol.model import ModelShape
 
 
@@ -21,28 +18,24 @@ class LayerMatmul:
     count: int
     """Weights of this kind in the model."""
     passes: int = 3
-    """Matmuls of one weight in a training step: the output, its input's gradient, its own."""
+    """Matmuls of one weight in a training step: the output, dX, dW; 2 where there is no dX."""
 
     @property
     def flops(self) -> float:
-        """Of all of them, in one training step."""
+        """Of all weights of this kind, in one training step."""
         return 2.0 * self.rows * self.inputs * self.outputs * self.count * self.passes
 
 
 def training_matmuls(shape: ModelShape, batch: int, tokens: int) -> list[LayerMatmul]:
-    """Return the matmuls of one pass, forward and backward, that have weights.
+    """Return the matmuls of a forward and backward pass over `batch` sequences of `tokens` each.
 
-    Args:
-        shape: of the model; each expert is given its even share of the rows.
-        batch: sequences of the pass.
-        tokens: of each.
+    Each expert has its even share of the rows.
     """
-    outside = _outside_matmuls(shape, batch, tokens)
-    return [*block_matmuls(shape, batch, tokens), *outside]
+    return [*block_matmuls(shape, batch, tokens), *_outside_matmuls(shape, batch, tokens)]
 
 
 def block_matmuls(shape: ModelShape, batch: int, tokens: int) -> list[LayerMatmul]:
-    """Return those of the blocks alone: what is in fp8 of a model that is trained in it."""
+    """Return those of the blocks alone, which run in fp8 in a model that is trained in it."""
     rows, d = batch * tokens, shape.hidden_size
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     family, layers = family_of(shape), shape.layers
@@ -54,7 +47,7 @@ def block_matmuls(shape: ModelShape, batch: int, tokens: int) -> list[LayerMatmu
             LayerMatmul("keys, values", rows, d, kv, 2 * layers),
         ]
     )
-    dense = sum(not has_experts(shape, layer) for layer in range(layers))
+    dense = sum(experts_of(shape, layer) is None for layer in range(layers))
     return [
         *attention,
         LayerMatmul("attention's output", rows, q, d, layers),
@@ -88,13 +81,12 @@ def _expert_matmuls(shape: ModelShape, rows: int, count: int) -> list[LayerMatmu
 
 
 def _outside_matmuls(shape: ModelShape, batch: int, tokens: int) -> list[LayerMatmul]:
-    """The head, and what stands before it: BERT's transform, a picture's patches."""
+    """Return the head, BERT's transform before it, and the patches of an image."""
     d, family = shape.hidden_size, family_of(shape)
     rows = batch * family.targets(tokens)
     found = []
     if shape.image is not None:
         pixels = shape.image.channels * shape.image.patch_size**2
-        # No pixel has a gradient.
         found.append(LayerMatmul("patches", batch * (tokens - 1), pixels, d, 1, passes=2))
     if family.has_head_transform:
         found.append(LayerMatmul("transform", rows, d, d, 1))

@@ -1,8 +1,8 @@
-"""How much memory one rank needs, term by term, before anything is run.
+"""The memory that one rank needs, term by term, predicted from a model's shape.
 
-Source: docs/metrics.md, "Memory". The form of the terms was checked by published peaks of
-torchtitan, most of them with recomputation; with split tensors they fell short by 13 %, hence the
-factor. How far this predictor errs without recomputation is not known yet.
+Source: docs/metrics.md, "Memory". The terms were compared with published peaks of torchtitan, most
+of them with recomputation; with split tensors they fell short by 13 %, hence the factor. The error
+without recomputation is not known yet.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from trnbench.model.flops import (
     PLAIN,
     block_parameters,
     expert_rows_per_token,
-    has_experts,
-    layer_parameters,
+    experts_of,
     lora_parameter_count,
     parameter_count,
 )
@@ -27,42 +26,46 @@ STATE_BYTES_PER_PARAMETER: dict[Precision, tuple[int, int, int]] = {
     "pure_bf16": (2, 2, 4),
     "bf16_master": (2, 2, 12),
 }
-"""Weight, gradient, and AdamW's moments with the master where there is one, in bytes. bf16 and fp8
-keep fp32 weights and cast on the way."""
+"""Of the weight, its gradient, and AdamW's moments with the master weight where there is one. bf16
+and fp8 keep fp32 weights and cast them in each pass."""
 
 LOGITS_BYTES_PER_ENTRY = 14
-"""Eager cross-entropy in fp32: bf16 logits, fp32 copy, log-softmax, fp32 gradient."""
+"""Of eager cross-entropy in fp32: bf16 logits, fp32 copy, log-softmax, fp32 gradient."""
 
 CHUNK_BYTES_PER_ENTRY = 10
-"""A chunk's: bf16 logits, fp32 copy that becomes the gradient, bf16 gradient, one on the way."""
+"""Of a chunk: bf16 logits, fp32 copy that becomes the gradient, bf16 gradient, one temporary."""
 
 TENSOR_PARALLEL_FACTOR = 1.2
-"""How much the terms fall short of published peaks as soon as tensors or layers are split."""
+"""By how much published peaks exceed the terms where tensors or layers are split."""
 
 COMFORTABLE_SHARE = 0.85
-"""Above this share of the device's memory a job is called tight."""
+"""Of the device's memory; a job that needs more is called tight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """How the job is shared out."""
+    """The ranks of the job along each axis."""
 
     tensor: int = 1
     pipeline: int = 1
     context: int = 1
     data: int = 1
     is_sharded: bool = False
-    """Whether data-parallel ranks share the state out (FSDP) or each hold it (DDP)."""
+    """Whether each data-parallel rank has a part of the state (FSDP), or all of it (DDP)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPrediction:
-    """Bytes on the fullest rank, and what they are for."""
+    """Bytes on the rank that needs the most."""
 
     states_bytes: float
+    """Weights, gradients and the optimizer's state."""
     gathered_bytes: float
+    """Weights and gradients that FSDP has gathered at one time."""
     activations_bytes: float
+    """What the blocks keep for the backward pass."""
     working_bytes: float
+    """The most that the head's loss or one block needs beside them."""
     total_bytes: float
     """The sum, raised by the factor for split tensors."""
 
@@ -76,27 +79,23 @@ def predict_memory(
     ranks: Ranks,
     step: StepSettings = PLAIN,
 ) -> MemoryPrediction:
-    """Predict the peak memory of the rank that holds the most."""
-    layers = shape.layers / ranks.pipeline
+    """Predict the peak memory of the rank that needs the most."""
     tokens = micro_batch_size * sequence_length / ranks.context
     width = 4 if precision == "fp32" else 2
-    gathered = 0.0
-    if ranks.is_sharded and ranks.data * ranks.context > 1:
-        embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
-        gathered = _gathered_bytes(layer_parameters(shape), embeddings, ranks.tensor)
+    states = _state_bytes(shape, precision, ranks, step)
+    gathered = _gathered_bytes(shape, ranks)
+    # A stage of a pipeline has its part of the layers, and that many more passes in flight.
     blocks = range(shape.layers)
     kept = sum(_kept_bytes_per_token(shape, layer, width, step) for layer in blocks)
     activations = (kept + width * shape.hidden_size) * tokens / ranks.tensor
-    # Each of the pipeline's stages has its part of the layers, for as many passes in flight.
     sequence_copies = 8 * shape.hidden_size * tokens if ranks.tensor > 1 else 0.0
-    made_again = 0.0
+    recomputed = 0.0
     if step.recompute != "none":
         one_block = _block_bytes_per_token(shape, shape.layers - 1, width, step)
-        made_again = one_block * tokens / ranks.tensor
+        recomputed = one_block * tokens / ranks.tensor
     logits = _logits_bytes(shape, tokens, sequence_length, step) / ranks.tensor
-    # The head needs one copy of two.
-    working = max(sequence_copies + made_again, logits + sequence_copies / 2)
-    states = _state_bytes(shape, layers, precision, ranks, step)
+    # The head needs one of the two copies of the sequence.
+    working = max(sequence_copies + recomputed, logits + sequence_copies / 2)
     factor = TENSOR_PARALLEL_FACTOR if ranks.tensor * ranks.pipeline > 1 else 1.0
     return MemoryPrediction(
         states_bytes=states,
@@ -108,14 +107,13 @@ def predict_memory(
 
 
 def _state_bytes(
-    shape: ModelShape, layers: float, precision: Precision, ranks: Ranks, step: StepSettings
+    shape: ModelShape, precision: Precision, ranks: Ranks, step: StepSettings
 ) -> float:
-    """Weights, gradients and the optimizer's; of frozen weights what matmuls read, and no more."""
-    if ranks.pipeline == 1:
-        weights: float = parameter_count(shape)
-    else:
+    """Of a frozen weight only the copy that matmuls read is there."""
+    weights: float = parameter_count(shape)
+    if ranks.pipeline > 1:
         blocks = sum(block_parameters(shape, layer) for layer in range(shape.layers))
-        weights = layers / shape.layers * blocks + embedding_parameters(shape)
+        weights = blocks / ranks.pipeline + embedding_parameters(shape)
     split = ranks.tensor * (ranks.data * ranks.context if ranks.is_sharded else 1)
     of_each = sum(STATE_BYTES_PER_PARAMETER[precision])
     if step.lora is None:
@@ -127,58 +125,58 @@ def _state_bytes(
 def _logits_bytes(
     shape: ModelShape, tokens: float, sequence_length: int, step: StepSettings
 ) -> float:
-    """What the head and its loss take: the logits of all targets, or of one chunk of them."""
+    """Logits of all targets, or of one chunk of them, with their gradients."""
     rows = tokens * family_of(shape).targets(sequence_length) / sequence_length
     if step.loss_chunk_rows is None:
         return LOGITS_BYTES_PER_ENTRY * rows * shape.vocabulary_size
     chunk = min(step.loss_chunk_rows, rows)
-    # Beside a chunk's logits stands one matmul of the head's gradient, before it is added.
+    # The head's gradient of one chunk is there before it is added to the sum.
     return shape.vocabulary_size * (CHUNK_BYTES_PER_ENTRY * chunk + 4 * shape.hidden_size)
 
 
-def _gathered_bytes(layer: int, root: int, tensor: int) -> float:
-    """FSDP2 in flight: bf16 copies of root and two blocks, one block's and root's gradients."""
-    copies = 2 * root + 2 * 2 * layer
-    gradients = 6 * layer + 2 * root
-    return (copies + gradients) / tensor
+def _gathered_bytes(shape: ModelShape, ranks: Ranks) -> float:
+    """FSDP2: bf16 copies of the embeddings and two blocks, gradients of them and of one block."""
+    if not ranks.is_sharded or ranks.data * ranks.context == 1:
+        return 0.0
+    block = block_parameters(shape, shape.layers - 1)
+    embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
+    copies = 2 * embeddings + 2 * 2 * block
+    gradients = 6 * block + 2 * embeddings
+    return (copies + gradients) / ranks.tensor
 
 
 def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
-    """Bytes that a block keeps for the backward pass, per token, under this recomputation."""
+    """Bytes that a block keeps for the backward pass, under the step's recomputation."""
+    if step.recompute == "none":
+        return _block_bytes_per_token(shape, layer, width, step)
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     if step.recompute == "full":
         return width * d
-    if step.recompute == "selective":
-        # Its input, queries, keys and values, what attention and its projection make, the MLP's.
-        matmuls = d + (q + 2 * kv) + q + d + _mlp_matmuls(shape, layer, step) + d
-        return width * matmuls + 4 * shape.heads
-    return _block_bytes_per_token(shape, layer, width, step)
-
-
-def _mlp_matmuls(shape: ModelShape, layer: int, step: StepSettings) -> float:
-    """Return the width of what the MLP's matmuls make, but for the last one's."""
-    matrices = family_of(shape).mlp_matrices - 1
-    experts = shape.experts
-    if experts is None or not has_experts(shape, layer):
-        return matrices * shape.intermediate_size
-    rows = expert_rows_per_token(experts, step)
-    return matrices * (rows * experts.size + experts.shared_size) + experts.count
+    inner = family_of(shape).mlp_matrices - 1
+    experts = experts_of(shape, layer)
+    if experts is None:
+        mlp: float = inner * shape.intermediate_size
+    else:
+        rows = expert_rows_per_token(experts, step)
+        mlp = inner * (rows * experts.size + experts.shared_size) + experts.count
+    # Its input; queries, keys and values; the outputs of attention, its projection and the MLP.
+    matmuls = d + (q + 2 * kv) + q + d + mlp + d
+    return width * matmuls + 4 * shape.heads
 
 
 def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
-    """Bytes that one block keeps for the backward pass, per token.
+    """Bytes that one block keeps for the backward pass without recomputation.
 
-    Eager kernels: keys and values expanded to the query heads, and for llama an RMSNorm that keeps
-    two fp32 copies and a SwiGLU that keeps gate, up, silu and their product. Experts keep that and
-    their input for each row that they work on, empty places included, and the rows that they made
-    for a token.
+    Eager kernels keep keys and values expanded to the query heads; llama's RMSNorm two fp32 copies,
+    its SwiGLU gate, up, silu and their product. Experts keep that and their input for each row,
+    empty places included, and their outputs for a token.
     """
     d, q, f = shape.hidden_size, shape.heads * shape.head_dim, shape.intermediate_size
     family = family_of(shape)
     norm, mlp = family.norm_bytes, family.mlp_bytes
     inner: float = mlp * f
-    experts = shape.experts
-    if experts is not None and has_experts(shape, layer):
+    experts = experts_of(shape, layer)
+    if experts is not None:
         rows = expert_rows_per_token(experts, step)
         routed = rows * (mlp * experts.size + 2 * d) + experts.per_token * 2 * d
         inner = routed + mlp * experts.shared_size + 8 * experts.count

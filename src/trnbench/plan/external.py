@@ -7,15 +7,7 @@ from typing import Any
 
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, ModelConfig, WorkloadConfig
-from trnbench.model.external import (
-    ENCODERS,
-    MORE_THAN_TAKEN,
-    MULTIPLES,
-    SIZE_KEYS,
-    TAKEN,
-    shape_of_config,
-    small_values,
-)
+from trnbench.model.external import SIZE_KEYS, shape_of_config, small_values
 from trnbench.model.families import ALPHABET_SIZE, LEAST_MASKED_LENGTH, family_of
 from trnbench.model.flops import parameter_count
 from trnbench.plan.model import check_window, planned_model
@@ -28,6 +20,23 @@ LARGEST_WHOLE_GATE = 20_000_000
 """An external model of up to this many weights is its own small model, where none is described."""
 
 LENGTH_KEYS = ("max_position_embeddings", "n_positions")
+
+MULTIPLES = (
+    ("hidden_size", "num_attention_heads"),
+    ("n_embd", "n_head"),
+    ("num_attention_heads", "num_key_value_heads"),
+)
+"""Pairs of keys of which the first must be a multiple of the second."""
+
+MORE_THAN_TAKEN = ("num_local_experts", "num_experts")
+TAKEN = "num_experts_per_tok"
+
+ENCODERS = (
+    "albert", "bert", "big_bird", "camembert", "data2vec-text", "electra", "ernie",
+    "megatron-bert", "rembert", "roberta", "roberta-prelayernorm", "roformer", "xlm-roberta",
+    "xlm-roberta-xl", "xmod",
+)  # fmt: skip
+"""Types of configs that attend both ways unless they say `is_decoder`."""
 
 DEFAULTS = WorkloadConfig(sequence_length=1, global_batch_size=1)
 OURS_ALONE = ("lora", "document_length", "loss_chunk_tokens", "expert_capacity")

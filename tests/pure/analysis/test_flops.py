@@ -17,8 +17,8 @@ from trnbench.model.flops import (
     DEFAULT_CONVENTION,
     FULL_CONVENTION,
     block_matmul_parameters,
+    block_parameters,
     flops_per_token,
-    layer_parameters,
     parameter_count,
 )
 from trnbench.protocol.model import ModelShape
@@ -123,16 +123,22 @@ def test_an_unknown_convention_is_refused() -> None:
 def test_weights_outside_matrix_products_are_counted_once_each() -> None:
     llama, gpt2 = models()["tiny-llama"].shape, models()["tiny-gpt2"].shape
     # Two RMSNorms of 128; with norms on queries and keys also two of a head's 32.
-    assert layer_parameters(llama) - block_matmul_parameters(llama, llama.layers - 1) == 2 * 128
+    assert (
+        block_parameters(llama, llama.layers - 1) - block_matmul_parameters(llama, llama.layers - 1)
+        == 2 * 128
+    )
     qk = replace(llama, qk_norm=True)
-    assert layer_parameters(qk) - block_matmul_parameters(qk, qk.layers - 1) == 2 * 128 + 2 * 32
+    assert (
+        block_parameters(qk, qk.layers - 1) - block_matmul_parameters(qk, qk.layers - 1)
+        == 2 * 128 + 2 * 32
+    )
     # Two LayerNorms with biases; biases of q, k, v and output projection, and of both MLP layers.
     assert (
-        layer_parameters(gpt2) - block_matmul_parameters(gpt2, gpt2.layers - 1)
+        block_parameters(gpt2, gpt2.layers - 1) - block_matmul_parameters(gpt2, gpt2.layers - 1)
         == 4 * 128 + 4 * 128 + 512 + 128
     )
     # Token embedding (tied), positions, and the last LayerNorm.
-    outside = parameter_count(gpt2) - 2 * layer_parameters(gpt2)
+    outside = parameter_count(gpt2) - 2 * block_parameters(gpt2, gpt2.layers - 1)
     assert outside == 2048 * 128 + 1024 * 128 + 2 * 128
 
 
@@ -193,7 +199,7 @@ def test_leaving_the_head_out_costs_six_for_each_of_its_weights(
 def test_layers_add_up(shape: ModelShape, length: int, times: int) -> None:
     more = replace(shape, layers=shape.layers * times)
     assert parameter_count(more) - parameter_count(shape) == (
-        (times - 1) * shape.layers * layer_parameters(shape)
+        (times - 1) * shape.layers * block_parameters(shape, shape.layers - 1)
     )
     assert flops_per_token(more, length, "aws-trn1") == pytest.approx(
         times * flops_per_token(shape, length, "aws-trn1"), rel=1e-12
