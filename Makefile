@@ -6,7 +6,7 @@
 #                                   tests that need neither torch nor a process: under a minute
 #   make test                       those, and the tests that train and that start processes
 #   make proof                      what takes long and is seldom news: mutations, the device suite on
-#                                   its stand-in, full products, many more random inputs
+#                                   its stand-in, full cross products, many more random inputs
 #   make coverage                   all of these, and which lines none reached
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
 #   make clean                      remove what set-up made

@@ -8,7 +8,7 @@ virtual machine with two processors: AdamW on a small network on one thread whil
 400 steps a sample; and the launches of one `trnbench noise` of tiny-gpt2, samples of 0.2 seconds as
 it took them. All have slow noise under fast noise, which a lag-one correlation sees too little of.
 What is promised of them is promised of as many samples as a run takes: 30 seconds make 150 of
-these. What fewer would come to is told without a promise.
+these. Figures for fewer are printed without a promise.
 
 A cell's share may miss its bounds by two standard errors of the simulation.
 
@@ -186,7 +186,7 @@ def _histories(n: int, sd: float, phi: float) -> list[Line]:
 
 
 def _replayed(path: Path, n: int, runs: int) -> list[Line]:
-    """As they were recorded: an interval holds, or the run is told to be doubtful."""
+    """As they were recorded: an interval covers, or the run is doubtful."""
     whole = np.loadtxt(path)
     series = _replays(whole, n, runs)
     unsettled = [find_steady_state(run).verdict != "steady" for run in series]

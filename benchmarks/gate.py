@@ -6,7 +6,7 @@ it is the mean that `mean_interval` finds. A side has as many launches as `launc
 at that spread. Then, many times more often, the same by `find_difference`, `judge_gate` and
 `adjust` alone, which `compare` is made of.
 
-A share may miss its bound by two standard errors of the simulation where it is told so.
+A share may miss its bound by two standard errors of the simulation where the line says so.
 
     python benchmarks/gate.py [--pairs 1000] [--many 10000]
 """
@@ -140,7 +140,7 @@ def _share(states: list[str], wanted: str) -> float:
 
 
 def _states(seed: int, spread: float, phi: float, count: int, loss: float) -> str:
-    """Return what the gate says of one pair of sides."""
+    """Return the state of the gate for one pair of sides."""
     times = _launches(seed, spread, phi, 2 * count)
     times[count:] /= 1 - loss  # a loss of speed
     sides = [_launch(run, number) for number, run in enumerate(times)]
@@ -208,7 +208,7 @@ def _difference(base: Series, cand: Series) -> LogDifference:
 
 
 def _judged(differences: list[LogDifference]) -> list[str]:
-    """Return what the gate says of each, as of one family."""
+    """Return the state of the gate for each, as one family."""
     p_values = adjust([each.p_value() for each in differences], "holm")
     return [judge_gate(GATE, d, p) for d, p in zip(differences, p_values, strict=True)]
 

@@ -69,7 +69,7 @@ def main() -> None:
     print(f"{made:,} steps, {len(lines):,} records, outcome {status}, {len(sets['child'])} looks")
     for name, seen in sets.items():
         tenth = max(1, len(seen) // 10)
-        # The first tenth is start-up; the second is the level that the rest is held against.
+        # The first tenth is start-up; the rest is compared with the second.
         early = statistics.median(seen[tenth : 2 * tenth])
         late = statistics.median(seen[-tenth:])
         print(

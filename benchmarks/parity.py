@@ -1,4 +1,4 @@
-"""Promise: the gate passes right training, and sees each fault that is made on purpose.
+"""Promise: the parity gate passes correct training, and finds each fault made on purpose.
 
 The distances from fp32 on the CPU that right training has, over seeds and families, and those that
 each fault has; between the two lie the tolerances of `analysis/checks/parity.py`.
@@ -35,7 +35,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "pure_bf16", "fp8")
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """What is held against a tolerance, in the order of `Tolerance`; infinity where not finite."""
+    """The figures that `Tolerance` limits, in its order; infinity where not finite."""
 
     gradient: float
     one_less_cosine: float
@@ -118,7 +118,7 @@ def _gate(
 
 
 def _order(model: str, precision: Precision, seed: int) -> WorkOrder:
-    # A processor is not given fp8 by planning; its products are right all the same.
+    # A processor is not given fp8 by planning; its matmuls are right all the same.
     planned = "bf16" if precision == "fp8" else precision
     order = plan_case({"model": model, "workload.precision": planned}).order
     return replace(order, precision=precision, seed=seed, stream=replace(order.stream, seed=seed))

@@ -1,7 +1,7 @@
 """Promise: a price look-up takes less than 5 ms, re-costing 1,000 results under 6 options 1 s.
 
 Look-ups are of every bundled instance in every way of renting, the table being loaded. The one with
-the largest median over the repeats is held against the limit, so that what the machine does in
+the largest median over the repeats is compared with the limit, so that what the machine does in
 between is not taken for it; the single longest of all is printed too. Results are copies of one
 real result; the six rates come from a file, because the bundled table has six ways of renting for
 no instance. Intervals are of the mean over the repeats (Student's t).
@@ -66,7 +66,7 @@ def main() -> None:
     longest = max(map(max, rounds))
     print(
         f"one look-up of {len(requests)}: "
-        f"mean {told([1e6 * statistics.fmean(each) for each in rounds])} us; the slowest takes "
+        f"mean {say([1e6 * statistics.fmean(each) for each in rounds])} us; the slowest takes "
         f"{1e6 * max(medians):.3g} us (median of {repeats}), the longest of all took "
         f"{1e6 * longest:.3g} us; limit {1e6 * LOOKUP_LIMIT_SECONDS:.0f} us: "
         f"ratio {max(medians) / LOOKUP_LIMIT_SECONDS:.4f}"
@@ -76,8 +76,8 @@ def main() -> None:
         recost(results, finder)
         walls, processors = zip(*(recost(results, finder) for _ in range(repeats)), strict=True)
     print(
-        f"{RESULTS} results under {len(OPTIONS)} options: {told(walls)} s wall, "
-        f"{told(processors)} s processor; limit {RECOST_LIMIT_SECONDS} s: "
+        f"{RESULTS} results under {len(OPTIONS)} options: {say(walls)} s wall, "
+        f"{say(processors)} s processor; limit {RECOST_LIMIT_SECONDS} s: "
         f"ratio {statistics.fmean(walls) / RECOST_LIMIT_SECONDS:.2f}, "
         f"of the slowest {max(walls) / RECOST_LIMIT_SECONDS:.2f}"
     )
@@ -144,7 +144,7 @@ def recost(results: Sequence[Result], finder: PriceFinder) -> tuple[float, float
     return seconds
 
 
-def told(values: Sequence[float]) -> str:
+def say(values: Sequence[float]) -> str:
     """Write a mean with its 95 % interval over the repeats."""
     mean = statistics.fmean(values)
     t = float(stdtrit(len(values) - 1, 0.975))

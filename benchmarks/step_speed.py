@@ -91,7 +91,7 @@ class Match:
 
 @dataclass(slots=True)
 class Yardstick:
-    """What a step's FLOPs are held against, at one setting."""
+    """The job's FLOPs and the chip's peak, at one setting."""
 
     flops_per_token: float
     peak: Mapping[str, Any]
@@ -231,7 +231,7 @@ def say_peak(figure: Mapping[str, Any]) -> str:
 
 
 def measure_yardstick(match: Match, precision: str, execution: str) -> Yardstick:
-    """Measure what products alone reach, in a process that is gone before the trainers start."""
+    """Measure what matmuls alone reach, in a process that ends before the trainers start."""
     process = match.start(Trainer("yardstick"), precision, execution)
     told = process.hear()
     process.end()

@@ -1,7 +1,7 @@
 """Promise: measuring ends when enough is known: within 1 % after half of the usual 100 steps.
 
 The product's own `Pacer` is given seeded steps until it says that it is enough. On quiet series the
-samples that it took are held against the 100 that benchmarks of a fixed length take; and over
+samples that it took are compared with the 100 that benchmarks of a fixed length take; and over
 eighteen kinds of noise and precision the intervals of the steady samples, as wide as the stopping
 rule makes them and before anything is added for other launches, against the truth.
 

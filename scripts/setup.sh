@@ -6,7 +6,7 @@
 #
 # PYTHON  the interpreter to start from; by default python3 of the active environment
 # VENV    the environment to make; by default .venv
-# TORCH   what pip is told to install where $PYTHON has no torch
+# TORCH   what pip installs where $PYTHON has no torch
 #
 # A torch that $PYTHON has is used where it lies: a .pth file puts its folder behind ours on the
 # search path, and a constraint pins its version, so that nothing is copied, downloaded or replaced.

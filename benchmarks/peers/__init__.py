@@ -1,1 +1,1 @@
-"""Trainers that ours is held against: one file each, all driven burst by burst by `bursts.py`."""
+"""Trainers that ours is compared with: one file each, all driven burst by burst by `bursts.py`."""

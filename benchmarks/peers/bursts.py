@@ -87,7 +87,7 @@ class Asked:
     records_fd: int
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context of a forward pass: bf16 products over fp32 weights, or none."""
+        """Return the context of a forward pass: bf16 matmuls over fp32 weights, or none."""
         import torch
 
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
@@ -150,7 +150,7 @@ def read_options() -> Asked:
 
 
 def prepare(asked: Asked) -> None:
-    """Set the threads, and fp32 products to full fp32, as ours are.
+    """Set the threads, and fp32 matmuls to full fp32, as ours are.
 
     Raises:
         SystemExit: fp8, which no peer's own loop trains in.
@@ -200,7 +200,7 @@ class Records:
 
 
 def serve(step: Step, weights: int, asked: Asked) -> None:
-    """Make the first steps, then bursts of steps as told, until the input ends."""
+    """Make the first steps, then bursts of steps on command, until the input ends."""
     records = Records(asked.records_fd)
 
     def timed() -> float:

@@ -1,4 +1,4 @@
-"""Who is compared: each trainer a process of its own, that makes bursts of steps when told to."""
+"""Which trainers are compared: each is a process that makes bursts of steps on command."""
 
 import json
 import os
@@ -37,7 +37,7 @@ PEER_TRAINERS: Mapping[str, Trainer] = {
 
 
 class Contestant:
-    """A trainer's process, that makes bursts of steps when told to."""
+    """A trainer's process, which makes bursts of steps on command."""
 
     def __init__(
         self, module: str, python: str, arguments: Sequence[str], variables: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What steps are held against: the job's FLOPs, the chip's peak, and what products reach here."""
+"""The job's FLOPs, the chip's peak, and what matmuls reach on this machine."""
 
 from benchmarks.peers.bursts import Records, read_options
 from benchmarks.peers.plan import make_job_plan
