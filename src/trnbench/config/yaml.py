@@ -60,29 +60,30 @@ def read_document(path: Path) -> Document:
     Raises:
         ConfigError: the file is missing, unreadable, empty, too large or not strict YAML.
     """
-    source = str(path)
+    hint = "a config has a few hundred; is this the right file?"
+    return parse_document(read_text(path, MAX_BYTES, hint), str(path))
+
+
+def read_text(path: Path, max_bytes: int, hint: str) -> str:
+    """Read a file of the user's; `hint` helps where it is too long."""
     try:
         if path.is_dir():
-            raise ConfigError(f"{source}: is a folder", hint="name a YAML file inside it")
+            raise ConfigError(f"{path}: is a folder", hint="name a file inside it")
         with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(
-                f"{source}: is longer than {MAX_BYTES:,} bytes",
-                hint="a config has a few hundred; is this the right file?",
-            )
-        text = content.decode()
+            content = stream.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise ConfigError(f"{path}: is longer than {max_bytes:,} bytes", hint=hint)
+        return content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{source}: no such file", hint="check the path, relative to the current folder"
+            f"{path}: no such file", hint="check the path, relative to the current folder"
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{source}: is not UTF-8 text", hint="save it as UTF-8") from error
+        raise ConfigError(f"{path}: is not UTF-8 text", hint="save it as UTF-8") from error
     except OSError as error:
         raise ConfigError(
-            f"{source}: cannot be read: {error.strerror}", hint="check the path and its permissions"
+            f"{path}: cannot be read: {error.strerror}", hint="check the path and its permissions"
         ) from error
-    return parse_document(text, source)
 
 
 def parse_document(text: str, source: str) -> Document:

@@ -5,8 +5,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from trnbench.catalog.instances import nearest_instances
 from trnbench.schema.price import Price
-from trnbench.schema.rent import RentOption
+from trnbench.schema.rent import PriceOption, RentOption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +77,46 @@ class UserRateSource:
 
 def user_price(request: PriceRequest, usd_per_hour: Decimal) -> Price:
     """Return the user's rate as the price of what was asked."""
+    return price_of(request, usd_per_hour, option="user", source="given by the user")
+
+
+def price_of(
+    request: PriceRequest,
+    usd_per_hour: Decimal,
+    *,
+    option: PriceOption,
+    source: str,
+    zone: str | None = None,
+    note: str | None = None,
+) -> Price:
+    """Return a rate that holds today as the price of what was asked."""
     return Price(
         usd_per_hour=usd_per_hour,
         instance=request.instance,
-        option="user",
+        option=option,
         region=request.region,
+        zone=zone,
         date=request.today,
-        source="given by the user",
+        source=source,
+        note=note,
     )
+
+
+def add_note(price: Price, note: str) -> Price:
+    """Return the price with one more thing to know beside it."""
+    return price.model_copy(update={"note": f"{price.note}; {note}" if price.note else note})
 
 
 def unknown_instance(request: PriceRequest, hint: str) -> NoPrice:
     """Return the answer for a machine whose instance type is not known."""
     why = f": {request.instance_reason}" if request.instance_reason else ""
     return NoPrice(f"nobody knows what this machine costs{why}", hint)
+
+
+def near_names(instance: str) -> str:
+    """Return a hint at the known instance types of similar names; empty if there is none."""
+    near = nearest_instances(instance)
+    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 def utc_now() -> datetime:

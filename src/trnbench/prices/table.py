@@ -1,20 +1,15 @@
-"""A dated table of rates: the bundled one, or a file of the user's in some of its columns.
+"""A dated table of rates: the bundled one, or the user's own.
 
 Nothing is filled in from a neighbour: not another region's rate, not another option's, not a row
 that its own source doubts.
 """
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
 
-from trnbench.catalog.instances import instances, nearest_instances
-from trnbench.catalog.prices import PriceRow, parse_row, price_rows_by_instance
-from trnbench.errors import ConfigError
-from trnbench.prices.base import NoPrice, PriceRequest, unknown_instance
+from trnbench.catalog.instances import instances
+from trnbench.catalog.prices import PriceRow, price_rows_by_instance
+from trnbench.prices.base import NoPrice, PriceRequest, near_names, unknown_instance
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 
@@ -25,11 +20,6 @@ EVERYWHERE = {"all", "all-commercial", "all-govcloud"}
 """Regions of rows whose one rate holds in many regions."""
 
 OWN_RATE = "`--usd-per-hour`, or `price: {usd_per_hour: …}` in the config, sets your own rate"
-
-OWN_COLUMNS = ("instance_type", "region", "option", "usd_per_hour", "date", "source")
-"""Of a user's file."""
-
-MAX_FILE_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +101,7 @@ class TableSource:
     def _unknown_instance(self, instance: str) -> NoPrice:
         if instance in instances():
             return NoPrice(f"{self.name} has no rate of {instance}", OWN_RATE)
-        near = nearest_instances(instance)
-        asked = f"did you mean {' or '.join(near)}? " if near else ""
-        return NoPrice(f"{instance} is not in {self.name}", f"{asked}{OWN_RATE}")
+        return NoPrice(f"{instance} is not in {self.name}", f"{near_names(instance)}{OWN_RATE}")
 
     def _not_sold(self, request: PriceRequest, rows: Iterable[PriceRow]) -> NoPrice:
         usable = [row for row in rows if row.standing != "listed"]
@@ -130,74 +118,6 @@ class TableSource:
             f"{self.name} has no {option} rate of {request.instance}",
             f"it has: {has} (name one with `price.option`); {OWN_RATE}",
         )
-
-
-def read_price_file(path: Path, today: date) -> TableSource:
-    """Read a CSV file of the user's own rates.
-
-    Its columns are instance_type, region, option, usd_per_hour, and, if they are there, date and
-    source; region may be empty. A row without a date counts as of today.
-
-    Raises:
-        ConfigError: names the line, the column and the cell.
-    """
-    hint = (
-        "columns: instance_type,region,option,usd_per_hour[,date][,source]; rates are in US "
-        "dollars: convert others, and say so in source"
-    )
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: is longer than {MAX_FILE_BYTES:,} bytes", hint=hint)
-        grouped: dict[str, list[PriceRow]] = {}
-        for row in _own_rows(content.decode("utf-8-sig"), path, today):
-            grouped.setdefault(row.instance_type, []).append(row)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text", hint=hint) from error
-    except (ValueError, csv.Error) as error:
-        raise ConfigError(f"{path}, {error}", hint=hint) from error
-    return TableSource(lambda: grouped, name=path.name)
-
-
-def _own_rows(text: str, path: Path, today: date) -> Iterator[PriceRow]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    columns = list(reader.fieldnames or ())
-    for column in ("instance_type", "option", "usd_per_hour"):
-        if column not in columns:
-            raise ValueError(f"line 1: column {column} is missing")
-    for column in columns:
-        if column not in OWN_COLUMNS:
-            raise ValueError(f"line 1: column {column!r} is not known")
-    first_lines: dict[tuple[object, ...], int] = {}
-    for cells in reader:
-        line = reader.reader.line_num  # the reader's own skips no blank line
-        if None in cells:
-            raise ValueError(f"line {line}: has more cells than columns")
-        row = parse_row(_completed(cells, path, today), line)
-        key = (row.instance_type, row.region, row.option, row.date)
-        first = first_lines.setdefault(key, line)
-        if first != line:
-            raise ValueError(f"line {line}: gives another rate for what line {first} gives one")
-        yield row
-
-
-def _completed(row: Mapping[str, str | None], path: Path, today: date) -> dict[str, str]:
-    """Fill in the columns that a user's file may leave out."""
-    cells = {key: (cell or "").strip() for key, cell in row.items()}
-    return {
-        "provider": "user",
-        "instance_type": cells["instance_type"],
-        "region": cells.get("region") or "all",
-        "zone": "",
-        "option": cells["option"],
-        "usd_per_hour": cells["usd_per_hour"],
-        "date": cells.get("date") or today.isoformat(),
-        "standing": "default",
-        "source": cells.get("source") or f"the user's file {path.name}",
-    }
 
 
 def _of_option(rows: Iterable[PriceRow], option: RentOption | None) -> list[PriceRow]:

@@ -26,7 +26,7 @@ from trnbench.prices.aws.spot import read_spot
 from trnbench.prices.base import NoPrice, PriceRequest
 from trnbench.prices.cache import CachedSource
 from trnbench.prices.own_file import read_rates_file
-from trnbench.prices.table import read_price_file
+from trnbench.prices.table import TableSource
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 
@@ -207,7 +207,7 @@ def check_own_file(random: Random, folder: Path) -> Decimal | None:
     text = mutate_text(OWN, random)
     path.write_text(text)
     try:
-        source = read_price_file(path, TODAY)
+        source = read_rates_file(path, TODAY, TableSource())
     except ConfigError as error:
         assert "rates.csv" in str(error)  # noqa: PT017 - most files are refused, some are not
         return None

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trnbench.config.rates import OwnedHardware
 from trnbench.errors import ConfigError
 from trnbench.prices import sources_for
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.prices.own_file import owned_usd_per_hour, read_rates_file
+from trnbench.prices.own_file import read_rates_file
 from trnbench.schema.price import Price
-from trnbench.schema.rates import OwnedHardware
 from trnbench.schema.rent import RentOption
 
 TODAY = date(2026, 11, 23)
@@ -245,14 +245,14 @@ def owned(**changes: Any) -> OwnedHardware:
 @given(st.integers(1, 20), st.integers(1, 100))
 def test_it_is_linear_in_capital_and_inverse_in_use(factor: int, percent: int) -> None:
     still = {"power_watts": 0}
-    one = owned_usd_per_hour(owned(**still))
-    dearer = owned_usd_per_hour(owned(capital_usd=280_000 * factor, **still))
-    idle = owned_usd_per_hour(owned(utilization=Decimal(percent) / 100, **still))
+    one = owned(**still).usd_per_hour
+    dearer = owned(capital_usd=280_000 * factor, **still).usd_per_hour
+    idle = owned(utilization=Decimal(percent) / 100, **still).usd_per_hour
     assert abs(dearer - one * factor) <= Decimal("1e-5") * factor
     assert abs(idle * percent / 100 - one) <= Decimal("2e-6")
 
 
 def test_a_kilowatt_costs_what_the_meter_says() -> None:
-    with_power = owned_usd_per_hour(owned(power_watts=1000, usd_per_kwh="0.20", pue="1.5"))
-    without = owned_usd_per_hour(owned(power_watts=0))
+    with_power = owned(power_watts=1000, usd_per_kwh="0.20", pue="1.5").usd_per_hour
+    without = owned(power_watts=0).usd_per_hour
     assert with_power - without == Decimal("0.3")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from trnbench.config.rates import MAX_CSV_BYTES
 from trnbench.errors import ConfigError
-from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.prices.table import MAX_FILE_BYTES, TableSource, read_price_file
+from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
+from trnbench.prices.own_file import read_rates_file
+from trnbench.prices.table import TableSource
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 
@@ -16,23 +18,30 @@ TODAY = date(2026, 11, 23)
 HEADER = "instance_type,region,option,usd_per_hour\n"
 
 
-def read(tmp_path: Path, text: str) -> TableSource:
+def read(tmp_path: Path, text: str) -> PriceSource:
     path = tmp_path / "rates.csv"
     path.write_text(text, encoding="utf-8")
-    return read_price_file(path, TODAY)
+    return read_rates_file(path, TODAY, TableSource())
 
 
 def fault(path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        read_price_file(path, TODAY)
+        read_rates_file(path, TODAY, TableSource())
     (problem,) = caught.value.problems
     assert problem.message.startswith(str(path))
-    assert problem.hint.startswith("columns: instance_type,region,option,usd_per_hour")
+    hints = (
+        "columns: instance_type,region,option,usd_per_hour",
+        "keep one",
+        "check",
+        "save",
+        "name",
+    )
+    assert problem.hint.startswith(hints)
     return problem.message.removeprefix(str(path))
 
 
 def quote(
-    source: TableSource, instance: str = "rack", region: str | None = None,
+    source: PriceSource, instance: str = "rack", region: str | None = None,
     option: RentOption | None = None,
 ) -> Price | NoPrice:  # fmt: skip
     request = PriceRequest(instance=instance, option=option, region=region, today=TODAY)
@@ -86,7 +95,7 @@ def test_spaces_blank_lines_quotes_and_a_byte_order_mark_do_no_harm(tmp_path: Pa
     path = tmp_path / "rates.csv"
     text = HEADER.replace("\n", "\r\n") + '\r\n"rack", , on_demand , 12 \r\n\r\n'
     path.write_bytes(text.encode("utf-8-sig"))
-    answer = quote(read_price_file(path, TODAY))
+    answer = quote(read_rates_file(path, TODAY, TableSource()))
     assert isinstance(answer, Price)
     assert answer.usd_per_hour == 12
 
@@ -108,23 +117,35 @@ def test_a_file_without_rates_has_none(tmp_path: Path) -> None:
             "instance_type,regoin,option,usd_per_hour\nrack,cellar,spot,3\n",
             ", line 1: column 'regoin' is not known",
         ),
-        (HEADER + "rack,,spot,abc\n", ", line 2: usd_per_hour 'abc' is not a number"),
-        (HEADER + "rack,,spot\n", ", line 2: usd_per_hour '' is not a number"),
-        (HEADER + "rack,,spot,0\n", ", line 2: usd_per_hour '0' is not a price"),
-        (HEADER + "rack,,spot,-1\n", ", line 2: usd_per_hour '-1' is not a price"),
-        (HEADER + "rack,,spot,nan\n", ", line 2: usd_per_hour 'nan' is not a price"),
-        (HEADER + "rack,,spot,$3\n", ", line 2: usd_per_hour '$3' is not a number"),
+        (HEADER + "rack,,spot,abc\n", ", line 2: rates.usd_per_hour: 'abc' is not a number"),
+        (HEADER + "rack,,spot\n", ", line 2: rates.usd_per_hour: field required"),
+        (
+            HEADER + "rack,,spot,0\n",
+            ", line 2: rates.usd_per_hour: 0 should be greater than 0",
+        ),
+        (
+            HEADER + "rack,,spot,-1\n",
+            ", line 2: rates.usd_per_hour: -1 should be greater than 0",
+        ),
+        (
+            HEADER + "rack,,spot,nan\n",
+            ", line 2: rates.usd_per_hour: NaN should be a finite number",
+        ),
+        (HEADER + "rack,,spot,$3\n", ", line 2: rates.usd_per_hour: '$3' is not a number"),
         (HEADER + "rack,,spot,1,234.50\n", ", line 2: has more cells than columns"),
-        (HEADER + ",,spot,3\n", ", line 2: instance_type is empty"),
-        (HEADER + "rack,,cheap,3\n", ", line 2: option 'cheap' is not one of "),
-        (HEADER + "\n\nrack,,spot,3\n\nrack,,cheap,3\n", ", line 6: option 'cheap' is not one of "),
+        (HEADER + ",,spot,3\n", ", line 2: rates.instance_type: field required"),
+        (HEADER + "rack,,cheap,3\n", ", line 2: rates.option: 'cheap' should be 'on_demand'"),
+        (
+            HEADER + "\n\nrack,,spot,3\n\nrack,,cheap,3\n",
+            ", line 6: rates.option: 'cheap' should be 'on_demand'",
+        ),
         (
             HEADER + "rack,,spot,3\nrack,a,spot,3\nrack,,spot,4\n",
-            ", line 4: gives another rate for what line 2 gives one",
+            ", line 4: a second entry of rates for rack",
         ),
         (
             "instance_type,option,usd_per_hour,date\nrack,spot,3,23.11.2026\n",
-            ", line 2: date '23.11.2026' is not a day as 2026-11-23",
+            ", line 2: rates.date: '23.11.2026' is not a day as 2026-11-23",
         ),
         (HEADER + '"rack,,spot,3\n', ", unexpected end of data"),
     ],
@@ -138,11 +159,11 @@ def test_a_file_that_is_wrong_is_refused_where_it_is_wrong(
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert fault(tmp_path / "none.csv") == ": cannot be read: No such file or directory"
+    assert fault(tmp_path / "none.csv") == ": no such file"
 
 
 def test_a_folder_is_told(tmp_path: Path) -> None:
-    assert fault(tmp_path) == ": cannot be read: Is a directory"
+    assert fault(tmp_path) == ": is a folder"
 
 
 def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
@@ -155,5 +176,5 @@ def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "rates.csv"
     with path.open("wb") as stream:
-        stream.truncate(5 * MAX_FILE_BYTES)
-    assert fault(path) == f": is longer than {MAX_FILE_BYTES:,} bytes"
+        stream.truncate(5 * MAX_CSV_BYTES)
+    assert fault(path) == f": is longer than {MAX_CSV_BYTES:,} bytes"
