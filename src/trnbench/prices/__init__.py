@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, UserRateSource
+from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, UserRateSource, add_note
 from trnbench.prices.table import TableSource
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName
@@ -94,9 +94,8 @@ class LiveOrTable:
         if isinstance(answer, Price):
             return answer
         kept = self.table.quote(request)
-        if isinstance(kept, NoPrice):
-            if kept.reason == answer.reason:
-                return kept
-            return replace(kept, reason=f"{kept.reason}; live: {answer.reason}")
-        why = f"the table's rate of {kept.date}, because {answer.reason}"
-        return kept.model_copy(update={"note": f"{kept.note}; {why}" if kept.note else why})
+        if isinstance(kept, Price):
+            return add_note(kept, f"the table's rate of {kept.date}, because {answer.reason}")
+        if kept.reason == answer.reason:
+            return kept
+        return replace(kept, reason=f"{kept.reason}; live: {answer.reason}")

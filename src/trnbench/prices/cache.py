@@ -14,9 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pydantic
-
-from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, utc_now
+from trnbench.prices.base import NoPrice, PriceRequest, PriceSource, add_note, utc_now
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 
@@ -70,30 +68,27 @@ class CachedSource:
         return answer
 
     def _read(self, path: Path, request: PriceRequest) -> Price | None:
-        """Return the kept rate, if it is valid and has not expired."""
+        """Return the kept rate, if it is valid, answers the request and has not expired."""
         try:
             with path.open("rb") as stream:
                 document = json.loads(stream.read(_MAX_BYTES))
             if document["version"] != CACHE_VERSION:
                 return None
             price = Price.model_validate_json(json.dumps(document["price"]))
-            asked = datetime.fromisoformat(price.retrieved_at or "")
-            lasts = LIFETIMES[price.option]  # a user's own has none, and is not kept here
-            age = self.now() - asked
+            age = self.now() - datetime.fromisoformat(price.retrieved_at or "")
+            is_fresh = timedelta(0) <= age < LIFETIMES[price.option]
         except OSError:
             return None
-        except (ValueError, TypeError, KeyError, RecursionError, pydantic.ValidationError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             log.debug("%s is no kept rate: %s", path.name, type(error).__name__)
             return None
-        is_asked_for = price.instance == request.instance and price.region == request.region
-        if not is_asked_for or request.option not in (None, price.option):
-            return None
-        if not timedelta(0) <= age < lasts:
+        is_asked_for = (price.instance, price.region) == (request.instance, request.region)
+        if not (is_fresh and is_asked_for and request.option in (None, price.option)):
             return None
         minutes = round(age.total_seconds() / 60)
-        kept = f"asked {minutes} minutes ago" if minutes != 1 else "asked a minute ago"
-        note = f"{price.note}; {kept}" if price.note else kept
-        return price.model_copy(update={"note": note})
+        return add_note(
+            price, f"asked {minutes} minutes ago" if minutes != 1 else "asked a minute ago"
+        )
 
 
 def _key(request: PriceRequest) -> str:

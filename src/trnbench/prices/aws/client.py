@@ -22,7 +22,6 @@ MAX_PAGES = 50
 
 _STALE_TOKENS = ("InvalidNextTokenException", "ExpiredNextTokenException", "InvalidNextToken")
 
-
 INSTEAD = "or use the bundled table (`price.source: table`), or give `--usd-per-hour`"
 
 _DENIED = (
@@ -45,19 +44,17 @@ _AWAY = ("AWS cannot be reached from here ({asked} in {region})", "check network
 _BY_CODE: Mapping[str, tuple[str, str]] = {
     code: text
     for text, codes in (
-        (_DENIED, ("AccessDenied", "AccessDeniedException")),
-        (_DENIED, ("UnauthorizedOperation", "UnauthorizedException")),
-        (_REGION, ("AuthFailure", "OptInRequired")),
-        (_CREDENTIALS, ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId")),
-        (_CREDENTIALS, ("UnrecognizedClientException", "InvalidAccessKeyId")),
-        (_CLOCK, ("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed")),
-        (_CLOCK, ("InvalidSignatureException", "SignatureDoesNotMatch")),
-        (_THROTTLED, ("Throttling", "ThrottlingException")),
-        (_THROTTLED, ("RequestLimitExceeded", "TooManyRequestsException")),
-        (_INSTANCE, ("InvalidInstanceType", "InvalidParameterValue")),
-        (_INSTANCE, ("Unsupported", "UnsupportedOperation")),
+        (_DENIED, "AccessDenied AccessDeniedException UnauthorizedOperation UnauthorizedException"),
+        (_REGION, "AuthFailure OptInRequired"),
+        (_CREDENTIALS, "ExpiredToken ExpiredTokenException InvalidClientTokenId"),
+        (_CREDENTIALS, "UnrecognizedClientException InvalidAccessKeyId"),
+        (_CLOCK, "RequestExpired RequestInTheFuture RequestTimeTooSkewed"),
+        (_CLOCK, "InvalidSignatureException SignatureDoesNotMatch"),
+        (_THROTTLED, "Throttling ThrottlingException"),
+        (_THROTTLED, "RequestLimitExceeded TooManyRequestsException"),
+        (_INSTANCE, "InvalidInstanceType InvalidParameterValue Unsupported UnsupportedOperation"),
     )
-    for code in codes
+    for code in codes.split()
 }
 """By the code of an answer: what is said, and what helps."""
 
@@ -141,20 +138,19 @@ class ReadOnlyClient:
     def _read_pages(
         self, operation: str, items: str, token: str, parameters: Mapping[str, Any]
     ) -> list[Any]:
+        asked = f"{self._service}:{operation}"
         found: list[Any] = []
         more: dict[str, Any] = {}
         for _ in range(MAX_PAGES):
             answer = self.call(operation, **parameters, **more)
             page = answer.get(items)
             if not isinstance(page, list):
-                raise AskError(odd_answer(f"{self._service}:{operation}", f"no list of {items}"))
+                raise AskError(odd_answer(asked, f"no list of {items}"))
             found += page
             if not answer.get(token) or more.get(token) == answer[token]:
                 return found  # AWS ends with no token, or an empty one
             more = {token: answer[token]}
-        raise AskError(
-            odd_answer(f"{self._service}:{operation}", f"more than {MAX_PAGES} pages of {items}")
-        )
+        raise AskError(odd_answer(asked, f"more than {MAX_PAGES} pages of {items}"))
 
     def _guard(self, model: Any, **_: Any) -> None:
         if model.name not in OPERATIONS.get(self._service, frozenset()):
@@ -175,7 +171,9 @@ def connect(service: str, region: str) -> ReadOnlyClient:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
-        raise AskError(explain_missing_library()) from error
+        missing = "live prices of AWS need boto3, which is not installed"
+        how = f"`pip install 'trnbench[aws]'`, {INSTEAD}"
+        raise AskError(NoPrice(missing, how, is_failure=True)) from error
     settings = Config(
         connect_timeout=3,
         read_timeout=10,
@@ -189,8 +187,8 @@ def connect(service: str, region: str) -> ReadOnlyClient:
 
 
 def explain_fault(error: Exception, asked: str, region: str) -> NoPrice:
-    """Return what an error comes to."""
-    code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+    """Return what an error means and what helps."""
+    code = _code(error)
     names = [kind.__name__ for kind in type(error).__mro__]
     found = _BY_CODE.get(code) or next((_BY_CLASS[n] for n in names if n in _BY_CLASS), None)
     if found is None:
@@ -201,17 +199,8 @@ def explain_fault(error: Exception, asked: str, region: str) -> NoPrice:
     return NoPrice(said, f"{fix}, {INSTEAD}", is_failure=True)
 
 
-def explain_missing_library() -> NoPrice:
-    """Return what it means that boto3 cannot be imported."""
-    return NoPrice(
-        "live prices of AWS need boto3, which is not installed",
-        f"`pip install 'trnbench[aws]'`, {INSTEAD}",
-        is_failure=True,
-    )
-
-
 def odd_answer(asked: str, what: str) -> NoPrice:
-    """Return what is said of an answer that is not understood: nothing is guessed from it."""
+    """Return the answer for one of AWS's that is not understood: nothing is guessed from it."""
     return NoPrice(
         f"{asked} answered with what trnbench does not understand: {what}",
         "use the bundled table (`price.source: table`), or give `--usd-per-hour`; please report it",

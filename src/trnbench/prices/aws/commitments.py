@@ -28,7 +28,7 @@ from trnbench.prices.aws.answers import (
     shortest,
 )
 from trnbench.prices.aws.client import Connect, odd_answer
-from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.prices.base import NoPrice, PriceRequest, price_of
 from trnbench.schema.price import MAX_USD_PER_HOUR, Price
 from trnbench.schema.rent import RentOption
 
@@ -111,12 +111,10 @@ def read_savings_plan(rates: Sequence[Any], request: PriceRequest) -> Price | No
             f"AWS lists no {option} rate of {request.instance} in {request.region}",
             "name another `price.option`, or give `--usd-per-hour`",
         )
-    return Price(
-        usd_per_hour=found.pop(),
-        instance=request.instance,
+    return price_of(
+        request,
+        found.pop(),
         option=option,
-        region=request.region,
-        date=request.today,
         source=f"AWS Savings Plans rates: {PLAN} plan, {PAYMENT.lower()}",
         note="a commitment: hours that are not used are paid for too",
     )
@@ -189,8 +187,7 @@ class _Block(Answer):
         if self.start_date.date() < today - timedelta(days=1):
             raise OddAnswerError("an offer in the past; is this machine's clock right?")
         with localcontext(prec=28):
-            hours = Decimal(self.instance_count * self.minutes()) / 60
-            rate = shortest((self.upfront_fee / hours).quantize(Decimal("1e-10")))
+            rate = shortest((self.upfront_fee / self.hours()).quantize(Decimal("1e-10")))
         if not 0 < rate <= MAX_USD_PER_HOUR:
             raise OddAnswerError(f"a fee that comes to ${rate} an hour")
         return rate
@@ -238,13 +235,11 @@ def read_offers(offers: Sequence[Any], request: PriceRequest) -> Price | NoPrice
         )
     rate, first = min(found, key=lambda each: each[1].start_date)
     zones = {offer.availability_zone for _, offer in found}
-    return Price(
-        usd_per_hour=rate,
-        instance=request.instance,
+    return price_of(
+        request,
+        rate,
         option="capacity_block",
-        region=request.region,
         zone=first.availability_zone if len(zones) == 1 else None,
-        date=request.today,
         source=f"EC2 Capacity Block offer from {first.start_date.date()}: ${first.upfront_fee} for "
         f"{first.hours():f} instance hours",
         note="paid whole and ahead, idle hours and the block's last half hour too",

@@ -8,7 +8,6 @@ aws/karpenter-provider-aws, pkg/providers/pricing (both read 2026-11).
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -25,7 +24,7 @@ from trnbench.prices.aws.answers import (
     read_json,
 )
 from trnbench.prices.aws.client import Connect, odd_answer
-from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.prices.base import NoPrice, PriceRequest, price_of
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 
@@ -80,17 +79,6 @@ class _Lease(Answer):
     term_attributes: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """One SKU's rate."""
-
-    sku: str
-    usage: str
-    usd_per_hour: Decimal
-    in_force_since: date
-    published: date
-
-
 def ask_price_list(connect: Connect, request: PriceRequest, _now: datetime) -> Price | NoPrice:
     """Ask for the on-demand rate, or for the reserved one that the request names."""
     nearest = _ENDPOINTS.get(str(request.region).split("-")[0], "us-east-1")
@@ -125,63 +113,56 @@ def filters_for(instance: str, region: str) -> dict[str, str]:
 
 def read_price_list(documents: Sequence[Any], request: PriceRequest) -> Price | NoPrice:
     """Find the one rate in an answer, or say why there is none."""
-    instance, region = str(request.instance), str(request.region)
     option = request.option or "on_demand"
-    wanted = filters_for(instance, region)
-    found: dict[str, _Listed] = {}
+    wanted = filters_for(str(request.instance), str(request.region))
+    found: dict[str, tuple[str, Price]] = {}
     reasons: list[str] = []
     try:
         for document in documents:
             product = _Product.read(read_json(document, "a product"), "a product")
-            listed = _rate(product, option) if _is_wanted(product.product, wanted) else None
-            if listed is None:
+            sku = product.product
+            # Checked against every filter: a loose answer must not become a price.
+            if not _has({**sku.attributes, "productFamily": sku.product_family}, wanted):
                 continue
-            reason = _why_not(listed, request.today)
+            term = _find_term(product, option)
+            if term is None:
+                continue
+            usage = _attribute(sku.attributes, "usagetype")
+            reason = _why_not(product, term, request.today)
             if reason is not None:
                 reasons.append(reason)
-            elif found.setdefault(listed.sku, listed) != listed:
-                raise OddAnswerError(f"two rates of SKU {listed.sku}")
+                continue
+            listed = usage, _price(product, term, request, option)
+            if found.setdefault(sku.sku, listed) != listed:
+                raise OddAnswerError(f"two rates of SKU {sku.sku}")
     except OddAnswerError as odd:
         return odd_answer(ACTION, str(odd))
     if len(found) > 1:
-        skus = ", ".join(sorted(f"{x.sku} {x.usage} ${x.usd_per_hour}" for x in found.values()))
+        said = [f"{sku} {usage} ${price.usd_per_hour}" for sku, (usage, price) in found.items()]
+        skus = ", ".join(sorted(said))
         return odd_answer(ACTION, f"{len(found)} SKUs where one must be left: {skus}")
-    if not found:
-        why = f" ({reasons[0]})" if reasons else ""
-        return NoPrice(
-            f"AWS lists no {option} rate of {instance} in {region}{why}",
-            "it may be sold otherwise: name an option by `price.option`, or give `--usd-per-hour`",
-        )
-    (rate,) = found.values()
-    what = "" if option == "on_demand" else ", standard class, nothing up front"
-    return Price(
-        usd_per_hour=rate.usd_per_hour,
-        instance=instance,
-        option=option,
-        region=region,
-        date=request.today,
-        source=f"AWS Price List, published {rate.published}, in force since {rate.in_force_since}"
-        f"{what}",
+    for _, price in found.values():
+        return price
+    why = f" ({reasons[0]})" if reasons else ""
+    return NoPrice(
+        f"AWS lists no {option} rate of {request.instance} in {request.region}{why}",
+        "it may be sold otherwise: name an option by `price.option`, or give `--usd-per-hour`",
     )
 
 
-def _is_wanted(sku: _Sku, wanted: Mapping[str, str]) -> bool:
-    """Check a product against every filter: a loose answer must not become a price."""
-    return _has({**sku.attributes, "productFamily": sku.product_family}, wanted)
-
-
 def _has(attributes: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    for key, value in wanted.items():
-        told = attributes.get(key)
-        if not isinstance(told, str) or not told:
-            raise OddAnswerError(f"no {key}")
-        if told != value:
-            return False
-    return True
+    return all(_attribute(attributes, key) == value for key, value in wanted.items())
 
 
-def _rate(product: _Product, option: RentOption) -> _Listed | None:
-    """Return the rate of a product for one option; None where it has none."""
+def _attribute(attributes: Mapping[str, Any], key: str) -> str:
+    value = attributes.get(key)
+    if not isinstance(value, str) or not value:
+        raise OddAnswerError(f"no {key}")
+    return value
+
+
+def _find_term(product: _Product, option: RentOption) -> _Term | None:
+    """Return a product's only term of an option; None where it has none."""
     terms = product.terms.get("Reserved" if option in _LEASES else "OnDemand", {})
     if option in _LEASES:
         asked = {
@@ -194,40 +175,35 @@ def _rate(product: _Product, option: RentOption) -> _Listed | None:
             for code, term in terms.items()
             if _has(_Lease.read(term, "a term").term_attributes, asked)
         }
-    if not terms:
-        return None
-    usage = product.product.attributes.get("usagetype")
-    if not isinstance(usage, str):
-        raise OddAnswerError("no usagetype")
-    term = _OneTerm.read({"terms": terms}, "terms").terms
-    dimension = term.price_dimensions
-    rate = dimension.price_per_unit.usd
-    described = _DESCRIBED.match(str(dimension.description))
+    return _OneTerm.read({"terms": terms}, "terms").terms if terms else None
+
+
+def _why_not(product: _Product, term: _Term, today: date) -> str | None:
+    """Return why a term's rate is no price, if it is none."""
+    rate = term.price_dimensions.price_per_unit.usd
+    described = _DESCRIBED.match(str(term.price_dimensions.description))
     if described is not None:
-        _check_description(Decimal(described[1]), rate)
-    return _Listed(
-        sku=product.product.sku,
-        usage=usage,
-        usd_per_hour=rate,
-        in_force_since=term.effective_date.date(),
-        published=product.publication_date.date(),
-    )
-
-
-def _check_description(described: Decimal, rate: Decimal) -> None:
-    """Refuse a rate that differs from the one in its description by more than rounding."""
-    places = -int(described.as_tuple().exponent)
-    if abs(described - rate) > Decimal(5).scaleb(-places - 1):
-        raise OddAnswerError(f"a rate of ${rate} that is described as ${described}")
-
-
-def _why_not(listed: _Listed, today: date) -> str | None:
-    """Return why a rate is no price, if it is none."""
+        amount = Decimal(described[1])
+        rounding = Decimal(5).scaleb(int(amount.as_tuple().exponent) - 1)
+        if abs(amount - rate) > rounding:
+            raise OddAnswerError(f"a rate of ${rate} that is described as ${amount}")
     tomorrow = today + timedelta(days=1)  # somewhere it is tomorrow already
-    if listed.usd_per_hour == 0:
+    since, published = term.effective_date.date(), product.publication_date.date()
+    if rate == 0:
         return "at $0 it lists a marker, which is no price"
-    if listed.in_force_since > tomorrow:
-        return f"what it lists holds from {listed.in_force_since}"
-    if listed.published > tomorrow:
-        return f"what it lists is dated {listed.published}, after today: is this clock right?"
+    if since > tomorrow:
+        return f"what it lists holds from {since}"
+    if published > tomorrow:
+        return f"what it lists is dated {published}, after today: is this clock right?"
     return None
+
+
+def _price(product: _Product, term: _Term, request: PriceRequest, option: RentOption) -> Price:
+    published, since = product.publication_date.date(), term.effective_date.date()
+    what = "" if option == "on_demand" else ", standard class, nothing up front"
+    return price_of(
+        request,
+        term.price_dimensions.price_per_unit.usd,
+        option=option,
+        source=f"AWS Price List, published {published}, in force since {since}{what}",
+    )

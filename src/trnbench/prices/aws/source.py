@@ -5,13 +5,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from trnbench.catalog.instances import instances, nearest_instances
+from trnbench.catalog.instances import instances
 from trnbench.catalog.prices import price_rows_by_instance
 from trnbench.prices.aws.client import AskError, Connect, connect
 from trnbench.prices.aws.commitments import ask_capacity_block, ask_savings_plan
 from trnbench.prices.aws.price_list import ask_price_list
 from trnbench.prices.aws.spot import ask_spot
-from trnbench.prices.base import NoPrice, PriceRequest, unknown_instance, utc_now
+from trnbench.prices.base import (
+    NoPrice,
+    PriceRequest,
+    add_note,
+    near_names,
+    unknown_instance,
+    utc_now,
+)
 from trnbench.prices.table import OPTION_ORDER, OWN_RATE
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
@@ -54,7 +61,9 @@ class AwsSource:
             if isinstance(answer, Price) or answer.is_failure:
                 break  # a source that could not be asked does not say that none is sold
             answer = self._ask(request, option)
-        return answer if isinstance(answer, Price) else _with_near_names(answer, request)
+        if isinstance(answer, Price) or request.instance in instances():
+            return answer
+        return replace(answer, hint=f"{near_names(str(request.instance))}{answer.hint}")
 
     def _ask(self, request: PriceRequest, option: RentOption) -> Price | NoPrice:
         now = self.now()
@@ -64,13 +73,9 @@ class AwsSource:
             return error.answer
         if isinstance(answer, NoPrice):
             return answer
-        notes = [note for note in (answer.note, _beside_the_table(answer)) if note]
-        return answer.model_copy(
-            update={
-                "retrieved_at": now.isoformat(timespec="seconds"),
-                "note": "; ".join(notes) or None,
-            }
-        )
+        note = _compare_with_table(answer)
+        answer = add_note(answer, note) if note else answer
+        return answer.model_copy(update={"retrieved_at": now.isoformat(timespec="seconds")})
 
 
 def _refusal(request: PriceRequest) -> NoPrice | None:
@@ -100,15 +105,7 @@ def _refusal(request: PriceRequest) -> NoPrice | None:
     return None
 
 
-def _with_near_names(answer: NoPrice, request: PriceRequest) -> NoPrice:
-    if request.instance in instances():
-        return answer
-    near = nearest_instances(str(request.instance))
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
-    return replace(answer, hint=f"{meant}{answer.hint}")
-
-
-def _beside_the_table(price: Price) -> str | None:
+def _compare_with_table(price: Price) -> str | None:
     """Return a note on a rate that is odd compared with the table's of the same region."""
     rows = [
         row
@@ -126,4 +123,4 @@ def _beside_the_table(price: Price) -> str | None:
     if 1 / ODD_FACTOR <= factor <= ODD_FACTOR:
         return None
     said = f"{float(factor):.2g} times the table's ${same.usd_per_hour} of {same.date}"
-    return f"{said}: hold it against AWS's own page"
+    return f"{said}: compare it with AWS's own page"

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_pascal
 
 from trnbench.prices.aws.answers import Answer, Moment, OddAnswerError, Text, UsdPerHour
 from trnbench.prices.aws.client import Connect, odd_answer
-from trnbench.prices.base import NoPrice, PriceRequest
+from trnbench.prices.base import NoPrice, PriceRequest, price_of
 from trnbench.schema.price import Price
 
 ACTION = "ec2:DescribeSpotPriceHistory"
@@ -102,13 +102,11 @@ def _choose(rows: Sequence[_Row], request: PriceRequest) -> Price | NoPrice:
             is_open=True,
         )
     newest = max(rows, key=lambda row: row.timestamp)
-    return Price(
-        usd_per_hour=newest.spot_price,
-        instance=request.instance,
+    return price_of(
+        request,
+        newest.spot_price,
         option="spot",
-        region=request.region,
         zone=newest.zone if len(rows) == 1 else None,
-        date=request.today,
         source=f"EC2 spot price history, unchanged since {newest.timestamp:%Y-%m-%d %H:%M} UTC",
         note="a spot quote is no promise of capacity, and the instance can be taken back",
     )
