@@ -167,27 +167,27 @@ def _heads(shape: ModelShape) -> None:
     if shape.heads % shape.kv_heads:
         raise Conflict(
             ("model", "kv_heads"),
-            f"model: heads={shape.heads} is not a multiple of kv_heads={shape.kv_heads}",
+            f"model.kv_heads: {shape.kv_heads} does not divide heads={shape.heads}",
             hint="each key head serves the same number of query heads",
         )
     is_default = shape.head_dim == shape.hidden_size // shape.heads
     if shape.head_dim and is_default and shape.hidden_size % shape.heads:
         raise Conflict(
             ("model", "heads"),
-            f"model: hidden_size={shape.hidden_size} is not a multiple of heads={shape.heads}",
+            f"model.heads: {shape.heads} does not divide hidden_size={shape.hidden_size}",
             hint="change one of them, or give a head_dim that is not hidden_size / heads",
         )
     if shape.head_dim < 1 or (family_of(shape).is_rotary and shape.head_dim % 2):
         raise Conflict(
             ("model", "head_dim"),
-            f"model: head_dim={shape.head_dim} cannot be turned in pairs",
+            f"model.head_dim: {shape.head_dim} cannot be rotated in pairs",
             hint="rotary positions need an even head_dim; by default it is hidden_size / heads",
         )
     if not family_of(shape).is_rotary and shape.heads != shape.kv_heads:
         raise Conflict(
             ("model", "kv_heads"),
-            f"model: {shape.family} has no grouped heads, kv_heads={shape.kv_heads} and "
-            f"heads={shape.heads}",
+            f"model.kv_heads: {shape.kv_heads} is not heads={shape.heads}, and {shape.family} has no "
+            "grouped heads",
             hint="leave kv_heads out, or use `family: llama`",
         )
 
@@ -274,7 +274,7 @@ def _vocabulary(shape: ModelShape) -> None:
         mark = " and the mark of a masked token" if is_masked else ""
         raise Conflict(
             ("model", "vocabulary_size"),
-            f"model: vocabulary_size={shape.vocabulary_size} is smaller than the token stream's "
+            f"model.vocabulary_size: {shape.vocabulary_size} is smaller than the token stream's "
             f"alphabet of {family.alphabet_size}{mark}",
             hint=f"use at least {least}",
         )

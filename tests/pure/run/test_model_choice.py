@@ -126,9 +126,9 @@ def test_rotary_scaling_can_be_given() -> None:
 @pytest.mark.parametrize(
     ("change", "key", "message"),
     [
-        ({"kv_heads": 4}, "kv_heads", "heads=6 is not a multiple of kv_heads=4"),
-        ({"head_dim": 15}, "head_dim", "head_dim=15 cannot be turned in pairs"),
-        ({"heads": 100, "kv_heads": 100}, "head_dim", "head_dim=0 cannot be turned"),
+        ({"kv_heads": 4}, "kv_heads", "model.kv_heads: 4 does not divide heads=6"),
+        ({"head_dim": 15}, "head_dim", "model.head_dim: 15 cannot be rotated in pairs"),
+        ({"heads": 100, "kv_heads": 100}, "head_dim", "model.head_dim: 0 cannot be rotated"),
         ({"family": "gpt2", "kv_heads": 3}, "kv_heads", "gpt2 has no grouped heads"),
         ({"vocabulary_size": 63}, "vocabulary_size", "smaller than the token stream's"),
     ],

@@ -141,16 +141,20 @@ def test_the_optimizer_s_implementation_can_be_chosen(adamw: str) -> None:
 
 OWN_MOE = {"model.base": "tiny-moe"}
 BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
-    ({"model.base": "tiny-llama", "model.kv_heads": "3"}, ("model", "kv_heads"), "not a multiple"),
+    (
+        {"model.base": "tiny-llama", "model.kv_heads": "3"},
+        ("model", "kv_heads"),
+        "3 does not divide heads=4",
+    ),
     (
         {"model.base": "tiny-llama", "model.heads": "6"},
         ("model", "heads"),
-        "hidden_size=128 is not a multiple of heads=6",
+        "model.heads: 6 does not divide hidden_size=128",
     ),
     (
         {"model.base": "tiny-gpt2", "model.heads": "6"},
         ("model", "heads"),
-        "hidden_size=128 is not a multiple of heads=6",
+        "model.heads: 6 does not divide hidden_size=128",
     ),
     (
         {"model.base": "tiny-llama", "model.sliding_window": "129"},
