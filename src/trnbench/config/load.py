@@ -14,7 +14,6 @@ from trnbench.config.explain import Places, covers, explain_faults, say_set, say
 from trnbench.config.model import Config
 from trnbench.config.yaml import (
     Document,
-    KeyPath,
     parse_value,
     read_document,
 )
@@ -24,14 +23,13 @@ MAX_CASES = 1000
 
 
 class Conflict(Exception):  # noqa: N818 - a finding, which gets its line and becomes a ConfigError
-    """Values that are each fine and cannot stand together."""
+    """Values that are each fine and do not fit together."""
 
-    def __init__(
-        self, path: KeyPath, message: str, *, hint: str, others: Sequence[KeyPath] = ()
-    ) -> None:
-        """Blame `path`, or one of `others` where `--set` or the sweep gave that and not `path`."""
-        super().__init__(message)
-        self.path, self.message, self.hint, self.others = path, message, hint, tuple(others)
+    def __init__(self, key: str, fault: str, *, hint: str, others: Sequence[str] = ()) -> None:
+        """Blame the dotted `key`, or one of `others` where `--set` or the sweep gave that one."""
+        super().__init__(f"{key}: {fault}")
+        self.message, self.hint = f"{key}: {fault}", hint
+        self.path, *self.others = (tuple(each.split(".")) for each in (key, *others))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def _check_auto(config: Config, machine: Machine) -> None:
         return
     why = machine.ec2.reason or "its firmware does not say that it is an EC2 instance"
     raise Conflict(
-        ("price", "instance"),
-        f"price.instance: auto: this machine does not tell what it is rented as: {why}",
+        "price.instance",
+        f"auto: this machine does not tell what it is rented as: {why}",
         hint="name the type, e.g. `price: {instance: trn2.48xlarge, region: us-east-2}`, or give "
         "`usd_per_hour`; a container needs a metadata hop limit of 2 "
         "(`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`)",
@@ -78,17 +78,17 @@ def check_instance(
         near = nearest_instances(name)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise Conflict(
-            ("price", "instance"),
-            f"price.instance: {name!r} is in no table",
+            "price.instance",
+            f"{name!r} is in no table",
             hint=f"{meant}`trnbench prices` lists them; or add `usd_per_hour`, your own rate",
         )
     if backend_of(backend).is_host and instance is not None and instance.accelerator is not None:
         raise Conflict(
-            ("price", "instance"),
-            f"price.instance: {name} is paid for its {instance.accelerator.name} chips, and this "
+            "price.instance",
+            f"{name} is paid for its {instance.accelerator.name} chips, and this "
             "case trains on the CPU",
             hint="name the instance that this CPU is in, or train on its accelerator (`device`)",
-            others=(("device",),),
+            others=["device"],
         )
 
 
@@ -102,11 +102,10 @@ def check_threads(config: Config, found: FoundDevice | None, machine: Machine) -
     if not is_here or asked is None or asked <= machine.host.logical_cpus:
         return
     raise Conflict(
-        ("workload", "threads"),
-        f"workload.threads: {asked} is more than the {machine.host.logical_cpus} processors of "
-        "this machine",
+        "workload.threads",
+        f"{asked} is more than the {machine.host.logical_cpus} processors of this machine",
         hint=f"use 1 to {machine.host.logical_cpus}, or leave it out for torch's choice",
-        others=(("device",),),
+        others=["device"],
     )
 
 

@@ -98,9 +98,8 @@ def _check_config(external: ExternalModel, described: Described, workload: Workl
     attends_both_ways = config.get("model_type") in ENCODERS and not config.get("is_decoder")
     if attends_both_ways and external.task == "next_token":
         raise Conflict(
-            ("model", external.kind),
-            f"model.{external.kind}: {external.target} attends both ways and would see the "
-            "tokens that it is to predict",
+            f"model.{external.kind}",
+            f"{external.target} attends both ways and would see the tokens that it is to predict",
             hint="add `is_decoder: true` under `model.config`, or name its ForMaskedLM",
         )
 
@@ -109,15 +108,15 @@ def _check_stream(external: ExternalModel, described: Described) -> None:
     least = ALPHABET_SIZE + (1 if external.task == "masked_token" else 0)
     if described.vocabulary_size < least:
         raise Conflict(
-            ("model", external.kind),
-            f"model.{external.kind}: {external.target} knows {described.vocabulary_size} tokens, "
+            f"model.{external.kind}",
+            f"{external.target} knows {described.vocabulary_size} tokens, "
             f"fewer than the token stream's alphabet of {least}",
             hint=f"give it a vocabulary of at least {least}",
         )
     if described.trained_count == 0:
         raise Conflict(
-            ("model", external.kind),
-            f"model.{external.kind}: {external.target} has no weight that can be trained",
+            f"model.{external.kind}",
+            f"{external.target} has no weight that can be trained",
             hint="leave `requires_grad` at true for those that are to be trained",
         )
 
@@ -127,16 +126,14 @@ def _check_length(described: Described, workload: WorkloadConfig) -> None:
     limits = [config[key] for key in LENGTH_KEYS if isinstance(config.get(key), int)]
     if limits and workload.sequence_length > min(limits):
         raise Conflict(
-            ("workload", "sequence_length"),
-            f"workload.sequence_length: {workload.sequence_length} is longer than the "
-            f"{min(limits)} positions of the model",
+            "workload.sequence_length",
+            f"{workload.sequence_length} is longer than the {min(limits)} positions of the model",
             hint="shorten it, or raise the number in `model.config`",
         )
     if workload.sequence_length < LEAST_MASKED_LENGTH:
         raise Conflict(
-            ("workload", "sequence_length"),
-            f"workload.sequence_length: {workload.sequence_length} is too short for an external "
-            "model",
+            "workload.sequence_length",
+            f"{workload.sequence_length} is too short for an external model",
             hint=f"use at least {LEAST_MASKED_LENGTH}",
         )
 
@@ -152,9 +149,8 @@ def _check_options(external: ExternalModel, config: Config) -> None:
         unfit.append("activation_checkpointing")
     if unfit:
         raise Conflict(
-            ("workload", unfit[0]),
-            f"workload.{unfit[0]}: goes with trnbench's own models alone, and {external.target} is "
-            "none",
+            f"workload.{unfit[0]}",
+            f"goes with trnbench's own models alone, and {external.target} is none",
             hint="leave it out, or do it in the module itself",
         )
     sizes = config.parallel
@@ -162,9 +158,8 @@ def _check_options(external: ExternalModel, config: Config) -> None:
         name = f"{key}_parallel_size"
         if getattr(sizes, name) != 1:
             raise Conflict(
-                ("parallel", name),
-                f"parallel.{name}: {getattr(sizes, name)} would split {external.target}, whose "
-                "parts are not known",
+                f"parallel.{name}",
+                f"{getattr(sizes, name)} would split {external.target}, whose parts are not known",
                 hint="use 1",
             )
 
@@ -240,7 +235,7 @@ def _check_size(key: str, value: Any) -> None:
 
 def _conflict(said: str, hint: str) -> Conflict:
     return Conflict(
-        ("model", "huggingface"),
-        f"model.config: {said}",
+        "model.config",
+        said,
         hint=f"{hint}, under `model.config` or in the config.json",
     )

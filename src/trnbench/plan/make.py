@@ -191,13 +191,13 @@ def _check_divisible(config: Config, name: str, shape: ModelShape) -> None:
     experts = tensor if shape.experts is None else shape.experts.count
     length = config.workload.sequence_length
     rules = (
-        (shape.kv_heads, tensor, "tensor", "key heads (kv_heads)", ("model", "kv_heads")),
-        (shape.heads, tensor, "tensor", "heads", ("model", "heads")),
-        (shape.layers, asked.pipeline_parallel_size, "pipeline", "layers", ("model", "layers")),
-        (experts, tensor, "tensor", "experts", ("model", "experts", "count")),
+        (shape.kv_heads, tensor, "tensor", "key heads (kv_heads)", "model.kv_heads"),
+        (shape.heads, tensor, "tensor", "heads", "model.heads"),
+        (shape.layers, asked.pipeline_parallel_size, "pipeline", "layers", "model.layers"),
+        (experts, tensor, "tensor", "experts", "model.experts.count"),
         (
             length, asked.context_parallel_size, "context", "tokens a sequence",
-            ("workload", "sequence_length"),
+            "workload.sequence_length",
         ),
     )  # fmt: skip
     for total, size, axis, what, where in rules:
@@ -205,10 +205,10 @@ def _check_divisible(config: Config, name: str, shape: ModelShape) -> None:
             key = f"{axis}_parallel_size"
             divisors = [n for n in range(1, min(total, 512) + 1) if total % n == 0]
             raise Conflict(
-                ("parallel", key),
-                f"parallel.{key}: {size} does not divide the {total} {what} of {name}",
+                f"parallel.{key}",
+                f"{size} does not divide the {total} {what} of {name}",
                 hint=f"use one of {', '.join(map(str, divisors[:12]))}",
-                others=(where,),
+                others=[where],
             )
 
 
@@ -241,8 +241,8 @@ def _plan_price(
 def _check_dollars(config: Config, price: Price | None, reason: str | None) -> None:
     if config.measure.max_usd is not None and price is None:
         raise Conflict(
-            ("measure", "max_usd"),
-            f"measure.max_usd: {config.measure.max_usd} cannot be kept without a price",
+            "measure.max_usd",
+            f"{config.measure.max_usd} cannot be kept without a price",
             hint=reason or "",
         )
 

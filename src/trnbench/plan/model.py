@@ -20,15 +20,15 @@ OF_EXTERNAL_MODELS = ("config", "small")
 def choose_model(model: str | ModelConfig) -> PlannedModel:
     """Resolve a catalog name, or a mapping of sizes, to a checked shape."""
     if isinstance(model, str):
-        known = models()[_known_name(model, ("model",))]
+        known = models()[_known_name(model, "model")]
         return planned_model(
             model, known.shape, parameter_count=known.parameter_count, source=known.source
         )
     for key in OF_EXTERNAL_MODELS:
         if getattr(model, key) is not None:
             raise Conflict(
-                ("model", key),
-                f"model.{key}: goes with model.huggingface or model.python alone",
+                f"model.{key}",
+                "goes with model.huggingface or model.python alone",
                 hint="sizes of trnbench's own models stand under `model` itself",
             )
     given = model.model_dump(exclude_none=True, exclude={"name", "base"})
@@ -74,14 +74,14 @@ def planned_model(
     )
 
 
-def _known_name(name: str, path: tuple[str, ...]) -> str:
+def _known_name(name: str, key: str) -> str:
     if name in models():
         return name
     near = nearest_models(name)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise Conflict(
-        path,
-        f"{'.'.join(path)}: {name!r} is not in the catalog",
+        key,
+        f"{name!r} is not in the catalog",
         hint=f"{hint}`trnbench models` lists them; or give your own sizes as a mapping",
     )
 
@@ -90,7 +90,7 @@ def _base_sizes(model: ModelConfig) -> dict[str, Any]:
     """Return the sizes to start from; a changed width or head count gives up the head's width."""
     if model.base is None:
         return {}
-    shape = models()[_known_name(model.base, ("model", "base"))].shape
+    shape = models()[_known_name(model.base, "model.base")].shape
     sizes = {name: getattr(shape, name) for name in ModelShape.__dataclass_fields__}
     for name in PARTS:
         if sizes[name] is not None:
@@ -131,8 +131,8 @@ REQUIRED_OF_EXPERTS = ("count", "per_token", "size")
 
 def _missing(name: str) -> Conflict:
     return Conflict(
-        ("model",),
-        f"model.{name}: is missing",
+        f"model.{name}",
+        "is missing",
         hint="give it, or name a `base` from `trnbench models` whose sizes hold",
     )
 
@@ -166,28 +166,27 @@ def check_workload(shape: ModelShape, name: str, workload: WorkloadConfig) -> No
 def _heads(shape: ModelShape) -> None:
     if shape.heads % shape.kv_heads:
         raise Conflict(
-            ("model", "kv_heads"),
-            f"model.kv_heads: {shape.kv_heads} does not divide heads={shape.heads}",
+            "model.kv_heads",
+            f"{shape.kv_heads} does not divide heads={shape.heads}",
             hint="each key head serves the same number of query heads",
         )
     is_default = shape.head_dim == shape.hidden_size // shape.heads
     if shape.head_dim and is_default and shape.hidden_size % shape.heads:
         raise Conflict(
-            ("model", "heads"),
-            f"model.heads: {shape.heads} does not divide hidden_size={shape.hidden_size}",
+            "model.heads",
+            f"{shape.heads} does not divide hidden_size={shape.hidden_size}",
             hint="change one of them, or give a head_dim that is not hidden_size / heads",
         )
     if shape.head_dim < 1 or (family_of(shape).is_rotary and shape.head_dim % 2):
         raise Conflict(
-            ("model", "head_dim"),
-            f"model.head_dim: {shape.head_dim} cannot be rotated in pairs",
+            "model.head_dim",
+            f"{shape.head_dim} cannot be rotated in pairs",
             hint="rotary positions need an even head_dim; by default it is hidden_size / heads",
         )
     if not family_of(shape).is_rotary and shape.heads != shape.kv_heads:
         raise Conflict(
-            ("model", "kv_heads"),
-            f"model.kv_heads: {shape.kv_heads} is not heads={shape.heads}, and {shape.family} has no "
-            "grouped heads",
+            "model.kv_heads",
+            f"{shape.kv_heads} is not heads={shape.heads}, and {shape.family} has no grouped heads",
             hint="leave kv_heads out, or use `family: llama`",
         )
 
@@ -199,8 +198,8 @@ def _family(shape: ModelShape) -> None:
         for size, none in ONLY_ROTARY.items():
             if getattr(shape, size) != none:
                 raise Conflict(
-                    ("model", size),
-                    f"model.{size}: {shape.family} has none",
+                    f"model.{size}",
+                    f"{shape.family} has none",
                     hint="leave it out, or use `family: llama`",
                 )
     for part in ("experts", "image"):
@@ -208,8 +207,8 @@ def _family(shape: ModelShape) -> None:
             has = "needs" if family.needs == part else "has no"
             named = " or ".join(row.name for row in FAMILIES.values() if row.needs == part)
             raise Conflict(
-                ("model", part),
-                f"model.{part}: {shape.family} {has} {part}",
+                f"model.{part}",
+                f"{shape.family} {has} {part}",
                 hint=f"{part} and `family: {named}` go together",
             )
 
@@ -220,21 +219,21 @@ def _experts(shape: ModelShape) -> None:
         return
     if experts.per_token > experts.count:
         raise Conflict(
-            ("model", "experts"),
-            f"model.experts: per_token={experts.per_token} is more than count={experts.count}",
+            "model.experts",
+            f"per_token={experts.per_token} is more than count={experts.count}",
             hint="a token is sent to some of the experts",
         )
     if experts.dense_layers >= shape.layers:
         raise Conflict(
-            ("model", "experts"),
-            f"model.experts: dense_layers={experts.dense_layers} leaves none of {shape.layers} "
+            "model.experts",
+            f"dense_layers={experts.dense_layers} leaves none of {shape.layers} "
             "layers for the experts",
             hint="use fewer, or `family: llama`",
         )
     if experts.shared_gate and not experts.shared_size:
         raise Conflict(
-            ("model", "experts"),
-            "model.experts: shared_gate has no shared MLP to scale",
+            "model.experts",
+            "shared_gate has no shared MLP to scale",
             hint="give shared_size, or leave shared_gate out",
         )
 
@@ -245,22 +244,22 @@ def _image(shape: ModelShape) -> None:
         return
     if image.size % image.patch_size:
         raise Conflict(
-            ("model", "image"),
-            f"model.image: size={image.size} is not a multiple of patch_size={image.patch_size}",
+            "model.image",
+            f"size={image.size} is not a multiple of patch_size={image.patch_size}",
             hint="patches must fill the picture",
         )
     patches = (image.size // image.patch_size) ** 2
     if shape.max_positions != patches + 1:
         raise Conflict(
-            ("model", "max_positions"),
-            f"model.max_positions: {shape.max_positions} is not the {patches} patches of the "
+            "model.max_positions",
+            f"{shape.max_positions} is not the {patches} patches of the "
             "picture and the class token",
             hint=f"leave it out, or use {patches + 1}",
         )
     if shape.tied_embeddings:
         raise Conflict(
-            ("model", "tied_embeddings"),
-            "model.tied_embeddings: vit has no embedding of tokens to tie its head to",
+            "model.tied_embeddings",
+            "vit has no embedding of tokens to tie its head to",
             hint="leave it out",
         )
 
@@ -273,8 +272,8 @@ def _vocabulary(shape: ModelShape) -> None:
     if shape.vocabulary_size < least:
         mark = " and the mark of a masked token" if is_masked else ""
         raise Conflict(
-            ("model", "vocabulary_size"),
-            f"model.vocabulary_size: {shape.vocabulary_size} is smaller than the token stream's "
+            "model.vocabulary_size",
+            f"{shape.vocabulary_size} is smaller than the token stream's "
             f"alphabet of {family.alphabet_size}{mark}",
             hint=f"use at least {least}",
         )
@@ -284,8 +283,8 @@ def _rotary_scaling(shape: ModelShape) -> None:
     scaling = shape.rope_scaling
     if scaling is not None and scaling.low_frequency_factor >= scaling.high_frequency_factor:
         raise Conflict(
-            ("model", "rope_scaling"),
-            f"model.rope_scaling: low_frequency_factor={scaling.low_frequency_factor:g} is not "
+            "model.rope_scaling",
+            f"low_frequency_factor={scaling.low_frequency_factor:g} is not "
             f"below high_frequency_factor={scaling.high_frequency_factor:g}",
             hint="below the one a frequency is slowed, above the other it is kept",
         )
@@ -308,23 +307,21 @@ def _length(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
     length = workload.sequence_length
     if shape.image is not None and length != shape.max_positions:
         raise Conflict(
-            ("workload", "sequence_length"),
-            f"workload.sequence_length: {length} is not the {shape.max_positions} patches and "
-            f"class token of {name}",
+            "workload.sequence_length",
+            f"{length} is not the {shape.max_positions} patches and class token of {name}",
             hint=f"use {shape.max_positions}; a picture is one sequence",
         )
     if length > shape.max_positions:
         raise Conflict(
-            ("workload", "sequence_length"),
-            f"workload.sequence_length: {length} is longer than the "
-            f"{shape.max_positions} positions of {name}",
+            "workload.sequence_length",
+            f"{length} is longer than the {shape.max_positions} positions of {name}",
             hint="shorten it, or give the model more `max_positions`",
         )
     least = family_of(shape).least_sequence_length
     if length < least:
         raise Conflict(
-            ("workload", "sequence_length"),
-            f"workload.sequence_length: {length} is too short to mask a token between two others",
+            "workload.sequence_length",
+            f"{length} is too short to mask a token between two others",
             hint=f"use at least {least}",
         )
 
@@ -340,9 +337,8 @@ def check_window(
     """Refuse a window longer than the sequence."""
     if window > workload.sequence_length:
         raise Conflict(
-            ("model",),
-            f"{key}: {window} tokens of {name} is longer than the sequence of "
-            f"{workload.sequence_length}",
+            key,
+            f"{window} tokens of {name} is longer than the sequence of {workload.sequence_length}",
             hint=f"use workload.sequence_length of {window} or more, or "
             f"{key}: {workload.sequence_length}, which is plain causal attention",
         )
@@ -354,15 +350,14 @@ def _documents(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
         return
     if shape.image is not None:
         raise Conflict(
-            ("workload", "document_length"),
-            f"workload.document_length: {name} sees one picture at a time",
+            "workload.document_length",
+            f"{name} sees one picture at a time",
             hint="leave it out",
         )
     if length > workload.sequence_length:
         raise Conflict(
-            ("workload", "document_length"),
-            f"workload.document_length: {length} is longer than the sequence of "
-            f"{workload.sequence_length}",
+            "workload.document_length",
+            f"{length} is longer than the sequence of {workload.sequence_length}",
             hint="documents are packed into a sequence: use a shorter one, or leave it out",
         )
 

@@ -48,11 +48,11 @@ def plan_workload(
     per_pass = micro * data
     if asked.global_batch_size % per_pass:
         raise Conflict(
-            ("workload", "global_batch_size"),
-            f"workload.global_batch_size: {asked.global_batch_size} is not a multiple of "
+            "workload.global_batch_size",
+            f"{asked.global_batch_size} is not a multiple of "
             f"micro_batch_size {micro} x data_parallel_size {data} = {per_pass}",
             hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
-            others=(("workload", "micro_batch_size"), ("parallel", "data_parallel_size")),
+            others=["workload.micro_batch_size", "parallel.data_parallel_size"],
         )
     return PlannedWorkload(
         sequence_length=asked.sequence_length,
@@ -88,19 +88,18 @@ def plan_execution(
     lacks = found.compiler_lacks if found else None
     if asked == "compile" and lacks:
         raise Conflict(
-            ("workload", "execution"),
-            f"workload.execution: compile needs {lacks} on {backend}, which is not here",
+            "workload.execution",
+            f"compile needs {lacks} on {backend}, which is not here",
             hint="install it for the interpreter that trains, or use eager, or auto",
-            others=(("device",),),
+            others=["device"],
         )
     compiling = backend_of(backend).compiling
     if asked == "compile" and compiling == "by_itself":
         raise Conflict(
-            ("workload", "execution"),
-            f"workload.execution: compile is not supported on {backend}, whose graphs are compiled "
-            "anyway",
+            "workload.execution",
+            f"compile is not supported on {backend}, whose graphs are compiled anyway",
             hint="use eager, or auto",
-            others=(("device",),),
+            others=["device"],
         )
     if asked != "auto":
         return asked
@@ -155,11 +154,10 @@ def _chunk_rows(
     if asked.loss == "plain":
         if asked.loss_chunk_tokens is not None:
             raise Conflict(
-                ("workload", "loss_chunk_tokens"),
-                f"workload.loss_chunk_tokens: {asked.loss_chunk_tokens} has no chunks to size with "
-                "loss: plain",
+                "workload.loss_chunk_tokens",
+                f"{asked.loss_chunk_tokens} has no chunks to size with loss: plain",
                 hint="use loss: chunked, or leave it out",
-                others=(("workload", "loss"),),
+                others=["workload.loss"],
             )
         return None
     rows = rows_of_pass(shape, workload)
@@ -181,10 +179,10 @@ def _expert_capacity(asked: WorkloadConfig, shape: ModelShape, backend: str) -> 
     if shape.experts is None:
         if asked.expert_capacity is not None:
             raise Conflict(
-                ("workload", "expert_capacity"),
-                f"workload.expert_capacity: {asked.expert_capacity:g} is for models with experts",
+                "workload.expert_capacity",
+                f"{asked.expert_capacity:g} is for models with experts",
                 hint="leave it out",
-                others=(("model",),),
+                others=["model"],
             )
         return None
     if asked.expert_capacity is None and backend_of(backend).has_static_shapes:
@@ -198,11 +196,10 @@ def _check_runs(hidden_size: int, size: int, precision: Precision) -> None:
     for key, value in (("experts.size", size), ("hidden_size", hidden_size)):
         if value % edge:
             raise Conflict(
-                ("model", *key.split(".")),
-                f"model.{key}: {value} is not a multiple of {edge}, as grouped products in "
-                f"{precision} need",
+                f"model.{key}",
+                f"{value} is not a multiple of {edge}, as grouped products in {precision} need",
                 hint="change it, or give workload.expert_capacity: fixed places need none",
-                others=(("workload", "precision"),),
+                others=["workload.precision"],
             )
 
 
@@ -214,16 +211,15 @@ def _lora(asked: WorkloadConfig, shape: ModelShape) -> Lora | None:
         edges.append(shape.intermediate_size)
         if shape.experts is not None:
             raise Conflict(
-                ("workload", "lora", "targets"),
-                "workload.lora.targets: all: experts have no adapters of their own here",
+                "workload.lora.targets",
+                "all: experts have no adapters of their own here",
                 hint="use `targets: attention`",
-                others=(("model",),),
+                others=["model"],
             )
     if asked.lora.rank > min(edges):
         raise Conflict(
-            ("workload", "lora", "rank"),
-            f"workload.lora.rank: {asked.lora.rank} is more than the narrowest product's "
-            f"{min(edges)}",
+            "workload.lora.rank",
+            f"{asked.lora.rank} is more than the narrowest product's {min(edges)}",
             hint="a low rank is what it is for: 8 to 64",
         )
     alpha = 2.0 * asked.lora.rank if asked.lora.alpha is None else asked.lora.alpha
@@ -244,10 +240,10 @@ def check_fp8_device(backend: str, accelerator: Accelerator | None) -> None:
     lacks = lack_of_fp8(backend, accelerator)
     if lacks is not None:
         raise Conflict(
-            ("workload", "precision"),
-            f"workload.precision: fp8 cannot be trained in: {lacks}",
+            "workload.precision",
+            f"fp8 cannot be trained in: {lacks}",
             hint="use bf16",
-            others=(("device",),),
+            others=["device"],
         )
 
 
@@ -269,18 +265,17 @@ def check_fp8_model(config: Config, model: PlannedModel) -> None:
     if model.external is not None or model.own_shape.family not in FP8_FAMILIES:
         family = "a model of your own" if model.external is not None else model.own_shape.family
         raise Conflict(
-            ("workload", "precision"),
-            f"workload.precision: fp8 trains {' and '.join(FP8_FAMILIES)} models, and "
-            f"{model.name} is {family}",
+            "workload.precision",
+            f"fp8 trains {' and '.join(FP8_FAMILIES)} models, and {model.name} is {family}",
             hint="use bf16",
-            others=(("model",),),
+            others=["model"],
         )
     if config.workload.lora is not None:
         raise Conflict(
-            ("workload", "lora"),
-            "workload.lora: adapters are too narrow to gain by fp8",
+            "workload.lora",
+            "adapters are too narrow to gain by fp8",
             hint="leave it out, or use precision: bf16",
-            others=(("workload", "precision"),),
+            others=["workload.precision"],
         )
     shape = model.own_shape
     for section, key, value in (
@@ -291,9 +286,8 @@ def check_fp8_model(config: Config, model: PlannedModel) -> None:
     ):
         if value % FP8_MULTIPLE:
             raise Conflict(
-                (section, key),
-                f"{section}.{key}: {value} is not a multiple of {FP8_MULTIPLE}, as fp8 products "
-                "need",
+                f"{section}.{key}",
+                f"{value} is not a multiple of {FP8_MULTIPLE}, as fp8 products need",
                 hint="change it, or use precision: bf16",
-                others=(("workload", "precision"),),
+                others=["workload.precision"],
             )

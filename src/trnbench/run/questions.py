@@ -265,7 +265,7 @@ def _describe(model: ModelConfig, sequence_length: int, python: str) -> KnownExt
     except ConfigError as error:
         kind = "huggingface" if model.python is None else "python"
         hint = error.problems[0].hint
-        raise Conflict(("model", kind), f"model.{kind}: {error}", hint=hint) from None
+        raise Conflict(f"model.{kind}", f"{error}", hint=hint) from None
     return KnownExternal(replace(external, vocabulary_size=described.vocabulary_size), described)
 
 
@@ -280,8 +280,8 @@ def external_of(model: ModelConfig) -> ExternalModel:
     if model.python is not None:
         if not FUNCTION_NAME.fullmatch(model.python):
             raise Conflict(
-                ("model", "python"),
-                f"model.python: {model.python!r} names no function",
+                "model.python",
+                f"{model.python!r} names no function",
                 hint="write package.module:function",
             )
         return ExternalModel(
@@ -311,8 +311,8 @@ def _check_alone(model: ModelConfig) -> None:
     if extra:
         named = "huggingface" if model.huggingface is not None else "python"
         raise Conflict(
-            ("model", extra[0]),
-            f"model.{extra[0]}: does not go with model.{named}",
+            f"model.{extra[0]}",
+            f"does not go with model.{named}",
             hint="sizes of it stand under `model.config`, in its own words",
         )
 
@@ -323,8 +323,8 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
     path = Path(named)
     if path.suffix != ".json":
         raise Conflict(
-            ("model", "huggingface"),
-            f"model.huggingface: {named!r} is neither a class nor the path of a config.json",
+            "model.huggingface",
+            f"{named!r} is neither a class nor the path of a config.json",
             hint="nothing is downloaded: name a class as LlamaForCausalLM, or save the model's "
             "config.json and name that",
         )
@@ -336,14 +336,14 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
         target = classes if isinstance(classes, str) else classes[0]
     except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:
         raise Conflict(
-            ("model", "huggingface"),
-            f"model.huggingface: {named} cannot be read as a config: {error}",
+            "model.huggingface",
+            f"{named} cannot be read as a config: {error}",
             hint="paths count from the folder that trnbench is run in",
         ) from error
     except (TypeError, IndexError, KeyError):
         raise Conflict(
-            ("model", "huggingface"),
-            f"model.huggingface: {named} does not name its class",
+            "model.huggingface",
+            f"{named} does not name its class",
             hint="add e.g. `architectures: [LlamaForCausalLM]` under `model.config`",
         ) from None
     return str(target), document
@@ -360,7 +360,7 @@ def _task_of(target: str) -> Any:
     elif target.endswith("ForImageClassification"):
         hint = "pictures are for trnbench's own models: `model: vit-b16`, or sizes of `family: vit`"
     raise Conflict(
-        ("model", "huggingface"),
-        f"model.huggingface: {target} has no loss that the token stream is for",
+        "model.huggingface",
+        f"{target} has no loss that the token stream is for",
         hint=hint,
     )

@@ -109,7 +109,8 @@ def test_what_torch_could_not_count_has_no_count_and_says_why() -> None:
         (described(vocabulary_size=63), {}, ("model", "python"), "than the token stream's"),
         (described(trained_count=0), {}, ("model", "python"), "no weight that can be trained"),
         (
-            described(config=json.dumps({"sliding_window": 256})), {}, ("model",),
+            described(config=json.dumps({"sliding_window": 256})), {},
+            ("model", "config", "sliding_window"),
             "model.config.sliding_window: 256 tokens of mine:build is longer than the sequence",
         ),
         (

@@ -158,12 +158,12 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ),
     (
         {"model.base": "tiny-llama", "model.sliding_window": "129"},
-        ("model",),
+        ("model", "sliding_window"),
         "129 tokens of tiny-llama, changed is longer than the sequence of 128",
     ),
     (
         {"model": "mistral-7b-v0.1", "workload.sequence_length": "2048"},
-        ("model",),
+        ("model", "sliding_window"),
         "4096 tokens of mistral-7b-v0.1 is longer than the sequence of 2048",
     ),
     (

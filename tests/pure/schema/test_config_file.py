@@ -333,21 +333,21 @@ def test_a_conflict_gets_the_place_of_its_key() -> None:
     text = SUITE + "sweep: {workload.seed: [1]}\n"
     case = only_case(text, {"workload.micro_batch_size": "3"})
     places = {
-        ("workload", "micro_batch_size"): "--set workload.micro_batch_size=3",
-        ("workload", "seed"): "suite.yaml, line 6",
-        ("workload", "global_batch_size"): "suite.yaml, line 5",
-        ("workload", "threads"): "suite.yaml, line 3",
-        ("device",): "suite.yaml, line 1",
+        "workload.micro_batch_size": "--set workload.micro_batch_size=3",
+        "workload.seed": "suite.yaml, line 6",
+        "workload.global_batch_size": "suite.yaml, line 5",
+        "workload.threads": "suite.yaml, line 3",
+        "device": "suite.yaml, line 1",
     }
-    for path, place in places.items():
-        error = case.explain(Conflict(path, "3 does not divide 8", hint="use 4"))
-        assert error.problems == (Problem(f"{place}: 3 does not divide 8", "use 4"),)
+    for key, place in places.items():
+        error = case.explain(Conflict(key, "3 does not divide 8", hint="use 4"))
+        assert error.problems == (Problem(f"{place}: {key}: 3 does not divide 8", "use 4"),)
 
 
 def test_a_conflict_with_a_key_that_was_set_or_swept_blames_that_one() -> None:
     text = SUITE + "sweep: {workload.micro_batch_size: [3]}\n"
-    batch = ("workload", "global_batch_size")
-    others = [("workload", "micro_batch_size"), ("parallel", "data_parallel_size")]
+    batch = "workload.global_batch_size"
+    others = ["workload.micro_batch_size", "parallel.data_parallel_size"]
     places = [
         (text, {}, "suite.yaml, line 6"),
         (SUITE, {}, "suite.yaml, line 5"),
@@ -359,7 +359,7 @@ def test_a_conflict_with_a_key_that_was_set_or_swept_blames_that_one() -> None:
         error = only_case(written, overrides).explain(
             Conflict(batch, "4 is no multiple of 3", hint="use 6", others=others)
         )
-        assert error.problems == (Problem(f"{place}: 4 is no multiple of 3", "use 6"),)
+        assert error.problems == (Problem(f"{place}: {batch}: 4 is no multiple of 3", "use 6"),)
 
 
 # --- properties ----------------------------------------------------------------------------------
