@@ -8,8 +8,7 @@ import csv
 import io
 from typing import Any
 
-from trnbench.reports.clean import one_line
-from trnbench.reports.document import Page, Report, Value
+from trnbench.reports.document import Page, Report, Value, one_line
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the full-width forms, which some spreadsheets read alike."""

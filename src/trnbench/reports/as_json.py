@@ -1,10 +1,12 @@
 """A record as one JSON document."""
 
 import json
+import re
 from typing import Any
 
-from trnbench.reports.clean import escaped_json
-from trnbench.reports.document import Page, Report
+from trnbench.reports.document import Page, Report, is_steering
+
+_BEYOND_ASCII = re.compile(r"[^\n\x20-\x7e]")
 
 
 def render(report: Report[Any], of: Any, page: Page) -> str:
@@ -13,6 +15,10 @@ def render(report: Report[Any], of: Any, page: Page) -> str:
 
 
 def as_text(record: Any) -> str:
-    """Return a record as JSON that steers no terminal."""
+    """Return a record as JSON; characters that would steer a terminal become JSON's escapes."""
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=str)
-    return escaped_json(text) + "\n"
+    return _BEYOND_ASCII.sub(_escaped, text) + "\n"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1] if is_steering(found[0]) else found[0]

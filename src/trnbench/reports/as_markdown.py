@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trnbench.reports import document as doc
-from trnbench.reports.clean import escaped_markdown
 
 
 def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
@@ -53,3 +52,11 @@ def _table(table: doc.Table) -> Iterator[str]:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(escaped_markdown, cells))} |"
+
+
+def escaped_markdown(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    text = doc.one_line(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    for character in "|`*_[]$~":
+        text = text.replace(character, f"\\{character}")
+    return text

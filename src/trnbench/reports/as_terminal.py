@@ -1,6 +1,6 @@
 """A document for a terminal: no cell is ever cut short, and no figure broken where a text can be.
 
-Laid out by hand, since a table library takes longer for a thousand rows than all the rest of a
+The layout is our own: a table library takes longer for a thousand rows than all the rest of a
 report, and puts no column under its row (docs/decisions/0023).
 """
 
@@ -11,43 +11,28 @@ from typing import Any
 
 from rich.cells import cell_len, chop_cells
 
-from trnbench.reports.clean import one_line
-from trnbench.reports.document import (
-    Cell,
-    Column,
-    Document,
-    Drawing,
-    Facts,
-    Heading,
-    Lines,
-    Notes,
-    Page,
-    Part,
-    Report,
-    Style,
-    Table,
-)
+from trnbench.reports import document as doc
+from trnbench.reports.document import one_line
 
 GAP = "  "
 LEAST_TEXT_WIDTH = 24
 """Of a text beside its label, and of a last column beside its row; with less it goes under it."""
 LEAST_FITTED_WIDTH = 12
-"""To which a text column gives way where all do alike."""
+"""Of a text column, where all of them give way alike."""
 
-COLOURS: dict[Style, int] = {"good": 32, "doubtful": 33, "bad": 31}
-"""ANSI foreground colours."""
-BOLD, DIM = 1, 2
+CODES = {"good": 32, "doubtful": 33, "bad": 31, "bold": 1, "dim": 2}
+"""Each style's ANSI code."""
 
-Cells = Sequence[Cell]
+Cells = Sequence[doc.Cell]
 
 
-def render(report: Report[Any], of: Any, page: Page) -> str:
+def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
     """Return the report as text of the page's width."""
-    document: Document = report.document(of, page)
+    document: doc.Document = report.document(of, page)
     return terminal([*document.parts, *reversed(document.conclusion)], page)
 
 
-def terminal(parts: Sequence[Part], page: Page) -> str:
+def terminal(parts: Sequence[doc.Part], page: doc.Page) -> str:
     """Return parts with a blank line between two, but none after a heading."""
     lines: list[str] = []
     is_under_heading = True
@@ -56,39 +41,39 @@ def terminal(parts: Sequence[Part], page: Page) -> str:
         if block and not is_under_heading:
             lines.append("")
         lines += block
-        is_under_heading = isinstance(part, Heading)
+        is_under_heading = isinstance(part, doc.Heading)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _block(part: Part, page: Page) -> Iterator[str]:
+def _block(part: doc.Part, page: doc.Page) -> Iterator[str]:
     match part:
-        case Heading():
+        case doc.Heading():
             beside = f"{GAP}{one_line(part.beside)}" if part.beside else ""
             lines = wrapped(f"{one_line(part.text)}{beside}", page.width)
-            return (_styled(line, BOLD, page) for line in lines)
-        case Lines():
+            return (_styled(line, "bold", page) for line in lines)
+        case doc.Lines():
             return (line for text in part.texts for line in wrapped(one_line(text), page.width))
-        case Notes():
+        case doc.Notes():
             return _notes(part, page)
-        case Facts():
+        case doc.Facts():
             return _facts(part, page)
-        case Drawing():
+        case doc.Drawing():
             return iter(part.draw(page.width).splitlines())
-        case Table():
+        case doc.Table():
             return _table(part, page)
 
 
-def _notes(notes: Notes, page: Page) -> Iterator[str]:
+def _notes(notes: doc.Notes, page: doc.Page) -> Iterator[str]:
     mark = f"{' ' * notes.indent}· "
     for text in notes.texts:
         if notes.is_mark_plain:
-            yield from _hanging(mark, text, page, DIM)
+            yield from _hanging(mark, text, page, "dim")
         else:
             lines = _hanging(mark, text, page) if notes.wrap else [f"{mark}{one_line(text)}"]
-            yield from (_styled(line, DIM, page) for line in lines)
+            yield from (_styled(line, "dim", page) for line in lines)
 
 
-def _facts(facts: Facts, page: Page) -> Iterator[str]:
+def _facts(facts: doc.Facts, page: doc.Page) -> Iterator[str]:
     labels = [one_line(label) for label, _ in facts.rows]
     width = max(facts.label_width, _widest(labels))
     for label, (_, text) in zip(labels, facts.rows, strict=True):
@@ -111,25 +96,24 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def _hanging(start: str, text: str, page: Page, code: int | None = None) -> Iterator[str]:
+def _hanging(start: str, text: str, page: doc.Page, style: str | None = None) -> Iterator[str]:
     """Wrap a text behind its start, its later lines as far in."""
     room = max(LEAST_TEXT_WIDTH, page.width - cell_len(start))
     for line in wrapped(one_line(text), room):
-        yield start + _styled(line, code, page)
+        yield start + _styled(line, style, page)
         start = " " * cell_len(start)
 
 
-def _styled(text: str, code: int | None, page: Page) -> str:
-    """Colour a text, by its ANSI code, on a page that has colours."""
-    if code is None or not text or not page.is_coloured:
+def _styled(text: str, style: str | None, page: doc.Page) -> str:
+    if style is None or not text or not page.is_coloured:
         return text
-    return f"\x1b[{code}m{text}\x1b[0m"
+    return f"\x1b[{CODES[style]}m{text}\x1b[0m"
 
 
 # --- tables -------------------------------------------------------------------------------------
 
 
-def _table(table: Table, page: Page) -> Iterator[str]:
+def _table(table: doc.Table, page: doc.Page) -> Iterator[str]:
     room = page.width - table.indent
     shown = [n for n, column in enumerate(table.columns) if page.width >= column.least_page_width]
     columns = [table.columns[n] for n in shown]
@@ -142,33 +126,37 @@ def _table(table: Table, page: Page) -> Iterator[str]:
         lines = _beside_or_under(columns, rows, room, page, is_list=table.is_list)
     for line in lines:
         yield f"{' ' * table.indent}{line}"
-    yield from _notes(Notes(table.notes or (), wrap=False), page)
+    yield from _notes(doc.Notes(table.notes or (), wrap=False), page)
 
 
-def _clean(cell: Cell | str) -> Cell:
-    return Cell(one_line(cell.text), cell.style) if isinstance(cell, Cell) else Cell(one_line(cell))
+def _clean(cell: doc.Cell | str) -> doc.Cell:
+    return (
+        doc.Cell(one_line(cell.text), cell.style)
+        if isinstance(cell, doc.Cell)
+        else doc.Cell(one_line(cell))
+    )
 
 
-def _headings(columns: Sequence[Column]) -> list[Cell]:
-    return [Cell("" if column.is_obvious else column.heading) for column in columns]
+def _headings(columns: Sequence[doc.Column]) -> list[doc.Cell]:
+    return [doc.Cell("" if column.is_obvious else column.heading) for column in columns]
 
 
-def _cards(columns: Sequence[Column], rows: Sequence[Cells], page: Page) -> Iterator[str]:
+def _cards(columns: Sequence[doc.Column], rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
     """Put each row's cells under its first, each after its heading."""
     indent = max(len(column.heading) for column in columns) + 2 * len(GAP)
     room = max(LEAST_FITTED_WIDTH, page.width - indent)
     for place, (first, *cells) in enumerate(rows):
         if place:
             yield ""
-        yield _styled(first.text, BOLD, page)
+        yield _styled(first.text, "bold", page)
         for column, cell in zip(columns[1:], cells, strict=True):
             before = f"{GAP}{column.heading:<{indent - len(GAP)}}"
             for line in wrapped(cell.text, room):
-                yield before + _styled(line, _code(cell), page)
+                yield before + _styled(line, cell.style, page)
                 before = " " * indent
 
 
-def _fitted(columns: Sequence[Column], rows: Sequence[Cells], page: Page) -> Iterator[str]:
+def _fitted(columns: Sequence[doc.Column], rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
     """Lay out rows; where the page is too narrow, the widest text column gives way first."""
     headings = _headings(columns)
     widths = _natural(columns, [headings, *rows])
@@ -185,7 +173,12 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Cells], page: Page) -> Ite
 
 
 def _beside_or_under(
-    columns: Sequence[Column], rows: Sequence[Cells], room: int, page: Page, *, is_list: bool
+    columns: Sequence[doc.Column],
+    rows: Sequence[Cells],
+    room: int,
+    page: doc.Page,
+    *,
+    is_list: bool,
 ) -> Iterator[str]:
     """Lay out rows, the last column in what width is left, or under its row."""
     headings = _headings(columns)
@@ -205,7 +198,7 @@ def _beside_or_under(
             return
         yield from _row(row[:-1], columns[:-1], firsts, page)
         for line in wrapped(row[-1].text, last_room):
-            yield " " * indent + _styled(line, _code(row[-1]), page)
+            yield " " * indent + _styled(line, row[-1].style, page)
 
     if not is_list:
         yield from lines(headings)
@@ -215,14 +208,14 @@ def _beside_or_under(
 
 
 def _row(
-    cells: Cells, columns: Sequence[Column], widths: Sequence[int], page: Page
+    cells: Cells, columns: Sequence[doc.Column], widths: Sequence[int], page: doc.Page
 ) -> Iterator[str]:
     """Return a row's lines, its cells wrapped in their widths."""
     parts = [wrapped(cell.text, width) for cell, width in zip(cells, widths, strict=True)]
     widths = [*widths[:-1], widths[-1] if columns[-1].is_figure else 0]  # no padding at the end
     for line in zip_longest(*parts, fillvalue=""):
         yield GAP.join(
-            _styled(_padded(text, width, is_right=column.is_figure), _code(cell), page)
+            _styled(_padded(text, width, is_right=column.is_figure), cell.style, page)
             for text, cell, column, width in zip(line, cells, columns, widths, strict=True)
         )
 
@@ -232,17 +225,13 @@ def _padded(text: str, width: int, *, is_right: bool = False) -> str:
     return space + text if is_right else text + space
 
 
-def _code(cell: Cell) -> int | None:
-    return None if cell.style is None else COLOURS[cell.style]
-
-
-def _natural(columns: Sequence[Column], rows: Sequence[Cells]) -> list[int]:
+def _natural(columns: Sequence[doc.Column], rows: Sequence[Cells]) -> list[int]:
     texts = zip(*([cell.text for cell in row] for row in rows), strict=True)
     widest = [_widest(column) for column in texts] or [0] * len(columns)
     return [max(c.least_width, width) for c, width in zip(columns, widest, strict=True)]
 
 
-def _narrowed(columns: Sequence[Column], rows: Sequence[Cells], room: int) -> list[int]:
+def _narrowed(columns: Sequence[doc.Column], rows: Sequence[Cells], room: int) -> list[int]:
     """Return widths that come to no more than `room`, as far as words allow.
 
     Headings wrap first, because a figure is read more easily in one line.

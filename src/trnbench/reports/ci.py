@@ -1,18 +1,17 @@
 """A comparison for the tools of continuous integration: a step summary, JUnit XML, three trackers.
 
-A tracker holds figures alone. Those that are not known are left out; what is doubtful is counted.
+A tracker holds figures alone: unknown ones are left out, and doubtful launches are counted.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import get_args
 from xml.etree import ElementTree
 
 from trnbench import __version__
 from trnbench.compare.metrics import COMPARABLES, Unit
 from trnbench.reports.as_json import as_text
-from trnbench.reports.as_markdown import block, bullets
-from trnbench.reports.clean import escaped_markdown, one_line
+from trnbench.reports.as_markdown import block, bullets, escaped_markdown
 from trnbench.reports.comparison import (
     LABELS,
     gates_of,
@@ -27,18 +26,23 @@ from trnbench.reports.comparison import (
     summary_of,
     table_of,
 )
-from trnbench.reports.document import Page
+from trnbench.reports.document import Page, one_line
 from trnbench.schema.comparison import (
     CaseComparison,
-    ComparedSide,
     Comparison,
     ComparisonVerdict,
     GateOutcome,
     GateState,
     MetricComparison,
+    Ratio,
     SideValue,
 )
 from trnbench.schema.result import Validity
+
+
+def _compared(comparison: Comparison) -> Iterator[tuple[CaseComparison, MetricComparison]]:
+    return ((case, metric) for case in comparison.cases for metric in case.metrics)
+
 
 # --- GitHub's step summary: what was decided first, the rest folded away -------------------------
 # Source: GitHub Docs, "Workflow commands for GitHub Actions", "Adding a job summary": GitHub
@@ -56,11 +60,12 @@ def as_github(comparison: Comparison, page: Page) -> str:
     if comparison.gates:
         blocks.append(block(gates_of(comparison)))
     for case in comparison.cases:
-        blocks.append(f"### {escaped_markdown(case.name)}\n\n{block(table_of(case))}")
-        blocks.append(
-            _folded("What to read beside it", [block(sides_of(case)), bullets(notes_of(case))])
-        )
-        blocks.append(_folded("Each launch", [_launches(case)]))
+        beside = [block(sides_of(case)), bullets(notes_of(case))]
+        blocks += [
+            f"### {escaped_markdown(case.name)}\n\n{block(table_of(case))}",
+            _folded("What to read beside it", beside),
+            _folded("Each launch", [bullets([*_launches(case)]) or "- none"]),
+        ]
     blocks.append(bullets(general_notes(comparison)))
     return _shortened(blocks)
 
@@ -70,14 +75,12 @@ def _folded(title: str, blocks: list[str]) -> str:
     return f"<details><summary>{title}</summary>\n\n{inside}\n\n</details>"
 
 
-def _launches(case: CaseComparison) -> str:
-    lines = []
+def _launches(case: CaseComparison) -> Iterator[str]:
     for metric in case.metrics:
         for label, side in (("BASE", metric.base), ("CAND", metric.cand)):
             if side.launches:
-                told = ", ".join(say_value(metric.metric, value) for value in side.launches)
-                lines.append(f"- {escaped_markdown(f'{LABELS[metric.metric]}, {label}: {told}')}")
-    return "\n".join(lines) or "- none"
+                figures = ", ".join(say_value(metric.metric, value) for value in side.launches)
+                yield f"{LABELS[metric.metric]}, {label}: {figures}"
 
 
 def _shortened(blocks: list[str]) -> str:
@@ -99,8 +102,6 @@ def _shortened(blocks: list[str]) -> str:
 # Source: the XML Schema of Jenkins' xUnit plugin, `junit-10.xsd` (read 2026-11), which the readers
 # of GitLab, GitHub's actions and Azure follow.
 
-CLASS = "trnbench"
-
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, however it is written. Source: W3C, XML 1.0, section 2.2."""
 
@@ -108,51 +109,23 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def as_junit(comparison: Comparison, page: Page) -> str:
     """Return a document of test suites."""
     root = ElementTree.Element("testsuites", {"name": "trnbench compare"})
-    for name in _suites(comparison):
+    names = [case.name for case in comparison.cases] + [gate.case for gate in comparison.gates]
+    for name in dict.fromkeys(names):
         suite = ElementTree.SubElement(root, "testsuite", {"name": _xml_text(name)})
-        for case in comparison.cases:
-            if case.name == name:
-                _add_properties(suite, case)
+        cases = [case for case in comparison.cases if case.name == name]
+        for case in cases:
+            _add_properties(suite, case)
         for gate in comparison.gates:
             if gate.case == name:
                 _add_gate(suite, gate)
-        for case in comparison.cases:
-            if case.name == name:
-                _add_case(suite, case)
-        _write_counts(suite, [suite])
-    _write_counts(root, list(root))
+        for metric in (metric for case in cases for metric in case.metrics):
+            test = _add_test(suite, "metrics", metric.metric)
+            _add(test, "system-out", _say_metric(metric))
+        _write_counts(suite)
+    _write_counts(root)
     ElementTree.indent(root)
     declaration = '<?xml version="1.0" encoding="utf-8"?>\n'
     return declaration + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def _suites(comparison: Comparison) -> Iterable[str]:
-    names = [case.name for case in comparison.cases] + [gate.case for gate in comparison.gates]
-    return dict.fromkeys(names)
-
-
-def _add_gate(suite: ElementTree.Element, gate: GateOutcome) -> None:
-    test = _test(suite, f"{CLASS}.gates", gate.gate)
-    told = {"message": _xml_text(say_evidence(gate))}
-    if gate.state == "failed":
-        ElementTree.SubElement(test, "failure", {**told, "type": "gate"}).text = _xml_text(
-            f"{gate.gate}: {say_evidence(gate)}"
-        )
-    elif gate.state == "not_judged":
-        ElementTree.SubElement(test, "error", {**told, "type": "not_judged"}).text = _xml_text(
-            f"{say_evidence(gate)} {gate.advice or ''}"
-        )
-    elif gate.state == "undecided":
-        why = f"undecided: {say_evidence(gate)} {gate.advice or ''}"
-        ElementTree.SubElement(test, "skipped", {"message": _xml_text(why)})
-    else:
-        ElementTree.SubElement(test, "system-out").text = _xml_text(say_evidence(gate))
-
-
-def _add_case(suite: ElementTree.Element, case: CaseComparison) -> None:
-    for metric in case.metrics:
-        test = _test(suite, f"{CLASS}.metrics", metric.metric)
-        ElementTree.SubElement(test, "system-out").text = _xml_text(_metric_text(metric))
 
 
 def _add_properties(suite: ElementTree.Element, case: CaseComparison) -> None:
@@ -166,28 +139,49 @@ def _add_properties(suite: ElementTree.Element, case: CaseComparison) -> None:
             ("standing", ", ".join(standings)),
             ("doubts", "; ".join(doubts)),
         ):
-            told = {"name": f"{label} {name}", "value": _xml_text(value)}
-            ElementTree.SubElement(properties, "property", told)
+            _add(properties, "property", name=f"{label} {name}", value=value)
 
 
-def _metric_text(metric: MetricComparison) -> str:
+def _add_gate(suite: ElementTree.Element, gate: GateOutcome) -> None:
+    test, seen, advice = _add_test(suite, "gates", gate.gate), say_evidence(gate), gate.advice or ""
+    match gate.state:
+        case "passed":
+            _add(test, "system-out", seen)
+        case "failed":
+            _add(test, "failure", f"{gate.gate}: {seen}", message=seen, type="gate")
+        case "not_judged":
+            _add(test, "error", f"{seen} {advice}", message=seen, type="not_judged")
+        case "undecided":
+            _add(test, "skipped", message=f"undecided: {seen} {advice}")
+
+
+def _say_metric(metric: MetricComparison) -> str:
     base, cand = (say_value(metric.metric, side.value) for side in (metric.base, metric.cand))
     ratio = say_ratio(metric.ratio)
     return f"BASE {base}, CAND {cand}, ratio {ratio}: {say_verdict(metric)}: {metric.reason}"
 
 
-def _test(suite: ElementTree.Element, group: str, name: str) -> ElementTree.Element:
-    case = f"{group}.{suite.get('name')}"
-    attributes = {"classname": case, "name": _xml_text(name), "time": "0"}
-    return ElementTree.SubElement(suite, "testcase", attributes)
+def _add_test(suite: ElementTree.Element, group: str, name: str) -> ElementTree.Element:
+    classname = f"trnbench.{group}.{suite.get('name')}"
+    return _add(suite, "testcase", classname=classname, name=name, time="0")
 
 
-def _write_counts(element: ElementTree.Element, suites: list[ElementTree.Element]) -> None:
+def _add(
+    parent: ElementTree.Element, tag: str, text: str | None = None, **attributes: str
+) -> ElementTree.Element:
+    """Add an element, its texts on one line and without what XML cannot hold."""
+    safe = {name: _xml_text(value) for name, value in attributes.items()}
+    element = ElementTree.SubElement(parent, tag, safe)
+    element.text = None if text is None else _xml_text(text)
+    return element
+
+
+def _write_counts(element: ElementTree.Element) -> None:
     """Write how many tests there are, and how they ended; the root has no place for `skipped`."""
     names = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
     for name, tag in names.items():
         if name != "skipped" or element.tag == "testsuite":
-            element.set(name, str(sum(1 for suite in suites for _ in suite.iter(tag))))
+            element.set(name, str(sum(1 for _ in element.iter(tag))))
     element.set("time", "0")
 
 
@@ -213,8 +207,7 @@ def as_github_action_benchmark(comparison: Comparison, page: Page) -> str:
     """Return a list of entries, one for each figure of CAND's that is better smaller."""
     entries = [
         _benchmark(case, metric)
-        for case in comparison.cases
-        for metric in case.metrics
+        for case, metric in _compared(comparison)
         if metric.better == "lower" and metric.cand.value is not None
     ]
     return as_text(entries)
@@ -242,27 +235,22 @@ def _benchmark(case: CaseComparison, metric: MetricComparison) -> dict[str, str 
 
 def as_bmf(comparison: Comparison, page: Page) -> str:
     """Return a document of each case's measures."""
-    document = {
-        case.name: {
-            metric.metric: _bmf_value(metric.cand)
-            for metric in case.metrics
-            if metric.cand.value is not None
-        }
-        | _bmf_standings(case.cand)
-        for case in comparison.cases
-    }
-    return as_text(document)
+    return as_text({case.name: _bmf_measures(case) for case in comparison.cases})
 
 
-def _bmf_standings(side: ComparedSide) -> dict[str, dict[str, float | None]]:
-    doubtful = sum(launch.standing == "doubtful" for launch in side.launches)
-    unusable = len(side.launches) - side.used
-    return {"doubtful_launches": {"value": doubtful}, "unusable_launches": {"value": unusable}}
-
-
-def _bmf_value(side: SideValue) -> dict[str, float | None]:
-    found = {"value": side.value, "lower_value": side.low, "upper_value": side.high}
-    return {name: value for name, value in found.items() if value is not None}
+def _bmf_measures(case: CaseComparison) -> dict[str, dict[str, float]]:
+    measures = {}
+    for metric in case.metrics:
+        side = metric.cand
+        found = {"value": side.value, "lower_value": side.low, "upper_value": side.high}
+        if side.value is not None:
+            known = {name: value for name, value in found.items() if value is not None}
+            measures[metric.metric] = known
+    doubtful = sum(launch.standing == "doubtful" for launch in case.cand.launches)
+    unusable = len(case.cand.launches) - case.cand.used
+    measures["doubtful_launches"] = {"value": doubtful}
+    measures["unusable_launches"] = {"value": unusable}
+    return measures
 
 
 # --- OpenMetrics text ---------------------------------------------------------------------------
@@ -270,125 +258,100 @@ def _bmf_value(side: SideValue) -> dict[str, float | None]:
 # 2026-11): a family's name ends in its unit, a state set has a label of the family's own name, and
 # the text ends in `# EOF`.
 
-PREFIX = "trnbench"
 UNITS = ("seconds", "bytes", "ratio")
 """Units that the end of a name tells, as the specification wants them."""
 
+Samples = list[tuple[Mapping[str, str], float | None]]
+"""Labels and a value each; None is unknown."""
+
 
 def as_openmetrics(comparison: Comparison, page: Page) -> str:
-    """Return one exposition; a figure that is not known has no line."""
-    lines = [
-        f"# TYPE {PREFIX}_comparison info",
-        f"# HELP {PREFIX}_comparison What was compared.",
-        _sample(f"{PREFIX}_comparison_info", {"version": __version__}, 1),
+    """Return one exposition; an unknown figure has no line."""
+    families = [
+        _family("comparison", "info", "What was compared.", [({"version": __version__}, 1)]),
+        *(_figures(comparison, name) for name in COMPARABLES),
+        _launch_counts(comparison),
+        _ratios(comparison),
+        _verdicts(comparison),
+        _gates(comparison),
     ]
-    for name in COMPARABLES:
-        lines += _figures(comparison, name)
-    lines += _launch_counts(comparison)
-    lines += _ratios(comparison)
-    lines += _verdicts(comparison)
-    lines += _gates(comparison)
-    return "\n".join([*lines, "# EOF"]) + "\n"
+    return "\n".join([*(line for family in families for line in family), "# EOF"]) + "\n"
 
 
-def _figures(comparison: Comparison, name: str) -> Iterable[str]:
-    family = f"{PREFIX}_{name}"
-    samples = [
-        _sample(family, {"case": case.name, "side": side, "estimate": which}, value)
-        for case in comparison.cases
-        for metric, side, found in _side_values(case)
-        if metric.metric == name
-        for which, value in (
-            ("value", found.value),
-            ("ci95_low", found.low),
-            ("ci95_high", found.high),
-        )
-        if value is not None
-    ]
-    if samples:
-        yield f"# TYPE {family} gauge"
-        unit = name.rpartition("_")[2]
-        if unit in UNITS:
-            yield f"# UNIT {family} {unit}"
-        yield f"# HELP {family} Geometric mean over the launches of a side, and its 95 % interval."
-        yield from samples
-
-
-def _launch_counts(comparison: Comparison) -> Iterable[str]:
-    family = f"{PREFIX}_launches"
-    if not comparison.cases:
+def _family(name: str, kind: str, meaning: str, samples: Samples) -> Iterator[str]:
+    """Yield a metric family's lines; none where no sample is known."""
+    known = [(labels, value) for labels, value in samples if value is not None]
+    if not known:
         return
-    yield f"# TYPE {family} gauge"
-    yield f"# HELP {family} Launches of a side by their standing; sound and doubtful ones count."
-    for case in comparison.cases:
-        for side, found in (("base", case.base), ("cand", case.cand)):
-            for standing in get_args(Validity):
-                count = sum(launch.standing == standing for launch in found.launches)
-                labels = {"case": case.name, "side": side, "standing": standing}
-                yield _sample(family, labels, count)
-
-
-def _ratios(comparison: Comparison) -> Iterable[str]:
-    family = f"{PREFIX}_comparison_ratio"
-    samples = [
-        _sample(family, {"case": case.name, "metric": metric.metric, "estimate": which}, value)
-        for case in comparison.cases
-        for metric in case.metrics
-        for which, value in (
-            ("value", metric.ratio.value),
-            ("ci95_low", metric.ratio.low),
-            ("ci95_high", metric.ratio.high),
-        )
-        if value is not None
-    ]
-    if samples:
-        yield f"# TYPE {family} gauge"
-        yield f"# UNIT {family} ratio"
-        yield f"# HELP {family} CAND / BASE, and its 95 % interval."
-        yield from samples
-
-
-def _verdicts(comparison: Comparison) -> Iterable[str]:
-    family = f"{PREFIX}_verdict"
-    yield f"# TYPE {family} stateset"
-    yield f"# HELP {family} What can be said of CAND against BASE."
-    for case in comparison.cases:
-        for metric in case.metrics:
-            for state in get_args(ComparisonVerdict):
-                labels = {"case": case.name, "metric": metric.metric, family: state}
-                yield _sample(family, labels, metric.verdict == state)
-
-
-def _gates(comparison: Comparison) -> Iterable[str]:
-    family = f"{PREFIX}_gate"
-    if not comparison.gates:
-        return
-    yield f"# TYPE {family} stateset"
-    yield f"# HELP {family} What became of each gate on each case."
-    seen: set[tuple[str, str]] = set()
-    for gate in comparison.gates:
-        if (gate.case, gate.gate) in seen:
-            continue  # the same gate written twice: one series
-        seen.add((gate.case, gate.gate))
-        for state in get_args(GateState):
-            labels = {"case": gate.case, "gate": gate.gate, family: state}
-            yield _sample(family, labels, gate.state == state)
-
-
-def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{told}}} {float(value)!r}"
+    family = f"trnbench_{name}"
+    yield f"# TYPE {family} {kind}"
+    unit = name.rpartition("_")[2]
+    if unit in UNITS:
+        yield f"# UNIT {family} {unit}"
+    yield f"# HELP {family} {meaning}"
+    for labels, value in known:
+        texts = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        yield f"{family}{'_info' if kind == 'info' else ''}{{{texts}}} {float(value)!r}"
 
 
 def _escaped(text: str) -> str:
     return one_line(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _side_values(case: CaseComparison) -> Iterable[tuple[MetricComparison, str, SideValue]]:
-    """Yield every figure of a case with the name of its side."""
-    for metric in case.metrics:
-        yield metric, "base", metric.base
-        yield metric, "cand", metric.cand
+def _estimates(labels: Mapping[str, str], found: SideValue | Ratio) -> Samples:
+    ends = {"value": found.value, "ci95_low": found.low, "ci95_high": found.high}
+    return [({**labels, "estimate": which}, value) for which, value in ends.items()]
+
+
+def _states(labels: Mapping[str, str], family: str, states: Iterable[str], held: str) -> Samples:
+    """Return a sample for each state: 1 for the one that holds."""
+    return [({**labels, f"trnbench_{family}": state}, state == held) for state in states]
+
+
+def _figures(comparison: Comparison, name: str) -> Iterable[str]:
+    samples: Samples = []
+    for case, metric in _compared(comparison):
+        if metric.metric == name:
+            samples += _estimates({"case": case.name, "side": "base"}, metric.base)
+            samples += _estimates({"case": case.name, "side": "cand"}, metric.cand)
+    meaning = "Geometric mean over the launches of a side, and its 95 % interval."
+    return _family(name, "gauge", meaning, samples)
+
+
+def _launch_counts(comparison: Comparison) -> Iterable[str]:
+    samples: Samples = []
+    for case in comparison.cases:
+        for side, found in (("base", case.base), ("cand", case.cand)):
+            standings = [launch.standing for launch in found.launches]
+            for standing in get_args(Validity):
+                labels = {"case": case.name, "side": side, "standing": standing}
+                samples.append((labels, standings.count(standing)))
+    meaning = "Launches of a side by their standing; sound and doubtful ones count."
+    return _family("launches", "gauge", meaning, samples)
+
+
+def _ratios(comparison: Comparison) -> Iterable[str]:
+    samples: Samples = []
+    for case, metric in _compared(comparison):
+        samples += _estimates({"case": case.name, "metric": metric.metric}, metric.ratio)
+    return _family("comparison_ratio", "gauge", "CAND / BASE, and its 95 % interval.", samples)
+
+
+def _verdicts(comparison: Comparison) -> Iterable[str]:
+    samples: Samples = []
+    for case, metric in _compared(comparison):
+        labels = {"case": case.name, "metric": metric.metric}
+        samples += _states(labels, "verdict", get_args(ComparisonVerdict), metric.verdict)
+    return _family("verdict", "stateset", "What can be said of CAND against BASE.", samples)
+
+
+def _gates(comparison: Comparison) -> Iterable[str]:
+    samples: Samples = []
+    unlike = {(gate.case, gate.gate): gate for gate in comparison.gates}
+    for gate in unlike.values():  # the same gate written twice is one series
+        labels = {"case": gate.case, "gate": gate.gate}
+        samples += _states(labels, "gate", get_args(GateState), gate.state)
+    return _family("gate", "stateset", "What became of each gate on each case.", samples)
 
 
 FORMATS: Mapping[str, Callable[[Comparison, Page], str]] = {

@@ -3,6 +3,7 @@
 A report is one `Report`; a format (`as_….py`) is one function over it, and knows no report.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,28 +18,28 @@ UNKNOWN = "—"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What a text is made for; formats that are files take no note of it."""
+    """What a text is made for; formats for files ignore it."""
 
     width: int = 120
     """Columns of the terminal."""
     is_coloured: bool = False
     today: date | None = None
-    """The day on which it is read, for the age of prices; None: their age is not judged."""
+    """The day of reading, for the age of prices; None: their age is not judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A line above other parts; level 0 is a bold line and no heading."""
+    """A line above other parts; level 0 is a bold line instead of a heading."""
 
     text: str
     level: int = 3
     beside: str = ""
-    """What stands on the same line, set off from it."""
+    """On the same line, set off from the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Sentences, each on lines of its own."""
+    """Sentences, each on a new line."""
 
     texts: Sequence[str]
 
@@ -60,7 +61,7 @@ class Facts:
 
     rows: Sequence[tuple[str, str]]
     label_width: int = 0
-    """At least so many columns for the labels."""
+    """Least number of columns for the labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell | str]]
     notes: Sequence[str] | None = None
-    """What stands directly under it, a line each."""
+    """Directly under it, a line each."""
     indent: int = 0
     cards_below: int | None = None
     """On a narrower terminal each row becomes a card; on a wider one all texts give way alike."""
@@ -121,8 +122,8 @@ class Document:
 
     parts: Sequence[Part]
     conclusion: Sequence[Part] = ()
-    """What was decided, the decisive part first: a page begins with it; a terminal ends with it, in
-    reverse, so that the decisive part is the line above the prompt."""
+    """What was decided, the decisive part first: a page begins with it; a terminal ends with it in
+    reverse, so that the decisive part is directly above the prompt."""
 
 
 Value = str | int | float | None
@@ -140,7 +141,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Generic[T]):
-    """One kind of report, by what each kind of reader is given."""
+    """One kind of report: what each kind of reader gets."""
 
     document: Callable[[T, Page], Document]
     """For people: terminal, Markdown."""
@@ -151,7 +152,7 @@ class Report(Generic[T]):
 
 
 Format = Callable[[Report[Any], Any, Page], str]
-"""A format: a report and what it is of, to text."""
+"""Writes a report of something for a page."""
 
 
 def columns(headings: Sequence[str], figures: Sequence[str] = ()) -> tuple[Column, ...]:
@@ -160,7 +161,7 @@ def columns(headings: Sequence[str], figures: Sequence[str] = ()) -> tuple[Colum
 
 
 def read_path(of: Any, path: str) -> Value:
-    """Return what stands at `a.b.c` below something; None where a step is, or a key is missing."""
+    """Return the value at `a.b.c` below something; None below a None or a missing key."""
     for step in path.split("."):
         if of is None:
             return None
@@ -178,3 +179,17 @@ def rows_at(items: Iterable[Any], *columns: str) -> Rows:
     names = [each.rpartition("=")[0] or each.rpartition(".")[2] for each in columns]
     paths = [each.rpartition("=")[2] for each in columns]
     return Rows(names, [[read_path(item, path) for path in paths] for item in items])
+
+
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of control, format and surrogate characters, and of line breaks."""
+
+
+def is_steering(character: str) -> bool:
+    """Tell whether a character could steer a terminal or a page."""
+    return unicodedata.category(character) in _STEERING
+
+
+def one_line(text: str) -> str:
+    """Return a text, which may come from anyone, on one line, with dots for what would steer."""
+    return "".join("·" if is_steering(each) else each for each in " ".join(text.split()))

@@ -45,9 +45,16 @@ def reading_as_line(reading: PeakReading) -> str:
 
 
 def _document(document: PeakDocument, page: doc.Page) -> doc.Document:
-    parts: list[doc.Part] = [doc.Heading(_device(document)), doc.Lines(_facts(document))]
-    for title, table in _tables(document):
-        parts += [doc.Heading(title, level=4), table]
+    parts: list[doc.Part] = [doc.Heading(_device(document)), doc.Lines([*_facts(document)])]
+    lines = lines_of(document)
+    for group, title in TITLES.items():
+        rows = [_cells(line) for line in lines if line.reading.group == group]
+        if not rows:
+            continue
+        kept = [n for n in range(len(HEADINGS)) if any(row[n] for row in rows)]
+        table = doc.Table([HEADINGS[n] for n in kept], [[row[n] for n in kept] for row in rows])
+        heading = title.format(model=document.model, tokens=document.tokens)
+        parts += [doc.Heading(heading, level=4), table]
     return doc.Document(parts)
 
 
@@ -102,14 +109,15 @@ def _device(document: PeakDocument) -> str:
     )
 
 
-def _facts(document: PeakDocument) -> list[str]:
-    facts = [_fact(ceiling, document) for ceiling in ceilings_of(document)]
+def _facts(document: PeakDocument) -> Iterator[str]:
+    for ceiling in ceilings_of(document):
+        yield _fact(ceiling, document)
     if document.status != "finished":
-        facts.append(f"not finished: {document.status}: {document.reason or 'no more was written'}")
+        yield f"not finished: {document.status}: {document.reason or 'no more was written'}"
     if document.environment is not None and not document.environment.proven:
-        facts.append("the project has not run this backend on such a device")
-    facts += filter(None, [load_of_others(document)])
-    return [*facts, ALONE]
+        yield "the project has not run this backend on such a device"
+    yield from filter(None, [load_of_others(document)])
+    yield ALONE
 
 
 def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
@@ -117,35 +125,21 @@ def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     if best is None or best.rate is None:
         return f"{ceiling.precision}: no product could be timed"
     words = filter(None, (best.reading.label, _pass(best.reading)))
-    said = (
+    text = (
         f"{ceiling.precision}: at best {say_flops_per_second(best.rate.value)} "
         f"({' '.join(words)}, {_size(best.reading, is_alone=True)})"
     )
     if best.of_datasheet is not None:
-        said += f", {say_percent(best.of_datasheet)} of the datasheet"
+        text += f", {say_percent(best.of_datasheet)} of the datasheet"
     if ceiling.together is None:
-        return f"{said}; not all products of {document.model} could be timed"
-    said += (
-        f"; all products of {document.model} together {_rate(ceiling.together)}, "
+        return f"{text}; not all products of {document.model} could be timed"
+    return (
+        f"{text}; all products of {document.model} together {_rate(ceiling.together)}, "
         f"{say_percent(ceiling.together_of_best or 0.0)} of that"
     )
-    return said
 
 
-def _tables(document: PeakDocument) -> Iterator[tuple[str, doc.Table]]:
-    """Yield a table of each kind of thing, without the columns that say nothing of it."""
-    lines = lines_of(document)
-    for group, title in TITLES.items():
-        rows = [_row(line) for line in lines if line.reading.group == group]
-        kept = [n for n in range(len(HEADINGS)) if any(row[n] for row in rows)]
-        if rows:
-            yield (
-                title.format(model=document.model, tokens=document.tokens),
-                doc.Table([HEADINGS[n] for n in kept], [[row[n] for n in kept] for row in rows]),
-            )
-
-
-def _row(line: Line) -> tuple[str, ...]:
+def _cells(line: Line) -> tuple[str, ...]:
     reading, rate = line.reading, line.rate
     size = _size(reading)
     return (
@@ -154,18 +148,14 @@ def _row(line: Line) -> tuple[str, ...]:
         _arithmetic(reading),
         "none" if rate is None else _rate(rate),
         "" if rate is None or len(reading.seconds) == 1 else _range(rate),
-        _percent(line.of_best),
-        _percent(line.of_datasheet),
+        "" if line.of_best is None else say_percent(line.of_best),
+        "" if line.of_datasheet is None else say_percent(line.of_datasheet),
         size if rate is not None else f"{size}: {_why_none(reading)}",
     )
 
 
 def _why_none(reading: PeakReading) -> str:
     return reading.reason or "no time was seen to pass"
-
-
-def _percent(part: float | None) -> str:
-    return "" if part is None else say_percent(part)
 
 
 def _arithmetic(reading: PeakReading) -> str:
@@ -197,17 +187,15 @@ def _size(reading: PeakReading, *, is_alone: bool = False) -> str:
 
 
 def _rate(rate: Rate) -> str:
-    return say_flops_per_second(rate.value) if rate.unit == "FLOP/s" else _bytes(rate.value)
+    return _say(rate, rate.value)
 
 
 def _range(rate: Rate) -> str:
-    """Write the ends; each has the rate's unit, or says its own."""
-    say = say_flops_per_second if rate.unit == "FLOP/s" else _bytes
-    unit = say(rate.value).split()[-1]
-    low, high = (say(end).removesuffix(f" {unit}") for end in (rate.low, rate.high))
-    return f"{low} to {high}"
+    """Write both ends; an end has a unit where it is another than the rate's."""
+    unit = _rate(rate).split()[-1]
+    return " to ".join(_say(rate, end).removesuffix(f" {unit}") for end in (rate.low, rate.high))
 
 
-def _bytes(value: float) -> str:
-    """Write a rate of bytes in decimal units, as datasheets do."""
-    return say_flops_per_second(value).replace("FLOP/s", "B/s")
+def _say(rate: Rate, value: float) -> str:
+    """Write a value in the rate's unit; bytes in decimal units, as datasheets do."""
+    return say_flops_per_second(value).replace("FLOP/s", rate.unit)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from trnbench.catalog.models import CatalogModel
 from trnbench.model.flops import CONVENTIONS, active_parameter_count, flops_per_token
-from trnbench.reports.document import Document, Page, Report, Rows, Table, columns, rows_at
+from trnbench.reports import document as doc
 from trnbench.units import say_flops, say_weights
 
 HEADINGS = (
@@ -22,15 +22,14 @@ class Listed(NamedTuple):
     sequence_length: int
 
 
-def _document(listed: Listed, page: Page) -> Document:
+def _document(listed: Listed, page: doc.Page) -> doc.Document:
     rows = [_cells(model, listed.sequence_length) for model in listed.models]
-    return Document([Table(columns(HEADINGS), rows)])
+    return doc.Document([doc.Table(doc.columns(HEADINGS), rows)])
 
 
 def _cells(model: CatalogModel, sequence_length: int) -> tuple[str, ...]:
-    shape = model.shape
+    shape, count = model.shape, model.parameter_count
     length = min(sequence_length, shape.max_positions)
-    count = model.parameter_count
     return (
         model.name,
         shape.family,
@@ -43,33 +42,33 @@ def _cells(model: CatalogModel, sequence_length: int) -> tuple[str, ...]:
     )
 
 
-def _record(model: CatalogModel, sequence_length: int) -> dict[str, Any]:
-    shape = model.shape
-    length = min(sequence_length, shape.max_positions)
-    return {
-        "model": model.name,
-        "parameter_count": model.parameter_count,
-        "active_parameter_count": active_parameter_count(shape),
-        "shape": asdict(shape),
-        "sequence_length": length,
-        "flops_per_token": {name: flops_per_token(shape, length, name) for name in CONVENTIONS},
-        "source": model.source,
-    }
-
-
-def _rows(listed: Listed) -> Rows:
-    records = [_record(model, listed.sequence_length) for model in listed.models]
+def _rows(listed: Listed) -> doc.Rows:
     counts = (f"flops_per_token_{name}=flops_per_token.{name}" for name in CONVENTIONS)
-    return rows_at(
-        records, "model", "parameter_count", "active_parameter_count", "sequence_length", *counts,
-        "source",
+    return doc.rows_at(
+        _records(listed), "model", "parameter_count", "active_parameter_count", "sequence_length",
+        *counts, "source",
     )  # fmt: skip
 
 
-REPORT: Report[Listed] = Report(
-    document=_document,
-    rows=_rows,
-    record=lambda listed, page: {
-        "models": [_record(model, listed.sequence_length) for model in listed.models]
-    },
+def _records(listed: Listed) -> list[dict[str, Any]]:
+    records = []
+    for model in listed.models:
+        shape = model.shape
+        length = min(listed.sequence_length, shape.max_positions)
+        records.append(
+            {
+                "model": model.name,
+                "parameter_count": model.parameter_count,
+                "active_parameter_count": active_parameter_count(shape),
+                "shape": asdict(shape),
+                "sequence_length": length,
+                "flops_per_token": {by: flops_per_token(shape, length, by) for by in CONVENTIONS},
+                "source": model.source,
+            }
+        )
+    return records
+
+
+REPORT: doc.Report[Listed] = doc.Report(
+    document=_document, rows=_rows, record=lambda listed, page: {"models": _records(listed)}
 )

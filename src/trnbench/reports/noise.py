@@ -1,10 +1,9 @@
 """Noise floors as a report: how the same work differs, and what gates cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trnbench.analysis.statistics import Deviation
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.reports import document as doc
 
@@ -13,39 +12,35 @@ MORE = "over 1,000"
 
 
 def _document(floors: Sequence[NoiseFloor], page: doc.Page) -> doc.Document:
-    def parts() -> Iterator[doc.Part]:
-        for floor in floors:
-            yield doc.Heading(f"{floor.name} on {floor.device}")
-            yield doc.Lines(_facts(floor))
-            yield doc.Table(doc.columns(HEADINGS, HEADINGS), [_row(gate) for gate in floor.gates])
-
-    return doc.Document([*parts()])
+    parts: list[doc.Part] = []
+    for floor in floors:
+        parts += [
+            doc.Heading(f"{floor.name} on {floor.device}"),
+            doc.Lines(_facts(floor)),
+            doc.Table(doc.columns(HEADINGS, HEADINGS), [_row(gate) for gate in floor.gates]),
+        ]
+    return doc.Document(parts)
 
 
 def _facts(floor: NoiseFloor) -> list[str]:
     doubts = f", {floor.doubtful} of them doubtful" if floor.doubtful else ""
-    within = (
-        "how much of it their own steps explain is not known"
-        if floor.within is None
-        else f"their own steps explain {floor.within:.2%} of it"
-    )
-    verdict = (
-        "an alarm: the same work differs from itself, by chance 5 times in 100, or because the "
-        "machine changed meanwhile"
-        if floor.is_alarm
-        else "no alarm, as it should be"
-    )
+    between = floor.between
+    within = "how much of it their own steps explain is not known"
+    if floor.within is not None:
+        within = f"their own steps explain {floor.within:.2%} of it"
+    verdict = "no alarm, as it should be"
+    if floor.is_alarm:
+        verdict = (
+            "an alarm: the same work differs from itself, by chance 5 times in 100, or because the "
+            "machine changed meanwhile"
+        )
     return [
         f"{floor.launches} launches in turns{doubts}: "
         f"{floor.middle_tokens_per_second:,.0f} tokens/s",
-        f"launches differ by {_deviation(floor.between)}; {within}",
+        f"launches differ by {between.value:.2%} [{between.low:.2%}, {between.high:.2%}]; {within}",
         f"A against A: ratio {floor.ratio:.4f} [{floor.ratio_low:.4f}, {floor.ratio_high:.4f}], "
         f"p {floor.p_value:.2g}: {verdict}",
     ]
-
-
-def _deviation(deviation: Deviation) -> str:
-    return f"{deviation.value:.2%} [{deviation.low:.2%}, {deviation.high:.2%}]"
 
 
 def _row(gate: GateCost) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from trnbench.analysis.profile import seconds_of
 from trnbench.catalog.backends import backend_of
 from trnbench.catalog.facts import OTHERS
 from trnbench.reports import document as doc
-from trnbench.reports.clean import one_line
+from trnbench.reports.texts import plural
 from trnbench.schema.profile import Profile
 from trnbench.units import say_change, say_percent, say_seconds
 
@@ -16,13 +16,12 @@ CLASS_COLUMNS = doc.columns((*FIGURES, "where the time went"), FIGURES)
 OPERATOR_COLUMNS = doc.columns((*FIGURES, "class", "operator"), FIGURES)
 
 DISTORTED = 0.5
-"""What a step may take longer under the profiler, as a part of it, before the shares are doubted
-aloud: a choice."""
+"""Relative cost of the profiler above which the report doubts the shares: a choice."""
 
 MOST_OPERATORS = 15
 MOST_OTHERS = 3
 LONGEST_NAME = 64
-"""Of an operator in a table; names of compiled graphs end in hashes that say nothing."""
+"""Names of compiled graphs end in hashes that say nothing."""
 
 
 def _document(profile: Profile, page: doc.Page) -> doc.Document:
@@ -37,7 +36,7 @@ def _document(profile: Profile, page: doc.Page) -> doc.Document:
 
 
 def _rows(profile: Profile) -> doc.Rows:
-    """Return a row for each operator, all of them, seconds being those of all profiled steps."""
+    """Return a row for each operator; seconds are those of all profiled steps."""
     return doc.rows_at(
         profile.operators, "operator=name", "class=operator_class", "within", "calls",
         "host_seconds", "device_seconds", "share",
@@ -71,8 +70,8 @@ def _facts(profile: Profile) -> Iterator[str]:
     if profile.is_cost_in_noise:
         cost = "what the profiler costs is lost in this machine's noise"
     yield (
-        f"{_steps(profile.steps)} after {profile.warmup_steps} to warm up: {under} a step under "
-        f"the profiler; without it {' before and '.join(plain)} after ({cost})"
+        f"{plural(profile.steps, 'step')} after {profile.warmup_steps} to warm up: {under} a step "
+        f"under the profiler; without it {' before and '.join(plain)} after ({cost})"
     )
     yield (
         f"times are operators' own, on the {profile.attributed_to}; shares are of the profiled "
@@ -83,30 +82,26 @@ def _facts(profile: Profile) -> Iterator[str]:
             f"under the profiler a step took {1 + profile.profiler_cost:.2g} times as long, by its "
             "cost or by other work on this machine: the shares may not be those of a plain one"
         )
+    backend = profile.environment.backend
     if profile.environment.asynchronous and profile.attributed_to == "host":
-        yield _nothing_of_the_device(profile.environment.backend)
+        yield backend_of(backend).unseen_by_profiler or (
+            "the profiler saw no time of the device: these are the host's operators, which launch "
+            "work and wait for it"
+        )
     if profile.captured_files:
-        files = "1 file" if profile.captured_files == 1 else f"{profile.captured_files} files"
+        files = plural(profile.captured_files, "file")
         yield f"the vendor's own profiler left {files} in capture/, for its own viewer"
     if not profile.environment.proven:
         yield (
-            f"the project has not run the backend {profile.environment.backend} on such a device: "
-            "nothing here is proven"
+            f"the project has not run the backend {backend} on such a device: nothing here is "
+            "proven"
         )
     others = [each for each in profile.operators if each.operator_class == OTHERS and each.share]
     if others:
-        named = ", ".join(
-            f"{_short(o.name)} ({say_percent(o.share)})" for o in others[:MOST_OTHERS]
-        )
+        named = (f"{_short(o.name)} ({say_percent(o.share)})" for o in others[:MOST_OTHERS])
         more = f" and {len(others) - MOST_OTHERS} more" if len(others) > MOST_OTHERS else ""
-        yield f"others are what no row of catalog/operator_classes.csv knows: {named}{more}"
-
-
-def _nothing_of_the_device(backend: str) -> str:
-    return backend_of(backend).unseen_by_profiler or (
-        "the profiler saw no time of the device: these are the host's operators, which launch work "
-        "and wait for it"
-    )
+        known = "others are what no row of catalog/operator_classes.csv knows"
+        yield f"{known}: {', '.join(named)}{more}"
 
 
 def _class_rows(profile: Profile) -> list[tuple[str, ...]]:
@@ -115,27 +110,18 @@ def _class_rows(profile: Profile) -> list[tuple[str, ...]]:
         rest = "between operators (Python, launches, waiting)"
     if profile.attributed_to == "device":
         rest = "device idle"
-    rows = [
-        (
-            _milliseconds(each.seconds, profile),
-            say_percent(each.share),
-            _calls(each.calls, profile),
-            each.name,
-        )
-        for each in profile.classes
+    return [
+        *((*_figures(profile, c.seconds, c.share, c.calls), c.name) for c in profile.classes),
+        (*_figures(profile, profile.unaccounted_seconds, profile.unaccounted_share), rest),
+        (*_figures(profile, profile.window_seconds, 1.0), "all"),
     ]
-    unaccounted = _milliseconds(profile.unaccounted_seconds, profile)
-    rows.append((unaccounted, say_percent(profile.unaccounted_share), "", rest))
-    return [*rows, (_milliseconds(profile.window_seconds, profile), say_percent(1.0), "", "all")]
 
 
 def _operator_rows(profile: Profile) -> list[tuple[str, ...]]:
     is_device = profile.attributed_to == "device"
     return [
         (
-            _milliseconds(seconds_of(each, is_device=is_device), profile),
-            say_percent(each.share),
-            _calls(each.calls, profile),
+            *_figures(profile, seconds_of(each, is_device=is_device), each.share, each.calls),
             each.operator_class,
             _short(each.name),
         )
@@ -144,18 +130,14 @@ def _operator_rows(profile: Profile) -> list[tuple[str, ...]]:
     ]
 
 
-def _milliseconds(seconds: float, profile: Profile) -> str:
-    return f"{1e3 * seconds / profile.steps:,.3f}"
-
-
-def _calls(calls: int, profile: Profile) -> str:
-    return f"{calls / profile.steps:,.4g}"
-
-
-def _steps(steps: int) -> str:
-    return "1 step" if steps == 1 else f"{steps} steps"
+def _figures(
+    profile: Profile, seconds: float, share: float, calls: int | None = None
+) -> tuple[str, str, str]:
+    """Return the cells of `FIGURES`, from sums over all profiled steps."""
+    of_step = "" if calls is None else f"{calls / profile.steps:,.4g}"
+    return f"{1e3 * seconds / profile.steps:,.3f}", say_percent(share), of_step
 
 
 def _short(name: str) -> str:
-    text = one_line(name)
+    text = doc.one_line(name)
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"

@@ -1,0 +1,65 @@
+"""Texts that several reports have: figures with intervals, numbers of things, prices, notes."""
+
+from collections.abc import Callable, Iterable
+
+from trnbench.reports.document import UNKNOWN
+from trnbench.schema.price import Price
+
+Say = Callable[[float], str]
+SayInterval = Callable[[float, float, float], str]
+
+
+def say_or_unknown(value: float | None, say: Say) -> str:
+    """Write a figure, or the mark of one that is not known."""
+    return UNKNOWN if value is None else say(value)
+
+
+def say_estimate(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    say: Say,
+    say_interval: SayInterval,
+    *,
+    without: str = "",
+) -> str:
+    """Write a figure with its 95 % interval, or with the text `without` where it has none."""
+    if value is None:
+        return UNKNOWN
+    if low is None or high is None:
+        return f"{say(value)}{without}"
+    return say_interval(value, low, high)
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a number of things: `1 pass`, `3 passes`."""
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "ch")) else "s"
+    return f"{count} {noun}{ending}"
+
+
+def price_terms(price: Price) -> list[str]:
+    """Return what a rate is for: instance, option, place and day, as far as they are known."""
+    terms = (price.instance, price.option, price.zone or price.region, price.date.isoformat())
+    return [term for term in terms if term]
+
+
+def with_advice(text: str, advice: str | None) -> str:
+    """Return a finding with what to do about it."""
+    return f"{text} → {advice}" if advice else text
+
+
+def say_once(said: Iterable[tuple[str, str]], everyone: Iterable[str]) -> list[str]:
+    """Return texts once each, after the names that a text is said of where these are not all.
+
+    Args:
+        said: texts, each with the name of what it is said of.
+        everyone: all names.
+    """
+    names_by_text: dict[str, dict[str, None]] = {}
+    for text, name in said:
+        names_by_text.setdefault(text, {})[name] = None
+    every = set(everyone)
+    return [
+        text if set(names) == every else f"{', '.join(names)}: {text}"
+        for text, names in names_by_text.items()
+    ]
