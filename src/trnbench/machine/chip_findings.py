@@ -104,13 +104,14 @@ def holders(seen: Inspection) -> Finding | None:
     found = (*seen.chips.neuron.holders, *seen.chips.nvidia.holders)
     if not found:
         return None
-    devices: dict[tuple[int, str | None], list[str]] = {}
+    devices: dict[str, list[str]] = {}
     for holder in found:
-        devices.setdefault((holder.pid, holder.program), []).append(holder.device)
-    said = [
-        f"{program or 'a process'} (pid {pid}) holds {_some(names)}"
-        for (pid, program), names in devices.items()
-    ]
+        process = f"{holder.program or 'a process'} (pid {holder.pid})"
+        devices.setdefault(process, []).append(holder.device)
+    said = []
+    for process, names in devices.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        said.append(f"{process} holds {names[0]}{others}")
     return problem(
         "; ".join(said),
         "wait until it has ended, or end it yourself; its cores are free some ten seconds later. "
@@ -118,14 +119,10 @@ def holders(seen: Inspection) -> Finding | None:
     )
 
 
-def _some(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-
 def neuron_hardware(seen: Inspection) -> Finding | None:
     """Whether native packages meet chips that they do not support."""
-    is_native = seen.inventory is not None and seen.inventory.neuron == "native"
-    if not is_native or not (seen.chips.neuron.is_here or _is_neuron_instance(seen)):
+    is_here = seen.chips.neuron.is_here or _is_neuron_instance(seen)
+    if seen.generation != "native" or not is_here:
         return None
     instance = seen.machine.instance or ""
     is_first = instance.startswith(FIRST_CORES)
@@ -174,8 +171,7 @@ def _is_neuron_instance(seen: Inspection) -> bool:
 def devices(seen: Inspection) -> Finding | None:
     """Whether torch can use what is here."""
     if seen.devices is None:
-        has_torch = seen.inventory is not None and "torch" in seen.inventory.versions
-        if seen.devices_reason is None or not has_torch:
+        if seen.devices_reason is None or "torch" not in seen.versions:
             return None  # not asked, or reported already
         return problem(
             f"torch cannot be used: {seen.devices_reason}",

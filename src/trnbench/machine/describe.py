@@ -19,7 +19,7 @@ from trnbench.machine.neuron import Neuron, look_at_neuron
 from trnbench.machine.nvidia import Nvidia, look_at_nvidia
 from trnbench.prices import find_price
 from trnbench.prices.base import NoPrice, PriceRequest
-from trnbench.protocol.records import FoundDevice, Inventory
+from trnbench.protocol.records import FoundDevice, Inventory, NeuronGeneration
 from trnbench.redact import redact
 from trnbench.schema.price import Price
 
@@ -151,6 +151,16 @@ class Inspection:
     def host(self) -> Host:
         """The computer itself."""
         return self.machine.host
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of the packages that the interpreter has; none where it could not say."""
+        return self.inventory.versions if self.inventory else {}
+
+    @property
+    def generation(self) -> NeuronGeneration | None:
+        """Of the Neuron packages; None where there are none, or it could not say."""
+        return self.inventory.neuron if self.inventory else None
 
     @property
     def chips(self) -> Accelerators:

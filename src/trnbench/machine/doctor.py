@@ -3,62 +3,36 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from trnbench.machine.chip_findings import (
-    accelerator,
-    devices,
-    holders,
-    logical_cores,
-    neuron_driver,
-    neuron_hardware,
-    neuron_tools,
-    nvidia_driver,
-)
+from trnbench.machine import chip_findings, findings
 from trnbench.machine.describe import Inspection
-from trnbench.machine.findings import (
-    Finding,
-    cache,
-    ec2,
-    efa,
-    governor,
-    huge_pages,
-    interpreter,
-    neuron_generations,
-    neuron_missing,
-    neuron_pair,
-    neuron_python,
-    neuron_stub,
-    price,
-    profiling,
-    torch,
-    torch_build,
-)
+from trnbench.machine.findings import Finding
 
 FINDINGS: tuple[Callable[[Inspection], Finding | None], ...] = (
-    accelerator,
-    neuron_driver,
-    neuron_tools,
-    nvidia_driver,
-    holders,
-    interpreter,
-    torch,
-    neuron_stub,
-    neuron_missing,
-    neuron_generations,
-    neuron_pair,
-    neuron_python,
-    neuron_hardware,
-    torch_build,
-    devices,
-    logical_cores,
-    huge_pages,
-    cache,
-    profiling,
-    efa,
-    governor,
-    ec2,
-    price,
+    chip_findings.accelerator,
+    chip_findings.neuron_driver,
+    chip_findings.neuron_tools,
+    chip_findings.nvidia_driver,
+    chip_findings.holders,
+    findings.interpreter,
+    findings.torch,
+    findings.neuron_stub,
+    findings.neuron_missing,
+    findings.neuron_generations,
+    findings.neuron_pair,
+    findings.neuron_python,
+    chip_findings.neuron_hardware,
+    findings.torch_build,
+    chip_findings.devices,
+    chip_findings.logical_cores,
+    findings.huge_pages,
+    findings.cache,
+    findings.profiling,
+    findings.efa,
+    findings.governor,
+    findings.ec2,
+    findings.price,
 )
-"""In the order of the report: what must be mended first stands first."""
+"""In the order of the report: what must be mended first is first."""
 
 
 def diagnose(seen: Inspection) -> list[Finding]:

@@ -1,8 +1,9 @@
-"""A finding: one thing that was looked at, how it stands, and what to do about it."""
+"""Findings on the machine, its price and its packages; each says what was seen, and what helps."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from trnbench.catalog.backends import BACKENDS, backend_of
@@ -29,24 +30,10 @@ class Finding:
     """What to do about it."""
 
 
-def ok(evidence: str) -> Finding:
-    """Return that it is as it should be."""
-    return Finding("", "ok", evidence)
-
-
-def problem(evidence: str, fix: str) -> Finding:
-    """Return that training fails, or is not on what is paid for."""
-    return Finding("", "problem", evidence, fix)
-
-
-def warning(evidence: str, fix: str) -> Finding:
-    """Return that a figure may be worse than it could be, or something else fails."""
-    return Finding("", "warning", evidence, fix)
-
-
-def absent(evidence: str, fix: str | None = None) -> Finding:
-    """Return that it is not here, which is fine."""
-    return Finding("", "absent", evidence, fix)
+ok = partial(Finding, "", "ok")
+problem = partial(Finding, "", "problem")
+warning = partial(Finding, "", "warning")
+absent = partial(Finding, "", "absent")
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -75,8 +62,7 @@ def huge_pages(seen: Inspection) -> Finding | None:
 
 def cache(seen: Inspection) -> Finding | None:
     """Whether compiled programs outlive the instance."""
-    generation = seen.inventory.neuron if seen.inventory else None
-    backend = backend_of(BACKEND_OF_GENERATION.get(generation or "", ""))
+    backend = backend_of(BACKEND_OF_GENERATION.get(seen.generation or "", ""))
     if backend.cache is None:
         return None
     variable, default = backend.cache
@@ -149,14 +135,14 @@ def ec2(seen: Inspection) -> Finding | None:
 def price(seen: Inspection) -> Finding | None:
     """Whether the price of this machine is known."""
     found = seen.price
-    if isinstance(found, NoPrice):
-        if seen.machine.instance is None:
-            return absent(
-                "nobody knows what this machine costs: results will have no cost",
-                "`--usd-per-hour` sets your rate, now or when a report is made",
-            )
+    if not isinstance(found, NoPrice):
+        return ok(f"{say_usd(found.usd_per_hour)}/h {found.option}")
+    if seen.machine.instance is not None:
         return warning(found.reason, found.hint)
-    return ok(f"{say_usd(found.usd_per_hour)}/h {found.option}")
+    return absent(
+        "nobody knows what this machine costs: results will have no cost",
+        "`--usd-per-hour` sets your rate, now or when a report is made",
+    )
 
 
 REPOSITORY = "--extra-index-url https://pip.repos.neuron.amazonaws.com"
@@ -195,9 +181,8 @@ def torch(seen: Inspection) -> Finding | None:
     """Whether there is a torch."""
     if seen.inventory is None:
         return None
-    version = seen.inventory.versions.get("torch")
-    if version is not None:
-        return ok(f"torch {version}")
+    if "torch" in seen.versions:
+        return ok(f"torch {seen.versions['torch']}")
     where = (
         IMAGE
         if seen.chips.neuron.is_here
@@ -208,29 +193,27 @@ def torch(seen: Inspection) -> Finding | None:
 
 def neuron_stub(seen: Inspection) -> Finding | None:
     """Whether Neuron packages are the empty ones of the public index."""
-    if seen.inventory is None:
-        return None
-    versions = seen.inventory.versions
-    stubs = [f"{name} {versions[name]}" for name in STUBS if versions.get(name) in STUBS[name]]
+    versions = seen.versions
+    stubs = {name: versions[name] for name in STUBS if versions.get(name) in STUBS[name]}
     if not stubs:
         return None
-    names = " ".join(name for name in STUBS if versions.get(name) in STUBS[name])
+    said = join_words([f"{name} {version}" for name, version in stubs.items()])
     wanted = _requirements(versions.get("torch"))
     return problem(
-        f"WRONG PACKAGE: {join_words(stubs)} {'is' if len(stubs) == 1 else 'are'} an empty "
-        "stand-in of the public index, which fails when it is imported",
-        f"`pip uninstall {names}`, then install from the Neuron package repository: `pip install "
-        f"{REPOSITORY} {wanted} 'neuronx-cc==2.*'`",
+        f"WRONG PACKAGE: {said} {'is' if len(stubs) == 1 else 'are'} an empty stand-in of the "
+        "public index, which fails when it is imported",
+        f"`pip uninstall {' '.join(stubs)}`, then install from the Neuron package repository: "
+        f"`pip install {REPOSITORY} {wanted} 'neuronx-cc==2.*'`",
     )
 
 
 def neuron_missing(seen: Inspection) -> Finding | None:
     """Whether there are chips that this torch knows nothing of."""
-    if seen.inventory is None or not seen.chips.neuron.is_here or seen.inventory.neuron is not None:
+    if not seen.chips.neuron.is_here or seen.generation is not None:
         return None
-    if "torch" not in seen.inventory.versions:
+    if "torch" not in seen.versions:
         return None  # one problem at a time: that fix names the environment too
-    wanted = _requirements(seen.inventory.versions["torch"])
+    wanted = _requirements(seen.versions["torch"])
     return problem(
         "Neuron chips are here and this interpreter has no torch-neuronx, so it would train on "
         "the CPU",
@@ -240,9 +223,9 @@ def neuron_missing(seen: Inspection) -> Finding | None:
 
 def neuron_generations(seen: Inspection) -> Finding | None:
     """Whether packages of both generations lie in one environment."""
-    if seen.inventory is None or seen.inventory.neuron not in ("native", "xla"):
+    versions, generation = seen.versions, seen.generation
+    if generation not in ("native", "xla"):
         return None
-    versions, generation = seen.inventory.versions, seen.inventory.neuron
     strangers = [
         f"{name} {versions[name]}"
         for name, first_native in (
@@ -265,14 +248,12 @@ def neuron_generations(seen: Inspection) -> Finding | None:
 
 def neuron_pair(seen: Inspection) -> Finding | None:
     """Whether torch is the one that torch-neuronx was built for."""
-    if seen.inventory is None or seen.inventory.neuron not in ("native", "xla"):
+    torch_version = seen.versions.get("torch")
+    if torch_version is None or seen.generation not in ("native", "xla"):
         return None
-    versions = seen.inventory.versions
-    neuron = versions["torch-neuronx"]
-    if "torch" not in versions:
-        return None
-    pair = f"torch {versions['torch']} with torch-neuronx {neuron}"
-    built_for, here = _numbers(neuron), _numbers(versions["torch"])
+    neuron = seen.versions["torch-neuronx"]
+    pair = f"torch {torch_version} with torch-neuronx {neuron}"
+    built_for, here = _numbers(neuron), _numbers(torch_version)
     if built_for != here:
         wanted = ".".join(map(str, built_for))
         return problem(
@@ -280,7 +261,7 @@ def neuron_pair(seen: Inspection) -> Finding | None:
             f"`pip install 'torch=={wanted}.*' --index-url https://download.pytorch.org/whl/cpu`, "
             f"or {IMAGE}; never let pip choose or upgrade torch there",
         )
-    if seen.inventory.neuron == "xla":
+    if seen.generation == "xla":
         return warning(
             f"{pair}: a pair, of the XLA generation, which is not supported for training since "
             "SDK 2.30",
@@ -289,10 +270,7 @@ def neuron_pair(seen: Inspection) -> Finding | None:
     supported = NATIVE_PAIRS.get(here)
     if supported is None or not neuron.startswith(supported):
         known = join_words([f"torch {a}.{b} with {v}" for (a, b), v in NATIVE_PAIRS.items()])
-        return warning(
-            f"{pair}: not a pair that SDK 2.33 supports",
-            f"its pairs are {known}",
-        )
+        return warning(f"{pair}: not a pair that SDK 2.33 supports", f"its pairs are {known}")
     return ok(f"{pair}: a supported pair")
 
 
@@ -312,7 +290,7 @@ def neuron_python(seen: Inspection) -> Finding | None:
 
 def torch_build(seen: Inspection) -> Finding | None:
     """Whether torch was built without CUDA on a machine with an NVIDIA GPU."""
-    version = seen.inventory.versions.get("torch") if seen.inventory else None
+    version = seen.versions.get("torch")
     if version is None or not seen.chips.nvidia.is_here or not version.endswith("+cpu"):
         return None
     gpu = seen.chips.nvidia.gpus[0].name if seen.chips.nvidia.gpus else "NVIDIA GPU"
