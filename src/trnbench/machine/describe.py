@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from trnbench.machine.ec2 import BASE_URL, Ec2, ask_ec2, rent_option
+from trnbench.machine.ec2 import BASE_URL, Ec2, ask_ec2
 from trnbench.machine.host import Host, look_at_host
 from trnbench.machine.look import ROOT
 from trnbench.machine.network import Network, look_at_network
@@ -65,7 +65,7 @@ class Machine:
 
     def price_request(self, today: date) -> PriceRequest:
         """Return the request for this machine's rate that holds on a day."""
-        option = rent_option(self.ec2.life_cycle)
+        option = self.ec2.rent_option
         return PriceRequest(
             instance=self.instance,
             option=option,

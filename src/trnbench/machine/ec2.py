@@ -57,10 +57,10 @@ class Ec2:
     reason: str | None = None
     """Why something, or all, is not known; None off EC2."""
 
-
-def rent_option(life_cycle: str | None) -> RentOption | None:
-    """Return how an instance is rented, where its life cycle leaves no doubt."""
-    return _OPTIONS.get(life_cycle or "")
+    @property
+    def rent_option(self) -> RentOption | None:
+        """How it is rented, where its life cycle leaves no doubt."""
+        return _OPTIONS.get(self.life_cycle or "")
 
 
 def ask_ec2(

@@ -15,7 +15,7 @@ from trnbench.schema.measurement import Reading
 CPU_FLAGS = (
     "amx_bf16", "amx_tile", "asimd", "avx2", "avx512_bf16", "avx512f", "bf16",
 )  # fmt: skip
-"""Instruction sets that a matrix product is several times faster with."""
+"""Instruction sets with which a matmul is several times faster."""
 
 _FIRMWARE = "sys/devices/virtual/dmi/id"
 
@@ -34,8 +34,7 @@ class Host:
     """Those of `CPU_FLAGS` that it has."""
     numa_nodes: int | None
     governor: str | None
-    """What sets the first processor's clock; None where the kernel does not say, as in most
-    virtual machines."""
+    """What sets the first processor's clock; None in most virtual machines."""
     huge_pages: int | None
     """Reserved."""
     huge_pages_free: int | None
@@ -51,14 +50,15 @@ def look_at_host(root: Path = ROOT) -> Host:
     memory = _meminfo(root)
     firmware = root / _FIRMWARE
     page = memory.get("Hugepagesize")
+    instructions = _cpuinfo(root, "flags", "Features").split()
     return Host(
         operating_system=f"{platform.system()} {platform.release()}",
         architecture=platform.machine(),
-        processor=_processor_name(root),
+        processor=_cpuinfo(root, "model name") or platform.processor() or platform.machine(),
         logical_cpus=psutil.cpu_count() or 1,
         physical_cores=psutil.cpu_count(logical=False),
         memory_bytes=psutil.virtual_memory().total,
-        cpu_flags=_cpu_flags(root),
+        cpu_flags=tuple(flag for flag in CPU_FLAGS if flag in instructions),
         numa_nodes=len(list_names(root / "sys/devices/system/node", "node[0-9]*")) or None,
         governor=read_word(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         huge_pages=memory.get("HugePages_Total"),
@@ -77,19 +77,10 @@ def firmware_instance(firmware: Path) -> str | None:
     return None
 
 
-def _processor_name(root: Path) -> str:
-    for line in read_lines(root / "proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _cpu_flags(root: Path) -> tuple[str, ...]:
-    for line in read_lines(root / "proc/cpuinfo"):
-        if line.startswith(("flags", "Features")):
-            has = set(line.partition(":")[2].split())
-            return tuple(flag for flag in CPU_FLAGS if flag in has)
-    return ()
+def _cpuinfo(root: Path, *names: str) -> str:
+    """Return what the kernel says of the first processor under one of these names."""
+    lines = read_lines(root / "proc/cpuinfo")
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
 
 
 def _meminfo(root: Path) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""AWS Trainium and Inferentia: what `neuron-ls`, the driver and the PCI bus say.
+"""AWS Trainium and Inferentia: what `neuron-ls`, the driver, the PCI bus and `nccom-test` say.
 
 The tool's output differs from its documentation in small ways, so it is read leniently: what is
 missing or odd is unknown, and never an error.
@@ -7,8 +7,7 @@ Source: AWS Neuron documentation 2.32, tools/neuron-sys-tools/neuron-ls; public 
 
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ class Neuron:
     chips: tuple[NeuronChip, ...] = ()
     holders: tuple[Holder, ...] = ()
     device_files: int = 0
-    """`/dev/neuron*`: made by the driver, and in a container handed through."""
+    """`/dev/neuron*`."""
     pci_devices: int = 0
     is_driver_loaded: bool = False
     driver_version: str | None = None
@@ -100,7 +99,6 @@ class Neuron:
 def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
     """Look for Neuron chips without touching one."""
     device_files = len(list_names(root / "dev", "neuron[0-9]*"))
-    pci_devices = count_pci_devices(root, _AMAZON, _PCI_IDS)
     driver_version = read_word(root / "sys/module/neuron/version")
     loaded = any(line.startswith("neuron ") for line in read_lines(root / "proc/modules"))
     tool = find_tool("neuron-ls", root / _TOOLS)
@@ -118,18 +116,19 @@ def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
         reason = answer.reason or reason
     elif device_files:
         reason = "neuron-ls is not installed"
-    is_here = bool(chips or device_files or pci_devices)
-    return Neuron(
+    seen = Neuron(
         chips=chips,
         holders=holders,
         device_files=device_files,
-        pci_devices=pci_devices,
+        pci_devices=count_pci_devices(root, _AMAZON, _PCI_IDS),
         is_driver_loaded=loaded or driver_version is not None,
         driver_version=driver_version,
-        system_packages=_system_packages(root) if is_here or tool else {},
         instance=instance,
         reason=reason,
     )
+    if seen.is_here or tool is not None:
+        return replace(seen, system_packages=_system_packages(root))
+    return seen
 
 
 def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ...], str | None]:
@@ -201,17 +200,8 @@ def _system_packages(root: Path) -> dict[str, str]:
 
 TOOL = "nccom-test"
 SECONDS = 300.0
-_TOOLS = "opt/aws/neuron/bin"
 OPERATIONS = {"all_reduce": "allr", "all_gather": "allg", "reduce_scatter": "redsct"}
 SIZE_KEY, TIME_KEY = "size(B)", "time:avg(us)"
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """What the tool said of one task: seconds, or why there are none."""
-
-    seconds: float | None
-    reason: str | None = None
 
 
 def find_nccom_test(root: Path = ROOT) -> str | None:
@@ -221,42 +211,35 @@ def find_nccom_test(root: Path = ROOT) -> str | None:
 
 def time_collective(
     tool: str, task: CollectiveTask, ranks: int, *, seconds: float = SECONDS
-) -> Timed:
-    """Have one collective timed between the first cores of this machine."""
+) -> float | str:
+    """Time one collective between the first cores here: its seconds, or why there are none."""
+    size = str(task.whole_bytes)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        answer = run_tool(_command(tool, task, ranks, report), seconds, Path(folder))
+        command = [
+            tool, "-r", str(ranks), "-b", size, "-e", size, "-f", "2", "-d", "fp32",
+            OPERATIONS[task.operation], "--non-interactive", "--report-to-json-file", str(report),
+        ]  # fmt: skip
+        answer = run_tool(command, seconds, Path(folder))
         if answer.reason is not None:
-            return Timed(None, answer.reason)
+            return answer.reason
         try:
             text = report.read_text(encoding="utf-8")
         except OSError:
             last = answer.text.strip().splitlines()[-1:] or ["nothing"]
-            return Timed(
-                None,
-                f"{TOOL} ended with {answer.exit_code} and no report; it said: {last[0][:200]}",
-            )
+            ended = f"{TOOL} ended with {answer.exit_code} and no report"
+            return f"{ended}; it said: {last[0][:200]}"
     return read_report(text, task.whole_bytes)
 
 
-def _command(tool: str, task: CollectiveTask, ranks: int, report: Path) -> Sequence[str]:
-    size = str(task.whole_bytes)
-    return (
-        tool, "-r", str(ranks), "-b", size, "-e", size, "-f", "2", "-d", "fp32",
-        OPERATIONS[task.operation], "--non-interactive", "--report-to-json-file", str(report),
-    )  # fmt: skip
-
-
-def read_report(text: str, whole_bytes: int) -> Timed:
-    """Read the mean time of one size out of a report; whatever is odd is no time."""
+def read_report(text: str, whole_bytes: int) -> float | str:
+    """Read the mean seconds of one size out of a report; whatever is odd is no time."""
     try:
         results = json.loads(text)["results"]
         rows = [row for row in results if int(row[SIZE_KEY]) == whole_bytes]
         seconds = float(rows[0][TIME_KEY]) / 1e6
     except (ValueError, TypeError, KeyError, IndexError) as error:
-        return Timed(
-            None, f"{TOOL}'s report has no {TIME_KEY!r} of {whole_bytes} bytes ({error!r:.80})"
-        )
+        return f"{TOOL}'s report has no {TIME_KEY!r} of {whole_bytes} bytes ({error!r:.80})"
     if not 0 < seconds < SECONDS:
-        return Timed(None, f"{TOOL} says {seconds:g} s of one operation, which cannot be")
-    return Timed(seconds)
+        return f"{TOOL} says {seconds:g} s of one operation, which cannot be"
+    return seconds

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from trnbench.catalog.backends import backend_of
 from trnbench.errors import ConfigError, DataError, RunError
-from trnbench.machine.neuron import TOOL, Timed, find_nccom_test, time_collective
+from trnbench.machine.neuron import TOOL, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
 from trnbench.protocol.orders import CollectiveTask, Microbench
 from trnbench.protocol.records import ChildRecord, Environment, PeakPoint
@@ -147,7 +147,7 @@ class PeakRun:
             if self._interruption.signal is not None:
                 return  # `measure` says so
             task = each.task
-            timed = Timed(None, f"{TOOL} is not here: it comes with aws-neuronx-tools")
+            timed: float | str = f"{TOOL} is not here: it comes with aws-neuronx-tools"
             if tool is not None and isinstance(task, CollectiveTask):
                 timed = time_collective(tool, task, ranks)
             self._add(
@@ -158,8 +158,8 @@ class PeakRun:
                     ranks=ranks,
                     source="nccom-test",
                     runs=None,
-                    seconds=() if timed.seconds is None else (timed.seconds,),
-                    reason=None if timed.reason is None else redact(timed.reason),
+                    seconds=(timed,) if isinstance(timed, float) else (),
+                    reason=redact(timed) if isinstance(timed, str) else None,
                 )
             )
 

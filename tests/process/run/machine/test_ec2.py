@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from tests.process.run.machine.metadata_service import ANSWERS, metadata_service
-from trnbench.machine.ec2 import Ec2, ask_ec2, rent_option
+from trnbench.machine.ec2 import Ec2, ask_ec2
 
 
 def test_type_place_and_life_cycle_are_asked_with_a_token() -> None:
@@ -136,4 +136,4 @@ def test_a_proxy_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_how_it_is_rented_follows_where_there_is_no_doubt(
     life_cycle: str | None, option: str | None
 ) -> None:
-    assert rent_option(life_cycle) == option
+    assert Ec2(life_cycle=life_cycle).rent_option == option

@@ -26,7 +26,7 @@ def test_each_collective_is_timed_by_the_tool(
 ) -> None:
     task = CollectiveTask(name="x", operation=operation, whole_bytes=1_000_000)  # type: ignore[arg-type]
     monkeypatch.chdir(tmp_path)
-    assert time_collective(tool, task, 4).seconds == pytest.approx(110e-6)
+    assert time_collective(tool, task, 4) == pytest.approx(110e-6)
     assert list(tmp_path.iterdir()) == [], "it leaves its folders where we are"
 
 
@@ -39,8 +39,8 @@ def test_a_tool_that_fails_is_a_reason(
 ) -> None:
     monkeypatch.setenv("STAND_IN_NCCOM_TEST", answer)
     timed = time_collective(tool, TASK, 4)
-    assert timed.seconds is None
-    assert said in (timed.reason or "")
+    assert isinstance(timed, str)
+    assert said in timed
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,7 @@ def test_a_tool_that_fails_is_a_reason(
 )
 def test_an_odd_report_gives_no_time(rows: object) -> None:
     timed = read_report(json.dumps({"results": rows}), 1_000_000)
-    assert timed.seconds is None
-    assert timed.reason
+    assert isinstance(timed, str)
 
 
 def test_no_tool_is_found_where_there_is_none(
