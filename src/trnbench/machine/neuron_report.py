@@ -9,7 +9,7 @@ and public captures, which differ from it: see `tests/data/neuron/README.md`. Re
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,15 @@ _LARGEST = 1e21
 
 _ROUNDED_PERCENT = 101.0
 """A full load may be reported as a little more than 100 %."""
+
+_PROCESS_FIGURES: Mapping[str, tuple[str, ...]] = {
+    "memory_used_bytes": ("memory_used", "neuron_runtime_used_bytes", "neuron_device"),
+    "memory_host_bytes": ("memory_used", "neuron_runtime_used_bytes", "host"),
+    "executions_completed": ("execution_stats", "execution_summary", "completed"),
+    "latency_p50_seconds": ("execution_stats", "latency_stats", "total_latency", "p50"),
+    "device_latency_p50_seconds": ("execution_stats", "latency_stats", "device_latency", "p50"),
+}
+"""Where a process's report has each figure: its metric group, then the keys in it."""
 
 _MEMORY_KINDS = {
     "tensors": "memory_tensors_bytes",
@@ -38,18 +47,11 @@ _UNCORRECTED = ("mem_ecc_uncorrected", "sram_ecc_uncorrected")
 
 
 @dataclass(slots=True)
-class _Core:
-    """What a report has on one core."""
-
-    values: dict[str, float] = field(default_factory=dict)
-    flags: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
 class _Found:
     """What was found in a report so far."""
 
-    cores: dict[int, _Core] = field(default_factory=dict)
+    cores: dict[int, dict[str, float]] = field(default_factory=dict)
+    core_flags: dict[int, set[str]] = field(default_factory=dict)
     sums: dict[str, list[float | None]] = field(default_factory=dict)
     """What each process adds; one that is missing makes the sum unknown."""
     values: dict[str, float] = field(default_factory=dict)
@@ -87,9 +89,9 @@ def parse_report(line: str | bytes, at_seconds: float) -> list[Reading] | None:
 
 def _readings(found: _Found, at_seconds: float) -> list[Reading]:
     readings = [
-        reading(NAME, at_seconds, core.values, device=index, flags=sorted(core.flags))
-        for index, core in sorted(found.cores.items())
-        if core.values
+        reading(NAME, at_seconds, values, device=core, flags=sorted(found.core_flags[core]))
+        for core, values in sorted(found.cores.items())
+        if values
     ]
     values = dict(found.values)
     for quantity, parts in found.sums.items():
@@ -100,15 +102,9 @@ def _readings(found: _Found, at_seconds: float) -> list[Reading]:
             values[quantity] = sum(known)
     if values or found.notes:
         note = "; ".join(found.notes[:3]) or None
+        flags, is_valid = sorted(found.flags), bool(values)
         readings.append(
-            reading(
-                NAME,
-                at_seconds,
-                values,
-                note=note,
-                flags=sorted(found.flags),
-                is_valid=bool(values),
-            )
+            reading(NAME, at_seconds, values, note=note, flags=flags, is_valid=is_valid)
         )
     return readings
 
@@ -118,68 +114,52 @@ def _readings(found: _Found, at_seconds: float) -> list[Reading]:
 
 def _read_runtime(runtime: Any, found: _Found) -> None:
     report = _part(found.group({"process": runtime}, "process"), "report")
-    cores = _read_cores(found.group(report, "neuroncore_counters"), found)
-    cores |= _read_memory(found.group(report, "memory_used"), found)
-    flags = _read_executions(found.group(report, "execution_stats"), found)
+    counters = found.group(report, "neuroncore_counters")
+    memory = found.group(report, "memory_used")
+    stats = found.group(report, "execution_stats")
+    usage = found.group(report, "neuron_runtime_vcpu_usage")
+    groups = {"memory_used": memory, "execution_stats": stats}
+    for quantity, (*path, key) in _PROCESS_FIGURES.items():
+        found.add(quantity, _number(_part(groups, *path).get(key)))
+    busy = _known(_part(usage, "vcpu_usage"), ("user", "system"))
+    found.add("runtime_busy_cpus", sum(busy) / 100 if len(busy) == 2 else None)
+    flags = _read_errors(stats, found)
     found.flags |= flags
-    for index in cores:
-        found.cores[index].flags |= flags
-    usage = _part(found.group(report, "neuron_runtime_vcpu_usage"), "vcpu_usage")
-    percent = _sum(usage, ("user", "system"))
-    found.add("runtime_busy_cpus", None if percent is None else percent / 100)
+    for core, values in _read_cores(counters, memory).items():
+        found.cores.setdefault(core, {}).update(values)
+        found.core_flags.setdefault(core, set()).update(flags)
 
 
-def _read_cores(group: dict[str, Any], found: _Found) -> set[int]:
-    """Take in the cores' load; return which they are."""
-    cores = set()
-    for index, told in _by_core(_part(group, "neuroncores_in_use")):
-        cores.add(index)
-        values = found.cores.setdefault(index, _Core()).values
+def _read_errors(stats: dict[str, Any], found: _Found) -> set[str]:
+    """Take in what failed; return the kinds of errors that there were."""
+    summary, errors = _part(stats, "execution_summary"), _part(stats, "error_summary")
+    failed = _known(summary, _FAILURES)
+    found.add("executions_failed", sum(failed) if len(failed) == len(_FAILURES) else None)
+    numerical = _known(errors, ("numerical", "numeric"))
+    numerical += _known(summary, ("completed_with_num_err",))  # the older place
+    found.add("numerical_errors", numerical[0] if numerical else None)
+    flags = {f"errors_{name}" for name in _ERRORS if _number(errors.get(name))}
+    return flags | ({"numerical_errors"} if numerical and numerical[0] else set())
+
+
+def _read_cores(counters: dict[str, Any], memory: dict[str, Any]) -> dict[int, dict[str, float]]:
+    """Return the load and the memory of a process's cores."""
+    cores: dict[int, dict[str, float]] = {}
+    for core, told in _by_core(_part(counters, "neuroncores_in_use")):
+        values = cores.setdefault(core, {})
         percent = _number(told.get("neuroncore_utilization"))
         if percent is not None and percent <= _ROUNDED_PERCENT:
             values["utilization_share"] = min(percent / 100, 1.0)
-        rate = _first(told, ("flops", "effective_flops"))
-        if rate is not None:
+        for rate in _known(told, ("flops", "effective_flops"))[:1]:
             values["flops_per_second"] = rate
+    by_core = ("neuron_runtime_used_bytes", "usage_breakdown", "neuroncore_memory_usage")
+    for core, told in _by_core(_part(memory, *by_core)):
+        kinds = {name: _number(told.get(key)) for key, name in _MEMORY_KINDS.items()}
+        known = {name: size for name, size in kinds.items() if size is not None}
+        cores.setdefault(core, {}).update(known)
+        if told.keys() == _MEMORY_KINDS.keys() and len(known) == len(kinds):
+            cores[core]["memory_used_bytes"] = sum(known.values())
     return cores
-
-
-def _read_memory(group: dict[str, Any], found: _Found) -> set[int]:
-    """Take in the memory by core and kind; return which cores it is of."""
-    used = _part(group, "neuron_runtime_used_bytes")
-    found.add("memory_used_bytes", _number(used.get("neuron_device")))
-    found.add("memory_host_bytes", _number(used.get("host")))
-    cores = set()
-    by_core = _part(_part(used, "usage_breakdown"), "neuroncore_memory_usage")
-    for index, told in _by_core(by_core):
-        cores.add(index)
-        values = found.cores.setdefault(index, _Core()).values
-        for key, quantity in _MEMORY_KINDS.items():
-            number = _number(told.get(key))
-            if number is not None:
-                values[quantity] = number
-        if _MEMORY_KINDS.keys() == told.keys() and set(_MEMORY_KINDS.values()) <= values.keys():
-            values["memory_used_bytes"] = sum(values[name] for name in _MEMORY_KINDS.values())
-    return cores
-
-
-def _read_executions(group: dict[str, Any], found: _Found) -> set[str]:
-    """Take in what was executed; return the kinds of errors that there were."""
-    summary, errors = _part(group, "execution_summary"), _part(group, "error_summary")
-    numerical = _first(errors, ("numerical", "numeric"))
-    if numerical is None:
-        numerical = _number(summary.get("completed_with_num_err"))
-    found.add("executions_completed", _number(summary.get("completed")))
-    found.add("executions_failed", _sum(summary, _FAILURES))
-    found.add("numerical_errors", numerical)
-    latency = _part(group, "latency_stats")
-    for kind, quantity in (
-        ("total_latency", "latency_p50_seconds"),
-        ("device_latency", "device_latency_p50_seconds"),
-    ):
-        found.add(quantity, _number(_part(latency, kind).get("p50")))
-    flags = {f"errors_{name}" for name in _ERRORS if _number(errors.get(name))}
-    return flags | ({"numerical_errors"} if numerical else set())
 
 
 # --- what the whole machine tells ----------------------------------------------------------------
@@ -193,11 +173,11 @@ def _read_system(system: dict[str, Any], found: _Found) -> None:
     for device in devices if isinstance(devices, list) else []:
         if not isinstance(device, dict):
             continue
-        corrected = _sum_of_known(device, _CORRECTED)
-        uncorrected = _sum_of_known(device, _UNCORRECTED)
-        found.add("ecc_corrected", corrected)
-        found.add("ecc_uncorrected", uncorrected)
-        if uncorrected:
+        # Older tools count fewer kinds of memory.
+        corrected, uncorrected = _known(device, _CORRECTED), _known(device, _UNCORRECTED)
+        found.add("ecc_corrected", sum(corrected) if corrected else None)
+        found.add("ecc_uncorrected", sum(uncorrected) if uncorrected else None)
+        if sum(uncorrected):
             found.flags.add("ecc_uncorrected")
             number = device.get("neuron_device_index")
             where = number if type(number) is int else "of unknown number"
@@ -207,9 +187,11 @@ def _read_system(system: dict[str, Any], found: _Found) -> None:
 # --- reading what may be anything ----------------------------------------------------------------
 
 
-def _part(document: Any, name: str) -> dict[str, Any]:
-    part = document.get(name) if isinstance(document, dict) else None
-    return part if isinstance(part, dict) else {}
+def _part(document: Any, *path: str) -> dict[str, Any]:
+    """Return the mapping at a path; an empty one where there is none."""
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
 
 
 def _by_core(cores: dict[str, Any]) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -223,19 +205,6 @@ def _number(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and 0 <= value <= _LARGEST else None
 
 
-def _first(told: dict[str, Any], names: Iterable[str]) -> float | None:
-    """Return the figure under the first name that has one."""
-    return next((n for name in names if (n := _number(told.get(name))) is not None), None)
-
-
-def _sum(told: dict[str, Any], names: Iterable[str]) -> float | None:
-    """Return the sum of all names' figures, or None if one is missing."""
-    numbers = [_number(told.get(name)) for name in names]
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None
-
-
-def _sum_of_known(told: dict[str, Any], names: Iterable[str]) -> float | None:
-    """Return the sum of the figures that are there: older tools count fewer kinds of memory."""
-    known = [n for name in names if (n := _number(told.get(name))) is not None]
-    return sum(known) if known else None
+def _known(told: dict[str, Any], names: Iterable[str]) -> list[float]:
+    """Return the figures that are there, in the order of their names."""
+    return [number for name in names if (number := _number(told.get(name))) is not None]
