@@ -1,7 +1,7 @@
-"""`neuron-monitor` as a process beside the run: started, heard, started again, ended.
+"""`neuron-monitor` as a process beside the run: started, read, started again, ended.
 
-It reports by itself, a line of JSON each period; what has come is taken when it is asked for. It
-sees every Neuron process of the host, so a filter on their tags picks out the run's own.
+It writes a line of JSON each period. It sees every Neuron process of the host, so a filter on their
+tags picks out the run's own.
 """
 
 import contextlib
@@ -64,8 +64,8 @@ class NeuronMonitorSource:
         config = monitor_config(subject.period_seconds, subject.neuron_tag_filter)
         try:
             descriptor, path = tempfile.mkstemp(prefix="trnbench-", suffix=".json")
-            os.close(descriptor)
-            Path(path).write_text(json.dumps(config), encoding="utf-8")
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                json.dump(config, stream)
         except OSError as error:
             return Absent(f"its configuration cannot be written: {error.strerror}")
         source = cls([program, "-c", path], Path(path), subject.period_seconds)
@@ -112,10 +112,15 @@ class NeuronMonitorSource:
         if self._child is None:
             return self._start_again(at_seconds)
         exit_code = self._child.exit_code  # before reading: what it said before is then all there
-        lines = [line for each in self._read_lines(self._child) if (line := each.strip())]
-        if lines:
+        self._child.read_words()
+        try:
+            lines = self._child.read_lines()
+        except LineTooLongError:
+            lines = [b"(no end of the line)"]
+        readings = []
+        for line in filter(None, map(bytes.strip, lines)):
             self._heard_at = at_seconds
-        readings = [reading for line in lines for reading in self._parse(line, at_seconds)]
+            readings += self._parse(line, at_seconds)
         # One that closed its output is about to end: its exit code is waited for until next time.
         is_left = self._closed_at is not None and at_seconds > self._closed_at
         if exit_code is not None or is_left:
@@ -135,14 +140,6 @@ class NeuronMonitorSource:
         self._restart_at = math.inf
         with contextlib.suppress(OSError):
             self._config.unlink(missing_ok=True)
-
-    @staticmethod
-    def _read_lines(child: Child) -> list[bytes]:
-        child.read_words()
-        try:
-            return child.read_lines()
-        except LineTooLongError:
-            return [b"(no end of the line)"]
 
     def _parse(self, line: bytes, at_seconds: float) -> list[Reading]:
         readings = parse_report(line, at_seconds)

@@ -239,13 +239,6 @@ class _Device:
     power_sample: tuple[float, float] | None = None
     """When the last power was read, and the power."""
 
-    def integrate(self, at_seconds: float, watts: float) -> None:
-        """Add the trapezoid between the last power and this one."""
-        if self.power_sample is not None:
-            at, last_watts = self.power_sample
-            self.joules += max(at_seconds - at, 0.0) * (last_watts + watts) / 2
-        self.power_sample = (at_seconds, watts)
-
 
 class NvmlSource:
     """Reads the GPUs of one run."""
@@ -330,14 +323,17 @@ class NvmlSource:
             now = self._nvml.ask(_ENERGY, device.handle)
             if now is None:
                 return {}
-            # A counter that fell was set to zero by another; what it lost is not known.
+            # A counter that fell was reset; what it lost is not known.
             device.joules += max(now - device.millijoules, 0) * 1e-3
             device.millijoules = now
             return {"energy_joules": device.joules}
         if watts is None:
-            device.power_sample = None  # across a gap nothing is drawn
+            device.power_sample = None  # over a gap nothing is integrated
             return {"energy_joules": device.joules} if device.joules else {}
-        device.integrate(at_seconds, watts)
+        if device.power_sample is not None:
+            at, last_watts = device.power_sample
+            device.joules += max(at_seconds - at, 0.0) * (last_watts + watts) / 2
+        device.power_sample = (at_seconds, watts)
         return {"energy_joules": device.joules}
 
     def _foreign_processes(self, device: _Device) -> dict[str, float]:
