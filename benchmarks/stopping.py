@@ -1,9 +1,9 @@
 """Promise: measuring ends when enough is known: within 1 % after half of the usual 100 steps.
 
-The product's own `Pacer` is given seeded steps until it says that it is enough. On quiet series the
-samples that it took are compared with the 100 that benchmarks of a fixed length take; and over
-eighteen kinds of noise and precision the intervals of the steady samples, as wide as the stopping
-rule makes them and before anything is added for other launches, against the truth.
+The product's own `StoppingRule` is given seeded steps until it says that it is enough. On quiet
+series the samples that it took are compared with the 100 that benchmarks of a fixed length take;
+and over eighteen kinds of noise and precision the intervals of the steady samples, as wide as the
+stopping rule makes them and before anything is added for other launches, against the truth.
 
 A step of 1 s is a sample by itself. `measure.min_seconds` asks for 30 s of timed steps: below 0.6 s
 a step more than 50 are taken, however quiet they are, and that is not counted here.
@@ -30,7 +30,7 @@ from trnbench.analysis.statistics import LOOKING_INFLATION, Interval, mean_inter
 from trnbench.analysis.steady_state import find_steady_state
 from trnbench.protocol.orders import RunBlock
 from trnbench.protocol.records import Block
-from trnbench.run.stopping import Pacer
+from trnbench.run.stopping import StoppingRule
 from trnbench.schema.plan import MeasureConfig
 
 PEERS_STEPS = 100
@@ -162,18 +162,18 @@ def _holds(interval: Interval, truth: float) -> bool:
 
 
 def _run(limits: MeasureConfig, times: Series) -> tuple[Series, int, bool]:
-    """Return the samples until the pacer stops, all steps, and whether it was precise."""
-    pacer = Pacer(limits, "max_minutes")
+    """Return the samples until the rule stops, all steps, and whether it was precise."""
+    rule = StoppingRule(limits, "max_minutes")
     steps, samples = 0, []
-    while isinstance(command := pacer.next_command(is_out_of_budget=False), RunBlock):
+    while isinstance(command := rule.next_command(is_out_of_budget=False), RunBlock):
         block: Block = make_block(
             command, steps, float(np.sum(times[steps : steps + command.steps]))
         )
         steps += command.steps
-        pacer.observe(block)
+        rule.observe(block)
         if block.purpose == "measure":
             samples.append(block.seconds / block.steps)
-    stop = [choice for choice in pacer.take_choices() if choice.what == "stop"]
+    stop = [choice for choice in rule.take_choices() if choice.what == "stop"]
     return np.array(samples), steps, stop[-1].why.startswith("precise")
 
 

@@ -1,4 +1,4 @@
-"""A child process in a session of its own: heard in bounded lines, gone without a trace.
+"""A child process in a session of its own, which sends lines and is never left behind.
 
 A Ctrl-C meant for the parent does not reach it. It does not outlive the parent either: a guardian
 waits on a pipe that only the parent holds, and kills the child's whole group when that closes.
@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 MAX_LINE_BYTES = 16 * 2**20
 """A record of a thousand steps has some 60 kB, a report of 64 NeuronCores some 160 kB."""
 
 _MAX_READ_BYTES = 2 * MAX_LINE_BYTES
 _PIPE_BYTES = 2**20
-"""The kernel's usual 64 kB would hold back a long line over several turns."""
+"""The kernel's usual 64 kB would hold back a long line over several reads."""
 _TAIL_BYTES = 32 * 1024
 _KILL_SECONDS = 10.0
 """A killed process that is still there after so long hangs inside a driver."""
@@ -24,30 +25,6 @@ _KILL_SECONDS = 10.0
 
 class LineTooLongError(Exception):
     """More came without a line's end than a line may hold; it was thrown away."""
-
-
-class Guardian:
-    """Kills a process group as soon as this process is gone, until it is dismissed."""
-
-    def __init__(self, group: int) -> None:
-        """Start it, in a session of its own."""
-        line = 'read -r line || kill -s KILL -- "-$1"'
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", line, "trnbench-guardian", str(group)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.pid = self._process.pid
-
-    def dismiss(self) -> None:
-        """Let it go: the group is gone."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(b"done\n")
-                self._process.stdin.close()
-        self._process.wait()
 
 
 class Child:
@@ -86,7 +63,7 @@ class Child:
                 env={**os.environ, **(environment or {})},
             )
             self.pid = self._process.pid
-            self._guardian = self._guard()
+            self._guardian = self._start_guardian()
         except OSError:
             os.close(lines)
             os.close(tail)
@@ -102,14 +79,29 @@ class Child:
         self._rest = b""
         self._tail = b""
 
+    def _start_guardian(self) -> "subprocess.Popen[bytes]":
+        script = 'read -r line || kill -s KILL -- "-$1"'
+        try:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", script, "trnbench-guardian", str(self.pid)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            raise
+
     @property
     def exit_code(self) -> int | None:
-        """How it ended: negative is the signal that ended it, None while it runs."""
+        """Negative: the signal that ended it. None while it runs."""
         return self._process.poll()
 
     @property
     def descriptors(self) -> list[int]:
-        """What to wait on for something to read; a pipe that the child closed is not among it."""
+        """What to wait on for something to read; without the pipes that the child has closed."""
         return list(self._open)
 
     @property
@@ -133,21 +125,21 @@ class Child:
             raise LineTooLongError
         return [line + b"\n" for line in lines]
 
-    def read_words(self) -> None:
-        """Take what was printed off its pipe, a bounded part: one that babbles must not hold us."""
+    def read_output(self) -> None:
+        """Empty the pipe of what it prints, a bounded part at a time, and keep the end."""
         for _ in range(16):
             content = self._read(self._tail_pipe)
             if not content:
                 return
             self._tail = (self._tail + content)[-_TAIL_BYTES:]
 
-    def last_words(self) -> str:
+    def output_tail(self) -> str:
         """Return the end of what it printed."""
-        self.read_words()
+        self.read_output()
         return self._tail.decode(errors="replace")
 
     def write(self, content: bytes) -> None:
-        """Write to its standard input; that it is gone is noticed by its exit code."""
+        """Write to its standard input; its exit code says whether it is gone."""
         if self._process.stdin is None:
             raise RuntimeError("the child was started without standard input")
         _enlarge(self._process.stdin.fileno())
@@ -167,20 +159,11 @@ class Child:
         self._signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_SECONDS)
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-        self._guardian.dismiss()
-        for descriptor in (self._lines, self._tail_pipe):
-            os.close(descriptor)
-
-    def _guard(self) -> Guardian:
-        try:
-            return Guardian(self.pid)
-        except OSError:
-            self._process.kill()
-            self._process.wait()
-            raise
+        _close(self._process.stdin)
+        _close(self._guardian.stdin, b"the group is gone\n")
+        self._guardian.wait()
+        os.close(self._lines)
+        os.close(self._tail_pipe)
 
     def _read(self, descriptor: int) -> bytes:
         """Read what is there; at the pipe's end stop waiting on it."""
@@ -197,6 +180,13 @@ class Child:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+def _close(pipe: IO[bytes] | None, last: bytes = b"") -> None:
+    if pipe is not None:
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(last)
+            pipe.close()
 
 
 def _enlarge(pipe: int) -> None:

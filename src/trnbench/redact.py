@@ -1,4 +1,4 @@
-"""Taking out of a text what tells whose machine it came from."""
+"""Takes paths and names out of texts, so that they do not say whose machine they came from."""
 
 import getpass
 import re
@@ -12,7 +12,7 @@ _PATH = re.compile(r"(?<![\w./…])(?:file://)?/(?:[^/\s\"':]+/)+(?=[^/\s\"':])"
 
 
 def redact(text: str) -> str:
-    """Cut absolute paths down to the package or the file's name, and blot out names."""
+    """Cut absolute paths down to the package or the file, and take out user and host names."""
     text = _TO_PACKAGES.sub("", text)
     text = _QUOTED_PATH.sub(r"\1…/", text)
     text = _HOME.sub("/home", text)
@@ -23,11 +23,11 @@ def redact(text: str) -> str:
 
 
 def _names() -> list[str]:
-    """Return the user's and the host's names, unless they are words that tell nothing."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = ""  # a container may have no user of this number
     host = socket.gethostname()
     names = (user, host, host.partition(".")[0])
+    # Short and common ones identify no one, and would be cut out of ordinary words.
     return [name for name in names if len(name) > 2 and name not in ("root", "localhost")]

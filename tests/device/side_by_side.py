@@ -42,7 +42,7 @@ class Job:
                     return record
             if isinstance(event, Exited) or time.monotonic() > deadline:
                 break
-        pytest.fail(f"the worker never said {name!r}: {self._job.last_words()}")
+        pytest.fail(f"the worker never said {name!r}: {self._job.output_tail()}")
 
     def end(self) -> None:
         """End it."""

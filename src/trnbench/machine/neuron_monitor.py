@@ -112,7 +112,7 @@ class NeuronMonitorSource:
         if self._child is None:
             return self._start_again(at_seconds)
         exit_code = self._child.exit_code  # before reading: what it said before is then all there
-        self._child.read_words()
+        self._child.read_output()
         try:
             lines = self._child.read_lines()
         except LineTooLongError:
@@ -163,7 +163,7 @@ class NeuronMonitorSource:
         """End what is left of the tool, and say what will be done."""
         words = ""
         if self._child is not None:
-            said = [line.strip() for line in self._child.last_words().splitlines()]
+            said = [line.strip() for line in self._child.output_tail().splitlines()]
             words = redact(next((line[:200] for line in reversed(said) if line), ""))
             self._child.end()
             self._child = None

@@ -1,5 +1,6 @@
 """One JSON object a line: how a message is written, and read against its annotations."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -7,18 +8,17 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
 
 class ProtocolError(ValueError):
-    """A line that is not a record or a command of this version."""
+    """A line that is not a message of this version."""
 
 
 def encode(message: Any) -> str:
-    """Write a record, a command or an order as one line of JSON, without the newline.
+    """Write a message as one line of JSON, without the newline.
 
     Raises:
         ValueError: a float is NaN or infinite; such a value must be sent as null.
@@ -45,11 +45,7 @@ def decode(line: str | bytes, kinds: tuple[type, ...]) -> Any:
 
 
 def parse_object(line: str | bytes) -> dict[str, Any]:
-    """Read one line of JSON that holds an object.
-
-    Raises:
-        ProtocolError: it does not.
-    """
+    """Read one line of JSON that holds an object."""
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -60,11 +56,7 @@ def parse_object(line: str | bytes) -> dict[str, Any]:
 
 
 def from_document(document: Any, kinds: tuple[type, ...]) -> Any:
-    """Read parsed JSON as whichever of `kinds` its `kind` names.
-
-    Raises:
-        ProtocolError: an unknown kind, a missing or unknown field, or a wrong type.
-    """
+    """Read parsed JSON as whichever of `kinds` its `kind` names."""
     name = document.get("kind") if isinstance(document, dict) else document
     for cls in kinds:
         if cls.__dataclass_fields__["kind"].default == name:  # type: ignore[attr-defined]
@@ -95,34 +87,26 @@ def from_json(cls: type[T], document: Any, where: str = "") -> T:
 
 @functools.cache
 def _fields_of(cls: type) -> dict[str, tuple[Any, bool]]:
+    """Return the annotation of each field, and whether it has no default."""
     hints = typing.get_type_hints(cls)
     return {
-        f.name: (
-            hints[f.name],
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
-        )
+        f.name: (hints[f.name], f.default is f.default_factory is dataclasses.MISSING)
         for f in dataclasses.fields(cls)
-        if typing.get_origin(hints[f.name]) is not ClassVar
     }
 
 
-_LARGEST = sys.float_info.max
-
-
 def _checked(annotation: Any, value: Any, where: str) -> Any:
-    """Return `value` as `annotation` wants it; an int serves as a float, nothing else bends.
+    """Return `value` as `annotation` wants it; an int serves as a float, nothing else is converted.
 
-    NaN, infinities and ints that are no float are refused: such a value is sent as null. So is
-    text that no file can hold (half of a surrogate pair).
+    Refused are NaN, infinities and ints that no float can hold: such a value is sent as null.
     """
     origin = typing.get_origin(annotation)
     if dataclasses.is_dataclass(annotation):
         return from_json(annotation, value, f"{where}.")  # type: ignore[arg-type]
-    if origin is Literal:
-        if value in typing.get_args(annotation):
-            return value
-    elif origin in (typing.Union, types.UnionType):
-        return _checked_union(annotation, value, where)
+    if origin in (typing.Union, types.UnionType):
+        for option in typing.get_args(annotation):
+            with contextlib.suppress(ProtocolError):
+                return _checked(option, value, where)
     elif origin is list and isinstance(value, list):
         (item,) = typing.get_args(annotation)
         if _are_numbers(item, value):
@@ -134,51 +118,27 @@ def _checked(annotation: Any, value: Any, where: str) -> Any:
             _checked(str, k, where): _checked(item, entry, f"{where}.{k}")
             for k, entry in value.items()
         }
-    elif annotation is float and type(value) in (int, float) and abs(value) <= _LARGEST:
+    elif annotation is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
-    elif type(value) is annotation and _SCALARS.get(annotation, _never)(value):
+    elif _is_scalar(annotation, value):
         return value
-    raise ProtocolError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
-
-
-def _is_text(value: str) -> bool:
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _never(_value: Any) -> bool:
-    return False
-
-
-_SCALARS: dict[type, Callable[[Any], bool]] = {
-    bool: lambda _value: True,
-    int: lambda _value: True,
-    str: _is_text,
-}
-"""Which values of these types a record can hold."""
+    named = getattr(annotation, "__name__", None) or annotation
+    raise ProtocolError(f"{where}: {str(value)[:60]!r} is not {named}")
 
 
 def _are_numbers(item: Any, values: list[Any]) -> bool:
-    """Tell quickly whether a list of floats is as it should be; the losses of a run are millions.
+    """Tell quickly that a list holds finite floats: the losses of a run are millions.
 
-    False says nothing: each entry is looked at then.
+    False says nothing: each entry is checked then.
     """
     if item is not float and item != float | None:
         return False
     return {float}.issuperset(map(type, values)) and all(map(math.isfinite, values))
 
 
-def _checked_union(annotation: Any, value: Any, where: str) -> Any:
-    if value is None and type(None) in typing.get_args(annotation):
-        return None
-    for option in typing.get_args(annotation):
-        if option is type(None):
-            continue
-        try:
-            return _checked(option, value, where)
-        except ProtocolError:
-            continue
-    raise ProtocolError(f"{where}: {str(value)[:60]!r} is not {_named(annotation)}")
-
-
-def _named(annotation: Any) -> str:
-    return getattr(annotation, "__name__", None) or str(annotation)
+def _is_scalar(annotation: Any, value: Any) -> bool:
+    if typing.get_origin(annotation) is Literal:
+        return value in typing.get_args(annotation)
+    if annotation is str and isinstance(value, str):  # half a surrogate pair fits into no file
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return annotation in (bool, int, types.NoneType) and type(value) is annotation

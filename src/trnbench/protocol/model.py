@@ -13,27 +13,27 @@ class RopeScaling:
 
     factor: float
     low_frequency_factor: float
-    """Turns in the original context below which one is slowed in full (YaRN's beta_slow)."""
+    """Turns in the original context below which a frequency is slowed in full (YaRN: beta_slow)."""
     high_frequency_factor: float
-    """Turns above which it is kept (YaRN's beta_fast)."""
+    """Turns above which it is kept (YaRN: beta_fast)."""
     original_max_positions: int
     kind: Literal["llama3", "yarn"] = "llama3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experts:
-    """A mixture of gated MLPs in the MLP's place: each token goes to a few of many."""
+    """A mixture of gated MLPs in place of the MLP: each token goes to a few of many."""
 
     count: int
     per_token: int
     size: int
     """Width of one expert's MLP."""
     shared_size: int = 0
-    """Width of the MLP that every token goes through beside its experts; 0 for none."""
+    """Width of the MLP that every token goes through as well; 0 for none."""
     shared_gate: bool = False
     """Whether a sigmoid of the token scales the shared MLP (Qwen2-MoE)."""
     normalized: bool = True
-    """Whether the weights of a token's experts sum to one (Mixtral); else they are the router's
+    """Whether the weights of a token's experts sum to one (Mixtral), or are the router's
     probabilities over all experts (Qwen2-MoE, DeepSeekMoE)."""
     biases: bool = False
     """Whether router and experts have biases (gpt-oss)."""
@@ -42,12 +42,12 @@ class Experts:
     dense_layers: int = 0
     """Blocks at the start that keep the plain MLP (DeepSeekMoE)."""
     balance_coefficient: float = 0.0
-    """Weight of the load-balancing loss in what is minimised; the loss told is without it."""
+    """Weight of the load-balancing loss in what is minimised; reported losses are without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What a vision transformer looks at: a square of square patches."""
+    """A vision transformer's input: a square of square patches."""
 
     size: int
     """Pixels along an edge."""
@@ -75,11 +75,11 @@ class ModelShape:
     rope_scaling: RopeScaling | None
     init_std: float
     sliding_window: int | None = None
-    """Tokens that a position attends to, itself included; null for all before it."""
+    """Tokens that a position attends to, itself included; null: all before it."""
     full_attention_every: int | None = None
-    """Every so many blocks one attends to all tokens in spite of the window: 2 is gpt-oss's."""
+    """One block in this many attends to all tokens in spite of the window (gpt-oss: 2)."""
     attention_sinks: bool = False
-    """Whether each head has a learned logit that takes part in the softmax and has no value."""
+    """Whether each head's softmax has a learned logit without a value."""
     attention_biases: Literal["none", "qkv", "all"] = "none"
     """Which of a rotary model's projections have biases: none, those in (Qwen2), all (gpt-oss)."""
     experts: Experts | None = None
@@ -93,10 +93,7 @@ ExternalTask = Literal["next_token", "masked_token"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalModel:
-    """A model that is not ours: a class of transformers with its config, or a module of the user's.
-
-    Its code is found by the training interpreter alone; nothing is downloaded.
-    """
+    """A class of transformers with its config, or a module of the user's; nothing is downloaded."""
 
     kind: ExternalKind
     target: str
@@ -104,14 +101,14 @@ class ExternalModel:
     arguments: str
     """A JSON object: the whole config, or the function's arguments by name."""
     checked_keys: list[str]
-    """Keys of it that must be known: those that a person wrote, not those of a config file."""
+    """Those of `arguments` that the class must know: a person wrote them, not a config file."""
     task: ExternalTask = "next_token"
     vocabulary_size: int | None = None
-    """Of the tokens that it is given; null until it has been described."""
+    """Null until the model has been described."""
 
 
 def masked_positions(sequence_length: int) -> int:
-    """Return how many tokens of a sequence an encoder must fill in: 15 %, and never none.
+    """Return how many tokens of a sequence an encoder must fill in: 15 %, at least one.
 
     Source: Devlin et al., arXiv 1810.04805, section 3.1; 76 of 512 are MLPerf Training's too.
     """

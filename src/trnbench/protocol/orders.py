@@ -1,4 +1,4 @@
-"""What a worker is given to do: one task, and, while it trains, commands.
+"""What a worker is asked to do: one task, and, while it trains, commands.
 
 The task is the first line on the worker's standard input, in an envelope with the version of this
 protocol; the commands are the lines after it.
@@ -15,25 +15,25 @@ PROTOCOL_VERSION = 5
 """Raised when a task, a command or a record changes; parent and child must agree on it."""
 
 Precision = Literal["fp32", "bf16", "pure_bf16", "bf16_master", "fp8"]
-"""fp32; fp32 parameters with bf16 matrix products; everything in bf16, moments included; bf16
-parameters and gradients with fp32 masters and moments; bf16 with the blocks' products in fp8."""
+"""fp32; fp32 parameters with bf16 matmuls; everything in bf16, moments included; bf16 parameters
+and gradients with fp32 masters and moments; bf16 with the blocks' matmuls in fp8."""
 
 Execution = Literal["eager", "compile"]
 """eager: operator by operator; compile: through torch.compile and the device's own compiler."""
 
 Recompute = Literal["none", "selective", "full"]
-"""What of each block is made again in the backward pass: nothing; what lies between its matrix
-products and its attention; all of it."""
+"""What of each block the backward pass computes again: nothing; what lies between its matmuls and
+its attention; all of it."""
 
 AdamW = Literal["fused", "foreach", "for-loop"]
-"""Which of torch's implementations steps the weights."""
+"""torch's implementations."""
 
 Purpose = Literal["warmup", "measure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSettings:
-    """AdamW and what goes around it."""
+    """AdamW, its learning rate schedule and gradient clipping."""
 
     name: Literal["adamw"]
     learning_rate: float
@@ -56,117 +56,107 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
-    """Low-rank adapters beside frozen weights: all that is trained.
+    """Low-rank adapters beside frozen weights; only they are trained.
 
     Source: Hu et al., arXiv 2106.09685.
     """
 
     rank: int
     alpha: float
-    """The adapters' outcome is scaled by alpha / rank."""
+    """The adapters' output is scaled by alpha / rank."""
     targets: Literal["attention", "all"]
-    """Which products have adapters: those of attention, or every one in the blocks."""
+    """Which matmuls have adapters: those of attention, or all in the blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSettings:
-    """How one step is carried out; the plan has resolved each for the device."""
+    """How one step is executed, as the plan resolved it for the device."""
 
     recompute: Recompute = "none"
     loss_chunk_rows: int | None = None
-    """Rows whose logits exist at once; null: those of a whole pass."""
+    """Rows whose logits exist at once; null: all of a pass."""
     adamw: AdamW | None = None
-    """Which of torch's implementations steps the weights; null: the device's own choice."""
+    """Null: the backend chooses."""
     document_length: int | None = None
     """Tokens of each document packed into a sequence; attention stays within a document."""
     lora: Lora | None = None
     expert_capacity: float | None = None
-    """Places of each expert over the rows that it gets on average, where shapes must not move;
-    null: as many as come."""
+    """Rows that an expert has room for, over the mean; null: any number (shapes vary then)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOrder:
-    """A small model of the case's make, to be trained first and held against the CPU.
-
-    Either a shape of ours, or an external model with small sizes.
-    """
+    """A small model of the case's kind, trained first and compared with fp32 on the CPU."""
 
     shape: ModelShape | None
+    """Null for an external model."""
     sequence_length: int
     sequences_a_pass: int
     passes: int
-    """In one optimizer step."""
+    """Per optimizer step."""
     steps: int
     optimizer: OptimizerSettings
     step: StepSettings = StepSettings()
-    """As the case's, with documents, chunks and adapters of the small model's size."""
+    """The case's, with documents, chunks and adapters of the small model's size."""
     external: ExternalModel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOrder:
-    """All that the child is told: what to build, on what, and from which tokens.
-
-    It holds no price, no verdict and no path.
-    """
+    """What to train, on which device, from which tokens; without price, verdict or path."""
 
     wire_version: int
     shape: ModelShape | None
     """Null for an external model."""
     sequence_length: int
     micro_batch_size: int
-    """Sequences in one forward and backward pass on this rank."""
+    """Sequences per forward and backward pass on this rank."""
     gradient_accumulation_steps: int
-    """Passes in one optimizer step."""
+    """Passes per optimizer step."""
     precision: Precision
     optimizer: OptimizerSettings
     stream: StreamSettings
     backend: str
     threads: int | None
-    """Threads of the CPU backend; null leaves torch's own choice."""
+    """Of the CPU backend; null: torch chooses."""
     measure_ceiling: bool
-    """Whether to measure the device's matrix-product rate before the model is built."""
+    """Whether to measure the device's matmul rate before the model is built."""
     seed: int
     """Seeds the initial weights."""
     execution: Execution = "eager"
     device_index: int | None = None
-    """Which of several devices of this kind; null takes the first."""
+    """Null: the first of its kind."""
     gate: GateOrder | None = None
-    """Null: the training is not held against the CPU."""
+    """Null: no parity gate."""
     step: StepSettings = StepSettings()
     external: ExternalModel | None = None
-    """What is trained where it is none of our families."""
+    """Instead of a shape."""
 
     @property
     def own_shape(self) -> ModelShape:
-        """The shape, where the caller knows that the model is one of ours.
-
-        Raises:
-            ValueError: it is an external model, which has none.
-        """
+        """The shape, where the caller knows that the model is not an external one."""
         if self.shape is None:
-            raise ValueError("the order is of an external model, whose sizes it does not say")
+            raise ValueError("the order is of an external model, which has no shape")
         return self.shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeInventory:
-    """Task: say what is installed, without importing any of it."""
+    """Task: read what is installed, without importing any of it."""
 
     kind: Literal["inventory"] = "inventory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeDevices:
-    """Task: say which devices torch can train on, without claiming one."""
+    """Task: list the devices that torch can train on, without claiming one."""
 
     kind: Literal["probe"] = "probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeModel:
-    """Task: say what an external model is, without touching a device."""
+    """Task: describe an external model, without touching a device."""
 
     kind: Literal["describe"] = "describe"
     external: ExternalModel
@@ -175,7 +165,7 @@ class DescribeModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """Task: train as the order says, block by block as commanded."""
+    """Task: train as ordered, block by block as commanded."""
 
     kind: Literal["train"] = "train"
     order: WorkOrder
@@ -183,51 +173,51 @@ class Train:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileSteps:
-    """Task: say where the time of an order's steps goes."""
+    """Task: profile the steps of an order."""
 
     kind: Literal["profile"] = "profile"
     order: WorkOrder
     warmup_steps: int
-    """Run before anything is timed: at least three, one of which compiles."""
+    """Before anything is timed: at least three, one of which compiles."""
     steps: int
     """Timed without the profiler, under it, and without it again."""
     trace: str
-    """Where the trace goes, as the JSON that Chrome's and Perfetto's viewers read."""
+    """Path of the trace: JSON for Chrome's and Perfetto's viewers."""
     capture: str
-    """The folder for what a vendor's own profiler writes beside it; it need not be there."""
+    """Folder for what the vendor's own profiler writes; it need not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatmulTask:
-    """A matrix product, (M, K) by (K, N)."""
+    """A matmul, (M, K) by (K, N)."""
 
     kind: Literal["product"] = "product"
     name: str
     precision: Literal["fp32", "bf16", "fp8"]
-    """fp8: both sides in e4m3, the outcome in bf16."""
+    """fp8: both operands in e4m3, the result in bf16."""
     m: int
     n: int
     k: int
     layout: Literal["nt", "nn", "tn"]
-    """Which operand lies transposed in memory: as for a layer's output, its input's gradient, its
+    """Which operand is transposed in memory: as for a layer's output, its input's gradient, its
     weight's gradient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveTask:
-    """Memory read and written by one simple operation over long arrays of fp32."""
+    """A memory-bound operation over long fp32 arrays."""
 
     kind: Literal["move"] = "move"
     name: str
     motion: Literal["copy", "triad"]
-    """copy: a = b; triad: a = b + s c, as STREAM names them."""
+    """copy: a = b; triad: a = b + s c (the names are STREAM's)."""
     array_bytes: int
     """Of each array."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionTask:
-    """The attention core of one layer under a causal mask, without its products with weights."""
+    """The causal attention core of one layer, without its projections."""
 
     kind: Literal["attention"] = "attention"
     name: str
@@ -249,7 +239,7 @@ class CollectiveTask:
     name: str
     operation: Literal["all_reduce", "all_gather", "reduce_scatter"]
     whole_bytes: int
-    """Of the whole array: what each rank holds before or after, whichever is more."""
+    """What each rank holds before or after, whichever is more."""
 
 
 PeakTask = MatmulTask | MoveTask | AttentionTask | CollectiveTask
@@ -264,14 +254,14 @@ class Microbench:
     device_index: int | None
     threads: int | None
     repeats: int
-    """Timings of each task, after those that warm it up."""
+    """Timings of each task, after its warm-up."""
     seconds_per_repeat: float
-    """A task is done as often in each repeat as fills this time, at least once."""
+    """Each repeat runs its task as often as fills this time, at least once."""
     tasks: list[PeakTask]
     rank: int = 0
     ranks: int = 1
     rendezvous: str | None = None
-    """A file by which the ranks find each other; null where there is one."""
+    """A file by which the ranks find each other; null for one rank."""
 
 
 Task = TakeInventory | ProbeDevices | DescribeModel | Train | ProfileSteps | Microbench
@@ -282,7 +272,7 @@ TASKS: tuple[type, ...] = typing.get_args(Task)
 def encode_task(task: Task) -> str:
     """Write a task in its envelope, as one line without the newline.
 
-    An order keeps the version that it was planned by, and a worker of another refuses it.
+    An order keeps the version that it was planned by: a worker of another version refuses it.
     """
     order = getattr(task, "order", None)
     version = PROTOCOL_VERSION if order is None else order.wire_version
@@ -290,11 +280,7 @@ def encode_task(task: Task) -> str:
 
 
 def decode_task(line: str | bytes) -> Task:
-    """Read a task out of its envelope.
-
-    Raises:
-        ProtocolError: it is of another version of this protocol, or is no task.
-    """
+    """Read a task out of its envelope; raise `ProtocolError` for another version, or no task."""
     envelope = parse_object(line)
     version = envelope.get("wire_version")
     if version != PROTOCOL_VERSION:
@@ -305,7 +291,7 @@ def decode_task(line: str | bytes) -> Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBlock:
-    """Command: run this many optimizer steps between two readings of the clock."""
+    """Command: run and time this many optimizer steps as one."""
 
     kind: Literal["run"] = "run"
     steps: int

@@ -1,4 +1,4 @@
-"""All that a worker may send: what it found, and what it tells of itself while it works."""
+"""What a worker sends: what it found, and what it measures while it works."""
 
 import typing
 from dataclasses import dataclass
@@ -22,52 +22,52 @@ FailureReason = Literal[
     "wrong_order",
     "bug",
 ]
-"""What stopped the child: the device is not here, held by another process, or its driver does not
+"""What stopped the worker: the device is not here, another process holds it, or its driver does not
 answer; device or host memory; the compiler; an operator or a type that the chip lacks; ranks that
-wait for each other; the hardware; a new compilation in the measuring; a model of
-the user's that cannot be trained; else a fault of ours."""
+wait for each other; the hardware; a compilation while it measured; a user's model that cannot be
+trained; a task of another version; else a bug of ours."""
 
 NeuronGeneration = Literal["native", "xla", "stub"]
-"""Two products and an empty package share the name torch-neuronx: the first makes torch's device
-`neuron`, the second `xla`, and the third, of the public index, nothing at all."""
+"""Three packages share the name torch-neuronx: one makes torch's device `neuron`, one `xla`, and
+that of the public index is an empty stub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDevice:
-    """One kind of device that the child's interpreter can train on."""
+    """A kind of device that the worker's interpreter can train on."""
 
     backend: str
     device_name: str
     device_count: int
     proven: bool
-    """Whether this backend has been run by the project on such a device."""
+    """Whether the project has run this backend on such a device."""
     supported: bool = True
-    """Whether this version has a backend for it; else `note` says what is missing."""
+    """Whether trnbench can drive it; else `note` says what is missing."""
     note: str | None = None
     compiler_lacks: str | None = None
-    """What torch.compile lacks for this device, beside torch; None for nothing that is known."""
+    """What torch.compile needs for this device and does not find."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What the child's interpreter has installed, read without importing any of it."""
+    """What the worker's interpreter has installed, read without importing any of it."""
 
     kind: Literal["inventory"] = "inventory"
     at_seconds: float
     wire_version: int
     python: str
     versions: dict[str, str]
-    """Of the distributions that decide how training runs, by name."""
+    """Of the distributions that decide how training runs."""
     neuron: NeuronGeneration | None
     processor: FoundDevice
-    """What any torch here could train on."""
+    """What any torch can train on."""
     entry_points: dict[str, list[str]]
-    """Devices and compilers that packages add to torch, by the group of their entry point."""
+    """Devices and compilers that packages add to torch, by entry-point group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """The devices that are here, best first, and the versions that would drive them."""
+    """The devices that are here, and the versions that would drive them."""
 
     kind: Literal["probe"] = "probe"
     at_seconds: float
@@ -78,7 +78,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What an external model is, found by building it without memory and without a device."""
+    """What an external model is, found by building it on torch's meta device."""
 
     kind: Literal["described"] = "described"
     at_seconds: float
@@ -88,11 +88,10 @@ class Described:
     embeddings_are_tied: bool
     vocabulary_size: int
     config: str | None
-    """Its whole config as JSON, with what the class adds by default; null where it has none."""
+    """Its config as JSON, with the class's defaults; null where it has none."""
     flops_per_token: float | None
-    """Of a forward and a backward pass, by torch's counter; null where it could not count."""
+    """Of a forward and a backward pass, by torch's counter; null: `flops_reason` says why."""
     flops_reason: str | None
-    """Why it could not."""
     versions: dict[str, str]
 
 
@@ -101,7 +100,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """The child has entered this part of its work."""
+    """The worker has entered this part of its work."""
 
     kind: Literal["phase"] = "phase"
     at_seconds: float
@@ -110,7 +109,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the child runs on, as it found it."""
+    """What the worker runs on, as it found it."""
 
     kind: Literal["environment"] = "environment"
     at_seconds: float
@@ -118,27 +117,24 @@ class Environment:
     backend: str
     device_name: str
     device_count: int
-    """Devices that this job drives."""
+    """That this job drives."""
     asynchronous: bool
-    """Whether the device still works after a call has returned."""
+    """Whether calls return before the device has finished."""
     proven: bool
     threads: int | None
     versions: dict[str, str]
     settings: dict[str, str]
-    """Numeric settings in force: matrix-product precision, fused optimizer, instruction set."""
+    """Numeric settings in force: matmul precision, fused optimizer, instruction set."""
     clock_step_seconds: float | None = None
-    """The least by which the clock that times blocks was seen to move; null: nobody looked."""
+    """Resolution of the clock that times blocks; null in older files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityPoint:
-    """The gradients of one batch against those of fp32 on the CPU, from one set of weights.
-
-    A figure is null where it was not finite.
-    """
+    """The gradients of one batch against those of fp32 on the CPU; null where not finite."""
 
     start: Literal["production", "stress"]
-    """The family's own initial weights; or ones by which attention is far from even."""
+    """The weights: the family's initial ones, or ones that make attention far from uniform."""
     loss: float | None
     reference_loss: float
     gradient_norm: float | None
@@ -146,23 +142,22 @@ class ParityPoint:
     tensors: int
     worst_tensor: str
     worst_distance: float | None
-    """Norm of the difference over the norm of the reference, of the weight where it is largest."""
+    """Norm of the difference over the norm of the reference, of the worst tensor."""
     least_cosine_tensor: str
     least_cosine: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """The gate: a small model of the case's make, trained on the device and on the CPU."""
+    """The parity gate: a small model of the case's kind, trained on the device and on the CPU."""
 
     kind: Literal["parity"] = "parity"
     at_seconds: float
     seconds: float
-    """Of the whole gate."""
+    """Of the whole gate, the reference included."""
     reference_seconds: float
-    """Of that, what the reference took."""
     was_cached: bool
-    """Whether the reference was found."""
+    """Whether the reference came from the cache."""
     points: list[ParityPoint]
     losses: list[float | None]
     """Of the first steps, in nats."""
@@ -174,7 +169,6 @@ class WeightUpdate:
     """How far the first steps moved the weights of the case's own model.
 
     Relative: the norm of the change over the norm of the weight, both over an even sample of it.
-    A weight that began as zeros counts as `from_zero`: it only has to move.
     """
 
     kind: Literal["movement"] = "movement"
@@ -187,12 +181,12 @@ class WeightUpdate:
     least: float | None
     most_tensor: str | None
     most: float | None
-    """Null where a weight became something that is no number."""
+    """Null where a weight was not finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CeilingPoint:
-    """Repeated rates of one square matrix product of this edge."""
+    """Repeated rates of one square matmul of this edge."""
 
     size: int
     flops_per_second: list[float]
@@ -200,7 +194,7 @@ class CeilingPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """The measured matrix-product rate of this device in this run's arithmetic."""
+    """The measured matmul rate of this device in this run's arithmetic."""
 
     kind: Literal["ceiling"] = "ceiling"
     at_seconds: float
@@ -210,7 +204,7 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The model stands on the device; counts are observed there, not planned."""
+    """The model is on the device; counts are observed there, not planned."""
 
     kind: Literal["built"] = "built"
     at_seconds: float
@@ -218,19 +212,14 @@ class Built:
     parameter_bytes: int
     embeddings_are_tied: bool
     placement: list[str] | None = None
-    """Where the weights were found, as torch names it: device and type of number, each once."""
+    """Devices and dtypes of the weights, as torch names them, each once."""
     trained_count: int | None = None
     """Weights that the optimizer steps; null: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A number of optimizer steps timed as one.
-
-    `losses`, `gradient_norms` and `oracle_losses` have one entry a step; null stands for a value
-    that was not finite. The oracle's loss is what a model that knows the stream would have had on
-    the same tokens.
-    """
+    """Optimizer steps timed as one. Lists have one entry a step, null where not finite."""
 
     kind: Literal["block"] = "block"
     at_seconds: float
@@ -239,25 +228,25 @@ class Block:
     steps: int
     seconds: float
     prepare_seconds: float
-    """Time to make the block's tokens, before the clock was started."""
+    """Of making the block's tokens, before the clock was started."""
     event_seconds: float | None = None
-    """The same time by the device's own events; null where there are none that can be trusted."""
+    """The same by the device's own events; null where it has none to trust."""
     rank_seconds: list[float] | None = None
-    """Of each rank, its own work without waiting for the others; null: there is one rank."""
+    """Of each rank, without waiting for the others; null for one rank."""
     losses: list[float | None]
     gradient_norms: list[float | None]
     oracle_losses: list[float]
+    """Of a model that knows the stream, on the same tokens."""
     expert_imbalances: list[float | None] | None = None
-    """Rows of the fullest expert over the mean, mean over the blocks that have experts."""
+    """Rows of the fullest expert over the mean; the mean over the model's blocks with experts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What the device's software has done so far that a timed step must not hold.
+    """Compilations and fallbacks so far, which a timed step must not hold.
 
-    Counts are since the case's own model was built; null where this device's software does not
-    tell. It is sent just before the record of the first block, and of each block in which something
-    of it changed.
+    Counts are since the case's model was built; null where the device's software does not tell.
+    Sent before the first block's record, and before that of each block in which something changed.
     """
 
     kind: Literal["activity"] = "activity"
@@ -265,20 +254,20 @@ class Activity:
     steps: int
     """Optimizer steps done."""
     graphs: int | None
-    """Graphs that torch has captured."""
+    """Captured by torch."""
     compilations: int | None
-    """Programs that the device's compiler has made."""
+    """By the device's compiler."""
     cache_hits: int | None
-    """Programs that were found compiled."""
+    """Programs that were compiled already."""
     compile_seconds: list[float]
-    """Of each compilation, as far as it is told."""
+    """Of each compilation, as far as known."""
     fallback_ops: dict[str, int] | None
-    """Operators that ran on the processor instead of the device, and how often; 0 for unknown."""
+    """Operators that ran on the CPU instead of the device, and how often; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Peak memory of the job so far, and what was counted."""
+    """Peak memory of the rank so far."""
 
     kind: Literal["memory"] = "memory"
     at_seconds: float
@@ -291,18 +280,18 @@ class Memory:
 class OperatorTime:
     """One operator's own time under the profiler, without that of the operators that it calls.
 
-    Where several threads or streams worked at once, a moment is shared out evenly between them:
-    all operators' seconds together are never more than the window's.
+    A moment in which several threads or streams worked is divided evenly between them, so that all
+    operators' seconds together are never more than the window's.
     """
 
     name: str
-    """As torch names it; of device work that no operator launched, the kernel's name."""
+    """As torch names it; the kernel's, for device work that no operator launched."""
     within: Literal["optimizer"] | None
-    """Whether it was called by the optimizer's step, or by an operation on all weights at once."""
+    """Whether the optimizer's step, or an operation on all weights at once, called it."""
     calls: int
     host_seconds: float
     device_seconds: float | None
-    """Null where the profiler saw nothing of the device."""
+    """Null where the profiler does not see the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,17 +303,17 @@ class Profiled:
     warmup_steps: int
     steps: int
     plain_seconds: list[float]
-    """Of these steps by the clock without the profiler: once before it, and once after."""
+    """Of as many steps without the profiler, by our clock: once before it, and once after."""
     profiled_seconds: float
-    """Of as many under it."""
+    """Under the profiler, by our clock."""
     window_seconds: float
-    """Of the same, by the profiler's own clock: what the operators' seconds are parts of."""
+    """Under the profiler, by its own clock: what the operators' seconds are parts of."""
     operators: list[OperatorTime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The child did all it was told; it says nothing after this."""
+    """The worker has done its task; its last record."""
 
     kind: Literal["finished"] = "finished"
     at_seconds: float
@@ -333,7 +322,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The child cannot go on; it says nothing after this."""
+    """The worker cannot go on; its last record."""
 
     kind: Literal["failed"] = "failed"
     at_seconds: float
@@ -343,7 +332,7 @@ class Failed:
     detail: str
     """The traceback, innermost call last."""
     code: str | None = None
-    """The vendor's own code for it, such as `NCC_EVRF004`."""
+    """The vendor's code, such as `NCC_EVRF004`."""
 
 
 # --- a microbenchmark -----------------------------------------------------------------------------
@@ -357,9 +346,9 @@ class PeakPoint:
     at_seconds: float
     name: str
     runs: int
-    """Times it was done in each repeat."""
+    """Executions in each repeat."""
     seconds: list[float]
-    """Of doing it once, the mean within each repeat."""
+    """Of one execution, the mean within each repeat."""
     reason: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""One case from its launch to its outcome: hear the worker, write it down, tell it what is next.
+"""One launch of a case to its outcome: read a record, write it down, command what is next.
 
 Whatever happens, the last record is an outcome with its reason, and no process is left. Between
 a block's record and the next command the worker waits; only then does the parent work, so that it
@@ -16,7 +16,7 @@ from trnbench.machine.telemetry import Recorder
 from trnbench.protocol.records import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
 from trnbench.run.outcomes import End
-from trnbench.run.stopping import Budget, NextBlock, Pacer
+from trnbench.run.stopping import Budget, NextBlock, StoppingRule
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import Job, converse
@@ -24,18 +24,18 @@ from trnbench.schema.measurement import Decision, Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
 
-QUIET_SECONDS = 1.0
-"""While nothing is heard, whoever watches is told this often."""
-
-LAST_WORDS_HINT = "its last words are in the outcome of its measurement.jsonl"
+NOTIFY_SECONDS = 1.0
+"""While no record comes, the observer is notified this often."""
 
 SYNC_SECONDS = 10.0
 """This often the records are made safe against a loss of power; a write survives all else."""
 
+OUTPUT_HINT = "its last words are in the outcome of its measurement.jsonl"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a case stands."""
+    """How far a launch is."""
 
     phase: str
     steps: int
@@ -48,7 +48,7 @@ class Progress:
 
 
 class Observer(Protocol):
-    """Someone who watches; nothing that it does may reach the timed blocks."""
+    """Shows a run while it goes on; it is called outside the timed blocks."""
 
     def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
         """The folder is there and the first case is next."""
@@ -64,7 +64,7 @@ class Observer(Protocol):
 
 
 class CaseRun:
-    """Drives one job through one plan."""
+    """Drives one job through one plan. Rank 0 decides; the other ranks obey the same commands."""
 
     def __init__(
         self,
@@ -85,79 +85,77 @@ class CaseRun:
         self._clock = clock
         self._recorder = recorder
         self._budget = budget or Budget.of(plan)
-        self._pacer = Pacer(plan.measure, self._budget.reason)
-        self._watch: LoadWatch | None = None
-        self._began = self._told = self._synced = clock()
+        self._rule = StoppingRule(plan.measure, self._budget.reason)
         self._next_block = NextBlock()
+        self._load: LoadWatch | None = None
+        """None before the training begins."""
         self._steps = 0
+        self._began = self._notified = self._synced = clock()
 
     def follow(self) -> Outcome:
-        """Follow the job to its end and say how it ended; the outcome is not written here.
+        """Follow the job to its end and return how it ended; the outcome is not written here.
 
         Raises:
             StorageFull: a record could not be written.
         """
         hang = self._plan.measure.hang_seconds
         try:
-            for _, record in converse(
+            for rank, record in converse(
                 self._job,
                 backend=self._plan.order.backend,
                 hang=hang,
                 hang_hint=f"if that is no hang, allow more than measure.hang_seconds={hang:g}",
                 clock=self._clock,
-                look=self._look,
+                check=self._check,
             ):
-                self._hear(record)
-            end = outcomes.of_finish(self._pacer.samples, self._elapsed(), self._pacer.stopped)
+                if rank == 0:  # its blocks hold the times and losses of all ranks
+                    self._take(record)
+            end = outcomes.of_finish(self._rule.samples, self._elapsed(), self._rule.stopped)
         except End as early:
             end = early
             if end.status == "died" and end.hint is None:
-                end = replace(end, hint=LAST_WORDS_HINT)
+                end = replace(end, hint=OUTPUT_HINT)
         return end.outcome(self._elapsed())
 
-    # --- what is heard ------------------------------------------------------------------------
+    # --- at each record -------------------------------------------------------------------------
 
-    def _hear(self, record: ChildRecord) -> None:
+    def _take(self, record: ChildRecord) -> None:
         if isinstance(record, Block) and not is_valid_block(record):
             what = f"{record.steps} steps that took {record.seconds:g} s"
-            raise outcomes.of_garbage(what, self._job.last_words())
+            raise outcomes.of_garbage(what, self._job.output_tail())
         self._file.append(record)
         match record:
             case Environment():
-                self._pacer.device_is(is_asynchronous=record.asynchronous)
+                self._rule.is_asynchronous = record.asynchronous
             case Phase():
-                self._enter(record)
+                self._notify()
+                if record.name == "train":
+                    self._load = LoadWatch(self._job.pids, self._clock)
+                    self._command_next()
             case Activity():
-                self._next_block.hear(record)
+                self._next_block.note_activity(record)
             case Block():
-                self._take(record)
+                self._take_block(record)
 
-    def _enter(self, phase: Phase) -> None:
-        self._tell_observer()
-        if phase.name == "train":
-            self._watch = LoadWatch(self._job.pids, self._clock)
-            self._command_next()
-
-    def _take(self, block: Block) -> None:
-        """Take in a block while the worker waits, then send it on."""
+    def _take_block(self, block: Block) -> None:
         self._steps = block.first_step + block.steps
-        self._next_block.take(block)
-        self._pacer.observe(block)
-        if self._watch is not None:
-            seen = self._watch.look(self._elapsed(), block.purpose)
+        self._next_block.note_block(block)
+        self._rule.observe(block)
+        if self._load is not None:
+            seen = self._load.look(self._elapsed(), block.purpose)
             if seen is not None:
                 self._file.append(seen)
         now = self._clock()
         if now - self._synced > SYNC_SECONDS:
             self._file.sync()
             self._synced = now
-        self._tell_observer()
+        self._notify()
         self._command_next()
 
     def _command_next(self) -> None:
         spent = self._budget.is_spent(self._elapsed(), self._next_block.seconds)
-        command = self._pacer.next_command(is_out_of_budget=spent)
-        for choice in self._pacer.take_choices():
+        command = self._rule.next_command(is_out_of_budget=spent)
+        for choice in self._rule.take_choices():
             self._file.append(
                 Decision(
                     at_seconds=self._elapsed(), what=choice.what, value=choice.value, why=choice.why
@@ -165,15 +163,15 @@ class CaseRun:
             )
         self._job.send(command)
 
-    # --- between what is heard ------------------------------------------------------------------
+    # --- between records ------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Take readings; end what was interrupted or has had its time; tell the observer."""
+    def _check(self) -> None:
+        """Take readings; end what was interrupted or has used up its time; notify the observer."""
         if self._recorder is not None:
             for reading in self._recorder.poll(self._elapsed()):
                 self._file.append(reading)
-        self._interruption.look(
-            f" after {self._pacer.samples} samples",
+        self._interruption.check(
+            f" after {self._rule.samples} samples",
             "run the same command with the same `-o` folder to measure it again",
         )
         if self._budget.is_overrun(self._elapsed(), self._next_block.seconds):
@@ -183,23 +181,23 @@ class CaseRun:
                 self._budget.say_overrun(self._plan.measure, phase, self._elapsed()),
                 outcomes.allow_more(self._budget.reason),
             )
-        if self._clock() - self._told > QUIET_SECONDS:
-            self._tell_observer()
+        if self._clock() - self._notified > NOTIFY_SECONDS:
+            self._notify()
 
     def _elapsed(self) -> float:
         return self._clock() - self._began
 
-    def _tell_observer(self) -> None:
-        self._told = self._clock()
-        mean = self._pacer.mean_step_seconds
+    def _notify(self) -> None:
+        self._notified = self._clock()
+        mean = self._rule.mean_step_seconds
         self._observer.case_moves(
             self._plan,
             Progress(
                 phase=self._job.phase(),
                 steps=self._steps,
-                samples=self._pacer.samples,
+                samples=self._rule.samples,
                 tokens_per_second=self._plan.workload.tokens_per_step / mean if mean else None,
-                relative_half_width=self._pacer.relative_half_width,
+                relative_half_width=self._rule.relative_half_width,
                 elapsed_seconds=self._elapsed(),
                 usd_spent=self._budget.usd_spent(self._elapsed()),
             ),

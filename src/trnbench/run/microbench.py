@@ -175,7 +175,7 @@ class PeakRun:
                     hang=HANG_SECONDS,
                     hang_hint=HANG_HINT,
                     clock=self._clock,
-                    look=self._interruption.look,
+                    check=self._interruption.check,
                 ):
                     if rank == 0:
                         self._hear(record, planned, load, part.task.ranks)

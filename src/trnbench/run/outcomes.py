@@ -1,11 +1,11 @@
-"""How a worker's work can end, in words that say what to do; each is raised where it is noticed."""
+"""How a worker's work can end, with what to do about it; each is raised where it is noticed."""
 
 from dataclasses import dataclass
 
 from trnbench.catalog.facts import Diagnosis, diagnose
 from trnbench.protocol.codec import ProtocolError
 from trnbench.protocol.orders import PROTOCOL_VERSION
-from trnbench.protocol.records import ChildRecord, Failed
+from trnbench.protocol.records import Failed
 from trnbench.redact import redact
 from trnbench.schema.measurement import Outcome, Status, StopReason
 from trnbench.units import say_seconds
@@ -22,7 +22,7 @@ class End(Exception):  # noqa: N818 - how a job ended, not an error of ours
     code: str | None = None
 
     def outcome(self, at_seconds: float) -> Outcome:
-        """Return it as the last record, without what tells whose machine this is."""
+        """Return it as the last record, redacted."""
         return Outcome(
             at_seconds=at_seconds,
             status=self.status,
@@ -34,14 +34,8 @@ class End(Exception):  # noqa: N818 - how a job ended, not an error of ours
 
 
 def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> End:
-    """Say how a worker that did as it was told ended: a limit may have left no time for a figure.
-
-    Args:
-        samples: that were timed.
-        seconds: that the launch took.
-        stopped: what ended the measuring.
-    """
-    from trnbench.analysis.step_time import MIN_SAMPLES  # here, for it brings numpy
+    """Return the end of a launch that did its task: a limit may have left no time for a figure."""
+    from trnbench.analysis.step_time import MIN_SAMPLES  # here, for it imports numpy
 
     took = say_seconds(seconds)
     if stopped not in ("max_minutes", "max_usd") or samples >= MIN_SAMPLES:
@@ -58,72 +52,66 @@ def allow_more(limit: StopReason) -> str:
     return f"allow more {'dollars' if limit == 'max_usd' else 'minutes'} by measure.{limit}"
 
 
-def of_failure(backend: str | None, failed: Failed, words: str) -> End:
-    """Say it in our words, if the vendor's text is a known one; what is surely ours stays."""
+def of_failure(backend: str | None, failed: Failed, output: str) -> End:
+    """Say what a vendor's text means if it is a known one, else what the worker said."""
     known = None
     if backend is not None and failed.reason not in ("unavailable", "bad_model", "wrong_order"):
-        known = diagnose(backend, (failed.message, failed.detail, words))
+        known = diagnose(backend, (failed.message, failed.detail, output))
     if known is None:
         return End(failed.reason, failed.message, failed.hint, failed.detail)
     return _diagnosed(known, failed.detail)
 
 
-def of_death(backend: str | None, exit_code: int, words: str, phase: str) -> End:
-    """Say what is known of a worker that is gone without having said so."""
-    words = words.strip()
-    known = None if backend is None else diagnose(backend, [words])
+def of_death(backend: str | None, exit_code: int, output: str, phase: str) -> End:
+    """Say what is known of a worker that is gone without a last record."""
+    output = output.strip()
+    known = None if backend is None else diagnose(backend, [output])
     if known is not None:
-        return _diagnosed(known, words)
+        return _diagnosed(known, output)
     how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
     hint = None
     if exit_code == -9:
         hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
-    last = words.splitlines()[-1][:200] if words else ""
+    last = output.splitlines()[-1][:200] if output else ""
     reason = f"the worker died ({how}) in phase {phase!r}"
-    return End("died", f"{reason}: {last}" if last else reason, hint, words or None)
-
-
-def of_garbage(what: str, words: str) -> End:
-    """Say that something came which no worker of ours sends."""
-    return End(
-        "garbage",
-        f"the worker sent something that is no record: {what}",
-        "is `--python` a Python of your own, unchanged?",
-        words or None,
-    )
-
-
-def of_unreadable(line: bytes, error: ProtocolError, words: str) -> End:
-    """Say it of a line."""
-    return of_garbage(f"{error}: {line[:120].decode(errors='replace')!r}", words)
-
-
-def of_hang(silent_seconds: float, hint: str, phase: str, words: str) -> End:
-    """Say that nothing was heard for long, in a phase or several, as their texts say."""
-    return End(
-        "hung",
-        f"no word from the worker for {say_seconds(silent_seconds)} in phase {phase}, and no "
-        "compiler at work",
-        hint,
-        words or None,
-    )
-
-
-def require_version(record: ChildRecord) -> None:
-    """Make sure that what sent a record is of our own installation, where the record says so.
-
-    Raises:
-        End: it is not.
-    """
-    version = getattr(record, "wire_version", PROTOCOL_VERSION)
-    if version != PROTOCOL_VERSION:
-        raise End(
-            "wrong_order",
-            f"the worker speaks version {version} of the records, not {PROTOCOL_VERSION}",
-            "this is a mixed installation: install trnbench again",
-        )
+    return End("died", f"{reason}: {last}" if last else reason, hint, output or None)
 
 
 def _diagnosed(known: Diagnosis, detail: str) -> End:
     reason = f"{known.fault.meaning}: {known.line}"
     return End(known.fault.reason, reason, known.fault.fix, detail, known.code)
+
+
+def of_garbage(what: str, output: str) -> End:
+    """Say that something came which no worker of ours sends."""
+    return End(
+        "garbage",
+        f"the worker sent something that is no record: {what}",
+        "is `--python` a Python of your own, unchanged?",
+        output or None,
+    )
+
+
+def of_unreadable(line: bytes, error: ProtocolError, output: str) -> End:
+    """Say that a line is no record."""
+    return of_garbage(f"{error}: {line[:120].decode(errors='replace')!r}", output)
+
+
+def of_hang(silent_seconds: float, hint: str, phase: str, output: str) -> End:
+    """Say that nothing came for long; `phase` says what each rank was doing."""
+    return End(
+        "hung",
+        f"no word from the worker for {say_seconds(silent_seconds)} in phase {phase}, and no "
+        "compiler at work",
+        hint,
+        output or None,
+    )
+
+
+def of_version(version: int) -> End:
+    """Say that the worker is of another installation than the parent."""
+    return End(
+        "wrong_order",
+        f"the worker speaks version {version} of the records, not {PROTOCOL_VERSION}",
+        "this is a mixed installation: install trnbench again",
+    )

@@ -165,7 +165,7 @@ class ProfileRun:
                     hang=hang,
                     hang_hint=f"if that is no hang, allow more than measure.hang_seconds={hang:g}",
                     clock=self._clock,
-                    look=self._interruption.look,
+                    check=self._interruption.check,
                 ):
                     if isinstance(record, Environment):
                         environment = record
@@ -176,7 +176,7 @@ class ProfileRun:
                     return None
                 raise self._error_of(end) from None
             if environment is None or profiled is None:
-                raise self._error_of(outcomes.of_garbage("no profile", job.last_words()))
+                raise self._error_of(outcomes.of_garbage("no profile", job.output_tail()))
         return environment, profiled
 
     def _error_of(self, end: End) -> TrnbenchError:

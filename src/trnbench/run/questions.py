@@ -77,7 +77,7 @@ def ask_worker(
     with start(python, [task], [variables or {}]) as job:
         try:
             for _, record in converse(
-                job, backend=None, hang=math.inf, hang_hint="", clock=clock, look=look
+                job, backend=None, hang=math.inf, hang_hint="", clock=clock, check=look
             ):
                 if isinstance(record, kind):
                     answer = record
@@ -86,7 +86,7 @@ def ask_worker(
             end = End("died", "it ended without an answer")
         except End as early:
             end = early
-        said = redact(job.last_words().strip()).splitlines()
+        said = redact(job.output_tail().strip()).splitlines()
     raise _error_of(end, python, task, f"; it last said: {said[-1][:200]}" if said else "")
 
 

@@ -7,13 +7,13 @@ Source: docs/metrics.md, "Statistics": minimum run, timing one sample, adaptive 
 """
 
 import math
+import statistics
 from array import array
 from dataclasses import dataclass
 from typing import Literal
 
 from trnbench.analysis.statistics import (
     LOOKING_INFLATION,
-    Interval,
     is_tail_dominated,
     mean_interval,
     median_interval,
@@ -44,39 +44,32 @@ LATE_WARMUP_SAMPLES = 150
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Something that was decided, with what it rests on; the session records it."""
+    """A decision with its reason, for the records."""
 
     what: Literal["window", "look", "stop"]
     value: float
     why: str
 
 
-class Pacer:
-    """Decides, block by block; keeps nothing but the samples' times."""
+class StoppingRule:
+    """Chooses each block after the last, and the end; keeps nothing but the samples' times."""
 
     def __init__(self, measure: MeasureConfig, limit_reason: StopReason) -> None:
-        """Begin.
-
-        Args:
-            measure: the limits.
-            limit_reason: which of the limits in time or money comes first.
-        """
+        """Begin; `limit_reason` says which limit in time or money comes first."""
+        self.is_asynchronous = False
+        """Of the device, once it is known."""
+        self.stopped: StopReason | None = None
+        """What ended the measuring; None while it goes on."""
+        self.relative_half_width: float | None = None
+        """Of the interval at the last look; None before the first."""
         self._measure = measure
         self._limit_reason = limit_reason
-        self._is_asynchronous = False
         self._warmup: list[float] = []
         self._steps_per_sample = 0
         self._samples = array("d")
         self._next_look = measure.min_samples
         self._is_finite = True
-        self._stopped: StopReason | None = None
         self._choices: list[Choice] = []
-        self.relative_half_width: float | None = None
-        """Of the interval at the last look; None before the first."""
-
-    def device_is(self, *, is_asynchronous: bool) -> None:
-        """Take note of the device, as soon as the worker has told."""
-        self._is_asynchronous = is_asynchronous
 
     @property
     def samples(self) -> int:
@@ -84,13 +77,8 @@ class Pacer:
         return len(self._samples)
 
     @property
-    def stopped(self) -> StopReason | None:
-        """What ended the measuring; None while it goes on."""
-        return self._stopped
-
-    @property
     def mean_step_seconds(self) -> float | None:
-        """Mean time of a step over the samples so far."""
+        """Over the samples so far; None before the first."""
         return sum(self._samples) / len(self._samples) if self._samples else None
 
     def take_choices(self) -> list[Choice]:
@@ -111,7 +99,7 @@ class Pacer:
             self._choose_window(after_together=seconds)
 
     def next_command(self, *, is_out_of_budget: bool) -> Command:
-        """Say what to run next."""
+        """Return what to run next, or the end."""
         if is_out_of_budget:
             return self._stop(self._limit_reason, "the plan's limit was reached")
         if not self._is_finite:
@@ -127,25 +115,29 @@ class Pacer:
         done = len(self._warmup)
         if done < WARMUP_FLOOR_STEPS + PILOT_STEPS:
             return RunBlock(steps=1, purpose="warmup")
-        step = _median(self._warmup[WARMUP_FLOOR_STEPS:])
-        if not self._is_asynchronous or step >= LONG_STEP_SECONDS:
+        if not self.is_asynchronous or self._pilot_seconds() >= LONG_STEP_SECONDS:
             self._choose_window(after_together=None)
             return None
         if done < WARMUP_FLOOR_STEPS + SYNC_PILOT_STEPS:
             return RunBlock(steps=1, purpose="warmup")
         return RunBlock(steps=SYNC_PILOT_STEPS, purpose="warmup")
 
+    def _pilot_seconds(self) -> float:
+        return statistics.median_high(self._warmup[WARMUP_FLOOR_STEPS:])
+
     def _choose_window(self, after_together: float | None) -> None:
-        """Fix the steps of a sample; both sides of any comparison must use the same."""
-        step = _median(self._warmup[WARMUP_FLOOR_STEPS:])
+        """Fix the steps of a sample; both sides of any comparison must use the same.
+
+        `after_together` is a step's time in a block of many; None where that was not measured.
+        """
+        step = self._pilot_seconds()
         tax = 0.0 if after_together is None else step / after_together - 1
-        if step >= SHORT_STEP_SECONDS and tax <= MAX_SYNC_TAX:
-            window, why = 1, f"a step takes {step:.3g} s, waiting after each costs {tax:.1%}"
-        else:
+        window = 1
+        if step < SHORT_STEP_SECONDS or tax > MAX_SYNC_TAX:
             shorter = min(step, after_together or step)
             window = min(max(1, math.ceil(SAMPLE_SECONDS / shorter)), MAX_STEPS_PER_SAMPLE)
-            why = f"a step takes {step:.3g} s, waiting after each costs {tax:.1%}"
         self._steps_per_sample = window
+        why = f"a step takes {step:.3g} s, waiting after each costs {tax:.1%}"
         self._choices.append(Choice("window", window, why))
 
     def _measure_command(self) -> Command:
@@ -170,9 +162,8 @@ class Pacer:
         """Return the interval's relative half-width over the steady part, and any doubt."""
         state = find_steady_state(self._samples)
         steady = self._samples[state.start :]
-        width = LOOKING_INFLATION * max(
-            _half_width(mean_interval(steady)), _half_width(median_interval(steady))
-        )
+        intervals = (mean_interval(steady), median_interval(steady))
+        width = LOOKING_INFLATION * max(each.relative_half_width for each in intervals)
         doubt = None if state.verdict == "steady" else f"{state.verdict}: {state.evidence}"
         if doubt is None and state.start > NO_LATE_WARMUP and len(steady) < LATE_WARMUP_SAMPLES:
             doubt = f"warm-up took {state.start} samples"
@@ -184,24 +175,16 @@ class Pacer:
         return width, doubt
 
     def _stop(self, reason: StopReason, why: str) -> Finish:
-        if self._stopped is None:
-            self._stopped = reason
+        if self.stopped is None:
+            self.stopped = reason
             self._choices.append(Choice("stop", len(self._samples), f"{reason}: {why}"))
         return Finish()
-
-
-def _half_width(interval: Interval) -> float:
-    return interval.relative_half_width
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 # --- the limits of time and dollars --------------------------------------------------------------
 
 GRACE_SECONDS = 30.0
-"""A worker that is told to finish needs a moment; after this much more it is ended."""
+"""After its limit a worker has this long to finish by itself, or three blocks if that is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +194,7 @@ class Budget:
     seconds: float
     reason: StopReason
     usd_per_second: float | None
+    """None without a price."""
     earlier_seconds: float = 0.0
     """What earlier launches of the case took."""
     is_part: bool = False
@@ -218,14 +202,15 @@ class Budget:
 
     @classmethod
     def of(cls, plan: Plan, *, earlier_seconds: float = 0.0, launches_left: int = 1) -> "Budget":
-        """Work out the limit that comes first, and a launch's share of what is left of it.
+        """Return a launch's share of what is left of the limit that comes first.
 
         Args:
             plan: the case, with its limits.
             earlier_seconds: what earlier launches of the case took.
             launches_left: launches that are still to be made, this one included.
         """
-        seconds, reason = plan.measure.max_minutes * 60, "max_minutes"
+        seconds = plan.measure.max_minutes * 60
+        reason: StopReason = "max_minutes"
         usd_per_second = None
         if plan.price is not None:
             rate = float(plan.price.usd_per_hour) * plan.device.instances_billed
@@ -234,7 +219,7 @@ class Budget:
                 seconds, reason = plan.measure.max_usd / usd_per_second, "max_usd"
         return cls(
             max(seconds - earlier_seconds, 0.0) / launches_left,
-            "max_usd" if reason == "max_usd" else "max_minutes",
+            reason,
             usd_per_second,
             earlier_seconds,
             is_part=launches_left > 1 or earlier_seconds > 0,
@@ -245,7 +230,7 @@ class Budget:
         return elapsed_seconds + next_block_seconds >= self.seconds
 
     def is_overrun(self, elapsed_seconds: float, block_seconds: float) -> bool:
-        """Tell whether the worker has had its time and its grace."""
+        """Tell whether the limit and the grace after it have passed."""
         return elapsed_seconds >= self.seconds + max(GRACE_SECONDS, 3 * block_seconds)
 
     def say_overrun(self, measure: MeasureConfig, phase: str, elapsed_seconds: float) -> str:
@@ -269,25 +254,25 @@ class Budget:
 class NextBlock:
     """How long the next block may take: as long as the last in which nothing was compiled.
 
-    A first step can wait minutes for a compiler, and those after it take none of that. The first
-    block of all says nothing either, where a device does not tell what it compiles.
+    A first step can wait minutes for a compiler; the steps after it do not. The first block of all
+    says nothing either, where a device does not tell what it compiles.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         """0 as long as nothing is known."""
-        self._counted: tuple[int | None, ...] | None = None
+        self._compiled: tuple[int | None, ...] | None = None
         self._is_ordinary = False
 
-    def hear(self, activity: Activity) -> None:
-        """Take note of what was compiled in the block that is told next."""
-        counted = (activity.graphs, activity.compilations, activity.cache_hits)
-        if counted != self._counted:
+    def note_activity(self, activity: Activity) -> None:
+        """Take note of what was compiled in the block whose record comes next."""
+        compiled = (activity.graphs, activity.compilations, activity.cache_hits)
+        if compiled != self._compiled:
             self._is_ordinary = False
-        self._counted = counted
+        self._compiled = compiled
 
-    def take(self, block: Block) -> None:
-        """Take in a block."""
+    def note_block(self, block: Block) -> None:
+        """Take note of a block's time."""
         if self._is_ordinary:
             self.seconds = block.seconds + block.prepare_seconds
         self._is_ordinary = True

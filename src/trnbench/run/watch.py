@@ -1,4 +1,4 @@
-"""What is looked at while workers work: other load on the machine, silences, and Ctrl-C."""
+"""What is watched while workers work: other load on the machine, silences, and Ctrl-C."""
 
 import contextlib
 import signal
@@ -26,7 +26,6 @@ class LoadWatch:
     """
 
     def __init__(self, pids: Sequence[int], clock: Clock = time.perf_counter) -> None:
-        """Begin to watch the workers with these pids."""
         self._pids = pids
         self._clock = clock
         self._cpus = psutil.cpu_count() or 1
@@ -35,7 +34,7 @@ class LoadWatch:
         self._last_ours = self._our_seconds()
 
     def look(self, at_seconds: float, purpose: Purpose) -> Watch | None:
-        """Return what happened since the last look, or None if that is too short ago."""
+        """Return the load since the last look, or None if that was too short ago."""
         now = self._clock()
         elapsed = now - self._last_clock
         if elapsed < MIN_SECONDS:
@@ -48,38 +47,27 @@ class LoadWatch:
             purpose=purpose,
             seconds=elapsed,
             foreign_cpu_share=min(max(foreign / (elapsed * self._cpus), 0.0), 1.0),
-            worker_rss_bytes=self._worker_rss_bytes(),
+            worker_rss_bytes=int(self._sum(lambda process: process.memory_info().rss)),
         )
 
     def _our_seconds(self) -> float:
-        own = psutil.Process().cpu_times()
-        total = own.user + own.system
-        for process in self._worker_processes():
-            try:
-                times = process.cpu_times()
-            except psutil.Error:
-                continue  # it ended between being listed and being asked
-            total += times.user + times.system
-        return total
+        return _cpu_seconds(psutil.Process()) + self._sum(_cpu_seconds)
 
-    def _worker_rss_bytes(self) -> int:
-        total = 0
-        for process in self._worker_processes():
-            try:
-                total += process.memory_info().rss
-            except psutil.Error:
-                continue  # it ended between being listed and being asked
-        return total
-
-    def _worker_processes(self) -> list[psutil.Process]:
-        found: list[psutil.Process] = []
+    def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
+        """Add up a figure over the workers and all that they started."""
+        total = 0.0
         for pid in self._pids:
-            try:
+            with contextlib.suppress(psutil.Error):  # a worker that is gone adds nothing
                 leader = psutil.Process(pid)
-                found += [leader, *leader.children(recursive=True)]
-            except psutil.Error:
-                continue  # the worker is gone: there is nothing of it left to count
-        return found
+                for process in [leader, *leader.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):
+                        total += figure(process)
+        return total
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _busy_seconds() -> float:
@@ -93,13 +81,13 @@ def _busy_seconds() -> float:
 # --- hangs ----------------------------------------------------------------------------------------
 
 LOOK_SECONDS = 30.0
-"""A silence that is forgiven is looked at again after so long."""
+"""After a silence was excused by a compiler's work, it is judged again after so long."""
 
 LEAST_WORK = 0.05
 """Of one processor, over the time between two looks: less than this is no compiler at work."""
 
 MOST_SILENCES = 12
-"""Times the allowed silence: longer than this no work below the worker excuses it. Two hours as
+"""Times the allowed silence: no work below the worker excuses a longer one. Two hours as
 configured, which no documented compilation of one training step takes."""
 
 
@@ -107,9 +95,10 @@ class HangWatch:
     """Tells workers that hang from ones that wait for their compiler.
 
     A step that is captured for the first time can wait half an hour for a device's compiler, which
-    runs as a process of its own under the worker. As long as that uses the processor the worker is
-    alive, however quiet; one that waits for a device or for another rank has no such process. Work
-    without an end is a hang as well: a compiler that spins must not keep a rented machine.
+    runs as a process of its own under the worker. While that uses the processor the worker does not
+    hang, however long it is silent; one that waits for a device or for another rank has no such
+    process. Work without an end is a hang as well: a compiler that spins must not keep a rented
+    machine.
     """
 
     def __init__(
@@ -130,42 +119,37 @@ class HangWatch:
         self._pids = pids
         self._limit_seconds = limit_seconds
         self._work_seconds = work_seconds or descendants_cpu_seconds
-        self.heard(now)
+        self.reset(now)
 
-    def heard(self, now: float) -> None:
-        """Take note that a worker has said something."""
-        self._heard = self._looked = now
+    def reset(self, now: float) -> None:
+        """Begin anew: a worker has sent a record."""
+        self._last_record = self._last_look = now
         self._next_look = now + self._limit_seconds
         self._worked = 0.0
 
     def silent_seconds(self, now: float) -> float:
-        """Return how long nothing was heard."""
-        return now - self._heard
+        """Return how long no record came."""
+        return now - self._last_record
 
     def is_hung(self, now: float) -> bool:
-        """Tell whether the silence is longer than allowed, and nothing works below a worker.
+        """Tell whether the silence is too long.
 
-        Nor may it last longer than `MOST_SILENCES` times what is allowed, whatever works.
-
-        At the end of the allowed time whatever a compiler has worked so far counts; after it, what
-        it worked since the last look.
+        At the end of the allowed time, any work of a compiler so far excuses it; after that, only
+        work since the last look; and nothing beyond `MOST_SILENCES` times the allowed time.
         """
         if now <= self._next_look:
             return False
         if self.silent_seconds(now) > MOST_SILENCES * self._limit_seconds:
             return True
         worked = sum(map(self._work_seconds, self._pids))
-        is_working = worked - self._worked > LEAST_WORK * min(now - self._looked, LOOK_SECONDS)
-        self._worked, self._looked = worked, now
+        is_working = worked - self._worked > LEAST_WORK * min(now - self._last_look, LOOK_SECONDS)
+        self._worked, self._last_look = worked, now
         self._next_look = now + min(LOOK_SECONDS, self._limit_seconds)
         return not is_working
 
 
 def descendants_cpu_seconds(pid: int) -> float:
-    """Return the processor time of everything that a process has started, ended or not.
-
-    A process that is gone, or that may not be looked at, adds nothing.
-    """
+    """Return the processor time of all that a process has started, ended or not."""
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
@@ -174,11 +158,9 @@ def descendants_cpu_seconds(pid: int) -> float:
         return 0.0
     total = times.children_user + times.children_system
     for child in children:
-        try:
+        with contextlib.suppress(psutil.Error):  # gone since it was listed: its parent has its time
             times = child.cpu_times()
-        except psutil.Error:
-            continue  # it ended between being listed and being asked; its parent has its time
-        total += times.user + times.system + times.children_user + times.children_system
+            total += times.user + times.system + times.children_user + times.children_system
     return float(total)
 
 
@@ -188,17 +170,17 @@ NOTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """Whether somebody asked us to stop, and how.
+    """The first signal that asked us to stop, if one did.
 
-    A signal's handler only takes note. The run looks between events, a fifth of a second apart, and
-    so always has the time to write down what was measured.
+    A signal's handler only takes note. The run checks between events, a fifth of a second apart,
+    and so always has the time to write down what was measured.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Take note of a signal; the first one counts."""
+        """Take note of a signal, as its handler."""
         if self.signal is None:
             self.signal = number
 
@@ -209,21 +191,13 @@ class Interruption:
 
     @property
     def reason(self) -> str:
-        """What is told to people."""
+        """What people read."""
         if self.signal == signal.SIGINT:
             return "stopped by Ctrl-C"
         return f"stopped by {signal.Signals(self.signal or signal.SIGTERM).name}"
 
-    def look(self, after: str = "", hint: str | None = None) -> None:
-        """End what is under way if somebody asked for it.
-
-        Args:
-            after: what was done until then, for the reason.
-            hint: how to go on another time.
-
-        Raises:
-            End: somebody did.
-        """
+    def check(self, after: str = "", hint: str | None = None) -> None:
+        """Raise an `End` if a signal came; `after` says what was done until then."""
         if self.signal is not None:
             raise End(self.status, f"{self.reason}{after}", hint)
 

@@ -17,8 +17,15 @@ from typing import Self
 from trnbench.errors import ConfigError
 from trnbench.process import Child, LineTooLongError
 from trnbench.protocol.codec import ProtocolError, decode, encode
-from trnbench.protocol.orders import Command, Finish, Task, encode_task
-from trnbench.protocol.records import CHILD_RECORDS, Block, ChildRecord, Failed, Finished, Phase
+from trnbench.protocol.orders import PROTOCOL_VERSION, Command, Finish, Task, encode_task
+from trnbench.protocol.records import (
+    CHILD_RECORDS,
+    Block,
+    ChildRecord,
+    Failed,
+    Finished,
+    Phase,
+)
 from trnbench.run import outcomes
 from trnbench.run.outcomes import End
 from trnbench.run.watch import Clock, HangWatch
@@ -26,11 +33,11 @@ from trnbench.run.watch import Clock, HangWatch
 ENTRY = Path(__file__).resolve().parents[1] / "train" / "entry.py"
 
 TICK_SECONDS = 0.2
-"""A job in which nothing happens says so this often."""
+"""A job yields an event at least this often."""
 
 SETTLE_SECONDS = 2.0
-"""How long the other ranks are heard after the first has failed: one that only lost its peer may
-have been quicker to say so than the peer's death was to be seen."""
+"""How long the other ranks are read after one has failed: a rank that only lost its peer may have
+said so before the peer's death was seen."""
 
 Rank = int
 
@@ -61,7 +68,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing came for a moment from any worker."""
+    """No worker sent anything for a moment."""
 
 
 Event = Line | Overflow | Exited | Silence
@@ -85,7 +92,7 @@ class Job:
         self._workers: list[Child] = []
         self._phases = ["start"] * len(commands)
         self.finished: set[Rank] = set()
-        """Ranks that have said that they did all they were asked for."""
+        """Ranks that have done their task."""
         self._pending: deque[Event] = deque()
         try:
             for command, added in zip(commands, variables or [{}] * len(commands), strict=True):
@@ -99,11 +106,9 @@ class Job:
         self._running = set(range(len(commands)))
 
     def __enter__(self) -> Self:
-        """Return the job, whose workers run."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End what is left of it."""
         self.end()
 
     @property
@@ -117,33 +122,56 @@ class Job:
         return [worker.pid for worker in self._workers]
 
     def phase(self, rank: Rank = 0) -> str:
-        """Return what a worker does, as far as it has said."""
+        """Return what a worker is doing, as far as its records say."""
         return self._phases[rank]
 
-    def last_words(self, rank: Rank = 0) -> str:
+    def output_tail(self, rank: Rank = 0) -> str:
         """Return the end of what a worker and its libraries printed."""
-        return self._workers[rank].last_words()
-
-    def events(self) -> Iterator[Event]:
-        """Yield what happens, something at least every 0.2 seconds, until every worker is gone."""
-        while self._pending or self._running:
-            if not self._pending:
-                self._listen()
-            yield self._pending.popleft()
+        return self._workers[rank].output_tail()
 
     def give(self, rank: Rank, task: Task) -> None:
-        """Give a worker what it is to do, before any command."""
+        """Send a worker its task."""
         self._workers[rank].write(encode_task(task).encode() + b"\n")
 
     def send(self, command: Command) -> None:
-        """Tell all workers what to do next; that one is gone is noticed by `events`."""
+        """Send all workers a command; `events` shows whether one is gone."""
         if isinstance(command, Finish):
             self._phases = ["end"] * self.ranks
         for worker in self._workers:
             worker.write(encode(command).encode() + b"\n")
 
-    def heard(self, rank: Rank, record: ChildRecord) -> None:
-        """Take note of how far a record says that its worker is."""
+    def events(self) -> Iterator[Event]:
+        """Yield what happens, at least every `TICK_SECONDS`, until every worker is gone."""
+        while self._pending or self._running:
+            if not self._pending:
+                self._wait()
+            yield self._pending.popleft()
+
+    def _wait(self) -> None:
+        """Wait for a moment, and queue what happened."""
+        running = [(rank, self._workers[rank]) for rank in sorted(self._running)]
+        with selectors.DefaultSelector() as selector:
+            for _, worker in running:
+                for descriptor in worker.descriptors:
+                    selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(TICK_SECONDS)
+        for rank, worker in running:
+            exit_code = worker.exit_code  # before reading: all that it sent is there then
+            try:
+                lines = worker.read_lines()
+            except LineTooLongError:
+                self._pending.append(Overflow(rank))
+                continue
+            worker.read_output()
+            self._pending.extend(Line(rank, line) for line in lines)
+            if not lines and exit_code is not None:
+                self._running.remove(rank)
+                self._pending.append(Exited(rank, exit_code))
+        if not self._pending:
+            self._pending.append(Silence())
+
+    def note(self, rank: Rank, record: ChildRecord) -> None:
+        """Keep what a record says of its worker's progress."""
         if isinstance(record, Phase):
             self._phases[rank] = record.name
         elif isinstance(record, Block):
@@ -158,29 +186,6 @@ class Job:
         deadline = time.monotonic() + grace_seconds
         while self._workers:
             self._workers.pop(0).end(max(deadline - time.monotonic(), 0.0))
-
-    def _listen(self) -> None:
-        """Wait for a moment, and take note of what happened."""
-        running = [(rank, self._workers[rank]) for rank in sorted(self._running)]
-        with selectors.DefaultSelector() as selector:
-            for _, worker in running:
-                for descriptor in worker.descriptors:
-                    selector.register(descriptor, selectors.EVENT_READ)
-            selector.select(TICK_SECONDS)
-        for rank, worker in running:
-            exit_code = worker.exit_code  # before reading: all that it sent is there then
-            try:
-                lines = worker.read_lines()
-            except LineTooLongError:
-                self._pending.append(Overflow(rank))
-                continue
-            worker.read_words()
-            self._pending.extend(Line(rank, line) for line in lines)
-            if not lines and exit_code is not None:
-                self._running.remove(rank)
-                self._pending.append(Exited(rank, exit_code))
-        if not self._pending:
-            self._pending.append(Silence())
 
 
 def start(python: str, tasks: Sequence[Task], variables: Sequence[Mapping[str, str]] = ()) -> Job:
@@ -202,40 +207,42 @@ def converse(
     hang: float,
     hang_hint: str,
     clock: Clock = time.perf_counter,
-    look: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Rank, ChildRecord]]:
-    """Yield what the job's workers say until they have finished; raise any other end.
+    """Yield the records of a job's workers until all have finished; raise any other end.
 
     The consumer works between two records, while the worker that sent the first one may wait.
 
     Args:
         job: of one rank or many.
         backend: whose vendor's error texts may come; None for none.
-        hang: seconds without a word from any rank that are a hang, if no compiler is at work.
+        hang: seconds without a record from any rank that are a hang, if no compiler is at work.
         hang_hint: what to do about one.
         clock: of hangs.
-        look: called after every event, at least every 0.2 seconds; it may raise an `End`.
+        check: called after every event, at least every `TICK_SECONDS`; it may raise an `End`.
 
     Raises:
         End: a worker failed, is gone, sent what is no record, or is of another version; or all
-            hang. Of several ranks the one is named whose failure ended the others.
+            hang. Of several ranks it names the one whose failure ended the others.
     """
     watch = HangWatch(job.pids, hang, clock())
     for event in job.events():
-        if isinstance(event, Line):
-            record = _read(job, event)
-            watch.heard(clock())
-            if isinstance(record, Failed):
-                raise _first_cause(job, event.rank, record, backend, clock)
-            job.heard(event.rank, record)
-            yield event.rank, record
-            if len(job.finished) == job.ranks:
-                return
-        elif isinstance(event, Overflow):
-            raise _named(job, event.rank, _endless(job, event.rank))
-        elif isinstance(event, Exited) and event.rank not in job.finished:
-            raise _first_cause(job, event.rank, event, backend, clock)
-        look()
+        match event:
+            case Line(rank):
+                record = _read(job, event)
+                watch.reset(clock())
+                if isinstance(record, Failed):
+                    raise _first_cause(job, rank, record, backend, clock)
+                job.note(rank, record)
+                yield rank, record
+                if len(job.finished) == job.ranks:
+                    return
+            case Exited(rank) if rank not in job.finished:
+                raise _first_cause(job, rank, event, backend, clock)
+            case Overflow(rank):
+                end = outcomes.of_garbage("a line without an end", job.output_tail(rank))
+                raise _named(job, rank, end)
+        check()
         if watch.is_hung(clock()):
             raise _hang(job, watch.silent_seconds(clock()), hang_hint)
     raise RuntimeError("the workers' events ended without an end")
@@ -245,18 +252,16 @@ def _read(job: Job, line: Line) -> ChildRecord:
     try:
         record: ChildRecord = decode(line.text, CHILD_RECORDS)
     except ProtocolError as error:
-        words = job.last_words(line.rank)
-        raise _named(job, line.rank, outcomes.of_unreadable(line.text, error, words)) from None
-    outcomes.require_version(record)
+        end = outcomes.of_unreadable(line.text, error, job.output_tail(line.rank))
+        raise _named(job, line.rank, end) from None
+    version = getattr(record, "wire_version", PROTOCOL_VERSION)
+    if version != PROTOCOL_VERSION:
+        raise outcomes.of_version(version)
     return record
 
 
-def _endless(job: Job, rank: Rank) -> End:
-    return outcomes.of_garbage("a line without an end", job.last_words(rank))
-
-
 def _named(job: Job, rank: Rank, end: End) -> End:
-    """Say which rank it was, where there are several."""
+    """Name the rank, where there are several."""
     if job.ranks == 1:
         return end
     return replace(end, reason=f"rank {rank} of {job.ranks}: {end.reason}")
@@ -264,11 +269,11 @@ def _named(job: Job, rank: Rank, end: End) -> End:
 
 def _hang(job: Job, silent_seconds: float, hint: str) -> End:
     if job.ranks == 1:
-        return outcomes.of_hang(silent_seconds, hint, repr(job.phase()), job.last_words())
+        return outcomes.of_hang(silent_seconds, hint, repr(job.phase()), job.output_tail())
     ranks = range(job.ranks)
     phases = ", ".join(f"{job.phase(rank)!r} (rank {rank})" for rank in ranks)
-    words = [f"rank {rank}: {job.last_words(rank).strip()}" for rank in ranks]
-    return outcomes.of_hang(silent_seconds, hint, phases, "\n".join(words))
+    output = "\n".join(f"rank {rank}: {job.output_tail(rank).strip()}" for rank in ranks)
+    return outcomes.of_hang(silent_seconds, hint, phases, output)
 
 
 # --- which rank failed first ----------------------------------------------------------------------
@@ -284,51 +289,49 @@ Sources: gloo/transport/tcp/pair.cc ("Connection closed by peer"); NCCL's ncclRe
 process exited or there was a network error"); errno's own texts. Read 2026-11-30."""
 
 _OWN_DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE}
-"""Signals that end a rank whatever its peers do; one whose peer is gone aborts or exits."""
+"""Signals that end a rank whatever its peers do; a rank whose peer is gone aborts or exits."""
 
 
 def _first_cause(
-    job: Job, rank: Rank, what: Failed | Exited, backend: str | None, clock: Clock
+    job: Job, rank: Rank, failure: Failed | Exited, backend: str | None, clock: Clock
 ) -> End:
-    """Hear how the other ranks end, and return the end that is nobody else's echo."""
+    """Wait for how the other ranks end, and return the end that no other rank's end explains."""
     if job.ranks == 1:
-        return _end_of(job, rank, what, backend)
-    heard = {rank: what}
+        return _end_of(job, rank, failure, backend)
+    failures = {rank: failure}
     deadline = clock() + SETTLE_SECONDS
     for event in job.events():
         if isinstance(event, Exited) and event.rank not in job.finished:
-            heard.setdefault(event.rank, event)
-        elif isinstance(event, Line):
-            with_words = _failure_in(event)
-            if with_words is not None:
-                heard.setdefault(event.rank, with_words)
-        if len(heard) == job.ranks or clock() > deadline:
+            failures.setdefault(event.rank, event)
+        elif isinstance(event, Line) and (failed := _failure_in(event)):
+            failures.setdefault(event.rank, failed)
+        if len(failures) == job.ranks or clock() > deadline:
             break
-    ends = {each: _end_of(job, each, said, backend) for each, said in heard.items()}
-    first = min(ends, key=lambda each: _doubt(heard[each], ends[each]))
-    echoes = [f"rank {each}: {end.reason}" for each, end in ends.items() if each != first]
-    detail = "\n".join(filter(None, [ends[first].detail, *echoes]))
+    ends = {each: _end_of(job, each, failures[each], backend) for each in failures}
+    first = min(ends, key=lambda each: _dependence(failures[each], ends[each]))
+    others = [f"rank {each}: {end.reason}" for each, end in ends.items() if each != first]
+    detail = "\n".join(filter(None, [ends[first].detail, *others]))
     return _named(job, first, replace(ends[first], detail=detail or None))
 
 
 def _failure_in(line: Line) -> Failed | None:
     try:
-        record = decode(line.text, CHILD_RECORDS)
+        failed: Failed = decode(line.text, (Failed,))
     except ProtocolError:
         return None
-    return record if isinstance(record, Failed) else None
+    return failed
 
 
-def _end_of(job: Job, rank: Rank, what: Failed | Exited, backend: str | None) -> End:
-    words = job.last_words(rank)
-    if isinstance(what, Failed):
-        return outcomes.of_failure(backend, what, words)
-    return outcomes.of_death(backend, what.exit_code, words, job.phase(rank))
+def _end_of(job: Job, rank: Rank, failure: Failed | Exited, backend: str | None) -> End:
+    output = job.output_tail(rank)
+    if isinstance(failure, Failed):
+        return outcomes.of_failure(backend, failure, output)
+    return outcomes.of_death(backend, failure.exit_code, output, job.phase(rank))
 
 
-def _doubt(what: Failed | Exited, end: End) -> int:
+def _dependence(failure: Failed | Exited, end: End) -> int:
     """Return 0 for an end of the rank's own, 2 for one that a lost peer explains, else 1."""
-    if isinstance(what, Exited) and what.exit_code in _OWN_DEATHS:
+    if isinstance(failure, Exited) and failure.exit_code in _OWN_DEATHS:
         return 0
     if end.status == "collective_timeout" or _LOST_PEER.search(f"{end.reason}\n{end.detail}"):
         return 2

@@ -51,7 +51,7 @@ def next_line(job: Job) -> bytes:
     for event in job.events():
         if isinstance(event, Line):
             return event.text
-        assert not isinstance(event, Exited), f"no line came: {job.last_words(event.rank)}"
+        assert not isinstance(event, Exited), f"no line came: {job.output_tail(event.rank)}"
     raise AssertionError("events ended without an end")
 
 

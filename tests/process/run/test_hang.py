@@ -33,7 +33,7 @@ def test_a_silence_up_to_the_limit_is_none_and_nobody_is_asked() -> None:
 
     watch = HangWatch([1], 600.0, 0.0, refuse)
     assert not watch.is_hung(600.0)
-    watch.heard(600.0)
+    watch.reset(600.0)
     assert not watch.is_hung(1200.0)
 
 
@@ -73,7 +73,7 @@ def test_processes_that_wait_below_the_worker_do_not_count_as_work() -> None:
 
 def test_a_word_begins_the_time_anew() -> None:
     watch = HangWatch([1], 600.0, 0.0, Work())
-    watch.heard(599.0)
+    watch.reset(599.0)
     assert not watch.is_hung(1199.0)
     assert watch.is_hung(1199.1)
 

@@ -141,13 +141,13 @@ def test_a_child_of_the_worker_that_holds_its_pipes_does_not_delay_the_end(start
 def test_what_is_printed_is_kept_apart_from_the_records(start: Start) -> None:
     worker = start("print('to people', flush=True); print('a warning', file=sys.stderr)")
     assert lines_of(all_events(worker)) == []
-    assert worker.last_words().splitlines() == ["to people", "a warning"]
+    assert worker.output_tail().splitlines() == ["to people", "a warning"]
 
 
 def test_of_a_long_print_the_end_is_kept(start: Start) -> None:
     worker = start("print('x' * 10**6); print('the very last')")
     all_events(worker)
-    words = worker.last_words()
+    words = worker.output_tail()
     assert words.endswith("the very last\n")
     assert len(words) == 32 * 1024
 
@@ -155,13 +155,13 @@ def test_of_a_long_print_the_end_is_kept(start: Start) -> None:
 def test_words_that_are_no_text_are_still_told(start: Start) -> None:
     worker = start("os.write(2, b'bad \\xff byte')")
     all_events(worker)
-    assert worker.last_words() == "bad � byte"
+    assert worker.output_tail() == "bad � byte"
 
 
 def test_a_traceback_can_be_read_in_the_last_words(start: Start) -> None:
     worker = start("raise RuntimeError('driver not loaded')")
     all_events(worker)
-    assert worker.last_words().rstrip().endswith("RuntimeError: driver not loaded")
+    assert worker.output_tail().rstrip().endswith("RuntimeError: driver not loaded")
 
 
 # --- commands -----------------------------------------------------------------------------------

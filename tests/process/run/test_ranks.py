@@ -199,12 +199,14 @@ def test_a_job_hangs_when_all_ranks_are_silent_and_says_where_each_is(tmp_path: 
     with Job(commands(tmp_path, "send('phase', name='gate'); " + QUIET, QUIET)) as job:
 
         def look() -> None:
-            if all("waiting" in job.last_words(rank) for rank in range(2)):
+            if all("waiting" in job.output_tail(rank) for rank in range(2)):
                 clock.now += 60.1
 
         with pytest.raises(End) as raised:
             list(
-                converse(job, backend=None, hang=60, hang_hint="allow more", clock=clock, look=look)
+                converse(
+                    job, backend=None, hang=60, hang_hint="allow more", clock=clock, check=look
+                )
             )
     end = raised.value
     assert end.status == "hung"
@@ -252,7 +254,7 @@ def test_whoever_looks_between_events_can_end_it(tmp_path: Path) -> None:
     with Job(commands(tmp_path, QUIET, QUIET)) as job:
         pids = job.pids
         with pytest.raises(End, match="stopped") as raised:
-            list(converse(job, backend=None, hang=math.inf, hang_hint="", look=look))
+            list(converse(job, backend=None, hang=math.inf, hang_hint="", check=look))
     assert raised.value.status == "interrupted"
     assert are_gone(pids)
 

@@ -5,7 +5,7 @@ from itertools import repeat
 
 from trnbench.protocol.orders import Finish, Purpose, RunBlock
 from trnbench.protocol.records import Block
-from trnbench.run.stopping import Choice, Pacer
+from trnbench.run.stopping import Choice, StoppingRule
 from trnbench.schema.plan import MeasureConfig
 
 
@@ -36,11 +36,11 @@ def make_block(command: RunBlock, first_step: int, seconds: float) -> Block:
 
 
 class ScriptedWorker:
-    """Runs what a pacer commands; remembers it all."""
+    """Runs what a rule commands; remembers it all."""
 
     def __init__(
         self,
-        pacer: Pacer,
+        rule: StoppingRule,
         step_seconds: Iterable[float],
         wait_seconds: float = 0.0,
         spend: Callable[[float], bool] = lambda elapsed: False,
@@ -48,12 +48,12 @@ class ScriptedWorker:
         """Prepare.
 
         Args:
-            pacer: who commands.
+            rule: which commands.
             step_seconds: each step's own time.
             wait_seconds: what waiting for the device costs once a block.
             spend: tells from the elapsed time whether the budget is gone.
         """
-        self._pacer = pacer
+        self._rule = rule
         self._step_seconds = iter(step_seconds)
         self._wait_seconds = wait_seconds
         self._is_spent = spend
@@ -70,12 +70,12 @@ class ScriptedWorker:
             block = make_block(command, self.steps, own + self._wait_seconds)
             self.steps += command.steps
             self.seconds += block.seconds
-            self._pacer.observe(block)
+            self._rule.observe(block)
         return self
 
     def _next(self) -> RunBlock | Finish:
-        command = self._pacer.next_command(is_out_of_budget=self._is_spent(self.seconds))
-        self.choices += self._pacer.take_choices()
+        command = self._rule.next_command(is_out_of_budget=self._is_spent(self.seconds))
+        self.choices += self._rule.take_choices()
         return command
 
     def blocks(self, purpose: Purpose) -> list[int]:

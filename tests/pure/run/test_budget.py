@@ -67,7 +67,7 @@ class Scripted(Job):
         super().send(command)
         self._commands.append(command)
 
-    def last_words(self, rank: int = 0) -> str:
+    def output_tail(self, rank: int = 0) -> str:
         return ""
 
     def events(self) -> Iterator[Event]:
@@ -128,36 +128,36 @@ def follow(
 def test_nothing_is_known_of_the_next_block_before_the_second() -> None:
     following = NextBlock()
     assert following.seconds == 0.0
-    following.take(block_of(89.0))
+    following.note_block(block_of(89.0))
     assert following.seconds == 0.0
 
 
 def test_the_next_block_is_taken_to_be_like_the_last() -> None:
     following = NextBlock()
     for seconds in (9.0, 2.0, 3.0):
-        following.take(block_of(seconds))
+        following.note_block(block_of(seconds))
     assert following.seconds == 3.0
 
 
 @pytest.mark.parametrize("what", ["graphs", "compilations", "cache_hits"])
 def test_a_block_that_compiled_says_nothing_of_the_next(what: str) -> None:
     following = NextBlock()
-    following.hear(make_activity(1, graphs=1))
+    following.note_activity(make_activity(1, graphs=1))
     for seconds in (9.0, 2.0):
-        following.take(block_of(seconds))
-    following.hear(make_activity(3, **{"graphs": 1, what: 2}))
-    following.take(block_of(70.0))
+        following.note_block(block_of(seconds))
+    following.note_activity(make_activity(3, **{"graphs": 1, what: 2}))
+    following.note_block(block_of(70.0))
     assert following.seconds == 2.0
-    following.take(block_of(3.0))
+    following.note_block(block_of(3.0))
     assert following.seconds == 3.0
 
 
 def test_an_operator_that_fell_back_is_no_compilation() -> None:
     following = NextBlock()
-    following.hear(make_activity(1))
-    following.take(block_of(9.0))
-    following.hear(make_activity(2, fallback_ops={"aten::mm": 1}))
-    following.take(block_of(2.0))
+    following.note_activity(make_activity(1))
+    following.note_block(block_of(9.0))
+    following.note_activity(make_activity(2, fallback_ops={"aten::mm": 1}))
+    following.note_block(block_of(2.0))
     assert following.seconds == 2.0
 
 
