@@ -180,7 +180,7 @@ def connect(service: str, region: str) -> ReadOnlyClient:
         retries={"mode": "standard", "total_max_attempts": 4},
     )
     try:
-        client = boto3.client(service, region_name=region, config=settings)
+        client = boto3.session.Session().client(service, region_name=region, config=settings)
     except (BotoCoreError, ValueError) as error:
         raise AskError(explain_fault(error, service, region)) from error
     return ReadOnlyClient(service, region, client)
