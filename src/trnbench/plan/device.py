@@ -1,6 +1,7 @@
-"""Which device a case is planned on: its kind, its chip, its part of it, and what is paid for."""
+"""Which device a case is planned for, which part of it the job drives, and what is billed."""
 
 import math
+from dataclasses import dataclass
 
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.backends import BACKENDS, Backend, backend_of
@@ -15,44 +16,106 @@ from trnbench.schema.plan import PlannedDevice, PlannedParallel
 LOGICAL_CORES = "NEURON_LOGICAL_NC_CONFIG"
 
 
-def asked_backend(config: Config) -> str:
-    """Return the kind of device that a config names, without its index."""
-    return config.device.partition(":")[0]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a case is planned for, as far as it is known."""
+
+    backend: str
+    """`auto` where no device was looked for."""
+    found: FoundDevice | None = None
+    """None where no device was looked for, or the one asked for is not here."""
+    instance: Instance | None = None
+    accelerator: Accelerator | None = None
+    """None for a processor and for an unknown chip."""
+
+    @property
+    def row(self) -> Backend:
+        """What is known of the backend."""
+        return backend_of(self.backend)
+
+    @property
+    def likely_row(self) -> Backend:
+        """The same; for `auto`, the row of the best backend that drives the chip."""
+        chip = self.accelerator
+        for row in BACKENDS.values() if self.backend == "auto" else ():
+            if row.is_host if chip is None else chip.vendor in row.vendors:
+                return row
+        return self.row
+
+    @property
+    def fp8_lack(self) -> str | None:
+        """Why torch has no fp8 matmuls on it; None where it has, or may have."""
+        row, chip = self.likely_row, self.accelerator
+        if chip is not None and row.fp8_lack is not None:
+            return f"{chip.name} {row.fp8_lack}"
+        if not row.has_fp8:
+            name = chip.name if chip is not None and row.name not in BACKENDS else row.name
+            return f"{name} has no fp8 products that torch knows, only NVIDIA's GPUs from Ada on"
+        if chip is not None and chip.fp8_flops_per_second is None:
+            return f"no fp8 peak of {chip.name} is published"
+        return None
 
 
-def expected_backend(name: str, accelerator: Accelerator | None) -> Backend:
-    """Return a backend's row; of `auto`, that of what is likely to drive the chip."""
-    if name != "auto":
-        return backend_of(name)
-    for row in BACKENDS.values():
-        if row.is_host if accelerator is None else accelerator.vendor in row.vendors:
-            return row
-    return backend_of(name)
+def choose_target(config: Config, devices: Devices | None, machine: Machine) -> Target:
+    """Find the device that the config asks for, else the best one here, its chip and its instance.
+
+    The driver's name for the device identifies the chip, else the instance does.
+    """
+    backend = config.device.partition(":")[0]
+    here = devices.found if devices else ()
+    found = next((each for each in here if backend in ("auto", each.backend)), None)
+    rented = machine.instance if config.price.instance == "auto" else config.price.instance
+    instance = instances().get(rented) if rented else None
+    accelerator = instance.accelerator if instance else None
+    if found is not None:
+        backend = found.backend
+        named = accelerator_of_device(found.device_name)
+        accelerator = None if backend_of(backend).is_host else named or accelerator
+    return Target(backend=backend, found=found, instance=instance, accelerator=accelerator)
 
 
-def asked_index(config: Config) -> int | None:
-    """Return the index of the device that a config names, if it names one."""
-    _, _, index = config.device.partition(":")
-    return int(index) if index else None
+def check_threads(config: Config, target: Target, machine: Machine) -> None:
+    """Refuse more threads than this machine has processors.
+
+    A plan that was made without looking at devices may be for another machine.
+    """
+    asked, here = config.workload.threads, machine.host.logical_cpus
+    if target.found is None or not target.row.is_host or asked is None or asked <= here:
+        return
+    raise Conflict(
+        "workload.threads",
+        f"{asked} is more than the {here} processors of this machine",
+        hint=f"use 1 to {here}, or leave it out for torch's choice",
+        others=["device"],
+    )
 
 
-def choose_device(config: Config, devices: Devices | None) -> FoundDevice | None:
-    """Return the device that the case will have: the one asked for, else the best one here."""
-    found = devices.found if devices else ()
-    for device in found:
-        if asked_backend(config) in ("auto", device.backend):
-            return device
-    return None
-
-
-def choose_instance(config: Config, machine: Machine) -> Instance | None:
-    """Return what is known of the instance that the config names, or that this machine is."""
-    name = machine.instance if config.price.instance == "auto" else config.price.instance
-    return instances().get(name) if name else None
+def check_instance(config: Config, target: Target, machine: Machine, *, is_priced: bool) -> None:
+    """Refuse a named instance that is not known, or that is not what the case trains on."""
+    name, instance = config.price.instance, target.instance
+    if name == "auto":
+        _check_auto(config, machine)
+        return
+    if instance is None and not is_priced:
+        near = nearest_instances(name)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise Conflict(
+            "price.instance",
+            f"{name!r} is in no table",
+            hint=f"{meant}`trnbench prices` lists them; or add `usd_per_hour`, your own rate",
+        )
+    if target.row.is_host and instance is not None and instance.accelerator is not None:
+        raise Conflict(
+            "price.instance",
+            f"{name} is paid for its {instance.accelerator.name} chips, and this case trains on "
+            "the CPU",
+            hint="name the instance that this CPU is in, or train on its accelerator (`device`)",
+            others=["device"],
+        )
 
 
 def _check_auto(config: Config, machine: Machine) -> None:
-    """Refuse `auto` where it was written and cannot be kept; left out, it is no more than a try."""
+    """Refuse `auto` where the user wrote it and this machine's instance type is not known."""
     is_written = "instance" in config.price.model_fields_set
     if not is_written or machine.instance is not None or config.price.usd_per_hour is not None:
         return
@@ -66,99 +129,40 @@ def _check_auto(config: Config, machine: Machine) -> None:
     )
 
 
-def check_instance(
-    config: Config, instance: Instance | None, backend: str, machine: Machine, *, is_priced: bool
-) -> None:
-    """Refuse a named instance that is not known, or that is not what the case trains on."""
-    name = config.price.instance
-    if name == "auto":
-        _check_auto(config, machine)
-        return
-    if instance is None and not is_priced:
-        near = nearest_instances(name)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise Conflict(
-            "price.instance",
-            f"{name!r} is in no table",
-            hint=f"{meant}`trnbench prices` lists them; or add `usd_per_hour`, your own rate",
-        )
-    if backend_of(backend).is_host and instance is not None and instance.accelerator is not None:
-        raise Conflict(
-            "price.instance",
-            f"{name} is paid for its {instance.accelerator.name} chips, and this "
-            "case trains on the CPU",
-            hint="name the instance that this CPU is in, or train on its accelerator (`device`)",
-            others=["device"],
-        )
-
-
-def check_threads(config: Config, found: FoundDevice | None, machine: Machine) -> None:
-    """Refuse more threads than there are processors to run them: that would be measured instead.
-
-    A plan that was made without looking may be for a machine that is somewhere else.
-    """
-    asked = config.workload.threads
-    is_here = found is not None and backend_of(found.backend).is_host
-    if not is_here or asked is None or asked <= machine.host.logical_cpus:
-        return
-    raise Conflict(
-        "workload.threads",
-        f"{asked} is more than the {machine.host.logical_cpus} processors of this machine",
-        hint=f"use 1 to {machine.host.logical_cpus}, or leave it out for torch's choice",
-        others=["device"],
-    )
-
-
-def choose_accelerator(found: FoundDevice | None, instance: Instance | None) -> Accelerator | None:
-    """Identify the chip: by what the driver calls it, else by what is rented."""
-    if found is not None:
-        if backend_of(found.backend).is_host:
-            return None
-        by_name = accelerator_of_device(found.device_name)
-        if by_name is not None:
-            return by_name
-    return instance.accelerator if instance else None
-
-
-def _devices_per_chip(accelerator: Accelerator, machine: Machine) -> int:
-    """Return the devices that torch sees for one chip: fewer, larger ones where cores are paired.
-
-    Source: AWS Neuron documentation, logical-neuroncore-config (2.32): one physical core, or two,
-    make a logical one; the variable says which, and two is the default from trn2 on.
-    """
-    if machine.variables.get(LOGICAL_CORES) == "1" and accelerator.cores_per_chip is not None:
-        return accelerator.cores_per_chip
-    return accelerator.devices_per_chip
-
-
 def plan_device(
-    backend: str,
-    accelerator: Accelerator | None,
-    instance: Instance | None,
-    parallel: PlannedParallel,
-    machine: Machine,
-    request: PriceRequest,
+    target: Target, parallel: PlannedParallel, machine: Machine, request: PriceRequest
 ) -> PlannedDevice:
-    """Work out how many devices and chips the job has, and how many are paid for."""
-    name, per_chip, used, billed, rented = None, 1, 1, 1, 1
-    memory: float | None = machine.host.memory_bytes if backend_of(backend).is_host else None
-    if accelerator is not None:
-        name, per_chip = accelerator.name, _devices_per_chip(accelerator, machine)
-        used = billed = math.ceil(parallel.world_size / per_chip)
-        if instance and instance.accelerator == accelerator:
+    """Work out how many devices and chips the job has, and how many are billed."""
+    chip, instance, ranks = target.accelerator, target.instance, parallel.world_size
+    per_chip, used, billed, rented = 1, 1, 1, 1
+    memory: float | None = machine.host.memory_bytes if target.row.is_host else None
+    if chip is not None:
+        per_chip = _devices_per_chip(chip, machine)
+        used = billed = math.ceil(ranks / per_chip)
+        if instance and instance.accelerator == chip:
             rented = math.ceil(used / instance.chips)
-            billed = rented * instance.chips  # what is reserved is paid for, used or not
-        whole = accelerator.memory_bytes
-        memory = None if whole is None else whole / per_chip
+            billed = rented * instance.chips
+        memory = None if chip.memory_bytes is None else chip.memory_bytes / per_chip
     return PlannedDevice(
-        backend=backend,
-        accelerator=name,
+        backend=target.backend,
+        accelerator=chip.name if chip else None,
         instance=request.instance,
         is_instance_recognised=request.is_this_machine,
-        devices_used=parallel.world_size,
+        devices_used=ranks,
         devices_per_chip=per_chip,
         chips_used=used,
         chips_billed=billed,
         instances_billed=rented,
         memory_bytes=memory,
     )
+
+
+def _devices_per_chip(accelerator: Accelerator, machine: Machine) -> int:
+    """Return the devices that torch sees for one chip.
+
+    Source: AWS Neuron documentation, logical-neuroncore-config (2.32): the variable says whether
+    one physical core or two make a logical one; two is the default from trn2 on.
+    """
+    if machine.variables.get(LOGICAL_CORES) == "1" and accelerator.cores_per_chip is not None:
+        return accelerator.cores_per_chip
+    return accelerator.devices_per_chip

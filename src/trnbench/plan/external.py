@@ -1,4 +1,4 @@
-"""An external model, once described, as the model of a plan: its checks, step and small twin."""
+"""External models: the values of their configs, their place in a plan, and their small twins."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trnbench.config.load import Conflict
-from trnbench.config.model import Config, ModelConfig, WorkloadConfig
+from trnbench.config.model import Config, ModelConfig
 from trnbench.model.external import SIZE_KEYS, shape_of_config, small_values
 from trnbench.model.families import ALPHABET_SIZE, LEAST_MASKED_LENGTH, family_of
-from trnbench.model.flops import parameter_count
-from trnbench.plan.model import check_window, planned_model
+from trnbench.model.flops import active_parameter_count, parameter_count
+from trnbench.plan.rules import check_window, fp8_conflict
 from trnbench.protocol.model import ExternalModel, ModelShape
-from trnbench.protocol.orders import StepSettings
 from trnbench.protocol.records import Described
 from trnbench.schema.plan import PlannedModel
 
@@ -28,8 +27,7 @@ MULTIPLES = (
 )
 """Pairs of keys of which the first must be a multiple of the second."""
 
-MORE_THAN_TAKEN = ("num_local_experts", "num_experts")
-TAKEN = "num_experts_per_tok"
+EXPERTS_PER_TOKEN, EXPERTS = "num_experts_per_tok", ("num_local_experts", "num_experts")
 
 ENCODERS = (
     "albert", "bert", "big_bird", "camembert", "data2vec-text", "electra", "ernie",
@@ -38,8 +36,8 @@ ENCODERS = (
 )  # fmt: skip
 """Types of configs that attend both ways unless they say `is_decoder`."""
 
-DEFAULTS = WorkloadConfig(sequence_length=1, global_batch_size=1)
 OURS_ALONE = ("lora", "document_length", "loss_chunk_tokens", "expert_capacity")
+"""Keys of the workload that our families alone can carry out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,99 +47,140 @@ class KnownExternal:
     external: ExternalModel
     described: Described
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its config with every default; empty where it has none."""
+        config: dict[str, Any] = json.loads(self.described.config or "{}")
+        return config
+
 
 Describe = Callable[[ModelConfig, int], KnownExternal]
-"""Says what the external model of a config is, at a sequence length; it raises a `Conflict` for
-one that cannot be trained."""
+"""Finds what the external model of a config is, at a sequence length; raises a `Conflict` for one
+that cannot be trained."""
 
 
 def is_external(model: str | ModelConfig) -> bool:
-    """Tell whether a config's model is none of ours."""
+    """Tell whether a config names an external model."""
     return isinstance(model, ModelConfig) and (model.huggingface or model.python) is not None
 
 
+# --- before it is described -----------------------------------------------------------------------
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Refuse sizes in a config of transformers that are not sizes or do not fit together."""
+    for key in sorted(SIZE_KEYS & values.keys()):
+        size = values[key]
+        is_whole = isinstance(size, int) and not isinstance(size, bool)
+        if size is not None and not (is_whole and size >= 1):
+            raise _conflict(f"{key}: {size!r} is no size", "give a whole number from 1")
+    for larger, smaller in MULTIPLES:
+        whole, part = values.get(larger), values.get(smaller)
+        is_free = larger == "hidden_size" and values.get("head_dim") is not None
+        if whole is not None and part is not None and not is_free and whole % part:
+            raise _conflict(
+                f"{larger}={whole} is not a multiple of {smaller}={part}", "change one of them"
+            )
+    taken = values.get(EXPERTS_PER_TOKEN)
+    for key in EXPERTS:
+        if taken is not None and values.get(key) is not None and taken > values[key]:
+            raise _conflict(
+                f"{EXPERTS_PER_TOKEN}={taken} is more than {key}={values[key]}",
+                "a token is sent to some of the experts",
+            )
+
+
+def _conflict(fault: str, hint: str) -> Conflict:
+    return Conflict(
+        "model.config", fault, hint=f"{hint}, under `model.config` or in the config.json"
+    )
+
+
+# --- in a plan ------------------------------------------------------------------------------------
+
+
 def choose_external(config: Config, known: KnownExternal, name: str | None) -> PlannedModel:
-    """Resolve an external model to what a plan says of a model."""
+    """Return an external model as the model of a plan; with sizes where its family is known."""
     external, described = known.external, known.described
-    _check_stream(external, described)
-    _check_length(described, config.workload)
+    _check_described(known)
+    _check_length(known, config.workload.sequence_length)
     _check_options(external, config)
-    _check_config(external, described, config.workload)
-    shape = _trusted_shape(external, described)
-    return planned_model(
-        name or external.target,
-        shape,
+    if config.workload.precision == "fp8":
+        raise fp8_conflict(name or external.target, "a model of your own")
+    shape = _trusted_shape(known)
+    return PlannedModel(
+        name=name or external.target,
+        family=shape.family if shape else external.kind,
         parameter_count=described.parameter_count,
+        active_parameter_count=active_parameter_count(shape) if shape else None,
+        layers=shape.layers if shape else None,
+        hidden_size=shape.hidden_size if shape else None,
+        vocabulary_size=described.vocabulary_size,
         source="transformers' class" if external.kind == "huggingface" else "the user's module",
+        shape=shape,
         external=external,
         described=described,
     )
 
 
-def _trusted_shape(external: ExternalModel, described: Described) -> ModelShape | None:
-    """Return the sizes that its config says, if they come to the weights that it has."""
-    if described.config is None:
+def _trusted_shape(known: KnownExternal) -> ModelShape | None:
+    """Return the sizes that its config says, if they come to its weights and its targets."""
+    shape = shape_of_config(known.config)
+    if shape is None or parameter_count(shape) != known.described.parameter_count:
         return None
-    shape = shape_of_config(json.loads(described.config))
-    if shape is None or parameter_count(shape) != described.parameter_count:
-        return None
-    # The formula is of the family's own targets alone.
-    return shape if family_of(shape).task == external.task else None
+    return shape if family_of(shape).task == known.external.task else None
 
 
-def _check_config(external: ExternalModel, described: Described, workload: WorkloadConfig) -> None:
-    """Refuse a window longer than the sequence, and an encoder that would see its targets."""
-    config: Mapping[str, Any] = json.loads(described.config) if described.config else {}
-    window = config.get("sliding_window")
-    if isinstance(window, int) and config.get("use_sliding_window", True):
-        check_window(window, external.target, workload, key="model.config.sliding_window")
+def _check_described(known: KnownExternal) -> None:
+    external, config = known.external, known.config
+    key = f"model.{external.kind}"
+    least = ALPHABET_SIZE + (1 if external.task == "masked_token" else 0)
+    if known.described.vocabulary_size < least:
+        raise Conflict(
+            key,
+            f"{external.target} knows {known.described.vocabulary_size} tokens, fewer than the "
+            f"token stream's alphabet of {least}",
+            hint=f"give it a vocabulary of at least {least}",
+        )
+    if known.described.trained_count == 0:
+        raise Conflict(
+            key,
+            f"{external.target} has no weight that can be trained",
+            hint="leave `requires_grad` at true for those that are to be trained",
+        )
     attends_both_ways = config.get("model_type") in ENCODERS and not config.get("is_decoder")
     if attends_both_ways and external.task == "next_token":
         raise Conflict(
-            f"model.{external.kind}",
+            key,
             f"{external.target} attends both ways and would see the tokens that it is to predict",
             hint="add `is_decoder: true` under `model.config`, or name its ForMaskedLM",
         )
 
 
-def _check_stream(external: ExternalModel, described: Described) -> None:
-    least = ALPHABET_SIZE + (1 if external.task == "masked_token" else 0)
-    if described.vocabulary_size < least:
-        raise Conflict(
-            f"model.{external.kind}",
-            f"{external.target} knows {described.vocabulary_size} tokens, "
-            f"fewer than the token stream's alphabet of {least}",
-            hint=f"give it a vocabulary of at least {least}",
-        )
-    if described.trained_count == 0:
-        raise Conflict(
-            f"model.{external.kind}",
-            f"{external.target} has no weight that can be trained",
-            hint="leave `requires_grad` at true for those that are to be trained",
-        )
-
-
-def _check_length(described: Described, workload: WorkloadConfig) -> None:
-    config: Mapping[str, Any] = json.loads(described.config) if described.config else {}
+def _check_length(known: KnownExternal, length: int) -> None:
+    config = known.config
     limits = [config[key] for key in LENGTH_KEYS if isinstance(config.get(key), int)]
-    if limits and workload.sequence_length > min(limits):
+    if limits and length > min(limits):
         raise Conflict(
             "workload.sequence_length",
-            f"{workload.sequence_length} is longer than the {min(limits)} positions of the model",
+            f"{length} is longer than the {min(limits)} positions of the model",
             hint="shorten it, or raise the number in `model.config`",
         )
-    if workload.sequence_length < LEAST_MASKED_LENGTH:
+    if length < LEAST_MASKED_LENGTH:
         raise Conflict(
             "workload.sequence_length",
-            f"{workload.sequence_length} is too short for an external model",
+            f"{length} is too short for an external model",
             hint=f"use at least {LEAST_MASKED_LENGTH}",
         )
+    window = config.get("sliding_window")
+    if isinstance(window, int) and config.get("use_sliding_window", True):
+        check_window(window, known.external.target, length, "model.config.sliding_window")
 
 
 def _check_options(external: ExternalModel, config: Config) -> None:
     """Refuse options that are built into our own families alone."""
     asked = config.workload
-    unfit = [key for key in OURS_ALONE if getattr(asked, key) != getattr(DEFAULTS, key)]
+    unfit = [key for key in OURS_ALONE if getattr(asked, key) is not None]
     if asked.loss == "chunked":
         unfit.append("loss")
     can = ("auto", "none", "full") if external.kind == "huggingface" else ("auto", "none")
@@ -153,89 +192,39 @@ def _check_options(external: ExternalModel, config: Config) -> None:
             f"goes with trnbench's own models alone, and {external.target} is none",
             hint="leave it out, or do it in the module itself",
         )
-    sizes = config.parallel
-    for key in ("tensor", "pipeline", "context"):
-        name = f"{key}_parallel_size"
-        if getattr(sizes, name) != 1:
+    for key in ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size"):
+        ranks = getattr(config.parallel, key)
+        if ranks != 1:
             raise Conflict(
-                f"parallel.{name}",
-                f"{getattr(sizes, name)} would split {external.target}, whose parts are not known",
+                f"parallel.{key}",
+                f"{ranks} would split {external.target}, whose parts are not known",
                 hint="use 1",
             )
 
 
-def external_step(config: Config) -> StepSettings:
-    """Return how an external model's step is carried out: plainly, but for what was asked."""
-    asked = config.workload
-    return StepSettings(
-        recompute="full" if asked.activation_checkpointing == "full" else "none",
-        adamw=None if asked.adamw == "auto" else asked.adamw,
-    )
+# --- for the parity gate --------------------------------------------------------------------------
 
 
 def small_external(
-    model: PlannedModel, asked: ModelConfig, small: ModelShape | None
+    model: PlannedModel, asked: Mapping[str, Any] | None, small: ModelShape | None
 ) -> ExternalModel | None:
-    """Return an external model of the same make that a CPU can train, or None if none is known.
+    """Return an external model of the same make that a CPU can train; None where none is known.
 
-    Args:
-        model: the external model of the plan.
-        asked: the config's words.
-        small: sizes of a small model, where its family is known.
+    It has the values that the config asks for, else the sizes of `small`, which is None for a model
+    of no known family.
     """
     external, described = model.external, model.described
     if external is None or described is None:
         return None
     values: dict[str, Any] = json.loads(external.arguments)
-    if asked.small is not None:
-        values |= asked.small
-        return _resized(external, values, None)
-    if small is not None and described.config is not None:
+    if asked is not None:
+        values |= asked
+        sizes = [values.get(key) for key in ("vocab_size", "vocabulary_size")]
+        vocabulary = next((n for n in sizes if isinstance(n, int)), external.vocabulary_size)
+    elif small is not None and described.config is not None:
         values |= small_values(json.loads(described.config), small)
-        return _resized(external, values, small.vocabulary_size)
-    return external if model.parameter_count <= LARGEST_WHOLE_GATE else None
-
-
-def _resized(
-    external: ExternalModel, values: dict[str, Any], vocabulary_size: int | None
-) -> ExternalModel:
-    """Return the model with other arguments, its vocabulary no larger than either allows."""
-    told = [values[key] for key in ("vocab_size", "vocabulary_size") if key in values]
-    known = vocabulary_size or (told[0] if told and isinstance(told[0], int) else None)
-    if known is None or external.vocabulary_size is None:
-        known = external.vocabulary_size
-    return replace(external, arguments=json.dumps(values, sort_keys=True), vocabulary_size=known)
-
-
-def check_values(values: Mapping[str, Any]) -> None:
-    """Hold the sizes that a config says against each other."""
-    for key in sorted(SIZE_KEYS & values.keys()):
-        _check_size(key, values[key])
-    for larger, smaller in MULTIPLES:
-        whole, part = values.get(larger), values.get(smaller)
-        is_free = larger == "hidden_size" and values.get("head_dim") is not None
-        if whole is not None and part is not None and not is_free and whole % part:
-            raise _conflict(
-                f"{larger}={whole} is not a multiple of {smaller}={part}", "change one of them"
-            )
-    taken = values.get(TAKEN)
-    for key in MORE_THAN_TAKEN:
-        if taken is not None and values.get(key) is not None and taken > values[key]:
-            raise _conflict(
-                f"{TAKEN}={taken} is more than {key}={values[key]}",
-                "a token is sent to some of the experts",
-            )
-
-
-def _check_size(key: str, value: Any) -> None:
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (is_whole and value >= 1):
-        raise _conflict(f"{key}: {value!r} is no size", "give a whole number from 1")
-
-
-def _conflict(said: str, hint: str) -> Conflict:
-    return Conflict(
-        "model.config",
-        said,
-        hint=f"{hint}, under `model.config` or in the config.json",
-    )
+        vocabulary = small.vocabulary_size
+    else:
+        return external if model.parameter_count <= LARGEST_WHOLE_GATE else None
+    arguments = json.dumps(values, sort_keys=True)
+    return replace(external, arguments=arguments, vocabulary_size=vocabulary)

@@ -1,8 +1,7 @@
-"""From one checked config to a plan in which every number is resolved.
+"""From a checked config to a plan in which every number is resolved.
 
-Pure, but for the price that it asks of others where the config says so. What the machine and its
-devices are is an argument; without them a plan can still be made, and says what will be decided on
-the machine.
+A plan is made of arguments alone, but for a price that a source is asked for: what the machine and
+its devices are is passed in. Without devices a plan says what will be decided on the machine.
 """
 
 import hashlib
@@ -13,7 +12,6 @@ from datetime import date
 from pathlib import Path
 
 from trnbench import __version__
-from trnbench.catalog.backends import backend_of
 from trnbench.config.load import CaseConfig, Conflict
 from trnbench.config.model import Config, ModelConfig
 from trnbench.errors import UnavailableError
@@ -21,28 +19,20 @@ from trnbench.machine.describe import Devices, Machine
 from trnbench.model.families import ALPHABET_SIZE, family_of
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.plan.device import (
-    asked_backend,
-    asked_index,
+    Target,
     check_instance,
     check_threads,
-    choose_accelerator,
-    choose_device,
-    choose_instance,
+    choose_target,
     plan_device,
 )
-from trnbench.plan.external import Describe, choose_external, is_external, small_external
+from trnbench.plan.external import Describe, choose_external, is_external
 from trnbench.plan.model import choose_model
-from trnbench.plan.parity import parity_shape, plan_external_parity, plan_gate
+from trnbench.plan.parity import plan_external_gate, plan_gate
 from trnbench.plan.predict import predict
-from trnbench.plan.step import (
-    plan_execution,
-    plan_precision,
-    plan_step,
-    plan_workload,
-)
+from trnbench.plan.rules import check_config
+from trnbench.plan.step import plan_execution, plan_workload
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest, PriceSource
-from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
     GateOrder,
@@ -50,13 +40,7 @@ from trnbench.protocol.orders import (
     StreamSettings,
     WorkOrder,
 )
-from trnbench.protocol.records import FoundDevice
-from trnbench.schema.plan import (
-    Plan,
-    PlannedModel,
-    PlannedParallel,
-    PlannedWorkload,
-)
+from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel, PlannedWorkload
 from trnbench.schema.price import Price
 
 STREAM_NOISE = 0.1
@@ -73,8 +57,8 @@ def plan_all(
     """Resolve every case as `make_plan` does, giving each conflict its file and line.
 
     Raises:
-        ConfigError: values that cannot stand together.
-        UnavailableError: a live price was asked for and is not to be had.
+        ConfigError: values that do not fit together.
+        UnavailableError: a live price was asked for, and no source has it.
     """
     plans = []
     for case in cases:
@@ -99,35 +83,28 @@ def make_plan(
 
     Args:
         case: the checked config.
-        machine: where the run is made, or planned from.
-        devices: what the training interpreter found; None plans without looking.
+        machine: where the case runs, or where it is planned.
+        devices: what the training interpreter found; None where nobody looked.
         today: the day for which prices are asked.
         price_sources: asked in this order; by default those that the config names.
-        describe: says what an external model is; without it there must be none.
+        describe: says what an external model is; None where the config has none.
 
     Raises:
-        Conflict: values that cannot stand together, with the key to blame.
-        UnavailableError: a live price was asked for and is not to be had.
+        Conflict: values that do not fit together, with their keys.
+        UnavailableError: a live price was asked for, and no source has it.
     """
     config = case.config
     model = _choose_model(config, describe)
-    parallel = _plan_parallel(config, model)
-    found = choose_device(config, devices)
-    instance = choose_instance(config, machine)
-    accelerator = choose_accelerator(found, instance)
-    backend = found.backend if found else asked_backend(config)
-    check_threads(config, found, machine)
-    precision = plan_precision(config, backend, accelerator)
-    workload = plan_workload(config, model, parallel, precision)
+    parallel = _plan_parallel(config)
+    target = choose_target(config, devices, machine)
+    check_threads(config, target, machine)
     request = _price_request(config, machine, today)
-    device = plan_device(backend, accelerator, instance, parallel, machine, request)
-    step = plan_step(config, model, workload, parallel, device, accelerator)
-    workload = workload.model_copy(update={"step": step})
+    device = plan_device(target, parallel, machine, request)
+    workload = plan_workload(config, model, parallel, device, target)
     price, price_reason = _plan_price(config, request, price_sources)
-    check_instance(config, instance, backend, machine, is_priced=price is not None)
-    _check_dollars(config, price, price_reason)
-    work = _make_order(config, model, workload, found)
-    order = replace(work, gate=_plan_gate(config, model, work)) if config.measure.gate else work
+    check_instance(config, target, machine, is_priced=price is not None)
+    _check_max_usd(config, price, price_reason)
+    work = _plan_work(config, model, workload, target)
     return Plan(
         trnbench_version=__version__,
         suite=config.name,
@@ -141,75 +118,27 @@ def make_plan(
         price=price,
         price_reason=price_reason,
         flops_convention=COUNTED_CONVENTION if model.shape is None else DEFAULT_CONVENTION,
-        prediction=predict(model, workload, parallel, device, config.measure, accelerator, price),
-        order=order,
+        prediction=predict(model, workload, parallel, device, config.measure, target, price),
+        order=replace(work, gate=_plan_gate(config, model, work)),
     )
-
-
-# --- what is asked for --------------------------------------------------------------------------
 
 
 def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
-    model = config.model
-    if isinstance(model, ModelConfig) and is_external(model):
+    asked = config.model
+    if isinstance(asked, ModelConfig) and is_external(asked):
         if describe is None:
             raise ValueError("an external model cannot be planned unless it is described")
-        known = describe(model, config.workload.sequence_length)
-        return choose_external(config, known, model.name)
-    return choose_model(config.model)
+        known = describe(asked, config.workload.sequence_length)
+        return choose_external(config, known, asked.name)
+    model = choose_model(asked)
+    check_config(model.own_shape, model.name, config)
+    return model
 
 
-def _plan_gate(config: Config, model: PlannedModel, work: WorkOrder) -> GateOrder | None:
-    """Return the gate's order; None for an external model of which no small one is known."""
-    if model.external is None or not isinstance(config.model, ModelConfig):
-        return plan_gate(work)
-    length = work.sequence_length
-    shape = None if model.shape is None else parity_shape(work, model.shape, length)
-    small = small_external(model, config.model, shape)
-    return None if small is None else plan_external_parity(work, small)
-
-
-def _plan_parallel(config: Config, model: PlannedModel) -> PlannedParallel:
+def _plan_parallel(config: Config) -> PlannedParallel:
     asked = config.parallel
-    tensor, pipeline = asked.tensor_parallel_size, asked.pipeline_parallel_size
-    context, data = asked.context_parallel_size, asked.data_parallel_size
-    if model.shape is not None:
-        _check_divisible(config, model.name, model.shape)
-    return PlannedParallel(
-        world_size=tensor * pipeline * context * data,
-        tensor_parallel_size=tensor,
-        pipeline_parallel_size=pipeline,
-        context_parallel_size=context,
-        data_parallel_size=data,
-        data_parallel=asked.data_parallel,
-    )
-
-
-def _check_divisible(config: Config, name: str, shape: ModelShape) -> None:
-    asked = config.parallel
-    tensor = asked.tensor_parallel_size
-    experts = tensor if shape.experts is None else shape.experts.count
-    length = config.workload.sequence_length
-    rules = (
-        (shape.kv_heads, tensor, "tensor", "key heads (kv_heads)", "model.kv_heads"),
-        (shape.heads, tensor, "tensor", "heads", "model.heads"),
-        (shape.layers, asked.pipeline_parallel_size, "pipeline", "layers", "model.layers"),
-        (experts, tensor, "tensor", "experts", "model.experts.count"),
-        (
-            length, asked.context_parallel_size, "context", "tokens a sequence",
-            "workload.sequence_length",
-        ),
-    )  # fmt: skip
-    for total, size, axis, what, where in rules:
-        if total % size:
-            key = f"{axis}_parallel_size"
-            divisors = [n for n in range(1, min(total, 512) + 1) if total % n == 0]
-            raise Conflict(
-                f"parallel.{key}",
-                f"{size} does not divide the {total} {what} of {name}",
-                hint=f"use one of {', '.join(map(str, divisors[:12]))}",
-                others=[where],
-            )
+    split = asked.tensor_parallel_size * asked.pipeline_parallel_size * asked.context_parallel_size
+    return PlannedParallel(world_size=split * asked.data_parallel_size, **asked.model_dump())
 
 
 def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
@@ -238,23 +167,19 @@ def _plan_price(
     return None, f"{price.reason}; {price.hint}"
 
 
-def _check_dollars(config: Config, price: Price | None, reason: str | None) -> None:
-    if config.measure.max_usd is not None and price is None:
-        raise Conflict(
-            "measure.max_usd",
-            f"{config.measure.max_usd} cannot be kept without a price",
-            hint=reason or "",
-        )
+def _check_max_usd(config: Config, price: Price | None, reason: str | None) -> None:
+    limit = config.measure.max_usd
+    if limit is not None and price is None:
+        fault = f"{limit} cannot be kept without a price"
+        raise Conflict("measure.max_usd", fault, hint=reason or "")
 
 
-# --- what the worker is given -------------------------------------------------------------------
-
-
-def _make_order(
-    config: Config, model: PlannedModel, workload: PlannedWorkload, found: FoundDevice | None
+def _plan_work(
+    config: Config, model: PlannedModel, workload: PlannedWorkload, target: Target
 ) -> WorkOrder:
-    backend = found.backend if found else asked_backend(config)
-    asked, wanted = config.workload, config.measure.ceiling
+    """Return what the worker is given, without the parity gate."""
+    asked, ceiling = config.workload, config.measure.ceiling
+    index = config.device.partition(":")[2]
     alphabet = ALPHABET_SIZE if model.shape is None else family_of(model.shape).alphabet_size
     return WorkOrder(
         wire_version=PROTOCOL_VERSION,
@@ -274,21 +199,31 @@ def _make_order(
             gradient_clip_norm=asked.gradient_clip_norm,
         ),
         stream=StreamSettings(alphabet_size=alphabet, noise=STREAM_NOISE, seed=asked.seed),
-        backend=backend,
+        backend=target.backend,
         threads=asked.threads,
-        measure_ceiling=backend_of(backend).measures_ceiling if wanted is None else wanted,
+        measure_ceiling=target.row.measures_ceiling if ceiling is None else ceiling,
         seed=asked.seed,
-        execution=plan_execution(config, model, backend, found),
-        device_index=asked_index(config),
+        execution=plan_execution(config, model, target),
+        device_index=int(index) if index else None,
         step=workload.step,
         external=model.external,
     )
 
 
+def _plan_gate(config: Config, model: PlannedModel, work: WorkOrder) -> GateOrder | None:
+    """Return the parity gate; None where it is off, and without a small external model."""
+    if not config.measure.gate:
+        return None
+    if model.external is None:
+        return plan_gate(work)
+    small = config.model.small if isinstance(config.model, ModelConfig) else None
+    return plan_external_gate(work, model, small)
+
+
 def _case_id(
     model: PlannedModel, workload: PlannedWorkload, parallel: PlannedParallel, order: WorkOrder
 ) -> str:
-    """Name the case for people, and end in a mark of all that decides the work."""
+    """Return a name for people that ends in a hash of all that decides the work."""
     work = asdict(replace(order, wire_version=0)) | {"parallel": parallel.model_dump(mode="json")}
     mark = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:8]
     name = "".join(c if c.isalnum() or c in ".-" else "-" for c in model.name)

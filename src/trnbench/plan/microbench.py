@@ -12,7 +12,8 @@ from trnbench.catalog.backends import Backend, backend_of
 from trnbench.catalog.models import models, nearest_models
 from trnbench.errors import ConfigError
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
-from trnbench.plan.step import FP8_FAMILIES, FP8_MULTIPLE, lack_of_fp8
+from trnbench.plan.device import Target
+from trnbench.plan.rules import FP8_FAMILIES, FP8_MULTIPLE
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import (
     AttentionTask,
@@ -338,7 +339,7 @@ def _require_fp8(
     squares: Sequence[int],
     rows: int,
 ) -> None:
-    lacks = lack_of_fp8(found.backend, chip)
+    lacks = Target(backend=found.backend, accelerator=chip).fp8_lack
     if lacks is not None:
         raise ConfigError(f"--precision fp8: {lacks}", hint="leave it off, or use bf16")
     if shape.family not in FP8_FAMILIES:

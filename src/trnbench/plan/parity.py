@@ -1,16 +1,20 @@
 """The parity model of a case: small enough for the CPU, and built of the same parts.
 
-Same family, head width, grouping of heads, kind and proportions of the MLP, precision, execution
-and kernels as the case; two layers, short sequences and a small vocabulary. Two passes a step, so
+It has the case's family, head width, grouping of heads, kind and proportions of the MLP, precision,
+execution and kernels; two layers, short sequences and a small vocabulary. A step has two passes, so
 that accumulation is compared with one pass of all sequences.
 
 Source of the sizes: docs/metrics.md, "The gate".
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from trnbench.protocol.model import Experts, ExternalModel, ModelShape
+from trnbench.plan.external import small_external
+from trnbench.protocol.model import Experts, ModelShape
 from trnbench.protocol.orders import GateOrder, WorkOrder
+from trnbench.schema.plan import PlannedModel
 
 LAYERS = 2
 LEAST_WIDTH = 128
@@ -24,17 +28,16 @@ LEARNING_RATE = 3e-3
 WARMUP_STEPS = 5
 MLP_MULTIPLE = 16
 
-
 WINDOW, DOCUMENT_LENGTH = 24, 28
-"""Of the parity model, where the case has such masks: they do not divide its sequences."""
+"""Where the case has such masks; they do not divide the parity model's sequences."""
 CHUNK_ROWS = 48
 PICTURES_A_PASS = 16
-"""One target each: a mean over fewer would show each rounding."""
+"""An image has one target: a mean over fewer would show each rounding."""
 PATCHES = 4
-"""Along the edge of the parity model's picture."""
+"""Along an edge of an image."""
 EXPERTS = 8
 LOW_PRECISION_EXPERTS = 4
-"""All of which each token takes: rounding must not decide where a token goes."""
+"""Each token goes to all of them, so that rounding does not decide where it goes."""
 ADAPTER_RANK = 8
 EXTERNAL_STEPS = 10
 EXTERNAL_LEARNING_RATE = 1e-3
@@ -42,7 +45,7 @@ EXTERNAL_LEARNING_RATE = 1e-3
 
 
 def plan_gate(work: WorkOrder) -> GateOrder:
-    """Return what the worker checks before it carries out this order."""
+    """Return the parity gate of an order of one of our models."""
     length = min(SEQUENCE_LENGTH, work.sequence_length)
     shape, step = parity_shape(work, work.own_shape, length), work.step
     rate = LEARNING_RATE * min(1.0, LEAST_WIDTH / shape.hidden_size)
@@ -65,12 +68,22 @@ def plan_gate(work: WorkOrder) -> GateOrder:
     )
 
 
-def plan_external_parity(work: WorkOrder, small: ExternalModel) -> GateOrder:
-    """Return the same for an external model, given one of its make that is small enough."""
+def plan_external_gate(
+    work: WorkOrder, model: PlannedModel, small: Mapping[str, Any] | None
+) -> GateOrder | None:
+    """Return the parity gate of an external model; None where no small model of it is known.
+
+    `small` has the config's own values of the small model.
+    """
+    length = work.sequence_length
+    shape = None if model.shape is None else parity_shape(work, model.shape, length)
+    external = small_external(model, small, shape)
+    if external is None:
+        return None
     return GateOrder(
         shape=None,
-        external=small,
-        sequence_length=min(SEQUENCE_LENGTH, work.sequence_length),
+        external=external,
+        sequence_length=min(SEQUENCE_LENGTH, length),
         sequences_a_pass=SEQUENCES_A_PASS,
         passes=PASSES,
         steps=EXTERNAL_STEPS,
@@ -84,8 +97,8 @@ def plan_external_parity(work: WorkOrder, small: ExternalModel) -> GateOrder:
 def parity_shape(work: WorkOrder, shape: ModelShape, sequence_length: int) -> ModelShape:
     """Return a small model of the same make.
 
-    Heads are taken away in whole groups, so that each key head serves as many query heads as in
-    the case, until the width would fall below `LEAST_WIDTH`.
+    Heads are removed in whole groups, so that each key head serves as many query heads as in the
+    case, as long as the width stays at `LEAST_WIDTH` or more.
     """
     queries_a_key = shape.heads // shape.kv_heads
     group_width = queries_a_key * shape.head_dim
@@ -115,7 +128,6 @@ def parity_shape(work: WorkOrder, shape: ModelShape, sequence_length: int) -> Mo
 
 
 def _few(experts: Experts, shape: ModelShape, part: float, work: WorkOrder) -> Experts:
-    """Return fewer and narrower experts of the same make."""
     count, taken = min(experts.count, EXPERTS), min(experts.per_token, EXPERTS)
     if work.precision != "fp32":
         count = taken = min(experts.count, LOW_PRECISION_EXPERTS)

@@ -6,8 +6,8 @@ from tests.each import check_each
 from tests.pure.run.plans import plan_case
 from tests.pure.train.orders import make_order
 from trnbench.catalog.models import models
-from trnbench.plan.model import check_shape
 from trnbench.plan.parity import LEAST_WIDTH, parity_shape, plan_gate
+from trnbench.plan.rules import check_shape
 
 NAMES = sorted(models())
 

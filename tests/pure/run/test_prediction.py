@@ -8,6 +8,7 @@ from tests.pure.run.plans import CPU, H100, make_case, plan_case
 from trnbench.catalog.accelerators import Accelerator, accelerators
 from trnbench.catalog.backends import BACKENDS
 from trnbench.model.flops import CONVENTIONS, flops_per_token
+from trnbench.plan.device import Target
 from trnbench.plan.predict import PLANNED_EFFICIENCY, predict
 from trnbench.schema.plan import Plan, Prediction
 
@@ -27,7 +28,10 @@ TRN2 = {
 def predict_on(plan: Plan, memory_bytes: float | None, chip: Accelerator | None) -> Prediction:
     """Predict a plan again for a device with another memory."""
     device = plan.device.model_copy(update={"memory_bytes": memory_bytes})
-    return predict(plan.model, plan.workload, plan.parallel, device, plan.measure, chip, plan.price)
+    target = Target(backend=device.backend, accelerator=chip)
+    return predict(
+        plan.model, plan.workload, plan.parallel, device, plan.measure, target, plan.price
+    )
 
 
 def test_operations_are_told_in_every_convention() -> None:
