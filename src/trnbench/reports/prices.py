@@ -1,6 +1,6 @@
 """The table of prices, what AWS answers now, and how rates moved, as reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from trnbench.catalog.prices import PriceRow
 from trnbench.prices.base import NoPrice
 from trnbench.prices.history import Series, Step, price_history
 from trnbench.reports import document as doc
-from trnbench.reports.plot import Points, plot_by_day
+from trnbench.reports.texts import plural
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
@@ -17,35 +17,29 @@ HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
 
 
 def _document(rows: Sequence[PriceRow], page: doc.Page) -> doc.Document:
-    return doc.Document(
-        [doc.Table(doc.columns(HEADINGS, figures=("$/h",)), [_rate(row) for row in rows])]
-    )
-
-
-def _rate(row: PriceRow) -> tuple[str, ...]:
-    return (
-        row.instance_type,
-        row.option,
-        row.zone or row.region,
-        str(row.usd_per_hour),
-        row.date.isoformat(),
-        row.standing,
-        row.source,
-    )
-
-
-def _rows(rows: Sequence[PriceRow]) -> doc.Rows:
-    return doc.rows_at(rows, *PriceRow.__dataclass_fields__)
+    cells = [
+        (
+            row.instance_type,
+            row.option,
+            row.zone or row.region,
+            str(row.usd_per_hour),
+            row.date.isoformat(),
+            row.standing,
+            row.source,
+        )
+        for row in rows
+    ]
+    return doc.Document([doc.Table(doc.columns(HEADINGS, figures=("$/h",)), cells)])
 
 
 REPORT: doc.Report[Sequence[PriceRow]] = doc.Report(
     document=_document,
-    rows=_rows,
+    rows=lambda rows: doc.rows_at(rows, *PriceRow.__dataclass_fields__),
     record=lambda rows, page: {"prices": [asdict(row) for row in rows]},
 )
 
 
-# --- what AWS answers now ---------------------------------------------------------------------
+# --- what AWS answers now -------------------------------------------------------------------------
 
 LIVE_HEADINGS = ("option", "zone", "$/h", "asked at (UTC)", "source")
 
@@ -53,14 +47,8 @@ Answers = Mapping[RentOption, Price | NoPrice]
 
 
 def _live_document(answers: Answers, page: doc.Page) -> doc.Document:
-    rows = [_live_cells(option, answer) for option, answer in answers.items()]
-    return doc.Document([doc.Table(doc.columns(LIVE_HEADINGS, figures=("$/h",)), rows)])
-
-
-def _live_record(option: RentOption, answer: Price | NoPrice) -> dict[str, Any]:
-    if isinstance(answer, NoPrice):
-        return {"option": option, "reason": answer.reason, "is_failure": answer.is_failure}
-    return answer.model_dump(mode="json")
+    cells = [_live_cells(option, answer) for option, answer in answers.items()]
+    return doc.Document([doc.Table(doc.columns(LIVE_HEADINGS, figures=("$/h",)), cells)])
 
 
 def _live_cells(option: RentOption, answer: Price | NoPrice) -> tuple[str, ...]:
@@ -77,45 +65,37 @@ def _live_cells(option: RentOption, answer: Price | NoPrice) -> tuple[str, ...]:
 
 
 def _live_rows(answers: Answers) -> doc.Rows:
-    records = [_live_record(option, answer) for option, answer in answers.items()]
     return doc.rows_at(
-        records, "option", "instance", "zone", "region", "usd_per_hour", "retrieved_at", "source",
-        "reason",
+        _live_records(answers), "option", "instance", "zone", "region", "usd_per_hour",
+        "retrieved_at", "source", "reason",
     )  # fmt: skip
+
+
+def _live_records(answers: Answers) -> list[dict[str, Any]]:
+    return [
+        {"option": option, "reason": answer.reason, "is_failure": answer.is_failure}
+        if isinstance(answer, NoPrice)
+        else answer.model_dump(mode="json")
+        for option, answer in answers.items()
+    ]
 
 
 LIVE: doc.Report[Answers] = doc.Report(
     document=_live_document,
     rows=_live_rows,
-    record=lambda answers, page: {"live": [_live_record(o, a) for o, a in answers.items()]},
+    record=lambda answers, page: {"live": _live_records(answers)},
 )
 
 
-# --- how the rates of one instance moved --------------------------------------------------------
+# --- how the rates of one instance moved ----------------------------------------------------------
 
 PAST_HEADINGS = (
-    "option",
-    "where",
-    "$/h",
-    "change",
-    "first told",
-    "last told",
-    "source of the first",
-)
-
-MARKS: dict[RentOption, str] = {
-    "on_demand": "D",
-    "spot": "s",
-    "capacity_block": "B",
-    "savings_plan_1y": "1",
-    "savings_plan_3y": "3",
-    "reserved_1y": "r",
-    "reserved_3y": "R",
-}
+    "option", "where", "$/h", "change", "first told", "last told", "source of the first",
+)  # fmt: skip
 
 
 class History(NamedTuple):
-    """What the dated rows of one instance tell."""
+    """What the dated rows of one instance say."""
 
     instance: str
     series: Sequence[Series]
@@ -130,46 +110,35 @@ def history_of(instance: str, rows: Sequence[PriceRow], region: str | None) -> H
     return History(instance, price_history(rows, region), left_out)
 
 
-def _history_document(told: History, page: doc.Page) -> doc.Document:
+def _history_document(history: History, page: doc.Page) -> doc.Document:
     """Return a table, and a plot only where the rows are of two days or more."""
-    return doc.Document([*_history_parts(told)])
-
-
-def _history_parts(told: History) -> Iterator[doc.Part]:
-    steps = [(series, step) for series in told.series for step in series.steps]
+    parts: list[doc.Part] = []
+    steps = [(series, step) for series in history.series for step in series.steps]
     if steps:
-        cells = [_cells(series, step) for series, step in steps]
-        yield doc.Table(doc.columns(PAST_HEADINGS, figures=("$/h", "change")), cells)
+        cells = [_past_cells(series, step) for series, step in steps]
+        parts.append(doc.Table(doc.columns(PAST_HEADINGS, figures=("$/h", "change")), cells))
     days = sorted({row.date for _, step in steps for row in step.rows})
     if len(days) > 1:
-        points = _points(told.series)
-        yield doc.Drawing(lambda width: plot_by_day(points, "$ an hour", width))
-    notes = [_note(told.instance, told.series, days)]
-    if told.rows_left_out:
+        points = {
+            option: [
+                (row.date, float(row.usd_per_hour))
+                for series, step in steps
+                if series.option == option
+                for row in step.rows
+            ]
+            for option in RENT_OPTIONS
+        }
+        parts.append(doc.Drawing(lambda width: plot_by_day(points, width)))
+    notes = [_note(history, days)]
+    if history.rows_left_out:
         notes.append(
             "Left out: rows that their own source doubts (standing `listed`), "
-            f"{told.rows_left_out} of them; `trnbench prices {told.instance}` shows them."
+            f"{history.rows_left_out} of them; `trnbench prices {history.instance}` shows them."
         )
-    yield doc.Lines(notes)
+    return doc.Document([*parts, doc.Lines(notes)])
 
 
-def _note(instance: str, history: Sequence[Series], days: Sequence[date]) -> str:
-    if not days:
-        return f"No rate of {instance} that may be used is dated, so there is no history."
-    if len(days) == 1:
-        return (
-            f"The bundled table has rates of one day only, {days[0].isoformat()}: that is no "
-            "history, and nothing is drawn."
-        )
-    changes = sum(len(series.steps) - 1 for series in history)
-    how_many = {0: "No rate changed", 1: "One change"}.get(changes, f"{changes} changes")
-    return (
-        f"{how_many} in {len(days)} days of the bundled table, {days[0].isoformat()} to "
-        f"{days[-1].isoformat()}. What held between two of them is not known."
-    )
-
-
-def _cells(series: Series, step: Step) -> tuple[str, ...]:
+def _past_cells(series: Series, step: Step) -> tuple[str, ...]:
     later = len(step.rows) - 1
     return (
         series.option,
@@ -182,45 +151,26 @@ def _cells(series: Series, step: Step) -> tuple[str, ...]:
     )
 
 
-def _series_record(series: Series) -> dict[str, Any]:
-    return {
-        "option": series.option,
-        "place": series.place,
-        "steps": [
-            {
-                "usd_per_hour": step.usd_per_hour,
-                "first_told": step.since,
-                "last_told": step.until,
-                "change": None if step.change is None else float(step.change),
-                "rows": [asdict(row) for row in step.rows],
-            }
-            for step in series.steps
-        ],
-    }
-
-
-def _points(history: Sequence[Series]) -> list[Points]:
-    """Return one kind of points for each option, of all its places."""
-    return [
-        Points(
-            MARKS[option],
-            option,
-            [
-                (row.date, float(row.usd_per_hour))
-                for series in history
-                if series.option == option
-                for step in series.steps
-                for row in step.rows
-            ],
+def _note(history: History, days: Sequence[date]) -> str:
+    if not days:
+        return f"No rate of {history.instance} that may be used is dated, so there is no history."
+    if len(days) == 1:
+        return (
+            f"The bundled table has rates of one day only, {days[0].isoformat()}: that is no "
+            "history, and nothing is drawn."
         )
-        for option in RENT_OPTIONS
-    ]
+    changes = sum(len(series.steps) - 1 for series in history.series)
+    how_many = {0: "No rate changed", 1: "One change"}.get(changes, plural(changes, "change"))
+    return (
+        f"{how_many} in {len(days)} days of the bundled table, {days[0].isoformat()} to "
+        f"{days[-1].isoformat()}. What held between two of them is not known."
+    )
 
 
-def _history_rows(told: History) -> doc.Rows:
+def _history_rows(history: History) -> doc.Rows:
     steps = [
         {"series": series, "step": step, "source": step.rows[0].source}
-        for series in told.series
+        for series in history.series
         for step in series.steps
     ]
     return doc.rows_at(
@@ -229,12 +179,76 @@ def _history_rows(told: History) -> doc.Rows:
     )  # fmt: skip
 
 
+def _history_record(history: History, page: doc.Page) -> dict[str, Any]:
+    def of_step(step: Step) -> dict[str, Any]:
+        return {
+            "usd_per_hour": step.usd_per_hour,
+            "first_told": step.since,
+            "last_told": step.until,
+            "change": None if step.change is None else float(step.change),
+            "rows": [asdict(row) for row in step.rows],
+        }
+
+    return {
+        "instance": history.instance,
+        "history": [
+            {
+                "option": series.option,
+                "place": series.place,
+                "steps": [of_step(step) for step in series.steps],
+            }
+            for series in history.series
+        ],
+        "rows_left_out": history.rows_left_out,
+    }
+
+
 HISTORY: doc.Report[History] = doc.Report(
-    document=_history_document,
-    rows=_history_rows,
-    record=lambda told, page: {
-        "instance": told.instance,
-        "history": [_series_record(series) for series in told.series],
-        "rows_left_out": told.rows_left_out,
-    },
+    document=_history_document, rows=_history_rows, record=_history_record
 )
+
+
+# --- a plot of plain characters, for any terminal and for a file ----------------------------------
+
+PLOT_HEIGHT = 13
+LABELLED = 3
+"""Every so many rows have a label beside the axis."""
+LEAST_PLOT_WIDTH, MOST_PLOT_WIDTH = 24, 100
+"""Columns, labels included; on a narrower page lines run over."""
+
+MARKS: dict[RentOption, str] = {
+    "on_demand": "D",
+    "spot": "s",
+    "capacity_block": "B",
+    "savings_plan_1y": "1",
+    "savings_plan_3y": "3",
+    "reserved_1y": "r",
+    "reserved_3y": "R",
+}
+SEVERAL = "*"
+
+
+def plot_by_day(points: Mapping[RentOption, Sequence[tuple[date, float]]], page_width: int) -> str:
+    """Draw dollars an hour over days, from zero to the highest; at least one point is needed."""
+    days = [day for of_option in points.values() for day, _ in of_option]
+    first, last = min(days), max(days)
+    top = max(usd for of_option in points.values() for _, usd in of_option)
+    digits = 0 if top >= 20 else 2
+    gutter = len(f"{top:,.{digits}f}")
+    width = max(LEAST_PLOT_WIDTH, min(page_width, MOST_PLOT_WIDTH)) - gutter - 2
+    grid = [[" "] * width for _ in range(PLOT_HEIGHT)]
+    for option, of_option in points.items():
+        for day, usd in of_option:
+            row = grid[round((1 - usd / top if top else 1) * (PLOT_HEIGHT - 1))]
+            column = round((day - first).days / max(1, (last - first).days) * (width - 1))
+            row[column] = MARKS[option] if row[column] in (" ", MARKS[option]) else SEVERAL
+    lines = ["$ an hour"]
+    for number, row in enumerate(grid):
+        value = top * (1 - number / (PLOT_HEIGHT - 1))
+        label = "" if number % LABELLED else f"{value:,.{digits}f}"
+        lines.append(f"{label:>{gutter}} |{''.join(row).rstrip()}")
+    lines += [f"{'':>{gutter}} +{'-' * width}", f"{first} to {last}"]
+    lines += [f"{MARKS[option]} {option}" for option, of_option in points.items() if of_option]
+    if any(SEVERAL in row for row in grid):
+        lines.append(f"{SEVERAL} several of these")
+    return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ def test_the_past_of_an_instance_is_a_table_and_a_plot() -> None:
     assert "capacity_block  us-east-1    63.16  +15.0%  2026-10-07" in done.out
     assert "on_demand       us-east-1   63.296  -25.4%  2025-06-23  2026-08-06" in done.out
     assert "\n85 |D" in done.out
-    assert "D on_demand   s spot   B capacity_block\n" in done.out
+    assert "D on_demand\ns spot\nB capacity_block\n" in done.out
     assert "3 changes in 11 days of the bundled table" in done.out
     assert "\x1b" not in done.out
 
