@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from trnbench import __version__
 from trnbench.machine.describe import Inspection
 from trnbench.machine.findings import Finding
-from trnbench.reports.document import Document, Facts, Heading, Lines, Page, Part, Report, rows_at
-from trnbench.reports.document import Rows as TableRows
+from trnbench.reports import document as doc
+from trnbench.reports.texts import plural
 from trnbench.schema.price import Price
 from trnbench.units import say_bytes, say_usd
 
@@ -20,12 +20,12 @@ class Diagnosis(NamedTuple):
     findings: Sequence[Finding]
 
 
-def _document(diagnosis: Diagnosis, page: Page) -> Document:
+def _document(diagnosis: Diagnosis, page: doc.Page) -> doc.Document:
     seen, findings = diagnosis
-    return Document([*machine_parts(seen), *device_parts(seen), *finding_parts(findings)])
+    return doc.Document([*machine_parts(seen), *device_parts(seen), *finding_parts(findings)])
 
 
-def machine_parts(seen: Inspection) -> Iterator[Part]:
+def machine_parts(seen: Inspection) -> Iterator[doc.Part]:
     """Say what was seen, without a verdict."""
     sections = {
         "machine": machine_rows(seen),
@@ -35,44 +35,47 @@ def machine_parts(seen: Inspection) -> Iterator[Part]:
         "price": price_rows(seen),
     }
     for title, rows in sections.items():
-        yield Heading(title)
-        yield Facts(rows)
+        yield doc.Heading(title)
+        yield doc.Facts(rows)
 
 
-def device_parts(seen: Inspection) -> Iterator[Part]:
-    """Say what torch can use; nothing where it was not asked."""
+def device_parts(seen: Inspection) -> Iterator[doc.Part]:
+    """Say what torch can use; nothing where torch was not imported."""
     if seen.devices is not None or seen.devices_reason:
-        yield Heading("torch can use")
-        yield Facts(device_rows(seen))
+        yield doc.Heading("torch can use")
+        yield doc.Facts(device_rows(seen))
 
 
-def finding_parts(findings: Sequence[Finding]) -> Iterator[Part]:
+def finding_parts(findings: Sequence[Finding]) -> Iterator[doc.Part]:
     """Say what is wrong, each with its fix; or that nothing is."""
-    wrong = [f for verdict in ("problem", "warning") for f in findings if f.verdict == verdict]
     for finding in findings:
         if finding.verdict == "absent" and finding.name == "accelerator":
-            yield Lines([f"{finding.evidence[0].upper()}{finding.evidence[1:]}."])
-    for finding in wrong:
-        yield Heading(f"{finding.verdict}: {finding.evidence}", level=4)
+            yield doc.Lines([f"{finding.evidence[0].upper()}{finding.evidence[1:]}."])
+    problems = [finding for finding in findings if finding.verdict == "problem"]
+    warnings = [finding for finding in findings if finding.verdict == "warning"]
+    for finding in problems + warnings:
+        yield doc.Heading(f"{finding.verdict}: {finding.evidence}", level=4)
         if finding.fix:
-            yield Facts([("fix", finding.fix)])
-    problems = sum(finding.verdict == "problem" for finding in wrong)
-    counts = f"{_count(problems, 'problem')}, {_count(len(wrong) - problems, 'warning')}."
-    yield Lines([counts if wrong else "Nothing is wrong here."])
+            yield doc.Facts([("fix", finding.fix)])
+    if problems or warnings:
+        counts = f"{_count(problems, 'problem')}, {_count(warnings, 'warning')}."
+        yield doc.Lines([counts])
+    else:
+        yield doc.Lines(["Nothing is wrong here."])
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+def _count(findings: Sequence[Finding], noun: str) -> str:
+    return plural(len(findings), noun) if findings else f"no {noun}s"
 
 
-def _findings(diagnosis: Diagnosis) -> TableRows:
-    return rows_at(diagnosis.findings, "name", "verdict", "evidence", "fix")
+def _rows(diagnosis: Diagnosis) -> doc.Rows:
+    return doc.rows_at(diagnosis.findings, "name", "verdict", "evidence", "fix")
 
 
-def _record(diagnosis: Diagnosis, page: Page) -> dict[str, Any]:
+def _record(diagnosis: Diagnosis, page: doc.Page) -> dict[str, Any]:
     """Return all of it; a path, a user's or a host's name is nowhere in it."""
     seen, findings = diagnosis
-    inventory = seen.inventory
+    price, found = seen.price, seen.inventory
     return {
         "schema_version": 1,
         "trnbench_version": __version__,
@@ -81,48 +84,44 @@ def _record(diagnosis: Diagnosis, page: Page) -> dict[str, Any]:
         "nvidia": asdict(seen.chips.nvidia),
         "network": asdict(seen.chips.network),
         "ec2": asdict(seen.machine.ec2),
-        "packages": inventory
+        "packages": found
         and {
-            "python": inventory.python,
-            "versions": inventory.versions,
-            "neuron": inventory.neuron,
-            "entry_points": inventory.entry_points,
+            name: getattr(found, name) for name in ("python", "versions", "neuron", "entry_points")
         },
-        "price": seen.price.model_dump(mode="json")
-        if isinstance(seen.price, Price)
-        else asdict(seen.price),
+        "price": price.model_dump(mode="json") if isinstance(price, Price) else asdict(price),
         "devices": seen.devices and [asdict(device) for device in seen.devices.found],
         "devices_reason": seen.devices_reason,
         "findings": [asdict(finding) for finding in findings],
     }
 
 
-REPORT: Report[Diagnosis] = Report(document=_document, rows=_findings, record=_record)
+REPORT: doc.Report[Diagnosis] = doc.Report(document=_document, rows=_rows, record=_record)
 
-Rows = list[tuple[str, str]]
+# --- facts: labels, and a text beside each --------------------------------------------------------
+
+Facts = list[tuple[str, str]]
+UNKNOWN_VERSION = "version not known"
 
 
-def machine_rows(seen: Inspection) -> Rows:
+def machine_rows(seen: Inspection) -> Facts:
     """Say what the computer is."""
     host, ec2, machine = seen.host, seen.machine.ec2, seen.machine
-    cores = f"{host.logical_cpus} logical CPUs"
-    cores += f" on {host.physical_cores} cores" if host.physical_cores else ""
+    cores = f" on {host.physical_cores} cores" if host.physical_cores else ""
     nodes = f", {host.numa_nodes} NUMA nodes" if (host.numa_nodes or 1) > 1 else ""
-    rows = [
-        ("processor", f"{host.processor}, {cores}{nodes}"),
+    facts = [
+        ("processor", f"{host.processor}, {host.logical_cpus} logical CPUs{cores}{nodes}"),
         ("instructions", ", ".join(host.cpu_flags) or "none that speed matrix products up"),
         ("memory", say_bytes(host.memory_bytes)),
         ("huge pages", _huge_pages(seen)),
         ("system", f"{host.operating_system}, {host.architecture}"),
     ]
     if host.governor:
-        rows.append(("governor", host.governor))
+        facts.append(("governor", host.governor))
     if host.is_ec2 or machine.instance:
         place = ec2.zone or ec2.region or "place not known"
         kinds = [kind for kind in (ec2.life_cycle, ec2.image) if kind]
-        rows.append(("EC2", ", ".join([machine.instance or "type not known", place, *kinds])))
-    rows += [("variable", f"{name}={value}") for name, value in machine.variables.items()]
-    return rows
+        facts.append(("EC2", ", ".join([machine.instance or "type not known", place, *kinds])))
+    return facts + [("variable", f"{name}={value}") for name, value in machine.variables.items()]
 
 
 def _huge_pages(seen: Inspection) -> str:
@@ -133,43 +132,43 @@ def _huge_pages(seen: Inspection) -> str:
     return f"{host.huge_pages}{size} reserved, {host.huge_pages_free} free"
 
 
-def neuron_rows(seen: Inspection) -> Rows:
+def neuron_rows(seen: Inspection) -> Facts:
     """Say what there is of Neuron."""
     neuron = seen.chips.neuron
     if not neuron.is_here:
         return []
     kept = neuron.kept() or {}
-    said = f"{kept['chips']} {'chip' if kept['chips'] == 1 else 'chips'}"
+    chips = plural(kept["chips"], "chip")
     if neuron.logical_cores:
-        said += f", {neuron.logical_cores} logical cores"
+        chips += f", {neuron.logical_cores} logical cores"
     if neuron.logical_core_config:
-        said += f" (LNC {neuron.logical_core_config})"
+        chips += f" (LNC {neuron.logical_core_config})"
     if kept["memory_bytes_per_chip"]:
-        said += f", {say_bytes(kept['memory_bytes_per_chip'])} each"
-    rows = [("Neuron", said), ("driver", neuron.driver_version or "version not known")]
+        chips += f", {say_bytes(kept['memory_bytes_per_chip'])} each"
+    facts = [("Neuron", chips), ("driver", neuron.driver_version or UNKNOWN_VERSION)]
     if neuron.system_packages:
-        packages = ", ".join(f"{name} {v}" for name, v in neuron.system_packages.items())
-        rows.append(("software", packages))
-    return rows
+        packages = (f"{name} {version}" for name, version in neuron.system_packages.items())
+        facts.append(("software", ", ".join(packages)))
+    return facts
 
 
-def nvidia_rows(seen: Inspection) -> Rows:
+def nvidia_rows(seen: Inspection) -> Facts:
     """Say what there is of NVIDIA."""
     nvidia = seen.chips.nvidia
     if not nvidia.is_here:
         return []
-    rows = []
+    facts = []
     for number, gpu in enumerate(nvidia.gpus):
-        modes = [
-            *([say_bytes(gpu.memory_bytes)] if gpu.memory_bytes else []),
-            *(["MIG"] if gpu.is_mig else []),
-            *(["ECC off"] if gpu.is_ecc is False else []),
-        ]
-        rows.append((f"GPU {number}", ", ".join([gpu.name, *modes])))
-    if not rows:
-        rows.append(("NVIDIA", f"{nvidia.pci_devices} devices on the PCI bus"))
+        modes = (
+            say_bytes(gpu.memory_bytes) if gpu.memory_bytes else None,
+            "MIG" if gpu.is_mig else None,
+            "ECC off" if gpu.is_ecc is False else None,
+        )
+        facts.append((f"GPU {number}", ", ".join([gpu.name, *filter(None, modes)])))
+    if not facts:
+        facts.append(("NVIDIA", f"{nvidia.pci_devices} devices on the PCI bus"))
     cuda = f", CUDA up to {nvidia.cuda_version}" if nvidia.cuda_version else ""
-    return [*rows, ("driver", f"{nvidia.driver_version or 'version not known'}{cuda}")]
+    return [*facts, ("driver", f"{nvidia.driver_version or UNKNOWN_VERSION}{cuda}")]
 
 
 GENERATIONS = {
@@ -179,53 +178,55 @@ GENERATIONS = {
 }
 
 
-def package_rows(seen: Inspection) -> Rows:
+def package_rows(seen: Inspection) -> Facts:
     """Say what the training interpreter has."""
     inventory = seen.inventory
     if inventory is None:
         return [("unknown", seen.inventory_reason)]
-    rows = [("Python", inventory.python), *inventory.versions.items()]
+    facts = [("Python", inventory.python), *inventory.versions.items()]
     if inventory.neuron is not None:
-        rows.append(("Neuron SDK", GENERATIONS[inventory.neuron]))
+        facts.append(("Neuron SDK", GENERATIONS[inventory.neuron]))
     names = [name for group in inventory.entry_points.values() for name in group]
     if names:
-        rows.append(("adds to torch", ", ".join(names)))
-    return rows
+        facts.append(("adds to torch", ", ".join(names)))
+    return facts
 
 
-def network_rows(seen: Inspection) -> Rows:
+def network_rows(seen: Inspection) -> Facts:
     """Say what is between this machine and others."""
     network = seen.chips.network
     if not network.efa_devices:
-        others = f"; {network.other_rdma_devices} other RDMA devices"
-        return [("EFA", f"none{others if network.other_rdma_devices else ''}")]
+        others = network.other_rdma_devices
+        return [("EFA", f"none; {others} other RDMA devices" if others else "none")]
     offered = {True: "offered", False: "not offered", None: network.reason or "not known"}
     return [
         ("EFA", f"{len(network.efa_devices)} devices"),
-        ("driver", network.driver_version or "version not known"),
+        ("driver", network.driver_version or UNKNOWN_VERSION),
         ("libfabric", f"provider `efa`: {offered[network.has_provider]}"),
     ]
 
 
-def price_rows(seen: Inspection) -> Rows:
+def price_rows(seen: Inspection) -> Facts:
     """Say what a run here would be priced at."""
     price = seen.price
     if not isinstance(price, Price):
         return [("unknown", f"{price.reason}; {price.hint}")]
-    said = f"{say_usd(price.usd_per_hour)}/h for {price.instance}, {price.option}, {price.region}"
+    rate = f"{say_usd(price.usd_per_hour)}/h for {price.instance}, {price.option}, {price.region}"
     note = [("note", price.note)] if price.note else []
-    return [("rate", f"{said}, {price.date}"), ("source", price.source), *note]
+    return [("rate", f"{rate}, {price.date}"), ("source", price.source), *note]
 
 
-def device_rows(seen: Inspection) -> Rows:
+def device_rows(seen: Inspection) -> Facts:
     """Say what torch can use."""
     if seen.devices is None:
         return [("unknown", seen.devices_reason or "torch was not asked")]
-    rows = []
+    facts = []
     for device in seen.devices.found:
         count = f", {device.device_count} of them" if device.device_count > 1 else ""
-        notes = [] if device.supported else [device.note or "not driven by this version"]
-        notes += [] if device.proven else ["not yet run on such a device by the project"]
-        said = "; ".join([f"{device.device_name}{count}", *notes])
-        rows.append((device.backend, said))
-    return rows
+        notes = [f"{device.device_name}{count}"]
+        if not device.supported:
+            notes.append(device.note or "not driven by this version")
+        if not device.proven:
+            notes.append("not yet run on such a device by the project")
+        facts.append((device.backend, "; ".join(notes)))
+    return facts
