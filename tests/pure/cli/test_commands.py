@@ -45,7 +45,7 @@ def test_the_version_is_told() -> None:
         (["run", "--device", "tpu"], 2, "tpu"),
         (["report", "/nowhere"], 5, "no such folder"),
         (["report", "/tmp", "--usd-per-hour", "0"], 2, "--usd-per-hour 0"),
-        (["report", "/tmp", "--prices", "/nowhere.csv"], 2, "cannot be read"),
+        (["report", "/tmp", "--prices", "/nowhere.csv"], 2, "no such file"),
         (["report", "--format", "pdf"], 2, "pdf"),
         (["prices", "trn2.48xlarg"], 2, "did you mean trn2.48xlarge"),
         (["prices", "trn2.48xlarge", "--region", "mars-1"], 2, "no such rate"),
