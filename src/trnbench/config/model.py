@@ -80,7 +80,7 @@ class ExpertsConfig(Strict):
     dense_layers: Annotated[int, Field(ge=0, le=10**6)] | None = None
     """Blocks at the start that keep a plain MLP of `intermediate_size`."""
     balance_coefficient: Annotated[float, Field(ge=0, le=10)] | None = None
-    """Weight of the load-balancing loss in what is minimised; the loss told is without it."""
+    """Weight of the load-balancing loss in what is minimised; the reported loss is without it."""
 
 
 class ImageConfig(Strict):
@@ -101,8 +101,8 @@ class ModelConfig(Strict):
     """A model of `trnbench models` whose sizes hold where none is given here."""
     family: FamilyName | None = None
     """llama: RMSNorm, rotary embedding, grouped-query attention, SwiGLU. moe: the same with experts
-    for the MLP. gpt2: LayerNorm, learned positions, GELU, biases. bert: an encoder that fills in
-    masked tokens. vit: an encoder of pictures, whose vocabulary are the classes."""
+    for the MLP. gpt2: LayerNorm, learned positions, GELU, biases. bert: an encoder that predicts
+    masked tokens. vit: an encoder of images, whose vocabulary is the classes."""
     layers: Annotated[Count, Field(examples=[16])] | None = None
     hidden_size: Annotated[Count, Field(examples=[2048])] | None = None
     heads: Annotated[Count, Field(examples=[32])] | None = None
@@ -147,7 +147,7 @@ class ModelConfig(Strict):
     function's arguments by name."""
     small: dict[str, Any] | None = None
     """Beside `huggingface` or `python`: what of `config` is different in a model that is small
-    enough to be trained on the CPU, for the gate."""
+    enough to be trained on the CPU, for the parity gate."""
 
 
 class LoraConfig(Strict):
@@ -155,9 +155,9 @@ class LoraConfig(Strict):
 
     rank: Annotated[Count, Field(le=65_536, examples=[16])] = 16
     alpha: Annotated[float, Field(gt=0, le=10**6, examples=[32.0])] | None = None
-    """The adapters' outcome is scaled by alpha / rank; by default twice the rank."""
+    """The adapters' output is scaled by alpha / rank; by default twice the rank."""
     targets: Literal["attention", "all"] = "all"
-    """Which products have adapters: those of attention, or every one in the blocks."""
+    """Which matmuls have adapters: those of attention, or every one in the blocks."""
 
 
 class WorkloadConfig(Strict):
@@ -172,7 +172,7 @@ class WorkloadConfig(Strict):
     precision: Literal["auto", "fp32", "bf16", "pure_bf16", "bf16_master", "fp8"] = "auto"
     """fp32; bf16: fp32 parameters, all else that a pass makes in bf16; pure_bf16: parameters and
     moments in bf16 too; bf16_master: parameters and gradients in bf16, fp32 masters and moments in
-    the optimizer; fp8: bf16 with the blocks' products in fp8, where the chip has it; auto: bf16 on
+    the optimizer; fp8: bf16 with the blocks' matmuls in fp8, where the chip has it; auto: bf16 on
     an accelerator, fp32 on a CPU."""
     execution: Literal["auto", "eager", "compile"] = "auto"
     """eager: operator by operator; compile: by torch.compile and the device's compiler; auto:
@@ -187,15 +187,15 @@ class WorkloadConfig(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
     """Seeds the initial weights and the token stream."""
     activation_checkpointing: Literal["auto", "none", "selective", "full"] = "auto"
-    """What of a block is made again in the backward pass instead of kept: nothing; what lies
-    between its matrix products and its attention; all of it. auto: the least with which the
-    prediction of memory fits the device, none where its memory is not known."""
+    """What of a block is recomputed in the backward pass instead of kept: nothing; all but its
+    matmuls and its attention; all of it. auto: the least with which the prediction of memory fits
+    the device, none where its memory is not known."""
     loss: Literal["auto", "plain", "chunked"] = "auto"
-    """chunked: the head's product, the cross-entropy and their gradients are made for a part of the
-    tokens at a time, so that the logits of a whole pass never exist; plain: all at once. auto:
+    """chunked: the head's matmul, the cross-entropy and their gradients are computed for a part of
+    the tokens at a time, so that the logits of a whole pass never exist; plain: all at once. auto:
     chunked wherever the logits of a pass are larger than a chunk."""
     loss_chunk_tokens: Annotated[Count, Field(examples=[2048])] | None = None
-    """Tokens of one chunk; by default what the device is served best by."""
+    """Tokens of one chunk; by default what suits the device."""
     adamw: Literal["auto", "fused", "foreach", "for-loop"] = "auto"
     """Which of torch's implementations steps the weights; auto: the device's best."""
     document_length: Annotated[Count, Field(examples=[1024])] | None = None
@@ -235,8 +235,8 @@ class PriceConfig(Strict):
     usd_per_hour: Annotated[UsdPerHour, Field(examples=[35.76])] | None = None
     """Your own rate for the whole instance, in US dollars; it wins over every source."""
     file: Annotated[str, Field(min_length=1, examples=["rates.yaml"])] | None = None
-    """Your own rates, as CSV or YAML: contracts, discounts, machines that you bought. Then nobody
-    else is asked, but for what a discount is off."""
+    """Your own rates, as CSV or YAML: contracts, discounts, machines that you bought. Then no
+    other source is asked, but for the rate that a discount is off."""
     source: PriceSourceName = "table"
     """table: the dated table that ships with trnbench, offline; live: the cloud, now, or an error;
     live_or_table: the cloud, and where it does not answer the table, with the reason. AWS is asked

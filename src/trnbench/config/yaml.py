@@ -39,7 +39,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML document and where each of its keys stands."""
+    """A YAML document and the line of each of its keys."""
 
     source: str
     """What to call it in messages: the file's path or the option's name."""
@@ -215,7 +215,7 @@ class _Builder:
             if key in first_lines:
                 raise self.error(
                     line,
-                    f"the key {key!r} stands twice (first on line {first_lines[key]})",
+                    f"the key {key!r} appears twice (first on line {first_lines[key]})",
                     "keep one of the two",
                 )
             first_lines[key] = line

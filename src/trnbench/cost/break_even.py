@@ -1,6 +1,6 @@
 """Where two offers cost the same, and whether their prices can be compared.
 
-Source: docs/metrics.md, "Two offers"; docs/prices.md, "What is told beside a cost". Prices are
+Source: docs/metrics.md, "Two offers"; docs/prices.md, "What reports say beside a cost". Prices are
 constants: an interval here is that of the speeds.
 """
 

@@ -1,4 +1,4 @@
-"""What a run writes down of its machine: all that decides speed, nothing that tells whose it is.
+"""What a run writes down of its machine: all that decides speed, nothing that identifies its owner.
 
 No host name, user, address, account or path; no process of anybody.
 """
@@ -118,14 +118,14 @@ def look_at_accelerators(root: Path = ROOT) -> Accelerators:
 
 
 def kept_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Keep the variables that decide how training runs, without what tells whose machine it is."""
+    """Keep the variables that decide how training runs, without what identifies its owner."""
     return untelling(
         {name: value for name, value in environment.items() if name.startswith(KEPT_VARIABLES)}
     )
 
 
 def untelling(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables in order, the values that tell whose machine it is removed."""
+    """Return the variables in order, the values that identify the machine's owner removed."""
     kept = {}
     for name, value in sorted(variables.items()):
         is_telling = "/" in value or any(word in name for word in _TELLING_WORDS)

@@ -103,7 +103,7 @@ def _ask(base_url: str, seconds: float, until: float, clock: Callable[[], float]
             if re.fullmatch(form, said):
                 found[name] = said
             else:
-                odd.append(f"{path}: what it answered is none")
+                odd.append(f"{path}: its answer is not one")
     except TimeoutError:
         odd.append(f"it did not answer in {seconds:g} s")
     except (OSError, http.client.HTTPException, ValueError, _RefusalError) as error:

@@ -140,7 +140,7 @@ def price(seen: Inspection) -> Finding | None:
     if seen.machine.instance is not None:
         return warning(found.reason, found.hint)
     return absent(
-        "nobody knows what this machine costs: results will have no cost",
+        "the price of this machine is not known: results will have no cost",
         "`--usd-per-hour` sets your rate, now or when a report is made",
     )
 

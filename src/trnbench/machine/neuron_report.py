@@ -62,7 +62,7 @@ class _Found:
         self.sums.setdefault(quantity, []).append(value)
 
     def group(self, document: Any, name: str) -> dict[str, Any]:
-        """Return a metric group; an empty one if it is missing or tells an error."""
+        """Return a metric group; an empty one if it is missing or has an error."""
         group = _part(document, name)
         error = group.get("error")
         if isinstance(error, str) and error:
@@ -109,7 +109,7 @@ def _readings(found: _Found, at_seconds: float) -> list[Reading]:
     return readings
 
 
-# --- what a process tells ------------------------------------------------------------------------
+# --- of a process --------------------------------------------------------------------------------
 
 
 def _read_runtime(runtime: Any, found: _Found) -> None:
@@ -162,7 +162,7 @@ def _read_cores(counters: dict[str, Any], memory: dict[str, Any]) -> dict[int, d
     return cores
 
 
-# --- what the whole machine tells ----------------------------------------------------------------
+# --- of the whole machine ------------------------------------------------------------------------
 
 
 def _read_system(system: dict[str, Any], found: _Found) -> None:

@@ -22,7 +22,7 @@ QUANTITIES: Mapping[str, str] = {
     "memory_runtime_bytes": "device memory of the device's runtime",
     "memory_scratchpad_bytes": "device memory of the compiled code's scratchpad",
     "memory_host_bytes": "host memory that the device's runtime holds for the run",
-    "memory_system_bytes": "host memory in use by everybody, as the device's tool tells it",
+    "memory_system_bytes": "host memory in use by all processes, as the device's tool reports it",
     # Heat, power, clocks.
     "temperature_celsius": "the device's own sensor; of the host, its hottest sensor",
     "power_watts": "power now, or mean since the last reading where only energy is counted",
@@ -52,7 +52,7 @@ class Subject:
     device_count: int | None = None
     """Devices that the run drives, the first of those that it can see; None: all."""
     period_seconds: float = 1.0
-    """How often a source that works by itself shall report."""
+    """How often a source that runs by itself reports."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     """The worker's: its `CUDA_VISIBLE_DEVICES`, its `PATH`."""
     neuron_tag_filter: str = ".*"

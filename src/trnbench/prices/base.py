@@ -110,7 +110,7 @@ def add_note(price: Price, note: str) -> Price:
 def unknown_instance(request: PriceRequest, hint: str) -> NoPrice:
     """Return the answer for a machine whose instance type is not known."""
     why = f": {request.instance_reason}" if request.instance_reason else ""
-    return NoPrice(f"nobody knows what this machine costs{why}", hint)
+    return NoPrice(f"the price of this machine is not known{why}", hint)
 
 
 def near_names(instance: str) -> str:

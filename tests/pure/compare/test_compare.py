@@ -133,7 +133,7 @@ def test_a_gate_without_a_figure_is_not_judged() -> None:
     )
     (gate,) = comparison.gates
     assert gate.state == "not_judged"
-    assert "nobody knows what this machine costs" in gate.evidence
+    assert "the price of this machine is not known" in gate.evidence
 
 
 def test_a_figure_without_an_interval_leaves_its_gate_undecided() -> None:

@@ -47,7 +47,7 @@ def test_without_a_rate_of_the_users_the_table_answers() -> None:
 def test_the_last_reason_is_the_one_that_is_told() -> None:
     answer = find_price(request(None))
     assert isinstance(answer, NoPrice)
-    assert answer.reason == "nobody knows what this machine costs"
+    assert answer.reason == "the price of this machine is not known"
 
 
 def test_a_user_who_gave_no_rate_is_no_source() -> None:

@@ -112,7 +112,7 @@ def test_a_table_of_later_rates_has_none_today() -> None:
 
 
 def test_a_machine_without_a_name_has_no_price() -> None:
-    assert reason(ask([row("55")], instance=None)) == "nobody knows what this machine costs"
+    assert reason(ask([row("55")], instance=None)) == "the price of this machine is not known"
 
 
 def test_an_unknown_instance_is_told_with_its_nearest() -> None:

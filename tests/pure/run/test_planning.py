@@ -334,7 +334,7 @@ def test_a_capacity_block_s_rate_is_found_with_its_date_and_source() -> None:
 def test_without_a_price_the_plan_says_why_and_what_sets_one() -> None:
     plan = plan_case()
     assert plan.price is None
-    assert "nobody knows what this machine costs" in (plan.price_reason or "")
+    assert "the price of this machine is not known" in (plan.price_reason or "")
     assert "--usd-per-hour" in (plan.price_reason or "")
     assert plan.prediction.max_usd is None
 

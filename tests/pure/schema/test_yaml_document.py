@@ -112,12 +112,12 @@ def test_a_key_that_is_not_there_is_placed_at_its_nearest_parent() -> None:
 
 def test_a_duplicate_key_is_refused_with_both_lines() -> None:
     problem = fault_of_text("a: 1\nb: 2\na: 3\n")
-    assert problem.message == "suite.yaml, line 3: the key 'a' stands twice (first on line 1)"
+    assert problem.message == "suite.yaml, line 3: the key 'a' appears twice (first on line 1)"
 
 
 def test_a_duplicate_key_inside_a_mapping_is_refused_with_both_lines() -> None:
     problem = fault_of_text("a:\n  b: 1\n  c: 2\n  'b': 3\n")
-    assert problem.message == "suite.yaml, line 4: the key 'b' stands twice (first on line 2)"
+    assert problem.message == "suite.yaml, line 4: the key 'b' appears twice (first on line 2)"
 
 
 def test_an_alias_repeats_its_anchor_and_stands_on_its_own_line() -> None:

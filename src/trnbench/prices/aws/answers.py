@@ -42,7 +42,7 @@ def _in_words(error: pydantic.ValidationError, what: str) -> str:
         case "value_error":
             return f"{key} {fault['ctx']['error']}"
         case "model_type" | "dict_type" | "list_type" as kind:
-            return f"{key} that is no {'list' if kind == 'list_type' else 'mapping'}"
+            return f"{key} that is not a {'list' if kind == 'list_type' else 'mapping'}"
         case "literal_error":
             return f"{key} that is not {fault['ctx']['expected']}"
         case "extra_forbidden":
@@ -53,17 +53,17 @@ def _in_words(error: pydantic.ValidationError, what: str) -> str:
 
 
 def read_json(text: Any, what: str) -> Any:
-    """Read a JSON document in which no key stands twice."""
+    """Read a JSON document in which no key appears twice."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except (TypeError, ValueError, RecursionError) as error:
-        raise OddAnswerError(f"{what} that is no JSON document") from error
+        raise OddAnswerError(f"{what} that is not a JSON document") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key appears twice")
     return found
 
 
@@ -76,7 +76,7 @@ def _exactly(value: Any) -> Decimal:
     if not isinstance(value, str) or not value:
         raise PydanticCustomError("missing", "no amount")
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?", value, flags=re.ASCII):
-        raise ValueError("that is no amount")
+        raise ValueError("that is not an amount")
     return shortest(Decimal(value))
 
 
@@ -96,7 +96,7 @@ def _in_utc(value: Any) -> datetime:
         if isinstance(moment, datetime) and moment.tzinfo is not None:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("that is no time") from None
+        raise ValueError("that is not a time") from None
     raise PydanticCustomError("missing", "no time")
 
 

@@ -35,7 +35,7 @@ _CLOCK = (
 )
 _THROTTLED = ("AWS throttles {asked}, even after several tries", "try again in a minute")
 _REGION = (
-    "AWS does not take this account in {region}: the region is not enabled for it, or is none",
+    "AWS does not take this account in {region}: the region is not enabled for it, or unknown",
     "enable it, or name another by `price.region`",
 )
 _INSTANCE = ("AWS knows no such instance type in {region}", "check `price.instance`")

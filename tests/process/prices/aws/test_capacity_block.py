@@ -140,7 +140,7 @@ def test_zones_with_one_rate_name_none() -> None:
         ({"CurrencyCode": None}, "CurrencyCode that is not 'USD'"),
         ({"Tenancy": "dedicated"}, "Tenancy that is not 'default'"),
         ({"UpfrontFee": "0"}, "a fee of $0"),
-        ({"UpfrontFee": "-858.2592"}, "no amount"),
+        ({"UpfrontFee": "-858.2592"}, "not an amount"),
         ({"UpfrontFee": 858.2592}, "no UpfrontFee"),
         ({"UpfrontFee": "99999999"}, "comes to $4166666"),
         ({"UpfrontFee": "999999999"}, "UpfrontFee above"),

@@ -220,7 +220,7 @@ class _OddError(Exception):
             "cannot be reached",
         ),
         (botocore.exceptions.SSLError(endpoint_url="x", error="y"), "is not trusted"),
-        (botocore.exceptions.InvalidRegionError(region_name="x"), "or is none"),
+        (botocore.exceptions.InvalidRegionError(region_name="x"), "or unknown"),
         (botocore.parsers.ResponseParserError("<html>"), "is not AWS"),
         (OSError(101, "Network is unreachable"), "cannot be reached"),
         (_OddError(), "failed (_OddError)"),

@@ -79,9 +79,9 @@ def test_the_usage_type_of_the_first_region_has_no_prefix() -> None:
         ({"unit": "Request"}, "unit that is not 'Hrs'"),
         ({"currency": "EUR"}, "currency that is not 'USD'"),
         ({"durationSeconds": "31536000"}, "no durationSeconds"),
-        ({"savingsPlanOffering": None}, "savingsPlanOffering that is no mapping"),
-        ({"properties": {"a": 1}}, "properties that is no list"),
-        ({"properties": ["x"]}, "properties that is no mapping"),
+        ({"savingsPlanOffering": None}, "savingsPlanOffering that is not a mapping"),
+        ({"properties": {"a": 1}}, "properties that is not a list"),
+        ({"properties": ["x"]}, "properties that is not a mapping"),
         (
             {"properties": [{"name": "a", "value": "1"}, {"name": "a", "value": "2"}]},
             "two values of a",

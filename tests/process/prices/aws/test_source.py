@@ -124,7 +124,7 @@ def test_a_savings_plan_is_found() -> None:
 @pytest.mark.parametrize(
     ("instance", "region", "said"),
     [
-        (None, "us-east-2", "nobody knows"),
+        (None, "us-east-2", "is not known"),
         ("trn2.48xlarge", None, "needs a region"),
         ("gpu_8x_h100_sxm5", "us-east-2", "of lambda"),
         ("my-box", "us-east-2", "no instance type and region"),
