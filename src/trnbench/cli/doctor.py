@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.options import AsJson, Interpreter
+from trnbench.cli.options import TERMINAL, FormatChoice, Interpreter
 from trnbench.errors import ExitCode, UnavailableError
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ WithTorch = Annotated[
 
 
 def doctor(
+    *,
     python: Interpreter = sys.executable,
     with_torch: WithTorch = True,
-    as_json: AsJson = False,
+    form: FormatChoice,
 ) -> None:
     """Inspect this machine: what can train here, what is wrong, and how to fix it."""
     from trnbench.cli.output import show
@@ -39,24 +40,25 @@ def doctor(
     from trnbench.reports import inspection
     from trnbench.run.questions import try_inventory
 
+    is_for_people = form.name == TERMINAL  # who see each part as soon as it is known
     seen = inspect(partial(try_inventory, python), datetime.now(UTC).date())
-    if not as_json:
+    if is_for_people:
         _show(inspection.machine_parts(seen))
     if with_torch and seen.inventory is not None and "torch" in seen.inventory.versions:
         # Last, because from here on our own probe may hold a device.
-        seen = ask_torch(python, seen)
-        if not as_json:
+        seen = _with_torchs_devices(seen, python)
+        if is_for_people:
             _show(inspection.device_parts(seen))
     findings = diagnose(seen)
-    if as_json:
-        show(inspection.REPORT, inspection.Diagnosis(seen, findings), "json")
-    else:
+    if is_for_people:
         _show(inspection.finding_parts(findings))
+    else:
+        show(inspection.REPORT, inspection.Diagnosis(seen, findings), form.name)
     if any(finding.verdict == "problem" for finding in findings):
         raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
-def ask_torch(python: str, seen: "Inspection") -> "Inspection":
+def _with_torchs_devices(seen: "Inspection", python: str) -> "Inspection":
     """Return the inspection with the devices that torch can use, or the reason why it has none."""
     from trnbench.redact import redact
     from trnbench.run.questions import probe_devices

@@ -23,6 +23,7 @@ from trnbench.cli import (
     run,
     schema,
 )
+from trnbench.cli.options import with_groups
 from trnbench.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
@@ -54,7 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "schema": schema.schema,
 }
 for _name, _command in COMMANDS.items():
-    app.command(name=_name)(_command)
+    app.command(name=_name)(with_groups(_command))
 
 
 def _show_version(is_asked: bool) -> None:

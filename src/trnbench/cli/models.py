@@ -4,21 +4,20 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli.options import JSON, TERMINAL, AsJson, FormatOption
+from trnbench.cli.options import FormatChoice
 
 
 def models(
+    *,
     sequence_length: Annotated[
         int,
         typer.Option(min=1, max=10**7, help="Tokens in a sequence, for the FLOPs of attention."),
     ] = 4096,
-    format_: FormatOption = TERMINAL,
-    as_json: AsJson = False,
+    form: FormatChoice,
 ) -> None:
     """List the catalog's models with their weights and FLOPs a token."""
     from trnbench.catalog.models import models as catalog
     from trnbench.cli.output import show
     from trnbench.reports.models import REPORT, Listed
 
-    found = Listed(list(catalog().values()), sequence_length)
-    show(REPORT, found, JSON if as_json else format_)
+    show(REPORT, Listed(list(catalog().values()), sequence_length), form.name)

@@ -1,36 +1,61 @@
-"""The options that two commands share, and what their texts mean."""
+"""The options that two commands share: single ones, and groups as dataclasses."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import wraps
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from trnbench.catalog.backends import BACKENDS
 from trnbench.errors import ConfigError
 from trnbench.reports import FORMATS
-from trnbench.schema.rent import PRICE_SOURCE_NAMES, RENT_OPTIONS
+from trnbench.schema.rent import PriceSourceName, RentOption
 
 if TYPE_CHECKING:
     from trnbench.compare.gates import Terms
 
 DEFAULT_RESULTS = Path("results")
 
-OptionName = StrEnum("OptionName", {n.upper(): n for n in RENT_OPTIONS})  # type: ignore[misc]
-SourceName = StrEnum("SourceName", {n.upper(): n for n in PRICE_SOURCE_NAMES})  # type: ignore[misc]
 Format = StrEnum("Format", {n.upper(): n for n in FORMATS})  # type: ignore[misc]
 TERMINAL, JSON = Format("terminal"), Format("json")
 
 
-class Correcting(StrEnum):
-    """How a comparison corrects for the number of metrics and cases."""
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take dataclasses of options: typer sees each of their fields as an option."""
+    parameters: list[Parameter] = []
+    groups: dict[str, type] = {}
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind = hints[name]
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=kind))
+            continue
+        groups[name] = kind
+        own = get_type_hints(kind, include_extras=True)
+        parameters += [
+            Parameter(
+                each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=own[each.name]
+            )
+            for each in fields(kind)
+        ]
 
-    HOLM = "holm"
-    BH = "bh"
-    NONE = "none"
+    @wraps(command)
+    def call(**given: Any) -> None:
+        made = {
+            name: kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**given, **made)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call
 
 
 # --- what is read and written ---------------------------------------------------------------------
@@ -52,7 +77,6 @@ Configs = Annotated[
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="The format of the output.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
 OutputFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of to stdout."),
@@ -69,6 +93,22 @@ OutputFolder = Annotated[
     ),
 ]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatChoice:
+    """The format of stdout; `--json` is short for `--format json`."""
+
+    format: FormatOption = TERMINAL
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = (
+        False
+    )
+
+    @property
+    def name(self) -> Format:
+        """The format that was chosen."""
+        return JSON if self.as_json else self.format
+
+
 # --- what is measured -----------------------------------------------------------------------------
 
 DeviceChoice = Annotated[
@@ -76,15 +116,6 @@ DeviceChoice = Annotated[
     typer.Option(
         metavar="NAME[:INDEX]",
         help=f"The device to use; it replaces the config's: auto, {', '.join(BACKENDS)}.",
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override a key of the config, with dots: workload.global_batch_size=16. Can be "
-        "repeated.",
     ),
 ]
 Interpreter = Annotated[
@@ -101,32 +132,63 @@ InstanceRate = Annotated[
     typer.Option(metavar="USD", help="The price of the whole instance; it replaces the table's."),
 ]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseOptions:
+    """What trains the cases, and which keys of their configs are replaced."""
+
+    device: DeviceChoice = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a key of the config, with dots: workload.global_batch_size=16. Can be "
+            "repeated.",
+        ),
+    ] = None
+    python: Interpreter = sys.executable
+
+    def overrides(self, more: Mapping[str, object | None] | None = None) -> dict[str, str]:
+        """Return the values that replace keys of the config, as YAML by key.
+
+        Args:
+            more: values of other options by key; None where an option was not typed.
+
+        Raises:
+            ConfigError: a setting is not KEY=VALUE.
+        """
+        overrides = {}
+        for setting in self.settings or ():
+            key, equals, value = setting.partition("=")
+            if not equals or not key:
+                raise ConfigError(
+                    f"--set {setting}: is not KEY=VALUE",
+                    hint="write e.g. --set workload.global_batch_size=16",
+                )
+            overrides[key.strip()] = value
+        typed = {"device": self.device, **(more or {})}
+        return overrides | {key: str(value) for key, value in typed.items() if value is not None}
+
+
 # --- what an instance costs -----------------------------------------------------------------------
 
 PriceFile = Annotated[
     Path | None,
     typer.Option(
+        "--prices",
         metavar="FILE",
         help="A file of your own rates, CSV or YAML (docs/prices.md): contracts, discounts, "
         "machines that you bought.",
     ),
 ]
 PriceSourceChoice = Annotated[
-    SourceName | None,
+    PriceSourceName | None,
     typer.Option(
+        "--price-source",
         help="Where the instance's price comes from: the bundled table, AWS now (live), or AWS now "
         "and else the table.",
     ),
-]
-PriceOption = Annotated[
-    OptionName | None,
-    typer.Option(help="Use the price of this way of renting the instance."),
-]
-Region = Annotated[
-    str | None, typer.Option(metavar="REGION", help="Use the prices of this region.")
-]
-ResultRate = Annotated[
-    str | None, typer.Option(metavar="USD", help="Use this price for the whole instance.")
 ]
 AllOptions = Annotated[
     bool,
@@ -138,28 +200,101 @@ AllOptions = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceChoice:
-    """The price options of one call; None keeps what the result says."""
+    """At which price stored results are shown; None keeps what the result says."""
 
-    option: OptionName | None = None
-    region: str | None = None
-    usd_per_hour: str | None = None
-    file: Path | None = None
-    source: SourceName | None = None
+    option: Annotated[
+        RentOption | None,
+        typer.Option("--price-option", help="Use the price of this way of renting the instance."),
+    ] = None
+    region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="Use the prices of this region.")
+    ] = None
+    usd_per_hour: Annotated[
+        str | None, typer.Option(metavar="USD", help="Use this price for the whole instance.")
+    ] = None
+    file: PriceFile = None
+    source: PriceSourceChoice = None
 
     @property
     def is_any(self) -> bool:
-        """Whether the call has a price option at all."""
-        asked = (self.option, self.region, self.usd_per_hour, self.file, self.source)
-        return any(each is not None for each in asked)
+        """Whether a price was chosen at all."""
+        return self != PriceChoice()
 
 
-def did_you_mean(near: Sequence[str], otherwise: str) -> str:
-    """Return the hint for a name that is not known: the names near it, or else another hint."""
-    return f"did you mean {' or '.join(near)}?" if near else otherwise
+# --- how two sides are compared -------------------------------------------------------------------
+
+DEFAULT_MARGIN = "2%"
 
 
-def read_rate(option: str, text: str) -> Decimal:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """The gates on a comparison, and what counts as the same work and as a change."""
+
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate",
+            metavar="'METRIC > -N%'",
+            help="Exit with code 6 if this does not hold, e.g. 'tokens_per_second > -2%'. The "
+            "whole interval must hold, not only the point. Can be repeated.",
+        ),
+    ] = None
+    strict: Annotated[
+        bool, typer.Option("--strict", help="An undecided gate counts as failed.")
+    ] = False
+    margin: Annotated[
+        str, typer.Option(metavar="N%", help="A change up to this size does not matter.")
+    ] = DEFAULT_MARGIN
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="KEY",
+            help="Compare even if the work differs in this key, e.g. precision. Can be repeated.",
+        ),
+    ] = None
+
+    def terms(self) -> "Terms":
+        """Return the terms of the comparison.
+
+        Raises:
+            ConfigError: a gate, the margin or a key cannot be read.
+        """
+        from trnbench.compare.gates import ALLOWED_KEYS, Terms, parse_gates
+
+        for key in self.allow or ():
+            if key not in ALLOWED_KEYS:
+                raise ConfigError(
+                    f"--allow {key}: is not a key in which work can differ",
+                    hint=f"use one of {', '.join(ALLOWED_KEYS)}",
+                )
+        return Terms(
+            margin=_read_margin(self.margin),
+            gates=parse_gates(list(dict.fromkeys(self.gates or []))),
+            allowed=tuple(dict.fromkeys(self.allow or [])),
+        )
+
+
+def _read_margin(text: str) -> float:
+    number, percent, rest = text.strip().partition("%")
+    try:
+        margin = float(number) / 100
+    except ValueError:
+        margin = -1.0
+    if not percent or rest or not 0 <= margin <= 1:
+        raise ConfigError(
+            f"--margin {text}: is not a percentage from 0% to 100%", hint="write e.g. --margin 1%"
+        )
+    return margin
+
+
+# --- how texts are read ---------------------------------------------------------------------------
+
+
+def read_rate(option: str, text: str | None) -> Decimal | None:
     """Read a rate as exactly as it was written, by the same rule as a config's."""
+    if text is None:
+        return None
     import pydantic
 
     from trnbench.schema.price import UsdPerHour
@@ -174,102 +309,6 @@ def read_rate(option: str, text: str) -> Decimal:
         ) from None
 
 
-def read_overrides(
-    settings: Sequence[str] | None, *, device: str | None, usd_per_hour: str | None
-) -> dict[str, str]:
-    """Read the options that replace keys of the config, as texts by key."""
-    overrides = {}
-    for setting in settings or ():
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                f"--set {setting}: is not KEY=VALUE",
-                hint="write e.g. --set workload.global_batch_size=16",
-            )
-        overrides[key.strip()] = value
-    if device is not None:
-        overrides["device"] = device
-    if usd_per_hour is not None:
-        overrides["price.usd_per_hour"] = usd_per_hour
-    return overrides
-
-
-# --- how two sides are compared -------------------------------------------------------------------
-
-Gates = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--gate",
-        metavar="'METRIC > -N%'",
-        help="Exit with code 6 if this does not hold, e.g. 'tokens_per_second > -2%'. The whole "
-        "interval must hold, not only the point. Can be repeated.",
-    ),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="An undecided gate counts as failed.")]
-Margin = Annotated[
-    str, typer.Option(metavar="N%", help="A change up to this size does not matter.")
-]
-DEFAULT_MARGIN = "2%"
-Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="KEY",
-        help="Compare even if the work differs in this key, e.g. precision. Can be repeated.",
-    ),
-]
-
-
-def make_terms(
-    *,
-    gates: list[str] | None,
-    margin: str,
-    allow: list[str] | None,
-    metrics: list[str] | None = None,
-    correction: Correcting = Correcting.HOLM,
-    is_paired: bool = False,
-    target_excess_nats: float = 0.25,
-) -> "Terms":
-    """Read how a comparison is to be made."""
-    from trnbench.compare.gates import ALLOWED_KEYS, DEFAULT_METRICS, Terms, parse_gates
-    from trnbench.compare.metrics import COMPARABLES
-
-    for metric in metrics or ():
-        if metric not in COMPARABLES:
-            raise ConfigError(
-                f"--metric {metric}: is not a comparable metric",
-                hint=f"use one of {', '.join(COMPARABLES)}",
-            )
-    for key in allow or ():
-        if key not in ALLOWED_KEYS:
-            raise ConfigError(
-                f"--allow {key}: is not a key in which work can differ",
-                hint=f"use one of {', '.join(ALLOWED_KEYS)}",
-            )
-    if not 0 < target_excess_nats <= 20:
-        raise ConfigError(
-            f"--target-excess-nats {target_excess_nats}: is not a loss above 0 and up to 20 nats",
-            hint="write e.g. --target-excess-nats 0.25",
-        )
-    return Terms(
-        metrics=tuple(metrics) if metrics else DEFAULT_METRICS,
-        margin=_read_margin(margin),
-        correction=correction.value,
-        gates=parse_gates(list(dict.fromkeys(gates or []))),
-        allowed=tuple(dict.fromkeys(allow or [])),
-        is_paired=is_paired,
-        target_excess_nats=target_excess_nats,
-    )
-
-
-def _read_margin(text: str) -> float:
-    number, percent, rest = text.strip().partition("%")
-    try:
-        margin = float(number) / 100
-    except ValueError:
-        margin = -1.0
-    if not percent or rest or not 0 <= margin <= 1:
-        raise ConfigError(
-            f"--margin {text}: is not a percentage from 0% to 100%", hint="write e.g. --margin 1%"
-        )
-    return margin
+def did_you_mean(near: Sequence[str], otherwise: str) -> str:
+    """Return the hint for a name that is not known: the names near it, or else another hint."""
+    return f"did you mean {' or '.join(near)}?" if near else otherwise

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,8 +14,8 @@ from trnbench.cli.options import TERMINAL, DeviceChoice, FormatOption, Interpret
 from trnbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from trnbench.machine.describe import Machine
-    from trnbench.plan.microbench import PeakPlan
+    from trnbench.machine.describe import Devices
+    from trnbench.plan.microbench import PeakPlan, PeakRequest
     from trnbench.protocol.records import FoundDevice
     from trnbench.schema.microbench import PeakDocument
 
@@ -27,95 +28,121 @@ class Precision(StrEnum):
     FP8 = "fp8"
 
 
-OF_PRINTING = ("again", "format_")
-"""Options that have a meaning when nothing is measured."""
-
 USUAL_PRECISIONS = (Precision.FP32, Precision.BF16)
 """Without fp8: few devices have it."""
 
+OF_PRINTING = ("again", "format_")
+"""Options that have a meaning when nothing is measured."""
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The model whose matmuls are timed, one of `trnbench models`.",
-        show_default="gpt2-124m on a CPU, else llama3-8b",
-    ),
-]
-Batch = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=65_536,
-        help="Sequences in the pass whose matmuls are timed.",
-        show_default="1 on a CPU, else 2",
-    ),
-]
-SequenceLength = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=2**20,
-        help="Tokens in each sequence.",
-        show_default="1024 on a CPU, else 4096; at most what the model allows",
-    ),
-]
-Precisions = Annotated[
-    list[Precision] | None,
-    typer.Option(
-        "--precision",
-        help="The precision of the matmuls. Can be repeated.",
-        show_default="fp32 and bf16",
-    ),
-]
-Ranks = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=4096,
-        help="Devices between which collectives are timed; 1 times none.",
-        show_default="all devices here; 2 processes on a CPU",
-    ),
-]
-Squares = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--square",
-        metavar="N",
-        min=1,
-        max=65_536,
-        help="The edge of a square matmul. Can be repeated.",
-        show_default="512 to 2048 on a CPU, else 1024 to 8192",
-    ),
-]
-ArrayMib = Annotated[
-    int | None,
-    typer.Option(
-        metavar="MIB",
-        min=1,
-        max=2**20,
-        help="The size of each array that times memory; take several times the last cache.",
-        show_default="256 on a CPU, else 1024",
-    ),
-]
-MessagesMib = Annotated[
-    list[float] | None,
-    typer.Option(
-        "--message-mib",
-        metavar="MIB",
-        min=0.001,
-        max=2**20,
-        help="The message size of a collective. Can be repeated.",
-        show_default="from 0.0625 up to 64 on a CPU, else to 1024",
-    ),
-]
-Seconds = Annotated[
-    float,
-    typer.Option(min=0.001, max=60, help="The duration of each of the six repeats of a timing."),
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What is timed, and how large it is; None is left to the device."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The model whose matmuls are timed, one of `trnbench models`.",
+            show_default="gpt2-124m on a CPU, else llama3-8b",
+        ),
+    ] = None
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=65_536,
+            help="Sequences in the pass whose matmuls are timed.",
+            show_default="1 on a CPU, else 2",
+        ),
+    ] = None
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=2**20,
+            help="Tokens in each sequence.",
+            show_default="1024 on a CPU, else 4096; at most what the model allows",
+        ),
+    ] = None
+    precision: Annotated[
+        list[Precision] | None,
+        typer.Option(
+            "--precision",
+            help="The precision of the matmuls. Can be repeated.",
+            show_default="fp32 and bf16",
+        ),
+    ] = None
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=4096,
+            help="Devices between which collectives are timed; 1 times none.",
+            show_default="all devices here; 2 processes on a CPU",
+        ),
+    ] = None
+    square: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--square",
+            metavar="N",
+            min=1,
+            max=65_536,
+            help="The edge of a square matmul. Can be repeated.",
+            show_default="512 to 2048 on a CPU, else 1024 to 8192",
+        ),
+    ] = None
+    array_mib: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MIB",
+            min=1,
+            max=2**20,
+            help="The size of each array that times memory; take several times the last cache.",
+            show_default="256 on a CPU, else 1024",
+        ),
+    ] = None
+    message_mib: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--message-mib",
+            metavar="MIB",
+            min=0.001,
+            max=2**20,
+            help="The message size of a collective. Can be repeated.",
+            show_default="from 0.0625 up to 64 on a CPU, else to 1024",
+        ),
+    ] = None
+    seconds: Annotated[
+        float,
+        typer.Option(
+            min=0.001, max=60, help="The duration of each of the six repeats of a timing."
+        ),
+    ] = 0.1
+
+    def request(self, device_index: int | None, memory_bytes: float) -> "PeakRequest":
+        """Return the same as a request for one of this machine's devices."""
+        from trnbench.plan.microbench import PeakRequest
+
+        return PeakRequest(
+            device_index=device_index,
+            model=self.model,
+            batch=self.batch,
+            sequence_length=self.sequence_length,
+            precisions=[each.value for each in self.precision or USUAL_PRECISIONS],
+            ranks=self.ranks,
+            squares=self.square or (),
+            array_mib=self.array_mib,
+            messages_mib=self.message_mib or (),
+            memory_bytes=memory_bytes,
+            seconds_per_repeat=self.seconds,
+        )
+
+
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -135,17 +162,10 @@ From = Annotated[
 
 
 def peak(
+    *,
     context: typer.Context,
     device: DeviceChoice = None,
-    model: Model = None,
-    batch: Batch = None,
-    sequence_length: SequenceLength = None,
-    precision: Precisions = None,
-    ranks: Ranks = None,
-    square: Squares = None,
-    array_mib: ArrayMib = None,
-    message_mib: MessagesMib = None,
-    seconds: Seconds = 0.1,
+    sizes: Sizes,
     output: Output = None,
     python: Interpreter = sys.executable,
     again: From = None,
@@ -154,8 +174,9 @@ def peak(
     """Measure the device's peak rates: matmuls, memory, attention, collectives."""
     from trnbench.analysis.microbench import load_of_others
     from trnbench.cli.output import show
+    from trnbench.cli.prepare import default_folder, look_around
     from trnbench.machine.describe import describe_machine
-    from trnbench.plan.microbench import PeakRequest, plan_peak
+    from trnbench.plan.microbench import plan_peak
     from trnbench.reports.microbench import REPORT
     from trnbench.run.microbench import read_peak
 
@@ -163,24 +184,11 @@ def peak(
         _require_nothing_to_measure(context)
         show(REPORT, read_peak(again), format_)
         return
-    machine = describe_machine()
-    found, index = _find_device(machine, device or "auto", python)
-    asked = PeakRequest(
-        device_index=index,
-        model=model,
-        batch=batch,
-        sequence_length=sequence_length,
-        precisions=[each.value for each in precision or USUAL_PRECISIONS],
-        ranks=ranks,
-        squares=square or (),
-        array_mib=array_mib,
-        messages_mib=message_mib or (),
-        memory_bytes=machine.host.memory_bytes,
-        seconds_per_repeat=seconds,
-    )
-    now = datetime.now(UTC)
-    folder = output or Path("peaks") / f"{now:%Y%m%dT%H%M%SZ}-{found.backend}"
-    document, signal = _measure(plan_peak(asked, found, now), folder, python)
+    machine, devices = look_around(describe_machine(), python)
+    found, index = _find_device(devices, device or "auto")
+    plan = plan_peak(sizes.request(index, machine.host.memory_bytes), found, datetime.now(UTC))
+    folder = output or default_folder(found.backend, Path("peaks"))
+    document, signal = _measure(plan, folder, python)
     if document.readings:
         show(REPORT, document, format_)
     load = load_of_others(document)
@@ -212,12 +220,10 @@ def _require_nothing_to_measure(context: typer.Context) -> None:
         )
 
 
-def _find_device(machine: "Machine", asked: str, python: str) -> "tuple[FoundDevice, int | None]":
+def _find_device(devices: "Devices", asked: str) -> "tuple[FoundDevice, int | None]":
     """Return the device that was asked for, and which of them."""
-    from trnbench.cli.prepare import look_around
     from trnbench.run.questions import require_device
 
-    _, devices = look_around(machine, python)
     require_device(asked, devices)
     kind, _, index = asked.partition(":")
     usable = [device for device in devices.found if device.supported]
@@ -237,9 +243,7 @@ def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument
             plan.document,
             PeakFolder(folder),
             python=python,
-            variables=lambda question: environment_of_worker(
-                question, os.environ, user_cache_folder()
-            ),
+            variables=lambda task: environment_of_worker(task, os.environ, user_cache_folder()),
             interruption=interruption,
             told=lambda reading: typer.echo(reading_as_line(reading), err=True),
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trnbench.errors import UnavailableError
 
 if TYPE_CHECKING:
+    from trnbench.cli.options import FormatChoice
     from trnbench.config.load import CaseConfig
     from trnbench.machine.describe import Devices, Machine
     from trnbench.schema.plan import Plan
@@ -20,6 +21,8 @@ class Prepared(NamedTuple):
     """Everything that is known before the first launch."""
 
     plans: "list[Plan]"
+    python: str
+    """The interpreter that trains."""
     machine: "Machine"
     devices: "Devices"
 
@@ -40,15 +43,39 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
     """Plan every case on this machine, and refuse what it cannot train."""
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.make import plan_all
-    from trnbench.run.questions import describer
+    from trnbench.run.questions import describer, require_device
 
     machine = describe_machine()
     make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
     # First without devices: an error in a config needs no search for them.
     make(machine=machine, devices=None)
     machine, devices = look_around(machine, python)
-    require_devices(cases, devices)
-    return Prepared(make(machine=machine, devices=devices), machine, devices)
+    for case in cases:
+        require_device(case.config.device, devices)
+        _require_one_rank(case)
+    return Prepared(make(machine=machine, devices=devices), python, machine, devices)
+
+
+def plan_only(cases: "Sequence[CaseConfig]", python: str, form: "FormatChoice") -> None:
+    """Print plans; without torch or the device they are made as far as they go without it."""
+    from trnbench.cli.output import show
+    from trnbench.machine.describe import describe_machine
+    from trnbench.plan.make import plan_all
+    from trnbench.reports.plans import REPORT
+    from trnbench.run.questions import describer, require_device
+
+    machine = describe_machine()
+    make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
+    make(machine=machine, devices=None)
+    devices = None
+    try:
+        machine, devices = look_around(machine, python, is_dry=True)
+        for case in cases:
+            require_device(case.config.device, devices)
+    except UnavailableError as error:
+        # To plan for a machine that is somewhere else is what a dry run is for.
+        sys.stderr.write(f"planned without the device: {error}\n")
+    show(REPORT, make(machine=machine, devices=devices), form.name)
 
 
 def look_around(
@@ -74,51 +101,23 @@ def look_around(
     return replace(machine, chips=chips), questions.with_chips(devices, chips.neuron)
 
 
-def require_devices(cases: "Sequence[CaseConfig]", devices: "Devices") -> None:
-    """Refuse, before anything is launched, what cannot be trained here."""
-    from trnbench.run.questions import require_device
-
-    for case in cases:
-        require_device(case.config.device, devices)
-        sizes = case.config.parallel
-        ranks = (
-            sizes.tensor_parallel_size
-            * sizes.pipeline_parallel_size
-            * sizes.context_parallel_size
-            * sizes.data_parallel_size
+def _require_one_rank(case: "CaseConfig") -> None:
+    sizes = case.config.parallel
+    ranks = (
+        sizes.tensor_parallel_size
+        * sizes.pipeline_parallel_size
+        * sizes.context_parallel_size
+        * sizes.data_parallel_size
+    )
+    if ranks > 1:
+        raise UnavailableError(
+            f"{case.config.name}: `parallel` asks for {ranks} devices; this version trains on "
+            "one and plans for more",
+            hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
         )
-        if ranks > 1:
-            raise UnavailableError(
-                f"{case.config.name}: `parallel` asks for {ranks} devices; this version trains on "
-                "one and plans for more",
-                hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
-            )
 
 
-def plan_only(cases: "Sequence[CaseConfig]", python: str, *, is_json: bool) -> None:
-    """Print plans; without torch or the device they are made as far as they go without it."""
-    from trnbench.cli.output import show
-    from trnbench.machine.describe import describe_machine
-    from trnbench.plan.make import plan_all
-    from trnbench.reports.plans import REPORT
-    from trnbench.run.questions import describer, require_device
-
-    machine = describe_machine()
-    make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
-    make(machine=machine, devices=None)
-    devices = None
-    try:
-        machine, devices = look_around(machine, python, is_dry=True)
-        for case in cases:
-            require_device(case.config.device, devices)
-    except UnavailableError as error:
-        # To plan for a machine that is somewhere else is what a dry run is for.
-        sys.stderr.write(f"planned without the device: {error}\n")
-    plans = make(machine=machine, devices=devices)
-    show(REPORT, plans, "json" if is_json else "terminal")
-
-
-def default_folder(suite: str, now: datetime) -> Path:
-    """Return a new folder's name from the time and the suite."""
-    words = "".join(c if c.isalnum() or c in ".-" else "-" for c in suite)[:40].strip("-.")
-    return Path("results") / f"{now:%Y%m%dT%H%M%SZ}-{words or 'run'}"
+def default_folder(words: str, under: Path = Path("results")) -> Path:
+    """Return the name of a new folder, from the time and what is measured."""
+    tame = "".join(c if c.isalnum() or c in ".-" else "-" for c in words)[:40].strip("-.")
+    return under / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{tame or 'run'}"

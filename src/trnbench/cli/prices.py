@@ -1,17 +1,17 @@
 """`trnbench prices`: the dated table, its history, or AWS's rates of now."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.options import JSON, TERMINAL, AsJson, FormatOption, OptionName
+from trnbench.cli.options import FormatChoice
 from trnbench.errors import ConfigError, UnavailableError
+from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
 if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow
     from trnbench.reports.prices import Answers, History
-    from trnbench.schema.rent import RentOption
 
 
 Instance = Annotated[
@@ -22,7 +22,7 @@ Instance = Annotated[
         show_default=False,
     ),
 ]
-Option = Annotated[OptionName | None, typer.Option(help="Show only rates of this way of renting.")]
+Option = Annotated[RentOption | None, typer.Option(help="Show only rates of this way of renting.")]
 Region = Annotated[
     str | None, typer.Option(metavar="REGION", help="Show only rates of this region.")
 ]
@@ -43,26 +43,25 @@ WithHistory = Annotated[
 
 
 def prices(
+    *,
     instance: Instance = None,
     option: Option = None,
     region: Region = None,
     zone: Zone = None,
     live: Live = False,
     history: WithHistory = False,
-    format_: FormatOption = TERMINAL,
-    as_json: AsJson = False,
+    form: FormatChoice,
 ) -> None:
     """Show the bundled price table, how its rates changed, or AWS's rates of now."""
     from trnbench.cli.output import show
     from trnbench.reports.prices import HISTORY, LIVE, REPORT
 
-    form = JSON if as_json else format_
     if history:
-        show(HISTORY, _find_history(instance, option, region, is_live=live), form)
+        show(HISTORY, _find_history(instance, option, region, is_live=live), form.name)
     elif live:
-        show(LIVE, _ask_aws(instance, option, region, zone), form)
+        show(LIVE, _ask_aws(instance, option, region, zone), form.name)
     else:
-        show(REPORT, _find_rows(instance, option, region), form)
+        show(REPORT, _find_rows(instance, option, region), form.name)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -147,12 +146,11 @@ def _find_history(
 
 
 def _ask_aws(
-    instance: str | None, option: str | None, region: str | None, zone: str | None
+    instance: str | None, option: RentOption | None, region: str | None, zone: str | None
 ) -> "Answers":
     """Return a live rate, or the reason why there is none, for each option."""
     from trnbench.prices import find_price, sources_for
     from trnbench.prices.base import NoPrice, PriceRequest
-    from trnbench.schema.rent import RENT_OPTIONS
 
     if instance is None or region is None:
         raise ConfigError(
@@ -160,7 +158,7 @@ def _ask_aws(
             hint="write e.g. `trnbench prices trn2.48xlarge --region us-east-2 --live`",
         )
     today = datetime.now(UTC).date()
-    options = RENT_OPTIONS if option is None else (cast("RentOption", option),)
+    options = RENT_OPTIONS if option is None else (option,)
     answers = {
         each: find_price(
             PriceRequest(instance=instance, option=each, region=region, zone=zone, today=today),

@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +10,8 @@ import typer
 
 from trnbench.cli.options import (
     TERMINAL,
-    DeviceChoice,
+    CaseOptions,
     FormatOption,
-    Interpreter,
-    Settings,
-    read_overrides,
 )
 from trnbench.errors import ConfigError
 
@@ -53,12 +49,11 @@ Output = Annotated[
 
 
 def profile(
+    *,
     config: Config = None,
     steps: Steps = 5,
     output: Output = None,
-    device: DeviceChoice = None,
-    settings: Settings = None,
-    python: Interpreter = sys.executable,
+    case: CaseOptions,
     format_: FormatOption = TERMINAL,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
@@ -68,14 +63,13 @@ def profile(
     from trnbench.run.profile import ProfileRun
     from trnbench.run.watch import noted_signals
 
-    case = read_one_case(config, read_overrides(settings, device=device, usd_per_hour=None))
-    (plan,) = prepare([case], python).plans
-    folder = output or default_folder(f"{plan.suite} profile", datetime.now(UTC))
+    (plan,) = prepare([read_one_case(config, case.overrides())], case.python).plans
+    folder = output or default_folder(f"{plan.suite} profile")
     with noted_signals() as interruption:
         made = ProfileRun(
             plan,
             folder=folder,
-            python=python,
+            python=case.python,
             steps=steps,
             interruption=interruption,
             tell=lambda line: typer.echo(line, err=True),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,6 @@ from trnbench.cli.options import (
     FormatOption,
     Paths,
     PriceChoice,
-    PriceFile,
-    PriceOption,
-    PriceSourceChoice,
-    Region,
-    ResultRate,
     did_you_mean,
 )
 from trnbench.errors import ConfigError, DataError, Problem
@@ -58,49 +54,84 @@ On = Annotated[
         "repeated.",
     ),
 ]
-Tokens = Annotated[
-    str | None,
-    typer.Option(metavar="COUNT", help="Rank a job of this many tokens: 1T, 300B."),
-]
-Deadline = Annotated[
-    str | None, typer.Option(metavar="TIME", help="The job must end within this time: 30d.")
-]
-Budget = Annotated[
-    float | None, typer.Option(min=0, metavar="USD", help="The job must not cost more than this.")
-]
-ScalingEfficiency = Annotated[
-    float | None,
-    typer.Option(
-        min=0.01,
-        max=1,
-        help="Let a job use more machines than were measured; each then reaches this fraction of "
-        "its measured speed. Without it, nothing is scaled.",
-    ),
-]
-MaxCopies = Annotated[
-    int,
-    typer.Option(min=1, max=1_000_000, help="Use at most this many times the measured machines."),
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLimits:
+    """The job that runs are ranked for, and its limits."""
+
+    tokens: Annotated[
+        str | None,
+        typer.Option(metavar="COUNT", help="Rank a job of this many tokens: 1T, 300B."),
+    ] = None
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The job must end within this time: 30d."),
+    ] = None
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="USD", help="The job must not cost more than this."),
+    ] = None
+    scaling_efficiency: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Let a job use more machines than were measured; each then reaches this fraction "
+            "of its measured speed. Without it, nothing is scaled.",
+        ),
+    ] = None
+    max_copies: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1_000_000, help="Use at most this many times the measured machines."
+        ),
+    ] = 10_000
+
+    def constraint(self) -> "Constraint | None":
+        """Return the job with its limits; None where there is no job.
+
+        Raises:
+            ConfigError: a limit without a job, or what cannot be read.
+        """
+        from trnbench.cost.ranking import Constraint
+        from trnbench.cost.training import TrainingJob
+        from trnbench.units import read_count, read_seconds
+
+        if self.tokens is None:
+            for name in ("deadline", "budget", "scaling_efficiency"):
+                if getattr(self, name) is not None:
+                    option = f"--{name.replace('_', '-')}"
+                    raise ConfigError(f"{option}: applies only to a job", hint=JOB_HINT)
+            return None
+        try:
+            job = TrainingJob(tokens=read_count(self.tokens))
+            seconds = None if self.deadline is None else read_seconds(self.deadline)
+        except ValueError as error:
+            raise ConfigError(
+                f"--tokens {self.tokens} --deadline {self.deadline}: {error}",
+                hint="write e.g. --tokens 1T --deadline 30d",
+            ) from None
+        return Constraint(
+            job=job,
+            deadline_seconds=seconds,
+            budget_usd=self.budget,
+            scaling_efficiency=self.scaling_efficiency,
+            max_copies=self.max_copies,
+        )
 
 
 def rank(
+    *,
     paths: Paths = None,
     by: By = None,
     published: Published = False,
     model: Model = None,
     sequence_length: SequenceLength = None,
     on: On = None,
-    tokens: Tokens = None,
-    deadline: Deadline = None,
-    budget: Budget = None,
-    scaling_efficiency: ScalingEfficiency = None,
-    max_copies: MaxCopies = 10_000,
-    price_option: PriceOption = None,
+    limits: JobLimits,
+    price: PriceChoice,
     all_options: AllOptions = False,
-    region: Region = None,
-    usd_per_hour: ResultRate = None,
-    prices: PriceFile = None,
-    price_source: PriceSourceChoice = None,
     format_: FormatOption = TERMINAL,
 ) -> None:
     """Rank measured and published runs by a metric, for a price and the limits of a job."""
@@ -110,31 +141,25 @@ def rank(
     from trnbench.cost.ranking import rank as rank_runs
     from trnbench.reports.ranking import REPORT, Ranked
 
-    choice = PriceChoice(
-        option=price_option,
-        region=region,
-        usd_per_hour=usd_per_hour,
-        file=prices,
-        source=price_source,
-    )
-    constraint = _constraint(tokens, deadline, budget, scaling_efficiency, max_copies)
+    constraint = limits.constraint()
     metric = _metric(by, constraint)
     problems: list[Problem] = []
-    finder = PriceFinder.of(choice)
+    finder = PriceFinder.of(price)
     runs = _measured(_folders(paths, published), finder, problems, all_options=all_options)
     if published:
         runs += _published(finder, _instances(on or []), model, all_options=all_options)
     elif on:
         raise ConfigError("--on: applies only to published runs", hint="add --published")
-    wanted = [run for run in runs if _is_wanted(run, model, sequence_length)]
-    ranked = rank_runs(wanted, metric, constraint)
+    ranked = rank_runs(
+        [run for run in runs if _is_wanted(run, model, sequence_length)], metric, constraint
+    )
     rankings = _worth_showing(ranked)
-    if not rankings:
+    if rankings:
+        show(REPORT, Ranked(rankings, metric), format_)
+    else:
         models = {run.model for run in runs}
         models |= {run.model for run in published_results()} if published else set()
         problems.append(_nothing(ranked, models, model))
-    else:
-        show(REPORT, Ranked(rankings, metric), format_)
     if problems:
         raise DataError.of(problems)
 
@@ -242,44 +267,7 @@ def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -
     )
 
 
-# --- metric and limits ---------------------------------------------------------------------------
-
-
-def _constraint(
-    tokens: str | None,
-    deadline: str | None,
-    budget: float | None,
-    scaling_efficiency: float | None,
-    max_copies: int,
-) -> "Constraint | None":
-    from trnbench.cost.ranking import Constraint
-    from trnbench.cost.training import TrainingJob
-    from trnbench.units import read_count, read_seconds
-
-    if tokens is None:
-        for name, given in (
-            ("--deadline", deadline),
-            ("--budget", budget),
-            ("--scaling-efficiency", scaling_efficiency),
-        ):
-            if given is not None:
-                raise ConfigError(f"{name}: applies only to a job", hint=JOB_HINT)
-        return None
-    try:
-        job = TrainingJob(tokens=read_count(tokens))
-        seconds = None if deadline is None else read_seconds(deadline)
-    except ValueError as error:
-        raise ConfigError(
-            f"--tokens {tokens} --deadline {deadline}: {error}",
-            hint="write e.g. --tokens 1T --deadline 30d",
-        ) from None
-    return Constraint(
-        job=job,
-        deadline_seconds=seconds,
-        budget_usd=budget,
-        scaling_efficiency=scaling_efficiency,
-        max_copies=max_copies,
-    )
+# --- by which metric ------------------------------------------------------------------------------
 
 
 def _metric(by: str | None, constraint: "Constraint | None") -> str:

@@ -13,11 +13,6 @@ from trnbench.cli.options import (
     OutputFile,
     Paths,
     PriceChoice,
-    PriceFile,
-    PriceOption,
-    PriceSourceChoice,
-    Region,
-    ResultRate,
 )
 from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.model.flops import CONVENTIONS
@@ -30,14 +25,11 @@ FlopsConvention = Annotated[
 
 
 def report(
+    *,
     paths: Paths = None,
     format_: FormatOption = TERMINAL,
     output: OutputFile = None,
-    price_option: PriceOption = None,
-    region: Region = None,
-    usd_per_hour: ResultRate = None,
-    prices: PriceFile = None,
-    price_source: PriceSourceChoice = None,
+    price: PriceChoice,
     all_options: AllOptions = False,
     flops_convention: FlopsConvention = None,
 ) -> None:
@@ -47,19 +39,12 @@ def report(
     from trnbench.cli.reprice import PriceFinder, load_results
     from trnbench.reports.results import OFFERS, REPORT
 
-    choice = PriceChoice(
-        option=price_option,
-        region=region,
-        usd_per_hour=usd_per_hour,
-        file=prices,
-        source=price_source,
-    )
-    if all_options and (price_option or usd_per_hour):
+    if all_options and (price.option or price.usd_per_hour):
         raise ConfigError(
             "--all-options shows every way of renting, and another option chooses one",
             hint="leave --price-option and --usd-per-hour out",
         )
-    finder = PriceFinder.of(choice)
+    finder = PriceFinder.of(price)
     problems: list[Problem] = []
     results = list(map(finder.reprice, load_results(paths or [DEFAULT_RESULTS], problems)))
     if flops_convention is not None:

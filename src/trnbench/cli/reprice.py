@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
 
 from trnbench.analysis.analyze import recost
 from trnbench.cli.options import PriceChoice, read_rate
@@ -16,7 +15,7 @@ from trnbench.reports.results import Offered
 from trnbench.run.results import load_result
 from trnbench.run.store import find_cases
 from trnbench.schema.price import Price
-from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName, RentOption
+from trnbench.schema.rent import RENT_OPTIONS, RentOption
 from trnbench.schema.result import Result
 
 
@@ -46,12 +45,10 @@ class PriceFinder:
     """By request, because a thousand results are of a few machines."""
 
     @classmethod
-    def of(cls, choice: PriceChoice) -> "PriceFinder":
+    def of(cls, choice: PriceChoice, rate_option: str = "--usd-per-hour") -> "PriceFinder":
         """Read the rate, and the file of rates."""
-        typed = choice.usd_per_hour
-        rate = None if typed is None else read_rate("--usd-per-hour", typed)
-        name = cast(PriceSourceName, choice.source.value if choice.source else "table")
-        return cls(choice, sources_for(name, choice.file, _today()), rate)
+        rate = read_rate(rate_option, choice.usd_per_hour)
+        return cls(choice, sources_for(choice.source or "table", choice.file, _today()), rate)
 
     def find(self, subject: Result | str, option: RentOption | None = None) -> Price | NoPrice:
         """Return the price of a result's machine, or of a published run's instance type.
@@ -63,13 +60,12 @@ class PriceFinder:
         Raises:
             UnavailableError: only a live price will do, and there is none.
         """
-        chosen = self.choice.option
         if is_result := isinstance(subject, Result):
             request = request_of(subject, _today())
         else:
             request = PriceRequest(instance=subject, today=_today())
         request = request.choose(
-            option=option or (cast(RentOption, chosen.value) if chosen else None),
+            option=option or self.choice.option,
             region=self.choice.region,
             usd_per_hour=self.usd_per_hour if is_result else None,
         )

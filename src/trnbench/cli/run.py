@@ -3,35 +3,26 @@
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trnbench.cli.options import (
-    DEFAULT_MARGIN,
-    Allow,
-    AsJson,
+    TERMINAL,
+    CaseOptions,
     Configs,
-    DeviceChoice,
-    Gates,
+    FormatChoice,
+    GateOptions,
     InstanceRate,
-    Interpreter,
-    Margin,
     OutputFolder,
     PriceFile,
     PriceSourceChoice,
-    Settings,
-    Strict,
-    make_terms,
-    read_overrides,
 )
 from trnbench.cli.prepare import Prepared, default_folder, plan_only, prepare, read_cases
 from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trnbench.compare.gates import Terms
     from trnbench.compare.launches import Launch
     from trnbench.run.session import Ending
     from trnbench.schema.plan import Plan
@@ -66,124 +57,136 @@ DryRun = Annotated[
 
 
 def run(
+    *,
     configs: Configs = None,
     output: OutputFolder = None,
-    device: DeviceChoice = None,
-    settings: Settings = None,
-    python: Interpreter = sys.executable,
+    case: CaseOptions,
     usd_per_hour: InstanceRate = None,
     price_source: PriceSourceChoice = None,
     prices: PriceFile = None,
     launches: Launches = None,
     ab: Arms = None,
-    gates: Gates = None,
-    strict: Strict = False,
-    margin: Margin = DEFAULT_MARGIN,
-    allow: Allow = None,
+    gate: GateOptions,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
+    form: FormatChoice,
 ) -> None:
     """Measure each case: train real steps, and print the results as a table."""
-    overrides = read_overrides(settings, device=device, usd_per_hour=usd_per_hour)
-    if prices is not None:
-        overrides["price.file"] = json.dumps(str(prices))  # YAML too: no name is read as more
-    if price_source is not None:
-        overrides["price.source"] = price_source.value
-    if launches is not None:
-        overrides[LAUNCHES_KEY] = str(launches)
-    if ab is not None:
-        if configs:
+    overrides = case.overrides(
+        {
+            "price.usd_per_hour": usd_per_hour,
+            "price.source": price_source,
+            "price.file": prices and json.dumps(str(prices)),  # YAML too: no name is read as more
+            LAUNCHES_KEY: launches,
+        }
+    )
+    if ab is None:
+        if gate != GateOptions():
             raise ConfigError(
-                f"run --ab takes exactly two configs; it was also given {' '.join(configs)}",
-                hint="write `trnbench run --ab A.yaml B.yaml`",
+                "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
+                hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
             )
-        terms = make_terms(gates=gates, margin=margin, allow=allow)
-        overrides = {LAUNCHES_KEY: str(DEFAULT_AB_LAUNCHES), **overrides}
-        first, second = (read_cases([config], overrides) for config in ab)
+        cases = read_cases(configs, overrides)
         if dry_run:
-            plan_only([*first, *second], python, is_json=as_json)
-            return
-        prepared = prepare([*first, *second], python)
-        arms = prepared.plans[: len(first)], prepared.plans[len(first) :]
-        _measure_ab(arms, ab, terms, prepared, output, python, is_strict=strict, is_json=as_json)
+            plan_only(cases, case.python, form)
+        else:
+            _measure(prepare(cases, case.python), output, form)
         return
-    if gates or allow or strict or margin != DEFAULT_MARGIN:
+    if configs:
         raise ConfigError(
-            "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
-            hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
+            f"run --ab takes exactly two configs; it was also given {' '.join(configs)}",
+            hint="write `trnbench run --ab A.yaml B.yaml`",
         )
-    cases = read_cases(configs, overrides)
+    gate.terms()  # a typo is an error before anything is measured
+    overrides = {LAUNCHES_KEY: str(DEFAULT_AB_LAUNCHES), **overrides}
+    first, second = (read_cases([config], overrides) for config in ab)
     if dry_run:
-        plan_only(cases, python, is_json=as_json)
+        plan_only([*first, *second], case.python, form)
         return
-    _measure(prepare(cases, python), output, python, is_json=as_json)
+    prepared = prepare([*first, *second], case.python)
+    arms = prepared.plans[: len(first)], prepared.plans[len(first) :]
+    _measure_ab(prepared, arms, ab, output, gate, form)
 
 
-def _measure(prepared: Prepared, output: Path | None, python: str, *, is_json: bool) -> None:
+# --- one run --------------------------------------------------------------------------------------
+
+
+def _measure(prepared: Prepared, output: Path | None, form: FormatChoice) -> None:
     from trnbench.cli.live import make_observer
     from trnbench.cli.output import show
     from trnbench.reports.results import REPORT
     from trnbench.run.session import Session
     from trnbench.run.watch import noted_signals
 
-    plans, machine, devices = prepared
-    folder = output or default_folder(plans[0].suite, datetime.now(UTC))
+    folder = output or default_folder(prepared.plans[0].suite)
     with noted_signals() as interruption, make_observer() as observer:
         ending = Session(
-            plans,
+            prepared.plans,
             folder=folder,
-            python=python,
-            machine=machine,
-            devices=devices,
+            python=prepared.python,
+            machine=prepared.machine,
+            devices=prepared.devices,
             observer=observer,
             interruption=interruption,
         ).run()
-    if ending.results or is_json:
-        show(REPORT, ending.results, "json" if is_json else "terminal")
+    if ending.results or form.name != TERMINAL:
+        show(REPORT, ending.results, form.name)
     end_with([ending], folder)
 
 
+def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
+    """Print where the results are, and exit as the worst session ended."""
+    from trnbench.run.session import raise_for
+
+    sys.stderr.write(f"results: {folder}\n")
+    for ending in endings:
+        if ending.signal is not None:
+            raise typer.Exit(128 + ending.signal)
+        raise_for(ending, folder)
+
+
+# --- two arms in turns ----------------------------------------------------------------------------
+
+
 def _measure_ab(
+    prepared: Prepared,
     arms: "tuple[Sequence[Plan], Sequence[Plan]]",
     names: tuple[str, str],
-    terms: "Terms",
-    prepared: Prepared,
     output: Path | None,
-    python: str,
-    *,
-    is_strict: bool,
-    is_json: bool,
+    gate: GateOptions,
+    form: FormatChoice,
 ) -> None:
     from dataclasses import replace
 
     from trnbench.cli.compare import raise_for_gates
-    from trnbench.cli.output import Target, write_comparison
+    from trnbench.cli.output import show
     from trnbench.compare.compare import compare
     from trnbench.compare.matching import require_counterparts
     from trnbench.redact import redact
+    from trnbench.reports.comparison import REPORT
 
+    terms = gate.terms()
     require_counterparts(*arms, terms.allowed)
-    folder = output or default_folder(f"{arms[0][0].suite} ab", datetime.now(UTC))
-    base, cand, endings = measure_in_turns(arms, prepared, folder, python)
+    folder = output or default_folder(f"{arms[0][0].suite} ab")
+    base, cand, endings = measure_in_turns(prepared, arms, folder)
     if not base or not cand:
         end_with(endings, folder)
         return
     is_paired = len(base) == len(cand)  # an interrupted experiment may not be
-    base_source, cand_source = map(redact, names)
+    base_sources, cand_sources = ([redact(name)] for name in names)
     made = compare(
         base,
         cand,
         replace(terms, is_paired=is_paired),
-        base_sources=[base_source],
-        cand_sources=[cand_source],
+        base_sources=base_sources,
+        cand_sources=cand_sources,
     )
-    write_comparison(made, [Target("json" if is_json else "terminal", None)])
+    show(REPORT, made, form.name)
     end_with(endings, folder)
-    raise_for_gates(made, is_strict=is_strict)
+    raise_for_gates(made, is_strict=gate.strict)
 
 
 def measure_in_turns(
-    plans: "tuple[Sequence[Plan], Sequence[Plan]]", prepared: Prepared, folder: Path, python: str
+    prepared: Prepared, plans: "tuple[Sequence[Plan], Sequence[Plan]]", folder: Path
 ) -> "tuple[list[Launch], list[Launch], list[Ending]]":
     """Launch both arms in turns; return the launches of each arm and the sessions' endings."""
     from trnbench.cli.live import make_observer
@@ -196,7 +199,7 @@ def measure_in_turns(
         Arm(
             label=label,
             plans=tuple(own),
-            python=python,
+            python=prepared.python,
             machine=prepared.machine,
             devices=prepared.devices,
         )
@@ -211,14 +214,3 @@ def measure_in_turns(
         for label in labels
     )
     return base, cand, list(endings.values())
-
-
-def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
-    """Print where the results are, and exit as the worst session ended."""
-    from trnbench.run.session import raise_for
-
-    sys.stderr.write(f"results: {folder}\n")
-    for ending in endings:
-        if ending.signal is not None:
-            raise typer.Exit(128 + ending.signal)
-        raise_for(ending, folder)

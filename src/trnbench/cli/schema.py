@@ -3,39 +3,27 @@
 import json
 import pkgutil
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-
-class Kind(StrEnum):
-    """The kinds of files that have a schema, and the columns of reports."""
-
-    CONFIG = "config"
-    PLAN = "plan"
-    RECORD = "record"
-    RESULT = "result"
-    RUN = "run"
-    COMPARISON = "comparison"
-    PROFILE = "profile"
-    COLUMNS = "columns"
-
+Kind = Literal["config", "plan", "record", "result", "run", "comparison", "profile", "columns"]
+"""The kinds of files that have a schema, and the columns of reports."""
 
 TYPES: Mapping[Kind, str] = {
-    Kind.CONFIG: "trnbench.config.model:Config",
-    Kind.PLAN: "trnbench.schema.plan:Plan",
-    Kind.RECORD: "trnbench.schema.measurement:Record",
-    Kind.RESULT: "trnbench.schema.result:Result",
-    Kind.RUN: "trnbench.schema.result:RunDocument",
-    Kind.COMPARISON: "trnbench.schema.comparison:Comparison",
-    Kind.PROFILE: "trnbench.schema.profile:Profile",
+    "config": "trnbench.config.model:Config",
+    "plan": "trnbench.schema.plan:Plan",
+    "record": "trnbench.schema.measurement:Record",
+    "result": "trnbench.schema.result:Result",
+    "run": "trnbench.schema.result:RunDocument",
+    "comparison": "trnbench.schema.comparison:Comparison",
+    "profile": "trnbench.schema.profile:Profile",
 }
 """By name, so that only the one that is printed is imported."""
 
-AS_READ = (Kind.CONFIG, Kind.RECORD)
+AS_READ: tuple[Kind, ...] = ("config", "record")
 """Kinds whose schema says what may be left out; the others' says what is always written."""
 
 
@@ -47,12 +35,12 @@ def schema(
             "what trnbench writes. comparison: what `compare --format json` writes. profile: what "
             "`profile` writes. columns: what CSV and JSON reports hold.",
         ),
-    ] = Kind.CONFIG,
+    ] = "config",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors and for programs that read it."""
     from trnbench.cli.output import write
 
-    if kind is Kind.COLUMNS:
+    if kind == "columns":
         from trnbench.reports.columns import describe_columns
 
         write(describe_columns())

@@ -1,5 +1,7 @@
 """The commands as processes: what they import, what they start, and what comes out where."""
 
+import csv
+import io
 import json
 import shlex
 import subprocess
@@ -111,6 +113,16 @@ def test_a_dry_run_needs_no_torch(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     plans = json.loads(done.out)["plans"]
     assert [plan["device"]["backend"] for plan in plans] == ["auto", "auto"]
+
+
+def test_a_dry_run_has_every_format(tmp_path: Path) -> None:
+    dry = ("run", "--dry-run", "--python", "/bin/false", "--format")
+    done = in_process(*dry, "csv", cwd=tmp_path)
+    assert done.code == 0, done.err
+    first, *plans = csv.reader(io.StringIO(done.out))
+    assert first[0] == "case_id"
+    assert len(plans) == 2
+    assert "# " in in_process(*dry, "markdown", cwd=tmp_path).out
 
 
 # --- messages that need an interpreter ------------------------------------------------------------

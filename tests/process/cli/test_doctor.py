@@ -1,6 +1,8 @@
 """`trnbench doctor` as a user types it: on this machine, and on ones that are made to look ill."""
 
+import csv
 import getpass
+import io
 import json
 import os
 import re
@@ -59,6 +61,12 @@ def test_json_is_one_document_that_says_the_same() -> None:
     assert document["packages"]["versions"]["torch"]
     assert document["devices"][-1]["backend"] == "cpu"
     assert sys.prefix not in done.out
+
+
+def test_findings_are_rows_for_a_spreadsheet_too() -> None:
+    first, *findings = csv.reader(io.StringIO(in_process("doctor", "--no-torch", "-f", "csv").out))
+    assert first == ["name", "verdict", "evidence", "fix"]
+    assert findings
 
 
 def test_without_torch_nothing_heavy_is_imported_and_torch_is_not_asked() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.pure.reports.test_options import on
-from trnbench.cli.options import PriceChoice, SourceName
+from trnbench.cli.options import PriceChoice
 from trnbench.cli.reprice import PriceFinder
 from trnbench.errors import UnavailableError
 
@@ -18,6 +18,6 @@ def test_where_the_cloud_cannot_be_asked_that_is_an_error(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    choice = PriceChoice(source=SourceName("live"), region="us-west-2")
+    choice = PriceChoice(source="live", region="us-west-2")
     with pytest.raises(UnavailableError, match="--price-source live"):
         PriceFinder.of(choice).reprice_all(on("trn1.32xlarge"))
