@@ -1,15 +1,18 @@
-"""From an order to what is trained: the model on its device, in its types, with its loss."""
+"""From an order to what is trained: the model on its device, in its number formats, with its loss.
+
+First a model is built on the CPU in fp32, so that its weights are the same for every device; then
+it is brought to the device and set to the order's precision, recomputation and expert capacity.
+"""
 
 from typing import Any
 
-import torch
 from torch import nn
 
-from trnbench.protocol.model import ExternalModel, ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import StepSettings, WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream, stream_of
-from trnbench.train.external import ExternalObjective, build_external, retie
+from trnbench.train.external import ExternalObjective, build_external
 from trnbench.train.external import is_tied as is_external_tied
 from trnbench.train.layers import fp8
 from trnbench.train.layers.attention import use_core
@@ -23,7 +26,7 @@ from trnbench.train.precision import matmul_dtype, parameter_dtype
 
 
 def build_objective(order: WorkOrder, backend: Backend) -> Trainable:
-    """Build the model on the CPU, fit it to the order, and move it to the device."""
+    """Build the order's model and its loss on the device."""
     if order.external is not None:
         return fit(build_external(order.external, order.seed), order, backend)
     shape = order.own_shape
@@ -39,11 +42,10 @@ def adapted_model(shape: ModelShape, sequence_length: int, seed: int, step: Step
 
 
 def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
-    """Bring a model that stands on the CPU in fp32 to the device and the order's arithmetic."""
+    """Bring a model that is on the CPU in fp32 to the device and the order's precision."""
     for parameter in model.parameters():
-        # What is frozen is kept in the type that matmuls read it in.
-        is_trained = parameter.requires_grad
-        kept = parameter_dtype if is_trained else matmul_dtype
+        # What is frozen is kept in the format that matmuls read it in.
+        kept = parameter_dtype if parameter.requires_grad else matmul_dtype
         parameter.data = parameter.data.to(kept(order.precision))
     model = model.to(backend.device)
     if not isinstance(model, Model):
@@ -51,29 +53,24 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
     use_core(model, backend.attention_core(matmul_dtype(order.precision)))
     if order.precision == "fp8":
         use_linear(model.blocks, fp8.linear)
-    set_options(model, order)
-    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows)
-
-
-def _fit_external(module: nn.Module, order: WorkOrder) -> ExternalObjective:
-    external: ExternalModel | None = order.external
-    if external is None:
-        raise ValueError("the order has no external model")
-    retie(module)
-    if order.step.recompute == "full":
-        checkpoint: Any = getattr(module, "gradient_checkpointing_enable")  # noqa: B009 - theirs
-        checkpoint(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return ExternalObjective(module, external, order.precision)
-
-
-def set_options(model: Model, order: WorkOrder) -> None:
-    """Set a model's compute type, what it recomputes, and how many places its experts have."""
     if matmul_dtype(order.precision) != parameter_dtype(order.precision):
         model.compute_dtype = matmul_dtype(order.precision)
     model.blocks.recompute = order.step.recompute
     for module in model.modules():
         if isinstance(module, ExpertsMlp):
             module.capacity = order.step.expert_capacity
+    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows)
+
+
+def _fit_external(module: nn.Module, order: WorkOrder) -> ExternalObjective:
+    if order.external is None:
+        raise ValueError("the order has no external model")
+    theirs: Any = module
+    if callable(getattr(module, "tie_weights", None)):
+        theirs.tie_weights()  # a move to a device may have untied them
+    if order.step.recompute == "full":
+        theirs.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return ExternalObjective(module, order.external, order.precision)
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -81,21 +78,23 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def make_stream(order: WorkOrder) -> Stream:
-    """Return the data that the order's model is trained on."""
-    return stream_of(order.external or order.own_shape, order.sequence_length, order.stream)
+def describe_built(objective: Trainable) -> dict[str, Any]:
+    """Return what was built, as found on the device: the fields of a `Built`."""
+    parameters = list(objective.parameters())
+    return {
+        "parameter_count": sum(p.numel() for p in parameters),
+        "parameter_bytes": sum(p.nbytes for p in parameters),
+        "embeddings_are_tied": is_tied(objective.model),
+        "placement": sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters}),
+        "trained_count": sum(p.numel() for p in trained_parameters(objective)),
+    }
 
 
 def is_tied(model: nn.Module) -> bool:
-    """Tell whether the head is the embedding, as it stands on the device."""
+    """Tell whether the head is the embedding, as found on the device."""
     return model.head is None if isinstance(model, Model) else is_external_tied(model)
 
 
-def places_of(parameters: list[nn.Parameter]) -> list[str]:
-    """Return the devices and number formats of weights, as torch names them, each once."""
-    return sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters})
-
-
-def bytes_of(parameters: list[torch.nn.Parameter]) -> int:
-    """Return the bytes that weights take."""
-    return sum(p.numel() * p.element_size() for p in parameters)
+def make_stream(order: WorkOrder) -> Stream:
+    """Return the data that the order's model is trained on."""
+    return stream_of(order.external or order.own_shape, order.sequence_length, order.stream)

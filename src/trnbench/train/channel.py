@@ -1,9 +1,9 @@
-"""The child's end of the protocol: records out on one descriptor, commands in on standard input.
+"""The worker's end of the protocol: records out on one descriptor, commands in on standard input.
 
-Whatever ends the child is described in a record too, in our words where they are known. Standard
-library only: it must also report that torch is missing.
+What ends a worker is a record too. Standard library only: it must report that torch is missing.
 """
 
+import math
 import os
 import time
 import traceback
@@ -21,7 +21,7 @@ TORCH_HINT = (
 
 
 class Channel:
-    """Sends records as lines and waits for commands; `at_seconds` counts from its making."""
+    """Sends records as lines and waits for commands; `at_seconds` counts from its creation."""
 
     def __init__(self, records: BinaryIO, commands: BinaryIO) -> None:
         self._records = records
@@ -29,38 +29,38 @@ class Channel:
         self._started = time.perf_counter()
 
     def now(self) -> float:
-        """Return the seconds since the child began."""
+        """Return the seconds since the worker began."""
         return time.perf_counter() - self._started
 
     def send(self, make: Callable[..., ChildRecord], **fields: object) -> None:
-        """Write one record, stamped with the time, and hand it over at once."""
+        """Write one record, stamped with the time, and flush it."""
         record = make(at_seconds=self.now(), **fields)
         self._records.write(encode(record).encode() + b"\n")
         self._records.flush()
 
     def receive_task(self) -> Task:
-        """Wait for what is to be done, which comes before any command.
-
-        Raises:
-            ProtocolError: the line is not a task of this version.
-        """
+        """Wait for the task, which comes before any command."""
         return decode_task(self._line())
 
     def receive(self) -> Command:
-        """Wait for the next command.
-
-        Raises:
-            ProtocolError: the line is not a command of this version.
-        """
+        """Wait for the next command."""
         command: Command = decode(self._line(), COMMANDS)
         return command
 
     def _line(self) -> bytes:
-        """Wait for a line; the pipe's end means that the parent is gone, and ends this process."""
         line = self._commands.readline()
         if not line:
-            os._exit(1)
+            os._exit(1)  # the pipe has ended: the parent is gone
         return line
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None for what JSON cannot hold."""
+    return value if math.isfinite(value) else None
+
+
+class TorchMissingError(Exception):
+    """There is no torch, or it is broken."""
 
 
 class DeviceError(Exception):
@@ -82,17 +82,13 @@ class VendorErrors:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         explained = self._backend.explain(error) if isinstance(error, Exception) else None
-        if explained is not None:
+        if explained is not None and error is not None:
             reason, meaning = explained
-            raise DeviceError(reason, f"{meaning}: {_first_line(error)}") from error
-
-
-class TorchMissingError(Exception):
-    """There is no torch, or it is broken."""
+            raise DeviceError(reason, f"{meaning}: {first_line(error)}") from error
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
-    """Return whatever ended the work as the fields of a `Failed`."""
+    """Return what ended the work, as the fields of a `Failed`."""
     hint: str | None = None
     reason: FailureReason = "bug"
     if isinstance(error, TorchMissingError):
@@ -102,21 +98,24 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     elif isinstance(error, MemoryError):
         reason = "out_of_memory"
     elif isinstance(error, ProtocolError):
-        reason, hint = "wrong_order", "use the same trnbench for the parent and the child"
-    elif type(error).__name__ == "Unavailable":
+        reason, hint = "wrong_order", "use the same trnbench for the parent and the worker"
+    elif type(error).__name__ == "Unavailable":  # of a module that imports torch, as is `BadModel`
         reason, hint = "unavailable", getattr(error, "hint", None)
     elif type(error).__name__ == "BadModel":
         reason, hint = "bad_model", getattr(error, "hint", None)
-    # Of a long report both ends are kept: the code stands first, the cause last.
+    # Of a long report both ends are kept: the error's code is first, the cause last.
     detail = "".join(traceback.format_exception(error))
     return {
         "reason": reason,
-        "message": _first_line(error) or type(error).__name__,
+        "message": first_line(error),
         "hint": hint,
         "detail": detail if len(detail) <= 8000 else f"{detail[:4000]}\n…\n{detail[-4000:]}",
     }
 
 
-def _first_line(error: BaseException | None) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else type(error).__name__
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, with the next if it only opens it; or its kind."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:500]

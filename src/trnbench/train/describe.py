@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from trnbench.protocol.model import ExternalModel, masked_positions
 from trnbench.protocol.orders import DescribeModel, StreamSettings
-from trnbench.train.backends.base import version_of
 from trnbench.train.data import stream_of
 from trnbench.train.external import (
     BadModel,
@@ -24,6 +23,7 @@ from trnbench.train.external import (
     is_tied,
     vocabulary_of,
 )
+from trnbench.train.software import installed_versions
 
 SMALL_PARAMETERS = 50_000_000
 """An external model that must be run to be counted is run on the CPU, up to this many weights."""
@@ -113,10 +113,10 @@ def _try(external: ExternalModel, sequence_length: int) -> None:
     with blaming(external, "its first tokens", FIRST_TOKENS_HINT[external.kind]):
         objective = ExternalObjective(module, external, "fp32")
         loss = objective(batch.inputs, batch.targets, batch.positions)
-        loss.minimised.backward()
-    if not math.isfinite(told := float(loss.told)):
+        loss.total.backward()
+    if not math.isfinite(value := float(loss.cross_entropy)):
         raise BadModel(
-            f"{external.target}: the loss of its first tokens is {told}",
+            f"{external.target}: the loss of its first tokens is {value}",
             hint="weights as they are drawn must give a finite loss",
         )
     trained = [(name, p.grad) for name, p in module.named_parameters() if p.requires_grad]
@@ -155,7 +155,7 @@ def _counted(
         objective.extra = {"attention_mask": mask}
     counting = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     with sdpa_kernel(SDPBackend.MATH), counting as counter, _Seen() as seen:
-        objective(*given).minimised.backward()
+        objective(*given).total.backward()
     if seen.uncounted:
         return None, f"torch's counter knows no operations of {', '.join(sorted(seen.uncounted))}"
     return float(counter.get_total_flops()), None
@@ -203,5 +203,5 @@ UNCOUNTED = ("grouped_mm", "attention_for_cpu", "mkldnn", "lstm", "gru", "int_mm
 def _versions(external: ExternalModel) -> dict[str, str]:
     found = {"python": platform.python_version(), "torch": torch.__version__}
     if external.kind == "huggingface":
-        found["transformers"] = version_of("transformers") or "unknown"
+        found["transformers"] = installed_versions().get("transformers", "unknown")
     return found

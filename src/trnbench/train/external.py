@@ -22,85 +22,67 @@ from torch import nn
 
 from trnbench.protocol.model import ExternalModel
 from trnbench.protocol.orders import Precision
+from trnbench.train.channel import first_line
 from trnbench.train.models.base import rows_at
 from trnbench.train.objective import Losses, Trainable
-from trnbench.train.precision import autocast
 
 VOCABULARY_NAMES = ("vocabulary_size", "vocab_size")
 DROPOUT = "drop"
-"""In the name of each of a config's dropout rates."""
+"""Part of the name of each dropout rate in a config."""
 
 
 class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
-    """An external model that cannot be built, or does not train as one must."""
+    """An external model that cannot be built or trained."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
 
 
-@contextlib.contextmanager
-def blaming(external: ExternalModel, doing: str, hint: str) -> Iterator[None]:
-    """Raise `BadModel` in place of whatever an external model's own code raises, exits included."""
-    try:
-        yield
-    except BadModel:
-        raise
-    except (Exception, SystemExit) as error:
-        kind = type(error).__name__
-        said = "" if first_line(error) == kind else f": {first_line(error)}"
-        raise BadModel(
-            f"{external.target}: {doing} raised {kind}{said}{_place_of(error)}", hint=hint
-        ) from error
-
-
-def _place_of(error: BaseException) -> str:
-    """Return the last line of the user's own code that an error came through, if any."""
-    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-    ours = str(Path(__file__).parents[1])
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*libraries, ours, "<"))
-    ]
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-
-
 class ExternalObjective(Trainable):
-    """An external model with its loss: ours on a class's logits, or the loss a module returns."""
+    """An external model with its loss: ours on a class's logits, or the loss a module returns.
+
+    In `bf16` it runs under torch's autocast.
+    """
 
     def __init__(self, module: nn.Module, external: ExternalModel, precision: Precision) -> None:
-        """Take a module on its device and in its type; `bf16` runs it under torch's autocast."""
         super().__init__()
         self.model = module
         self.external = external
         self.precision: Precision = precision
         self.extra: dict[str, torch.Tensor] = {}
         """Arguments of a class beside its tokens."""
-        # Found now: what a compiler traces must not look for methods.
+        # Looked up here: code that a compiler traces must not look for methods.
         self._own_step: Callable[..., Any] = getattr(module, "training_step", module)
 
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
     ) -> Losses:
-        """Return the losses of one pass; arguments as of `Trainable`."""
+        """Return the losses of one pass."""
         with autocast(inputs.device, self.precision):
             if self.external.kind == "python":
                 loss = loss_of(self._own_step(inputs, targets), self.external.target).float()
                 return Losses(loss, loss.detach(), None)
             made = self.model(input_ids=inputs, use_cache=False, **self.extra)
         rows = rows_at(made.logits, positions)
-        told = F.cross_entropy(rows.flatten(0, -2).float(), targets.flatten())
-        minimised = told
+        entropy = F.cross_entropy(rows.flatten(0, -2).float(), targets.flatten())
+        total = entropy
         balance = getattr(made, "aux_loss", None)
         if balance is not None:
             config: Any = self.model.config
-            minimised = told + config.router_aux_loss_coef * balance.to(told.device)
-        return Losses(minimised, told.detach(), None)
+            total = entropy + config.router_aux_loss_coef * balance.to(entropy.device)
+        return Losses(total, entropy.detach(), None)
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[None]:
+    """Return the context of forward passes: bf16 matmuls over fp32 weights, or none."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def loss_of(returned: Any, target: str) -> torch.Tensor:
-    """Find the loss in a module's outcome: itself, `.loss`, `["loss"]`, or a tuple's first."""
+    """Find the loss in what a module returns: itself, `.loss`, `["loss"]`, or a tuple's first."""
     found = returned
     if isinstance(found, dict):
         found = found.get("loss")
@@ -128,19 +110,11 @@ def build_external(external: ExternalModel, seed: int) -> nn.Module:
     """
     torch.manual_seed(seed)
     make = _huggingface if external.kind == "huggingface" else _python
-    module = make(external).train()
-    if external.kind == "python":
-        return module
-    # Where random numbers decide, no two devices agree: no dropout, unless it was asked for.
-    asks_for_dropout = any(DROPOUT in key for key in external.checked_keys)
-    for each in module.modules():
-        if isinstance(each, nn.Dropout) and not asks_for_dropout:
-            each.p = 0.0
-    return module
+    return make(external).train()
 
 
 def vocabulary_of(module: nn.Module, target: str) -> int:
-    """Return how many tokens a module knows, by its attribute, its config or its one embedding."""
+    """Return the size of a module's vocabulary, by attribute, config or its only embedding."""
     for place in (module, getattr(module, "config", None)):
         for name in VOCABULARY_NAMES:
             size = getattr(place, name, None)
@@ -161,19 +135,39 @@ def is_tied(module: nn.Module) -> bool:
     return any(id(m.weight) in tables for m in module.modules() if isinstance(m, nn.Linear))
 
 
-def retie(module: nn.Module) -> None:
-    """Tie weights again that a move to a device may have untied."""
-    tie = getattr(module, "tie_weights", None)
-    if callable(tie):
-        tie()
+@contextlib.contextmanager
+def blaming(external: ExternalModel, doing: str, hint: str) -> Iterator[None]:
+    """Raise `BadModel` for any error of an external model's code, its `SystemExit` included."""
+    try:
+        yield
+    except BadModel:
+        raise
+    except (Exception, SystemExit) as error:
+        kind = type(error).__name__
+        said = "" if first_line(error) == kind else f": {first_line(error)}"
+        raise BadModel(
+            f"{external.target}: {doing} raised {kind}{said}{_place_of(error)}", hint=hint
+        ) from error
+
+
+def _place_of(error: BaseException) -> str:
+    """Return the last line of the user's code that an error came through, if any."""
+    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    ours = str(Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*libraries, ours, "<"))
+    ]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 # --- classes of transformers ----------------------------------------------------------------------
 
 
 def _huggingface(external: ExternalModel) -> nn.Module:
-    transformers = _import("transformers", "install it for that interpreter: `pip install "
-                           "transformers`")  # fmt: skip
+    install = "install it for that interpreter: `pip install transformers`"
+    transformers = _import("transformers", install)
     kind = getattr(transformers, external.target, None)
     config_class = getattr(kind, "config_class", None)
     if kind is None or config_class is None:
@@ -185,24 +179,29 @@ def _huggingface(external: ExternalModel) -> nn.Module:
         )
     values: dict[str, Any] = json.loads(external.arguments)
     _check_keys(external, config_class)
-    own, told = config_class.model_type, values.get("model_type", config_class.model_type)
-    if told != own:
+    own = config_class.model_type
+    given = values.get("model_type", own)
+    if given != own:
         raise BadModel(
-            f"{external.target} is of model_type {own}, and its config of {told}",
+            f"{external.target} is of model_type {own}, and its config of {given}",
             hint="name the class of that family: `architectures` under `model.config`",
         )
     with blaming(external, "its config", "correct `model.config`, or the config.json"):
         config = config_class(**{**values, "use_cache": False})
+        # With dropout no two devices agree: it is off, unless the user's config sets it.
         for name, value in config.to_dict().items():
-            was_asked_for = name in external.checked_keys
-            if DROPOUT in name and isinstance(value, float) and not was_asked_for:
+            if DROPOUT in name and isinstance(value, float) and name not in external.checked_keys:
                 setattr(config, name, 0.0)
         module: nn.Module = kind(config)
+    if not any(DROPOUT in key for key in external.checked_keys):
+        for each in module.modules():
+            if isinstance(each, nn.Dropout):
+                each.p = 0.0
     return module
 
 
 def _check_keys(external: ExternalModel, config_class: Any) -> None:
-    """Refuse keys of the user's that transformers would ignore."""
+    """Refuse keys of the user's config that transformers would ignore."""
     known = {*config_class().to_dict(), *getattr(config_class, "attribute_map", {})}
     known |= {"architectures", "attn_implementation", "experts_implementation"}
     known |= {"tie_word_embeddings", "model_type"}
@@ -251,10 +250,3 @@ def _import(name: str, hint: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise BadModel(f"cannot import {name}: {first_line(error)}", hint=hint) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, the next if that only opens it, or its kind."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    said = " ".join(lines[: 2 if lines[0].endswith(":") else 1]) if lines else type(error).__name__
-    return said[:300]

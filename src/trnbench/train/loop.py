@@ -1,4 +1,4 @@
-"""One optimizer step, and the timed block that is made of such steps.
+"""One optimizer step, and the timed block of such steps.
 
 A step is: for each pass a forward, the mean cross-entropy, a backward; then clip, AdamW, clear.
 Nothing in a step waits for the device or reads a value from it.
@@ -21,12 +21,12 @@ Clock = Callable[[], float]
 
 
 class Pass(NamedTuple):
-    """What one forward and backward pass is given, on the device."""
+    """The arguments of one forward pass, on the device."""
 
     inputs: torch.Tensor
     targets: torch.Tensor
     positions: torch.Tensor | None = None
-    """Where an encoder's targets are; None for everywhere."""
+    """Where an encoder's targets are, (B, P); None: everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class StepTokens:
 
 @dataclass(slots=True)
 class StepOutcomes:
-    """What each step left on the device, to be read when the clock has stopped."""
+    """One value a step, left on the device and read after the clock has stopped."""
 
     losses: list[torch.Tensor] = field(default_factory=list)
     gradient_norms: list[torch.Tensor] = field(default_factory=list)
     imbalances: list[torch.Tensor] = field(default_factory=list)
-    """Of a mixture of experts: rows of the fullest over the mean, in the step's last pass."""
+    """Of a mixture of experts: rows of the fullest expert over the mean, in the last pass."""
 
 
 class TrainingStep:
@@ -79,13 +79,13 @@ class TrainingStep:
     def accumulate(self, tokens: StepTokens) -> torch.Tensor:
         """Leave the gradients of the mean over all passes in the model; return the mean loss."""
         share = 1.0 / len(tokens.passes)
-        told: list[torch.Tensor] = []
-        for given in tokens.passes:
-            losses = self._forward(*given)
-            (losses.minimised if share == 1.0 else losses.minimised * share).backward()
-            told.append(losses.told)
+        entropies: list[torch.Tensor] = []
+        for arguments in tokens.passes:
+            losses = self._forward(*arguments)
+            (losses.total if share == 1.0 else losses.total * share).backward()
+            entropies.append(losses.cross_entropy)
             self._imbalance = losses.imbalance
-        return told[0] if share == 1.0 else torch.stack(told).mean()
+        return entropies[0] if share == 1.0 else torch.stack(entropies).mean()
 
     def _set_learning_rate(self) -> None:
         warmup = self._settings.lr_warmup_steps
@@ -108,16 +108,15 @@ def prepare_tokens(
             else _on_device(whole.split(order.micro_batch_size), backend)
             for whole in (batch.inputs, batch.targets, batch.positions)
         ]
-        passes = [Pass(*given) for given in zip(*parts, strict=True)]
+        passes = [Pass(*tensors) for tensors in zip(*parts, strict=True)]
         prepared.append(StepTokens(passes, batch.oracle_loss))
     return prepared
 
 
 def _on_device(parts: Iterable[torch.Tensor], backend: Backend) -> list[torch.Tensor]:
-    """Move ids in the device's own type of them; an image's bytes stay bytes.
+    """Move ids in the device's integer format; an image's bytes stay bytes.
 
-    They come in parts: to part them on the device is work that lazy devices compile, for each
-    number of steps anew.
+    They are split before: a lazy device would compile the split anew for each number of steps.
     """
     return [
         (part.to(backend.token_dtype) if part.dtype == torch.int64 else part).to(backend.device)
@@ -127,7 +126,7 @@ def _on_device(parts: Iterable[torch.Tensor], backend: Backend) -> list[torch.Te
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A block's time by the clock and, where they can be trusted, by the device's events."""
+    """A block's time by the clock, and by the device's events or None."""
 
     seconds: float
     event_seconds: float | None
@@ -157,10 +156,9 @@ def timed_block(
 
 
 def clock_step_seconds(clock: Clock = time.perf_counter, changes: int = 20) -> float:
-    """Return the least by which the clock was seen to move, seconds.
+    """Return the least by which the clock moves, seconds: of `changes` changes the smallest.
 
-    It is read again and again until it has moved `changes` times: microseconds with a clock of
-    nanoseconds, and a third of a second with the coarsest that is in use (1/64 s).
+    That takes microseconds, and a third of a second with the coarsest clock in use (1/64 s).
     """
     steps: list[float] = []
     last = clock()

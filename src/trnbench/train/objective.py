@@ -1,10 +1,11 @@
-"""From a pass's inputs and targets to the loss: the model, its head and its cross-entropy as one.
+"""From a pass's inputs and targets to the loss: the model, its head and its cross-entropy.
 
-This is what a device compiles: one graph from tokens to loss. The head makes all logits at once, or
-those of a chunk of rows: a chunk's logits become their own gradient at once and are then freed, so
-that the largest tensor of a step is never made and no matmul is made twice.
+A device compiles one graph from tokens to loss. The head computes all logits at once, or those of
+one chunk of rows after another: a chunk's logits are replaced by their own gradient and freed, so
+that the largest tensor of a step never exists and no matmul runs twice.
 
-Shapes: R rows that have a target, C rows of a chunk, D model width, V vocabulary.
+Shapes: R rows that have a target, C rows of a chunk, D model width, V vocabulary; B, T and P batch,
+tokens and masked positions.
 """
 
 from typing import Any, NamedTuple
@@ -16,16 +17,16 @@ from torch import nn
 from trnbench.train.models.base import Model
 
 ADDED_ROWS = 2048
-"""Rows of a matmul that are added to a sum at once: all of them would take the sum's memory."""
+"""Rows of a matmul that are added to a sum at once: all of them would need the sum's memory."""
 
 
 class Losses(NamedTuple):
     """The losses of one pass, on the device."""
 
-    minimised: torch.Tensor
-    """Mean cross-entropy, and the load-balancing loss where there are experts; fp32."""
-    told: torch.Tensor
-    """Mean cross-entropy alone; fp32."""
+    total: torch.Tensor
+    """What is minimised: the cross-entropy, and the load-balancing loss of experts; fp32."""
+    cross_entropy: torch.Tensor
+    """The mean, without its graph; fp32."""
     imbalance: torch.Tensor | None
     """Rows of the fullest expert over the mean."""
 
@@ -40,21 +41,17 @@ class Trainable(nn.Module):
     ) -> Losses:
         """Return the losses of one pass.
 
-        Args:
-            inputs: what the model takes.
-            targets: the right token or class of each row, (B, T), (B, P) or (B,).
-            positions: where the targets are, (B, P); None for everywhere.
+        Targets are (B, T), (B, P) where `positions` says at which P tokens, or (B,) for classes.
         """
         raise NotImplementedError
 
 
 class Objective(Trainable):
-    """One of our families with its loss."""
+    """One of our families with its loss; all logits exist at once, or those of a chunk."""
 
     model: Model
 
     def __init__(self, model: Model, *, loss_chunk_rows: int | None = None) -> None:
-        """Take a model on its device and in its type, and the rows whose logits exist at once."""
         super().__init__()
         self.model = model
         self.loss_chunk_rows = loss_chunk_rows
@@ -64,18 +61,18 @@ class Objective(Trainable):
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
     ) -> Losses:
-        """Return the losses of one pass; arguments as of `Trainable`."""
+        """Return the losses of one pass."""
         hidden = self.model.hidden(inputs, positions)
         weight, bias = self.model.head_parameters()
         rows, right = hidden.rows.flatten(0, -2), targets.flatten()
         if self.loss_chunk_rows is None:
-            told = plain_loss(rows, weight, bias, right)
+            entropy = plain_loss(rows, weight, bias, right)
         else:
-            told = chunked_loss(rows, weight, bias, right, self.loss_chunk_rows)
-        minimised = told
+            entropy = chunked_loss(rows, weight, bias, right, self.loss_chunk_rows)
+        total = entropy
         if hidden.balance is not None and self.balance_coefficient:
-            minimised = told + self.balance_coefficient * hidden.balance
-        return Losses(minimised, told.detach(), hidden.imbalance)
+            total = entropy + self.balance_coefficient * hidden.balance
+        return Losses(total, entropy.detach(), hidden.imbalance)
 
 
 def plain_loss(
@@ -105,7 +102,7 @@ def chunked_loss(
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """Gradients are made in the forward pass, while a chunk's logits exist."""
+    """Computes gradients in the forward pass, while a chunk's logits exist."""
 
     @staticmethod
     def forward(
@@ -158,9 +155,9 @@ class _ChunkedLoss(torch.autograd.Function):
         )
 
 
-# An operator of its own, so that torch's compiler adds each matmul when it is made: left to itself
-# it makes those of all chunks first, and holds them all. Not by torch.library.custom_op, whose
-# first call imports the whole of torch's compiler.
+# An operator of our own: torch's compiler would else compute the matmuls of all chunks before it
+# adds any, and hold them all. Not by torch.library.custom_op, whose first call imports the whole of
+# torch's compiler.
 torch.library.define("trnbench::add_product", "(Tensor(a!) total, Tensor left, Tensor right) -> ()")
 
 
@@ -178,7 +175,7 @@ torch.library.register_fake("trnbench::add_product", _add_nothing)
 
 
 def _add_matmul(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """Add left @ right to a sum in fp32."""
+    """Add left @ right to a sum in fp32; on a CPU without holding the whole matmul."""
     if total.device.type == "cpu":
         torch.ops.trnbench.add_product(total, left, right)
     else:
@@ -191,14 +188,14 @@ def _entropies(
     """Return each row's cross-entropy, (C, 1), and its gradient by the logits, both in fp32."""
     of_targets_C1 = logits_CV.gather(1, targets_C1).float()
     if torch.compiler.is_compiling():
-        # One kernel of what is read anyway: neither shares nor gradient are ever made in fp32.
+        # One kernel over what is read anyway: the gradient is never stored in fp32.
         sums_C1 = logits_CV.float().logsumexp(1, keepdim=True)
         is_target_CV = torch.arange(logits_CV.shape[1], device=logits_CV.device) == targets_C1
         gradient_CV = (logits_CV.float() - sums_C1).exp() - is_target_CV.float()
         return sums_C1 - of_targets_C1, gradient_CV
-    # log sum exp from the likeliest entry, whose share cannot be too small for a number.
+    # log sum exp from the likeliest entry, whose probability cannot underflow.
     largest_C1 = logits_CV.amax(1, keepdim=True).float()
-    if logits_CV.device.type == "cpu":  # nine times as fast there if it need not cast on the way
+    if logits_CV.device.type == "cpu":  # there it is nine times as fast if it need not cast
         gradient_CV = torch.softmax(logits_CV.float(), 1)
     else:
         gradient_CV = torch.softmax(logits_CV, 1, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""AdamW, in the implementation of torch's that the backend names, with fp32 masters or without."""
+"""AdamW in the implementation of torch that the backend names, with fp32 masters or without."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,7 @@ from trnbench.protocol.orders import AdamW, OptimizerSettings, Precision
 
 
 class MasterAdamW:
-    """AdamW on fp32 masters of bf16 weights: small steps are not lost to bf16's eight bits.
-
-    Gradients are brought to fp32 for all weights at once, the masters are stepped, and the weights
-    become their rounding.
-    """
+    """AdamW on fp32 masters of bf16 weights: small updates are not lost to bf16's eight bits."""
 
     def __init__(
         self,
@@ -27,7 +23,7 @@ class MasterAdamW:
         self.state = self._inner.state
 
     def step(self) -> None:
-        """Step the masters by the weights' gradients, and the weights with them."""
+        """Step the masters by the weights' gradients, and round the weights from them."""
         with torch.no_grad():
             for master, weight in zip(self.masters, self._weights, strict=True):
                 master.grad = None if weight.grad is None else weight.grad.float()
@@ -37,7 +33,7 @@ class MasterAdamW:
             torch._foreach_copy_([*self._weights], [*self.masters])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Do nothing more: a step has taken the gradients with it."""
+        """Do nothing: `step` has freed the gradients."""
 
 
 def make_optimizer(
@@ -46,10 +42,7 @@ def make_optimizer(
     adamw: AdamW,
     precision: Precision = "fp32",
 ) -> torch.optim.Optimizer | MasterAdamW:
-    """Build AdamW; weight decay applies to matrices alone, as GPT-2's and Llama's recipes do.
-
-    `bf16_master` keeps fp32 masters of the weights.
-    """
+    """Build AdamW; the precision `bf16_master` keeps fp32 masters of the weights."""
     if precision == "bf16_master":
         return MasterAdamW(parameters, settings, adamw)
     return make_adamw(parameters, settings, adamw)
@@ -58,7 +51,7 @@ def make_optimizer(
 def make_adamw(
     parameters: Sequence[torch.nn.Parameter], settings: OptimizerSettings, adamw: AdamW
 ) -> torch.optim.Optimizer:
-    """Build torch's own AdamW over these parameters."""
+    """Build torch's AdamW; weight decay applies to matrices alone, as in GPT-2 and Llama."""
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

@@ -1,6 +1,6 @@
-"""The parity gate: the device trains a small model of the same family, and the CPU trains it too.
+"""The parity gate: the device trains a small model of the same family, and so does the CPU.
 
-The steps are those of the case: the same backend, precision, execution and `TrainingStep`.
+The device's steps are those of the case: the same backend, precision, execution and `TrainingStep`.
 Distances are sent, and how far the first steps move the case's own weights; the parent judges them.
 
 Source: docs/metrics.md, "The gate".
@@ -10,7 +10,7 @@ import gc
 import importlib
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from trnbench.protocol.orders import GateOrder, WorkOrder
 from trnbench.protocol.records import ParityPoint
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import fit, make_stream
+from trnbench.train.channel import finite
 from trnbench.train.external import BadModel
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable
@@ -34,12 +35,12 @@ from trnbench.train.reference import (
 )
 
 NEGLIGIBLE = 1e-6
-"""A gradient smaller than this part of the whole is compared with the whole instead of itself."""
-
-MakeStep = Callable[[Trainable, WorkOrder, Backend], TrainingStep]
+"""Part of the whole gradient below which a weight's difference is related to the whole."""
 
 KEPT_ELEMENTS = 2**18
 """Of each weight whose update is measured: 1 MiB in fp32."""
+
+MakeStep = Callable[[Trainable, WorkOrder, Backend], TrainingStep]
 
 
 def run_parity_gate(
@@ -47,17 +48,26 @@ def run_parity_gate(
 ) -> dict[str, Any]:
     """Train the parity model on the device and return the fields of a `Parity`.
 
-    References are kept in `folder` (None keeps none); `make_step` makes the step that is judged.
+    References are cached in `folder`, or not at all (None).
     """
     gate = order.gate
     if gate is None:
         raise ValueError("the order has no gate")
-    # Every optimizer of torch's loads it, the case's too: that second is not the gate's.
+    # torch's optimizers import it, the case's too: that second is not the gate's.
     importlib.import_module("torch._dynamo")
     began = time.perf_counter()
     reference, was_cached = find_reference(gate, order.stream, order.seed, folder)
     reference_seconds = time.perf_counter() - began
-    small = _order_of(order, gate)
+    small = replace(
+        order,
+        shape=gate.shape,
+        sequence_length=gate.sequence_length,
+        micro_batch_size=gate.sequences_a_pass,
+        gradient_accumulation_steps=gate.passes,
+        optimizer=gate.optimizer,
+        step=gate.step,
+        external=gate.external,
+    )
     tokens = prepare_tokens(make_stream(small), small, 0, gate.steps, backend)
     objective = fit(start_model(gate, order.seed, "production"), small, backend)
     model = objective.model
@@ -71,9 +81,13 @@ def run_parity_gate(
     for prepared in tokens:
         step.run(prepared, outcomes)
     backend.synchronize()
-    losses = [_finite(float(loss)) for loss in outcomes.losses]
+    losses = [finite(float(loss)) for loss in outcomes.losses]
+    # Free the device's memory, and forget what was compiled for the small model.
     del objective, model, step, tokens, outcomes
-    _forget(order, backend)
+    gc.collect()
+    if order.execution == "compile":
+        torch.compiler.reset()
+    backend.empty_cache()
     return {
         "seconds": time.perf_counter() - began,
         "reference_seconds": reference_seconds,
@@ -82,19 +96,6 @@ def run_parity_gate(
         "losses": losses,
         "reference_losses": reference.losses,
     }
-
-
-def _order_of(order: WorkOrder, gate: GateOrder) -> WorkOrder:
-    return replace(
-        order,
-        shape=gate.shape,
-        sequence_length=gate.sequence_length,
-        micro_batch_size=gate.sequences_a_pass,
-        gradient_accumulation_steps=gate.passes,
-        optimizer=gate.optimizer,
-        step=gate.step,
-        external=gate.external,
-    )
 
 
 def _compare(
@@ -106,7 +107,6 @@ def _compare(
     seed: int,
     reference: Reference,
 ) -> ParityPoint:
-    """Compare the gradients of the first batch with the reference's, weight by weight."""
     _set_weights(model, start_model(gate, seed, start))
     loss = float(step.accumulate(tokens))
     expected = reference.gradients[start]
@@ -123,60 +123,53 @@ def _compare(
             f"{'none' if whole == 0 else 'no numbers'}",
             hint="its loss must depend on its weights, and be a number",
         )
-    distances = {
-        name: _norm([found[name] - expected[name]])
-        / (_norm([expected[name]]) if _norm([expected[name]]) > NEGLIGIBLE * whole else whole)
-        for name in expected
-    }
-    cosines = {
-        name: _cosine(found[name], expected[name])
-        for name in expected
-        if _norm([expected[name]]) > NEGLIGIBLE * whole
-    }
+    distances, cosines = {}, {}
+    for name, gradient in expected.items():
+        norm, is_negligible = _norm([gradient]), _norm([gradient]) <= NEGLIGIBLE * whole
+        distances[name] = _norm([found[name] - gradient]) / (whole if is_negligible else norm)
+        if not is_negligible:
+            cosines[name] = _cosine(found[name], gradient)
     # A distance that is not finite is the worst.
     worst = max(distances, key=lambda name: _or(distances[name], math.inf))
     least = min(cosines, key=lambda name: _or(cosines[name], -math.inf))
     return ParityPoint(
         start=start,
-        loss=_finite(loss),
+        loss=finite(loss),
         reference_loss=reference.first_losses[start],
-        gradient_norm=_finite(_norm(found.values())),
+        gradient_norm=finite(_norm(found.values())),
         reference_gradient_norm=whole,
         tensors=len(expected),
         worst_tensor=worst,
-        worst_distance=_finite(distances[worst]),
+        worst_distance=finite(distances[worst]),
         least_cosine_tensor=least,
-        least_cosine=_finite(cosines[least]),
+        least_cosine=finite(cosines[least]),
     )
 
 
 def _set_weights(model: torch.nn.Module, source: torch.nn.Module) -> None:
-    """Copy weights in place, so that what was compiled for the model stands."""
+    """Copy weights in place: what was compiled for the model stays valid."""
     with torch.no_grad():
         for to, by in zip(model.parameters(), source.parameters(), strict=True):
             to.copy_(by)
 
 
-def _forget(order: WorkOrder, backend: Backend) -> None:
-    """Free the device's memory, and forget what was compiled for the small model."""
-    gc.collect()
-    if order.execution == "compile":
-        torch.compiler.reset()
-    backend.empty_cache()
-
-
 class WeightSample:
-    """The first rows of each weight before the first step, kept and compared on the host."""
+    """The first rows of each weight before the first step, copied to the host.
 
-    def __init__(self, model: torch.nn.Module, trained: Collection[str] | None = None) -> None:
-        """Keep the first rows of all weights, or of those that must move (`trained`)."""
+    Where adapters alone are trained, only those that the first step moves: `adapter_in` has no
+    gradient while `adapter_out` is zero.
+    """
+
+    def __init__(self, model: torch.nn.Module, is_adapted: bool = False) -> None:
         self._weights = {
-            name: p for name, p in model.named_parameters() if trained is None or name in trained
+            name: p
+            for name, p in model.named_parameters()
+            if not is_adapted or name.endswith("adapter_out")
         }
         self._before = {name: _first_rows(p) for name, p in self._weights.items()}
 
     def moved(self, steps: int) -> dict[str, Any]:
-        """Return the fields of a `WeightUpdate`, after so many steps."""
+        """Return the fields of a `WeightUpdate` after these steps."""
         relative, still = {}, []
         for name, parameter in self._weights.items():
             before = self._before[name]
@@ -193,14 +186,14 @@ class WeightSample:
             "tensors": len(self._before),
             "still": still,
             "least_tensor": least,
-            "least": None if least is None else _finite(relative[least]),
+            "least": None if least is None else finite(relative[least]),
             "most_tensor": most,
-            "most": None if most is None else _finite(relative[most]),
+            "most": None if most is None else finite(relative[most]),
         }
 
 
 def _first_rows(parameter: torch.nn.Parameter) -> torch.Tensor:
-    """Return the first rows on the CPU in fp32; a copy, also where it lies there already.
+    """Return a copy of the first rows on the CPU in fp32.
 
     Of experts' weights, (expert, in, out), the first of each expert: some get no token in a step.
     """
@@ -223,7 +216,3 @@ def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def _or(value: float, instead: float) -> float:
     return value if math.isfinite(value) else instead
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""The parity gate's reference: the parity model trained in fp32 on the CPU, by a loop of its own.
+"""The parity gate's reference: the small model trained in fp32 on the CPU by an independent loop.
 
-Nothing of `loop.py` or of a backend is used: the sequences of a step go through in one pass, and
-clipping and AdamW are written out as their papers have them.
+It uses nothing of `loop.py` and of the backends: a step's sequences go through in one pass, and
+clipping and AdamW are written out as in their papers.
 
 Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2;
 Pascanu et al., "On the difficulty of training recurrent neural networks", ICML 2013, for clipping.
@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.protocol.model import ModelShape
+from trnbench.protocol.model import Experts, ModelShape
 from trnbench.protocol.orders import GateOrder, OptimizerSettings, StreamSettings
 from trnbench.train.data import Batch, Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external
@@ -33,33 +33,30 @@ from trnbench.train.models.base import Model
 RULES = "reference-v2"
 """Part of the cache's key: another number, another computation."""
 
-KEPT_ELEMENTS = 2**14
-"""Of each gradient, evenly spread: enough to compare, and little to keep on disk."""
+SAMPLED_ELEMENTS = 2**14
+"""Of each gradient, evenly spaced."""
 
 Start = Literal["production", "stress"]
 STARTS: tuple[Start, ...] = ("production", "stress")
-"""Initial weights: the family's own, and ones that make attention far from even."""
+"""Initial weights: the family's own, and weights that make attention uneven."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Losses of the first steps, and the gradients of the first batch at both starts."""
+    """Losses of the first steps, and the first batch's loss and gradients from both starts."""
 
     losses: list[float]
     first_losses: dict[str, float]
     """By start."""
     gradients: dict[str, dict[str, torch.Tensor]]
-    """By start and by the weight's name: `sampled`, fp32."""
+    """By start and by the weight's name; `sampled`."""
 
 
 def find_reference(
     gate: GateOrder, stream: StreamSettings, seed: int, folder: Path | None
 ) -> tuple[Reference, bool]:
-    """Return the reference, and whether it was found in the cache.
-
-    Without a folder it is computed anew; one that cannot be written costs time alone.
-    """
-    if folder is None or gate.external is not None:  # its code may change under the same name
+    """Return the reference, and whether it was found in the cache, if there is one."""
+    if folder is None or gate.external is not None:  # a model's code may change under its name
         return compute_reference(gate, stream, seed), False
     path = folder / f"{content_key(gate, stream, seed)}.pt"
     found = _read(path)
@@ -85,20 +82,19 @@ def content_key(gate: GateOrder, stream: StreamSettings, seed: int) -> str:
 
 
 def cache_folder() -> Path:
-    """Return where references are kept, by the XDG base directory specification."""
+    """Return where references are cached, by the XDG base directory specification."""
     named = os.environ.get("XDG_CACHE_HOME")
     return (Path(named) if named else Path.home() / ".cache") / "trnbench" / "reference"
 
 
 def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Reference:
-    """Train the parity model, and read its gradients at both starts."""
+    """Compute the gradients from both starts, and the losses of the first steps."""
     tokens = stream_of(gate.external or _shape(gate), gate.sequence_length, stream)
     first_losses: dict[str, float] = {}
     gradients: dict[str, dict[str, torch.Tensor]] = {}
     for start in starts_of(gate):
         model = start_model(gate, seed, start)
-        loss = _backward(model, tokens, gate, step=0)
-        first_losses[start] = loss
+        first_losses[start] = _backward(model, tokens, gate, step=0)
         gradients[start] = {
             name: sampled(p.grad) for name, p in model.named_parameters() if p.grad is not None
         }
@@ -106,7 +102,7 @@ def compute_reference(gate: GateOrder, stream: StreamSettings, seed: int) -> Ref
 
 
 def starts_of(gate: GateOrder) -> tuple[Start, ...]:
-    """Return the starts whose gradients are compared: of a user's module its own alone."""
+    """Return the starts whose gradients are compared: of a user's module only its own."""
     is_users = gate.external is not None and gate.external.kind == "python"
     return ("production",) if is_users else STARTS
 
@@ -118,10 +114,10 @@ def _shape(gate: GateOrder) -> ModelShape:
 
 
 def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
-    """Build the parity model on the CPU in fp32, with the weights of this start.
+    """Build the small model on the CPU in fp32, with the weights of this start.
 
-    `stress` draws matrices with variance 1 / inputs and embeddings with variance 1, so that a fault
-    in attention cannot hide behind weights that make it even.
+    `stress` draws matrices with variance 1 / inputs and embeddings with variance 1: with weights
+    near zero every query attends evenly, and a fault in attention would not show.
     """
     if gate.external is not None:
         model, is_tied = build_external(gate.external, seed), True
@@ -138,7 +134,7 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
                     inputs = parameter.shape[-1 if parameter.ndim == 2 else -2]
                     spread = 1.0 if is_table else inputs**-0.5
                     if gate.step.lora is not None and name.endswith("adapter_out"):
-                        # As much again as the frozen matmul would make scores extreme.
+                        # Adapters as strong as the frozen matmul would make scores extreme.
                         spread *= gate.step.lora.rank / gate.step.lora.alpha / 2
                     parameter.normal_(0.0, spread, generator=generator)
     return model
@@ -155,9 +151,9 @@ def _own_model(gate: GateOrder, seed: int) -> torch.nn.Module:
 
 
 def sampled(tensor: torch.Tensor) -> torch.Tensor:
-    """Return up to `KEPT_ELEMENTS` elements, evenly spread, as fp32 on the CPU."""
+    """Return up to `SAMPLED_ELEMENTS` elements, evenly spaced, as fp32 on the CPU."""
     flat = tensor.detach().cpu().float().flatten()
-    stride = -(-flat.numel() // KEPT_ELEMENTS)
+    stride = -(-flat.numel() // SAMPLED_ELEMENTS)
     return flat[::stride].clone()
 
 
@@ -167,17 +163,17 @@ def _backward(model: torch.nn.Module, tokens: Stream, gate: GateOrder, step: int
     batch = tokens.batch(step * sequences, sequences)
     if gate.external is not None:
         return _backward_of_external(ExternalObjective(model, gate.external, "fp32"), batch, gate)
-    if not isinstance(model, Model) or _shape(gate).experts is None:
-        logits = model(batch.inputs, batch.positions)
-        loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
-        loss.backward()
-        return loss.item()
-    return _backward_by_passes(model, batch, gate)
+    if isinstance(model, Model) and (experts := _shape(gate).experts) is not None:
+        return _backward_of_experts(model, experts, batch, gate)
+    logits = model(batch.inputs, batch.positions)
+    loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
+    loss.backward()
+    return loss.item()
 
 
-def _backward_by_passes(model: Model, batch: Batch, gate: GateOrder) -> float:
+def _backward_of_experts(model: Model, experts: Experts, batch: Batch, gate: GateOrder) -> float:
     """Do the same pass by pass: the load-balancing loss of a pass is not that of the whole."""
-    experts, total = _shape(gate).experts, 0.0
+    total = 0.0
     passes = zip(
         batch.inputs.split(gate.sequences_a_pass),
         batch.targets.split(gate.sequences_a_pass),
@@ -189,21 +185,21 @@ def _backward_by_passes(model: Model, batch: Batch, gate: GateOrder) -> float:
         logits = hidden.rows @ weight.T
         loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten())
         total += loss.item() / gate.passes
-        if experts is not None and hidden.balance is not None:
+        if hidden.balance is not None:
             loss = loss + experts.balance_coefficient * hidden.balance
         (loss / gate.passes).backward()
     return total
 
 
 def _backward_of_external(objective: ExternalObjective, batch: Batch, gate: GateOrder) -> float:
-    """Do the same pass by pass with the loss that only the external model itself can compute."""
+    """Do the same pass by pass, with the loss that the external model computes."""
     total = 0.0
     for first in range(0, len(batch.inputs), gate.sequences_a_pass):
         rows = slice(first, first + gate.sequences_a_pass)
         where = None if batch.positions is None else batch.positions[rows]
         losses = objective(batch.inputs[rows], batch.targets[rows], where)
-        (losses.minimised / gate.passes).backward()
-        total += losses.told.item() / gate.passes
+        (losses.total / gate.passes).backward()
+        total += losses.cross_entropy.item() / gate.passes
     return total
 
 
@@ -254,16 +250,14 @@ class _AdamW:
 
 
 def _read(path: Path) -> Reference | None:
-    """Return the kept reference, or None where none can be read."""
     try:
         kept: dict[str, Any] = torch.load(path, weights_only=True)
         return Reference(kept["losses"], kept["first_losses"], kept["gradients"])
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
-        return None  # absent, or damaged: it is computed and written again
+        return None  # absent or damaged: it is computed and written again
 
 
 def _write(path: Path, reference: Reference) -> None:
-    """Keep it, whole or not at all."""
     unfinished = path.with_suffix(f".{os.getpid()}")
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time alone
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -258,7 +258,7 @@ def test_a_classs_loss_is_the_mean_over_every_target() -> None:
     losses = ExternalObjective(module, external, "fp32")(tokens, tokens + 1)
     logits = module(input_ids=tokens).logits.flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, (tokens + 1).flatten())
-    assert losses.told.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert losses.cross_entropy.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "pure_bf16"])

@@ -1,4 +1,4 @@
-"""Devices, one file each: `<name>.py` holds `<Name>Backend`. The parent's table orders them."""
+"""Devices, one file each: `<name>.py` holds `<Name>Backend`."""
 
 import importlib
 import pkgutil
@@ -22,22 +22,22 @@ def backend_class(name: str) -> type[Backend]:
             f"this version of trnbench has no backend for the device {name!r}",
             hint=f"use one of: {', '.join(NAMES)}",
         )
-    # Imported when it is asked for: loading one may load its vendor's runtime.
+    # Imported here alone: loading one may load its vendor's runtime.
     module = importlib.import_module(f"{__name__}.{name}")
     found: type[Backend] = getattr(module, f"{name.capitalize()}Backend")
     return found
 
 
 def find_devices() -> list[FoundDevice]:
-    """Return what is here, with what this version cannot drive."""
+    """Return the devices that are here, those without a backend included."""
     found = [find_undriven(), *(backend_class(name).find() for name in NAMES)]
     return [device for device in found if device is not None]
 
 
 def find_undriven() -> FoundDevice | None:
-    """Return the accelerator that torch sees and no backend here drives, so that it is reported.
+    """Return the accelerator that torch sees and no backend drives.
 
-    Whoever rents such a machine must not be given its CPU's figures in silence.
+    Without it, a machine with such a chip would be measured as a CPU in silence.
     """
     accelerator = getattr(torch, "accelerator", None)  # since torch 2.6
     if accelerator is None or not accelerator.is_available():

@@ -4,7 +4,6 @@ A vendor's file holds what differs: how its device is found, claimed, compiled f
 metered.
 """
 
-import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
@@ -24,7 +23,7 @@ PEAKS = (
 
 
 class Unavailable(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
-    """A device or a library that the order needs is not here."""
+    """A device or a library that the task needs is not here."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
@@ -33,7 +32,7 @@ class Unavailable(Exception):  # noqa: N818 - it reads as the FailureReason of t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What one job asks of a device."""
+    """What one task asks of a device."""
 
     precision: Precision = "fp32"
     execution: Execution = "eager"
@@ -51,7 +50,7 @@ class Timer(Protocol):
         """Mark the second."""
 
     def seconds(self) -> float:
-        """Return what lies between them, once the device is idle."""
+        """Return the time between them, once the device is idle."""
         ...
 
 
@@ -66,14 +65,14 @@ class Backend:
     adamw: ClassVar[AdamW] = "foreach"
     token_dtype: ClassVar[torch.dtype] = torch.int64
     compiler: ClassVar[str] = "inductor"
-    """The name that torch.compile knows this device's compiler by."""
+    """As torch.compile names it."""
     peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS
     ceiling_sizes: ClassVar[tuple[int, ...]] = (2048, 4096, 8192)
-    """Edges of the square matmuls that fill the device."""
+    """Edges of square matmuls, the largest of which fill the device."""
     is_shared: ClassVar[bool] = False
-    """Whether other work may run on it at any time, so that a ceiling is best measured twice."""
+    """Whether other work may run on it at any time: then a ceiling is measured twice."""
     profiler_activity: ClassVar[str | None] = None
-    """What torch's profiler calls this device's own work; None: it sees the host's alone."""
+    """As torch's profiler names this device's work; None: it sees the host's alone."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -86,18 +85,30 @@ class Backend:
 
     @classmethod
     def find(cls) -> FoundDevice | None:
-        """Look for the device without claiming it; None if it is not here.
-
-        This one finds whatever `torch.<name>` is, by what all of torch's device modules share.
-        """
+        """Look for the device without claiming it; None if it is not here."""
         module = getattr(torch, cls.name, None)
         if module is None or not module.is_available():
             return None
+        return cls.found(_driver_name(cls.name), module.device_count())
+
+    @classmethod
+    def found(
+        cls,
+        device_name: str,
+        device_count: int = 1,
+        *,
+        problem: str | None = None,
+        compiler_lacks: str | None = None,
+    ) -> FoundDevice:
+        """Return a device of this kind; with a problem it cannot be trained on."""
         return FoundDevice(
             backend=cls.name,
-            device_name=_driver_name(cls.name),
-            device_count=module.device_count(),
+            device_name=device_name,
+            device_count=device_count,
             proven=cls.is_proven,
+            supported=problem is None,
+            note=problem,
+            compiler_lacks=compiler_lacks,
         )
 
     @classmethod
@@ -105,7 +116,7 @@ class Backend:
         """Claim the device and fix its numeric settings: fp32 matmuls are full fp32.
 
         Raises:
-            Unavailable: it is not here, or cannot do what is asked.
+            Unavailable: it is not here, or cannot do what the claim asks.
         """
         found = cls.find()
         if found is None or not found.supported:
@@ -129,39 +140,39 @@ class Backend:
     # --- a step -----------------------------------------------------------------------------------
 
     def attention_core(self, dtype: torch.dtype) -> AttentionCore:
-        """Return what this device attends by in this type: torch's own function."""
+        """Return the attention function of this device in this format: torch's own."""
         return fused_attention
 
     def prepare(self, model: torch.nn.Module) -> Callable[..., Any]:
-        """Return what the training step calls: the model as it is, or compiled for the device."""
+        """Return what the training step calls: the model itself, or compiled for the device."""
         if self.claim.execution == "eager":
             return model
         return torch.compile(model, backend=self.compiler, dynamic=False)
 
     def end_step(self) -> None:
-        """Tell the device that a step's work is complete; most need not be told."""
+        """Send off a step's work, where the device waits for that."""
 
     def synchronize(self) -> None:
         """Return only when the device is idle; the timed block rests on this."""
         self._module.synchronize()
 
     def timer(self) -> Timer | None:
-        """Return a pair of the device's own marks, or None where they cannot be trusted."""
+        """Return a timer on the device, or None where there is none to trust."""
         return None
 
     def forbid_recompiles(self) -> None:
-        """Make a new compilation an error from now on, where torch can."""
+        """Make a new compilation an error, where torch can."""
         if self.claim.execution == "compile":
             torch.compiler.set_stance("fail_on_recompile")
 
     def profiler_options(self, _capture: str) -> dict[str, Any]:
-        """Return what torch's profiler is given for this device, which may write to a folder."""
+        """Return arguments of torch's profiler for this device; it may write to the folder."""
         return {}
 
-    # --- what it says of itself -------------------------------------------------------------------
+    # --- what it reports --------------------------------------------------------------------------
 
     def device_name(self) -> str:
-        """Return the device's own name for itself, or its kind where it gives none."""
+        """Return the driver's name of the device, or its kind."""
         return _driver_name(self.name)
 
     def reset_peak_memory(self) -> None:
@@ -171,7 +182,7 @@ class Backend:
             reset()
 
     def peak_memory_bytes(self) -> tuple[int | None, str]:
-        """Return the peak since the reset and what was counted, or None and why not."""
+        """Return the peak since the reset and what it counts, or None and why not."""
         self.synchronize()  # what is still running still allocates
         for function, key, counted in self.peaks:
             ask = getattr(self._module, function, None)
@@ -183,13 +194,13 @@ class Backend:
         return None, f"torch.{self.device.type} tells no peak of memory"
 
     def empty_cache(self) -> None:
-        """Give unused memory back to the device, where torch keeps some."""
+        """Give memory that torch keeps unused back to the device."""
         empty = getattr(self._module, "empty_cache", None)
         if empty is not None:
             empty()
 
     def compilations(self) -> Compilations:
-        """Return what has been captured and compiled so far."""
+        """Count what has been captured and compiled so far."""
         return compilations_of_torch()
 
     def fallback_ops(self) -> dict[str, int] | None:
@@ -210,15 +221,15 @@ class Backend:
         return {}
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
-        """Say in our words what an error means that torch knows by its class; else None.
+        """Return the meaning of an error that has a class in torch; else None.
 
-        Errors that only their text tells apart are the parent's to know (catalog/faults.csv).
+        The parent knows the errors that differ by their text alone (catalog/faults.csv).
         """
         if isinstance(error, torch.OutOfMemoryError):
             return "out_of_memory", "the device has not enough memory for this model and batch"
         if isinstance(error, torch.AcceleratorError):
             return "device_failure", "the device reported an error"
-        if is_recompilation(error):
+        if "fail_on_recompile" in str(error):
             return "recompiled", "a step of the measuring had to be compiled anew"
         return None
 
@@ -228,27 +239,14 @@ class Backend:
 
 
 def peak_of(stats: Mapping[str, Any], key: str) -> int | None:
-    """Return a peak out of `memory_stats`, whichever shape it has; None if it is not in there.
+    """Return a peak from `memory_stats`, or None if it is not there.
 
-    Flat, as torch's own devices write it (`reserved_bytes.all.peak`), or nested, as early builds of
-    TorchNeuron do (`reserved_bytes: {peak: …}`).
+    torch's own devices write `reserved_bytes.all.peak`, early builds of TorchNeuron
+    `reserved_bytes: {peak: …}`.
     """
     nested = stats.get(key)
     peak = nested.get("peak") if isinstance(nested, Mapping) else stats.get(f"{key}.all.peak")
     return int(peak) if isinstance(peak, int | float) else None
-
-
-def is_recompilation(error: BaseException) -> bool:
-    """Tell whether this is what torch raises for a recompilation that was forbidden."""
-    return "fail_on_recompile" in str(error)
-
-
-def version_of(distribution: str) -> str | None:
-    """Return a distribution's version from its metadata, or None if it is not installed."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _driver_name(device: str) -> str:

@@ -1,5 +1,6 @@
-"""The CPU: always there, synchronous, its memory that of the process."""
+"""The CPU: always there and synchronous; its memory is that of the process."""
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -22,8 +23,13 @@ _STATUS = Path("/proc/self/status")
 _CPUINFO = Path("/proc/cpuinfo")
 
 BF16_FEATURES = ("amx_bf16", "avx512_bf16", "bf16")
-"""As /proc/cpuinfo calls them, best first; the last is Arm's. None of them means that torch
-makes bf16 matmuls number by number."""
+"""As in /proc/cpuinfo, best first; the last is Arm's. Without them torch emulates bf16 matmuls."""
+
+
+_MALLOC_OPTIONS = ((-1, 2**31 - 1), (-3, 2**25))
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, both at their largest.
+
+Source: mallopt(3), Linux man-pages 6.9; the numbers are glibc's `malloc.h`."""
 
 
 class CpuBackend(Backend):
@@ -61,21 +67,13 @@ class CpuBackend(Backend):
         """Return the processor's model name."""
         return processor_name()
 
-    def synchronize(self) -> None:
-        """Do nothing: a call on the CPU returns when its work is done."""
-
-    def empty_cache(self) -> None:
-        """Do nothing: what is freed goes back to the allocator, and no further."""
-
     def reset_peak_memory(self) -> None:
-        """Ask Linux to forget the process's peak; elsewhere the peak is since its start."""
-        try:
+        """Reset the process's peak on Linux; elsewhere the peak is since its start."""
+        with contextlib.suppress(OSError):  # not Linux, or a container that forbids it
             _CLEAR_PEAK.write_text("5")
-        except OSError:
-            return  # not Linux, or a container that forbids it: peak_memory_bytes says which
 
     def peak_memory_bytes(self) -> tuple[int | None, str]:
-        """Return the peak resident set of the process: what the allocator keeps, included."""
+        """Return the peak resident set of the process, what the allocator keeps included."""
         return _peak_resident_bytes(_STATUS), "process_rss"
 
     def attention_core(self, dtype: torch.dtype) -> AttentionCore:
@@ -94,17 +92,17 @@ class CpuBackend(Backend):
         }
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
-        """Recognise the CPU allocator's refusal."""
+        """Return the meaning of an error, the CPU allocator's included."""
         if "can't allocate memory" in str(error):
             return "out_of_memory", "the machine has not enough memory for this model and batch"
         return super().explain(error)
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep what is freed; False where the C library is another.
+    """Have glibc keep freed memory; False where the C library is another.
 
-    Each step frees and takes the same large blocks: given back in between, the kernel clears their
-    pages anew.
+    Each step frees and allocates the same large blocks; given back in between, their pages would be
+    cleared again by the kernel.
     """
     if not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
         return False
@@ -112,14 +110,7 @@ def keep_freed_memory() -> bool:
     return all([mallopt(option, value) for option, value in _MALLOC_OPTIONS])
 
 
-_MALLOC_OPTIONS = ((-1, 2**31 - 1), (-3, 2**25))
-"""M_TRIM_THRESHOLD as large as it can be, and M_MMAP_THRESHOLD, whose largest is 32 MiB.
-
-Source: mallopt(3), Linux man-pages 6.9; the numbers are glibc's `malloc.h`."""
-
-
 def _affinity() -> str:
-    """Return the processors that this process may use, as ranges."""
     if not hasattr(os, "sched_getaffinity"):
         return "not told by this system"
     numbers = sorted(os.sched_getaffinity(0))
@@ -135,9 +126,9 @@ def _bf16_feature(cpuinfo: Path) -> str:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return "unknown"  # not Linux
-    told = [line.split() for line in lines if line.startswith(("flags", "Features"))]
-    flags = set(told[0]) if told else set()
-    return next((feature for feature in BF16_FEATURES if feature in flags), "none")
+    features = [line.split() for line in lines if line.startswith(("flags", "Features"))]
+    of_first_core = set(features[0]) if features else set()
+    return next((feature for feature in BF16_FEATURES if feature in of_first_core), "none")
 
 
 def _peak_resident_bytes(status: Path) -> int:

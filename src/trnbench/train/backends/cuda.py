@@ -16,7 +16,7 @@ from trnbench.train.precision import matmul_dtype
 from trnbench.train.software import missing_for_gpu
 
 ATTENTION_SHAPE = (1, 8, 128, 64)
-"""Batch, heads, tokens and head width on which the choice of attention kernel is asked."""
+"""Batch, heads, tokens and head width of the attention whose kernel is reported."""
 
 FP8_CAPABILITY = (8, 9)
 """Ada's. Source: CUDA Toolkit documentation, cuBLAS 12, "Floating Point 8-bit Data Types"."""
@@ -34,11 +34,9 @@ class CudaBackend(Backend):
         """Return the GPUs that torch can use."""
         if not torch.cuda.is_available():
             return None
-        return FoundDevice(
-            backend=cls.name,
-            device_name=torch.cuda.get_device_name(),
-            device_count=torch.cuda.device_count(),
-            proven=cls.is_proven,
+        return cls.found(
+            torch.cuda.get_device_name(),
+            torch.cuda.device_count(),
             compiler_lacks=missing_for_gpu(),
         )
 
@@ -66,11 +64,11 @@ class CudaBackend(Backend):
         return torch.cuda.get_device_name(self.device)
 
     def timer(self) -> Timer:
-        """Return a pair of CUDA events: they must agree with the clock."""
+        """Return a pair of CUDA events."""
         return _EventTimer()
 
     def settings(self) -> Mapping[str, str]:
-        """Return what decides the arithmetic, and which kernel attention takes."""
+        """Return what decides the arithmetic, and which kernel attention uses."""
         matmul = torch.backends.cuda.matmul
         return {
             **super().settings(),
@@ -79,11 +77,17 @@ class CudaBackend(Backend):
             "bf16_reduced_precision_reduction": str(
                 matmul.allow_bf16_reduced_precision_reduction
             ).lower(),
-            "attention": self._attention_kernel(),
+            "attention": attention_kernel(
+                torch.empty(
+                    ATTENTION_SHAPE,
+                    device=self.device,
+                    dtype=matmul_dtype(self.claim.precision),
+                )
+            ),
         }
 
     def versions(self) -> Mapping[str, str]:
-        """Return CUDA's or ROCm's version, as torch was built with it, and cuDNN's."""
+        """Return the versions of CUDA or ROCm that torch was built with, and of cuDNN."""
         cudnn = torch.backends.cudnn.version()
         found = {
             "cuda": torch.version.cuda,
@@ -92,11 +96,6 @@ class CudaBackend(Backend):
             "compute_capability": ".".join(map(str, torch.cuda.get_device_capability(self.device))),
         }
         return {name: version for name, version in found.items() if version}
-
-    def _attention_kernel(self) -> str:
-        """Return which of its attention kernels torch takes in this precision, such as cudnn."""
-        dtype = matmul_dtype(self.claim.precision)
-        return attention_kernel(torch.empty(ATTENTION_SHAPE, device=self.device, dtype=dtype))
 
 
 def attention_kernel(heads: torch.Tensor) -> str:
@@ -113,11 +112,7 @@ def attention_kernel(heads: torch.Tensor) -> str:
 
 
 def _require_fp8(device: torch.device) -> None:
-    """Refuse a GPU without fp8 matmuls, or whose fp8 is not the one that we train in.
-
-    Raises:
-        Unavailable: it is AMD's, whose first fp8 formats end elsewhere, or older than Ada.
-    """
+    """Refuse a GPU older than Ada, and AMD's, whose first fp8 formats have another range."""
     capability = torch.cuda.get_device_capability(device)
     if torch.version.hip is not None or capability < FP8_CAPABILITY:
         raise Unavailable(

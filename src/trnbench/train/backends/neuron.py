@@ -30,9 +30,8 @@ WRONG_PACKAGE = (
     "for torch 2.13"
 )
 
-
 CACHE_VARIABLE = "TORCH_NEURONX_NEFF_CACHE_DIR"
-"""Where compiled programs are kept (not documented but for an example); the launcher sets it."""
+"""The folder of compiled programs (documented by an example alone); the launcher sets it."""
 
 
 class NeuronBackend(Backend):
@@ -53,22 +52,15 @@ class NeuronBackend(Backend):
 
     @classmethod
     def find(cls) -> FoundDevice | None:
-        """Tell from package metadata alone: a device that is touched stays claimed to the end.
+        """Look at package metadata alone: a device that is touched stays claimed to the end.
 
-        How many cores there are, and whether there is a chip at all, is the parent's to look up.
+        The parent finds out whether there is a chip, and how many cores it has.
         """
         generation = neuron_generation()
         if generation not in ("native", "stub"):
             return None
         problem = WRONG_PACKAGE if generation == "stub" else pair_problem(installed_versions())
-        return FoundDevice(
-            backend=cls.name,
-            device_name=cls.name,
-            device_count=1,
-            proven=cls.is_proven,
-            supported=problem is None,
-            note=problem,
-        )
+        return cls.found(cls.name, problem=problem)
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
@@ -77,7 +69,7 @@ class NeuronBackend(Backend):
         Raises:
             Unavailable: the packages are not here or do not match, or they brought no device.
         """
-        # The launcher made one core visible: to this process it is the only one.
+        # Only the core that the launcher made visible is here.
         opened = super().open(Claim(precision=claim.precision, execution=claim.execution))
         module = getattr(torch, "neuron", None)
         if module is None or not module.is_available():
@@ -94,15 +86,12 @@ class NeuronBackend(Backend):
         return opened
 
     def device_name(self) -> str:
-        """Return the chip's family: `trn2`, as the runtime calls it (not documented)."""
+        """Return the chip's family, such as `trn2` (not documented)."""
         properties = getattr(self._module, "get_device_properties", None)
         return str(properties(0).name) if properties is not None else self.name
 
     def compilations(self) -> Compilations:
-        """Count programs by their files in the cache, and graphs by torch's own counter.
-
-        Eager operators are compiled to such files too, so that nothing compiled goes unseen.
-        """
+        """Count programs by their files in the cache, those of eager operators included."""
         metrics = undocumented("get_dynamo_metrics")
         records = metrics() if metrics is not None else ()
         made = count_programs(self._cache)
@@ -113,12 +102,12 @@ class NeuronBackend(Backend):
         )
 
     def fallback_ops(self) -> dict[str, int] | None:
-        """Return what ran on the host's processor instead (not documented; None where absent)."""
+        """Return what ran on the host's processor (not documented; None where absent)."""
         ask = undocumented("get_fallback_ops")
         return counted(ask()) if ask is not None else None
 
     def profiler_options(self, capture: str) -> dict[str, Any]:
-        """Have Neuron Explorer's files written to a folder, where the package can (2.33).
+        """Have Neuron Explorer write its files to the folder, where the package can (2.33).
 
         The mode RUNTIME reserves no memory of the device; DEVICE takes some 5 GB of a trn2's.
         Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch.
@@ -138,13 +127,13 @@ class NeuronBackend(Backend):
         }
 
     def versions(self) -> Mapping[str, str]:
-        """Return the versions of the Neuron packages that this interpreter has."""
+        """Return the versions of the Neuron packages."""
         ours = ("torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc", "nki")
         return {name: v for name, v in installed_versions().items() if name in ours}
 
 
 def pair_problem(versions: Mapping[str, str]) -> str | None:
-    """Say what is wrong with this pair of torch and torch-neuronx, or None if they belong together.
+    """Return what is wrong with this pair of torch and torch-neuronx, or None.
 
     Source: TorchNeuron release notes (2.33): 2.13.3 is built for torch 2.13.0, 2.14.3 for 2.14.0.
     """
@@ -160,12 +149,12 @@ def pair_problem(versions: Mapping[str, str]) -> str | None:
 
 
 def count_programs(cache: Path | None) -> int | None:
-    """Count the compiled programs in a cache folder; None if the folder is not known."""
+    """Count the compiled programs in a cache folder; None if it is not known."""
     return None if cache is None else sum(1 for _ in cache.rglob("*.neff"))
 
 
 def undocumented(name: str) -> Callable[..., Any] | None:
-    """Return a function of TorchNeuron's that is in `torch.neuron` or in the package, if any.
+    """Return a function of TorchNeuron that is in `torch.neuron` or in the package, if any.
 
     Source: public source of a pre-release (docs/trainium.md): the package has op tracking,
     `torch.neuron` has not; both have the compiler's metrics.
@@ -178,20 +167,14 @@ def undocumented(name: str) -> Callable[..., Any] | None:
 
 
 def compile_seconds(record: Any) -> float:
-    """Return how long one graph's compilation took; TorchNeuron's record is an object or a mapping.
-
-    Whatever else it may be, a record that is not understood costs a figure, never the case.
-    """
+    """Return how long one graph's compilation took, by TorchNeuron's record; 0 if it is unknown."""
     key = "torch_neuronx_compile_us"
-    told = record.get(key) if isinstance(record, Mapping) else getattr(record, key, None)
-    return float(told) / 1e6 if isinstance(told, int | float) else 0.0
+    found = record.get(key) if isinstance(record, Mapping) else getattr(record, key, None)
+    return float(found) / 1e6 if isinstance(found, int | float) else 0.0
 
 
-def counted(told: Any) -> dict[str, int]:
-    """Return fallback operators with their counts, from a mapping or from a list of names.
-
-    A name that stands in a list once may have run any number of times: its count is 0, unknown.
-    """
-    if isinstance(told, Mapping):
-        return {str(name): int(count) for name, count in told.items()}
-    return dict.fromkeys(map(str, told), 0)
+def counted(operators: Any) -> dict[str, int]:
+    """Return fallback operators with their counts; 0 for unknown, where there are names alone."""
+    if isinstance(operators, Mapping):
+        return {str(name): int(count) for name, count in operators.items()}
+    return dict.fromkeys(map(str, operators), 0)

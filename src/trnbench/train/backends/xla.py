@@ -1,11 +1,11 @@
 """Trainium by torch-xla: torch-neuronx up to 2.9, torch's device `xla`, for trn1 and older SDKs.
 
-AWS supports it for training up to SDK 2.29 (announce-no-support-pytorch-xla-training).
-Its calls run for real on torch-xla's CPU client in the project's tests; they have not been run on a
-Trainium for this project yet, and each result made by it says so.
+AWS supports it for training up to SDK 2.29 (announce-no-support-pytorch-xla-training). The
+project's tests run it on torch-xla's CPU client; this project has not run it on a Trainium yet, and
+each result made by it says so.
 
-Names: torch_xla 2.7 to 2.9; `torch_xla.sync` waits for nothing but the hand-over, so that a clock
-read after it alone reads the host's time for a step, a third of the real one.
+Names are those of torch_xla 2.7 to 2.9. `torch_xla.sync` alone returns when the work is handed
+over, after a third of a step's time.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,15 +14,16 @@ from typing import Any, ClassVar, Self
 import torch
 
 from trnbench.protocol.records import FoundDevice
-from trnbench.train.backends.base import Backend, Claim, Unavailable, version_of
+from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.software import Compilations, installed_versions, neuron_generation
 
 FALLBACK_PREFIX = "aten::"
-"""A counter of torch-xla that begins so is an operator that ran on the host's processor."""
+"""How torch-xla's counters of operators that ran on the host's processor begin."""
 
 READS_A_NUMBER = "aten::_local_scalar_dense"
-"""Counted so as well, and none: the host asked for a number that lay on the device, as it does
-for losses after the clock was read (torch-xla documentation, learn/troubleshoot)."""
+"""Counted so too, and no fallback: the host reads a number, such as a loss, from the device.
+
+Source: torch-xla documentation, learn/troubleshoot."""
 
 
 class XlaBackend(Backend):
@@ -31,32 +32,24 @@ class XlaBackend(Backend):
     name: ClassVar[str] = "xla"
     token_dtype: ClassVar[torch.dtype] = torch.int32
     client: ClassVar[str] = "NEURON"
-    """The only client that is measured: torch-xla falls back to the CPU with a mere warning."""
+    """The client to measure: torch-xla falls back to the CPU with only a warning."""
 
     @classmethod
     def find(cls) -> FoundDevice | None:
-        """Tell from package metadata alone: torch-xla claims its device when it is imported."""
+        """Look at package metadata alone: torch-xla claims its device when it is imported."""
         if neuron_generation() != "xla":
             return None
         versions = installed_versions()
         missing = [name for name in ("torch", "torch-xla", "libneuronxla") if name not in versions]
-        return FoundDevice(
-            backend=cls.name,
-            device_name=cls.name,
-            device_count=1,
-            proven=cls.is_proven,
-            supported=not missing,
-            note=f"{' and '.join(missing)} must be installed beside torch-neuronx"
-            if missing
-            else None,
-        )
+        problem = f"{' and '.join(missing)} must be installed beside torch-neuronx"
+        return cls.found(cls.name, problem=problem if missing else None)
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
-        """Claim the core that the launcher made visible, and make sure that it is one.
+        """Claim the core that the launcher made visible.
 
         Raises:
-            Unavailable: torch-xla is not here, or its client is not the one that is to be timed.
+            Unavailable: torch-xla is not here, or runs on another client.
         """
         if claim.execution == "compile":
             raise Unavailable(
@@ -83,37 +76,38 @@ class XlaBackend(Backend):
         return found
 
     def prepare(self, model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return the model as it is: what is traced lazily is compiled by itself."""
+        """Return the model itself: torch-xla compiles what it traces."""
         return model
 
     def end_step(self) -> None:
-        """Cut the graph: what was traced since the last cut is compiled and sent off as one."""
+        """End the graph: it is compiled and sent off."""
         self._xla.sync()
 
     def synchronize(self) -> None:
         """Send off what is traced, and wait until the device has done it."""
+        import torch_xla.core.xla_model as xm
+
         self._xla.sync(wait=True)
-        wait_device_ops()
+        xm.wait_device_ops()
 
     def device_name(self) -> str:
-        """Return the kind of the client's device: `NEURON`, or `CPU` where that is what runs."""
+        """Return the kind of the client's device, such as `NEURON` or `CPU`."""
         return str(self._xla.runtime.device_type())
 
     def empty_cache(self) -> None:
-        """Do nothing: torch-xla keeps no memory that could be given back."""
+        """Do nothing: torch-xla keeps no unused memory."""
 
     def reset_peak_memory(self) -> None:
-        """Do nothing: there is no peak to forget."""
+        """Do nothing: there is no peak."""
 
     def peak_memory_bytes(self) -> tuple[int | None, str]:
-        """Return nothing: the Neuron client of torch-xla keeps no memory statistics."""
+        """Return None: the Neuron client of torch-xla has no memory statistics."""
         return None, "torch-xla tells no peak of memory; see the readings of neuron-monitor"
 
     def compilations(self) -> Compilations:
-        """Read torch-xla's own metrics; the seconds it keeps are of the latest compilations.
+        """Read torch-xla's metrics; it keeps the seconds of the latest compilations.
 
-        Its counter `CachedCompile` counts every step whose graph this process has met before, and
-        nothing of a cache on disk: hits are not told.
+        Hits are unknown: its `CachedCompile` counts every step whose graph is known already.
         """
         # (samples, total, [(time, nanoseconds), ...]), or None before the first.
         compiled = self._metrics.metric_data("CompileTime")
@@ -125,7 +119,7 @@ class XlaBackend(Backend):
         )
 
     def forbid_recompiles(self) -> None:
-        """Do nothing: torch-xla cannot forbid one; its counter tells of it."""
+        """Do nothing: torch-xla cannot forbid one, but counts it."""
 
     def fallback_ops(self) -> dict[str, int] | None:
         """Return the operators that torch-xla handed to the host's processor."""
@@ -134,17 +128,13 @@ class XlaBackend(Backend):
         return {name: count for name, count in counts.items() if name != READS_A_NUMBER}
 
     def versions(self) -> Mapping[str, str]:
-        """Return the versions of the packages that make the device."""
+        """Return the versions of torch-xla and of the Neuron packages."""
         names = ("torch-xla", "torch-neuronx", "libneuronxla", "neuronx-cc")
-        return {name: version for name in names if (version := version_of(name))}
+        return {name: v for name, v in installed_versions().items() if name in names}
 
 
 def import_torch_xla() -> tuple[Any, Any]:
-    """Import torch-xla and its metrics.
-
-    Raises:
-        Unavailable: it is not here, or does not fit this torch.
-    """
+    """Import torch-xla and its metrics, or raise `Unavailable`."""
     try:
         import torch_xla
         import torch_xla.debug.metrics as metrics
@@ -155,10 +145,3 @@ def import_torch_xla() -> tuple[Any, Any]:
             hint="torch-xla and torch must be of the same version: 2.9 of both is the last pair",
         ) from error
     return torch_xla, metrics
-
-
-def wait_device_ops() -> None:
-    """Wait until the device has nothing left to do."""
-    import torch_xla.core.xla_model as xm
-
-    xm.wait_device_ops()

@@ -1,1 +1,1 @@
-"""What several families are built from: attention, positions, MLPs, experts."""
+"""What several families are built from: linear layers, attention, rotary positions, experts."""

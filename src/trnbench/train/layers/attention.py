@@ -1,12 +1,11 @@
-"""Attention with its projections, under every mask that a family asks for.
+"""Attention with its projections, under a causal mask, a window, documents and sinks.
 
-A window is cut into bands of its own width and documents into batches of their own length, so that
-no mask of the whole sequence is ever made and the work grows with what is attended to. All of it
-is the device's attention core and views; lengths are known when the model is built, so lazy and
-ahead-of-time compilers see one graph.
+A window is cut into bands of its own width and documents into batches of their own length: no mask
+of the whole sequence exists, and the work grows with what is attended to. Lengths are known when
+the model is built, so that lazy and ahead-of-time compilers see one graph.
 
-Shapes: B batch, T tokens or queries, S keys, D model width, N query heads, K key and value heads,
-H head width, W window, C bands.
+Shapes: B batch, T tokens or queries, S keys, D model width, N query heads, K key and value heads
+(N is a multiple of K), H head width, W window, C bands.
 """
 
 import functools
@@ -23,11 +22,11 @@ from trnbench.train.layers.linear import Linear, RmsNorm
 from trnbench.train.layers.rotary import rotate
 
 SINK_WIDTH = 8
-"""Columns that a sink adds to each head; kernels want widths that are multiples of eight."""
+"""Columns that a sink adds to each head; kernels need widths that are multiples of eight."""
 
 
 class AttentionCore(Protocol):
-    """From queries, keys and values to attended values, as a device computes it."""
+    """Attention as a device computes it."""
 
     def __call__(
         self,
@@ -39,15 +38,9 @@ class AttentionCore(Protocol):
         is_causal: bool = False,
         allowed: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the attended values, (B, N, T, H).
+        """Return the attended values, (B, N, T, H), of q, (B, N, T, H), and k and v, (B, K, S, H).
 
-        Args:
-            q: (B, N, T, H); N must be a multiple of K.
-            k: (B, K, S, H).
-            v: the same.
-            scale: of the scores.
-            is_causal: whether query t looks at keys up to t alone.
-            allowed: or which keys each query may look at, (B, 1, T, S).
+        `is_causal`: query t sees keys up to t; else `allowed`, (B, 1, T, S), says which.
         """
         ...
 
@@ -61,7 +54,7 @@ def fused_attention(
     is_causal: bool = False,
     allowed: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attend by torch's own function, which has a kernel for most devices; an `AttentionCore`."""
+    """Attend by torch's own function; an `AttentionCore`."""
     return F.scaled_dot_product_attention(
         q,
         k,
@@ -75,11 +68,11 @@ def fused_attention(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """Which keys a query may look at."""
+    """Which keys a query sees."""
 
     is_causal: bool = True
     window: int | None = None
-    """Keys that a query looks at, its own included; only under a causal mask."""
+    """Keys that a query sees, its own included; only under a causal mask."""
     document_length: int | None = None
     """Tokens of each document in a packed sequence; the last document may be shorter."""
 
@@ -94,8 +87,7 @@ def attend(
 ) -> torch.Tensor:
     """Return the attended values, (B, N, T, H).
 
-    N must be a multiple of K. A sink is a logit for each head that takes part in the softmax and
-    has no value.
+    A sink is a logit of each head that takes part in the softmax and has no value.
     """
     tokens, width = q_BNTH.shape[2:]
     scale = width**-0.5
@@ -194,7 +186,7 @@ def use_core(model: nn.Module, core: AttentionCore) -> None:
 
 
 def mask_of_layer(shape: ModelShape, layer: int, document_length: int | None) -> Mask:
-    """Return which keys block number `layer`, counted from 0, lets a query look at."""
+    """Return the mask of block number `layer`, counted from 0."""
     mask = Mask(window=shape.sliding_window, document_length=document_length)
     every = shape.full_attention_every
     return replace(mask, window=None) if every and (layer + 1) % every == 0 else mask
@@ -206,7 +198,7 @@ Mix = Callable[..., torch.Tensor]
 
 
 def _documents(heads: Heads, length: int, mask: Mask, mix: Mix, has_sinks: bool) -> torch.Tensor:
-    """Attend within documents of one length, as so many more sequences of a batch."""
+    """Attend within documents of one length, as more sequences of the batch."""
     batch, _, tokens, _ = heads[0].shape
     count = tokens // length
     q, k, v = (
@@ -223,15 +215,15 @@ def _one_document(heads: Heads, mask: Mask, mix: Mix, has_sinks: bool) -> torch.
         return _banded(heads, mask.window, mix, has_sinks)
     if not has_sinks:
         return mix(q, k, v, is_causal=mask.is_causal)
-    # The sink is the key that every query sees: put first, with a query of its own that is then
-    # left out, the mask of the whole is causal again, and the kernels know that one.
+    # Every query sees the sink. As the first key, with a first query whose outcome is dropped, it
+    # fits a causal mask, which all kernels have.
     first = torch.zeros_like(q[:, :, :1])
     q, k, v = torch.cat((first, q), 2), _sink_first(k), _zero_first(v)
     return mix(q, k, v, is_causal=True)[:, :, 1:]
 
 
 def _banded(heads: Heads, window: int, mix: Mix, has_sinks: bool) -> torch.Tensor:
-    """Let each band of W queries look at its own band of keys and the one before it.
+    """Let each band of W queries see its own band of keys and the one before it.
 
     That is 2 W keys for the W of the mask: twice the least work, and linear in the sequence.
     """
@@ -252,14 +244,14 @@ def _banded(heads: Heads, window: int, mix: Mix, has_sinks: bool) -> torch.Tenso
 
 
 def _pairs_of_bands(x: torch.Tensor, bands: int, window: int) -> torch.Tensor:
-    """Return each band behind the one before it, (B x C, K, 2 W, H); before the first are zeros."""
+    """Return each band after the one before it, (B x C, K, 2 W, H); before the first are zeros."""
     banded = x.unflatten(2, (bands, window))
     before = F.pad(banded, (0, 0, 0, 0, 1, 0))[:, :, :-1]
     return torch.cat((before, banded), dim=3).transpose(1, 2).flatten(0, 1)
 
 
 def _band_mask(bands: int, window: int, device: torch.device) -> torch.Tensor:
-    """Return what each query of a band may look at, (C, 1, W, 2 W)."""
+    """Return which keys each query of a band sees, (C, 1, W, 2 W)."""
     query = torch.arange(window, device=device)[:, None] + window
     key = torch.arange(2 * window, device=device)[None, :]
     inside = (key <= query) & (key > query - window)
@@ -268,9 +260,9 @@ def _band_mask(bands: int, window: int, device: torch.device) -> torch.Tensor:
 
 
 def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: torch.Tensor) -> Heads:
-    """Widen the heads so that a key of ones in the first new column scores the head's sink.
+    """Widen the heads so that a key with a one in the first new column scores the head's sink.
 
-    No kernel has sinks; this says the same in the terms that they all have.
+    So sinks run on every kernel, although none has them.
     """
     logit = logits_N.to(q.dtype)[None, :, None, None].expand(*q.shape[:3], 1)
     rest = F.pad(q, (0, SINK_WIDTH))[..., -SINK_WIDTH + 1 :]
@@ -278,12 +270,12 @@ def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: tor
 
 
 def _sink_first(k: torch.Tensor) -> torch.Tensor:
-    """Put the sink's key before the others: one in the column that holds the queries' logits."""
+    """Put the sink's key first: one in the column that holds the queries' logits."""
     key = torch.zeros_like(k[:, :, :1])
     key[..., -SINK_WIDTH] = 1
     return torch.cat((key, k), 2)
 
 
 def _zero_first(v: torch.Tensor) -> torch.Tensor:
-    """Put the sink's value, which is none, before the others."""
+    """Put zeros, the sink's value, first."""
     return torch.cat((torch.zeros_like(v[:, :, :1]), v), 2)

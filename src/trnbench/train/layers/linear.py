@@ -1,7 +1,7 @@
 """Layers with weights, and the MLPs made of them.
 
-Weights may be kept in fp32 while a step runs in bf16: they are cast where they are read, and the
-gradient comes back in the weight's own type.
+Weights may be fp32 while a step runs in bf16: they are cast where they are read, and the gradient
+has the weight's own format.
 
 Shapes: B batch, T tokens, D model width, F MLP width.
 """
@@ -15,12 +15,11 @@ from torch import nn
 from trnbench.protocol.model import ModelShape
 
 LinearFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
-"""From x, a weight (out, in) and a bias or None to x W^T + b in the type of x, which the other two
-are rounded to where theirs is wider."""
+"""From x, (..., in), a weight, (out, in), and a bias to x W^T + b, all in the format of x."""
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Make a layer's matmul by torch's own function; a `LinearFunction`."""
+    """Return x W^T + b by torch's own function; a `LinearFunction`."""
     return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
@@ -35,7 +34,7 @@ class Linear(nn.Linear):
 
 
 def use_linear(model: nn.Module, function: LinearFunction) -> None:
-    """Have every `Linear` of a model make its matmul by this function."""
+    """Set the function of every `Linear` of a model."""
     for module in model.modules():
         if isinstance(module, Linear):
             module.function = function
@@ -45,7 +44,7 @@ class RmsNorm(nn.RMSNorm):
     """Divides by the root of the mean square, which is taken in fp32."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x's shape and type."""
+        """Return x's shape and format."""
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
@@ -53,7 +52,7 @@ class LayerNorm(nn.LayerNorm):
     """Subtracts the mean and divides by the deviation, both in fp32."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x's shape and type."""
+        """Return x's shape and format."""
         weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
         return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 

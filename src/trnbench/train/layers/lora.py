@@ -1,7 +1,7 @@
-"""Low-rank adapters: all that is trained, beside weights that are frozen.
+"""Low-rank adapters, which are trained beside frozen weights.
 
 Source: Hu et al., arXiv 2106.09685: W x + (alpha / rank) B A x, with A drawn at random and B zero,
-so that training begins where the frozen model stands.
+so that at first the adapted model equals the frozen one.
 
 Shapes: R rank.
 """
@@ -13,11 +13,11 @@ from trnbench.protocol.orders import Lora
 from trnbench.train.layers.linear import Linear
 
 ATTENTION = ".attention."
-"""What is in the name of each of attention's linear layers."""
+"""Part of the name of each linear layer of attention."""
 
 
 class LoraLinear(Linear):
-    """A frozen weight with the trained matmul of two narrow ones beside it."""
+    """A frozen weight with two narrow trained ones beside it."""
 
     def __init__(self, frozen: Linear, lora: Lora) -> None:
         nn.Module.__init__(self)
@@ -35,7 +35,7 @@ class LoraLinear(Linear):
 
 
 def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
-    """Freeze the weights of one of our models, and put adapters beside those of its blocks."""
+    """Freeze a model's weights, and put adapters beside those of its blocks."""
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     chosen = [
@@ -48,7 +48,7 @@ def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
     for name, frozen in chosen:
         adapted = LoraLinear(frozen, lora)
         with torch.no_grad():
-            # As wide as the frozen layers' inputs ask for; the field's own bound is the same.
+            # The bound of torch's own linear layers, as in the paper's code.
             bound = frozen.in_features**-0.5
             adapted.adapter_in.uniform_(-bound, bound, generator=generator)
             adapted.adapter_out.zero_()

@@ -1,8 +1,8 @@
-"""Attention by plain matmuls, which processors with bf16 instructions run faster in bf16.
+"""Attention by plain matmuls, which CPUs with bf16 instructions run faster in bf16.
 
-torch's fused kernel for CPUs makes its backward matmuls in bf16 one small tile at a time. For long
-sequences the scores would fill the memory, and the fused kernel wins. Scores are rounded to bf16,
-as eager attention in bf16 does everywhere. Measured: docs/decisions/0024.
+torch's fused kernel for CPUs computes its backward matmuls in bf16 one small tile at a time. For
+long sequences the scores need too much memory, and the fused kernel is faster. Scores are rounded
+to bf16, as in eager attention. Measured: docs/decisions/0024.
 
 Shapes: B batch, T queries, S keys, N query heads, K key heads, G = N / K, H head width.
 """
@@ -14,7 +14,7 @@ import torch
 from trnbench.train.layers.attention import fused_attention
 
 LONGEST = 1024
-"""Keys up to which the scores are worth their memory."""
+"""Keys up to which plain matmuls are used."""
 
 
 def math_attention(
@@ -26,7 +26,7 @@ def math_attention(
     is_causal: bool = False,
     allowed: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attend to few keys by plain matmuls, and to many by torch's kernel; an `AttentionCore`."""
+    """Attend to few keys by plain matmuls, to many by torch's kernel; an `AttentionCore`."""
     if k.shape[2] > LONGEST:
         return fused_attention(q, k, v, scale, is_causal=is_causal, allowed=allowed)
     groups = q.shape[1] // k.shape[1]
@@ -36,7 +36,7 @@ def math_attention(
     if allowed is not None:
         bias = torch.zeros_like(allowed, dtype=q.dtype).masked_fill_(~allowed, float("-inf"))
     if groups > 1:
-        # Queries that share a key head stand below each other: no key is copied.
+        # Queries that share a key head become more rows of one matmul: no key is copied.
         q = q.unflatten(1, (-1, groups)).flatten(2, 3)
         bias = None if bias is None else bias.repeat(*(1,) * (bias.ndim - 2), groups, 1)
     mixed: torch.Tensor = _Attention.apply(q, k, v, scale, bias)
@@ -44,8 +44,6 @@ def math_attention(
 
 
 class _Attention(torch.autograd.Function):
-    """Keeps queries, keys, values and probabilities for the backward pass."""
-
     @staticmethod
     def forward(
         ctx: Any,

@@ -1,16 +1,16 @@
 """A mixture of experts: a router, many gated MLPs of which each token takes a few, a shared one.
 
-Tokens are sorted by expert, so that each expert's are one run of rows, and one grouped kernel makes
-the matmuls of all experts. How many rows an expert gets then depends on the data. A compiler that
-wants every shape beforehand (Neuron, XLA) is given a `capacity` instead: a fixed number of places
-for each expert, one batched matmul, and tokens beyond an expert's places go without it, as in the
-field's ahead-of-time trainers.
+Tokens are sorted by expert, so that each expert has one run of rows, and one grouped kernel
+multiplies all runs. How many rows an expert gets depends on the data. Compilers that need every
+shape beforehand (Neuron, XLA) get a `capacity` instead: a fixed number of places for each expert,
+and a batched matmul; tokens beyond an expert's places skip it.
 
 Shapes: M tokens of the batch, D model width, E experts, X experts a token takes, F expert width,
 R = M x X rows, P places of one expert; of a grouped matmul E runs, I inputs, O outputs.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ class Routing(NamedTuple):
     """What the router did in one block."""
 
     balance: torch.Tensor
-    """The load-balancing loss: X when every expert is as likely, and taken as often, as another.
+    """The load-balancing loss: X when all experts are as likely and taken as often.
 
     Source: Switch Transformers, arXiv 2101.03961, section 2.2, for X experts a token."""
     imbalance: torch.Tensor
@@ -36,19 +36,19 @@ class Routing(NamedTuple):
 
 
 class ExpertsMlp(nn.Module):
-    """What stands in a block where dense models have their MLP."""
+    """The experts of one block, in the place of a dense model's MLP."""
 
     def __init__(self, shape: ModelShape, experts: Experts) -> None:
         super().__init__()
         self.experts = experts
         self.capacity: float | None = None
-        """Places of each expert over the rows that it gets on average; None for as many as come."""
+        """Places of each expert over the rows that it gets on average; None: no limit."""
         width, size, count = shape.hidden_size, experts.size, experts.count
         self.router = Linear(width, count, bias=experts.biases)
         self.gate = nn.Parameter(torch.empty(count, width, size))
         self.up = nn.Parameter(torch.empty(count, width, size))
         self.down = nn.Parameter(torch.empty(count, size, width))
-        # Flat: no matrices, so weight decay leaves them out as every other bias.
+        # Flat, so that weight decay leaves them out, as it does every other bias.
         self.gate_bias = nn.Parameter(torch.empty(count * size)) if experts.biases else None
         self.up_bias = nn.Parameter(torch.empty(count * size)) if experts.biases else None
         self.down_bias = nn.Parameter(torch.empty(count * width)) if experts.biases else None
@@ -68,7 +68,7 @@ class ExpertsMlp(nn.Module):
         return y_MD.view_as(x_BTD), routing
 
     def _route(self, x_MD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Routing]:
-        """Return each token's experts with their weights, (M, X) both, and what that comes to."""
+        """Return the weights and the numbers of each token's experts, both (M, X)."""
         count, taken = self.experts.count, self.experts.per_token
         shares_ME = torch.softmax(self.router(x_MD), dim=-1, dtype=torch.float32)
         weights_MX, chosen_MX = torch.topk(shares_ME, taken, dim=-1)
@@ -83,7 +83,7 @@ class ExpertsMlp(nn.Module):
     def _mixed(
         self, x_MD: torch.Tensor, weights_MX: torch.Tensor, chosen_MX: torch.Tensor
     ) -> torch.Tensor:
-        """Return the weighted sum of what each token's experts make of it, (M, D)."""
+        """Return the weighted sum of each token's experts, (M, D)."""
         if self.capacity is None:
             made_RD = self._sorted(x_MD, chosen_MX)
         else:
@@ -93,29 +93,17 @@ class ExpertsMlp(nn.Module):
         return (made_MXD * weights_MX[..., None]).sum(dim=1)
 
     def _sorted(self, x_MD: torch.Tensor, chosen_MX: torch.Tensor) -> torch.Tensor:
-        """Sort rows by expert, make their matmuls, and put them back in their places, (R, D)."""
+        """Sort rows by expert, run the experts, and put the rows back in their order, (R, D)."""
         expert_R, order_R = chosen_MX.flatten().sort(stable=True)
         ends_E = _rows_of_each(chosen_MX, self.experts.count).cumsum(0).to(torch.int32)
-        rows_RD = x_MD.index_select(0, order_R // self.experts.per_token)
-        made_RD = self._grouped(rows_RD, expert_R, ends_E)
+        made_RD = self._run_experts(
+            x_MD.index_select(0, order_R // self.experts.per_token),
+            lambda rows, weights: grouped_matmul(rows, weights, ends_E),
+            lambda bias_EO: bias_EO.index_select(0, expert_R),
+        )
         numbers_R = torch.arange(len(order_R), device=order_R.device)
         back_R = torch.empty_like(order_R).scatter_(0, order_R, numbers_R)
         return made_RD.index_select(0, back_R)
-
-    def _grouped(
-        self, rows_RD: torch.Tensor, expert_R: torch.Tensor, ends_E: torch.Tensor
-    ) -> torch.Tensor:
-        """Put rows, sorted by expert, through their experts: three grouped matmuls."""
-        kind = rows_RD.dtype
-        gate_RF = grouped_matmul(rows_RD, self.gate.to(kind), ends_E)
-        up_RF = grouped_matmul(rows_RD, self.up.to(kind), ends_E)
-        if self.gate_bias is not None and self.up_bias is not None:
-            gate_RF = gate_RF + _bias_of(self.gate_bias, expert_R, gate_RF)
-            up_RF = up_RF + _bias_of(self.up_bias, expert_R, up_RF)
-        made_RD = grouped_matmul(self._gated(gate_RF, up_RF), self.down.to(kind), ends_E)
-        if self.down_bias is not None:
-            made_RD = made_RD + _bias_of(self.down_bias, expert_R, made_RD)
-        return made_RD
 
     def _padded(self, x_MD: torch.Tensor, chosen_MX: torch.Tensor, places: int) -> torch.Tensor:
         """Give each expert a fixed number of places, first come first served, (R, D).
@@ -131,33 +119,38 @@ class ExpertsMlp(nn.Module):
         rows_RD = x_MD[:, None].expand(-1, self.experts.per_token, -1).flatten(0, 1)
         slots_SD = rows_RD.new_zeros(nowhere + 1, width).index_copy(0, slot_R, rows_RD)
         x_EPD = slots_SD[:nowhere].unflatten(0, (count, places))
-        gate_EPF = torch.bmm(x_EPD, self.gate.to(x_EPD.dtype))
-        up_EPF = torch.bmm(x_EPD, self.up.to(x_EPD.dtype))
-        if self.gate_bias is not None and self.up_bias is not None:
-            gate_EPF = gate_EPF + self.gate_bias.view(count, 1, -1).to(x_EPD.dtype)
-            up_EPF = up_EPF + self.up_bias.view(count, 1, -1).to(x_EPD.dtype)
-        made_EPD = torch.bmm(self._gated(gate_EPF, up_EPF), self.down.to(x_EPD.dtype))
-        if self.down_bias is not None:
-            made_EPD = made_EPD + self.down_bias.view(count, 1, -1).to(x_EPD.dtype)
+        made_EPD = self._run_experts(x_EPD, torch.bmm, lambda bias_EO: bias_EO[:, None])
         return F.pad(made_EPD.flatten(0, 1), (0, 0, 0, 1)).index_select(0, slot_R)
 
-    def _gated(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        if not self.experts.clamped:
-            return F.silu(gate) * up
-        gate, up = gate.clamp(max=CLAMP), up.clamp(-CLAMP, CLAMP)
-        return gate * torch.sigmoid(SLOPE * gate) * (up + 1)
+    def _run_experts(
+        self,
+        x: torch.Tensor,
+        multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        bias_of_rows: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        """Run each expert's gated MLP on its rows: x is (R, D) in runs, or (E, P, D)."""
+
+        def layer(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+            made = multiply(x, weight.to(x.dtype))
+            if bias is None:
+                return made
+            return made + bias_of_rows(bias.view(self.experts.count, -1).to(x.dtype))
+
+        gate, up = layer(x, self.gate, self.gate_bias), layer(x, self.up, self.up_bias)
+        if self.experts.clamped:
+            gate, up = gate.clamp(max=CLAMP), up.clamp(-CLAMP, CLAMP)
+            inner = gate * torch.sigmoid(SLOPE * gate) * (up + 1)
+        else:
+            inner = F.silu(gate) * up
+        return layer(inner, self.down, self.down_bias)
 
 
 def _rows_of_each(chosen_MX: torch.Tensor, count: int) -> torch.Tensor:
-    """Return how many rows each expert gets, (E,), without asking the device for a size."""
+    """Return how many rows each expert gets, (E,), without waiting for the device."""
     ones = torch.ones_like(chosen_MX.flatten())
     return torch.zeros(count, dtype=ones.dtype, device=ones.device).scatter_add_(
         0, chosen_MX.flatten(), ones
     )
-
-
-def _bias_of(bias: torch.Tensor, expert_R: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return bias.view(-1, like.shape[1]).to(like.dtype).index_select(0, expert_R)
 
 
 # Public since torch 2.10; before, the same function under its private name.
@@ -169,13 +162,9 @@ def grouped_matmul(
 ) -> torch.Tensor:
     """Multiply each run of rows by its own matrix, (R, O), with gradients.
 
-    Args:
-        rows_RI: in the order of their runs.
-        weights_EIO: one matrix for each run, in the rows' type.
-        ends_E: int32, where each run ends; a run may be empty. Rows after the last belong
-            to no run.
+    `ends_E`: int32, where each run ends; a run may be empty, and rows after the last have none.
     """
-    # torch runs the kernel in any type, but its compiler knows the shape of bf16's result alone.
+    # torch runs the kernel in any format, but its compiler knows the shape of bf16's result alone.
     if rows_RI.dtype == torch.bfloat16:
         made: torch.Tensor = _KERNEL(rows_RI, weights_EIO, offs=ends_E)
         return made

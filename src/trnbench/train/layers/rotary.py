@@ -1,4 +1,4 @@
-"""Rotary positions: tables of angles, and the turning of heads by them.
+"""Rotary positions: tables of angles, and the rotation of heads by them.
 
 Shapes: B batch, T tokens, H head width.
 """
@@ -12,33 +12,31 @@ from trnbench.protocol.model import ModelShape, RopeScaling
 
 
 def rotate(x: torch.Tensor, cosines_TH: torch.Tensor, sines_TH: torch.Tensor) -> torch.Tensor:
-    """Turn the pairs (i, i + H/2) of each head by their position's angles; x is (B, heads, T, H).
-
-    The tables hold each angle once, (T, H/2).
+    """Rotate the pairs (i, i + H/2) of each head, (B, heads, T, H), by angles, (T, H/2).
 
     Source: Su et al., arXiv 2104.09864, in the half-split layout of the published weights.
     """
-    turned: torch.Tensor = _Rotation.apply(x, cosines_TH, sines_TH)
-    return turned
+    rotated: torch.Tensor = _Rotation.apply(x, cosines_TH, sines_TH)
+    return rotated
 
 
 class _Rotation(torch.autograd.Function):
-    """Turning back is the gradient of turning: nothing of the heads need be kept."""
+    """The gradient of a rotation is the rotation back: it needs nothing of the heads."""
 
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, cosines_TH: torch.Tensor, sines_TH: torch.Tensor
     ) -> torch.Tensor:
         ctx.save_for_backward(cosines_TH, sines_TH)
-        return _turned(x, cosines_TH, sines_TH)
+        return _rotated(x, cosines_TH, sines_TH)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         cosines_TH, sines_TH = ctx.saved_tensors
-        return _turned(gradient, cosines_TH, -sines_TH), None, None
+        return _rotated(gradient, cosines_TH, -sines_TH), None, None
 
 
-def _turned(x: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
+def _rotated(x: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
     first, second = x.chunk(2, dim=-1)
     parts = (first * cosines - second * sines, second * cosines + first * sines)
     return torch.cat(parts, dim=-1)
@@ -47,7 +45,7 @@ def _turned(x: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torc
 def rotary_tables(
     shape: ModelShape, positions_T: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return cosines and sines of every position's angles, each (T, H/2) in fp32."""
+    """Return the cosines and sines of every position's angles, each (T, H/2) in fp32."""
     pairs = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
     frequencies, size = 1.0 / shape.rope_theta**pairs, 1.0
     scaling = shape.rope_scaling
@@ -82,7 +80,7 @@ def _slowed_by_number(
     pairs = len(frequencies)
 
     def number_of(turns: float) -> float:
-        """Return which frequency makes so many turns in the original context."""
+        """Return which frequency makes this many turns in the original context."""
         return pairs * math.log(scaling.original_max_positions / (turns * 2 * math.pi), theta)
 
     first = max(number_of(scaling.high_frequency_factor), 0.0)

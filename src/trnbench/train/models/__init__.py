@@ -13,7 +13,7 @@ NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name 
 
 
 class Builder(Protocol):
-    """A family's class: makes a model, its weights not drawn yet, on the current device."""
+    """A family's class; the weights of a new model are not drawn yet."""
 
     is_masked: bool
     narrows_residuals: bool
@@ -21,7 +21,7 @@ class Builder(Protocol):
     def __call__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None
     ) -> Model:
-        """Return the model for sequences of this length, packed with documents of that."""
+        """Return a model for sequences of this length, packed with documents of that."""
         ...
 
 
@@ -59,8 +59,7 @@ def _initialize(
 ) -> None:
     """Draw matrices from a normal, GPT-2's residual outputs narrower; norms 1, biases 0.
 
-    Source: `_init_weights` of Hugging Face transformers' classes, whose config files give the
-    standard deviation.
+    Source: `_init_weights` of Hugging Face transformers' classes.
     """
     if parameter.ndim < 2:
         parameter.fill_(0.0 if name.endswith("bias") else 1.0)

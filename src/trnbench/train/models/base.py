@@ -1,4 +1,4 @@
-"""What every family is: blocks that make hidden states, and a head that makes logits of them.
+"""What all families share: blocks that compute hidden states, and a head for the logits.
 
 Shapes: B batch, T tokens, D model width, V vocabulary or classes, R rows that have a target.
 """
@@ -32,11 +32,11 @@ KEPT = (
     "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_fused_attention_overrideable",
 )
-"""Operators of torch whose outcome `selective` keeps, beside our own."""
+"""Operators of torch whose outcome `selective` keeps; it keeps that of our own too."""
 
 
 class Hidden(NamedTuple):
-    """The head's input, and what a mixture of experts adds."""
+    """The head's input, and the figures of a mixture of experts."""
 
     rows: torch.Tensor
     """(R, D) or (B, T, D)."""
@@ -47,11 +47,10 @@ class Hidden(NamedTuple):
 
 
 class Blocks(nn.ModuleList):
-    """A model's blocks in order, and what of them is made again in the backward pass.
+    """A model's blocks in order, and what of them the backward pass recomputes.
 
-    `recompute` full: a block keeps its input alone. selective: it keeps its matmuls and attention
-    too, and makes again what lies between them, which costs memory traffic and no matmul. none: a
-    block keeps all.
+    full: all but a block's input. selective: what lies between its matmuls and attention, which
+    costs memory traffic and no matmul. none: nothing.
     """
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
@@ -65,7 +64,7 @@ class Blocks(nn.ModuleList):
         chosen: dict[str, Any] = {}
         if self.recompute == "selective":
             chosen["context_fn"] = _contexts
-        # Nothing in a block is drawn at random: there is no state to bring back.
+        # Nothing in a block is random: there is no state to restore.
         return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False, **chosen)
 
 
@@ -79,28 +78,28 @@ _contexts: Callable[[], Any] = functools.partial(create_selective_checkpoint_con
 
 
 class Model(nn.Module):
-    """A family's common part: embedding, blocks, and a head that may be the embedding."""
+    """What all families share: embedding, blocks, and a head that may be the embedding."""
 
     is_masked: ClassVar[bool] = False
-    """Whether it fills in masked tokens instead of telling the next."""
+    """Whether it predicts masked tokens instead of the next."""
     narrows_residuals: ClassVar[bool] = False
-    """Whether residual outputs begin narrower, by the root of twice the number of blocks."""
+    """Whether residual outputs are drawn narrower, by the root of twice the number of blocks."""
     blocks: Blocks
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.shape = shape
         self.compute_dtype: torch.dtype | None = None
-        """What the step runs in where that is not the weights' own type."""
+        """The format of a step; None: the weights' own."""
         self.head: Linear | None = None
 
     def make_head(self) -> None:
-        """Make the head, unless it is the embedding's own weight, used twice."""
+        """Add the head, unless its weight is the embedding's."""
         if not self.shape.tied_embeddings:
             self.head = Linear(self.shape.hidden_size, self.shape.vocabulary_size, bias=False)
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
-        """Return the head's input, at the targets' positions, (B, P), or everywhere (None)."""
+        """Return the head's input at the targets' positions, (B, P), or everywhere (None)."""
         raise NotImplementedError
 
     def head_parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -117,7 +116,7 @@ class Model(nn.Module):
         return nn.functional.linear(rows, weight.to(rows.dtype), cast_bias)
 
     def embed(self, embedding: nn.Embedding, ids: torch.Tensor) -> torch.Tensor:
-        """Look up ids, in the type that the step runs in."""
+        """Look up ids, in the format of the step."""
         return embedding(ids).to(self.compute_dtype or embedding.weight.dtype)
 
 
@@ -128,7 +127,7 @@ def positions_in_documents(sequence_length: int, document_length: int | None) ->
 
 
 def rows_at(x_BTD: torch.Tensor, positions_BP: torch.Tensor | None) -> torch.Tensor:
-    """Return the rows at each sequence's positions, (B, P, D); all of them where there are none."""
+    """Return the rows at each sequence's positions, (B, P, D), or all of them (None)."""
     if positions_BP is None:
         return x_BTD
     return x_BTD.gather(1, positions_BP.long()[..., None].expand(-1, -1, x_BTD.shape[-1]))

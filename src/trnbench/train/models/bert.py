@@ -1,7 +1,7 @@
-"""The BERT family: an encoder that sees both ways and is trained to fill in masked tokens.
+"""The BERT family: an encoder that sees both ways and is trained to predict masked tokens.
 
-The head works on the masked positions alone, a fixed number in each sequence, as the trainers of
-published results do; their hidden states are gathered before it.
+The head runs on the masked positions alone, a fixed number in each sequence, as in the trainers of
+published results.
 
 Shapes: B batch, T tokens, P masked positions, D model width, V vocabulary.
 """
@@ -18,7 +18,7 @@ from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
 from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents, rows_at
 
 SEGMENTS = 2
-"""Kinds of segment that have an embedding; all tokens here are of the first."""
+"""Embeddings of segments; all tokens are of the first."""
 
 
 class Bert(Model):

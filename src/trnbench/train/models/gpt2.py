@@ -26,7 +26,7 @@ class Gpt2(Model):
         self.embedding = nn.Embedding(shape.vocabulary_size, shape.hidden_size)
         self.positions = nn.Embedding(shape.max_positions, shape.hidden_size)
         mask = Mask(document_length=document_length)
-        self.blocks = Blocks(Block(shape, mask) for _ in range(shape.layers))
+        self.blocks = Blocks(Block(shape, mask, "tanh") for _ in range(shape.layers))
         self.norm = LayerNorm(shape.hidden_size, eps=shape.norm_epsilon)
         self.make_head()
         self.positions_T: torch.Tensor
@@ -45,12 +45,12 @@ class Gpt2(Model):
 class Block(nn.Module):
     """Attention and MLP, each normalised before and added to what came in."""
 
-    def __init__(self, shape: ModelShape, mask: Mask) -> None:
+    def __init__(self, shape: ModelShape, mask: Mask, gelu: str) -> None:
         super().__init__()
         self.attention_norm = LayerNorm(shape.hidden_size, eps=shape.norm_epsilon)
         self.attention = JoinedAttention(shape, mask)
         self.mlp_norm = LayerNorm(shape.hidden_size, eps=shape.norm_epsilon)
-        self.mlp = GeluMlp(shape, "tanh")
+        self.mlp = GeluMlp(shape, gelu)
 
     def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
         """Return what the next block takes, (B, T, D)."""

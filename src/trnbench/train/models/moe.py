@@ -13,19 +13,16 @@ from trnbench.train.layers.attention import RotaryAttention, mask_of_layer
 from trnbench.train.layers.linear import RmsNorm
 from trnbench.train.layers.moe import ExpertsMlp, Routing
 from trnbench.train.models.base import Hidden
-from trnbench.train.models.llama import Block, Llama
+from trnbench.train.models.llama import Llama
 
 
 class Moe(Llama):
-    """A decoder whose logits equal those of Hugging Face's Mixtral, Qwen3-MoE, gpt-oss, Qwen2-MoE.
-
-    The shape must have experts.
-    """
+    """A decoder whose logits equal those of transformers' Mixtral, Qwen2-, Qwen3-MoE, gpt-oss."""
 
     def make_block(self, shape: ModelShape, layer: int, document_length: int | None) -> nn.Module:
         """Return block number `layer`: dense, or with experts."""
         if shape.experts is None or layer < shape.experts.dense_layers:
-            return Block(shape, layer, document_length)
+            return super().make_block(shape, layer, document_length)
         return ExpertsBlock(shape, shape.experts, layer, document_length)
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:

@@ -1,6 +1,7 @@
 """The ViT family: an image cut into patches, an encoder that sees them all, one class.
 
-Its tokens are the patches and the class token before them; its vocabulary are the classes.
+Its tokens are the class token and the patches, its vocabulary is the classes; its blocks are
+GPT-2's.
 
 Shapes: B batch, T tokens, D model width, V classes, A patches along an edge, S pixels along a
 patch's edge, C channels.
@@ -10,19 +11,17 @@ import torch
 from torch import nn
 
 from trnbench.protocol.model import ModelShape
-from trnbench.train.layers.attention import JoinedAttention, Mask
-from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
+from trnbench.train.layers.attention import Mask
+from trnbench.train.layers.linear import LayerNorm, Linear
 from trnbench.train.models.base import Blocks, Hidden, Model
+from trnbench.train.models.gpt2 import Block
 
 MIDDLE, SPREAD = 127.5, 127.5
-"""A pixel's byte less MIDDLE over SPREAD lies from -1 to 1, as the published weights expect."""
+"""(byte - MIDDLE) / SPREAD is from -1 to 1, as the published weights expect."""
 
 
 class Vit(Model):
-    """An encoder whose logits equal those of Hugging Face's ViTForImageClassification.
-
-    The shape must have an image.
-    """
+    """An encoder whose logits equal those of Hugging Face's ViTForImageClassification."""
 
     def __init__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None
@@ -35,7 +34,8 @@ class Vit(Model):
         self.patch = Linear(image.channels * image.patch_size**2, width)
         self.class_token = nn.Parameter(torch.empty(1, width))
         self.positions = nn.Parameter(torch.empty(shape.max_positions, width))
-        self.blocks = Blocks(Block(shape) for _ in range(shape.layers))
+        mask = Mask(is_causal=False)
+        self.blocks = Blocks(Block(shape, mask, "none") for _ in range(shape.layers))
         self.norm = LayerNorm(width, eps=shape.norm_epsilon)
         self.head = Linear(width, shape.vocabulary_size)
 
@@ -49,22 +49,6 @@ class Vit(Model):
         for block in self.blocks:
             x_BTD = self.blocks.run(block, x_BTD)
         return Hidden(self.norm(x_BTD[:, 0]))
-
-
-class Block(nn.Module):
-    """Attention and MLP, each normalised before and added to what came in."""
-
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__()
-        self.attention_norm = LayerNorm(shape.hidden_size, eps=shape.norm_epsilon)
-        self.attention = JoinedAttention(shape, Mask(is_causal=False))
-        self.mlp_norm = LayerNorm(shape.hidden_size, eps=shape.norm_epsilon)
-        self.mlp = GeluMlp(shape, "none")
-
-    def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
-        """Return what the next block takes, (B, T, D)."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD))
-        return x_BTD + self.mlp(self.mlp_norm(x_BTD))
 
 
 def patches_of(pixels: torch.Tensor, patch_size: int) -> torch.Tensor:

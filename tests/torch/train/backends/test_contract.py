@@ -15,7 +15,8 @@ from trnbench.protocol.records import FoundDevice
 from trnbench.train import backends
 from trnbench.train.backends import backend_class, find_devices
 from trnbench.train.backends.base import Backend, Claim, Unavailable
-from trnbench.train.precision import autocast, matmul_dtype, parameter_dtype
+from trnbench.train.external import autocast
+from trnbench.train.precision import matmul_dtype, parameter_dtype
 
 PRESENT = [name for name in BACKENDS if backend_class(name).find() is not None]
 ABSENT = [name for name in BACKENDS if name not in PRESENT]

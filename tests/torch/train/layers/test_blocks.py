@@ -34,7 +34,7 @@ def gradients(shape: ModelShape, precision: Any, recompute: Recompute) -> dict[s
     backend = CpuBackend(Claim(precision=precision))
     objective = build_objective(order, backend)
     (tokens,) = prepare_tokens(make_stream(order), order, 0, 1, backend)
-    objective(*tokens.passes[0]).minimised.backward()
+    objective(*tokens.passes[0]).total.backward()
     return {name: p.grad for name, p in objective.named_parameters() if p.grad is not None}
 
 
