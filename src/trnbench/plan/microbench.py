@@ -1,6 +1,6 @@
 """What `trnbench peak` times on the device that is here, from what was asked for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -28,13 +28,21 @@ from trnbench.schema.microbench import Group, PeakDocument
 from trnbench.units import say_bytes
 
 MIB = 2**20
+FLOAT_BYTES = 4
+
+PROCESSES = 2
+"""Ranks on a processor, whose collectives measure what moves data between processes."""
+
 Arithmetic = Literal["fp32", "bf16", "fp8"]
 Layout = Literal["nt", "nn", "tn"]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter"]
+
+COLLECTIVES: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatter")
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large things must be to fill a kind of device, and no larger."""
+    """Sizes that fill a kind of device, and no larger."""
 
     squares: tuple[int, ...]
     array_bytes: int
@@ -63,134 +71,9 @@ ACCELERATOR = Sizes(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One task, and what it is part of."""
-
-    group: Group
-    label: str
-    """What it is, without its arithmetic and its size."""
-    task: PeakTask
-    count: int = 1
-
-
-PASSES: Mapping[str, Layout] = {"forward": "nt", "dX": "nn", "dW": "tn"}
-"""Of a layer Y = X W: its output, and the gradients of its input and of its weight."""
-
-
-def single_tasks(
-    sizes: Sizes, shape: ModelShape, batch: int, tokens: int, precisions: Sequence[Arithmetic]
-) -> list[Planned]:
-    """Return what one device does alone, in the order in which it is to be timed.
-
-    Args:
-        sizes: of what stands for itself.
-        shape: of the model whose matmuls are made.
-        batch: its sequences in a pass.
-        tokens: of each sequence.
-        precisions: of matmuls and, but for fp8, attention; in fp8 the blocks' matmuls alone.
-    """
-    planned = [
-        Planned("square", "square", _matmul(f"{precision} square {size}", precision, (size,) * 3))
-        for precision in precisions
-        for size in sizes.squares
-    ]
-    for precision in precisions:
-        matmuls = block_matmuls if precision == "fp8" else training_matmuls
-        for matmul in matmuls(shape, batch, tokens):
-            planned += _of_layer(matmul, precision)
-    planned += [
-        Planned("memory", way, MoveTask(name=way, motion=way, array_bytes=sizes.array_bytes))
-        for way in MOTIONS
-    ]
-    planned += [
-        Planned(
-            "attention",
-            "attention",
-            _attention(shape, batch, tokens, precision, passes),
-            shape.layers,
-        )
-        for precision in precisions
-        if precision != "fp8"
-        for passes in ("forward", "training")
-    ]
-    return planned
-
-
-def collective_tasks(sizes: Sizes) -> list[Planned]:
-    """Return what several devices do together."""
-    return [
-        Planned(
-            "collective",
-            operation.replace("_", "-"),
-            CollectiveTask(
-                name=f"{operation} {whole_bytes}", operation=operation, whole_bytes=whole_bytes
-            ),
-        )
-        for operation in COLLECTIVES
-        for whole_bytes in sizes.collective_bytes
-    ]
-
-
-MOTIONS: tuple[Literal["copy", "triad"], ...] = ("copy", "triad")
-COLLECTIVES: tuple[Literal["all_reduce", "all_gather", "reduce_scatter"], ...] = (
-    "all_reduce",
-    "all_gather",
-    "reduce_scatter",
-)
-
-
-def _matmul(
-    name: str, precision: Arithmetic, edges: tuple[int, int, int], layout: Layout = "nt"
-) -> MatmulTask:
-    m, n, k = edges
-    return MatmulTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)
-
-
-def _of_layer(matmul: LayerMatmul, precision: Arithmetic) -> Iterable[Planned]:
-    """Return a weight's three matmuls, in the layouts in which a step makes them."""
-    edges = {
-        "forward": (matmul.rows, matmul.outputs, matmul.inputs),
-        "dX": (matmul.rows, matmul.inputs, matmul.outputs),
-        "dW": (matmul.outputs, matmul.inputs, matmul.rows),
-    }
-    for name, layout in PASSES.items():
-        if matmul.passes == 2 and name == "dX":
-            continue
-        task = _matmul(f"{precision} {matmul.name} {name}", precision, edges[name], layout)
-        yield Planned("model", matmul.name, task, matmul.count)
-
-
-def _attention(
-    shape: ModelShape,
-    batch: int,
-    tokens: int,
-    precision: Literal["fp32", "bf16"],
-    passes: Literal["forward", "training"],
-) -> AttentionTask:
-    return AttentionTask(
-        name=f"{precision} attention {passes}",
-        precision=precision,
-        batch=batch,
-        heads=shape.heads,
-        kv_heads=shape.kv_heads,
-        tokens=tokens,
-        head_dim=shape.head_dim,
-        passes=passes,
-    )
-
-
-# --- for the device that is here ------------------------------------------------------------------
-
-PROCESSES = 2
-"""Ranks on a processor, which is one device: what moves data between processes is measured."""
-
-FLOAT_BYTES = 4
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeakRequest:
-    """What was asked for; None is left to the device."""
+    """What was asked for; None takes what fits the device."""
 
     device_index: int | None
     model: str | None
@@ -203,22 +86,33 @@ class PeakRequest:
     messages_mib: Sequence[float] = ()
     seconds_per_repeat: float
     memory_bytes: float | None = None
-    """Of this machine, which a processor must not fill: its kernel kills the worker without
-    a word. An accelerator raises an error instead."""
+    """Of this machine: filling it would kill a worker on the processor without a word, where an
+    accelerator raises an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One task, and what it is part of."""
+
+    group: Group
+    label: str
+    """Its name without its arithmetic and its size."""
+    task: PeakTask
+    count: int = 1
+    """How many of it a training step makes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tasks that are timed by the same workers, and what asks for them."""
+    """Tasks that the same workers time, and the message that asks the first of the ranks."""
 
     planned: Sequence[Planned]
     task: Microbench
-    """For the first of the ranks; its tasks are those of `planned`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeakPlan:
-    """What will be timed: by our ranks, or by the vendor's tool."""
+    """What our ranks will time, and what the vendor's tool will."""
 
     document: PeakDocument
     """Without a reading."""
@@ -226,7 +120,7 @@ class PeakPlan:
     by_tool: Sequence[Planned]
     """Collectives that the vendor's tool times."""
     ranks: int
-    """Of collectives, whoever times them; 1: there are none."""
+    """Of collectives; 1: there are none."""
 
 
 def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan:
@@ -234,19 +128,18 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
 
     Raises:
         ConfigError: no such model, sequences that do not fit it, more ranks than devices, more than
-            a processor's memory has room for, or fp8 where the device has none or an edge is not
-            one that it takes.
+            a processor's memory has room for, or fp8 where the device or the sizes do not allow it.
     """
     backend = backend_of(found.backend)
     sizes = _sizes(asked, backend)
-    name = asked.model or sizes.model
+    name, batch = sizes.model, sizes.batch
     shape = _shape_of(name)
-    batch = asked.batch or sizes.batch
     length = _length_of(name, shape, asked.sequence_length, sizes)
     ranks = _ranks(asked.ranks, found)
     chip = accelerator_of_device(found.device_name)
     if "fp8" in asked.precisions:
-        _require_fp8(found, chip, name, shape, sizes.squares, batch * length)
+        lack = Target(backend=found.backend, accelerator=chip).fp8_lack
+        _require_fp8(lack, name, shape, sizes.squares, batch * length)
     singles = single_tasks(sizes, shape, batch, length, asked.precisions)
     if backend.is_host:
         of_model = f"--model {name}, --batch {batch}, --sequence-length {length}"
@@ -258,23 +151,24 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         threads=None,
         repeats=REPEATS,
         seconds_per_repeat=asked.seconds_per_repeat,
-        tasks=[],
+        tasks=[each.task for each in singles],
     )
+    parts = [Part(singles, task)]
     is_by_tool = backend.collectives_tool is not None
-    parts = [Part(singles, replace(task, tasks=[each.task for each in singles]))]
     if together and not is_by_tool:
         tasks = [each.task for each in together]
         parts.append(Part(together, replace(task, tasks=tasks, ranks=ranks)))
-    document = _document(name, batch * length, chip, singles, now)
     return PeakPlan(
-        document=document, parts=parts, by_tool=together if is_by_tool else (), ranks=ranks
+        document=_document(name, batch * length, chip, singles, now),
+        parts=parts,
+        by_tool=together if is_by_tool else (),
+        ranks=ranks,
     )
 
 
 def _document(
     name: str, tokens: int, chip: Accelerator | None, singles: Sequence[Planned], now: datetime
 ) -> PeakDocument:
-    """Return what is known before anything is measured."""
     return PeakDocument(
         trnbench_version=__version__,
         started_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
@@ -290,73 +184,95 @@ def _document(
     )
 
 
+# --- the tasks ------------------------------------------------------------------------------------
+
+
+def single_tasks(
+    sizes: Sizes, shape: ModelShape, batch: int, tokens: int, precisions: Sequence[Arithmetic]
+) -> list[Planned]:
+    """Return what one device does alone, in the order in which it is timed.
+
+    The model's matmuls are those of a pass over `batch` sequences of `tokens`; in fp8 only those of
+    its blocks are timed, and no attention.
+    """
+    planned = [
+        Planned("square", "square", _matmul(f"{precision} square {size}", precision, (size,) * 3))
+        for precision in precisions
+        for size in sizes.squares
+    ]
+    for precision in precisions:
+        matmuls = block_matmuls if precision == "fp8" else training_matmuls
+        for matmul in matmuls(shape, batch, tokens):
+            planned += _of_layer(matmul, precision)
+    for motion in ("copy", "triad"):
+        move = MoveTask(name=motion, motion=motion, array_bytes=sizes.array_bytes)
+        planned.append(Planned("memory", motion, move))
+    for precision in precisions:
+        if precision == "fp8":
+            continue
+        for passes in ("forward", "training"):
+            attention = AttentionTask(
+                name=f"{precision} attention {passes}",
+                precision=precision,
+                batch=batch,
+                heads=shape.heads,
+                kv_heads=shape.kv_heads,
+                tokens=tokens,
+                head_dim=shape.head_dim,
+                passes=passes,
+            )
+            planned.append(Planned("attention", "attention", attention, shape.layers))
+    return planned
+
+
+def _of_layer(matmul: LayerMatmul, precision: Arithmetic) -> Iterator[Planned]:
+    """Yield a weight's matmuls, in the layouts in which a step makes them of Y = X W."""
+    rows, inputs, outputs = matmul.rows, matmul.inputs, matmul.outputs
+    passes: list[tuple[str, Layout, tuple[int, int, int]]] = [
+        ("forward", "nt", (rows, outputs, inputs)),
+        ("dX", "nn", (rows, inputs, outputs)),
+        ("dW", "tn", (outputs, inputs, rows)),
+    ]
+    for name, layout, edges in passes:
+        if matmul.passes == 3 or name != "dX":
+            task = _matmul(f"{precision} {matmul.name} {name}", precision, edges, layout)
+            yield Planned("model", matmul.name, task, matmul.count)
+
+
+def _matmul(
+    name: str, precision: Arithmetic, edges: tuple[int, int, int], layout: Layout = "nt"
+) -> MatmulTask:
+    m, n, k = edges
+    return MatmulTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)
+
+
+def collective_tasks(sizes: Sizes) -> list[Planned]:
+    """Return what several devices do together."""
+    return [
+        Planned(
+            "collective",
+            operation.replace("_", "-"),
+            CollectiveTask(name=f"{operation} {size}", operation=operation, whole_bytes=size),
+        )
+        for operation in COLLECTIVES
+        for size in sizes.collective_bytes
+    ]
+
+
+# --- what fits the device -------------------------------------------------------------------------
+
+
 def _sizes(asked: PeakRequest, backend: Backend) -> Sizes:
     usual = PROCESSOR if backend.is_host else ACCELERATOR
+    messages = tuple(int(mib * MIB) for mib in asked.messages_mib)
     return replace(
         usual,
         squares=tuple(asked.squares) or usual.squares,
         array_bytes=usual.array_bytes if asked.array_mib is None else asked.array_mib * MIB,
-        collective_bytes=tuple(int(mib * MIB) for mib in asked.messages_mib)
-        or usual.collective_bytes,
+        collective_bytes=messages or usual.collective_bytes,
+        model=asked.model or usual.model,
+        batch=asked.batch or usual.batch,
     )
-
-
-def _require_room(
-    sizes: Sizes, of_model: str, singles: Sequence[Planned], memory_bytes: float | None
-) -> None:
-    largest = max(sizes.squares)
-    ours = max(_bytes_of(each.task) for each in singles if each.group in ("model", "attention"))
-    for option, taken in (
-        (f"--square {largest}", 3 * FLOAT_BYTES * largest**2),
-        (f"--array-mib {sizes.array_bytes // MIB}", 3 * sizes.array_bytes),
-        (f"--message-mib {max(sizes.collective_bytes) / MIB:g}", 4 * max(sizes.collective_bytes)),
-        (of_model, ours),
-    ):
-        if memory_bytes is not None and taken > memory_bytes / 2:
-            raise ConfigError(
-                f"{option}: takes {say_bytes(taken)}, and this machine has "
-                f"{say_bytes(memory_bytes)} of memory",
-                hint="use less, so that half of it stays free",
-            )
-
-
-def _bytes_of(task: PeakTask) -> int:
-    """Return what a task's operands and outcome take, which are drawn in fp32 whatever they are."""
-    if isinstance(task, MatmulTask):
-        return FLOAT_BYTES * (task.m * task.k + task.k * task.n + task.m * task.n)
-    if isinstance(task, AttentionTask):
-        # Queries, keys, values and the outcome, and each one's gradient.
-        rows = task.batch * task.tokens * 2 * (task.heads + task.kv_heads)
-        return FLOAT_BYTES * rows * task.head_dim * (2 if task.passes == "training" else 1)
-    return 0
-
-
-def _require_fp8(
-    found: FoundDevice,
-    chip: Accelerator | None,
-    name: str,
-    shape: ModelShape,
-    squares: Sequence[int],
-    rows: int,
-) -> None:
-    lacks = Target(backend=found.backend, accelerator=chip).fp8_lack
-    if lacks is not None:
-        raise ConfigError(f"--precision fp8: {lacks}", hint="leave it off, or use bf16")
-    if shape.family not in FP8_FAMILIES:
-        raise ConfigError(
-            f"--precision fp8: {' and '.join(FP8_FAMILIES)} models are trained in it, and {name} "
-            f"is {shape.family}",
-            hint="name another --model",
-        )
-    edges = [(f"--square {size}", size) for size in squares]
-    edges += [("--batch times --sequence-length", rows)]
-    edges += [(f"--model {name}", size) for size in (shape.hidden_size, shape.intermediate_size)]
-    for option, edge in edges:
-        if edge % FP8_MULTIPLE:
-            raise ConfigError(
-                f"{option}: {edge} is not a multiple of {FP8_MULTIPLE}, as fp8 products need",
-                hint="change it, or leave out --precision fp8",
-            )
 
 
 def _shape_of(name: str) -> ModelShape:
@@ -387,7 +303,7 @@ def _length_of(name: str, shape: ModelShape, asked: int | None, sizes: Sizes) ->
 
 
 def _ranks(asked: int | None, found: FoundDevice) -> int:
-    """Return how many devices take part in collectives."""
+    """Return the ranks of collectives."""
     is_host = backend_of(found.backend).is_host
     here = PROCESSES if is_host else found.device_count
     if asked is not None and not is_host and asked > here:
@@ -396,3 +312,55 @@ def _ranks(asked: int | None, found: FoundDevice) -> int:
             hint=f"use up to {here}, or leave it off",
         )
     return asked or here
+
+
+def _require_fp8(
+    lack: str | None, name: str, shape: ModelShape, squares: Sequence[int], rows: int
+) -> None:
+    if lack is not None:
+        raise ConfigError(f"--precision fp8: {lack}", hint="leave it off, or use bf16")
+    if shape.family not in FP8_FAMILIES:
+        raise ConfigError(
+            f"--precision fp8: {' and '.join(FP8_FAMILIES)} models are trained in it, and {name} "
+            f"is {shape.family}",
+            hint="name another --model",
+        )
+    edges = [(f"--square {size}", size) for size in squares]
+    edges += [("--batch times --sequence-length", rows)]
+    edges += [(f"--model {name}", size) for size in (shape.hidden_size, shape.intermediate_size)]
+    for option, edge in edges:
+        if edge % FP8_MULTIPLE:
+            raise ConfigError(
+                f"{option}: {edge} is not a multiple of {FP8_MULTIPLE}, as fp8 products need",
+                hint="change it, or leave out --precision fp8",
+            )
+
+
+def _require_room(
+    sizes: Sizes, of_model: str, singles: Sequence[Planned], memory_bytes: float | None
+) -> None:
+    largest = max(sizes.squares)
+    ours = max(_bytes_of(each.task) for each in singles if each.group in ("model", "attention"))
+    for option, taken in (
+        (f"--square {largest}", 3 * FLOAT_BYTES * largest**2),
+        (f"--array-mib {sizes.array_bytes // MIB}", 3 * sizes.array_bytes),
+        (f"--message-mib {max(sizes.collective_bytes) / MIB:g}", 4 * max(sizes.collective_bytes)),
+        (of_model, ours),
+    ):
+        if memory_bytes is not None and taken > memory_bytes / 2:
+            raise ConfigError(
+                f"{option}: takes {say_bytes(taken)}, and this machine has "
+                f"{say_bytes(memory_bytes)} of memory",
+                hint="use less, so that half of it stays free",
+            )
+
+
+def _bytes_of(task: PeakTask) -> int:
+    """Return what a task's operands and its result take; operands are drawn in fp32."""
+    if isinstance(task, MatmulTask):
+        return FLOAT_BYTES * (task.m * task.k + task.k * task.n + task.m * task.n)
+    if isinstance(task, AttentionTask):
+        # Queries, keys, values and the output, and the gradient of each.
+        rows = task.batch * task.tokens * 2 * (task.heads + task.kv_heads)
+        return FLOAT_BYTES * rows * task.head_dim * (2 if task.passes == "training" else 1)
+    return 0

@@ -271,9 +271,7 @@ def check_window(window: int, name: str, length: int, key: str) -> None:
 def _check_documents(shape: ModelShape, name: str, document: int, length: int) -> None:
     if shape.image is not None:
         raise Conflict(
-            "workload.document_length",
-            f"{name} sees one picture at a time",
-            hint="leave it out",
+            "workload.document_length", f"{name} sees one picture at a time", hint="leave it out"
         )
     if document > length:
         raise Conflict(
