@@ -100,6 +100,6 @@ def test_the_keys_and_configs_of_its_commands_exist() -> None:
             assert key in annotation.model_fields, setting
 
 
-def test_it_says_that_nobody_has_run_it() -> None:
-    assert "Nobody of the project has run trnbench on a Trainium" in " ".join(PAGE.split())
+def test_it_says_that_the_project_has_not_run_it() -> None:
+    assert "The project has not run trnbench on a Trainium" in " ".join(PAGE.split())
     assert "| not confirmed" in PAGE
