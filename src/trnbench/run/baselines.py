@@ -1,4 +1,4 @@
-"""What a side of a comparison is named by, and the launches that it stands for.
+"""What names a side of a comparison, and the launches that it means.
 
 PATH             a folder of a case, of a run, or of many runs
 git:REF[:PATH]   the same as it is stored in a git ref; PATH counts from the repository's root
@@ -8,9 +8,10 @@ last:N:PATH      of every case below PATH, the N newest launches that can be use
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from trnbench.compare.launches import Launch
 from trnbench.compare.matching import group_launches
@@ -31,7 +32,7 @@ class FolderSource:
 
     def load(self, _without: frozenset[str]) -> list[Launch]:
         """Read every case."""
-        return _load_cases([self.path])
+        return _load_below(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class LastSource:
         Args:
             without: digests of launches that are the other side, and so no baseline for it.
         """
-        found = [launch for launch in _load_cases([self.path]) if launch.digest not in without]
+        found = [launch for launch in _load_below(self.path) if launch.digest not in without]
         usable = [launch for launch in found if launch.is_usable]
         kept = [
             launch for group in group_launches(usable) for launch in group.launches[-self.count :]
@@ -72,20 +73,7 @@ class GitSource:
         """Read every case below the path in the ref; nothing is checked out."""
         commit = _resolve(self.ref)
         with tempfile.TemporaryDirectory(prefix="trnbench-") as folder:
-            cases = list(_extract(commit, self, Path(folder)))
-            problems: list[Problem] = []
-            launches: list[Launch] = []
-            for case, name in cases:
-                try:
-                    launches += load_launches(case, name.parent.name or None)
-                except DataError as error:
-                    where = f"git:{self.ref}:{name}"
-                    problems += [
-                        Problem(p.message.replace(str(case), where), p.hint) for p in error.problems
-                    ]
-        if problems:
-            raise DataError.of(problems)
-        return launches
+            return _load_cases(_extract(commit, self, Path(folder)))
 
 
 Source = FolderSource | LastSource | GitSource
@@ -145,14 +133,21 @@ def _load(
     return launches
 
 
-def _load_cases(paths: list[Path]) -> list[Launch]:
+def _load_below(path: Path) -> list[Launch]:
+    return _load_cases((case, None, str(case)) for case in find_cases([path]))
+
+
+def _load_cases(cases: Iterable[tuple[Path, str | None, str]]) -> list[Launch]:
+    """Read cases by folder, the run's name if the folder does not say it, and their own name."""
     problems: list[Problem] = []
     launches: list[Launch] = []
-    for case in find_cases(paths):
+    for case, run_id, said in cases:
         try:
-            launches += load_launches(case)
+            launches += load_launches(case, run_id)
         except DataError as error:
-            problems += error.problems
+            problems += [
+                Problem(p.message.replace(str(case), said), p.hint) for p in error.problems
+            ]
     if problems:
         raise DataError.of(problems)
     return launches
@@ -194,7 +189,9 @@ def _resolve(ref: str) -> str:
     )
 
 
-def _extract(commit: str, source: GitSource, folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+def _extract(
+    commit: str, source: GitSource, folder: Path
+) -> Iterator[tuple[Path, str | None, str]]:
     """Write the result files of a commit below a path into numbered folders of our own.
 
     Names in a tree are untrusted: none becomes a path on this disk. Links and submodules are
@@ -216,32 +213,41 @@ def _extract(commit: str, source: GitSource, folder: Path) -> Iterator[tuple[Pat
             f"git:{source.ref}:{source.path}: holds no result",
             hint="name the folder from the repository's root; were results committed there?",
         )
-    for number, (parent, files) in enumerate(sorted(blobs.items())):
-        case = folder / f"{number:06d}" / "case"
-        case.mkdir(parents=True)
-        for file, blob in files.items():
-            _write_blob(blob, case / file, f"git:{source.ref}:{parent / file}")
-        yield case, parent
+    cases = sorted(blobs.items())
+    wanted = "".join(f"{blob}\n" for _, files in cases for blob in files.values())
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        _git("cat-file", "--batch", stdin=wanted.encode(), stdout=stream)
+        stream.seek(0)
+        for number, (parent, files) in enumerate(cases):
+            case = folder / f"{number:06d}" / "case"
+            case.mkdir(parents=True)
+            said = f"git:{source.ref}:{parent}"
+            for file in files:
+                (case / file).write_bytes(_read_blob(stream, f"{said}/{file}"))
+            yield case, parent.parent.name or None, said
 
 
-def _write_blob(blob: str, path: Path, told: str) -> None:
-    with path.open("wb") as stream:
-        done = _git("cat-file", "blob", blob, into=stream.fileno())
-    if done.returncode != 0:
+def _read_blob(stream: IO[bytes], said: str) -> bytes:
+    """Read the next blob of `git cat-file --batch`: a line of its id, kind and size, its bytes."""
+    header = stream.readline().split()
+    content = stream.read(int(header[2])) if len(header) == 3 else None
+    if content is None or stream.read(1) != b"\n":
         raise DataError(
-            f"{told}: cannot be read: {done.stderr.decode(errors='replace').strip()[:200]}",
+            f"{said}: cannot be read",
             hint="fetch the ref with its files: a partial clone leaves them out",
         )
-    with path.open("rb") as stream:
-        if stream.read(len(LFS_START)) == LFS_START:
-            raise DataError(
-                f"{told}: is a pointer of git-lfs, not the file",
-                hint="commit result files as they are, or check the ref out and name the folder",
-            )
+    if content.startswith(LFS_START):
+        raise DataError(
+            f"{said}: is a pointer of git-lfs, not the file",
+            hint="commit result files as they are, or check the ref out and name the folder",
+        )
+    return content
 
 
-def _git(*arguments: str, into: int | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run git, which asks nobody anything, runs no filter and fetches nothing.
+def _git(
+    *arguments: str, stdin: bytes = b"", stdout: IO[bytes] | int = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git, which asks no questions, runs no filter and fetches nothing.
 
     Raises:
         ConfigError: there is no git here, or it takes longer than two minutes.
@@ -250,9 +256,9 @@ def _git(*arguments: str, into: int | None = None) -> subprocess.CompletedProces
     try:
         return subprocess.run(
             ["git", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if into is None else into,
-            stderr=subprocess.PIPE,
+            input=stdin,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
             env=variables,
             timeout=GIT_SECONDS,
             check=False,

@@ -217,3 +217,10 @@ def test_without_git_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="git: is not installed"):
         GitSource(ref="main", path="results").load(frozenset())
+
+
+def test_a_file_that_git_does_not_have_is_told(repository: Path) -> None:
+    blob = git(repository, "ls-tree", "-r", "v1").split()[2]
+    (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(DataError, match=r"git:v1:results.*: cannot be read"):
+        GitSource(ref="v1", path="results").load(frozenset())
