@@ -24,6 +24,7 @@ CODES = {"good": 32, "doubtful": 33, "bad": 31, "bold": 1, "dim": 2}
 """Each style's ANSI code."""
 
 Cells = Sequence[doc.Cell]
+Columns = Sequence[doc.Column]
 
 
 def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
@@ -110,38 +111,34 @@ def _styled(text: str, style: str | None, page: doc.Page) -> str:
     return f"\x1b[{CODES[style]}m{text}\x1b[0m"
 
 
-# --- tables -------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def _table(table: doc.Table, page: doc.Page) -> Iterator[str]:
-    room = page.width - table.indent
     shown = [n for n, column in enumerate(table.columns) if page.width >= column.least_page_width]
     columns = [table.columns[n] for n in shown]
     rows = [[_clean(row[n]) for n in shown] for row in table.rows]
+    headings = [doc.Cell("" if column.is_obvious else column.heading) for column in columns]
     if table.cards_below is not None and page.width < table.cards_below:
         lines = _cards(columns, rows, page)
     elif table.cards_below is not None:
-        lines = _fitted(columns, rows, page)
+        lines = _fitted(columns, [headings, *rows], page)
+    elif table.is_list:
+        lines = _listed(columns, rows, page.width - table.indent, page)
     else:
-        lines = _beside_or_under(columns, rows, room, page, is_list=table.is_list)
+        lines = _beside_or_under(columns, [headings, *rows], page.width - table.indent, page)
     for line in lines:
         yield f"{' ' * table.indent}{line}"
     yield from _notes(doc.Notes(table.notes or (), wrap=False), page)
 
 
 def _clean(cell: doc.Cell | str) -> doc.Cell:
-    return (
-        doc.Cell(one_line(cell.text), cell.style)
-        if isinstance(cell, doc.Cell)
-        else doc.Cell(one_line(cell))
-    )
+    if isinstance(cell, str):
+        return doc.Cell(one_line(cell))
+    return doc.Cell(one_line(cell.text), cell.style)
 
 
-def _headings(columns: Sequence[doc.Column]) -> list[doc.Cell]:
-    return [doc.Cell("" if column.is_obvious else column.heading) for column in columns]
-
-
-def _cards(columns: Sequence[doc.Column], rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
+def _cards(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
     """Put each row's cells under its first, each after its heading."""
     indent = max(len(column.heading) for column in columns) + 2 * len(GAP)
     room = max(LEAST_FITTED_WIDTH, page.width - indent)
@@ -156,60 +153,59 @@ def _cards(columns: Sequence[doc.Column], rows: Sequence[Cells], page: doc.Page)
                 before = " " * indent
 
 
-def _fitted(columns: Sequence[doc.Column], rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
-    """Lay out rows; where the page is too narrow, the widest text column gives way first."""
-    headings = _headings(columns)
-    widths = _natural(columns, [headings, *rows])
-    texts = [number for number, column in enumerate(columns) if not column.is_figure]
-    while _total(widths) > page.width:
-        widest = max(texts, key=widths.__getitem__)
-        if widths[widest] <= LEAST_FITTED_WIDTH:
-            break
-        widths[widest] -= 1
-    yield from _row(headings, columns, widths, page)
-    yield "─" * _total(widths)
-    for row in rows:
+def _fitted(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
+    """Lay out a heading and rows; on a page that is too narrow, text columns give way."""
+    natural = _natural(columns, rows)
+    least = [
+        width if column.is_figure else LEAST_FITTED_WIDTH
+        for column, width in zip(columns, natural, strict=True)
+    ]
+    widths = _narrowed(natural, least, page.width)
+    for number, row in enumerate(rows):
         yield from _row(row, columns, widths, page)
+        if number == 0:
+            yield "─" * _total(widths)
 
 
 def _beside_or_under(
-    columns: Sequence[doc.Column],
-    rows: Sequence[Cells],
-    room: int,
-    page: doc.Page,
-    *,
-    is_list: bool,
+    columns: Columns, rows: Sequence[Cells], room: int, page: doc.Page
 ) -> Iterator[str]:
-    """Lay out rows, the last column in what width is left, or under its row."""
-    headings = _headings(columns)
-    every = rows if is_list else [headings, *rows]
-    *firsts, last = _natural(columns, every)
-    is_beside = _total([*firsts, min(last, LEAST_TEXT_WIDTH)]) <= room and not is_list
+    """Lay out a heading and rows, the last column in what width is left, or under its row."""
+    *firsts, last = _natural(columns, rows)
     indent = _total([*firsts, 0])
+    is_beside = indent + min(last, LEAST_TEXT_WIDTH) <= room
     if not is_beside:
-        firsts = _narrowed(columns[:-1], every, room)
-        indent = firsts[0] + len(GAP) if is_list else 2 * len(GAP)
-    needed = max(_total(firsts), indent + last)
+        firsts = _headings_narrowed(columns[:-1], rows, room)
+        indent = 2 * len(GAP)
     last_room = max(LEAST_TEXT_WIDTH, room - indent)
-
-    def lines(row: Cells) -> Iterator[str]:
+    for number, row in enumerate(rows):
         if is_beside:
             yield from _row(row, columns, [*firsts, min(last, last_room)], page)
-            return
-        yield from _row(row[:-1], columns[:-1], firsts, page)
-        for line in wrapped(row[-1].text, last_room):
-            yield " " * indent + _styled(line, row[-1].style, page)
+        else:
+            yield from _over_last(row, columns, firsts, indent, last_room, page)
+        if number == 0:
+            yield "─" * min(room, max(_total(firsts), indent + last))
 
-    if not is_list:
-        yield from lines(headings)
-        yield "─" * min(room, needed)
+
+def _listed(columns: Columns, rows: Sequence[Cells], room: int, page: doc.Page) -> Iterator[str]:
+    """Lay out rows without a heading, the last column always under its row."""
+    firsts = _headings_narrowed(columns[:-1], rows, room)
+    indent = firsts[0] + len(GAP)
     for row in rows:
-        yield from lines(row)
+        last_room = max(LEAST_TEXT_WIDTH, room - indent)
+        yield from _over_last(row, columns, firsts, indent, last_room, page)
 
 
-def _row(
-    cells: Cells, columns: Sequence[doc.Column], widths: Sequence[int], page: doc.Page
+def _over_last(
+    row: Cells, columns: Columns, widths: Sequence[int], indent: int, room: int, page: doc.Page
 ) -> Iterator[str]:
+    """Return a row's lines, its last cell under the others."""
+    yield from _row(row[:-1], columns[:-1], widths, page)
+    for line in wrapped(row[-1].text, room):
+        yield " " * indent + _styled(line, row[-1].style, page)
+
+
+def _row(cells: Cells, columns: Columns, widths: Sequence[int], page: doc.Page) -> Iterator[str]:
     """Return a row's lines, its cells wrapped in their widths."""
     parts = [wrapped(cell.text, width) for cell, width in zip(cells, widths, strict=True)]
     widths = [*widths[:-1], widths[-1] if columns[-1].is_figure else 0]  # no padding at the end
@@ -225,27 +221,33 @@ def _padded(text: str, width: int, *, is_right: bool = False) -> str:
     return space + text if is_right else text + space
 
 
-def _natural(columns: Sequence[doc.Column], rows: Sequence[Cells]) -> list[int]:
-    texts = zip(*([cell.text for cell in row] for row in rows), strict=True)
-    widest = [_widest(column) for column in texts] or [0] * len(columns)
-    return [max(c.least_width, width) for c, width in zip(columns, widest, strict=True)]
+def _natural(columns: Columns, rows: Sequence[Cells]) -> list[int]:
+    """Return the widths with which no cell wraps."""
+    return [
+        max(column.least_width, _widest([row[number].text for row in rows]))
+        for number, column in enumerate(columns)
+    ]
 
 
-def _narrowed(columns: Sequence[doc.Column], rows: Sequence[Cells], room: int) -> list[int]:
+def _headings_narrowed(columns: Columns, rows: Sequence[Cells], room: int) -> list[int]:
     """Return widths that come to no more than `room`, as far as words allow.
 
-    Headings wrap first, because a figure is read more easily in one line.
+    The first row, which has the headings, wraps first: a figure is read more easily in one line.
     """
-    widths = _natural(columns, [row[:-1] for row in rows])
-    cells = [[row[number].text for row in rows] for number in range(len(columns))]
-    words = [_widest([word for text in column for word in text.split()]) for column in cells]
-    bodies = [max(word, _widest(column[1:])) for word, column in zip(words, cells, strict=True)]
-    for least in (bodies, words):
-        while _total(widths) > room:
-            wide = [number for number, width in enumerate(widths) if width > least[number]]
-            if not wide:
-                break
-            widths[max(wide, key=widths.__getitem__)] -= 1
+    texts = [[row[number].text for row in rows] for number in range(len(columns))]
+    words = [_widest([word for text in column for word in text.split()]) for column in texts]
+    bodies = [max(word, _widest(column[1:])) for word, column in zip(words, texts, strict=True)]
+    return _narrowed(_narrowed(_natural(columns, rows), bodies, room), words, room)
+
+
+def _narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Take from the widest column that is above its least width, until all fit in the room."""
+    widths = [*widths]
+    while _total(widths) > room:
+        wide = [number for number, width in enumerate(widths) if width > least[number]]
+        if not wide:
+            break
+        widths[max(wide, key=widths.__getitem__)] -= 1
     return widths
 
 
