@@ -10,22 +10,9 @@ from xml.etree import ElementTree
 
 from trnbench import __version__
 from trnbench.compare.metrics import COMPARABLES, Unit
+from trnbench.reports import comparison as view
 from trnbench.reports.as_json import as_text
 from trnbench.reports.as_markdown import block, bullets, escaped_markdown
-from trnbench.reports.comparison import (
-    LABELS,
-    gates_of,
-    general_notes,
-    notes_of,
-    say_evidence,
-    say_launches,
-    say_ratio,
-    say_value,
-    say_verdict,
-    sides_of,
-    summary_of,
-    table_of,
-)
 from trnbench.reports.document import Page, one_line
 from trnbench.schema.comparison import (
     CaseComparison,
@@ -56,17 +43,17 @@ SHORTENED = "*The rest was too long for a step summary; other formats have all o
 
 def as_github(comparison: Comparison, page: Page) -> str:
     """Return Markdown that GitHub shows on the page of the run."""
-    blocks = [f"## trnbench compare: {escaped_markdown(summary_of(comparison))}"]
+    blocks = [f"## trnbench compare: {escaped_markdown(view.summary_of(comparison))}"]
     if comparison.gates:
-        blocks.append(block(gates_of(comparison)))
+        blocks.append(block(view.gates_of(comparison)))
     for case in comparison.cases:
-        beside = [block(sides_of(case)), bullets(notes_of(case))]
+        beside = [block(view.sides_of(case)), bullets(view.notes_of(case))]
         blocks += [
-            f"### {escaped_markdown(case.name)}\n\n{block(table_of(case))}",
+            f"### {escaped_markdown(case.name)}\n\n{block(view.table_of(case))}",
             _folded("What to read beside it", beside),
             _folded("Each launch", [bullets([*_launches(case)]) or "- none"]),
         ]
-    blocks.append(bullets(general_notes(comparison)))
+    blocks.append(bullets(view.general_notes(comparison)))
     return _shortened(blocks)
 
 
@@ -79,8 +66,8 @@ def _launches(case: CaseComparison) -> Iterator[str]:
     for metric in case.metrics:
         for label, side in (("BASE", metric.base), ("CAND", metric.cand)):
             if side.launches:
-                figures = ", ".join(say_value(metric.metric, value) for value in side.launches)
-                yield f"{LABELS[metric.metric]}, {label}: {figures}"
+                figures = ", ".join(view.say_value(metric.metric, value) for value in side.launches)
+                yield f"{view.LABELS[metric.metric]}, {label}: {figures}"
 
 
 def _shortened(blocks: list[str]) -> str:
@@ -135,7 +122,7 @@ def _add_properties(suite: ElementTree.Element, case: CaseComparison) -> None:
         doubts = dict.fromkeys(doubt for launch in side.launches for doubt in launch.doubts)
         standings = dict.fromkeys(launch.standing for launch in side.launches)
         for name, value in (
-            ("launches", say_launches(side)),
+            ("launches", view.say_launches(side)),
             ("standing", ", ".join(standings)),
             ("doubts", "; ".join(doubts)),
         ):
@@ -143,7 +130,8 @@ def _add_properties(suite: ElementTree.Element, case: CaseComparison) -> None:
 
 
 def _add_gate(suite: ElementTree.Element, gate: GateOutcome) -> None:
-    test, seen, advice = _add_test(suite, "gates", gate.gate), say_evidence(gate), gate.advice or ""
+    test = _add_test(suite, "gates", gate.gate)
+    seen, advice = view.say_evidence(gate), gate.advice or ""
     match gate.state:
         case "passed":
             _add(test, "system-out", seen)
@@ -156,9 +144,9 @@ def _add_gate(suite: ElementTree.Element, gate: GateOutcome) -> None:
 
 
 def _say_metric(metric: MetricComparison) -> str:
-    base, cand = (say_value(metric.metric, side.value) for side in (metric.base, metric.cand))
-    ratio = say_ratio(metric.ratio)
-    return f"BASE {base}, CAND {cand}, ratio {ratio}: {say_verdict(metric)}: {metric.reason}"
+    base, cand = (view.say_value(metric.metric, side.value) for side in (metric.base, metric.cand))
+    ratio = view.say_ratio(metric.ratio)
+    return f"BASE {base}, CAND {cand}, ratio {ratio}: {view.say_verdict(metric)}: {metric.reason}"
 
 
 def _add_test(suite: ElementTree.Element, group: str, name: str) -> ElementTree.Element:
@@ -219,8 +207,8 @@ def _benchmark(case: CaseComparison, metric: MetricComparison) -> dict[str, str 
         "name": f"{case.name}: {metric.metric}",
         "unit": TRACKER_UNITS[COMPARABLES[metric.metric].unit],
         "value": side.value,
-        "extra": f"CAND / BASE {say_ratio(metric.ratio)}: {say_verdict(metric)}\n"
-        f"{say_launches(case.cand)}",
+        "extra": f"CAND / BASE {view.say_ratio(metric.ratio)}: {view.say_verdict(metric)}\n"
+        f"{view.say_launches(case.cand)}",
     }
     if side.low is not None and side.high is not None:
         entry["range"] = f"± {(side.high - side.low) / 2:.6g}"

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from trnbench import units
 from trnbench.compare.metrics import COMPARABLES, Unit
 from trnbench.reports import document as doc
 from trnbench.reports.columns import COMPARISON_COLUMNS, Compared, rows_of
 from trnbench.reports.texts import (
+    RATE,
+    USD,
+    Writer,
     plural,
     price_terms,
     say_estimate,
@@ -26,15 +30,6 @@ from trnbench.schema.comparison import (
     MetricComparison,
     Ratio,
     Unmatched,
-)
-from trnbench.units import (
-    say_bytes,
-    say_count,
-    say_interval,
-    say_percent,
-    say_rate,
-    say_usd,
-    say_usd_interval,
 )
 
 LABELS: Mapping[str, str] = {
@@ -103,12 +98,12 @@ def _rows(comparison: Comparison) -> doc.Rows:
     return rows_of(COMPARISON_COLUMNS, compared)
 
 
-def _record(comparison: Comparison, page: doc.Page) -> Any:
-    """Return the record itself, of which `trnbench schema` has the form."""
-    return comparison.model_dump(mode="json")
-
-
-REPORT: doc.Report[Comparison] = doc.Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Comparison] = doc.Report(
+    document=_document,
+    rows=_rows,
+    record=lambda comparison, page: comparison.model_dump(mode="json"),
+)
+"""`trnbench schema comparison` has the form of its record."""
 
 
 def summary_of(comparison: Comparison) -> str:
@@ -189,7 +184,7 @@ def _cells(metric: MetricComparison) -> tuple[doc.Cell | str, ...]:
         say_value(metric.metric, metric.base.value),
         say_value(metric.metric, metric.cand.value),
         say_ratio(metric.ratio),
-        say_or_unknown(metric.ratio.least_change, lambda least: f"±{say_percent(least)}"),
+        say_or_unknown(metric.ratio.least_change, lambda least: f"±{units.say_percent(least)}"),
         doc.Cell(say_verdict(metric), VERDICT_STYLES.get(metric.verdict)),
     )
 
@@ -202,13 +197,13 @@ def _say_seconds(value: float) -> str:
 
 
 _SAY: Mapping[Unit, Callable[[float], str]] = {
-    "tokens_per_second": say_rate,
+    "tokens_per_second": units.say_rate,
     "seconds": _say_seconds,
-    "bytes": say_bytes,
-    "ratio": say_percent,
-    "usd": say_usd,
-    "tokens_per_usd": say_count,
-    "tokens": say_count,
+    "bytes": units.say_bytes,
+    "ratio": units.say_percent,
+    "usd": units.say_usd,
+    "tokens_per_usd": units.say_count,
+    "tokens": units.say_count,
 }
 
 
@@ -217,11 +212,12 @@ def say_value(metric: str, value: float | None) -> str:
     return say_or_unknown(value, _SAY[COMPARABLES[metric].unit])
 
 
+RATIO = Writer("{:.4g}".format, units.say_interval)
+
+
 def say_ratio(ratio: Ratio) -> str:
     """Write a ratio with its interval."""
-    return say_estimate(
-        ratio.value, ratio.low, ratio.high, "{:.4g}".format, say_interval, without=" [no interval]"
-    )
+    return say_estimate(ratio.value, ratio.low, ratio.high, RATIO, without=" [no interval]")
 
 
 def say_verdict(metric: MetricComparison) -> str:
@@ -232,7 +228,7 @@ def say_verdict(metric: MetricComparison) -> str:
     if metric.verdict == "same":
         return "same"
     if 0.5 <= value <= 2:
-        return f"{metric.verdict} by {say_percent(abs(value - 1))}"
+        return f"{metric.verdict} by {units.say_percent(abs(value - 1))}"
     return f"{metric.verdict}, {max(value, 1 / value):.3g} x"
 
 
@@ -283,13 +279,13 @@ def _reasons(case: CaseComparison) -> Iterator[str]:
 def _break_even(case: CaseComparison) -> Iterator[str]:
     even = case.break_even
     if even.usd_per_hour is not None:
-        usd = say_estimate(even.usd_per_hour, even.low, even.high, say_usd, say_usd_interval)
+        usd = say_estimate(even.usd_per_hour, even.low, even.high, USD)
         paid = f", and ${case.cand.price.usd_per_hour} is paid" if case.cand.price else ""
         instance = case.cand.instance or "CAND's instance"
         yield f"a token costs the same on both sides if {instance} costs {usd} an hour{paid}"
     if even.tokens_per_second is not None:
         ends = even.tokens_per_second_low, even.tokens_per_second_high
-        speed = say_estimate(even.tokens_per_second, *ends, say_rate, say_interval)
+        speed = say_estimate(even.tokens_per_second, *ends, RATE)
         yield f"at the prices that are paid a token costs the same if CAND came to {speed} tokens/s"
 
 

@@ -12,9 +12,9 @@ from trnbench.cost.training import (
 )
 from trnbench.reports import document as doc
 from trnbench.reports.results import device_cell, figure, interval_cell, model_cell
-from trnbench.reports.texts import plural, price_terms
+from trnbench.reports.texts import USD, plural, price_terms
 from trnbench.schema.result import Result
-from trnbench.units import say_count, say_percent, say_seconds, say_usd, say_usd_interval
+from trnbench.units import say_count, say_percent, say_seconds, say_usd
 
 Costs = Sequence[tuple[Result, CostSheet | str]]
 """Results, each with its sheet or the reason why there is none."""
@@ -106,7 +106,7 @@ def _price(sheet: CostSheet) -> str:
 def _tokens(sheet: CostSheet) -> str:
     result = sheet.result
     usd = result.metrics["usd_per_million_tokens"]
-    parts = [f"{interval_cell(usd, say_usd_interval, say_usd)} per million"]
+    parts = [f"{interval_cell(usd, USD)} per million"]
     tokens = figure(result, "tokens_per_usd")
     if tokens is not None:
         parts.append(f"{say_count(tokens)} per dollar")

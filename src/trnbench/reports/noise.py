@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.reports import document as doc
@@ -56,10 +55,10 @@ def _rows(floors: Sequence[NoiseFloor]) -> doc.Rows:
     )  # fmt: skip
 
 
-def _record(floors: Sequence[NoiseFloor], page: doc.Page) -> dict[str, Any]:
-    return {"noise": [{**asdict(floor), "is_alarm": floor.is_alarm} for floor in floors]}
-
-
 REPORT: doc.Report[Sequence[NoiseFloor]] = doc.Report(
-    document=_document, rows=_rows, record=_record
+    document=_document,
+    rows=_rows,
+    record=lambda floors, page: {
+        "noise": [{**asdict(floor), "is_alarm": floor.is_alarm} for floor in floors]
+    },
 )

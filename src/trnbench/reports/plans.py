@@ -1,7 +1,6 @@
 """Plans as a report: what will be done, and what arithmetic says of it before anything is run."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from trnbench import __version__
 from trnbench.analysis.checks.parity import NO_SMALL_MODEL, SAY_SMALL
@@ -31,15 +30,14 @@ def _rows(plans: Sequence[Plan]) -> doc.Rows:
     )  # fmt: skip
 
 
-def _record(plans: Sequence[Plan], page: doc.Page) -> dict[str, Any]:
-    """Return every number, resolved."""
-    return {
+REPORT: doc.Report[Sequence[Plan]] = doc.Report(
+    document=_document,
+    rows=_rows,
+    record=lambda plans, page: {
         "trnbench_version": __version__,
         "plans": [plan.model_dump(mode="json") for plan in plans],
-    }
-
-
-REPORT: doc.Report[Sequence[Plan]] = doc.Report(document=_document, rows=_rows, record=_record)
+    },
+)
 
 
 def _lines(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """A profile as a report: where the time went, by class and by operator."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from trnbench.analysis.profile import seconds_of
 from trnbench.catalog.backends import backend_of
@@ -43,12 +42,10 @@ def _rows(profile: Profile) -> doc.Rows:
     )  # fmt: skip
 
 
-def _record(profile: Profile, page: doc.Page) -> Any:
-    """Return the document that profile.json holds."""
-    return profile.model_dump(mode="json")
-
-
-REPORT: doc.Report[Profile] = doc.Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Profile] = doc.Report(
+    document=_document, rows=_rows, record=lambda profile, page: profile.model_dump(mode="json")
+)
+"""Its record is what profile.json holds."""
 
 
 def _title(profile: Profile) -> str:

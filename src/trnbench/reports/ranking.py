@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from trnbench.cost.break_even import fairness_notes
 from trnbench.cost.ranking import Ranking, Row
 from trnbench.reports import document as doc
-from trnbench.reports.texts import say_estimate, say_or_unknown
+from trnbench.reports.texts import Writer, say_estimate, say_or_unknown
 from trnbench.schema.result import MetricValue
 from trnbench.units import say_count, say_interval, say_percent, say_seconds, say_usd
 
@@ -75,7 +75,7 @@ def _figure(figure: MetricValue, metric: str) -> str:
             return say_interval(value, low, high)
         return f"{say(value)} [{say(low)}, {say(high)}]"
 
-    return say_estimate(figure.value, figure.low, figure.high, say, say_ends)
+    return say_estimate(figure.value, figure.low, figure.high, Writer(say, say_ends))
 
 
 def _sayer(metric: str) -> Callable[[float], str]:

@@ -12,8 +12,10 @@ from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.reports import document as doc
 from trnbench.reports.columns import COLUMNS, row, rows_of
 from trnbench.reports.texts import (
-    Say,
-    SayInterval,
+    RATE,
+    SECONDS,
+    USD,
+    Writer,
     price_terms,
     say_estimate,
     say_once,
@@ -21,17 +23,7 @@ from trnbench.reports.texts import (
     with_advice,
 )
 from trnbench.schema.result import MetricValue, Result, ResultCompilation, ResultSpread, Validity
-from trnbench.units import (
-    say_bytes,
-    say_count,
-    say_interval,
-    say_percent,
-    say_rate,
-    say_seconds,
-    say_seconds_interval,
-    say_usd,
-    say_usd_interval,
-)
+from trnbench.units import say_bytes, say_count, say_percent, say_seconds, say_usd
 
 REPORT_VERSION = 1
 
@@ -83,16 +75,12 @@ def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
         results: in one table.
         today: the day of reading; None leaves out how the prices compare.
     """
-    names = [_short_name(result) for result in results]
+    names = [f"{r.model.name} ({r.workload.precision}, {r.device.backend})" for r in results]
     said = (
         (note, name) for result, name in zip(results, names, strict=True) for note in _notes(result)
     )
     notes = [*say_once(said, names), *_measuring(results)]
     return notes if today is None else notes + fairness_notes([r.price for r in results], today)
-
-
-def _short_name(result: Result) -> str:
-    return f"{result.model.name} ({result.workload.precision}, {result.device.backend})"
 
 
 def _measuring(results: Sequence[Result]) -> Iterable[str]:
@@ -119,12 +107,12 @@ def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
     return (
         model_cell(result),
         device_cell(result),
-        interval_cell(metrics["tokens_per_second"], say_interval, say_rate),
-        interval_cell(metrics["step_time_mean_seconds"], say_seconds_interval, say_seconds),
+        interval_cell(metrics["tokens_per_second"], RATE),
+        interval_cell(metrics["step_time_mean_seconds"], SECONDS),
         say_or_unknown(metrics["mfu"].value, say_percent),
         say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
         f"${price.usd_per_hour}/h {' '.join(price_terms(price))}" if price else doc.UNKNOWN,
-        interval_cell(metrics["usd_per_million_tokens"], say_usd_interval, say_usd),
+        interval_cell(metrics["usd_per_million_tokens"], USD),
         doc.Cell(_checks(result), STYLES[result.standing]),
     )
 
@@ -148,11 +136,9 @@ def device_cell(result: Result) -> str:
     return f"{result.device_count} x {name}" if result.device_count > 1 else name
 
 
-def interval_cell(metric: MetricValue, say_interval: SayInterval, say: Say) -> str:
+def interval_cell(metric: MetricValue, write: Writer) -> str:
     """Return a figure with its interval, or that there is none."""
-    return say_estimate(
-        metric.value, metric.low, metric.high, say, say_interval, without=" [no interval]"
-    )
+    return say_estimate(metric.value, metric.low, metric.high, write, without=" [no interval]")
 
 
 def _checks(result: Result) -> str:
@@ -234,7 +220,7 @@ def _energy_notes(result: Result) -> Iterable[str]:
     if grams is not None and grams.value is not None:
         site = find_site(result.price)
         yield (
-            f"{interval_cell(grams, say_interval, say_rate)} g CO2e a million tokens: "
+            f"{interval_cell(grams, RATE)} g CO2e a million tokens: "
             f"PUE {site.pue:g} ({site.pue_source}), {site.grid_source}"
         )
     elif grams is not None:
@@ -297,7 +283,7 @@ def _offer(offered: Offered) -> tuple[str, ...]:
         price.date.isoformat(),
         str(price.usd_per_hour),
         say_or_unknown(figure(result, "usd_per_chip_hour"), "{:.4g}".format),
-        interval_cell(result.metrics["usd_per_million_tokens"], say_usd_interval, say_usd),
+        interval_cell(result.metrics["usd_per_million_tokens"], USD),
         say_or_unknown(figure(result, "tokens_per_usd"), say_count),
         result.standing,
     )

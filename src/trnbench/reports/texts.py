@@ -1,34 +1,39 @@
 """Texts that several reports have: figures with intervals, numbers of things, prices, notes."""
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
+from trnbench import units
 from trnbench.reports.document import UNKNOWN
 from trnbench.schema.price import Price
 
-Say = Callable[[float], str]
-SayInterval = Callable[[float, float, float], str]
+
+class Writer(NamedTuple):
+    """How figures of one kind are written: alone, and with the ends of an interval."""
+
+    alone: Callable[[float], str]
+    interval: Callable[[float, float, float], str]
 
 
-def say_or_unknown(value: float | None, say: Say) -> str:
+RATE = Writer(units.say_rate, units.say_interval)
+SECONDS = Writer(units.say_seconds, units.say_seconds_interval)
+USD = Writer(units.say_usd, units.say_usd_interval)
+
+
+def say_or_unknown(value: float | None, say: Callable[[float], str]) -> str:
     """Write a figure, or the mark of one that is not known."""
     return UNKNOWN if value is None else say(value)
 
 
 def say_estimate(
-    value: float | None,
-    low: float | None,
-    high: float | None,
-    say: Say,
-    say_interval: SayInterval,
-    *,
-    without: str = "",
+    value: float | None, low: float | None, high: float | None, write: Writer, *, without: str = ""
 ) -> str:
     """Write a figure with its 95 % interval, or with the text `without` where it has none."""
     if value is None:
         return UNKNOWN
     if low is None or high is None:
-        return f"{say(value)}{without}"
-    return say_interval(value, low, high)
+        return f"{write.alone(value)}{without}"
+    return write.interval(value, low, high)
 
 
 def plural(count: int, noun: str) -> str:
