@@ -1,23 +1,12 @@
 """A comparison as a report: a table a case, what must be read beside it, and the gates."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from trnbench import units
 from trnbench.compare.metrics import COMPARABLES, Unit
 from trnbench.reports import document as doc
+from trnbench.reports import texts
 from trnbench.reports.columns import COMPARISON_COLUMNS, Compared, rows_of
-from trnbench.reports.texts import (
-    RATE,
-    USD,
-    Writer,
-    plural,
-    price_terms,
-    say_estimate,
-    say_once,
-    say_or_unknown,
-    with_advice,
-)
 from trnbench.schema.comparison import (
     CaseComparison,
     ComparedSide,
@@ -48,15 +37,12 @@ LABELS: Mapping[str, str] = {
 }
 """What a metric is called in a table; each is explained in docs/compare.md."""
 
-STATES: Mapping[GateState, str] = {
-    "passed": "passed",
-    "failed": "FAILED",
-    "undecided": "undecided",
-    "not_judged": "NOT JUDGED",
+STATES: Mapping[GateState, doc.Cell] = {
+    "passed": doc.Cell("passed", "good"),
+    "failed": doc.Cell("FAILED", "bad"),
+    "undecided": doc.Cell("undecided", "doubtful"),
+    "not_judged": doc.Cell("NOT JUDGED", "bad"),
 }
-STATE_STYLES: Mapping[GateState, doc.Style] = {
-    "passed": "good", "failed": "bad", "undecided": "doubtful", "not_judged": "bad",
-}  # fmt: skip
 VERDICTS: Mapping[ComparisonVerdict, str] = {
     "worse": "worse", "better": "better", "same": "the same", "cannot_tell": "cannot tell",
 }  # fmt: skip
@@ -73,7 +59,7 @@ COLUMNS = (
     doc.Column("verdict"),
 )
 GATE_COLUMNS = (
-    doc.Column("", least_width=max(map(len, STATES.values()))),
+    doc.Column("", least_width=max(len(state.text) for state in STATES.values())),
     doc.Column("gate"),
     doc.Column("seen"),
 )
@@ -110,23 +96,22 @@ def summary_of(comparison: Comparison) -> str:
     """Count the outcomes of the gates or, where there are none, the verdicts."""
     if comparison.gates:
         states = [gate.state for gate in comparison.gates]
-        return f"{plural(len(states), 'gate')}: {_counts(states, STATES)}"
-    verdicts = [metric.verdict for case in comparison.cases for metric in case.metrics]
-    cases = len(comparison.cases)
-    return f"{len(verdicts)} figures of {cases} cases: {_counts(verdicts, VERDICTS)}"
-
-
-def _counts(found: list[Any], words: Mapping[Any, str]) -> str:
-    return ", ".join(f"{found.count(each)} {words[each]}" for each in words if each in found)
+        start = texts.plural(len(states), "gate")
+        counts = {cell.text: states.count(state) for state, cell in STATES.items()}
+    else:
+        verdicts = [metric.verdict for case in comparison.cases for metric in case.metrics]
+        start = f"{len(verdicts)} figures of {len(comparison.cases)} cases"
+        counts = {word: verdicts.count(verdict) for verdict, word in VERDICTS.items()}
+    return f"{start}: {', '.join(f'{count} {word}' for word, count in counts.items() if count)}"
 
 
 def gates_of(comparison: Comparison) -> doc.Table:
     """Return each gate's state, its text, and what it saw, with the case and the advice."""
     rows = [
         (
-            doc.Cell(STATES[gate.state], STATE_STYLES[gate.state]),
+            STATES[gate.state],
             gate.gate,
-            with_advice(f"{gate.case}: {say_evidence(gate)}", gate.advice),
+            texts.with_advice(f"{gate.case}: {say_evidence(gate)}", gate.advice),
         )
         for gate in comparison.gates
     ]
@@ -152,7 +137,7 @@ def _side(side: ComparedSide) -> str:
     torch, price = side.versions.get("torch"), "no price"
     if side.price is not None:
         many = f" x {side.instances_billed}" if side.instances_billed > 1 else ""
-        price = f"${side.price.usd_per_hour}/h{many} ({' '.join(price_terms(side.price))})"
+        price = f"${side.price.usd_per_hour}/h{many} ({' '.join(texts.price_terms(side.price))})"
     parts = (
         say_launches(side),
         days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
@@ -166,7 +151,7 @@ def _side(side: ComparedSide) -> str:
 def say_launches(side: ComparedSide) -> str:
     """Say how many launches of a side count, of how many, and how many of those are doubtful."""
     total, used = len(side.launches), side.used
-    count = plural(used, "launch") if used == total else f"{used} of {total} launches"
+    count = texts.plural(used, "launch") if used == total else f"{used} of {total} launches"
     doubtful = sum(one.is_used and one.standing == "doubtful" for one in side.launches)
     if doubtful:
         count += f" ({'doubtful' if doubtful == used else f'{doubtful} doubtful'})"
@@ -184,7 +169,9 @@ def _cells(metric: MetricComparison) -> tuple[doc.Cell | str, ...]:
         say_value(metric.metric, metric.base.value),
         say_value(metric.metric, metric.cand.value),
         say_ratio(metric.ratio),
-        say_or_unknown(metric.ratio.least_change, lambda least: f"±{units.say_percent(least)}"),
+        texts.say_or_unknown(
+            metric.ratio.least_change, lambda least: f"±{units.say_percent(least)}"
+        ),
         doc.Cell(say_verdict(metric), VERDICT_STYLES.get(metric.verdict)),
     )
 
@@ -209,15 +196,15 @@ _SAY: Mapping[Unit, Callable[[float], str]] = {
 
 def say_value(metric: str, value: float | None) -> str:
     """Write a metric's figure with its unit, in four digits."""
-    return say_or_unknown(value, _SAY[COMPARABLES[metric].unit])
+    return texts.say_or_unknown(value, _SAY[COMPARABLES[metric].unit])
 
 
-RATIO = Writer("{:.4g}".format, units.say_interval)
+RATIO = texts.Writer("{:.4g}".format, units.say_interval)
 
 
 def say_ratio(ratio: Ratio) -> str:
     """Write a ratio with its interval."""
-    return say_estimate(ratio.value, ratio.low, ratio.high, RATIO, without=" [no interval]")
+    return texts.say_estimate(ratio.value, ratio.low, ratio.high, RATIO, without=" [no interval]")
 
 
 def say_verdict(metric: MetricComparison) -> str:
@@ -258,7 +245,7 @@ def _differences(
 def _reasons(case: CaseComparison) -> Iterator[str]:
     """Say why there is no verdict and, unless training was wrong, how many launches give one."""
     untold = [metric for metric in case.metrics if metric.verdict == "cannot_tell"]
-    yield from say_once(
+    yield from texts.say_once(
         ((metric.reason, LABELS[metric.metric]) for metric in untold),
         (LABELS[metric.metric] for metric in case.metrics),
     )
@@ -279,13 +266,13 @@ def _reasons(case: CaseComparison) -> Iterator[str]:
 def _break_even(case: CaseComparison) -> Iterator[str]:
     even = case.break_even
     if even.usd_per_hour is not None:
-        usd = say_estimate(even.usd_per_hour, even.low, even.high, USD)
+        usd = texts.say_estimate(even.usd_per_hour, even.low, even.high, texts.USD)
         paid = f", and ${case.cand.price.usd_per_hour} is paid" if case.cand.price else ""
         instance = case.cand.instance or "CAND's instance"
         yield f"a token costs the same on both sides if {instance} costs {usd} an hour{paid}"
     if even.tokens_per_second is not None:
         ends = even.tokens_per_second_low, even.tokens_per_second_high
-        speed = say_estimate(even.tokens_per_second, *ends, RATE)
+        speed = texts.say_estimate(even.tokens_per_second, *ends, texts.RATE)
         yield f"at the prices that are paid a token costs the same if CAND came to {speed} tokens/s"
 
 
@@ -312,7 +299,9 @@ def general_notes(comparison: Comparison) -> list[str]:
     notes += comparison.notes
     notes += [_unmatched(case) for case in comparison.unmatched]
     if comparison.first_look:
-        first = (f"{one.gate} on {one.case}: {STATES[one.state]}" for one in comparison.first_look)
+        first = (
+            f"{one.gate} on {one.case}: {STATES[one.state].text}" for one in comparison.first_look
+        )
         notes.append(f"measured again before judging; at the first look: {'; '.join(first)}")
     if any(m.ratio.method == "assumed" for case in comparison.cases for m in case.metrics):
         notes.append(

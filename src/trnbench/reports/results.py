@@ -10,18 +10,8 @@ from trnbench.analysis.energy import find_site
 from trnbench.cost.break_even import fairness_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.reports import document as doc
+from trnbench.reports import texts
 from trnbench.reports.columns import COLUMNS, row, rows_of
-from trnbench.reports.texts import (
-    RATE,
-    SECONDS,
-    USD,
-    Writer,
-    price_terms,
-    say_estimate,
-    say_once,
-    say_or_unknown,
-    with_advice,
-)
 from trnbench.schema.result import MetricValue, Result, ResultCompilation, ResultSpread, Validity
 from trnbench.units import say_bytes, say_count, say_percent, say_seconds, say_usd
 
@@ -68,51 +58,18 @@ def _record(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
 REPORT: doc.Report[Sequence[Result]] = doc.Report(document=_document, rows=_rows, record=_record)
 
 
-def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
-    """Return what must be read beside the cells: sources, reasons, findings, each once.
-
-    Args:
-        results: in one table.
-        today: the day of reading; None leaves out how the prices compare.
-    """
-    names = [f"{r.model.name} ({r.workload.precision}, {r.device.backend})" for r in results]
-    said = (
-        (note, name) for result, name in zip(results, names, strict=True) for note in _notes(result)
-    )
-    notes = [*say_once(said, names), *_measuring(results)]
-    return notes if today is None else notes + fairness_notes([r.price for r in results], today)
-
-
-def _measuring(results: Sequence[Result]) -> Iterable[str]:
-    """Say what the measurements cost, where a result has a price."""
-    known = [usd for each in results if (usd := figure(each, "case_usd")) is not None]
-    if not known:
-        return
-    unpriced = len(results) - len(known)
-    but = f", but for {unpriced} without a price" if unpriced else ""
-    bill = sum(figure(each, "case_billed_usd") or 0.0 for each in results)
-    more = f"; billed {say_usd(bill)}, had each been rented for alone" if bill > sum(known) else ""
-    yield f"measuring cost {say_usd(sum(known))} by the second{but}{more}"
-
-
-def figure(result: Result, metric: str) -> float | None:
-    """Return the value of a metric; None too where an older version did not derive it."""
-    found = result.metrics.get(metric)
-    return None if found is None else found.value
-
-
 def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
     """Return a result as cells, in the order of `HEADINGS`."""
     metrics, price = result.metrics, result.price
     return (
         model_cell(result),
         device_cell(result),
-        interval_cell(metrics["tokens_per_second"], RATE),
-        interval_cell(metrics["step_time_mean_seconds"], SECONDS),
-        say_or_unknown(metrics["mfu"].value, say_percent),
-        say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
-        f"${price.usd_per_hour}/h {' '.join(price_terms(price))}" if price else doc.UNKNOWN,
-        interval_cell(metrics["usd_per_million_tokens"], USD),
+        interval_cell(metrics["tokens_per_second"], texts.RATE),
+        interval_cell(metrics["step_time_mean_seconds"], texts.SECONDS),
+        texts.say_or_unknown(metrics["mfu"].value, say_percent),
+        texts.say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
+        f"${price.usd_per_hour}/h {' '.join(texts.price_terms(price))}" if price else doc.UNKNOWN,
+        interval_cell(metrics["usd_per_million_tokens"], texts.USD),
         doc.Cell(_checks(result), STYLES[result.standing]),
     )
 
@@ -136,9 +93,11 @@ def device_cell(result: Result) -> str:
     return f"{result.device_count} x {name}" if result.device_count > 1 else name
 
 
-def interval_cell(metric: MetricValue, write: Writer) -> str:
+def interval_cell(metric: MetricValue, write: texts.Writer) -> str:
     """Return a figure with its interval, or that there is none."""
-    return say_estimate(metric.value, metric.low, metric.high, write, without=" [no interval]")
+    return texts.say_estimate(
+        metric.value, metric.low, metric.high, write, without=" [no interval]"
+    )
 
 
 def _checks(result: Result) -> str:
@@ -150,13 +109,48 @@ def _checks(result: Result) -> str:
     return f"{result.standing}: {', '.join(names)}"
 
 
+def figure(result: Result, metric: str) -> float | None:
+    """Return the value of a metric; None too where an older version did not derive it."""
+    found = result.metrics.get(metric)
+    return None if found is None else found.value
+
+
+def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
+    """Return what must be read beside the cells: sources, reasons, findings, each once.
+
+    Args:
+        results: in one table.
+        today: the day of reading; None leaves out how the prices compare.
+    """
+    names = [f"{r.model.name} ({r.workload.precision}, {r.device.backend})" for r in results]
+    said = (
+        (note, name) for result, name in zip(results, names, strict=True) for note in _notes(result)
+    )
+    notes = [*texts.say_once(said, names), *_measuring(results)]
+    return notes if today is None else notes + fairness_notes([r.price for r in results], today)
+
+
+def _measuring(results: Sequence[Result]) -> Iterable[str]:
+    """Say what the measurements cost, where a result has a price."""
+    known = [usd for each in results if (usd := figure(each, "case_usd")) is not None]
+    if not known:
+        return
+    unpriced = len(results) - len(known)
+    but = f", but for {unpriced} without a price" if unpriced else ""
+    bill = sum(figure(each, "case_billed_usd") or 0.0 for each in results)
+    more = f"; billed {say_usd(bill)}, had each been rented for alone" if bill > sum(known) else ""
+    yield f"measuring cost {say_usd(sum(known))} by the second{but}{more}"
+
+
 def _notes(result: Result) -> Iterable[str]:
     outcome, mfu = result.outcome, result.metrics["mfu"]
     if outcome.status != "finished":
-        yield with_advice(f"{outcome.status}: {outcome.reason}", outcome.hint)
+        yield texts.with_advice(f"{outcome.status}: {outcome.reason}", outcome.hint)
     for check in result.checks:
         if check.name != "finished" and check.verdict in ("invalid", "doubtful"):
-            yield with_advice(f"{check.verdict}, {check.name}: {check.evidence}", check.advice)
+            yield texts.with_advice(
+                f"{check.verdict}, {check.name}: {check.evidence}", check.advice
+            )
     if result.spread is not None:
         yield _spread(result.spread)
     if result.compilation is not None and result.compilation.execution == "compile":
@@ -220,7 +214,7 @@ def _energy_notes(result: Result) -> Iterable[str]:
     if grams is not None and grams.value is not None:
         site = find_site(result.price)
         yield (
-            f"{interval_cell(grams, RATE)} g CO2e a million tokens: "
+            f"{interval_cell(grams, texts.RATE)} g CO2e a million tokens: "
             f"PUE {site.pue:g} ({site.pue_source}), {site.grid_source}"
         )
     elif grams is not None:
@@ -282,9 +276,9 @@ def _offer(offered: Offered) -> tuple[str, ...]:
         price.zone or price.region or "",
         price.date.isoformat(),
         str(price.usd_per_hour),
-        say_or_unknown(figure(result, "usd_per_chip_hour"), "{:.4g}".format),
-        interval_cell(result.metrics["usd_per_million_tokens"], USD),
-        say_or_unknown(figure(result, "tokens_per_usd"), say_count),
+        texts.say_or_unknown(figure(result, "usd_per_chip_hour"), "{:.4g}".format),
+        interval_cell(result.metrics["usd_per_million_tokens"], texts.USD),
+        texts.say_or_unknown(figure(result, "tokens_per_usd"), say_count),
         result.standing,
     )
 
