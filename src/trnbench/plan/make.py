@@ -32,7 +32,7 @@ from trnbench.plan.predict import predict
 from trnbench.plan.rules import check_config
 from trnbench.plan.step import plan_execution, plan_workload
 from trnbench.prices import find_price, sources_for
-from trnbench.prices.base import PriceRequest, PriceSource
+from trnbench.prices.base import PriceRequest
 from trnbench.protocol.orders import (
     PROTOCOL_VERSION,
     GateOrder,
@@ -76,7 +76,6 @@ def make_plan(
     machine: Machine,
     devices: Devices | None,
     today: date,
-    price_sources: Sequence[PriceSource] | None = None,
     describe: Describe | None = None,
 ) -> Plan:
     """Resolve one case.
@@ -86,7 +85,6 @@ def make_plan(
         machine: where the case runs, or where it is planned.
         devices: what the training interpreter found; None where nobody looked.
         today: the day for which prices are asked.
-        price_sources: asked in this order; by default those that the config names.
         describe: says what an external model is; None where the config has none.
 
     Raises:
@@ -101,7 +99,7 @@ def make_plan(
     request = _price_request(config, machine, today)
     device = plan_device(target, parallel, machine, request)
     workload = plan_workload(config, model, parallel, device, target)
-    price, price_reason = _plan_price(config, request, price_sources)
+    price, price_reason = _plan_price(config, request)
     check_instance(config, target, machine, is_priced=price is not None)
     _check_max_usd(config, price, price_reason)
     work = _plan_work(config, model, workload, target)
@@ -154,12 +152,10 @@ def _price_request(config: Config, machine: Machine, today: date) -> PriceReques
     )
 
 
-def _plan_price(
-    config: Config, request: PriceRequest, sources: Sequence[PriceSource] | None
-) -> tuple[Price | None, str | None]:
+def _plan_price(config: Config, request: PriceRequest) -> tuple[Price | None, str | None]:
     """Return the price, or None and why there is none."""
     file = None if config.price.file is None else Path(config.price.file)
-    price = find_price(request, sources or sources_for(config.price.source, file, request.today))
+    price = find_price(request, sources_for(config.price.source, file, request.today))
     if isinstance(price, Price):
         return price, None
     if config.price.source == "live":
