@@ -105,7 +105,7 @@ _NEURON_CORES = Backend(
     # Of a logical core: runtime, micro-code and rings.
     reserve_bytes=1.5 * GIB,
     # Source: AWS Neuron documentation, tools/neuron-sys-tools (2.32): sysfs has a percentage.
-    unmetered="Neuron's tools tell no power in watts, and AWS publishes no rating to reckon with",
+    unmetered="Neuron's tools report no power in watts, and AWS publishes no thermal rating",
     collectives_tool="nccom-test",
     is_counted_by_tool=True,
     device_variable="NEURON_RT_VISIBLE_CORES",

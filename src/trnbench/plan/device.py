@@ -50,7 +50,7 @@ class Target:
             return f"{chip.name} {row.fp8_lack}"
         if not row.has_fp8:
             name = chip.name if chip is not None and row.name not in BACKENDS else row.name
-            return f"{name} has no fp8 products that torch knows, only NVIDIA's GPUs from Ada on"
+            return f"{name} has no fp8 matmuls that torch supports, only NVIDIA's GPUs from Ada on"
         if chip is not None and chip.fp8_flops_per_second is None:
             return f"no fp8 peak of {chip.name} is published"
         return None
@@ -101,7 +101,7 @@ def check_instance(config: Config, target: Target, machine: Machine, *, is_price
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise Conflict(
             "price.instance",
-            f"{name!r} is in no table",
+            f"{name!r} is not in the table of instances",
             hint=f"{meant}`trnbench prices` lists them; or add `usd_per_hour`, your own rate",
         )
     if target.row.is_host and instance is not None and instance.accelerator is not None:
@@ -122,7 +122,7 @@ def _check_auto(config: Config, machine: Machine) -> None:
     why = machine.ec2.reason or "its firmware does not say that it is an EC2 instance"
     raise Conflict(
         "price.instance",
-        f"auto: this machine does not tell what it is rented as: {why}",
+        f"auto: the instance type of this machine is not known: {why}",
         hint="name the type, e.g. `price: {instance: trn2.48xlarge, region: us-east-2}`, or give "
         "`usd_per_hour`; a container needs a metadata hop limit of 2 "
         "(`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`)",

@@ -73,7 +73,7 @@ def check_values(values: Mapping[str, Any]) -> None:
         size = values[key]
         is_whole = isinstance(size, int) and not isinstance(size, bool)
         if size is not None and not (is_whole and size >= 1):
-            raise _conflict(f"{key}: {size!r} is no size", "give a whole number from 1")
+            raise _conflict(f"{key}: {size!r} is not a size", "give a whole number from 1")
     for larger, smaller in MULTIPLES:
         whole, part = values.get(larger), values.get(smaller)
         is_free = larger == "hidden_size" and values.get("head_dim") is not None
@@ -138,8 +138,8 @@ def _check_described(known: KnownExternal) -> None:
     if known.described.vocabulary_size < least:
         raise Conflict(
             key,
-            f"{external.target} knows {known.described.vocabulary_size} tokens, fewer than the "
-            f"token stream's alphabet of {least}",
+            f"{external.target} has a vocabulary of {known.described.vocabulary_size} tokens, and "
+            f"the token stream has {least}",
             hint=f"give it a vocabulary of at least {least}",
         )
     if known.described.trained_count == 0:
@@ -189,7 +189,7 @@ def _check_options(external: ExternalModel, config: Config) -> None:
     if unfit:
         raise Conflict(
             f"workload.{unfit[0]}",
-            f"goes with trnbench's own models alone, and {external.target} is none",
+            f"goes with trnbench's own models alone, not with {external.target}",
             hint="leave it out, or do it in the module itself",
         )
     for key in ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size"):

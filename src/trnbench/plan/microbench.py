@@ -290,13 +290,13 @@ def _length_of(name: str, shape: ModelShape, asked: int | None, sizes: Sizes) ->
         made = shape.max_positions
         if asked not in (None, made):
             raise ConfigError(
-                f"--sequence-length {asked}: {name} makes {made} tokens of a picture",
-                hint="leave it off; --batch sets the pictures",
+                f"--sequence-length {asked}: {name} makes {made} tokens of an image",
+                hint="leave it off; --batch sets the images",
             )
         return made
     if asked is not None and asked > shape.max_positions:
         raise ConfigError(
-            f"--sequence-length {asked}: {name} knows {shape.max_positions} positions",
+            f"--sequence-length {asked}: {name} has {shape.max_positions} positions",
             hint="use fewer, or another --model; --batch makes more rows",
         )
     return asked or min(sizes.tokens, shape.max_positions)
@@ -331,7 +331,7 @@ def _require_fp8(
     for option, edge in edges:
         if edge % FP8_MULTIPLE:
             raise ConfigError(
-                f"{option}: {edge} is not a multiple of {FP8_MULTIPLE}, as fp8 products need",
+                f"{option}: {edge} is not a multiple of {FP8_MULTIPLE}, as fp8 matmuls need",
                 hint="change it, or leave out --precision fp8",
             )
 

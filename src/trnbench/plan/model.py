@@ -27,7 +27,7 @@ def choose_model(model: str | ModelConfig) -> PlannedModel:
             raise Conflict(
                 f"model.{key}",
                 "goes with model.huggingface or model.python alone",
-                hint="sizes of trnbench's own models stand under `model` itself",
+                hint="write the sizes of trnbench's own models under `model` itself",
             )
     given = model.model_dump(exclude_none=True, exclude={"name", "base"})
     shape = _complete(_merged(_base_sizes(model), given))
@@ -105,5 +105,5 @@ def _missing(name: str) -> Conflict:
     return Conflict(
         f"model.{name}",
         "is missing",
-        hint="give it, or name a `base` from `trnbench models` whose sizes hold",
+        hint="give it, or name a `base` from `trnbench models`, whose sizes then apply",
     )

@@ -130,14 +130,13 @@ def _check_image(shape: ModelShape) -> None:
         raise Conflict(
             "model.image",
             f"size={image.size} is not a multiple of patch_size={image.patch_size}",
-            hint="patches must fill the picture",
+            hint="patches must fill the image",
         )
     patches = (image.size // image.patch_size) ** 2
     if shape.max_positions != patches + 1:
         raise Conflict(
             "model.max_positions",
-            f"{shape.max_positions} is not the {patches} patches of the "
-            "picture and the class token",
+            f"{shape.max_positions} is not the {patches} patches of the image and the class token",
             hint=f"leave it out, or use {patches + 1}",
         )
     if shape.tied_embeddings:
@@ -170,7 +169,7 @@ def _check_rope_scaling(shape: ModelShape) -> None:
             "model.rope_scaling",
             f"low_frequency_factor={scaling.low_frequency_factor:g} is not "
             f"below high_frequency_factor={scaling.high_frequency_factor:g}",
-            hint="below the one a frequency is slowed, above the other it is kept",
+            hint="frequencies below the first are slowed, those above the second are kept",
         )
 
 
@@ -229,7 +228,7 @@ def _check_fp8(shape: ModelShape, name: str, workload: WorkloadConfig) -> None:
         if value % FP8_MULTIPLE:
             raise Conflict(
                 key,
-                f"{value} is not a multiple of {FP8_MULTIPLE}, as fp8 products need",
+                f"{value} is not a multiple of {FP8_MULTIPLE}, as fp8 matmuls need",
                 hint="change it, or use precision: bf16",
                 others=["workload.precision"],
             )
@@ -240,7 +239,7 @@ def _check_length(shape: ModelShape, name: str, length: int) -> None:
         raise Conflict(
             "workload.sequence_length",
             f"{length} is not the {shape.max_positions} patches and class token of {name}",
-            hint=f"use {shape.max_positions}; a picture is one sequence",
+            hint=f"use {shape.max_positions}; an image is one sequence",
         )
     if length > shape.max_positions:
         raise Conflict(
@@ -271,7 +270,7 @@ def check_window(window: int, name: str, length: int, key: str) -> None:
 def _check_documents(shape: ModelShape, name: str, document: int, length: int) -> None:
     if shape.image is not None:
         raise Conflict(
-            "workload.document_length", f"{name} sees one picture at a time", hint="leave it out"
+            "workload.document_length", f"{name} sees one image at a time", hint="leave it out"
         )
     if document > length:
         raise Conflict(

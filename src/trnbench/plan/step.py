@@ -87,7 +87,7 @@ def _precision(asked: WorkloadConfig, target: Target) -> Precision:
     if asked.precision == "fp8" and target.fp8_lack is not None:
         raise Conflict(
             "workload.precision",
-            f"fp8 cannot be trained in: {target.fp8_lack}",
+            f"fp8 cannot be used: {target.fp8_lack}",
             hint="use bf16",
             others=["device"],
         )
@@ -130,7 +130,7 @@ def _chunk_rows(
         if asked.loss_chunk_tokens is not None:
             raise Conflict(
                 "workload.loss_chunk_tokens",
-                f"{asked.loss_chunk_tokens} has no chunks to size with loss: plain",
+                f"{asked.loss_chunk_tokens} has no effect with loss: plain",
                 hint="use loss: chunked, or leave it out",
                 others=["workload.loss"],
             )
@@ -151,8 +151,8 @@ def _check_grouped_matmuls(hidden_size: int, size: int, precision: Precision) ->
         if value % multiple:
             raise Conflict(
                 key,
-                f"{value} is not a multiple of {multiple}, as grouped products in {precision} need",
-                hint="change it, or give workload.expert_capacity: fixed places need none",
+                f"{value} is not a multiple of {multiple}, as grouped matmuls in {precision} need",
+                hint="change it, or give workload.expert_capacity, which needs no grouped matmuls",
                 others=["workload.precision"],
             )
 
@@ -167,15 +167,15 @@ def _lora(asked: WorkloadConfig, shape: ModelShape) -> Lora | None:
         if shape.experts is not None:
             raise Conflict(
                 "workload.lora.targets",
-                "all: experts have no adapters of their own here",
+                "all: experts have no adapters",
                 hint="use `targets: attention`",
                 others=["model"],
             )
     if lora.rank > min(edges):
         raise Conflict(
             "workload.lora.rank",
-            f"{lora.rank} is more than the narrowest product's {min(edges)}",
-            hint="a low rank is what it is for: 8 to 64",
+            f"{lora.rank} is more than the narrowest matmul's {min(edges)}",
+            hint="use a low rank, 8 to 64",
         )
     alpha = 2.0 * lora.rank if lora.alpha is None else lora.alpha
     return Lora(rank=lora.rank, alpha=alpha, targets=lora.targets)

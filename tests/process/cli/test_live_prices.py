@@ -160,7 +160,7 @@ def test_an_instance_that_should_tell_itself_and_cannot_is_named(tmp_path: Path)
         pytest.skip("this machine tells its instance type")
     done = in_process("run", "--dry-run", "--set", "price.instance=auto", cwd=tmp_path)
     assert done.code == 2
-    assert "price.instance: auto: this machine does not tell what it is rented as" in done.err
+    assert "price.instance: auto: the instance type of this machine is not known" in done.err
     assert "hop limit" in done.err
     priced = in_process(
         "run", "--dry-run", "--set", "price.instance=auto", "--usd-per-hour", "1", cwd=tmp_path

@@ -106,7 +106,7 @@ def test_what_torch_could_not_count_has_no_count_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("told", "overrides", "key", "says"),
     [
-        (described(vocabulary_size=63), {}, ("model", "python"), "than the token stream's"),
+        (described(vocabulary_size=63), {}, ("model", "python"), "the token stream has 64"),
         (described(trained_count=0), {}, ("model", "python"), "no weight that can be trained"),
         (
             described(config=json.dumps({"sliding_window": 256})), {},
@@ -159,10 +159,10 @@ def test_words_that_name_no_model_are_refused(model: dict[str, Any], says: str) 
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"num_hidden_layers": -2}, "num_hidden_layers: -2 is no size"),
-        ({"n_layer": 0}, "n_layer: 0 is no size"),
-        ({"hidden_size": "64"}, "hidden_size: '64' is no size"),
-        ({"vocab_size": True}, "vocab_size: True is no size"),
+        ({"num_hidden_layers": -2}, "num_hidden_layers: -2 is not a size"),
+        ({"n_layer": 0}, "n_layer: 0 is not a size"),
+        ({"hidden_size": "64"}, "hidden_size: '64' is not a size"),
+        ({"vocab_size": True}, "vocab_size: True is not a size"),
         (
             {"hidden_size": 64, "num_attention_heads": 6},
             "hidden_size=64 is not a multiple of num_attention_heads=6",

@@ -74,9 +74,9 @@ def test_sizes_that_were_asked_for_take_the_place_of_the_usual() -> None:
     ("found", "asked", "said"),
     [
         (CPU, {"model": "lama3-8b"}, "--model lama3-8b: is not in the catalog"),
-        (CPU, {"sequence_length": 4096}, "--sequence-length 4096: gpt2-124m knows 1024"),
+        (CPU, {"sequence_length": 4096}, "--sequence-length 4096: gpt2-124m has 1024"),
         (H100, {"ranks": 9}, "--ranks 9: there are 8 cuda devices here"),
-        (CPU, {"model": "vit-b16", "sequence_length": 64}, "makes 197 tokens of a picture"),
+        (CPU, {"model": "vit-b16", "sequence_length": 64}, "makes 197 tokens of an image"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_option(
@@ -116,7 +116,7 @@ def test_fp8_is_timed_in_the_blocks_products_and_the_squares_of_a_gpu_that_has_i
 @pytest.mark.parametrize(
     ("found", "asked", "says"),
     [
-        (CPU, {}, "--precision fp8: cpu has no fp8 products that torch knows"),
+        (CPU, {}, "--precision fp8: cpu has no fp8 matmuls that torch supports"),
         (TRN2, {}, "trainium2 has cFP8"),
         (H100, {"model": "mixtral-8x7b"}, "mixtral-8x7b is moe"),
         (H100, {"squares": (1000,)}, "--square 1000: 1000 is not a multiple of 16"),

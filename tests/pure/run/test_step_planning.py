@@ -221,7 +221,7 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     (
         {"model": "tiny-vit", "workload.sequence_length": "65", "workload.document_length": "8"},
         ("workload", "document_length"),
-        "one picture at a time",
+        "one image at a time",
     ),
     ({"model": "tiny-bert", "workload.sequence_length": "7"}, ("workload", "sequence_length"), "7"),
     (
@@ -245,7 +245,7 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     (
         {"model.base": "tiny-moe", "model.experts.size": "50"},
         ("model", "experts", "size"),
-        "model.experts.size: 50 is not a multiple of 4, as grouped products in fp32",
+        "model.experts.size: 50 is not a multiple of 4, as grouped matmuls in fp32",
     ),
     (
         {
