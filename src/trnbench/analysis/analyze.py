@@ -1,14 +1,13 @@
-"""From a plan and its measurement to a result; and from a result to one at another price.
+"""From a plan and its measurement to a result; and from a result to one at another price. Pure."""
 
-Pure: the same records give the same result for ever.
-"""
+from collections.abc import Mapping
 
 from trnbench import __version__
 from trnbench.analysis.case import Case, gather, summarize_compilation
 from trnbench.analysis.checks import CHECKS, find_validity
 from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.checks.training import entropy_of
-from trnbench.analysis.metrics import DERIVED, MEASURED, PRICED, UTILIZED, Basis, unknown
+from trnbench.analysis.metrics import DERIVED, MEASURED, Basis, unknown
 from trnbench.analysis.statistics import RULES
 from trnbench.model.flops import active_parameter_count
 from trnbench.schema.measurement import Measurement
@@ -40,26 +39,20 @@ def analyze(
     """Derive everything that reports show of one case.
 
     Args:
-        plan: the plan as it stands beside the measurement.
+        plan: the plan as it is kept beside the measurement.
         measurement: the case's records, however far they got.
-        plan_sha256: the hash of the plan's text, held against the one that the measurement names.
+        plan_sha256: of the plan's text; the measurement names the one that it was made by.
         run_id: the run that the case belongs to.
-        measurement_bytes: length of the measurement's file, by which the result is known to be
-            up to date.
+        measurement_bytes: length of the measurement's file; with another length the result is out
+            of date.
+
+    Raises:
+        DataError: the records cannot have been measured.
     """
     case = gather(plan, measurement, plan_sha256)
     measured = {name: compute(case) for name, compute in MEASURED.items()}
-    utilization = _utilization(case)
-    basis = Basis(
-        tokens_per_second=measured["tokens_per_second"],
-        total_seconds=case.total_seconds,
-        joules_per_token=measured["joules_per_token"],
-        instances_billed=plan.device.instances_billed,
-        chips_billed=plan.device.chips_billed if plan.device.accelerator else None,
-        utilization=utilization,
-        price=plan.price,
-        price_reason=plan.price_reason,
-    )
+    utilization, timing = _utilization(case), _timing(case)
+    basis = _basis(measured, timing, plan.device, utilization, plan.price, plan.price_reason)
     checks = (*(check(case) for check in CHECKS), check_possible(basis))
     standing = find_validity(basis.tokens_per_second.value is not None, checks)
     return Result(
@@ -70,15 +63,13 @@ def analyze(
         started_at=measurement.header.started_at,
         standing=standing,
         outcome=ResultOutcome(
-            status=case.outcome.status,
-            reason=case.outcome.reason,
-            hint=case.outcome.hint,
+            status=case.outcome.status, reason=case.outcome.reason, hint=case.outcome.hint
         ),
         model=_model(plan.model),
         workload=plan.workload,
         device=plan.device,
         environment=measurement.environment,
-        timing=_timing(case),
+        timing=timing,
         compilation=summarize_compilation(plan, measurement.activities, case.outcome),
         metrics={**measured, **_derived(basis)},
         utilization=utilization,
@@ -92,73 +83,9 @@ def analyze(
     )
 
 
-def recost(result: Result, price: Price | None, price_reason: str | None) -> Result:
-    """Return the same result at another price, or at none and why."""
-    if any(name not in result.metrics for name in UTILIZED):  # of a version before they were there
-        return rederived(result, result.utilization, price, price_reason)
-    basis = _basis(result, result.utilization, price, price_reason)
-    priced = {name: compute(basis) for name, compute in PRICED.items()}
-    return result.model_copy(
-        update={
-            "metrics": {**result.metrics, **priced},
-            "price": price,
-            "price_reason": price_reason,
-        }
-    )
-
-
-def recount(result: Result, convention: str) -> Result:
-    """Return the same result with its MFU by another FLOPs convention.
-
-    Raises:
-        KeyError: the result has no count by that convention.
-    """
-    result.utilization.flops_per_token[convention]
-    utilization = result.utilization.model_copy(update={"convention": convention})
-    return rederived(result, utilization, result.price, result.price_reason)
-
-
-def rederived(
-    result: Result, utilization: ResultUtilization, price: Price | None, price_reason: str | None
-) -> Result:
-    """Compute again what follows from the throughput; everything measured stays."""
-    basis = _basis(result, utilization, price, price_reason)
-    possible = check_possible(basis)
-    checks = tuple(possible if c.name == possible.name else c for c in result.checks)
-    return result.model_copy(
-        update={
-            "standing": find_validity(basis.tokens_per_second.value is not None, checks),
-            "metrics": {**result.metrics, **_derived(basis)},
-            "utilization": utilization,
-            "price": price,
-            "price_reason": price_reason,
-            "checks": checks,
-        }
-    )
-
-
-def _basis(
-    result: Result, utilization: ResultUtilization, price: Price | None, price_reason: str | None
-) -> Basis:
-    return Basis(
-        tokens_per_second=result.metrics["tokens_per_second"],
-        total_seconds=result.timing.total_seconds,
-        joules_per_token=result.metrics.get("joules_per_token") or unknown(NOT_METERED),
-        instances_billed=result.device.instances_billed,
-        chips_billed=result.device.chips_billed if result.device.accelerator else None,
-        utilization=utilization,
-        price=price,
-        price_reason=price_reason,
-    )
-
-
-def _derived(basis: Basis) -> dict[str, MetricValue]:
-    return {name: compute(basis) for name, compute in DERIVED.items()}
-
-
 def _utilization(case: Case) -> ResultUtilization:
     model, predicted = case.plan.model, case.plan.prediction
-    # Where its shape gives the formula, it does not matter that torch's counter had none.
+    # Where its shape gives the formula, torch's counter is not needed.
     described = model.described if model.shape is None else None
     return ResultUtilization(
         convention=case.plan.flops_convention,
@@ -184,12 +111,12 @@ def _flops_source(model: PlannedModel) -> str:
 
 
 def _used_share(device: PlannedDevice) -> float:
-    """Return which part of the billed chips' devices the job drives; a part of a core never."""
+    """Return which part of the billed chips' devices the job drives."""
     return min(device.devices_used / (device.chips_billed * device.devices_per_chip), 1.0)
 
 
 def _model(model: PlannedModel) -> PlannedModel:
-    """Count what plans older than the count left out."""
+    """Add the count of active weights, which older plans lack."""
     if model.active_parameter_count is not None or model.shape is None:
         return model
     return model.model_copy(update={"active_parameter_count": active_parameter_count(model.shape)})
@@ -210,9 +137,7 @@ def _timing(case: Case) -> ResultTiming:
         interval_method=times.mean.method if times else None,
         rules=RULES,
         stalls=times.stalls.count if times else None,
-        longest_stalls=tuple(
-            Stall(sample=position, seconds=seconds) for position, seconds in times.stalls.largest
-        )
+        longest_stalls=tuple(Stall(sample=at, seconds=took) for at, took in times.stalls.largest)
         if times
         else None,
     )
@@ -241,14 +166,72 @@ def _launch(case: Case, standing: Validity) -> ResultLaunch:
 def _learning(case: Case) -> ResultLearning:
     steps = case.steps
     final = [(loss, oracle) for loss, oracle in steps.last if loss is not None]
-    mean_loss = sum(loss for loss, _ in final) / len(final) if final else None
-    mean_oracle = sum(oracle for _, oracle in final) / len(final) if final else None
-    excess = None
-    if mean_loss is not None and mean_oracle is not None:
-        excess = mean_loss - mean_oracle
+    mean_loss = mean_excess = None
+    if final:
+        mean_loss = sum(loss for loss, _ in final) / len(final)
+        mean_excess = mean_loss - sum(oracle for _, oracle in final) / len(final)
     return ResultLearning(
         initial_loss=steps.first[0][0] if steps.first else None,
         final_loss=mean_loss,
-        final_excess_loss=excess,
-        entropy=entropy_of(case),
+        final_excess_loss=mean_excess,
+        entropy=entropy_of(case.plan),
+    )
+
+
+def _basis(
+    metrics: Mapping[str, MetricValue],
+    timing: ResultTiming,
+    device: PlannedDevice,
+    utilization: ResultUtilization,
+    price: Price | None,
+    price_reason: str | None,
+) -> Basis:
+    return Basis(
+        tokens_per_second=metrics["tokens_per_second"],
+        total_seconds=timing.total_seconds,
+        joules_per_token=metrics.get("joules_per_token") or unknown(NOT_METERED),
+        instances_billed=device.instances_billed,
+        chips_billed=device.chips_billed if device.accelerator else None,
+        utilization=utilization,
+        price=price,
+        price_reason=price_reason,
+    )
+
+
+def _derived(basis: Basis) -> dict[str, MetricValue]:
+    return {name: compute(basis) for name, compute in DERIVED.items()}
+
+
+def recost(result: Result, price: Price | None, price_reason: str | None) -> Result:
+    """Return the same result at another price, or at none and why."""
+    return rederived(result, result.utilization, price, price_reason)
+
+
+def recount(result: Result, convention: str) -> Result:
+    """Return the same result with its MFU by another FLOPs convention.
+
+    Raises:
+        KeyError: the result has no count by that convention.
+    """
+    result.utilization.flops_per_token[convention]
+    utilization = result.utilization.model_copy(update={"convention": convention})
+    return rederived(result, utilization, result.price, result.price_reason)
+
+
+def rederived(
+    result: Result, utilization: ResultUtilization, price: Price | None, price_reason: str | None
+) -> Result:
+    """Compute again what follows from the throughput; everything measured stays."""
+    basis = _basis(result.metrics, result.timing, result.device, utilization, price, price_reason)
+    possible = check_possible(basis)
+    checks = tuple(possible if c.name == possible.name else c for c in result.checks)
+    return result.model_copy(
+        update={
+            "standing": find_validity(basis.tokens_per_second.value is not None, checks),
+            "metrics": {**result.metrics, **_derived(basis)},
+            "utilization": utilization,
+            "price": price,
+            "price_reason": price_reason,
+            "checks": checks,
+        }
     )

@@ -1,4 +1,4 @@
-"""All that is known of one case, gathered once for the metrics and the checks."""
+"""What is known of one case, gathered once for the metrics and the checks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from trnbench.analysis.energy import find_energy
 from trnbench.analysis.peak_flops import Peak, find_ceiling, find_peak
 from trnbench.analysis.records import StepDigest, digest_of, validate_records
 from trnbench.analysis.step_time import Summary, summarize
-from trnbench.protocol.records import Activity
+from trnbench.protocol.records import Activity, Block
 from trnbench.schema.measurement import Measurement, Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import (
@@ -25,52 +25,52 @@ class Case:
 
     plan: Plan
     is_plan_unchanged: bool
-    """Whether the plan is the one that the measurement was begun with."""
+    """Whether it is the plan that the measurement names."""
     measurement: Measurement
     outcome: Outcome
     summary: Summary
     steps: StepDigest
-    """What single steps came to."""
     peak: Peak
     ceiling: Peak
-    """What products alone came to, in the same run."""
+    """Of matmuls alone, measured in the same run."""
     energy: ResultEnergy
     total_seconds: float
     """From the worker's start to its last record: what was paid for."""
 
+    @property
+    def measured_blocks(self) -> list[Block]:
+        """The timed blocks that measure."""
+        return [block for block in self.measurement.blocks if block.purpose == "measure"]
 
-CUT_OFF = "the run was cut off: its last record says nothing of an end"
+
+def judged(name: str, verdict: Verdict, evidence: str, advice: str | None = None) -> CheckOutcome:
+    """Return what a check saw, what follows from it, and what to do about it."""
+    return CheckOutcome(name=name, verdict=verdict, evidence=evidence, advice=advice)
 
 
 def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Case:
-    """Bring together what the metrics and the checks ask for.
-
-    Raises:
-        DataError: the records cannot have been measured.
-    """
+    """Check the records and summarize them; DataError if they cannot have been measured."""
     kept = measurement.steps
     steps = kept if isinstance(kept, StepDigest) else digest_of(measurement.blocks)
     validate_records(measurement, steps.fault)
+    last_seconds = _last_seconds(measurement)
+    cut_off = Outcome(
+        at_seconds=last_seconds,
+        status="cut_off",
+        reason="the run was cut off: its last record says nothing of an end",
+        hint="run the same command with the same `-o` folder to measure it again",
+    )
     return Case(
         plan=plan,
         is_plan_unchanged=measurement.header.plan_sha256 == plan_sha256,
         measurement=measurement,
-        outcome=measurement.outcome or _cut_off(measurement),
+        outcome=measurement.outcome or cut_off,
         summary=summarize(measurement.blocks),
         steps=steps,
         peak=find_peak(plan, measurement.ceilings),
         ceiling=find_ceiling(plan, measurement.ceilings),
         energy=find_energy(plan, measurement),
-        total_seconds=_last_seconds(measurement),
-    )
-
-
-def _cut_off(measurement: Measurement) -> Outcome:
-    return Outcome(
-        at_seconds=_last_seconds(measurement),
-        status="cut_off",
-        reason=CUT_OFF,
-        hint="run the same command with the same `-o` folder to measure it again",
+        total_seconds=last_seconds,
     )
 
 
@@ -85,7 +85,7 @@ def _last_seconds(measurement: Measurement) -> float:
 def summarize_compilation(
     plan: Plan, activities: Sequence[Activity], outcome: Outcome
 ) -> ResultCompilation:
-    """Return how the case's programs came about, by the last word on them."""
+    """Return where the case's compiled programs came from, by the last activity record."""
     last = activities[-1] if activities else None
     seconds = tuple(last.compile_seconds) if last else ()
     return ResultCompilation(
@@ -99,11 +99,7 @@ def summarize_compilation(
 
 
 def _cache_of(activity: Activity | None) -> CompileCache:
-    """Say where the programs came from; a device that counts neither way is unknown.
-
-    A device without a counter of hits (the Neuron backend: its programs are counted as files) that
-    captured graphs and made no program has found them all.
-    """
+    """A device that counts no hits (Neuron) and compiled none of its graphs found them all."""
     if activity is None or activity.compilations is None:
         return "unknown"
     made, found, graphs = activity.compilations, activity.cache_hits, activity.graphs
@@ -112,8 +108,3 @@ def _cache_of(activity: Activity | None) -> CompileCache:
     if found or graphs:
         return "cached"
     return "none"
-
-
-def judged(name: str, verdict: Verdict, evidence: str, advice: str | None = None) -> CheckOutcome:
-    """Return what a check saw, what follows from it, and what to do about it."""
-    return CheckOutcome(name=name, verdict=verdict, evidence=evidence, advice=advice)

@@ -1,12 +1,11 @@
 """Every metric, in the order of reports: one function and one line in a registry at the end.
 
 `MEASURED` come from a case's records. `DERIVED` come from the throughput, a peak and a price, so
-that an old result can be re-costed without its records; of them a price changes `PRICED` alone.
-An interval is that of the throughput: power is a mean, and a price has none. For what machines are
-billed: EC2 user guide, "On-Demand Instances" (Linux by the second, sixty at least) and "Capacity
-Blocks pricing and billing" (one to fourteen days, then whole weeks to twenty-six); read 2026-11.
+that a stored result can be re-costed without its records. Intervals are those of the throughput.
 
-Source: docs/metrics.md, "Step time", "Statistics", "MFU", "Energy" and "Cost".
+Source: docs/metrics.md, "Step time", "Statistics", "MFU", "Energy" and "Cost". Billing: EC2 user
+guide, "On-Demand Instances" (Linux by the second, sixty at least) and "Capacity Blocks pricing and
+billing" (one to fourteen days, then whole weeks to twenty-six); read 2026-11.
 """
 
 import math
@@ -35,7 +34,7 @@ _BY_SECOND = ("on_demand", "spot", "savings_plan_1y", "savings_plan_3y")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """What the derived metrics rest on; a stored result has all of it, so it can be re-costed."""
+    """What the derived metrics rest on; a stored result has all of it."""
 
     tokens_per_second: MetricValue
     total_seconds: float
@@ -43,20 +42,19 @@ class Basis:
     chips_billed: int | None
     """None where no accelerator is known."""
     joules_per_token: MetricValue
-    """As it was metered, or why it was not."""
     utilization: ResultUtilization
     price: Price | None
     price_reason: str | None
 
 
 def of_interval(interval: Interval) -> MetricValue:
-    """Carry an estimate over; a low end at or below zero, as wild samples can have, is no bound."""
+    """A low end at or below zero, as noisy samples can have, is left out."""
     low = interval.low if interval.low > 0 else None
     return MetricValue(value=interval.value, low=low, high=interval.high)
 
 
 def exactly(value: float) -> MetricValue:
-    """Return a figure that was counted, not estimated."""
+    """Return a figure without an interval."""
     return MetricValue(value=value)
 
 
@@ -132,7 +130,7 @@ def _of_times(case: Case, read: Callable[[StepTimes], MetricValue]) -> MetricVal
 
 
 def compile_seconds(case: Case) -> MetricValue:
-    """Seconds of all compilations that the compiler told of, summed; they may have overlapped."""
+    """Seconds of all compilations that the compiler reported, summed; they may have overlapped."""
     activities = case.measurement.activities
     if not activities:
         return unknown("the case ended before anything was told of its compilations")
@@ -145,10 +143,9 @@ def compile_seconds(case: Case) -> MetricValue:
 
 
 def peak_memory_bytes(case: Case) -> MetricValue:
-    """The device's own peak counter; for a CPU the resident set of the process.
+    """The device's peak counter; for a CPU the process's resident set, as the parent last saw it.
 
-    A case that ended early has the largest resident set that the parent saw, if it trained on the
-    CPU.
+    The parent's readings count only where the case ended before the worker's.
     """
     memory = case.measurement.memory
     if memory is not None and memory.peak_bytes is not None:
@@ -178,7 +175,7 @@ def joules_per_token(case: Case) -> MetricValue:
 
 
 def joules_per_token_tdp_bound(case: Case) -> MetricValue:
-    """No measurement: what a token would take at most if every billed chip drew its rating."""
+    """Not measured: an upper bound, as if every billed chip drew its thermal rating."""
     watts = case.energy.tdp_bound_watts
     if watts is None:
         return unknown("no thermal rating of the chips is published")
@@ -186,13 +183,13 @@ def joules_per_token_tdp_bound(case: Case) -> MetricValue:
 
 
 def grams_co2e_per_million_tokens(basis: Basis) -> MetricValue:
-    """What a million tokens emit, by what was metered, the room's PUE and the region's grid."""
+    """By the metered energy, the site's PUE and the region's grid."""
     if basis.joules_per_token.value is None:
         return basis.joules_per_token
-    around = find_site(basis.price)
-    if around.pue is None or around.grams_co2e_per_kwh is None:
-        return unknown(around.reason or "neither room nor grid is known")
-    factor = 1e6 / JOULES_PER_KWH * around.pue * around.grams_co2e_per_kwh
+    site = find_site(basis.price)
+    if site.pue is None or site.grams_co2e_per_kwh is None:
+        return unknown(site.reason or "neither room nor grid is known")
+    factor = 1e6 / JOULES_PER_KWH * site.pue * site.grams_co2e_per_kwh
     return scaled(basis.joules_per_token, factor)
 
 
@@ -205,7 +202,7 @@ def expert_imbalance(case: Case) -> MetricValue:
         return unknown("the model has no experts")
     if steps.imbalances:
         return exactly(steps.imbalance_sum / steps.imbalances)
-    if not any(block.purpose == "measure" for block in case.measurement.blocks):
+    if not case.measured_blocks:
         return unknown("no step was measured")
     if model.external is not None:
         return unknown(f"{model.external.target} does not tell how its experts were used")
@@ -223,28 +220,28 @@ def mfu_full(basis: Basis) -> MetricValue:
 
 
 def mfu_used_devices(basis: Basis) -> MetricValue:
-    """Of the devices that the job drove alone: what the chip could do, not what was paid for."""
+    """Of the devices that the job drove, whatever was paid for."""
     return _utilization(basis, basis.utilization.convention, basis.utilization.used_share)
 
 
 def hfu(basis: Basis) -> MetricValue:
-    """With what was made again and experts' empty places: what the hardware did, analytically."""
-    return _utilization(basis, basis.utilization.convention, done_again=True)
+    """With recomputation and experts' empty places: what the hardware did, analytically."""
+    return _utilization(basis, basis.utilization.convention, recomputed=True)
 
 
 def mfu_bf16_equivalent(basis: Basis) -> MetricValue:
-    """Of work that is partly fp8, as if the peak were that of the rest; it may exceed 1."""
-    mix = basis.utilization.fp8
-    if mix is None:
+    """Of work that is partly fp8, by the peak of the rest; it may exceed 1."""
+    used = basis.utilization
+    if used.fp8 is None:
         return unknown("no product is made in fp8")
-    flops = basis.utilization.flops_per_token.get(basis.utilization.convention)
+    flops = used.flops_per_token.get(used.convention)
     if flops is None:
-        return unknown(basis.utilization.flops_reason or "the operations are not known")
-    return scaled(basis.tokens_per_second, flops / mix.other_flops_per_second)
+        return unknown(used.flops_reason or "the operations are not known")
+    return scaled(basis.tokens_per_second, flops / used.fp8.other_flops_per_second)
 
 
 def ceiling_utilization(basis: Basis) -> MetricValue:
-    """Of what matrix products alone came to in the same run, on the devices driven."""
+    """Of the rate of matmuls alone in the same run, on the devices driven."""
     used = basis.utilization
     if used.ceiling_flops_per_second is None:
         return unknown(used.ceiling_reason or "the ceiling is not known")
@@ -261,25 +258,24 @@ def ceiling_utilization(basis: Basis) -> MetricValue:
 
 
 def _utilization(
-    basis: Basis, convention: str, share: float = 1.0, done_again: bool = False
+    basis: Basis, convention: str, share: float = 1.0, *, recomputed: bool = False
 ) -> MetricValue:
-    """Hold the throughput against this share of the billed chips' peak."""
-    peak = basis.utilization.peak_flops_per_second
+    """Divide the rate of operations by this share of the billed chips' peak."""
+    used = basis.utilization
+    peak = used.peak_flops_per_second
     if peak is None:
-        return unknown(basis.utilization.peak_reason or "the peak is not known")
-    flops = basis.utilization.flops_per_token.get(convention)
+        return unknown(used.peak_reason or "the peak is not known")
+    flops = used.flops_per_token.get(convention)
     if flops is None:
-        counted = ", ".join(basis.utilization.flops_per_token) or "nothing"
-        return unknown(
-            basis.utilization.flops_reason or f"no operations by {convention}, but by {counted}"
-        )
-    if (mix := basis.utilization.fp8) is not None:
+        counted = ", ".join(used.flops_per_token) or "nothing"
+        return unknown(used.flops_reason or f"no operations by {convention}, but by {counted}")
+    if (mix := used.fp8) is not None:
         # How much of the work is fp8 depends on what a convention counts beside it.
         rates = mix.flops_per_second, mix.other_flops_per_second
         peak = mixed_rate(flops, mix.flops_per_token, *rates)
     peak *= share
-    if done_again:
-        flops += basis.utilization.recomputed_flops_per_token
+    if recomputed:
+        flops += used.recomputed_flops_per_token
     value = scaled(basis.tokens_per_second, flops / peak)
     if value.value is not None and value.value > 1:
         return unknown(
@@ -290,17 +286,17 @@ def _utilization(
 
 
 def usd_per_million_tokens(basis: Basis) -> MetricValue:
-    """Dollars for a million tokens at this throughput, on everything that is billed."""
+    """At this throughput, on all instances that are billed."""
     return _priced(basis, lambda usd: reciprocal(basis.tokens_per_second, usd * 1e6))
 
 
 def tokens_per_usd(basis: Basis) -> MetricValue:
-    """Tokens that one dollar trains."""
+    """The inverse, for one dollar."""
     return _priced(basis, lambda usd: scaled(basis.tokens_per_second, 1 / usd))
 
 
 def usd_per_chip_hour(basis: Basis) -> MetricValue:
-    """Dollars an hour for one of the billed chips."""
+    """For one of the billed chips."""
 
     def of_chip(usd_per_second: float) -> MetricValue:
         if basis.chips_billed is None:
@@ -311,7 +307,7 @@ def usd_per_chip_hour(basis: Basis) -> MetricValue:
 
 
 def usd_per_model_exaflop(basis: Basis) -> MetricValue:
-    """Dollars for 10^18 operations that the model needed, by the convention that is named."""
+    """For 10^18 operations that the model needed, by the convention that the result names."""
     flops = basis.utilization.flops_per_token.get(basis.utilization.convention)
     if flops is None:
         return unknown(f"no count of operations by {basis.utilization.convention}")
@@ -319,7 +315,7 @@ def usd_per_model_exaflop(basis: Basis) -> MetricValue:
 
 
 def usd_per_peak_petaflop_hour(basis: Basis) -> MetricValue:
-    """Dollars for an hour of 10^15 operations a second at the peak: the list price of hardware."""
+    """For an hour of 10^15 operations a second at the peak: the list price of the hardware."""
 
     def of_peak(usd_per_second: float) -> MetricValue:
         peak = basis.utilization.peak_flops_per_second
@@ -331,12 +327,12 @@ def usd_per_peak_petaflop_hour(basis: Basis) -> MetricValue:
 
 
 def case_usd(basis: Basis) -> MetricValue:
-    """Dollars that measuring this case took, start-up included, by the second."""
+    """What measuring this case cost, start-up included, by the second."""
     return _priced(basis, lambda usd: exactly(basis.total_seconds * usd))
 
 
 def case_billed_usd(basis: Basis) -> MetricValue:
-    """Dollars on the bill, had the machines been rented for this case alone."""
+    """The bill, had the machines been rented for this case alone."""
     seconds = basis.total_seconds
     if basis.price is not None:
         seconds = billed_seconds(basis.price.option, seconds)
@@ -353,8 +349,8 @@ def _priced(basis: Basis, figure: Callable[[float], MetricValue]) -> MetricValue
 def billed_seconds(option: PriceOption, seconds: float) -> float:
     """Return the seconds on the bill, had the machine been rented for this job alone.
 
-    A reservation and a machine of one's own are paid for anyway: of them the job's own seconds
-    count.
+    Of a reservation, or a machine that the user owns, the job's seconds count: it is paid for
+    anyway.
     """
     if math.isinf(seconds):
         return seconds
@@ -376,19 +372,13 @@ MEASURED: Mapping[str, Callable[[Case], MetricValue]] = {
     )
 }  # fmt: skip
 
-UTILIZED: Mapping[str, Callable[[Basis], MetricValue]] = {
-    metric.__name__: metric
-    for metric in (mfu, mfu_full, mfu_used_devices, mfu_bf16_equivalent, hfu, ceiling_utilization)
-}
-
-PRICED: Mapping[str, Callable[[Basis], MetricValue]] = {
+DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     metric.__name__: metric
     for metric in (
+        mfu, mfu_full, mfu_used_devices, mfu_bf16_equivalent, hfu, ceiling_utilization,
         usd_per_million_tokens, tokens_per_usd, usd_per_chip_hour, usd_per_model_exaflop,
         usd_per_peak_petaflop_hour, grams_co2e_per_million_tokens, case_usd, case_billed_usd,
     )
 }  # fmt: skip
-
-DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {**UTILIZED, **PRICED}
 
 METRICS = (*MEASURED, *DERIVED)

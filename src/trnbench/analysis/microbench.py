@@ -1,9 +1,9 @@
 """From repeated seconds to rates, and from those to a device's measured ceilings.
 
-Sources: 2 FLOP a multiply-add; attention under a causal mask counts half of the scores, and three
+Source: 2 FLOP a multiply-add; attention under a causal mask counts half of the scores, and three
 times the forward pass for training (docs/metrics.md, "FLOPs"); bytes as STREAM counts them
 (McCalpin, memory bandwidth and machine balance, 1995): copy 2 arrays, triad 3; a collective's bus
-bandwidth as nccl-tests has it (doc/PERFORMANCE.md): 2 (n - 1) / n of the array for all-reduce,
+bandwidth as in nccl-tests (doc/PERFORMANCE.md): 2 (n - 1) / n of the array for all-reduce,
 (n - 1) / n for all-gather and reduce-scatter.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from trnbench.analysis.checks.device import MAX_FOREIGN_CPU_SHARE
+from trnbench.analysis.energy import MAX_FOREIGN_CPU_SHARE
 from trnbench.catalog.accelerators import accelerators
 from trnbench.protocol.orders import (
     AttentionTask,
@@ -42,24 +42,24 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One reading with what it comes to."""
+    """One reading with its rate."""
 
     reading: PeakReading
     rate: Rate | None
     of_best: float | None
-    """Of the best product in this arithmetic, or the best of its group, 0 to 1."""
+    """Of the best matmul in this precision, or the best of its group, 0 to 1."""
     of_datasheet: float | None
-    """Of what the chip's maker publishes, for one device."""
+    """Of the published rate of one device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What products in one arithmetic come to."""
+    """The rates of matmuls in one precision."""
 
     precision: str
     best: Line | None
     together: Rate | None
-    """All products of the model's training step, one after another; None where one is missing."""
+    """All matmuls of the model's training step, one after another; None where one is missing."""
     together_of_best: float | None
     together_of_datasheet: float | None
     datasheet: float | None
@@ -82,7 +82,7 @@ def amount_of(task: PeakTask, ranks: int = 1) -> float:
 
 
 def rate_of(reading: PeakReading) -> Rate | None:
-    """Return a reading's rate; None where it was not measured, or no time was seen to pass."""
+    """Return a reading's rate; None where it was not measured, or the clock did not move."""
     if not reading.seconds or min(reading.seconds) <= 0:
         return None
     amount = amount_of(reading.task, reading.ranks)
@@ -96,10 +96,10 @@ def rate_of(reading: PeakReading) -> Rate | None:
 
 
 def lines_of(document: PeakDocument) -> list[Line]:
-    """Return every reading with its rate and what that is a part of."""
-    rates = [rate_of(reading) for reading in document.readings]
+    """Return every reading with its rate, as a part of the best and of the published one."""
+    rated = [(reading, rate_of(reading)) for reading in document.readings]
     best: dict[str, float] = {}
-    for reading, rate in zip(document.readings, rates, strict=True):
+    for reading, rate in rated:
         if rate is not None:
             key = _peers(reading)
             best[key] = max(best.get(key, 0.0), rate.value)
@@ -110,17 +110,18 @@ def lines_of(document: PeakDocument) -> list[Line]:
             of_best=_part(rate, best.get(_peers(reading))),
             of_datasheet=_part(rate, _published(document, reading.task)),
         )
-        for reading, rate in zip(document.readings, rates, strict=True)
+        for reading, rate in rated
     ]
 
 
 def ceilings_of(document: PeakDocument) -> list[Ceiling]:
-    """Return what products come to in each arithmetic, in the order in which they were made."""
-    lines = lines_of(document)
-    products = [line for line in lines if isinstance(line.reading.task, MatmulTask)]
+    """Return the rates of matmuls in each precision, in the order in which they were measured."""
+    by_precision: dict[str, list[Line]] = {}
+    for line in lines_of(document):
+        if isinstance(line.reading.task, MatmulTask):
+            by_precision.setdefault(line.reading.task.precision, []).append(line)
     found = []
-    for precision in dict.fromkeys(_precision(line.reading.task) for line in products):
-        mine = [line for line in products if _precision(line.reading.task) == precision]
+    for precision, mine in by_precision.items():
         rated = [line for line in mine if line.rate is not None]
         best = max(rated, key=lambda line: line.rate.value if line.rate else 0.0, default=None)
         together = None
@@ -141,7 +142,7 @@ def ceilings_of(document: PeakDocument) -> list[Ceiling]:
 
 
 def load_of_others(document: PeakDocument) -> str | None:
-    """Say what others used of the processors meanwhile, where it is more than a run bears."""
+    """Say how much of the processors others used meanwhile, where it is more than a run allows."""
     share = document.foreign_cpu_share
     if share is None or share <= MAX_FOREIGN_CPU_SHARE:
         return None
@@ -152,7 +153,7 @@ def load_of_others(document: PeakDocument) -> str | None:
 
 
 def _is_whole(document: PeakDocument, precision: str) -> bool:
-    """Tell whether there is a reading of each of the model's products in this arithmetic."""
+    """Tell whether there is a reading of each of the model's matmuls in this precision."""
     if document.planned_products is None:  # an older file, which does not say
         return document.status == "finished"
     read = {reading.task.name for reading in document.readings}
@@ -161,7 +162,7 @@ def _is_whole(document: PeakDocument, precision: str) -> bool:
 
 
 def _together(lines: Sequence[Line]) -> Rate | None:
-    """Return the rate of doing all of them, each as often as a training step does."""
+    """Return the rate of all of them, each as often as a training step does it."""
     if not lines or any(line.rate is None for line in lines):
         return None
     work = sum(line.reading.count * amount_of(line.reading.task) for line in lines)
@@ -172,21 +173,17 @@ def _together(lines: Sequence[Line]) -> Rate | None:
     return Rate(work / seconds(median), work / seconds(max), work / seconds(min), "FLOP/s")
 
 
-def _precision(task: PeakTask) -> str:
-    return getattr(task, "precision", "")
-
-
 def _peers(reading: PeakReading) -> str:
-    """Name what a reading is held against: products, attention's too, in one arithmetic."""
+    """Name the group that a reading is compared with: matmuls and attention in one precision."""
     if isinstance(reading.task, MatmulTask | AttentionTask):
-        return f"products in {reading.task.precision}"
+        return f"matmuls in {reading.task.precision}"
     if isinstance(reading.task, CollectiveTask):
         return f"collective {reading.task.operation}"
     return reading.group
 
 
 def _published(document: PeakDocument, task: PeakTask) -> float | None:
-    """Return the datasheet's rate of one device for this kind of task."""
+    """Return the published rate of one device for this kind of task."""
     if document.accelerator is None:
         return None
     chip = accelerators()[document.accelerator]

@@ -1,8 +1,7 @@
-"""The peak that a utilization is a part of, with its source, or why there is none.
+"""The peak FLOP/s that a utilization is a part of, and the ceiling, measured on any device.
 
-A chip's peak is its maker's dense figure for this precision. A CPU's is measured, in the same run,
-the same arithmetic and the same threads (docs/metrics.md, "A CPU's peak"). No chip ever takes
-another's. Beside the peak stands the ceiling, which is measured on any device.
+A chip's peak is its maker's dense figure for this precision; a CPU's is measured in the same run.
+Source: docs/metrics.md, "MFU", "A CPU's peak" and "The measured ceiling".
 """
 
 from collections.abc import Sequence
@@ -22,23 +21,23 @@ FP8_DTYPE = "float8_e4m3fn"
 """As a worker names it."""
 
 MEASURED_HERE = "measured in this run"
-"""How the source of a CPU's peak begins."""
+"""How the source of a measured peak begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """Operations per second of all chips that are paid for; either a figure or a reason."""
+    """Of all billed chips, or of the devices driven; either a figure or a reason."""
 
     flops_per_second: float | None
-    """Of products that are partly fp8, the rate at which both parts together are done."""
+    """Of matmuls that are partly fp8, the rate at which both parts together are done."""
     fp8: ResultFp8 | None = None
-    """What it was mixed of."""
+    """The two rates that it is mixed of."""
     source: str | None = None
     reason: str | None = None
 
 
 def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
-    """Return the peak of a case's chips for the precision of its matrix products."""
+    """Return the peak of a case's billed chips for the precision of its matmuls."""
     if backend_of(plan.order.backend).is_host:
         missing = "the case ended before the processor's peak was measured"
         if not plan.order.measure_ceiling:
@@ -67,7 +66,7 @@ def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
 
 
 def find_ceiling(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
-    """Return what products alone came to on the devices that the job drives, where it was timed."""
+    """Return the measured rate of matmuls alone on the devices that the job drives."""
     missing = "the case ended before the device's ceiling was measured"
     if not plan.order.measure_ceiling:
         missing = "measure.ceiling is off, as it is by default where products must be compiled"
@@ -98,7 +97,7 @@ def _mixed(plan: Plan, fp8_rate: float, other_rate: float, source: str) -> Peak:
 
 
 def _best_median(ceilings: Sequence[Ceiling], devices: int, missing: str) -> Peak:
-    """Return the best median of all sizes: other work only lowers it."""
+    """Return the best median of all sizes: other work on the device only lowers one."""
     rates = [
         (float(np.median(point.flops_per_second)), point.size, ceiling.dtype)
         for ceiling in ceilings

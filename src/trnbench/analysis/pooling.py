@@ -1,10 +1,10 @@
-"""Several launches of one case to one result, in which each launch counts as one value.
+"""From the results of a case's launches to one result, in which each launch is one value.
 
-Pure, and over the launches' own results. Rules: docs/metrics.md, "Launches".
+Source: docs/metrics.md, "Launches".
 """
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from trnbench.analysis.analyze import rederived
 from trnbench.analysis.checks.measurement import check_launches
@@ -29,18 +29,27 @@ from trnbench.schema.result import (
 BETWEEN = "between-launch t"
 FEW = "within-launch, prior-widened"
 
+ESTIMATED = (
+    "tokens_per_second", "tokens_per_second_per_device", "step_time_mean_seconds",
+    "step_time_median_seconds", "joules_per_token", "joules_per_token_tdp_bound",
+)  # fmt: skip
+"""Metrics with an interval: their geometric mean; of others, but for those below, the mean."""
+
+FROM_FIRST = ("compile_seconds",)
+"""Later launches find what the first one compiled."""
+
 WORST_FIRST: tuple[Verdict, ...] = ("invalid", "doubtful", "sound", "not_judged")
 
 
 def pool(plan: Plan, results: Sequence[Result]) -> Result:
-    """Return the result of a case from those of its launches, in the order they were made in."""
+    """Return the result of a case from those of its launches, in order of time."""
     if len(results) == 1:
         (only,) = results
         checks = (*only.checks, check_launches(plan, only.launches, None))
         only = only.model_copy(update={"checks": checks})
         return rederived(only, only.utilization, only.price, only.price_reason)
     counting = [result for result in results if result.standing in ("sound", "doubtful")]
-    figures = counting or [result for result in results if _is_known(result)]
+    figures = counting or [r for r in results if r.metrics["tokens_per_second"].value is not None]
     first = (figures or results)[0]
     spread = _spread(counting)
     unfinished = next((r for r in results if r.outcome.status != "finished"), None)
@@ -62,10 +71,6 @@ def pool(plan: Plan, results: Sequence[Result]) -> Result:
     return rederived(pooled, first.utilization, first.price, first.price_reason)
 
 
-def _is_known(result: Result) -> bool:
-    return result.metrics["tokens_per_second"].value is not None
-
-
 def _spread(counting: Sequence[Result]) -> ResultSpread | None:
     launches = [launch for result in counting for launch in result.launches]
     means = [x.step_time_mean_seconds for x in launches if x.step_time_mean_seconds is not None]
@@ -84,61 +89,33 @@ def _spread(counting: Sequence[Result]) -> ResultSpread | None:
 
 
 def _metrics(results: Sequence[Result]) -> dict[str, MetricValue]:
-    pooled = {}
-    for name in results[0].metrics:
-        values = [result.metrics[name] for result in results]
-        pooled[name] = _POOLED.get(name, _mean)(values)
+    pooled = {
+        name: _pooled(name, [result.metrics[name] for result in results])
+        for name in results[0].metrics
+    }
     mean, median = (pooled[f"step_time_{which}_seconds"].value for which in ("mean", "median"))
     if mean is not None and median is not None:
         pooled["tail_overhead"] = MetricValue(value=mean / median - 1)
     return pooled
 
 
-def _middle(values: Sequence[MetricValue]) -> MetricValue:
-    """Return the geometric mean and its interval."""
-    known = _known(values)
-    if isinstance(known, MetricValue):
-        return known
+def _pooled(name: str, values: Sequence[MetricValue]) -> MetricValue:
+    """Pool one metric; what is derived from the throughput is derived again afterwards."""
+    if name in FROM_FIRST:
+        return values[0]
+    lacking = next((value for value in values if value.value is None), None)
+    if lacking is not None:
+        return lacking
+    known = [value.value for value in values if value.value is not None]
+    if name == "peak_memory_bytes":
+        return MetricValue(value=max(known))
+    if name not in ESTIMATED:
+        return MetricValue(value=statistics.fmean(known))
     found = interval_of(known, [value.relative_error for value in values])
     if found is None:
         return MetricValue(value=middle_of(known))
     value, low, high = found
     return MetricValue(value=value, low=low, high=high)
-
-
-def _mean(values: Sequence[MetricValue]) -> MetricValue:
-    known = _known(values)
-    return known if isinstance(known, MetricValue) else MetricValue(value=statistics.fmean(known))
-
-
-def _most(values: Sequence[MetricValue]) -> MetricValue:
-    known = _known(values)
-    return known if isinstance(known, MetricValue) else MetricValue(value=max(known))
-
-
-def _first(values: Sequence[MetricValue]) -> MetricValue:
-    return values[0]
-
-
-def _known(values: Sequence[MetricValue]) -> list[float] | MetricValue:
-    """Return the figures, or the first that lacks one."""
-    lacking = next((value for value in values if value.value is None), None)
-    if lacking is not None:
-        return lacking
-    return [value.value for value in values if value.value is not None]
-
-
-_POOLED: Mapping[str, Callable[[Sequence[MetricValue]], MetricValue]] = {
-    "tokens_per_second": _middle,
-    "tokens_per_second_per_device": _middle,
-    "step_time_mean_seconds": _middle,
-    "step_time_median_seconds": _middle,
-    "joules_per_token": _middle,
-    "joules_per_token_tdp_bound": _middle,
-    "compile_seconds": _first,  # later launches find what the first one compiled
-    "peak_memory_bytes": _most,
-}
-"""How launches' figures become one, where it is not their mean; what is derived is derived anew."""
 
 
 def _timing(results: Sequence[Result], figures: Sequence[Result]) -> ResultTiming:
@@ -169,24 +146,21 @@ def _timing(results: Sequence[Result], figures: Sequence[Result]) -> ResultTimin
 
 def _energy(results: Sequence[Result]) -> ResultEnergy | None:
     """Return the mean power of all launches, or the energy of the first that does not know it."""
-    known, watts = [], []
+    watts = []
     for result in results:
         energy = result.energy
         if energy is None or not energy.is_valid or energy.mean_power_watts is None:
             return energy
-        known.append(energy)
         watts.append(energy.mean_power_watts)
-    return known[0].model_copy(update={"mean_power_watts": statistics.fmean(watts)})
+    first = results[0].energy
+    return first and first.model_copy(update={"mean_power_watts": statistics.fmean(watts)})
 
 
 def _checks(results: Sequence[Result]) -> list[CheckOutcome]:
     """Let the worst launch decide each check, and say in how many it was so."""
-    names = [check.name for check in results[0].checks if check.name != "launches"]
-    return [_worst([_named(result, name) for result in results]) for name in names]
-
-
-def _named(result: Result, name: str) -> CheckOutcome:
-    return next(check for check in result.checks if check.name == name)
+    by_name = [{check.name: check for check in result.checks} for result in results]
+    names = [name for name in by_name[0] if name != "launches"]
+    return [_worst([checks[name] for checks in by_name]) for name in names]
 
 
 def _worst(checks: Sequence[CheckOutcome]) -> CheckOutcome:

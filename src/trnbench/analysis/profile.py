@@ -1,8 +1,8 @@
-"""From operators' own times to where a step's time goes: classes that come to the whole, in order.
+"""From operators' own times to where a step's time goes, by class.
 
 An operator's own time leaves out that of the operators that it calls, and a moment at which several
-threads work is divided between them: so classes sum to what was accounted for, and the rest of the
-window is told as a line of its own.
+threads work is divided between them: so classes sum to the accounted time, and the rest of the
+window is unaccounted.
 """
 
 from collections import defaultdict
@@ -11,11 +11,7 @@ from trnbench import __version__
 from trnbench.catalog.facts import class_of
 from trnbench.protocol.records import Environment, OperatorTime, Profiled
 from trnbench.schema.plan import Plan
-from trnbench.schema.profile import (
-    Profile,
-    ProfiledClass,
-    ProfiledOperator,
-)
+from trnbench.schema.profile import Profile, ProfiledClass, ProfiledOperator
 
 
 def make_profile(
@@ -26,13 +22,22 @@ def make_profile(
     made_at: str,
     captured_files: int = 0,
 ) -> Profile:
-    """Put a worker's answer in order; `made_at` is UTC, ISO 8601."""
+    """Classify and sort a worker's answer; `made_at` is UTC, ISO 8601."""
     is_device = any(operator.device_seconds for operator in profiled.operators)
     window = profiled.window_seconds
-    operators = sorted(
-        (_operator(told, window, is_device=is_device) for told in profiled.operators),
-        key=lambda operator: (-operator.share, operator.name, operator.within or ""),
-    )
+    operators = [
+        ProfiledOperator(
+            name=timed.name,
+            within=timed.within,
+            operator_class=class_of(timed.name, timed.within),
+            calls=timed.calls,
+            host_seconds=timed.host_seconds,
+            device_seconds=timed.device_seconds,
+            share=seconds_of(timed, is_device=is_device) / window,
+        )
+        for timed in profiled.operators
+    ]
+    operators.sort(key=lambda operator: (-operator.share, operator.name, operator.within or ""))
     classes = _classes(operators, window, is_device=is_device)
     accounted = sum(each.seconds for each in classes)
     return Profile(
@@ -55,20 +60,8 @@ def make_profile(
 
 
 def seconds_of(operator: OperatorTime | ProfiledOperator, *, is_device: bool) -> float:
-    """Return an operator's own time where time is shared out."""
+    """Return an operator's own time, on the device or on the host."""
     return (operator.device_seconds or 0.0) if is_device else operator.host_seconds
-
-
-def _operator(told: OperatorTime, window: float, *, is_device: bool) -> ProfiledOperator:
-    return ProfiledOperator(
-        name=told.name,
-        within=told.within,
-        operator_class=class_of(told.name, told.within),
-        calls=told.calls,
-        host_seconds=told.host_seconds,
-        device_seconds=told.device_seconds,
-        share=seconds_of(told, is_device=is_device) / window,
-    )
 
 
 def _classes(

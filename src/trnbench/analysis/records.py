@@ -1,8 +1,7 @@
-"""Records as they are read: steps digested, and what no worker sends refused.
+"""Records as they are read: refuse what cannot have been measured, and digest single steps.
 
-A run may have a million steps, and a thousand samples of their time. Times are kept by sample; of
-each step's loss and gradient only what some check or figure asks for is kept. Records that were
-edited or damaged, or of a clock that jumped, are refused before anything is computed of them.
+A run may have a million steps: of each one's loss and gradient only what some check or figure needs
+is kept. Records that were edited or damaged, or of a clock that jumped, are refused first.
 """
 
 import itertools
@@ -20,19 +19,18 @@ from trnbench.schema.measurement import Measurement
 SHORTEST_STEP_SECONDS = 1e-9
 
 LONGEST_SECONDS = 1e8
-"""No step takes less than a clock's tick, and nothing more than three years."""
+"""Three years."""
 
 MOST_COUNTED = 2**63 - 1
-"""No count of anything here needs more."""
 
 LARGEST_LOSS = 1e30
-"""Of a loss that diverged and is a number still; sums of such are finite."""
+"""Of a loss that diverged and is still finite; sums of such are finite."""
 
 ROUNDING = 1e-6
-"""Of times that are made from one another: a microsecond, and a millionth."""
+"""Of times that are computed from one another: absolute in seconds, and relative."""
 
 LARGEST_COSINE = 1.001
-"""One, and what rounding makes of it."""
+"""One, plus rounding."""
 
 EDITED = "the file was edited or is damaged; measure again"
 
@@ -42,43 +40,40 @@ Fault = tuple[str, str]
 """What is wrong, and what to do."""
 
 FIRST_STEPS = 50
-"""Of which the losses are kept, in order: those by which something must have been learned."""
+"""Of which the losses are kept: those by which something must have been learned."""
 
 LAST_STEPS = 5
-"""Of which they are kept too: the final loss is their mean."""
+"""Of which the losses are kept: the final loss is their mean."""
 
 WINDOW_STEPS = 10
-"""Over which the excess loss is averaged, where its lowest is asked for."""
+"""Over which the excess loss is averaged, to find its lowest."""
 
 MAX_GRADIENT_NORM = 1e4
 
 Loss = tuple[float | None, float]
-"""A step's loss, null if it was no number, and that of a model that knows the stream; nats."""
+"""A step's loss, None if not finite, and that of a model that knows the stream; nats."""
 
 
 def validate_records(measurement: Measurement, of_steps: Fault | None) -> None:
-    """Refuse records that cannot have been measured, or whose steps have a fault.
-
-    Raises:
-        DataError: naming the file, the place and the value.
-    """
-    found = [] if of_steps is None else [of_steps]
-    for message, hint in itertools.chain(found, _faults(measurement)):
+    """Raise DataError for records that cannot have been measured, or whose steps have a fault."""
+    fault = of_steps or next(_faults(measurement), None)
+    if fault is not None:
+        message, hint = fault
         raise DataError(f"{measurement.source}: {message}", hint=hint)
 
 
 def is_valid_block(block: Block) -> bool:
-    """Tell whether one block, as it comes from a worker, can have been measured."""
+    """Tell whether one block, as a worker sends it, can have been measured."""
     return not any(faults_of_block(block))
 
 
 def _faults(measurement: Measurement) -> Iterator[Fault]:
     yield from _faults_of_order(measurement.blocks)
     yield from _faults_of_fields(measurement)
-    for stop in (decision for decision in measurement.decisions if decision.what == "stop"):
-        samples = sum(block.purpose == "measure" for block in measurement.blocks)
-        if stop.value != samples:
-            yield f"ended after {stop.value:g} samples and holds {samples}", EDITED
+    samples = sum(block.purpose == "measure" for block in measurement.blocks)
+    for decision in measurement.decisions:
+        if decision.what == "stop" and decision.value != samples:
+            yield f"ended after {decision.value:g} samples and holds {samples}", EDITED
     for ceiling in measurement.ceilings:
         rates = [rate for point in ceiling.points for rate in point.flops_per_second]
         if not all(point.flops_per_second for point in ceiling.points) or not rates:
@@ -93,34 +88,24 @@ def _faults(measurement: Measurement) -> Iterator[Fault]:
 
 def faults_of_block(block: Block) -> Iterator[Fault]:
     """Yield what is wrong with one block and its steps."""
+    first, seconds, events = block.first_step, block.seconds, block.event_seconds
     counts = {len(block.losses), len(block.gradient_norms), len(block.oracle_losses)}
     if counts != {block.steps}:
-        yield (
-            (
-                f"has not one loss and one gradient for each of the {block.steps} steps from step "
-                f"{block.first_step}"
-            ),
-            EDITED,
-        )
-    seconds = block.seconds
+        every = f"each of the {block.steps} steps from step {first}"
+        yield f"has not one loss and one gradient for {every}", EDITED
     is_possible = SHORTEST_STEP_SECONDS * block.steps <= seconds <= LONGEST_SECONDS
     if block.steps < 1 or not is_possible:
-        said = f"{block.steps} steps from step {block.first_step} took {seconds:g} s"
-        yield f"says that {said}", JUMPED
-    for losses in (block.losses, block.oracle_losses):
-        for loss in losses:
-            if loss is not None and not -LARGEST_LOSS <= loss <= LARGEST_LOSS:
-                yield f"holds a loss of {loss:g} from step {block.first_step}", EDITED
+        yield f"says that {block.steps} steps from step {first} took {seconds:g} s", JUMPED
+    for loss in itertools.chain(block.losses, block.oracle_losses):
+        if loss is not None and not -LARGEST_LOSS <= loss <= LARGEST_LOSS:
+            yield f"holds a loss of {loss:g} from step {first}", EDITED
     if min(block.oracle_losses, default=0.0) < 0:
-        yield f"says that a loss below 0 was possible from step {block.first_step}", EDITED
-    if block.event_seconds is not None and not 0 <= block.event_seconds <= LONGEST_SECONDS:
-        yield (
-            f"says that step {block.first_step} took {block.event_seconds:g} s on the device",
-            (EDITED),
-        )
+        yield f"says that a loss below 0 was possible from step {first}", EDITED
+    if events is not None and not 0 <= events <= LONGEST_SECONDS:
+        yield f"says that step {first} took {events:g} s on the device", EDITED
     for rank, spent in enumerate(block.rank_seconds or ()):
         if not 0 < spent <= LONGEST_SECONDS:
-            yield f"says that rank {rank} took {spent:g} s from step {block.first_step}", JUMPED
+            yield f"says that rank {rank} took {spent:g} s from step {first}", JUMPED
 
 
 def _faults_of_order(blocks: list[Block]) -> Iterator[Fault]:
@@ -134,11 +119,9 @@ def _faults_of_order(blocks: list[Block]) -> Iterator[Fault]:
                 f"{before.first_step} at {before.at_seconds:g} s",
                 JUMPED,
             )
-        if after.first_step != before.first_step + before.steps:
-            yield (
-                f"step {after.first_step} follows step {before.first_step + before.steps - 1}",
-                EDITED,
-            )
+        last = before.first_step + before.steps - 1
+        if after.first_step != last + 1:
+            yield f"step {after.first_step} follows step {last}", EDITED
     ended = 0.0
     for block in blocks:
         took = block.prepare_seconds + block.seconds
@@ -154,7 +137,7 @@ def _faults_of_order(blocks: list[Block]) -> Iterator[Fault]:
 
 
 def _faults_of_gate(measurement: Measurement) -> Iterator[Fault]:
-    """Distances are not negative, and no cosine is above one."""
+    """No distance is negative, and no cosine is above one."""
     movement = measurement.movement
     far = [] if movement is None else [movement.least, movement.most]
     for point in measurement.parity.points if measurement.parity is not None else ():
@@ -169,7 +152,7 @@ def _faults_of_gate(measurement: Measurement) -> Iterator[Fault]:
 
 
 def _faults_of_fields(measurement: Measurement) -> Iterator[Fault]:
-    """Every moment and every duration is one that a run can have, and nothing counts below zero."""
+    """No count is negative, and every time is one that a run can have."""
     for name, record in measurement.records():
         for each in fields(record):
             value = getattr(record, each.name)
@@ -192,19 +175,20 @@ class UnfitStep:
 
 @dataclass(slots=True)
 class StepDigest:
-    """Takes in block after block; `Measurement.steps` is one of these where a file was read."""
+    """What is kept of single steps; `Measurement.steps` is one of these where a file was read."""
 
     count: int = 0
     first: list[Loss] = field(default_factory=list)
     last: deque[Loss] = field(default_factory=lambda: deque(maxlen=LAST_STEPS))
     unfit: UnfitStep | None = None
-    """The first step whose loss is no number or below zero, or whose gradient is none or vast."""
+    """The first step whose loss is not finite or negative, or whose gradient norm is not in
+    (0, `MAX_GRADIENT_NORM`)."""
     known_losses: int = 0
-    """Steps whose loss is a number."""
+    """Steps whose loss is finite."""
     lowest_excess: float = math.inf
-    """The lowest mean, over a window of steps, of the loss above the best possible; nats."""
+    """The lowest mean, over a window of steps, of the loss above the oracle's; nats."""
     fault: Fault | None = None
-    """The first thing that no worker tells; nothing was taken in from there on."""
+    """The first that was found; no step after it is taken in."""
     imbalances: int = 0
     imbalance_sum: float = 0.0
     """Over measured steps, of rows of the fullest expert over the mean."""
@@ -212,7 +196,7 @@ class StepDigest:
     """The last excess losses, one less than a window has."""
 
     def take(self, block: Block) -> Block:
-        """Take in a block's steps; return it without them."""
+        """Take in a block's steps; return the block without them."""
         if self.fault is None:
             self.fault = next(faults_of_block(block), None)
         if self.fault is None:
@@ -222,31 +206,19 @@ class StepDigest:
         )
 
     def _take(self, block: Block) -> None:
-        missing = FIRST_STEPS - len(self.first)
-        if missing > 0:
-            early = zip(block.losses[:missing], block.oracle_losses, strict=False)
-            self.first.extend(early)
-        tail = slice(-LAST_STEPS, None)
-        self.last.extend(zip(block.losses[tail], block.oracle_losses[tail], strict=True))
+        pairs = list(zip(block.losses, block.oracle_losses, strict=True))
+        self.first.extend(pairs[: FIRST_STEPS - len(self.first)])
+        self.last.extend(pairs[-LAST_STEPS:])
         self.count += block.steps
-        self._look_for_unfit(block)
-        self._follow_excess(block)
+        if self.unfit is None:
+            self.unfit = _first_unfit(block)
+        self._follow_excess([loss - oracle for loss, oracle in pairs if loss is not None])
         if block.purpose == "measure":
-            told = [value for value in block.expert_imbalances or () if value is not None]
-            self.imbalances += len(told)
-            self.imbalance_sum += sum(told)
+            imbalances = [value for value in block.expert_imbalances or () if value is not None]
+            self.imbalances += len(imbalances)
+            self.imbalance_sum += sum(imbalances)
 
-    def _look_for_unfit(self, block: Block) -> None:
-        if self.unfit is not None:
-            return
-        for at, (loss, norm) in enumerate(zip(block.losses, block.gradient_norms, strict=True)):
-            if loss is None or loss < 0 or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
-                self.unfit = UnfitStep(block.first_step + at, loss, norm)
-                return
-
-    def _follow_excess(self, block: Block) -> None:
-        pairs = zip(block.losses, block.oracle_losses, strict=True)
-        excess = [loss - oracle for loss, oracle in pairs if loss is not None]
+    def _follow_excess(self, excess: list[float]) -> None:
         self.known_losses += len(excess)
         joined = [*self._recent, *excess]
         if len(joined) >= WINDOW_STEPS:
@@ -254,6 +226,13 @@ class StepDigest:
             lowest = float(np.min(np.convolve(joined, window, mode="valid")))
             self.lowest_excess = min(self.lowest_excess, lowest)
         self._recent = joined[-(WINDOW_STEPS - 1) :]
+
+
+def _first_unfit(block: Block) -> UnfitStep | None:
+    for at, (loss, norm) in enumerate(zip(block.losses, block.gradient_norms, strict=True)):
+        if loss is None or loss < 0 or norm is None or not 0 < norm < MAX_GRADIENT_NORM:
+            return UnfitStep(block.first_step + at, loss, norm)
+    return None
 
 
 def digest_of(blocks: Iterable[Block]) -> StepDigest:

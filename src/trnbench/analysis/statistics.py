@@ -1,15 +1,14 @@
 """Points with intervals from timed samples, and from launches.
 
-Rule set `stats-v2`, in full in docs/metrics.md, "Statistics" and "Launches"; tests hold its known
-answers and simulate its coverage. Samples are one-dimensional sequences of positive, finite times
-in order; they are few, correlated and now and then stalled. A launch counts as one value, however
-many steps it made, and all is done on logarithms.
+Rule set `stats-v2`. Source: docs/metrics.md, "Statistics" and "Launches". Samples are sequences of
+positive, finite times in order: few, correlated, now and then stalled. A launch is one value, and
+launches are summarized on logarithms.
 """
 
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,17 +24,17 @@ Source: MLPerf Training v5.0 public logs, about the 90th percentile over 94 subm
 """
 
 LARGEST_LAUNCH_SD = 0.0208
-"""The same of the submission whose runs differ most: whatever differs by more is not noise alone.
+"""The same of the submission whose runs differ most: what differs by more is not noise alone.
 
 Source: MLPerf Training v5.0 public logs, the largest of 94 submissions.
 """
 
 BATCHES = 6
-"""Stretches of a series whose means are held against each other: so few that each outlasts the
-noise of a shared machine, which comes and goes within seconds."""
+"""Stretches of a series whose means are compared: so few that each outlasts the noise of a shared
+machine, which comes and goes within seconds."""
 
 LEAST_FOR_BATCHES = 24
-"""Samples: shorter stretches than four say no more than neighbours do."""
+"""Samples: stretches shorter than four add nothing to what neighbours show."""
 
 LOOKING_INFLATION = 1.05
 """Widens every interval for having looked at the data before stopping; keeps coverage at 93-97 %
@@ -44,7 +43,7 @@ over the stopping rule's checkpoints (simulated)."""
 Samples = npt.NDArray[np.float64]
 
 LEAST_LAUNCHES = 3
-"""Launches from which their own spread is used."""
+"""Launches from which their own deviation is used."""
 
 ROUNDING = 1e-12
 """Logarithms that differ by less are the same figure, rounded differently."""
@@ -54,7 +53,7 @@ LARGEST_LOG = 700.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """An estimate with its confidence interval; a value never travels without it."""
+    """An estimate with its 95 % interval."""
 
     value: float
     low: float
@@ -62,28 +61,25 @@ class Interval:
     n: int
     """Samples."""
     n_effective: float
-    """Independent samples that would tell as much."""
+    """Independent samples that would be worth as much."""
     method: str
 
     @property
     def standard_error(self) -> float:
-        """The standard error that a t interval at this sample size was made from."""
+        """The standard error that the t interval was made from."""
         return (self.high - self.low) / 2 / _t_of(self.n_effective)
 
     @property
     def relative_half_width(self) -> float:
-        """Half the width of the interval as a part of the value."""
+        """Half of the interval's width, as a part of the value."""
         return (self.high - self.low) / 2 / self.value
 
     def widened(self, factor: float) -> "Interval":
         """Return the same estimate with an interval `factor` times as wide."""
-        return Interval(
-            value=self.value,
+        return replace(
+            self,
             low=self.value - (self.value - self.low) * factor,
             high=self.value + (self.high - self.value) * factor,
-            n=self.n,
-            n_effective=self.n_effective,
-            method=self.method,
         )
 
 
@@ -101,12 +97,8 @@ class Stalls:
 def mean_interval(samples: Sequence[float] | Samples) -> Interval:
     """Estimate the mean with a t interval at the effective sample size.
 
-    Source: docs/metrics.md, "Statistics", ESS-t for the mean; the small-sample correction of the
-    autocorrelation is Kendall's and Marriott and Pope's; what is slower than a lag of one shows is
-    seen by overlapping batch means.
-
-    Raises:
-        ValueError: fewer than three samples.
+    Source: docs/metrics.md, "Statistics", ESS-t for the mean: the small-sample correction of the
+    autocorrelation by Kendall and by Marriott and Pope; slow noise by overlapping batch means.
     """
     x = _checked(samples)
     n = len(x)
@@ -122,13 +114,10 @@ def mean_interval(samples: Sequence[float] | Samples) -> Interval:
 def median_interval(samples: Sequence[float] | Samples) -> Interval:
     """Estimate the median with a t interval that stalls cannot widen.
 
-    The spread is that of the samples winsorised at Tukey's fences, the autocorrelation that of
-    a Gaussian series after hard clipping (arcsine law), and slow noise that of batch means.
+    The deviation is of the samples winsorised at Tukey's fences, the autocorrelation that of a
+    Gaussian series after hard clipping (arcsine law), and slow noise that of batch means.
 
     Source: docs/metrics.md, "Statistics", ESS-t for the median.
-
-    Raises:
-        ValueError: fewer than three samples.
     """
     x = _checked(samples)
     n = len(x)
@@ -148,19 +137,17 @@ def median_interval(samples: Sequence[float] | Samples) -> Interval:
 
 
 def single_launch_interval(interval: Interval) -> Interval:
-    """Widen a within-launch interval by the variation between launches that it cannot see.
+    """Widen a within-launch interval by the variance between launches that it cannot see.
 
-    Source: docs/metrics.md, "Statistics", interval for a configuration with fewer than 3 launches.
+    Source: docs/metrics.md, "Statistics", widening.
     """
     inside = interval.relative_half_width
     outside = 1.96 * BETWEEN_LAUNCH_SD
     half_width = interval.value * math.hypot(inside, outside)
-    return Interval(
-        value=interval.value,
+    return replace(
+        interval,
         low=interval.value - half_width,
         high=interval.value + half_width,
-        n=interval.n,
-        n_effective=interval.n_effective,
         method=f"{interval.method}, prior-widened",
     )
 
@@ -178,9 +165,9 @@ def find_stalls(samples: Sequence[float] | Samples) -> Stalls:
 
 
 def is_tail_dominated(samples: Sequence[float] | Samples) -> bool:
-    """Tell whether a few stalls decide the mean, so that no interval for it can be trusted.
+    """Tell whether leaving the stalls out would move the mean by over a quarter of its half-width.
 
-    True if leaving the stalls out would move the mean by more than a quarter of its half-width.
+    Then no interval for the mean can be trusted.
     """
     x = _checked(samples)
     stalls = find_stalls(x)
@@ -220,7 +207,7 @@ def _lag_one_autocorrelation(x: Samples) -> float:
 
 
 def _corrected_autocorrelation(x: Samples) -> float:
-    """Undo the downward bias of a short series' autocorrelation, and bound it."""
+    """Correct the downward bias of a short series' autocorrelation, and bound it."""
     raw = _lag_one_autocorrelation(x)
     return min(max(raw + (1 + 4 * raw) / len(x), 0.0), 0.95)
 
@@ -228,12 +215,11 @@ def _corrected_autocorrelation(x: Samples) -> float:
 def _slow_inflation(x: Samples, inflation: float) -> float:
     """Return by how much the mean varies more than the correlation of neighbours makes it, or 1.
 
-    A machine that others use is slower for seconds at a time: beneath the noise from step to step
-    lies one that a lag of one hardly shows. Means of long stretches show it.
+    A machine that others use is slower for seconds at a time, which a lag of one hardly shows and
+    means of long stretches do.
 
     Source: overlapping batch means, Meketon and Schmeiser, Winter Simulation Conference 1984, with
-    the bias of n / BATCHES taken off; the larger of both is taken, in simulations and on replayed
-    step times (docs/metrics.md, "Statistics").
+    the bias of n / BATCHES taken off.
     """
     n = len(x)
     if n < LEAST_FOR_BATCHES:
@@ -279,9 +265,9 @@ def middle_of(values: Sequence[float]) -> float:
 def interval_of(
     values: Sequence[float], errors: Sequence[float | None]
 ) -> tuple[float, float, float] | None:
-    """Return the geometric mean over launches with its 95 % interval; None where nothing tells one.
+    """Return the geometric mean over launches with its 95 % interval; None where none is known.
 
-    Fewer than three launches, and such as took the very same time, have the interval that each has
+    Fewer than three launches, and launches of exactly equal time, have the interval that each has
     by itself, which allows for what one launch cannot see. `errors` are relative standard errors of
     each launch by its own samples.
     """
@@ -303,7 +289,7 @@ def interval_of(
 
 
 def between_launches(values: Sequence[float]) -> Deviation:
-    """Return by how much at least two launches differ, with the chi-squared interval."""
+    """Return the deviation between at least two launches, with the chi-squared interval."""
     from scipy.special import chdtri
 
     degrees = len(values) - 1
@@ -317,12 +303,12 @@ def between_launches(values: Sequence[float]) -> Deviation:
 
 
 def within_launches(errors: Sequence[float]) -> float | None:
-    """Return the deviation that the launches' own samples would make one expect between them."""
+    """Return the deviation between launches that their own samples predict."""
     return math.sqrt(mean_square(errors)) if errors else None
 
 
 def deviation_of(values: Sequence[float]) -> float:
-    """Return the standard deviation, exactly zero for values that differ by rounding alone."""
+    """Return the standard deviation; zero for values that differ by rounding alone."""
     deviation = statistics.stdev(values)
     return deviation if deviation > ROUNDING else 0.0
 
@@ -333,12 +319,12 @@ def mean_square(values: Sequence[float]) -> float:
 
 
 def exp_of(logarithm: float) -> float:
-    """Return e to this power, kept finite: ends of an interval may lie beyond all numbers."""
+    """Return e to this power, kept finite: an interval may end beyond the largest number."""
     return math.exp(min(max(logarithm, -LARGEST_LOG), LARGEST_LOG))
 
 
 def t_quantile(part: float, degrees: float | None) -> float:
-    """Return Student's quantile; of the normal distribution where no spread was estimated."""
+    """Return Student's quantile; the normal one where `degrees` is None."""
     from scipy.special import ndtri, stdtrit  # a tenth of a second that not every command can spare
 
     return float(ndtri(part) if degrees is None else stdtrit(degrees, part))

@@ -1,7 +1,7 @@
 """Where warm-up ends: the change points of a series of timed samples, and whether it settled.
 
-Part of rule set `stats-v2`, in full in docs/metrics.md, "Statistics". Known limit: a slow drift
-below about 2 % over the window is not reliably seen.
+Part of rule set `stats-v2`. Source: docs/metrics.md, "Statistics". Known limit: a drift below about
+2 % over the series is not reliably seen.
 """
 
 import itertools
@@ -17,17 +17,17 @@ from trnbench.analysis.statistics import Samples
 MIN_SEGMENT = 8
 MIN_TAIL = 30
 MOST_EXAMINED = 2000
-"""A longer series is looked at by the means of neighbours, so that a search takes milliseconds."""
+"""A longer series is searched by the means of neighbours, so that it takes milliseconds."""
 
 Verdict = Literal["steady", "no_steady", "slowdown", "drift"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteadyState:
-    """The steady part of a series, and what may be wrong with it."""
+    """The steady part of a series, and whether it is steady."""
 
     start: int
-    """Samples before this one are warm-up: kept and counted, not summarised."""
+    """Samples before this one are warm-up: kept and counted, not summarized."""
     verdict: Verdict
     evidence: str
 
@@ -41,14 +41,9 @@ class _Noise:
 
 
 def find_steady_state(samples: Sequence[float] | Samples) -> SteadyState:
-    """Find where a series of sample times has settled.
+    """Find where a series of positive times, planned warm-up left out, has settled.
 
-    Args:
-        samples: positive times, in order, warm-up floor already left out.
-
-    Returns:
-        The start of the steady tail and the verdict on it. A series shorter than 30 samples is
-        judged `no_steady` only if a change is seen: there is too little to say more.
+    A series shorter than 30 samples is `no_steady` only if a change is seen.
     """
     log_times = np.log(np.asarray(samples, dtype=np.float64))
     if len(log_times) < 2 * MIN_SEGMENT:
@@ -63,7 +58,7 @@ def find_steady_state(samples: Sequence[float] | Samples) -> SteadyState:
 
 
 def _found(clipped: Samples, size: int = 1) -> SteadyState:
-    """Search a series in which each value stands for `size` samples."""
+    """Search a series in which each value is the mean of `size` samples."""
     noise = _noise(clipped)
     bounds = [0, *_change_points(clipped, noise), len(clipped)]
     segments = [clipped[a:b] for a, b in itertools.pairwise(bounds)]
@@ -76,30 +71,21 @@ def _judged(
     left_out: list[Samples], tail: Samples, start: int, noise: _Noise, size: int
 ) -> SteadyState:
     if left_out and len(tail) < MIN_TAIL:
-        return SteadyState(
-            start=start,
-            verdict="no_steady",
-            evidence=f"only {len(tail) * size} samples since the last change of level",
-        )
+        few = f"only {len(tail) * size} samples since the last change of level"
+        return SteadyState(start=start, verdict="no_steady", evidence=few)
     level = float(np.median(tail))
     for segment in left_out:
         rise = level - float(np.median(segment))
         error = _standard_error(noise, len(segment), len(tail))
         if len(segment) >= 10 and rise > max(math.log(1.02), 4 * error):
-            return SteadyState(
-                start=start,
-                verdict="slowdown",
-                evidence=f"{_percent(rise)} slower than an earlier stretch",
-            )
+            slower = f"{_percent(rise)} slower than an earlier stretch"
+            return SteadyState(start=start, verdict="slowdown", evidence=slower)
     half = len(tail) // 2
     shift = float(np.median(tail[half:]) - np.median(tail[:half]))
     error = _standard_error(noise, half, len(tail) - half)
     if abs(shift) > max(math.log(1.01), 3 * error):
-        return SteadyState(
-            start=start,
-            verdict="drift",
-            evidence=f"the second half differs from the first by {_percent(shift)}",
-        )
+        shifted = f"the second half differs from the first by {_percent(shift)}"
+        return SteadyState(start=start, verdict="drift", evidence=shifted)
     return SteadyState(start=start, verdict="steady", evidence=f"{len(tail)} samples in one level")
 
 
@@ -131,7 +117,7 @@ def _mad_variance(x: Samples) -> float:
 
 
 def _standard_error(noise: _Noise, n1: int, n2: int) -> float:
-    """Standard error of the difference of two medians."""
+    """Return the standard error of the difference of two medians."""
     return 1.2533 * math.sqrt(noise.variance * noise.inflation * (1 / n1 + 1 / n2))
 
 
@@ -167,7 +153,7 @@ def _change_points(y: Samples, noise: _Noise) -> list[int]:
 
 
 def _first_of_merged_tail(segments: list[Samples], noise: _Noise) -> int:
-    """Walk back from the last segment while the level is the same; return where the tail begins."""
+    """Go back from the last segment while the level is the same; return where the tail begins."""
     first = len(segments) - 1
     tail = segments[first]
     while first > 0:
@@ -181,5 +167,5 @@ def _first_of_merged_tail(segments: list[Samples], noise: _Noise) -> int:
 
 
 def _padded_start(warmup: int, n: int) -> int:
-    """Leave out half as much again after a warm-up, but keep a tail that can be summarised."""
+    """Leave out half as much again after a warm-up, but keep a tail of `MIN_TAIL`."""
     return warmup if warmup == 0 else min(warmup + math.ceil(warmup / 2), max(n - MIN_TAIL, warmup))

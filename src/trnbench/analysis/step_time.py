@@ -1,4 +1,4 @@
-"""From a case's timed blocks to its step time: where it settled, how well it is known."""
+"""From a case's timed blocks to its step time, its interval, and what is unusual in it."""
 
 import itertools
 import math
@@ -26,22 +26,22 @@ MIN_SAMPLES = 3
 """Fewer samples than this have no interval, and a figure without one is not given."""
 
 LEAST_SHARE = 0.1
-"""Of the samples at either level: fewer are stalls, which have a rule of their own."""
+"""Of the samples, at either of two levels: fewer are stalls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bimodality:
-    """The two groups that a series' samples part into best."""
+    """How a series' samples divide in two."""
 
     separation: float
     """Part of the variance of the logarithm that lies between the groups: 2/π = 0.64 of a normal
-    distribution, 0.75 of an even one, 0.81 of a sine, near 1 where there are two levels."""
+    distribution, 0.75 of a uniform one, 0.81 of a sine, near 1 where there are two levels."""
     gap: float
-    """How much slower the upper group's middle is, relative."""
+    """How much slower the upper group's median is, relative."""
     upper_share: float
     """Part of the samples in the upper group."""
     switches: int
-    """How often a sample is in the other group than the one before it."""
+    """How often a sample is not in the group of the one before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,44 +49,43 @@ class StepTimes:
     """Seconds of one optimizer step over the steady samples."""
 
     mean: Interval
-    """What is paid for; its interval holds for this launch and, widened, for the next one."""
+    """What is paid for; its interval allows for how launches differ, as the median's does."""
     median: Interval
     relative_half_width: float
-    """The wider of the two within this launch, as the stopping rule sees it."""
+    """The wider of the two within this launch, by which the stopping rule decides."""
     stalls: Stalls
     is_tail_dominated: bool
     p95_seconds: float
     standard_error: float
-    """Relative, of the mean, as these samples alone tell."""
+    """Relative, of the mean, by these samples alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the blocks of one case come to."""
+    """One case's timed blocks, summarized."""
 
     samples: tuple[float, ...]
     """Mean step time of every timed sample, in order, seconds."""
     steps_per_sample: int
     steady: SteadyState | None
-    """None where there are too few samples to look."""
+    """None with fewer than `MIN_SAMPLES`."""
     step_times: StepTimes | None
-    """None where there are too few samples for an interval."""
+    """Of the samples that count; None where they are too few for an interval."""
     bimodality: Bimodality | None
-    """How the samples part in two: those that count, or all where none are steady; None where all
-    are the same."""
+    """Of the samples that count, or of all where they are not steady; None where all are equal."""
     warmup_steps: int
-    """Steps before the first sample that counts, asked for or found."""
+    """Steps before the first sample that counts, planned or found."""
     measured_steps: int
     """Steps in the samples that count."""
     timed_seconds: float
     """Inside the timed blocks that measure."""
     spanned_seconds: float
-    """From the start of the first such block to the end of the last, whatever was done."""
+    """From the start of the first such block to the end of the last, all work included."""
     first_step_seconds: float | None
 
 
 def summarize(blocks: Sequence[Block]) -> Summary:
-    """Summarise the blocks of one case, in the order in which they were run."""
+    """Summarize the blocks of one case, in the order in which they were run."""
     measured = [block for block in blocks if block.purpose == "measure"]
     samples = tuple(block.seconds / block.steps for block in measured)
     steady = find_steady_state(samples) if len(samples) >= MIN_SAMPLES else None
@@ -134,7 +133,7 @@ def _step_times(samples: Sequence[float]) -> StepTimes | None:
 
 
 def _spanned_seconds(measured: Sequence[Block]) -> float:
-    """A block's record is stamped when it is sent, after its losses were read."""
+    """Return the time to the last block's record, which is sent after its losses were read."""
     if not measured:
         return 0.0
     began = measured[0].at_seconds - measured[0].seconds
@@ -142,18 +141,19 @@ def _spanned_seconds(measured: Sequence[Block]) -> float:
 
 
 def _first_step_seconds(blocks: Sequence[Block]) -> float | None:
-    """Return what the very first step took, compilation included, if it was timed alone."""
+    """Return the time of step 0, compilation included, if it was timed alone."""
     if blocks and blocks[0].first_step == 0 and blocks[0].steps == 1:
         return blocks[0].seconds
     return None
 
 
 def find_bimodality(samples: Sequence[float] | Samples) -> Bimodality | None:
-    """Divide the samples in two so that as much as can be of their variance lies between the parts.
+    """Divide the samples in two so that most of the variance of their logarithms lies between.
 
-    The threshold is the one of Otsu, "A threshold selection method from gray-level histograms",
-    IEEE Trans. Syst. Man Cybern. 9 (1979), of the logarithms, with no histogram in between. None of
-    samples that are all the same, or too few to have a tenth in each part.
+    None of samples that are all the same, or too few to have a tenth in each part.
+
+    Source: Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. Syst. Man
+    Cybern. 9 (1979).
     """
     in_order = np.log(np.asarray(samples, dtype=np.float64))
     y = np.sort(in_order)

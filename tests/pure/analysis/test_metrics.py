@@ -16,7 +16,6 @@ from trnbench.analysis.metrics import (
     DERIVED,
     MEASURED,
     METRICS,
-    PRICED,
     Basis,
     billed_seconds,
     exactly,
@@ -197,7 +196,7 @@ def test_what_the_case_took_is_paid_by_the_second_on_every_instance() -> None:
 
 
 def test_without_a_price_every_cost_says_why() -> None:
-    for name, metric in PRICED.items():
+    for name, metric in DERIVED.items():
         if "usd" in name:
             assert metric(basis(usd_per_hour=None)) == unknown("nobody knows")
 

@@ -1,76 +1,46 @@
-"""Doubts as data: each check looks at one thing, says what it saw, and what to do about it.
+"""Every check of a measurement: what it saw, the verdict, and what to do about it.
 
-A check that finds the training or the measurement wrong makes the result invalid; one that finds
-it less certain than it looks makes it doubtful. One file a subject, one line here; rules and
-thresholds: docs/metrics.md, "Checks".
+One file a subject, one line here. Rules and thresholds: docs/metrics.md, "Checks".
 """
 
 from collections.abc import Callable
 
 from trnbench.analysis.case import Case
-from trnbench.analysis.checks.device import (
-    check_chip,
-    check_fallback,
-    check_foreign_load,
-    check_placement,
-    check_proven,
-    check_ranks,
-    check_recompiled,
-    check_throttling,
-)
-from trnbench.analysis.checks.measurement import (
-    check_accounted_time,
-    check_clocks,
-    check_finished,
-    check_levels,
-    check_plan,
-    check_precision,
-    check_resolution,
-    check_steady,
-    check_tail,
-)
-from trnbench.analysis.checks.parity import check_parity, check_weight_update
-from trnbench.analysis.checks.training import (
-    check_finite,
-    check_initial_loss,
-    check_leakage,
-    check_learning,
-    check_parameters,
-)
+from trnbench.analysis.checks import device, measurement, parity, training
 from trnbench.schema.result import CheckOutcome, Validity
 
 CHECKS: tuple[Callable[[Case], CheckOutcome], ...] = (
-    check_finished,
-    check_plan,
-    check_parameters,
-    check_finite,
-    check_initial_loss,
-    check_parity,
-    check_weight_update,
-    check_learning,
-    check_leakage,
-    check_steady,
-    check_tail,
-    check_levels,
-    check_precision,
-    check_foreign_load,
-    check_accounted_time,
-    check_clocks,
-    check_resolution,
-    check_ranks,
-    check_placement,
-    check_chip,
-    check_fallback,
-    check_recompiled,
-    check_throttling,
-    check_proven,
+    measurement.check_finished,
+    measurement.check_plan,
+    training.check_parameters,
+    training.check_finite,
+    training.check_initial_loss,
+    parity.check_parity,
+    parity.check_weight_update,
+    training.check_learning,
+    training.check_leakage,
+    measurement.check_steady,
+    measurement.check_tail,
+    measurement.check_levels,
+    measurement.check_precision,
+    device.check_foreign_load,
+    measurement.check_accounted_time,
+    measurement.check_clocks,
+    measurement.check_resolution,
+    device.check_ranks,
+    device.check_placement,
+    device.check_chip,
+    device.check_fallback,
+    device.check_recompiled,
+    device.check_throttling,
+    device.check_proven,
 )
-"""What is looked at in a measurement; `check_possible` looks at what was derived from it,
-`check_launches` at what its launches came to."""
+"""In the order of reports; `check_possible` checks the derived metrics, `check_launches` a case's
+launches."""
 
 
 def find_validity(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Validity:
-    """Sum the checks up: the worst verdict decides; without a throughput the case failed."""
+    """Return the worst verdict: invalid voids the figure; without a throughput the case failed."""
     verdicts = {check.verdict for check in checks}
     if "invalid" in verdicts:
         return "invalid"

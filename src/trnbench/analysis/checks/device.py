@@ -1,9 +1,10 @@
-"""Whether the work was done where and as the case says, by a device and machine free for it."""
+"""Checks of the device and the machine: that they did the case's work, and no other."""
 
 import statistics
 from collections import Counter
 
 from trnbench.analysis.case import Case, judged
+from trnbench.analysis.energy import MAX_FOREIGN_CPU_SHARE, foreign_cpu_share
 from trnbench.analysis.metrics import Basis, hfu, mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak_flops import MEASURED_HERE
 from trnbench.catalog.accelerators import accelerator_of_device
@@ -13,8 +14,6 @@ from trnbench.schema.result import CheckOutcome
 OWN = ("python", "torch")
 """Versions that every backend has; the others are those of the device's own software."""
 
-MAX_FOREIGN_CPU_SHARE = 0.05
-
 DEVICE_SOURCES = ("nvml", "neuron-monitor")
 
 FAULT_FLAGS = ("ecc_uncorrected", "errors_hardware")
@@ -22,20 +21,19 @@ FAULT_FLAGS = ("ecc_uncorrected", "errors_hardware")
 MAX_RANK_LAG = 0.02
 
 SLOWEST_OVER_EVEN = 3.0
-"""Times as often the slowest as each of even ranks would be, and no more than 90 % of all: that is
-what makes one rank slow, where chance makes another one the slowest each time."""
+"""How many times as often as equal ranks, up to 90 % of samples, a slow rank is the slowest."""
 
 FEWEST_RANK_SAMPLES = 10
 
 
 def check_placement(case: Case) -> CheckOutcome:
-    """All weights lay on the device that the case names, in the type of number it names."""
+    """All weights are on the device, and in the dtype, that the case names."""
     built, order = case.measurement.built, case.plan.order
     if built is None or built.placement is None:
         return judged("placement", "not_judged", "the worker did not tell where the weights lay")
     dtypes = {"bfloat16" if order.precision in ("pure_bf16", "bf16_master") else "float32"}
     if order.step.lora is not None and order.precision != "fp32":
-        dtypes |= {"bfloat16"}  # what is frozen
+        dtypes |= {"bfloat16"}  # frozen weights
     seen = f"weights on {', '.join(built.placement)}"
     wrong = [
         place
@@ -53,7 +51,7 @@ def check_placement(case: Case) -> CheckOutcome:
 
 
 def check_chip(case: Case) -> CheckOutcome:
-    """The device is the chip whose peak and price the case takes."""
+    """The device is the chip whose peak and price the case uses."""
     planned, seen = case.plan.device.accelerator, case.measurement.environment
     if planned is None or seen is None:
         return judged("chip", "not_judged", "no chip was named, or none was opened")
@@ -82,12 +80,12 @@ def check_fallback(case: Case) -> CheckOutcome:
             "this processor has no bf16 instructions: torch emulates each bf16 matmul, slowly",
             "train in fp32 on this processor: `workload.precision: fp32`",
         )
-    told = [a.fallback_ops for a in case.measurement.activities if a.fallback_ops is not None]
-    if not told:
+    found = [a.fallback_ops for a in case.measurement.activities if a.fallback_ops is not None]
+    if not found:
         return judged("fallback", "not_judged", "this device's software does not tell")
-    if not any(told):
+    if not any(found):
         return judged("fallback", "sound", "every operator ran on the device")
-    names = sorted(name for name in told[-1] or max(told, key=len))
+    names = sorted(name for name in found[-1] or max(found, key=len))
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return judged(
         "fallback",
@@ -99,13 +97,13 @@ def check_fallback(case: Case) -> CheckOutcome:
 
 def check_recompiled(case: Case) -> CheckOutcome:
     """Nothing was compiled once measuring had begun."""
-    activities, blocks = case.measurement.activities, case.measurement.blocks
-    measured = [block.first_step for block in blocks if block.purpose == "measure"]
-    counts = [(a.steps, (a.graphs, a.compilations)) for a in activities]
-    if not measured or not counts or counts[-1][1] == (None, None):
+    blocks = case.measured_blocks
+    counts = [(a.steps, (a.graphs, a.compilations)) for a in case.measurement.activities]
+    if not blocks or not counts or counts[-1][1] == (None, None):
         return judged("recompiled", "not_judged", "nothing tells what was compiled when")
-    before = [count for steps, count in counts if steps <= measured[0]]
-    later = [(steps, count) for steps, count in counts if steps > measured[0]]
+    first = blocks[0].first_step
+    before = [count for steps, count in counts if steps <= first]
+    later = [(steps, count) for steps, count in counts if steps > first]
     grown = [steps for steps, count in later if not before or count != before[-1]]
     if not grown:
         return judged("recompiled", "sound", "nothing was compiled in the measuring")
@@ -124,7 +122,7 @@ def check_proven(case: Case) -> CheckOutcome:
         return judged("proven", "not_judged", "the worker never told its device")
     if environment.proven:
         return judged("proven", "sound", f"the {environment.backend} backend is proven")
-    # A stand-in for a vendor's package is told by its version.
+    # A stand-in for a vendor's package is recognised by its version.
     packages = [f"{name} {v}" for name, v in environment.versions.items() if name not in OWN]
     with_them = f" (here with {', '.join(packages)})" if packages else ""
     return judged(
@@ -137,23 +135,22 @@ def check_proven(case: Case) -> CheckOutcome:
 
 
 def check_possible(basis: Basis) -> CheckOutcome:
-    """The work was not faster than the chips can be."""
-    counted = basis.utilization.flops_per_token
-    if basis.utilization.convention not in counted:
-        reason = basis.utilization.flops_reason or "nobody counted its operations"
+    """The work was not faster than the chips' peak, by any convention."""
+    used = basis.utilization
+    if used.convention not in used.flops_per_token:
+        reason = used.flops_reason or "nobody counted its operations"
         return judged("possible", "not_judged", reason)
-    by_convention = [mfu(basis), mfu_used_devices(basis), hfu(basis)]
-    if FULL_CONVENTION in counted:
-        by_convention.append(mfu_full(basis))
-    if basis.utilization.peak_flops_per_second is None:
-        reason = basis.utilization.peak_reason or "no peak is known"
-        return judged("possible", "not_judged", reason)
+    if used.peak_flops_per_second is None:
+        return judged("possible", "not_judged", used.peak_reason or "no peak is known")
     if basis.tokens_per_second.value is None:
         return judged("possible", "not_judged", "there is no throughput")
+    by_convention = [mfu(basis), mfu_used_devices(basis), hfu(basis)]
+    if FULL_CONVENTION in used.flops_per_token:
+        by_convention.append(mfu_full(basis))
     for value in by_convention:
         if value.value is None:
             advice = "the device had not finished when the clock was stopped, or the peak is wrong"
-            if (basis.utilization.peak_source or "").startswith(MEASURED_HERE):
+            if (used.peak_source or "").startswith(MEASURED_HERE):
                 advice = "other work held the processor while its peak was measured: measure again"
             return judged("possible", "invalid", value.reason or "", advice)
     highest = max(value.value for value in by_convention if value.value is not None)
@@ -161,12 +158,10 @@ def check_possible(basis: Basis) -> CheckOutcome:
 
 
 def check_foreign_load(case: Case) -> CheckOutcome:
-    """Nobody else kept the processors busy meanwhile."""
-    watches = [w for w in case.measurement.watches if w.purpose == "measure"]
-    seconds = sum(watch.seconds for watch in watches)
-    if not seconds:
+    """Other work did not keep the processors busy while the case measured."""
+    share = foreign_cpu_share(case.measurement)
+    if share is None:
         return judged("foreign_load", "not_judged", "the measuring was too short to look")
-    share = sum(w.foreign_cpu_share * w.seconds for w in watches) / seconds
     seen = f"others used {share:.1%} of the processors"
     if share <= MAX_FOREIGN_CPU_SHARE:
         return judged("foreign_load", "sound", seen)
@@ -174,9 +169,8 @@ def check_foreign_load(case: Case) -> CheckOutcome:
 
 
 def check_throttling(case: Case) -> CheckOutcome:
-    """The device did not slow itself down, and its memory made no errors."""
-    readings = case.measurement.readings
-    valid = [reading for reading in readings if reading.is_valid]
+    """The device did not throttle, and its memory and hardware made no errors."""
+    valid = [reading for reading in case.measurement.readings if reading.is_valid]
     if not any(reading.source in DEVICE_SOURCES for reading in valid):
         return judged("throttling", "not_judged", "no source told of the device's own state")
     flags = Counter(
@@ -193,27 +187,27 @@ def check_throttling(case: Case) -> CheckOutcome:
 
 
 def check_ranks(case: Case) -> CheckOutcome:
-    """No rank is slower than the others again and again, so that all wait for it.
+    """No rank is slower than the others most of the time, so that all wait for it.
 
     Source: docs/metrics.md, "Checks", slow rank.
     """
     name = "ranks"
-    blocks = [b.rank_seconds for b in case.measurement.blocks if b.purpose == "measure"]
-    told = [seconds for seconds in blocks if seconds is not None and len(seconds) > 1]
-    if not told:
+    samples = [block.rank_seconds for block in case.measured_blocks]
+    by_rank = [seconds for seconds in samples if seconds is not None and len(seconds) > 1]
+    if not by_rank:
         return judged(name, "not_judged", "one rank has no other to be slower than")
-    count = min(len(seconds) for seconds in told)
-    if len(told) < FEWEST_RANK_SAMPLES:
-        few = f"{len(told)} samples of {count} ranks are too few to tell chance from a slow one"
+    count = min(map(len, by_rank))
+    if len(by_rank) < FEWEST_RANK_SAMPLES:
+        few = f"{len(by_rank)} samples of {count} ranks are too few to tell chance from a slow one"
         return judged(name, "not_judged", few)
-    slowest = Counter(max(range(count), key=seconds.__getitem__) for seconds in told)
+    slowest = Counter(max(range(count), key=seconds.__getitem__) for seconds in by_rank)
     rank, times = slowest.most_common(1)[0]
-    middles = [statistics.median(seconds[i] for seconds in told) for i in range(count)]
-    own = middles.pop(rank)
-    lag = own / statistics.median(middles) - 1
-    seen = f"rank {rank} of {count} is the slowest in {times / len(told):.0%}, by {lag:+.1%}"
-    often = times / len(told) > min(SLOWEST_OVER_EVEN / count, 0.9)
-    if not often or lag <= MAX_RANK_LAG:
+    medians = [statistics.median(seconds[i] for seconds in by_rank) for i in range(count)]
+    own = medians.pop(rank)
+    lag = own / statistics.median(medians) - 1
+    share = times / len(by_rank)
+    seen = f"rank {rank} of {count} is the slowest in {share:.0%}, by {lag:+.1%}"
+    if share <= min(SLOWEST_OVER_EVEN / count, 0.9) or lag <= MAX_RANK_LAG:
         return judged(name, "sound", seen)
     advice = "all ranks wait for it: look at its device's clock, cooling and links, or replace it"
     return judged(name, "doubtful", seen, advice)

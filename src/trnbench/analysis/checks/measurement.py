@@ -1,11 +1,10 @@
-"""Whether the timing can be believed, and whether the launches are of one kind."""
+"""Checks of the timing, and of a case's launches."""
 
 import statistics
 from collections.abc import Sequence
 
 from trnbench.analysis.case import Case, judged
 from trnbench.analysis.statistics import LARGEST_LAUNCH_SD
-from trnbench.analysis.step_time import StepTimes
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import CheckOutcome, ResultLaunch, ResultSpread
 from trnbench.units import say_seconds
@@ -13,7 +12,7 @@ from trnbench.units import say_seconds
 MAX_TAIL_OVERHEAD = 0.02
 
 MIN_SHORTEST = 0.5
-"""Of the median: every step does all its work, so none can take so little."""
+"""Of the median: every step does the same work."""
 
 MIN_ACCOUNTED_SHARE = 0.9
 
@@ -24,13 +23,13 @@ MAX_SEPARATION = 0.85
 MAX_LEVEL_GAP = 0.02
 
 LEAST_SWITCHES = 3
-"""A change for good is one, and told by `steady`; there and back is two."""
+"""A lasting change is one switch, and `steady` finds it; there and back is two."""
 
 MAX_TICK_SHARE = 0.1
-"""Of the half-width that was asked for: no reading is off by more, even where all are off alike."""
+"""Of the half-width that was asked for."""
 
 FEWEST_SAMPLES = 30
-"""Below this no coverage of the intervals is known, whatever the config asks for."""
+"""Below this the intervals' coverage is not known."""
 
 
 def check_finished(case: Case) -> CheckOutcome:
@@ -42,7 +41,7 @@ def check_finished(case: Case) -> CheckOutcome:
 
 
 def check_plan(case: Case) -> CheckOutcome:
-    """The plan beside the measurement is the one that it was made by."""
+    """The plan is the one that the measurement names."""
     if case.is_plan_unchanged:
         return judged("plan", "sound", "the plan is the one that the measurement names")
     return judged(
@@ -54,7 +53,7 @@ def check_plan(case: Case) -> CheckOutcome:
 
 
 def check_steady(case: Case) -> CheckOutcome:
-    """The step time settled, and stayed where it was."""
+    """The step time settled, and stayed."""
     state = case.summary.steady
     if state is None:
         return judged("steady", "not_judged", "there are too few samples")
@@ -65,12 +64,14 @@ def check_steady(case: Case) -> CheckOutcome:
 
 
 def check_tail(case: Case) -> CheckOutcome:
-    """Mean and median agree; no handful of stalls decides the mean, and no step was too fast."""
+    """Mean and median agree, a few stalls do not decide the mean, and no step was too fast."""
     times = case.summary.step_times
     if times is None:
         return judged("tail", "not_judged", "there are too few samples")
     overhead = times.mean.value / times.median.value - 1
-    seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls{_longest(times)}"
+    seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls"
+    if times.stalls.largest:
+        seen += f" (longest {say_seconds(times.stalls.largest[0][1])})"
     shortest = min(case.summary.samples)
     if shortest < MIN_SHORTEST * times.median.value:
         seen += f"; the shortest took {say_seconds(shortest)}"
@@ -85,7 +86,7 @@ def check_tail(case: Case) -> CheckOutcome:
 
 
 def check_levels(case: Case) -> CheckOutcome:
-    """The samples have one level, and do not switch to and fro between two."""
+    """The samples do not switch between two levels."""
     name, levels, taken = "levels", case.summary.bimodality, len(case.summary.samples)
     if taken < FEWEST_SAMPLES:
         return judged(name, "not_judged", f"{taken} samples are too few to show two levels")
@@ -104,7 +105,7 @@ def check_levels(case: Case) -> CheckOutcome:
 
 
 def check_precision(case: Case) -> CheckOutcome:
-    """The interval is as narrow, and rests on as many samples, as was asked for."""
+    """The interval is as narrow, and there are as many samples, as the plan asks for."""
     asked, times = case.plan.measure, case.summary.step_times
     if times is None:
         return judged("precision", "not_judged", "there are too few samples")
@@ -127,15 +128,12 @@ def check_precision(case: Case) -> CheckOutcome:
 
 
 def check_accounted_time(case: Case) -> CheckOutcome:
-    """The timed blocks cover the time in which they were taken.
-
-    A throughput over blocks that leave out much of the clock is not what a rented hour yields.
-    """
+    """The timed blocks cover the clock time: else an hour yields less than the throughput says."""
     summary, name = case.summary, "accounted_time"
     if not summary.spanned_seconds:
         return judged(name, "not_judged", "nothing was timed")
     share = summary.timed_seconds / summary.spanned_seconds
-    prepared = sum(b.prepare_seconds for b in case.measurement.blocks if b.purpose == "measure")
+    prepared = sum(block.prepare_seconds for block in case.measured_blocks)
     seen = (
         f"timed steps cover {share:.0%} of {say_seconds(summary.spanned_seconds)}; making tokens "
         f"took {prepared / summary.spanned_seconds:.0%}"
@@ -147,11 +145,11 @@ def check_accounted_time(case: Case) -> CheckOutcome:
 
 
 def check_clocks(case: Case) -> CheckOutcome:
-    """The device's own events and the host's clock tell the same time."""
+    """The device's events and the host's clock agree."""
     both = [
         (block.seconds, block.event_seconds)
-        for block in case.measurement.blocks
-        if block.purpose == "measure" and block.event_seconds is not None
+        for block in case.measured_blocks
+        if block.event_seconds is not None
     ]
     if not both:
         return judged("clocks", "not_judged", "this device has no events that can be trusted")
@@ -166,7 +164,7 @@ def check_clocks(case: Case) -> CheckOutcome:
 def check_resolution(case: Case) -> CheckOutcome:
     """The clock is fine enough for the samples that it timed."""
     name, environment = "resolution", case.measurement.environment
-    seconds = [b.seconds for b in case.measurement.blocks if b.purpose == "measure"]
+    seconds = [block.seconds for block in case.measured_blocks]
     tick = environment.clock_step_seconds if environment is not None else None
     if tick is None or not seconds:
         return judged(name, "not_judged", "nothing was timed, or nobody told how fine the clock is")
@@ -175,24 +173,14 @@ def check_resolution(case: Case) -> CheckOutcome:
     seen = f"the clock moves by {say_seconds(tick)}, {tick / typical:.1g} of a sample"
     if tick <= allowed * typical:
         return judged(name, "sound", seen)
-    return judged(
-        name,
-        "doubtful",
-        f"{seen}: more than {allowed:.1g}",
-        "use a larger global_batch_size, so that a sample takes longer; or another machine",
-    )
-
-
-def _longest(times: StepTimes) -> str:
-    if not times.stalls.largest:
-        return ""
-    return f" (longest {say_seconds(times.stalls.largest[0][1])})"
+    advice = "use a larger global_batch_size, so that a sample takes longer; or another machine"
+    return judged(name, "doubtful", f"{seen}: more than {allowed:.1g}", advice)
 
 
 def check_launches(
     plan: Plan, launches: Sequence[ResultLaunch], spread: ResultSpread | None
 ) -> CheckOutcome:
-    """As many launches were made as were asked for, and they are of one kind."""
+    """All launches that were asked for count, and they do not differ by more than noise."""
     name, asked, made = "launches", plan.measure.launches, len(launches)
     if spread is None and made == asked == 1:
         seen = "one launch does not tell how launches differ; measure.launches: 3 would"

@@ -1,14 +1,14 @@
-"""The gate's judgement: whether the device's training agrees with fp32 on the CPU, and moves.
+"""The parity gate's checks: training agrees with fp32 on the CPU, and weights are updated.
 
 Tolerances are two to ten times the largest distance seen over seeds and families, and below a tenth
-of the smallest effect of a fault: docs/metrics.md, "The gate", has both, and
-`benchmarks/parity.py` makes them anew.
+of the smallest effect of a fault. Source: docs/metrics.md, "The gate"; `benchmarks/parity.py`
+measures both.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from trnbench.analysis.case import Case
+from trnbench.analysis.case import Case, judged
 from trnbench.model.families import FAMILIES
 from trnbench.protocol.orders import Precision
 from trnbench.protocol.records import Parity, ParityPoint, WeightUpdate
@@ -16,7 +16,7 @@ from trnbench.schema.result import CheckOutcome
 from trnbench.units import say_seconds
 
 EARLY_STEPS = 5
-"""Steps whose losses must agree closely; after them a rounding has had time to grow."""
+"""Steps whose losses must agree closely; later roundings have grown."""
 
 SMALLEST_UPDATE, LARGEST_UPDATE = 1e-7, 0.5
 """Of a weight's norm, in the first step."""
@@ -59,12 +59,10 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
     ),
 }  # fmt: skip
 
-
 NO_SMALL_MODEL = "no small model of this make is known that a CPU could train"
 
-
 SAY_SMALL = "say under `model.small` what of `model.config` makes it small"
-"""Of an external model without a gate: why, and what gives it one."""
+"""Of an external model without a parity gate: why, and what gives it one."""
 
 
 def tolerance_of(precision: Precision, family: str) -> Tolerance:
@@ -82,55 +80,40 @@ def tolerance_of(precision: Precision, family: str) -> Tolerance:
 
 
 def check_parity(case: Case) -> CheckOutcome:
-    """A small model of the same make trains on the device as it does in fp32 on the CPU."""
-    parity = case.measurement.parity
+    """A small model of the same kind trains on the device as it does in fp32 on the CPU."""
+    name, parity, external = "parity", case.measurement.parity, case.plan.model.external
     if parity is None:
         if not case.plan.measure.gate:
-            return CheckOutcome(
-                name="parity",
-                verdict="doubtful",
-                evidence="nobody knows whether the training was right: measure.gate is false",
-                advice="leave measure.gate at true",
-            )
-        if case.plan.model.external is not None and case.plan.order.gate is None:
-            return CheckOutcome(
-                name="parity",
-                verdict="doubtful",
-                evidence=f"nobody knows whether the training was right: {NO_SMALL_MODEL}",
-                advice=SAY_SMALL,
-            )
+            seen = "nobody knows whether the training was right: measure.gate is false"
+            return judged(name, "doubtful", seen, "leave measure.gate at true")
+        if external is not None and case.plan.order.gate is None:
+            seen = f"nobody knows whether the training was right: {NO_SMALL_MODEL}"
+            return judged(name, "doubtful", seen, SAY_SMALL)
         why = "the case ended before the gate was through, or its version had none"
-        return CheckOutcome(name="parity", verdict="not_judged", evidence=why)
-    order = case.plan.order
-    faults = list(find_faults(parity, tolerance_of(order.precision, case.plan.model.family)))
+        return judged(name, "not_judged", why)
+    tolerance = tolerance_of(case.plan.order.precision, case.plan.model.family)
+    faults = list(find_faults(parity, tolerance))
     if faults:
-        return CheckOutcome(
-            name="parity",
-            verdict="invalid",
-            evidence=f"the training is not that of fp32 on the CPU: {'; '.join(faults[:3])}",
-            advice="the device, its compiler or the precision computes something else; try "
+        return judged(
+            name,
+            "invalid",
+            f"the training is not that of fp32 on the CPU: {'; '.join(faults[:3])}",
+            "the device, its compiler or the precision computes something else; try "
             "`workload.execution: eager`, and fp32, to see which",
         )
     worst = max(point.worst_distance or 0.0 for point in parity.points)
-    took = f"{say_seconds(parity.seconds)}, {_share_of_case(case, parity):.1%} of the case"
-    return CheckOutcome(
-        name="parity",
-        verdict="sound",
-        evidence=f"gradients within {worst:.1e} of fp32 on the CPU, and the losses of "
-        f"{len(parity.losses)} steps; the gate took {took}{_held_against(case)}",
+    share = parity.seconds / case.total_seconds if case.total_seconds else 1.0
+    seen = (
+        f"gradients within {worst:.1e} of fp32 on the CPU, and the losses of {len(parity.losses)} "
+        f"steps; the gate took {say_seconds(parity.seconds)}, {share:.1%} of the case"
     )
-
-
-def _held_against(case: Case) -> str:
-    """Say what an external model could not be held against: anything but itself."""
-    external = case.plan.model.external
-    if external is None:
-        return ""
-    return f"; held against {external.target} itself: a fault in its own code is not seen"
+    if external is not None:
+        seen += f"; held against {external.target} itself: a fault in its own code is not seen"
+    return judged(name, "sound", seen)
 
 
 def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
-    """Say what differs by more than it may, the worst kind first."""
+    """Yield what differs by more than its tolerance, gradients first."""
     for point in parity.points:
         yield from _faults_of_point(point, tolerance)
     if len(parity.losses) != len(parity.reference_losses):
@@ -144,12 +127,9 @@ def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
 
 
 def _faults_of_point(point: ParityPoint, tolerance: Tolerance) -> Iterator[str]:
-    begin = f"from {point.start} weights"
-    if point.worst_distance is None or point.worst_distance > tolerance.distance:
-        yield (
-            f"{begin} the gradient of {point.worst_tensor} is off by "
-            f"{_number(point.worst_distance)}"
-        )
+    begin, off = f"from {point.start} weights", point.worst_distance
+    if off is None or off > tolerance.distance:
+        yield f"{begin} the gradient of {point.worst_tensor} is off by {_number(off)}"
     if point.least_cosine is None or point.least_cosine < tolerance.cosine:
         yield (
             f"{begin} the gradient of {point.least_cosine_tensor} points elsewhere (cosine "
@@ -166,23 +146,18 @@ def _faults_of_point(point: ParityPoint, tolerance: Tolerance) -> Iterator[str]:
 
 def check_weight_update(case: Case) -> CheckOutcome:
     """The first steps moved every weight of the case's own model, and none of them far."""
-    movement = case.measurement.movement
+    name, movement = "movement", case.measurement.movement
     if movement is None:
         why = "nobody looked at the weights before and after the first steps"
-        return CheckOutcome(name="movement", verdict="not_judged", evidence=why)
+        return judged(name, "not_judged", why)
     fault = _fault_of_update(movement)
     if fault is not None:
-        return CheckOutcome(
-            name="movement",
-            verdict="invalid",
-            evidence=fault,
-            advice="a weight is frozen, the learning rate is far off, or the optimizer's step was "
-            "not done",
-        )
-    evidence_text = f"{movement.tensors} weights moved"
+        advice = "a weight is frozen, the learning rate is far off, or the optimizer's step was "
+        return judged(name, "invalid", fault, f"{advice}not done")
+    seen = f"{movement.tensors} weights moved"
     if movement.least is not None and movement.most is not None:
-        evidence_text += f" by {movement.least:.1e} to {movement.most:.1e} of their norm"
-    return CheckOutcome(name="movement", verdict="sound", evidence=evidence_text)
+        seen += f" by {movement.least:.1e} to {movement.most:.1e} of their norm"
+    return judged(name, "sound", seen)
 
 
 def _fault_of_update(movement: WeightUpdate) -> str | None:
@@ -196,10 +171,6 @@ def _fault_of_update(movement: WeightUpdate) -> str | None:
     if movement.most is None or movement.most > LARGEST_UPDATE * movement.steps:
         return f"{movement.most_tensor} moved by {_number(movement.most)} of its norm"
     return None
-
-
-def _share_of_case(case: Case, parity: Parity) -> float:
-    return parity.seconds / case.total_seconds if case.total_seconds else 1.0
 
 
 def _is_near(value: float | None, expected: float, tolerance: float) -> bool:

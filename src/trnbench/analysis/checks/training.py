@@ -1,4 +1,4 @@
-"""Whether the training that was timed was right: its model, its losses, its gradients."""
+"""Checks of the training that was timed: its model, its losses, its gradients."""
 
 import math
 import statistics
@@ -9,6 +9,7 @@ from trnbench.analysis.case import Case, judged
 from trnbench.analysis.records import FIRST_STEPS, WINDOW_STEPS, Loss
 from trnbench.model.families import family_of
 from trnbench.model.flops import lora_parameter_count
+from trnbench.schema.plan import Plan, PlannedModel
 from trnbench.schema.result import CheckOutcome
 
 INITIAL_LOSS_TOLERANCE = 0.05
@@ -18,36 +19,33 @@ LEARNED_BY_STEP = FIRST_STEPS
 LEARNED_PROGRESS = 0.5
 
 CLEAR_FALL = 3.0
-"""Standard errors by which the loss of a model with adapters must fall to be called learning."""
+"""Standard errors by which the loss of a model with adapters must fall."""
 
 LEAK_NATS = 0.02
 
 
 def check_parameters(case: Case) -> CheckOutcome:
-    """The model that stood on the device has the weights that its shape comes to."""
+    """The model on the device has as many weights as its shape has."""
     built = case.measurement.built
     if built is None:
         return judged("parameters", "not_judged", "the model was not built")
-    planned = case.plan.model
-    shape = planned.shape
-    step = case.plan.workload.step
-    adapters = 0 if shape is None else lora_parameter_count(shape, step)
+    planned, step = case.plan.model, case.plan.workload.step
+    adapters = 0 if planned.shape is None else lora_parameter_count(planned.shape, step)
     expected = planned.parameter_count + adapters
     seen = f"{built.parameter_count:,} weights on the device, {expected:,} planned"
-    is_tied = built.embeddings_are_tied
     if adapters and built.trained_count != adapters:
         trained = f"{seen}; {built.trained_count} of them are trained, not {adapters:,}"
         return judged("parameters", "invalid", trained, "please report it: weights are not frozen")
     if built.parameter_count != expected:
         return judged("parameters", "invalid", seen, "this is a bug in the model: please report it")
-    if is_tied != planned.is_tied:
-        tied = "tied" if is_tied else "not tied"
+    if built.embeddings_are_tied != planned.is_tied:
+        tied = "tied" if built.embeddings_are_tied else "not tied"
         return judged("parameters", "invalid", f"{seen}; embedding and head are {tied} there")
     return judged("parameters", "sound", seen)
 
 
 def check_finite(case: Case) -> CheckOutcome:
-    """Every loss is a number, and every gradient one above zero and below 10,000."""
+    """Every loss is finite, and every gradient norm above zero and below 10,000."""
     steps = case.steps
     if not steps.count:
         return judged("finite", "not_judged", "no step was made")
@@ -65,10 +63,10 @@ def check_finite(case: Case) -> CheckOutcome:
 
 
 def check_initial_loss(case: Case) -> CheckOutcome:
-    """The first loss is that of a model that knows nothing: ln V and what its logits' spread adds.
+    """The first loss is that of random weights: ln V and half of the logits' variance.
 
     Source: docs/metrics.md, "Checks", initial loss: logits of a unit hidden state and a head of
-    standard deviation sigma have variance d x sigma^2, which adds half of it to the loss.
+    standard deviation sigma have variance d x sigma^2.
     """
     name = "initial_loss"
     first = case.steps.first[0][0] if case.steps.first else None
@@ -89,7 +87,7 @@ def check_initial_loss(case: Case) -> CheckOutcome:
 
 
 def check_learning(case: Case) -> CheckOutcome:
-    """By step 50 half of what can be learned has been learned; with adapters, anything at all."""
+    """By step 50 the loss has come half of the way; with adapters, it has fallen beyond noise."""
     losses = case.steps.first
     first = losses[0][0] if losses else None
     if len(losses) < LEARNED_BY_STEP or first is None:
@@ -99,8 +97,8 @@ def check_learning(case: Case) -> CheckOutcome:
     if len(recent) < 5:
         return judged("learning", "invalid", "the loss is no number", "see the check `finite`")
     goal, best = "the stream's entropy", sum(oracle for _, oracle in losses[-5:]) / 5
-    if _fills_in(case):
-        # Looking at neighbours is learned later: by then an encoder knows which tokens there are.
+    if _fills_in(case.plan.model):
+        # An encoder learns to look at neighbours later; first it learns which tokens there are.
         goal, best = "the alphabet's", math.log(case.plan.order.stream.alphabet_size)
     progress = (first - sum(recent) / 5) / (first - best)
     seen = f"{progress:.0%} of the way to {goal} by step {LEARNED_BY_STEP}"
@@ -116,14 +114,10 @@ def check_learning(case: Case) -> CheckOutcome:
 
 
 def _learning_of_adapters(seen: str, losses: Sequence[Loss]) -> CheckOutcome:
-    """Judge by a fall beyond noise: nobody knows how far adapters get.
-
-    The weights beside them are frozen as they were drawn, and so is the head. Whether gradients and
-    updates are right is for the gate to say.
-    """
+    """Judge by a fall beyond noise: how far adapters on random frozen weights get is not known."""
     excess = [loss - oracle for loss, oracle in losses if loss is not None]
     fall = statistics.fmean(excess[:5]) - statistics.fmean(excess[-5:])
-    # Neighbours differ by noise alone: a fall over fifty steps adds next to nothing to that.
+    # Neighbours differ by noise: a fall over fifty steps adds next to nothing to that.
     changes = [later - earlier for earlier, later in pairwise(excess)]
     error = math.sqrt(statistics.fmean(change**2 for change in changes) / 2 * (1 / 5 + 1 / 5))
     seen += f"; the loss of adapters fell by {fall:.3f} nat, noise is {error:.3f}"
@@ -134,7 +128,7 @@ def _learning_of_adapters(seen: str, losses: Sequence[Loss]) -> CheckOutcome:
 
 
 def check_leakage(case: Case) -> CheckOutcome:
-    """No model can do better than the one that knows the stream: that would be a look ahead."""
+    """No loss is below that of a model that knows the stream: that would be a look ahead."""
     known, lowest = case.steps.known_losses, case.steps.lowest_excess
     if known < WINDOW_STEPS:
         return judged("leakage", "not_judged", f"{known} losses are too few")
@@ -145,16 +139,15 @@ def check_leakage(case: Case) -> CheckOutcome:
     return judged("leakage", "invalid", seen, advice)
 
 
-def entropy_of(case: Case) -> float:
-    """Return the lowest loss that the case's stream allows, in nats."""
-    stream = case.plan.order.stream
-    if _fills_in(case):
+def entropy_of(plan: Plan) -> float:
+    """Return the lowest loss that a case's stream allows, in nats."""
+    stream = plan.order.stream
+    if _fills_in(plan.model):
         return fill_in_entropy(stream.alphabet_size, stream.noise)
     return stream_entropy(stream.alphabet_size, stream.noise)
 
 
-def _fills_in(case: Case) -> bool:
-    model = case.plan.model
+def _fills_in(model: PlannedModel) -> bool:
     if model.external is not None:
         return model.external.task == "masked_token"
     return model.shape is not None and family_of(model.shape).task == "masked_token"
@@ -165,9 +158,9 @@ def _number(value: float | None) -> str:
 
 
 def stream_entropy(alphabet_size: int, noise: float) -> float:
-    """Return the entropy of the next symbol given the last, in nats: the lowest loss there is.
+    """Return the entropy of the next symbol given the last, in nats.
 
-    With probability `noise` the symbol is drawn anew from the whole alphabet, the predicted one
+    With probability `noise` the symbol is drawn from the whole alphabet, the predicted one
     included; else it is the predicted one.
     """
     each = noise / alphabet_size
@@ -188,13 +181,11 @@ def fill_in_entropy(alphabet_size: int, noise: float) -> float:
     h = 1 - noise + e
     agreeing = h**2 + (alphabet_size - 1) * e**2
     apart = 2 * h * e + (alphabet_size - 2) * e**2
-    if_agreeing = [(h**2, 1), (e**2, alphabet_size - 1)]
-    if_apart = [(h * e, 2), (e**2, alphabet_size - 2)]
-    return agreeing * _entropy_of(if_agreeing, agreeing) + (1 - agreeing) * _entropy_of(
-        if_apart, apart
-    )
+    if_agreeing = _entropy_of([(h**2, 1), (e**2, alphabet_size - 1)], agreeing)
+    if_apart = _entropy_of([(h * e, 2), (e**2, alphabet_size - 2)], apart)
+    return agreeing * if_agreeing + (1 - agreeing) * if_apart
 
 
 def _entropy_of(weights: list[tuple[float, int]], total: float) -> float:
-    """Return the entropy of weights that come so many times each, in nats."""
+    """Return the entropy, in nats, of pairs of a weight and how many times it occurs."""
     return -sum(count * w / total * math.log(w / total) for w, count in weights)
