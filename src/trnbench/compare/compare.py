@@ -1,27 +1,20 @@
-"""Two sides of launches to a comparison: counterparts found, ratios told, gates read.
-
-A second look at cases that were measured again decides the gates that the first did not see pass:
-fresh launches alone count there, so two looks raise no more false alarms than one.
-"""
+"""Two sides of launches to a comparison: match cases, find ratios, correct p-values, read gates."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from trnbench import __version__
-from trnbench.analysis.statistics import exp_of
 from trnbench.compare.cases import (
     Measured,
     Pair,
     describe_case,
     make_pair,
-    needed,
     unique_names,
 )
 from trnbench.compare.gates import CASE_KEY, Gate, Terms, judge_gate
 from trnbench.compare.launches import Launch
 from trnbench.compare.matching import group_launches, match_groups
-from trnbench.compare.ratio import LogDifference, adjust
-from trnbench.compare.sides import doubts_of, why_not
+from trnbench.compare.ratio import LogDifference, adjust, needed
 from trnbench.errors import ConfigError, Problem
 from trnbench.schema.comparison import (
     CaseComparison,
@@ -33,7 +26,8 @@ from trnbench.schema.comparison import (
 from trnbench.units import say_change
 
 Hypothesis = tuple[str, str, float, float]
-"""Case, statistic, ratio of the rates, reference: equal ones are one comparison."""
+"""Case, statistic, ratio of the rates, reference: equal ones are one comparison, as a loss of speed
+and the rise of cost that is the same thing."""
 
 TO_CONFIRM = ("failed", "undecided")
 
@@ -46,14 +40,7 @@ def compare(
     base_sources: Sequence[str] = (),
     cand_sources: Sequence[str] = (),
 ) -> Comparison:
-    """Compare two sides, case by case.
-
-    Args:
-        base: launches of the side that is compared with, of one or more cases.
-        cand: launches of the side that is compared.
-        terms: margin, gates and what else was asked for.
-        base_sources: where BASE's launches came from, as it was asked for.
-        cand_sources: where CAND's launches came from.
+    """Compare CAND with BASE, case by case; the sources are where their launches were read.
 
     Raises:
         ConfigError: no case of one side has the work of a case of the other; or sides that are to
@@ -64,11 +51,19 @@ def compare(
     matching = match_groups(group_launches(base), group_launches(cand), terms.allowed)
     if not matching.pairs:
         raise _unlike(matching.unmatched)
-    if terms.is_paired:
-        _check_pairs([(len(b.launches), len(c.launches), c.name) for b, c in matching.pairs])
+    for first, second in matching.pairs:
+        counts = len(first.launches), len(second.launches)
+        if terms.is_paired and counts[0] != counts[1]:
+            raise ConfigError(
+                f"--paired: {second.name} has {counts[0]} launches in BASE and {counts[1]} in CAND",
+                hint="pairs need as many launches on both sides; leave --paired out",
+            )
     pairs = [make_pair(*groups, terms) for groups in matching.pairs]
-    names = unique_names(pairs)
-    p_values = _family(pairs, names, terms)
+    named = dict(zip(unique_names(pairs), pairs, strict=True))
+    p_values = _corrected(
+        [(name, found, 0.0) for name, pair in named.items() for found in pair.measured.values()],
+        terms.correction,
+    )
     notes = [*base_notes, *cand_notes]
     if {launch.digest for launch in base} & {launch.digest for launch in cand}:
         notes.append("the same measurement stands on both sides")
@@ -87,20 +82,20 @@ def compare(
                 name,
                 terms,
                 {
-                    metric: p_values.get(_hypothesis(name, found))
+                    metric: p_values.get(_hypothesis(name, found, 0.0))
                     for metric, found in pair.measured.items()
                 },
             )
-            for pair, name in zip(pairs, names, strict=True)
+            for name, pair in named.items()
         ),
         unmatched=matching.unmatched,
-        gates=_gates(pairs, names, matching.unmatched, terms),
+        gates=_gates(named, matching.unmatched, terms),
         notes=tuple(notes),
     )
 
 
 def _without_copies(launches: Sequence[Launch], label: str) -> tuple[list[Launch], list[str]]:
-    """Count a measurement once, however often it was named: copies tell nothing of the spread."""
+    """Count a measurement once, however often it was named: copies show nothing of the noise."""
     kept = list({launch.digest: launch for launch in launches}.values())
     copies = len(launches) - len(kept)
     if not copies:
@@ -115,14 +110,14 @@ def _unlike(unmatched: Sequence[Unmatched]) -> ConfigError:
         if case.side == "base" or case.nearest is None:
             continue
         keys = [d.key for d in case.differences if d.kind == "work"]
-        told = "; ".join(
+        listed = "; ".join(
             f"{d.key}: BASE {d.base}, CAND {d.cand}" for d in case.differences if d.kind == "work"
         )
         allow = " ".join(f"--allow {key}" for key in keys)
         problems.append(
             Problem(
                 f"{case.name}: is not the work of any case of BASE; nearest {case.nearest}: "
-                f"{told or case.reason}",
+                f"{listed or case.reason}",
                 f"measure the same work on both sides, or overrule: {allow}"
                 if keys
                 else "name one of those results alone",
@@ -133,64 +128,45 @@ def _unlike(unmatched: Sequence[Unmatched]) -> ConfigError:
     )
 
 
-def _check_pairs(counts: Sequence[tuple[int, int, str]]) -> None:
-    for base, cand, name in counts:
-        if base != cand:
-            raise ConfigError(
-                f"--paired: {name} has {base} launches in BASE and {cand} in CAND",
-                hint="pairs need as many launches on both sides; leave --paired out",
-            )
-
-
-def _hypothesis(name: str, found: Measured, reference: float = 0.0) -> Hypothesis:
+def _hypothesis(name: str, found: Measured, reference: float) -> Hypothesis:
     return (name, found.comparable.statistic, round(found.rate_ratio, 12), reference)
 
 
-def _family(
-    pairs: Sequence[Pair], names: Sequence[str], terms: Terms
+def _corrected(
+    family: Sequence[tuple[str, Measured, float]], correction: Correction
 ) -> Mapping[Hypothesis, float]:
-    """Return the corrected p-value of each separate comparison with no change."""
+    """Correct the p-values of a family of comparisons, each with its case and its reference."""
     p_values = {
-        _hypothesis(name, found): found.difference.p_value()
-        for pair, name in zip(pairs, names, strict=True)
-        for found in pair.measured.values()
+        _hypothesis(name, found, reference): found.difference.p_value(math.log1p(reference))
+        for name, found, reference in family
         if found.difference is not None
     }
-    return _corrected(p_values, terms.correction)
-
-
-def _corrected(
-    p_values: Mapping[Hypothesis, float], correction: Correction
-) -> Mapping[Hypothesis, float]:
     adjusted = adjust(list(p_values.values()), correction)
     return dict(zip(p_values, adjusted, strict=True))
 
 
 def _gates(
-    pairs: Sequence[Pair],
-    names: Sequence[str],
-    unmatched: Sequence[Unmatched],
-    terms: Terms,
+    named: Mapping[str, Pair], unmatched: Sequence[Unmatched], terms: Terms
 ) -> tuple[GateOutcome, ...]:
     """Read every gate on every case; the gates are a family of comparisons of their own."""
-    read = [
-        (gate, pair, name, pair.measured[gate.metric])
-        for gate in terms.gates
-        for pair, name in zip(pairs, names, strict=True)
-    ]
-    p_values = {
-        _gate_hypothesis(gate, name, found): found.difference.p_value(math.log1p(gate.reference))
-        for gate, _, name, found in read
-        if found.difference is not None
-    }
-    corrected = _corrected(p_values, terms.correction)
-    outcomes = [
-        _read_gate(gate, pair, name, found, corrected.get(_gate_hypothesis(gate, name, found)))
-        for gate, pair, name, found in read
-    ]
+    read = [(gate, name, pair) for gate in terms.gates for name, pair in named.items()]
+    corrected = _corrected(
+        [(name, pair.measured[gate.metric], gate.reference) for gate, name, pair in read],
+        terms.correction,
+    )
+    outcomes = []
+    for gate, name, pair in read:
+        found = pair.measured[gate.metric]
+        p_adjusted = corrected.get(_hypothesis(name, found, gate.reference))
+        outcomes.append(_read_gate(gate, pair, name, found, p_adjusted))
     if CASE_KEY not in terms.allowed:
         outcomes += [
-            _no_counterpart(gate, case)
+            _outcome(
+                gate,
+                case.name,
+                evidence=f"CAND has no such case: {case.reason}",
+                advice=f"measure it, or accept that it is gone: --allow {CASE_KEY}",
+            )
             for gate in terms.gates
             for case in unmatched
             if case.side == "base"
@@ -198,75 +174,75 @@ def _gates(
     return tuple(outcomes)
 
 
-def _gate_hypothesis(gate: Gate, name: str, found: Measured) -> Hypothesis:
-    """A loss of speed and the rise of cost that is the same thing are one comparison."""
-    return _hypothesis(name, found, gate.reference)
-
-
-def _read_gate(
-    gate: Gate, pair: Pair, name: str, found: Measured, p_adjusted: float | None
+def _outcome(
+    gate: Gate, case: str, *, evidence: str, advice: str | None = None, doubts: tuple[str, ...] = ()
 ) -> GateOutcome:
-    outcome = GateOutcome(
+    """Return the outcome of a gate that is not judged."""
+    return GateOutcome(
         gate=gate.text,
         metric=gate.metric,
         relation=gate.relation,
         limit=gate.limit,
-        case=name,
+        case=case,
         state="not_judged",
         change=None,
         change_low=None,
         change_high=None,
         p_adjusted=None,
-        evidence="",
-        doubts=doubts_of((pair.base, pair.cand)),
+        evidence=evidence,
+        advice=advice,
+        doubts=doubts,
     )
-    unusable = [launch for launch in pair.cand.group.launches if not launch.is_usable]
+
+
+def _read_gate(
+    gate: Gate, pair: Pair, name: str, found: Measured, p_adjusted: float | None
+) -> GateOutcome:
+    doubts = tuple({**pair.base.doubts, **pair.cand.doubts})
+    unusable = pair.cand.unusable
     if unusable:
-        result = unusable[-1].result
-        return outcome.model_copy(
-            update={
-                "evidence": f"{len(unusable)} of CAND's {len(pair.cand.group.launches)} launches "
-                f"came out {result.standing}: {why_not(unusable[-1])}",
-                "advice": "mend what is wrong, or leave those results out, and compare again",
-            }
+        last = unusable[-1]
+        evidence = (
+            f"{len(unusable)} of CAND's {len(pair.cand.group.launches)} launches "
+            f"came out {last.result.standing}: {last.why_not}"
         )
+        advice = "mend what is wrong, or leave those results out, and compare again"
+        return _outcome(gate, name, evidence=evidence, advice=advice, doubts=doubts)
     if found.ratio is None:
-        return outcome.model_copy(update={"evidence": f"there is no figure: {found.reason}"})
+        evidence = f"there is no figure: {found.reason}"
+        return _outcome(gate, name, evidence=evidence, doubts=doubts)
     if found.difference is None:
         change = found.ratio - 1
-        return outcome.model_copy(
-            update={
-                "state": "undecided",
-                "change": change,
-                "evidence": f"{say_change(change)} without an interval: {found.reason}",
-                "advice": "measure more launches a side",
-            }
-        )
-    return _judged(outcome, gate, found.difference, 1.0 if p_adjusted is None else p_adjusted)
+        evidence = f"{say_change(change)} without an interval: {found.reason}"
+        advice = "measure more launches a side"
+        outcome = _outcome(gate, name, evidence=evidence, advice=advice, doubts=doubts)
+        return outcome.model_copy(update={"state": "undecided", "change": change})
+    p_value = 1.0 if p_adjusted is None else p_adjusted
+    return _judged(
+        _outcome(gate, name, evidence="", doubts=doubts), gate, found.difference, p_value
+    )
 
 
 def _judged(
     outcome: GateOutcome, gate: Gate, difference: LogDifference, p_adjusted: float
 ) -> GateOutcome:
-    ends = (difference.value, difference.low(), difference.high())
-    change, low, high = (exp_of(end) - 1 for end in ends)
+    change, low, high = (ratio - 1 for ratio in difference.ratios())
     state = judge_gate(gate, difference, p_adjusted)
-    seen = f"{say_change(change)} [{say_change(low)}, {say_change(high)}]"
     advice = None
     if state == "passed":
-        evidence = f"{seen}: the whole interval keeps the limit"
+        why = "the whole interval keeps the limit"
     elif state == "failed":
         is_beyond = (high < gate.limit) if gate.is_lower_bound else (low > gate.limit)
         how = "the whole interval breaks" if is_beyond else "the change is real, and may be past"
-        evidence = f"{seen}: {how} the limit"
+        why = f"{how} the limit"
     else:
-        evidence = f"{seen}: the interval is too wide to say"
+        why = "the interval is too wide to say"
         count = needed(difference, gate.size)
-        advice = (
-            f"measure {count} launches a side"
-            if count is not None
-            else "no number of launches decides this on so noisy a machine; choose a wider limit"
-        )
+        advice = f"measure {count} launches a side"
+        if count is None:
+            advice = (
+                "no number of launches decides this on so noisy a machine; choose a wider limit"
+            )
     return outcome.model_copy(
         update={
             "state": state,
@@ -274,26 +250,9 @@ def _judged(
             "change_low": low,
             "change_high": high,
             "p_adjusted": p_adjusted,
-            "evidence": evidence,
+            "evidence": f"{say_change(change)} [{say_change(low)}, {say_change(high)}]: {why}",
             "advice": advice,
         }
-    )
-
-
-def _no_counterpart(gate: Gate, case: Unmatched) -> GateOutcome:
-    return GateOutcome(
-        gate=gate.text,
-        metric=gate.metric,
-        relation=gate.relation,
-        limit=gate.limit,
-        case=case.name,
-        state="not_judged",
-        change=None,
-        change_low=None,
-        change_high=None,
-        p_adjusted=None,
-        evidence=f"CAND has no such case: {case.reason}",
-        advice=f"measure it, or accept that it is gone: --allow {CASE_KEY}",
     )
 
 
@@ -306,25 +265,16 @@ def cases_to_confirm(comparison: Comparison) -> list[CaseComparison]:
 def launches_of(case: CaseComparison, launches: Sequence[Launch], *, is_base: bool) -> list[Launch]:
     """Return the launches that one side of a case used."""
     side = case.base if is_base else case.cand
-    used = {
-        (launch.run_id, launch.case_id, launch.started_at)
-        for launch in side.launches
-        if launch.is_used
-    }
-    return [
-        launch
-        for launch in launches
-        if (launch.result.run_id, launch.result.case_id, launch.result.started_at) in used
-    ]
+    used = {(one.run_id, one.case_id, one.started_at) for one in side.launches if one.is_used}
+    results = [(launch, launch.result) for launch in launches]
+    return [launch for launch, of in results if (of.run_id, of.case_id, of.started_at) in used]
 
 
 def with_second_look(first: Comparison, second: Comparison, names: Mapping[str, str]) -> Comparison:
-    """Let a second comparison decide the gates that the first one did not see pass.
+    """Let a second comparison, of cases measured again, decide the gates that did not pass.
 
-    Args:
-        first: the comparison that was made first.
-        second: the comparison of what was measured again.
-        names: of each case that was measured again, its name in `first` by the case id of CAND's.
+    Fresh launches alone count there, so two looks raise no more false alarms than one. `names` has
+    each such case's name in `first` by the case id of CAND's.
     """
     renamed = {
         case.name: names[launch.case_id]
@@ -337,16 +287,15 @@ def with_second_look(first: Comparison, second: Comparison, names: Mapping[str, 
         for case in second.cases
         if case.name in renamed
     }
-    later = {(gate.gate, renamed.get(gate.case)): gate for gate in second.gates}
-    gates: list[GateOutcome] = []
-    first_look: list[GateOutcome] = []
-    for gate in first.gates:
-        fresh = later.get((gate.gate, gate.case))
-        if gate.state in TO_CONFIRM and fresh is not None:
-            first_look.append(gate)
-            gates.append(fresh.model_copy(update={"case": gate.case}))
-        else:
-            gates.append(gate)
+    later = {
+        (gate.gate, name): gate.model_copy(update={"case": name})
+        for gate in second.gates
+        if (name := renamed.get(gate.case)) is not None
+    }
+    first_look = [
+        gate for gate in first.gates if gate.state in TO_CONFIRM and (gate.gate, gate.case) in later
+    ]
+    gates = [later[gate.gate, gate.case] if gate in first_look else gate for gate in first.gates]
     return first.model_copy(
         update={
             "cases": tuple(cases.get(case.name, case) for case in first.cases),

@@ -1,8 +1,8 @@
-"""Gates: `tokens_per_second > -2%` to what is looked at, and what the interval says of it.
+"""What is asked of a comparison: metrics, margin, and CI gates such as `tokens_per_second > -2%`.
 
 A gate reads the ends of the interval, never the point. It passes where even the end that is worse
 for CAND keeps the limit. It fails where that end breaks the limit and the interval leaves out every
-change that nobody would mind. Else it is undecided: more launches decide it.
+change that is tolerated. Else it is undecided: more launches decide it.
 """
 
 import difflib
@@ -14,13 +14,11 @@ from typing import Literal, cast
 
 from trnbench.compare.matching import WORK
 from trnbench.compare.metrics import COMPARABLES
-from trnbench.compare.ratio import LogDifference
+from trnbench.compare.ratio import ALPHA, LogDifference
 from trnbench.errors import ConfigError, Problem
 from trnbench.schema.comparison import Correction, GateState
 
 Relation = Literal[">", ">=", "<", "<="]
-
-ALPHA = 0.05
 
 SMALLEST_LIMIT = -1.0
 
@@ -38,8 +36,8 @@ _GATE = re.compile(
 )
 
 MARGIN = 0.02
-"""A change of 2 % matters, where nobody said otherwise: what a gate on four launches a side can
-see. Source: docs/metrics.md, "Comparison"."""
+"""The least change that matters by default: what a gate on four launches a side can see.
+Source: docs/metrics.md, "Comparison"."""
 
 TARGET_EXCESS_NATS = 0.25
 """The target loss above the best possible: a third of the stream's entropy, which a model reaches
@@ -58,7 +56,6 @@ class Gate:
     """A limit on the change of one metric."""
 
     text: str
-    """As it was written."""
     metric: str
     relation: Relation
     limit: float
@@ -71,16 +68,16 @@ class Gate:
 
     @property
     def reference(self) -> float:
-        """Return the relative change that CAND must be shown to fall short of, to fail.
+        """The relative change that CAND must be shown to fall short of, to fail.
 
-        That is no change at all where a loss up to the limit is tolerated, and the limit itself
-        where it asks for a gain.
+        No change at all where a loss up to the limit is tolerated; the limit where it asks for a
+        gain.
         """
         return max(0.0, self.limit) if self.is_lower_bound else min(0.0, self.limit)
 
     @property
     def size(self) -> float:
-        """Return the relative change that the gate has to tell from none."""
+        """The relative change that the gate has to tell from none."""
         return abs(self.limit)
 
 
@@ -88,18 +85,13 @@ def parse_gates(texts: Sequence[str]) -> tuple[Gate, ...]:
     """Read gates as they are written on the command line.
 
     Raises:
-        ConfigError: with every text that is no gate, and what one looks like.
+        ConfigError: with every text that is not a gate, and what one looks like.
     """
-    gates, problems = [], []
-    for text in texts:
-        found = _parse(text)
-        if isinstance(found, Gate):
-            gates.append(found)
-        else:
-            problems.append(found)
+    found = [_parse(text) for text in texts]
+    problems = [one for one in found if isinstance(one, Problem)]
     if problems:
         raise ConfigError.of(problems)
-    return tuple(gates)
+    return tuple(one for one in found if isinstance(one, Gate))
 
 
 def _parse(text: str) -> Gate | Problem:
@@ -131,7 +123,7 @@ def _parse(text: str) -> Gate | Problem:
 
 
 def judge_gate(gate: Gate, difference: LogDifference, p_adjusted: float) -> GateState:
-    """Say what an interval means for a gate.
+    """Return what an interval means for a gate.
 
     `p_adjusted` is the probability of such a difference if the truth were the gate's reference,
     corrected for the number of gates and cases.
@@ -150,7 +142,7 @@ def judge_gate(gate: Gate, difference: LogDifference, p_adjusted: float) -> Gate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What was asked for."""
+    """How two sides are compared."""
 
     metrics: tuple[str, ...] = DEFAULT_METRICS
     margin: float = MARGIN
@@ -162,6 +154,6 @@ class Terms:
 
     @property
     def looked_at(self) -> tuple[str, ...]:
-        """Return the metrics that are asked for, and those that gates limit, in report order."""
+        """Metrics that are asked for, and those that gates limit, in report order."""
         wanted = {*self.metrics, *(gate.metric for gate in self.gates)}
         return tuple(name for name in COMPARABLES if name in wanted)

@@ -16,7 +16,7 @@ class Launch:
     plan: Plan | None
     """None where only a result was kept."""
     digest: str
-    """Of its records: two launches with the same one are the same launch, told twice."""
+    """Of its records: two launches with the same one are copies of one launch."""
     is_verified: bool
     """Whether the result was derived from raw records now."""
     excess_losses: tuple[float | None, ...]
@@ -30,6 +30,14 @@ class Launch:
         """Whether its figures may be used at all."""
         return self.result.standing in ("sound", "doubtful")
 
+    @property
+    def why_not(self) -> str | None:
+        """Why it does not count; None if it does."""
+        if self.is_usable:
+            return None
+        wrong = [check for check in self.result.checks if check.verdict == "invalid"]
+        return f"{wrong[0].name}: {wrong[0].evidence}" if wrong else self.result.outcome.reason
+
 
 def make_launch(
     result: Result,
@@ -40,15 +48,12 @@ def make_launch(
     note: str | None = None,
 ) -> Launch:
     """Return a launch from its result and, where they were kept, its plan and its records."""
-    excess: tuple[float | None, ...] = ()
-    if measurement is not None:
-        losses = losses_by_step(measurement.blocks)
-        excess = tuple(None if loss is None else loss - oracle for loss, oracle in losses)
+    losses = [] if measurement is None else losses_by_step(measurement.blocks)
     return Launch(
         result=result,
         plan=plan,
         digest=digest,
         is_verified=measurement is not None,
-        excess_losses=excess,
+        excess_losses=tuple(None if loss is None else loss - oracle for loss, oracle in losses),
         note=note,
     )

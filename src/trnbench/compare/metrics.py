@@ -1,16 +1,12 @@
-"""What can be compared of two launches: one line a metric, in the order of reports.
-
-A comparable reads one figure of one launch. Metrics that are the same figure in other units (a
-throughput, a mean step time, a cost at a constant price) share a `statistic`, so that comparing
-all of them counts as one comparison.
-"""
+"""What can be compared of two launches: one line a metric, in the order of reports."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from trnbench.compare.launches import Launch
+from trnbench.compare.ratio import Sample
 from trnbench.schema.result import CompileCache, MetricValue
 
 Unit = Literal["tokens_per_second", "seconds", "bytes", "ratio", "usd", "tokens_per_usd", "tokens"]
@@ -30,32 +26,50 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparable:
-    """A metric that can be compared."""
+    """A metric, and how one launch's figure is read.
+
+    Metrics that are the same figure in other units (a throughput, a mean step time, a cost at a
+    constant price) share a `statistic`, so that comparing all of them is one comparison.
+    """
 
     name: str
     better: Literal["higher", "lower"]
     unit: Unit
     statistic: str
-    read: Callable[[Launch, float], Reading]
-    """Given a launch and the target's excess loss in nats."""
+    computed: Callable[[Launch, float], Reading] | None = None
+    """From a launch and the target's excess loss in nats; None: the result has it by this name."""
     is_default: bool = True
     needs_price: bool = False
     needs_seeds: bool = False
-    """Whether it hangs on the seed, so that launches of one seed say nothing of its spread."""
+    """Whether it depends on the seed, so that launches of one seed say nothing of its spread."""
+
+    def read(self, launch: Launch, target: float) -> Reading:
+        """Read it of one launch; `target` is an excess loss in nats."""
+        if self.computed is not None:
+            return self.computed(launch, target)
+        return _of_result(launch, self.name)
+
+    def sample(self, launches: Sequence[Launch], target: float) -> Sample | str:
+        """Read it of every launch; where one lacks it there is no sample, and why."""
+        readings = [self.read(launch, target) for launch in launches]
+        lacking = next((reading for reading in readings if reading.value is None), None)
+        if lacking is not None:
+            return lacking.reason or "it has no figure"
+        return Sample(
+            values=tuple(reading.value for reading in readings if reading.value is not None),
+            errors=tuple(reading.error for reading in readings),
+        )
 
 
-def _of_result(name: str) -> Callable[[Launch, float], Reading]:
-    def read(launch: Launch, _target: float) -> Reading:
-        metric = launch.result.metrics.get(name)
-        if metric is None:
-            return Reading(value=None, reason="the version that wrote this result had no such one")
-        return _reading(metric)
-
-    return read
+def _of_result(launch: Launch, name: str) -> Reading:
+    metric = launch.result.metrics.get(name)
+    if metric is None:
+        return Reading(value=None, reason="the version that wrote this result had no such one")
+    return _reading(metric)
 
 
 def _reading(metric: MetricValue) -> Reading:
-    """Carry a metric over; only a finite figure above zero has a ratio."""
+    """Only a finite figure above zero has a ratio."""
     if metric.value is None:
         return Reading(value=None, reason=metric.reason or "it has no figure")
     if not (math.isfinite(metric.value) and metric.value > 0):
@@ -63,17 +77,13 @@ def _reading(metric: MetricValue) -> Reading:
     return Reading(value=metric.value, error=metric.relative_error)
 
 
-def _compile_seconds(launch: Launch, target: float) -> Reading:
-    """Read what compiling took where nothing was found compiled.
-
-    A launch that found some of its programs has spent another time than it would with an empty
-    cache: the two are never held against each other.
-    """
+def _compile_seconds(launch: Launch, _target: float) -> Reading:
+    """Read it of cold launches alone: a launch that found some of its programs took less."""
     told = launch.result.compilation
     if told is None:
         return Reading(value=None, reason="its version did not tell what was compiled")
     if told.cache == "cold":
-        return _of_result("compile_seconds")(launch, target)
+        return _of_result(launch, "compile_seconds")
     return Reading(value=None, reason=_NOT_COLD[told.cache])
 
 
@@ -95,8 +105,8 @@ def _first_step_seconds(launch: Launch, _target: float) -> Reading:
 def steps_to_target(launch: Launch, target: float) -> Reading:
     """Return the steps after which the excess loss, over a window of five, is down to `target`.
 
-    Between two steps it is interpolated: a case that takes thirty of them would else be known to
-    three percent at best.
+    Between two steps it is interpolated: else a case that takes thirty of them is known to three
+    percent at best.
     """
     if not launch.excess_losses:
         return Reading(value=None, reason="its raw records, with the losses, were not kept")
@@ -129,7 +139,7 @@ def _usd_to_target(launch: Launch, target: float) -> Reading:
     tokens = _tokens_to_target(launch, target)
     if tokens.value is None:
         return tokens
-    cost = _of_result("usd_per_million_tokens")(launch, target)
+    cost = _of_result(launch, "usd_per_million_tokens")
     if cost.value is None:
         return cost
     return Reading(value=tokens.value * cost.value / 1e6)
@@ -140,53 +150,45 @@ COMPARABLES: Mapping[str, Comparable] = {
     for comparable in (
         Comparable(
             name="tokens_per_second", better="higher", unit="tokens_per_second",
-            statistic="mean_time", read=_of_result("tokens_per_second"),
+            statistic="mean_time",
         ),
         Comparable(
             name="tokens_per_second_per_device", better="higher", unit="tokens_per_second",
             statistic="mean_time_per_device", is_default=False,
-            read=_of_result("tokens_per_second_per_device"),
         ),
         Comparable(
             name="step_time_mean_seconds", better="lower", unit="seconds",
-            statistic="mean_time", read=_of_result("step_time_mean_seconds"), is_default=False,
+            statistic="mean_time", is_default=False,
         ),
         Comparable(
             name="step_time_median_seconds", better="lower", unit="seconds",
-            statistic="median_time", read=_of_result("step_time_median_seconds"),
+            statistic="median_time",
         ),
-        Comparable(
-            name="mfu", better="higher", unit="ratio", statistic="mfu", is_default=False,
-            read=_of_result("mfu"),
-        ),
-        Comparable(
-            name="peak_memory_bytes", better="lower", unit="bytes", statistic="memory",
-            read=_of_result("peak_memory_bytes"),
-        ),
+        Comparable(name="mfu", better="higher", unit="ratio", statistic="mfu", is_default=False),
+        Comparable(name="peak_memory_bytes", better="lower", unit="bytes", statistic="memory"),
         Comparable(
             name="compile_seconds", better="lower", unit="seconds", statistic="compiling",
-            read=_compile_seconds,
+            computed=_compile_seconds,
         ),
         Comparable(
             name="first_step_seconds", better="lower", unit="seconds", statistic="first_step",
-            read=_first_step_seconds, is_default=False,
+            computed=_first_step_seconds, is_default=False,
         ),
         Comparable(
             name="usd_per_million_tokens", better="lower", unit="usd", statistic="mean_time",
-            read=_of_result("usd_per_million_tokens"), needs_price=True,
+            needs_price=True,
         ),
         Comparable(
             name="tokens_per_usd", better="higher", unit="tokens_per_usd", statistic="mean_time",
-            read=_of_result("tokens_per_usd"), needs_price=True, is_default=False,
+            needs_price=True, is_default=False,
         ),
         Comparable(
             name="tokens_to_target_loss", better="lower", unit="tokens", statistic="learning",
-            read=_tokens_to_target, needs_seeds=True, is_default=False,
+            computed=_tokens_to_target, needs_seeds=True, is_default=False,
         ),
         Comparable(
             name="usd_to_target_loss", better="lower", unit="usd", statistic="learning_cost",
-            read=_usd_to_target, needs_price=True, needs_seeds=True,
+            computed=_usd_to_target, needs_price=True, needs_seeds=True,
         ),
     )
 }  # fmt: skip
-"""Every metric that can be compared, in the order of reports."""

@@ -1,6 +1,6 @@
 """A machine's noise floor: by how much the same work differs, and what then a gate costs.
 
-Rules, with their sources: docs/metrics.md, "Launches" and "Comparison".
+Source: docs/metrics.md, "Launches" and "Comparison".
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from trnbench.analysis.statistics import (
     LEAST_LAUNCHES,
     Deviation,
     between_launches,
-    exp_of,
     middle_of,
     within_launches,
 )
-from trnbench.compare.gates import ALPHA, TARGET_EXCESS_NATS
+from trnbench.compare.gates import TARGET_EXCESS_NATS
 from trnbench.compare.launches import Launch
 from trnbench.compare.matching import Group, group_launches, match_groups
 from trnbench.compare.metrics import COMPARABLES
 from trnbench.compare.ratio import (
+    ALPHA,
     LogDifference,
     Sample,
     find_difference,
@@ -34,23 +34,20 @@ GATE_CHANGES = (0.01, 0.02, 0.05)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateCost:
-    """Launches a side after which a gate neither alarms falsely nor misses, 97.5 times in 100.
-
-    None stands for more than 1,000.
-    """
+    """Launches a side after which a gate is right 97.5 times in 100; None: over 1,000."""
 
     change: float
     apart: int | None
-    """Where both sides are measured whenever it suits."""
+    """Both sides measured at any time."""
     apart_most: int | None
     """The same if launches differ by as much as the upper end of the interval says."""
     in_turns: int | None
-    """Where they are measured in turns, by the spread of the differences of pairs."""
+    """Both measured in turns, by the standard deviation of the differences of pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseFloor:
-    """What A against A came to, for one case."""
+    """One case compared with itself."""
 
     name: str
     device: str
@@ -62,7 +59,7 @@ class NoiseFloor:
     between: Deviation
     """Relative standard deviation between launches."""
     within: float | None
-    """What their own samples would make one expect for it; None where nothing is known."""
+    """What their own samples predict for it; None where nothing is known."""
     ratio: float
     ratio_low: float
     ratio_high: float
@@ -72,7 +69,7 @@ class NoiseFloor:
 
     @property
     def is_alarm(self) -> bool:
-        """Whether the same thing was told from itself: 5 times in 100 chance alone does that."""
+        """Whether the arms seem to differ: 5 times in 100 chance alone does that."""
         return self.p_value < ALPHA
 
 
@@ -102,6 +99,7 @@ def _floor(first: Group, second: Group) -> NoiseFloor:
     if not isinstance(found, LogDifference):
         raise DataError(f"{first.name}: {found}", hint="measure again with this version")
     errors = [error for error in everything.errors if error is not None]
+    ratio, low, high = found.ratios()
     return NoiseFloor(
         name=first.name,
         device=sides[0][0].result.device_name or sides[0][0].result.device.backend,
@@ -110,34 +108,24 @@ def _floor(first: Group, second: Group) -> NoiseFloor:
         middle_tokens_per_second=middle_of(everything.values),
         between=between,
         within=within_launches(errors),
-        ratio=exp_of(found.value),
-        ratio_low=exp_of(found.low()),
-        ratio_high=exp_of(found.high()),
+        ratio=ratio,
+        ratio_low=low,
+        ratio_high=high,
         p_value=found.p_value(),
-        gates=tuple(_cost(change, between, found) for change in GATE_CHANGES),
+        gates=tuple(
+            GateCost(
+                change=change,
+                apart=launches_needed(between.value, change),
+                apart_most=launches_needed(between.high, change),
+                in_turns=launches_needed(found.launch_deviation, change, is_paired=True),
+            )
+            for change in GATE_CHANGES
+        ),
     )
 
 
 def _sample(launches: Sequence[Launch]) -> Sample:
-    """Read the throughput of every launch.
-
-    Raises:
-        DataError: one has none.
-    """
-    readings = [COMPARABLES[METRIC].read(launch, TARGET_EXCESS_NATS) for launch in launches]
-    lacking = next((reading for reading in readings if reading.value is None), None)
-    if lacking is not None:
-        raise DataError(f"a launch has no throughput: {lacking.reason}", hint="measure it again")
-    return Sample(
-        values=tuple(reading.value for reading in readings if reading.value is not None),
-        errors=tuple(reading.error for reading in readings),
-    )
-
-
-def _cost(change: float, between: Deviation, pairs: LogDifference) -> GateCost:
-    return GateCost(
-        change=change,
-        apart=launches_needed(between.value, change),
-        apart_most=launches_needed(between.high, change),
-        in_turns=launches_needed(pairs.launch_deviation, change, is_paired=True),
-    )
+    found = COMPARABLES[METRIC].sample(launches, TARGET_EXCESS_NATS)
+    if isinstance(found, str):
+        raise DataError(f"a launch has no throughput: {found}", hint="measure it again")
+    return found

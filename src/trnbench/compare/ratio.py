@@ -3,7 +3,7 @@
 Launches are what is repeated: steps of one launch say nothing of how the next one differs. All is
 done on logarithms, so that swapping the sides inverts the ratio and its interval exactly.
 
-Rules, with their sources: docs/metrics.md, "Comparison".
+Source: docs/metrics.md, "Comparison".
 """
 
 import itertools
@@ -29,7 +29,7 @@ from trnbench.units import say_change
 
 UNSEEN_LAUNCH_SD = LARGEST_LAUNCH_SD
 """Relative standard deviation between launches where too few were made to see it: a verdict must
-not rest on this machine's being quieter than the one that was seen least quiet."""
+not rest on this machine being quieter than the noisiest that is known."""
 
 LEAST_GATE_LAUNCHES = 4
 
@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogDifference:
-    """ln(CAND / BASE) with all that is known of its error."""
+    """ln(CAND / BASE) and its error."""
 
     value: float
     standard_error: float
@@ -73,6 +73,10 @@ class LogDifference:
     def high(self) -> float:
         """Return the upper end of the 95 % interval."""
         return self.value + self.half_width()
+
+    def ratios(self) -> tuple[float, float, float]:
+        """Return CAND / BASE and the ends of its 95 % interval."""
+        return exp_of(self.value), exp_of(self.low()), exp_of(self.high())
 
     def half_width(self) -> float:
         """Return half the width of the 95 % interval."""
@@ -97,47 +101,32 @@ def find_difference(
 ) -> LogDifference | str:
     """Estimate ln(CAND / BASE), or say why there is no interval for it.
 
-    Args:
-        base: values of the side that is compared with.
-        cand: values of the side that is compared.
-        is_alike: whether both sides ran on the same kind of device, so that the spread of one
-            side's launches holds for the other's.
-        is_paired: whether the n-th launches of both sides were made one after the other.
+    `is_alike` says that both sides ran on the same kind of device, so that the spread of one side's
+    launches holds for the other's; `is_paired` that their n-th launches were made one after the
+    other.
     """
     logs = [tuple(map(math.log, side.values)) for side in (base, cand)]
-    seen = _seen(logs[0], logs[1], is_alike=is_alike, is_paired=is_paired)
+    counts = [len(side) for side in logs]
+    seen = None
+    if is_paired and counts[0] == counts[1] >= LEAST_LAUNCHES:
+        seen = _paired(*logs)
+    elif min(counts) >= LEAST_LAUNCHES:
+        seen = _welch(*logs)
+    elif is_alike and sum(counts) - 2 >= LEAST_LAUNCHES - 1:
+        seen = _pooled(*logs)
     is_timed = None not in (*base.errors, *cand.errors)
     if seen is None or (is_timed and seen.launch_deviation == 0):
-        # No clock gives the same time twice: such launches tell nothing of how they differ.
+        # No clock gives the same time twice: such launches do not show how they differ.
         return _assumed(base, cand, *logs)
     return seen
 
 
-def _seen(base: Logs, cand: Logs, *, is_alike: bool, is_paired: bool) -> LogDifference | None:
-    """Estimate the difference by the spread that the launches show; None if they are too few."""
-    counts = (len(base), len(cand))
-    if is_paired and counts[0] == counts[1] >= LEAST_LAUNCHES:
-        return _paired(base, cand)
-    if min(counts) >= LEAST_LAUNCHES:
-        return _welch(base, cand)
-    if is_alike and sum(counts) - len(counts) >= LEAST_LAUNCHES - 1:
-        return _pooled(base, cand)
-    return None
-
-
 def launches_needed(deviation: float, change: float, *, is_paired: bool = False) -> int | None:
-    """Return how many launches a side tell a relative change from none.
+    """Return how many launches a side tell a relative change from none: 4 to 1,000, or None.
 
     With as many, the interval reaches half the change to either side: then a gate at `change`
     passes what did not change and fails what changed by as much, each 97.5 times in 100.
-
-    Args:
-        deviation: relative standard deviation between launches, or between pairs.
-        change: the relative change, above zero.
-        is_paired: whether `deviation` is that of the differences of pairs.
-
-    Returns:
-        The number, at least 4; None where not even 1,000 would do.
+    `deviation` is relative, between launches; with `is_paired` of the differences of pairs.
     """
     allowed = math.log1p(change) / 2
     for count in range(LEAST_GATE_LAUNCHES, MOST_LAUNCHES + 1):
@@ -146,6 +135,14 @@ def launches_needed(deviation: float, change: float, *, is_paired: bool = False)
         if t_quantile(0.5 + CONFIDENCE / 2, float(degrees)) * spread <= allowed:
             return count
     return None
+
+
+def needed(difference: LogDifference, change: float) -> int | None:
+    """Return how many launches a side tell this change from none; None where there is none."""
+    if change <= 0:
+        return None
+    is_paired = difference.method == "paired"
+    return launches_needed(planning_deviation(difference), change, is_paired=is_paired)
 
 
 def planning_deviation(difference: LogDifference) -> float:
@@ -276,8 +273,7 @@ def judge(
     lies between 1/1.02 and 1.02, so that swapping the sides swaps the verdict and nothing else.
     """
     low, high, limit = difference.low(), difference.high(), math.log1p(margin)
-    ends = " to ".join(say_change(exp_of(end) - 1) for end in (low, high))
-    span = f"the interval {ends}"
+    span = f"the interval {' to '.join(say_change(end - 1) for end in difference.ratios()[1:])}"
     if -limit <= low and high <= limit:
         return "same", f"{span} is all within the margin of {100 * margin:g} %"
     if low <= 0 <= high:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.comparisons import launch
 from trnbench.compare.launches import Launch
-from trnbench.compare.sides import break_even, rate_ratio, side_price, tell_prices
+from trnbench.compare.sides import break_even, price_differences, rate_ratio, side_price
 from trnbench.schema.comparison import BreakEven, Ratio, SideValue
 from trnbench.schema.price import Price
 
@@ -49,12 +49,12 @@ def test_a_launch_without_a_price_leaves_the_side_without() -> None:
 
 
 def test_prices_of_one_kind_say_nothing() -> None:
-    assert tell_prices(price("1"), price("2")) is None
-    assert tell_prices(price(), "none") is None
+    assert price_differences(price("1"), price("2")) is None
+    assert price_differences(price(), "none") is None
 
 
 def test_prices_of_unlike_terms_say_in_what() -> None:
-    told = tell_prices(
+    told = price_differences(
         price(), price(option="spot", region=None, date=date(2026, 10, 1), source="another page")
     )
     assert told == (

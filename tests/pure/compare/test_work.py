@@ -10,6 +10,7 @@ from trnbench.compare.matching import (
     group_launches,
     is_same_device,
     match_groups,
+    work_of,
 )
 from trnbench.schema.result import Result
 
@@ -138,4 +139,12 @@ def test_a_side_without_cases_is_told() -> None:
 
 
 def test_every_key_of_the_work_is_a_word_to_allow() -> None:
+    one = launch()
+    assert tuple(work_of(one.result, one.plan)) == WORK
     assert all(key.isidentifier() for key in WORK)
+
+
+def test_a_plan_and_its_launch_are_the_same_work() -> None:
+    one = launch()
+    assert one.plan is not None
+    assert work_of(one.plan, one.plan) == work_of(one.result, one.plan)
