@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from trnbench.cli.groups import cli_option
 from trnbench.cli.options import GateOptions, OutputFile, PriceChoice
 from trnbench.errors import CheckFailed, ConfigError, Problem
 from trnbench.redact import redact
@@ -36,45 +37,44 @@ Sides = Annotated[
         show_default=False,
     ),
 ]
-MoreBase = Annotated[
-    list[str] | None,
-    typer.Option("--base", metavar="PATH", help="Add these launches to BASE. Can be repeated."),
-]
-MoreCand = Annotated[
-    list[str] | None,
-    typer.Option("--cand", metavar="PATH", help="Add these launches to CAND. Can be repeated."),
-]
-BaseRate = Annotated[
-    str | None, typer.Option(metavar="USD", help="Use this price for BASE's instance.")
-]
-CandRate = Annotated[
-    str | None, typer.Option(metavar="USD", help="Use this price for CAND's instance.")
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideOptions:
+    """What is added to the two sides, and what their instances cost."""
+
+    base: list[str] | None = cli_option(
+        None, metavar="PATH", help="Add these launches to BASE. Can be repeated."
+    )
+    cand: list[str] | None = cli_option(
+        None, metavar="PATH", help="Add these launches to CAND. Can be repeated."
+    )
+    base_usd_per_hour: str | None = cli_option(
+        None, metavar="USD", help="Use this price for BASE's instance."
+    )
+    cand_usd_per_hour: str | None = cli_option(
+        None, metavar="USD", help="Use this price for CAND's instance."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermOptions(GateOptions):
     """What is compared, and how."""
 
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="METRIC", help="Compare this metric. Can be repeated."),
-    ] = None
-    correction: Annotated[
-        Literal["holm", "bh", "none"],
-        typer.Option(help="The correction for the number of comparisons."),
-    ] = "holm"
-    paired: Annotated[
-        bool,
-        typer.Option("--paired", help="Pair the n-th launches of both sides, which ran in turns."),
-    ] = False
-    target_excess_nats: Annotated[
-        float,
-        typer.Option(
-            metavar="NATS",
-            help="The target loss, above the lowest possible on the learnable stream.",
-        ),
-    ] = 0.25
+    metrics: list[str] | None = cli_option(
+        None, "--metric", metavar="METRIC", help="Compare this metric. Can be repeated."
+    )
+    correction: Literal["holm", "bh", "none"] = cli_option(
+        "holm", help="The correction for the number of comparisons."
+    )
+    paired: bool = cli_option(
+        False, "--paired", help="Pair the n-th launches of both sides, which ran in turns."
+    )
+    target_excess_nats: float = cli_option(
+        0.25,
+        metavar="NATS",
+        help="The target loss, above the lowest possible on the learnable stream.",
+    )
 
     def terms(self) -> "Terms":
         """Return the terms of the comparison."""
@@ -106,70 +106,54 @@ class TermOptions(GateOptions):
 class TargetOptions:
     """Where the comparison is written, and in which formats."""
 
-    format: Annotated[
-        ComparisonFormat, typer.Option("--format", "-f", help="The format of the output.")
-    ] = TERMINAL
+    format: ComparisonFormat = cli_option(
+        TERMINAL, "--format", "-f", help="The format of the output."
+    )
     output: OutputFile = None
-    write: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--write",
-            metavar="FORMAT=FILE",
-            help="Also write this format to this file, e.g. junit=gate.xml. Can be repeated.",
-        ),
-    ] = None
-    github_summary: Annotated[
-        bool,
-        typer.Option("--github-summary", help="Append to the step summary of GitHub Actions."),
-    ] = False
+    write: list[str] | None = cli_option(
+        None,
+        metavar="FORMAT=FILE",
+        help="Also write this format to this file, e.g. junit=gate.xml. Can be repeated.",
+    )
+    github_summary: bool = cli_option(
+        False, "--github-summary", help="Append to the step summary of GitHub Actions."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmOptions:
     """Whether and how the cases of a failed gate are measured again."""
 
-    confirm: Annotated[
-        bool,
-        typer.Option(
-            "--confirm", help="Before a gate fails, measure its cases again on this machine."
-        ),
-    ] = False
-    confirm_launches: Annotated[
-        int, typer.Option(metavar="N", min=3, max=64, help="Launches of each side for --confirm.")
-    ] = 4
-    confirm_folder: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="The folder for the launches of --confirm.",
-            show_default="results/<date>-confirm",
-        ),
-    ] = None
-    python: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="With --confirm: the interpreter that trains CAND.",
-            show_default="the one that runs this",
-        ),
-    ] = None
-    base_python: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="With --confirm: the interpreter that trains BASE; without it only CAND is "
-            "measured again.",
-        ),
-    ] = None
+    confirm: bool = cli_option(
+        False, "--confirm", help="Before a gate fails, measure its cases again on this machine."
+    )
+    confirm_launches: int = cli_option(
+        4, metavar="N", min=3, max=64, help="Launches of each side for --confirm."
+    )
+    confirm_folder: Path | None = cli_option(
+        None,
+        metavar="FOLDER",
+        help="The folder for the launches of --confirm.",
+        show_default="results/<date>-confirm",
+    )
+    python: str | None = cli_option(
+        None,
+        metavar="PATH",
+        help="With --confirm: the interpreter that trains CAND.",
+        show_default="the one that runs this",
+    )
+    base_python: str | None = cli_option(
+        None,
+        metavar="PATH",
+        help="With --confirm: the interpreter that trains BASE; without it only CAND is "
+        "measured again.",
+    )
 
 
 def compare(
     *,
     sides: Sides = None,
-    base: MoreBase = None,
-    cand: MoreCand = None,
-    base_usd_per_hour: BaseRate = None,
-    cand_usd_per_hour: CandRate = None,
+    more: SideOptions,
     how: TermOptions,
     where: TargetOptions,
     again: ConfirmOptions,
@@ -180,14 +164,14 @@ def compare(
     from trnbench.compare.compare import compare as compare_sides
     from trnbench.run.baselines import read_sides
 
-    sources = _sort_sources(sides or [], base or [], cand or [])
+    sources = _sort_sources(sides or [], more.base or [], more.cand or [])
     terms = how.terms()
     targets = find_targets(
         where.format, where.output, where.write or [], has_summary=where.github_summary
     )
     finders = [
         PriceFinder.of(PriceChoice(usd_per_hour=rate), f"--{side}-usd-per-hour")
-        for side, rate in (("base", base_usd_per_hour), ("cand", cand_usd_per_hour))
+        for side, rate in (("base", more.base_usd_per_hour), ("cand", more.cand_usd_per_hour))
     ]
     base_launches, cand_launches = map(_reprice, finders, read_sides(*sources))
     base_sources, cand_sources = (list(map(redact, side)) for side in sources)

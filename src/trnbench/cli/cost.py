@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli.groups import cli_option
 from trnbench.cli.options import DEFAULT_RESULTS, FormatChoice, Paths, PriceChoice
 from trnbench.errors import ConfigError, DataError, Problem
 
@@ -18,45 +19,34 @@ if TYPE_CHECKING:
 class JobOptions:
     """The training whose cost is estimated."""
 
-    tokens: Annotated[
-        str, typer.Option(metavar="COUNT", help="Tokens to train: 1T, 300B, 15e12.")
-    ] = "1T"
-    failures_per_day: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="RATE",
-            help="Failures of one instance in a day; by default the published rate of Llama 3's "
-            "training on H100s.",
-        ),
-    ] = None
-    restart: Annotated[
-        str, typer.Option(metavar="TIME", help="From a failure to the first step after it.")
-    ] = "15min"
-    checkpoint: Annotated[
-        str, typer.Option(metavar="TIME", help="How long a checkpoint stops the training.")
-    ] = "60s"
-    checkpoint_every: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Between checkpoints; by default the best interval."),
-    ] = None
-    start: Annotated[
-        str, typer.Option(metavar="TIME", help="From the first paid second to the first step.")
-    ] = "0s"
-    compilation: Annotated[
-        str | None,
-        typer.Option(
-            "--compile",
-            metavar="TIME",
-            help="The first compilation; by default the time of the result's first step.",
-        ),
-    ] = None
-    evaluation: Annotated[
-        str, typer.Option(metavar="TIME", help="All evaluations of the job together.")
-    ] = "0s"
-    idle: Annotated[
-        str, typer.Option(metavar="TIME", help="Paid but unused time in the whole job.")
-    ] = "0s"
+    tokens: str = cli_option("1T", metavar="COUNT", help="Tokens to train: 1T, 300B, 15e12.")
+    failures_per_day: float | None = cli_option(
+        None,
+        min=0,
+        metavar="RATE",
+        help="Failures of one instance in a day; by default the published rate of Llama 3's "
+        "training on H100s.",
+    )
+    restart: str = cli_option(
+        "15min", metavar="TIME", help="From a failure to the first step after it."
+    )
+    checkpoint: str = cli_option(
+        "60s", metavar="TIME", help="How long a checkpoint stops the training."
+    )
+    checkpoint_every: str | None = cli_option(
+        None, metavar="TIME", help="Between checkpoints; by default the best interval."
+    )
+    start: str = cli_option(
+        "0s", metavar="TIME", help="From the first paid second to the first step."
+    )
+    compilation: str | None = cli_option(
+        None,
+        "--compile",
+        metavar="TIME",
+        help="The first compilation; by default the time of the result's first step.",
+    )
+    evaluation: str = cli_option("0s", metavar="TIME", help="All evaluations of the job together.")
+    idle: str = cli_option("0s", metavar="TIME", help="Paid but unused time in the whole job.")
 
     def job(self) -> "TrainingJob":
         """Return the job, without the compilation that a result's first step tells.

@@ -23,7 +23,7 @@ from trnbench.cli import (
     run,
     schema,
 )
-from trnbench.cli.options import with_groups
+from trnbench.cli.groups import with_groups
 from trnbench.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")

@@ -1,19 +1,17 @@
 """The options that two commands share: single ones, and groups as dataclasses."""
 
-import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from functools import wraps
-from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trnbench.catalog.backends import BACKENDS
+from trnbench.cli.groups import cli_option
 from trnbench.errors import ConfigError
 from trnbench.reports import FORMATS
 from trnbench.schema.rent import PriceSourceName, RentOption
@@ -25,37 +23,6 @@ DEFAULT_RESULTS = Path("results")
 
 Format = StrEnum("Format", {n.upper(): n for n in FORMATS})  # type: ignore[misc]
 TERMINAL, JSON = Format("terminal"), Format("json")
-
-
-def with_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take dataclasses of options: typer sees each of their fields as an option."""
-    parameters: list[Parameter] = []
-    groups: dict[str, type] = {}
-    hints = get_type_hints(command, include_extras=True)
-    for name, parameter in inspect.signature(command).parameters.items():
-        kind = hints[name]
-        if not (isinstance(kind, type) and is_dataclass(kind)):
-            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=kind))
-            continue
-        groups[name] = kind
-        own = get_type_hints(kind, include_extras=True)
-        parameters += [
-            Parameter(
-                each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=own[each.name]
-            )
-            for each in fields(kind)
-        ]
-
-    @wraps(command)
-    def call(**given: Any) -> None:
-        made = {
-            name: kind(**{each.name: given.pop(each.name) for each in fields(kind)})
-            for name, kind in groups.items()
-        }
-        command(**given, **made)
-
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return call
 
 
 # --- what is read and written ---------------------------------------------------------------------
@@ -99,9 +66,7 @@ class FormatChoice:
     """The format of stdout; `--json` is short for `--format json`."""
 
     format: FormatOption = TERMINAL
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")] = (
-        False
-    )
+    as_json: bool = cli_option(False, "--json", help="Write one JSON document to stdout.")
 
     @property
     def name(self) -> Format:
@@ -138,15 +103,13 @@ class CaseOptions:
     """What trains the cases, and which keys of their configs are replaced."""
 
     device: DeviceChoice = None
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override a key of the config, with dots: workload.global_batch_size=16. Can be "
-            "repeated.",
-        ),
-    ] = None
+    settings: list[str] | None = cli_option(
+        None,
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the config, with dots: workload.global_batch_size=16. Can be "
+        "repeated.",
+    )
     python: Interpreter = sys.executable
 
     def overrides(self, more: Mapping[str, object | None] | None = None) -> dict[str, str]:
@@ -202,16 +165,13 @@ AllOptions = Annotated[
 class PriceChoice:
     """At which price stored results are shown; None keeps what the result says."""
 
-    option: Annotated[
-        RentOption | None,
-        typer.Option("--price-option", help="Use the price of this way of renting the instance."),
-    ] = None
-    region: Annotated[
-        str | None, typer.Option(metavar="REGION", help="Use the prices of this region.")
-    ] = None
-    usd_per_hour: Annotated[
-        str | None, typer.Option(metavar="USD", help="Use this price for the whole instance.")
-    ] = None
+    option: RentOption | None = cli_option(
+        None, "--price-option", help="Use the price of this way of renting the instance."
+    )
+    region: str | None = cli_option(None, metavar="REGION", help="Use the prices of this region.")
+    usd_per_hour: str | None = cli_option(
+        None, metavar="USD", help="Use this price for the whole instance."
+    )
     file: PriceFile = None
     source: PriceSourceChoice = None
 
@@ -230,29 +190,22 @@ DEFAULT_MARGIN = "2%"
 class GateOptions:
     """The gates on a comparison, and what counts as the same work and as a change."""
 
-    gates: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--gate",
-            metavar="'METRIC > -N%'",
-            help="Exit with code 6 if this does not hold, e.g. 'tokens_per_second > -2%'. The "
-            "whole interval must hold, not only the point. Can be repeated.",
-        ),
-    ] = None
-    strict: Annotated[
-        bool, typer.Option("--strict", help="An undecided gate counts as failed.")
-    ] = False
-    margin: Annotated[
-        str, typer.Option(metavar="N%", help="A change up to this size does not matter.")
-    ] = DEFAULT_MARGIN
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow",
-            metavar="KEY",
-            help="Compare even if the work differs in this key, e.g. precision. Can be repeated.",
-        ),
-    ] = None
+    gates: list[str] | None = cli_option(
+        None,
+        "--gate",
+        metavar="'METRIC > -N%'",
+        help="Exit with code 6 if this does not hold, e.g. 'tokens_per_second > -2%'. The "
+        "whole interval must hold, not only the point. Can be repeated.",
+    )
+    strict: bool = cli_option(False, "--strict", help="An undecided gate counts as failed.")
+    margin: str = cli_option(
+        DEFAULT_MARGIN, metavar="N%", help="A change up to this size does not matter."
+    )
+    allow: list[str] | None = cli_option(
+        None,
+        metavar="KEY",
+        help="Compare even if the work differs in this key, e.g. precision. Can be repeated.",
+    )
 
     def terms(self) -> "Terms":
         """Return the terms of the comparison.

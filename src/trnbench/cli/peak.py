@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli.groups import cli_option
 from trnbench.cli.options import TERMINAL, DeviceChoice, FormatOption, Interpreter
 from trnbench.errors import ConfigError, RunError
 
@@ -39,90 +40,66 @@ OF_PRINTING = ("again", "format_")
 class Sizes:
     """What is timed, and how large it is; None is left to the device."""
 
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The model whose matmuls are timed, one of `trnbench models`.",
-            show_default="gpt2-124m on a CPU, else llama3-8b",
-        ),
-    ] = None
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=65_536,
-            help="Sequences in the pass whose matmuls are timed.",
-            show_default="1 on a CPU, else 2",
-        ),
-    ] = None
-    sequence_length: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=2**20,
-            help="Tokens in each sequence.",
-            show_default="1024 on a CPU, else 4096; at most what the model allows",
-        ),
-    ] = None
-    precision: Annotated[
-        list[Precision] | None,
-        typer.Option(
-            "--precision",
-            help="The precision of the matmuls. Can be repeated.",
-            show_default="fp32 and bf16",
-        ),
-    ] = None
-    ranks: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=4096,
-            help="Devices between which collectives are timed; 1 times none.",
-            show_default="all devices here; 2 processes on a CPU",
-        ),
-    ] = None
-    square: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--square",
-            metavar="N",
-            min=1,
-            max=65_536,
-            help="The edge of a square matmul. Can be repeated.",
-            show_default="512 to 2048 on a CPU, else 1024 to 8192",
-        ),
-    ] = None
-    array_mib: Annotated[
-        int | None,
-        typer.Option(
-            metavar="MIB",
-            min=1,
-            max=2**20,
-            help="The size of each array that times memory; take several times the last cache.",
-            show_default="256 on a CPU, else 1024",
-        ),
-    ] = None
-    message_mib: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--message-mib",
-            metavar="MIB",
-            min=0.001,
-            max=2**20,
-            help="The message size of a collective. Can be repeated.",
-            show_default="from 0.0625 up to 64 on a CPU, else to 1024",
-        ),
-    ] = None
-    seconds: Annotated[
-        float,
-        typer.Option(
-            min=0.001, max=60, help="The duration of each of the six repeats of a timing."
-        ),
-    ] = 0.1
+    model: str | None = cli_option(
+        None,
+        metavar="NAME",
+        help="The model whose matmuls are timed, one of `trnbench models`.",
+        show_default="gpt2-124m on a CPU, else llama3-8b",
+    )
+    batch: int | None = cli_option(
+        None,
+        metavar="N",
+        min=1,
+        max=65_536,
+        help="Sequences in the pass whose matmuls are timed.",
+        show_default="1 on a CPU, else 2",
+    )
+    sequence_length: int | None = cli_option(
+        None,
+        metavar="N",
+        min=1,
+        max=2**20,
+        help="Tokens in each sequence.",
+        show_default="1024 on a CPU, else 4096; at most what the model allows",
+    )
+    precision: list[Precision] | None = cli_option(
+        None, help="The precision of the matmuls. Can be repeated.", show_default="fp32 and bf16"
+    )
+    ranks: int | None = cli_option(
+        None,
+        metavar="N",
+        min=1,
+        max=4096,
+        help="Devices between which collectives are timed; 1 times none.",
+        show_default="all devices here; 2 processes on a CPU",
+    )
+    square: list[int] | None = cli_option(
+        None,
+        metavar="N",
+        min=1,
+        max=65_536,
+        help="The edge of a square matmul. Can be repeated.",
+        show_default="512 to 2048 on a CPU, else 1024 to 8192",
+    )
+    array_mib: int | None = cli_option(
+        None,
+        metavar="MIB",
+        min=1,
+        max=2**20,
+        help="The size of each array that times memory; take several times the last cache.",
+        show_default="256 on a CPU, else 1024",
+    )
+    message_mib: list[float] | None = cli_option(
+        None,
+        metavar="MIB",
+        min=0.001,
+        max=2**20,
+        help="The message size of a collective. Can be repeated.",
+        show_default="from 0.0625 up to 64 on a CPU, else to 1024",
+    )
+    seconds: float = cli_option(
+        0.1, min=0.001, max=60, help="The duration of each of the six repeats of a timing."
+    )
 
     def request(self, device_index: int | None, memory_bytes: float) -> "PeakRequest":
         """Return the same as a request for one of this machine's devices."""

@@ -1,10 +1,12 @@
 """`trnbench prices`: the dated table, its history, or AWS's rates of now."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli.groups import cli_option
 from trnbench.cli.options import FormatChoice
 from trnbench.errors import ConfigError, UnavailableError
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
@@ -22,46 +24,43 @@ Instance = Annotated[
         show_default=False,
     ),
 ]
-Option = Annotated[RentOption | None, typer.Option(help="Show only rates of this way of renting.")]
-Region = Annotated[
-    str | None, typer.Option(metavar="REGION", help="Show only rates of this region.")
-]
-Zone = Annotated[
-    str | None,
-    typer.Option(metavar="ZONE", help="The availability zone of the spot rate; with --live."),
-]
-Live = Annotated[
-    bool,
-    typer.Option("--live", help="Show AWS's rates of now instead of the table's; needs --region."),
-]
-WithHistory = Annotated[
-    bool,
-    typer.Option(
-        "--history", help="Show how the instance's dated rates changed, as a table and a plot."
-    ),
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which rates are shown."""
+
+    option: RentOption | None = cli_option(None, help="Show only rates of this way of renting.")
+    region: str | None = cli_option(None, metavar="REGION", help="Show only rates of this region.")
+    zone: str | None = cli_option(
+        None, metavar="ZONE", help="The availability zone of the spot rate; with --live."
+    )
+    live: bool = cli_option(
+        False, "--live", help="Show AWS's rates of now instead of the table's; needs --region."
+    )
+    history: bool = cli_option(
+        False,
+        "--history",
+        help="Show how the instance's dated rates changed, as a table and a plot.",
+    )
 
 
 def prices(
     *,
     instance: Instance = None,
-    option: Option = None,
-    region: Region = None,
-    zone: Zone = None,
-    live: Live = False,
-    history: WithHistory = False,
+    wanted: Wanted,
     form: FormatChoice,
 ) -> None:
     """Show the bundled price table, how its rates changed, or AWS's rates of now."""
     from trnbench.cli.output import show
     from trnbench.reports.prices import HISTORY, LIVE, REPORT
 
-    if history:
-        show(HISTORY, _find_history(instance, option, region, is_live=live), form.name)
-    elif live:
-        show(LIVE, _ask_aws(instance, option, region, zone), form.name)
+    if wanted.history:
+        show(HISTORY, _find_history(instance, wanted), form.name)
+    elif wanted.live:
+        show(LIVE, _ask_aws(instance, wanted), form.name)
     else:
-        show(REPORT, _find_rows(instance, option, region), form.name)
+        show(REPORT, _find_rows(instance, wanted.option, wanted.region), form.name)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -123,48 +122,43 @@ def _unknown(instance: str) -> ConfigError:
 # --- history -------------------------------------------------------------------------------------
 
 
-def _find_history(
-    instance: str | None, option: str | None, region: str | None, *, is_live: bool
-) -> "History":
+def _find_history(instance: str | None, wanted: Wanted) -> "History":
     """Return how one instance's rates changed."""
-    if instance is None or is_live:
-        raise ConfigError(
-            "--history: needs one instance of the bundled table"
-            + (" and no --live, which shows current rates" if is_live else ""),
-            hint="write e.g. `trnbench prices p5en.48xlarge --history`",
-        )
     from trnbench.prices.table import rows_of_region
     from trnbench.reports.prices import history_of
 
-    rows = _find_rows(instance, option, None)
-    if region is not None and not rows_of_region(rows, region):
-        raise _no_such_rate(instance, option, region)
-    return history_of(instance, rows, region)
+    if instance is None or wanted.live:
+        raise ConfigError(
+            "--history: needs one instance of the bundled table"
+            + (" and no --live, which shows current rates" if wanted.live else ""),
+            hint="write e.g. `trnbench prices p5en.48xlarge --history`",
+        )
+    rows = _find_rows(instance, wanted.option, None)
+    if wanted.region is not None and not rows_of_region(rows, wanted.region):
+        raise _no_such_rate(instance, wanted.option, wanted.region)
+    return history_of(instance, rows, wanted.region)
 
 
 # --- live -----------------------------------------------------------------------------------------
 
 
-def _ask_aws(
-    instance: str | None, option: RentOption | None, region: str | None, zone: str | None
-) -> "Answers":
+def _ask_aws(instance: str | None, wanted: Wanted) -> "Answers":
     """Return a live rate, or the reason why there is none, for each option."""
     from trnbench.prices import find_price, sources_for
     from trnbench.prices.base import NoPrice, PriceRequest
 
+    region = wanted.region
     if instance is None or region is None:
         raise ConfigError(
             "--live: needs one instance and one region",
             hint="write e.g. `trnbench prices trn2.48xlarge --region us-east-2 --live`",
         )
-    today = datetime.now(UTC).date()
-    options = RENT_OPTIONS if option is None else (option,)
+    request = PriceRequest(
+        instance=instance, region=region, zone=wanted.zone, today=datetime.now(UTC).date()
+    )
     answers = {
-        each: find_price(
-            PriceRequest(instance=instance, option=each, region=region, zone=zone, today=today),
-            sources_for("live"),
-        )
-        for each in options
+        option: find_price(request.choose(option=option), sources_for("live"))
+        for option in ([wanted.option] if wanted.option else RENT_OPTIONS)
     }
     failures = [a for a in answers.values() if isinstance(a, NoPrice) and a.is_failure]
     if len(failures) == len(answers):

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from trnbench.cli.groups import cli_option
 from trnbench.cli.options import (
     DEFAULT_RESULTS,
     TERMINAL,
@@ -26,67 +25,67 @@ if TYPE_CHECKING:
 
 JOB_HINT = "set its size: --tokens 1T"
 
-By = Annotated[
-    str | None,
-    typer.Option(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which runs are ranked, and by what."""
+
+    by: str | None = cli_option(
+        None,
         metavar="METRIC",
         help="Rank by this metric: any of `trnbench schema columns`; with --tokens also train_usd "
         "or train_seconds.",
         show_default="usd_per_million_tokens; with --tokens train_usd; with a budget and no "
         "deadline train_seconds",
-    ),
-]
-Published = Annotated[
-    bool,
-    typer.Option("--published", help="Add published runs, each marked, with its citation."),
-]
-Model = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Keep only runs that trained this model.")
-]
-SequenceLength = Annotated[
-    int | None, typer.Option(min=1, help="Keep only runs with this number of tokens a sequence.")
-]
-On = Annotated[
-    list[str] | None,
-    typer.Option(
+    )
+    published: bool = cli_option(
+        False, "--published", help="Add published runs, each marked, with its citation."
+    )
+    model: str | None = cli_option(
+        None, metavar="NAME", help="Keep only runs that trained this model."
+    )
+    sequence_length: int | None = cli_option(
+        None, min=1, help="Keep only runs with this number of tokens a sequence."
+    )
+    on: list[str] | None = cli_option(
+        None,
         metavar="CHIP=INSTANCE",
         help="Price published runs on this chip as this instance: H100=p5.48xlarge. Can be "
         "repeated.",
-    ),
-]
+    )
+
+    def has(self, run: "RankedRun") -> bool:
+        """Tell whether a run is of the model and the length that were asked for."""
+        from trnbench.catalog.published import is_same_model
+
+        if self.model is not None and not is_same_model(run.model, self.model):
+            return False
+        return self.sequence_length in (None, run.sequence_length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits:
     """The job that runs are ranked for, and its limits."""
 
-    tokens: Annotated[
-        str | None,
-        typer.Option(metavar="COUNT", help="Rank a job of this many tokens: 1T, 300B."),
-    ] = None
-    deadline: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="The job must end within this time: 30d."),
-    ] = None
-    budget: Annotated[
-        float | None,
-        typer.Option(min=0, metavar="USD", help="The job must not cost more than this."),
-    ] = None
-    scaling_efficiency: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01,
-            max=1,
-            help="Let a job use more machines than were measured; each then reaches this fraction "
-            "of its measured speed. Without it, nothing is scaled.",
-        ),
-    ] = None
-    max_copies: Annotated[
-        int,
-        typer.Option(
-            min=1, max=1_000_000, help="Use at most this many times the measured machines."
-        ),
-    ] = 10_000
+    tokens: str | None = cli_option(
+        None, metavar="COUNT", help="Rank a job of this many tokens: 1T, 300B."
+    )
+    deadline: str | None = cli_option(
+        None, metavar="TIME", help="The job must end within this time: 30d."
+    )
+    budget: float | None = cli_option(
+        None, min=0, metavar="USD", help="The job must not cost more than this."
+    )
+    scaling_efficiency: float | None = cli_option(
+        None,
+        min=0.01,
+        max=1,
+        help="Let a job use more machines than were measured; each then reaches this fraction "
+        "of its measured speed. Without it, nothing is scaled.",
+    )
+    max_copies: int = cli_option(
+        10_000, min=1, max=1_000_000, help="Use at most this many times the measured machines."
+    )
 
     def constraint(self) -> "Constraint | None":
         """Return the job with its limits; None where there is no job.
@@ -124,11 +123,7 @@ class JobLimits:
 def rank(
     *,
     paths: Paths = None,
-    by: By = None,
-    published: Published = False,
-    model: Model = None,
-    sequence_length: SequenceLength = None,
-    on: On = None,
+    wanted: Wanted,
     limits: JobLimits,
     price: PriceChoice,
     all_options: AllOptions = False,
@@ -142,24 +137,22 @@ def rank(
     from trnbench.reports.ranking import REPORT, Ranked
 
     constraint = limits.constraint()
-    metric = _metric(by, constraint)
+    metric = _metric(wanted.by, constraint)
     problems: list[Problem] = []
     finder = PriceFinder.of(price)
-    runs = _measured(_folders(paths, published), finder, problems, all_options=all_options)
-    if published:
-        runs += _published(finder, _instances(on or []), model, all_options=all_options)
-    elif on:
+    runs = _measured(_folders(paths, wanted), finder, problems, all_options=all_options)
+    if wanted.published:
+        runs += _published(wanted, finder, all_options=all_options)
+    elif wanted.on:
         raise ConfigError("--on: applies only to published runs", hint="add --published")
-    ranked = rank_runs(
-        [run for run in runs if _is_wanted(run, model, sequence_length)], metric, constraint
-    )
+    ranked = rank_runs([run for run in runs if wanted.has(run)], metric, constraint)
     rankings = _worth_showing(ranked)
     if rankings:
         show(REPORT, Ranked(rankings, metric), format_)
     else:
         models = {run.model for run in runs}
-        models |= {run.model for run in published_results()} if published else set()
-        problems.append(_nothing(ranked, models, model))
+        models |= {run.model for run in published_results()} if wanted.published else set()
+        problems.append(_nothing(ranked, models, wanted.model))
     if problems:
         raise DataError.of(problems)
 
@@ -167,10 +160,10 @@ def rank(
 # --- what is ranked -------------------------------------------------------------------------------
 
 
-def _folders(paths: list[Path] | None, published: bool) -> list[Path]:
+def _folders(paths: list[Path] | None, wanted: Wanted) -> list[Path]:
     if paths:
         return paths
-    return [] if published and not DEFAULT_RESULTS.exists() else [DEFAULT_RESULTS]
+    return [] if wanted.published and not DEFAULT_RESULTS.exists() else [DEFAULT_RESULTS]
 
 
 def _measured(
@@ -188,16 +181,15 @@ def _measured(
     return found
 
 
-def _published(
-    finder: "PriceFinder", on: dict[str, str], model: str | None, *, all_options: bool
-) -> "list[RankedRun]":
+def _published(wanted: Wanted, finder: "PriceFinder", *, all_options: bool) -> "list[RankedRun]":
     from trnbench.catalog.published import is_same_model, published_results
     from trnbench.cost.ranking import ranked_publication, rented_instance
     from trnbench.prices.base import NoPrice
 
     found = []
+    on = _instances(wanted.on or [])
     for run in published_results():
-        if model is not None and not is_same_model(run.model, model):
+        if wanted.model is not None and not is_same_model(run.model, wanted.model):
             continue
         instance = rented_instance(run, on)
         if instance is None:
@@ -231,14 +223,6 @@ def _instances(pairs: Sequence[str]) -> dict[str, str]:
             )
         found[chip.strip().lower()] = instance
     return found
-
-
-def _is_wanted(run: "RankedRun", model: str | None, length: int | None) -> bool:
-    from trnbench.catalog.published import is_same_model
-
-    if model is not None and not is_same_model(run.model, model):
-        return False
-    return length is None or run.sequence_length == length
 
 
 def _worth_showing(rankings: "list[Ranking]") -> "list[Ranking]":

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tests.builders import make_plan, make_result
-from trnbench.cli.live import LiveObserver, PlainObserver
+from trnbench.cli.live import LineObserver
 from trnbench.run.case import Progress
 from trnbench.schema.result import Result
 from trnbench.units import say_usd
@@ -30,7 +30,7 @@ def result_of(plan_key: str, usd_per_hour: str = "3.6") -> Result:
 
 def test_a_line_without_a_terminal_has_the_dollars_of_the_case_and_of_the_run() -> None:
     out = io.StringIO()
-    observer = PlainObserver(out)
+    observer = LineObserver(out)
     observer.case_begins(1, FIRST, 1)
     observer.case_moves(FIRST, progress(0.25))
     observer.case_begins(2, SECOND, 1)
@@ -47,16 +47,16 @@ def test_a_line_without_a_terminal_has_the_dollars_of_the_case_and_of_the_run() 
 
 def test_what_a_run_can_cost_is_said_before_it_begins() -> None:
     out = io.StringIO()
-    PlainObserver(out).run_begins(Path("results"), [FIRST, SECOND])  # 3.6 $/h, 15 minutes each
+    LineObserver(out).run_begins(Path("results"), [FIRST, SECOND])  # 3.6 $/h, 15 minutes each
     assert FIRST.prediction.max_usd is not None
     assert out.getvalue() == "2 cases into results, for at most $1.8\n"
-    PlainObserver(out).run_begins(Path("results"), [FIRST, make_plan({"price": "{}"})])
+    LineObserver(out).run_begins(Path("results"), [FIRST, make_plan({"price": "{}"})])
     assert out.getvalue().endswith("2 cases into results\n")
 
 
 def test_the_last_word_of_a_case_is_what_its_result_says_it_cost() -> None:
     out = io.StringIO()
-    observer = PlainObserver(out)
+    observer = LineObserver(out)
     ended = result_of("tiny-llama")
     observer.case_ends(1, ended, was_measured_before=False)
     observer.case_moves(SECOND, progress(0.5))
@@ -69,7 +69,7 @@ def test_the_last_word_of_a_case_is_what_its_result_says_it_cost() -> None:
 
 def test_what_was_measured_before_costs_this_run_nothing() -> None:
     out = io.StringIO()
-    observer = PlainObserver(out)
+    observer = LineObserver(out)
     observer.case_ends(1, result_of("tiny-llama"), was_measured_before=True)
     observer.case_moves(SECOND, progress(0.5))
     first, second = out.getvalue().splitlines()
@@ -79,7 +79,7 @@ def test_what_was_measured_before_costs_this_run_nothing() -> None:
 
 def test_without_a_price_no_dollars_are_told() -> None:
     out = io.StringIO()
-    observer = PlainObserver(out)
+    observer = LineObserver(out)
     observer.case_moves(FIRST, progress(None))
     observer.case_ends(1, make_result(make_plan({"price": "{}"})), was_measured_before=False)
     assert "$" not in out.getvalue()
@@ -90,7 +90,7 @@ def test_a_terminals_line_moves_with_the_dollars() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=200, color_system=None)
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        observer = LiveObserver(live, clock=lambda: next(times))
+        observer = LineObserver(out, live, clock=lambda: next(times))
         observer.run_begins(Path("results"), [FIRST, SECOND])
         observer.case_moves(FIRST, progress(0.25))
         observer.case_moves(SECOND, progress(0.5))
@@ -103,6 +103,6 @@ def test_a_terminals_line_moves_with_the_dollars() -> None:
 @pytest.mark.parametrize("usd", [0.0, 1e-9, 12345.678])
 def test_every_amount_is_written_without_an_exponent(usd: float) -> None:
     out = io.StringIO()
-    PlainObserver(out).case_moves(FIRST, progress(usd))
+    LineObserver(out).case_moves(FIRST, progress(usd))
     assert "e-" not in out.getvalue()
     assert "$" in out.getvalue()

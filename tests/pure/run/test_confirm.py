@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import CPU, make_machine, make_plan, make_result
-from trnbench.cli.live import PlainObserver
+from trnbench.cli.live import LineObserver
 from trnbench.errors import ConfigError, RunError, UnavailableError
 from trnbench.machine.describe import Devices
 from trnbench.protocol.records import FoundDevice
@@ -57,7 +57,7 @@ def measure(arms: Sequence[Arm], sessions: Sessions, tmp_path: Path, count: int 
         arms,
         count,
         tmp_path,
-        observer=PlainObserver(io.StringIO()),
+        observer=LineObserver(io.StringIO()),
         interruption=Interruption(),
         open_session=sessions,  # type: ignore[arg-type]
     )
