@@ -16,7 +16,6 @@ class Accelerator:
 
     name: str
     vendor: str
-    generation: str
     devices_per_chip: int
     """Devices that torch sees for one chip: logical NeuronCores at the default LNC, GPUs' dies."""
     cores_per_chip: int | None
@@ -46,7 +45,6 @@ def accelerators() -> dict[str, Accelerator]:
         found[row["accelerator"]] = Accelerator(
             name=row["accelerator"],
             vendor=row["vendor"],
-            generation=row["generation"],
             devices_per_chip=int(row["devices_per_chip"]),
             cores_per_chip=int(row["cores_per_chip"]) if row["cores_per_chip"] else None,
             bf16_flops_per_second=_scaled(row["bf16_dense_tflops"], TERA),

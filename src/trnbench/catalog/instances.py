@@ -4,7 +4,7 @@ import difflib
 import functools
 from dataclasses import dataclass
 
-from trnbench.catalog import number, read_table
+from trnbench.catalog import read_table
 from trnbench.catalog.accelerators import Accelerator, accelerators
 
 
@@ -17,13 +17,7 @@ class Instance:
     accelerator: Accelerator | None
     """None without accelerators, and where their figures are not known."""
     chips: int
-    memory_gib: float | None
     source: str
-
-    @property
-    def devices(self) -> int:
-        """Devices that torch sees on it; 0 without a known accelerator."""
-        return self.chips * self.accelerator.devices_per_chip if self.accelerator else 0
 
 
 @functools.cache
@@ -36,7 +30,6 @@ def instances() -> dict[str, Instance]:
             provider=row["provider"],
             accelerator=accelerators()[row["accelerator"]] if row["accelerator"] else None,
             chips=int(row["chips"]),
-            memory_gib=number(row["memory_gib"]),
             source=row["source"],
         )
     return found

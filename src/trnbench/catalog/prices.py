@@ -1,7 +1,7 @@
 """The bundled price table: hourly rates of instance types, each with its date and source."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -45,7 +45,8 @@ class PriceRow:
 @functools.cache
 def price_rows() -> tuple[PriceRow, ...]:
     """Return every row of the bundled table."""
-    return tuple(parse_rows(read_table("prices.csv")))
+    rows = enumerate(read_table("prices.csv"), start=2)
+    return tuple(parse_row(row, line) for line, row in rows)
 
 
 @functools.cache
@@ -57,14 +58,8 @@ def price_rows_by_instance() -> dict[str, tuple[PriceRow, ...]]:
     return {name: tuple(rows) for name, rows in grouped.items()}
 
 
-def parse_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[PriceRow]:
-    """Read rows of text in the table's columns, as `parse_row` does."""
-    for line, row in enumerate(rows, start=2):
-        yield parse_row(row, line)
-
-
 def parse_row(row: Mapping[str, str], line: int) -> PriceRow:
-    """Read one row of text.
+    """Read one row of text in the table's columns.
 
     Raises:
         ValueError: names the line, the column and the cell.

@@ -10,9 +10,9 @@ ROWS = read_table("instances.csv")
 
 def test_an_instance_has_its_cited_chips() -> None:
     def check(name: str, accelerator: str, chips: int, devices: int) -> None:
-        instance = instances()[name]
-        assert instance.accelerator is accelerators()[accelerator]
-        assert (instance.chips, instance.devices) == (chips, devices)
+        instance, chip = instances()[name], accelerators()[accelerator]
+        assert instance.accelerator is chip
+        assert (instance.chips, instance.chips * chip.devices_per_chip) == (chips, devices)
 
     check_each(
         [
@@ -31,16 +31,13 @@ def test_an_instance_has_its_cited_chips() -> None:
     )
 
 
-def test_a_machine_without_accelerators_has_no_devices() -> None:
+def test_a_machine_without_accelerators_has_no_chips() -> None:
     instance = instances()["m7i.xlarge"]
-    assert instance.accelerator is None
-    assert (instance.chips, instance.devices, instance.memory_gib) == (0, 0, 16)
+    assert (instance.accelerator, instance.chips) == (None, 0)
 
 
-def test_an_accelerator_whose_figures_are_not_known_has_no_devices() -> None:
-    instance = instances()["gpu_1x_gh200"]
-    assert instance.accelerator is None
-    assert instance.devices == 0
+def test_an_accelerator_whose_figures_are_not_known_is_none() -> None:
+    assert instances()["gpu_1x_gh200"].accelerator is None
 
 
 def test_no_instance_stands_twice() -> None:

@@ -3,7 +3,6 @@
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from trnbench.catalog.instances import instances
 from trnbench.catalog.prices import (
     COLUMNS,
     PriceRow,
-    parse_rows,
+    parse_row,
     price_rows,
     price_rows_by_instance,
 )
@@ -120,24 +119,22 @@ ROW = {
 
 
 def test_a_row_of_text_becomes_a_row() -> None:
-    assert list(parse_rows([ROW])) == [
-        PriceRow(
-            provider="aws",
-            instance_type="trn2.48xlarge",
-            region="us-east-2",
-            zone=None,
-            option="capacity_block",
-            usd_per_hour=Decimal("35.7608"),
-            date=date(2026, 7, 22),
-            standing="default",
-            source="the pricing page",
-        )
-    ]
+    assert parse_row(ROW, 2) == PriceRow(
+        provider="aws",
+        instance_type="trn2.48xlarge",
+        region="us-east-2",
+        zone=None,
+        option="capacity_block",
+        usd_per_hour=Decimal("35.7608"),
+        date=date(2026, 7, 22),
+        standing="default",
+        source="the pricing page",
+    )
 
 
 @pytest.mark.parametrize("cell", ["0.0001", "100000"])
 def test_the_cheapest_and_the_dearest_rate_are_rates(cell: str) -> None:
-    (row,) = parse_rows([{**ROW, "usd_per_hour": cell}])
+    row = parse_row({**ROW, "usd_per_hour": cell}, 2)
     assert row.usd_per_hour == Decimal(cell)
 
 
@@ -163,7 +160,6 @@ def test_the_cheapest_and_the_dearest_rate_are_rates(cell: str) -> None:
     ],
 )
 def test_a_bad_cell_is_named_with_its_line(column: str, cell: str, words: str) -> None:
-    rows: list[dict[str, Any]] = [ROW, ROW, {**ROW, column: cell}]
     with pytest.raises(ValueError, match=r"^line 4: ") as caught:
-        list(parse_rows(rows))
+        parse_row({**ROW, column: cell}, 4)
     assert words in str(caught.value)
