@@ -61,6 +61,18 @@ def test_every_page_that_a_page_names_is_there(page: Path) -> None:
         assert (page.parent / name).exists(), name
 
 
+def test_everything_that_the_table_of_additions_names_is_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    table = page.split("## Where to add a thing")[1].split("\n## ")[0]
+    source = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    for name in re.findall(r"`([^`]+)`", table):
+        if re.fullmatch(r"[\w./*<>-]*(?:/|\.(?:py|csv|yaml|md))", name):
+            pattern = name.replace("<name>", "*")
+            assert any([*ROOT.glob(pattern), *PACKAGE.glob(pattern)]), name
+        elif re.fullmatch(r"[A-Z][A-Z_]+", name):
+            assert re.search(rf"^{name}\b.* = ", source, flags=re.MULTILINE), name
+
+
 def test_every_page_is_led_to() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= set(
