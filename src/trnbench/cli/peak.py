@@ -1,6 +1,5 @@
 """`trnbench peak`: how fast this device runs the parts of a training step."""
 
-import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -211,18 +210,16 @@ def _find_device(devices: "Devices", asked: str) -> "tuple[FoundDevice, int | No
 def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument, int | None]":
     """Time everything; return the document, and the signal that ended it, if one did."""
     from trnbench.reports.microbench import reading_as_line
-    from trnbench.run.environment import environment_of_worker, user_cache_folder
-    from trnbench.run.microbench import PeakFolder, PeakRun
+    from trnbench.run.microbench import PeakRun
     from trnbench.run.watch import noted_signals
 
     with noted_signals() as interruption:
         run = PeakRun(
             plan.document,
-            PeakFolder(folder),
+            folder,
             python=python,
-            variables=lambda task: environment_of_worker(task, os.environ, user_cache_folder()),
             interruption=interruption,
-            told=lambda reading: typer.echo(reading_as_line(reading), err=True),
+            notify=lambda reading: typer.echo(reading_as_line(reading), err=True),
         )
         run.measure_by_tool(plan.by_tool, plan.ranks)
         return run.measure(plan.parts), interruption.signal

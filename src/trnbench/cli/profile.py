@@ -60,20 +60,20 @@ def profile(
     from trnbench.cli.output import show
     from trnbench.cli.prepare import default_folder, prepare
     from trnbench.reports.profile import REPORT
-    from trnbench.run.profile import ProfileRun
+    from trnbench.run.profile import profile_case
     from trnbench.run.watch import noted_signals
 
     (plan,) = prepare([read_one_case(config, case.overrides())], case.python).plans
     folder = output or default_folder(f"{plan.suite} profile")
     with noted_signals() as interruption:
-        made = ProfileRun(
+        made = profile_case(
             plan,
             folder=folder,
             python=case.python,
             steps=steps,
             interruption=interruption,
-            tell=lambda line: typer.echo(line, err=True),
-        ).run()
+            notify=lambda line: typer.echo(line, err=True),
+        )
     if made is None:
         sys.stderr.write(f"{interruption.reason}: no profile was kept\n")
         raise typer.Exit(128 + (interruption.signal or 0))

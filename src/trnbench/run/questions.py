@@ -1,7 +1,7 @@
 """Short tasks: what an interpreter has installed, what it can train on, what a model is.
 
-A model that is not ours is looked for before a device is touched: on the disk (a config.json), and
-by a worker that builds it. Plans are made from what is found, and look at nothing.
+An external model is read before a device is touched: from the disk (a config.json), and by a worker
+that builds it. Plans are made from the answers, and read nothing themselves.
 """
 
 import json
@@ -29,7 +29,6 @@ from trnbench.protocol.records import Described, FailureReason, FoundDevice, Inv
 from trnbench.redact import redact
 from trnbench.run.environment import environment_of_probe
 from trnbench.run.outcomes import End
-from trnbench.run.watch import Clock
 from trnbench.run.worker import converse, start
 
 INVENTORY_SECONDS = 20.0
@@ -40,7 +39,7 @@ DESCRIBE_SECONDS = 180.0
 
 PYTHON_HINT = "name an interpreter that has torch with `--python PATH`"
 
-OTHERS_HINT = "importing and building it must come to an end, and leave the process alone"
+EXTERNAL_HINT = "importing and building it must come to an end, and leave the process alone"
 
 Answer = TypeVar("Answer", Inventory, Probe, Described)
 
@@ -50,35 +49,24 @@ def ask_worker(
     task: Task,
     kind: type[Answer],
     seconds: float,
-    clock: Clock = time.perf_counter,
     variables: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Start a worker for one task and return the record that it answers with.
-
-    Args:
-        python: the interpreter.
-        task: which it answers with one record.
-        kind: the record that answers.
-        seconds: after which it hangs.
-        clock: of those seconds.
-        variables: on top of our own.
+    """Start a worker for one task, and return the record of `kind` that it answers with.
 
     Raises:
         ConfigError: the interpreter cannot be started, or the user's model cannot be trained.
-        UnavailableError: it cannot do it, hangs, dies, or is no Python.
+        UnavailableError: it cannot do it, takes longer than `seconds`, dies, or is no Python.
     """
-    began = clock()
+    deadline = time.perf_counter() + seconds
 
-    def look() -> None:
-        if clock() - began > seconds:
+    def check() -> None:
+        if time.perf_counter() > deadline:
             raise End("hung", f"no answer within {seconds:.0f} seconds")
 
     answer: Answer | None = None
     with start(python, [task], [variables or {}]) as job:
         try:
-            for _, record in converse(
-                job, backend=None, hang=math.inf, hang_hint="", clock=clock, check=look
-            ):
+            for _, record in converse(job, backend=None, hang=math.inf, hang_hint="", check=check):
                 if isinstance(record, kind):
                     answer = record
             if answer is not None:
@@ -86,8 +74,8 @@ def ask_worker(
             end = End("died", "it ended without an answer")
         except End as early:
             end = early
-        said = redact(job.output_tail().strip()).splitlines()
-    raise _error_of(end, python, task, f"; it last said: {said[-1][:200]}" if said else "")
+        output = redact(job.output_tail().strip()).splitlines()
+    raise _error_of(end, python, task, f"; it last said: {output[-1][:200]}" if output else "")
 
 
 def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
@@ -95,10 +83,10 @@ def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
         return ConfigError(redact(end.reason), hint=end.hint or "")
     if end.status in get_args(FailureReason):
         return UnavailableError(redact(end.reason), hint=end.hint or PYTHON_HINT)
-    if isinstance(task, DescribeModel):  # it runs code that is not ours
+    if isinstance(task, DescribeModel):  # it runs the user's code
         how = end.reason if end.status == "hung" else "it ended without an answer"
         return ConfigError(
-            f"{how} while the model was imported, built and tried{last}", hint=OTHERS_HINT
+            f"{how} while the model was imported, built and tried{last}", hint=EXTERNAL_HINT
         )
     return UnavailableError(
         f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
@@ -108,62 +96,57 @@ def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
 # --- what is installed, and what it can train on --------------------------------------------------
 
 
-def take_inventory(
-    python: str, clock: Clock = time.perf_counter, seconds: float = INVENTORY_SECONDS
-) -> Inventory:
-    """Ask an interpreter what it has installed; nothing of it is imported.
+def take_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> Inventory:
+    """Return what an interpreter has installed; nothing of it is imported.
 
     Raises:
         ConfigError: the interpreter cannot be started.
         UnavailableError: it hangs, dies, or is no Python.
     """
-    return ask_worker(python, TakeInventory(), Inventory, seconds, clock)
+    return ask_worker(python, TakeInventory(), Inventory, seconds)
 
 
 def try_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> tuple[Inventory | None, str]:
-    """Return what an interpreter has installed, or None with why it does not say.
+    """Return what an interpreter has installed, or None with the reason.
 
     Raises:
         ConfigError: it cannot be started at all.
     """
     try:
-        return take_inventory(python, seconds=seconds), ""
+        return take_inventory(python, seconds), ""
     except UnavailableError as error:
         return None, redact(str(error))
 
 
-def probe_devices(
-    python: str, clock: Clock = time.perf_counter, inventory: Inventory | None = None
-) -> Devices:
-    """Ask the training interpreter which devices it can train on: it imports torch.
+def probe_devices(python: str, inventory: Inventory | None = None) -> Devices:
+    """Return the devices that an interpreter can train on, best first; it imports torch.
 
     Args:
         python: the interpreter.
-        clock: of its patience.
-        inventory: what it has installed, if it was asked before.
+        inventory: what it has installed, if that is known.
 
     Raises:
         ConfigError: the interpreter cannot be started.
         UnavailableError: it has no torch, hangs, dies, or is no Python.
     """
-    inventory = inventory or take_inventory(python, clock)
+    inventory = inventory or take_inventory(python)
     variables = environment_of_probe(inventory.neuron)
-    probe = ask_worker(python, ProbeDevices(), Probe, PROBE_SECONDS, clock, variables)
+    probe = ask_worker(python, ProbeDevices(), Probe, PROBE_SECONDS, variables)
     found = sorted(probe.devices, key=lambda device: best_first(device.backend))
     return Devices(tuple(found), probe.versions)
 
 
 DEVICE_FILES = ("dev/kfd", "dev/dri/renderD*", "dev/accel/*", "dev/nvidia*", "dev/dxg")
-"""Of ROCm, of GPUs with an open driver, of accelerators in the kernel's own class, of NVIDIA, and
-of a GPU that Windows lends to Linux."""
+"""Of ROCm, of GPUs with an open driver, of the kernel's class of accelerators, of NVIDIA, and of a
+GPU that Windows passes to Linux."""
 
 
 def processor_alone(
     inventory: Inventory, seen: Accelerators, root: Path = ROOT, system: str | None = None
 ) -> Devices | None:
-    """Return the processor where torch cannot find anything else, without importing it; else None.
+    """Return the processor where torch could find nothing else, without importing it; else None.
 
-    That is on Linux, where torch is installed, no package adds a device to it, and neither the
+    So it is on Linux where torch is installed, no package adds a device to it, and neither the
     kernel nor a vendor's tool shows an accelerator.
     """
     is_plain = (
@@ -172,16 +155,19 @@ def processor_alone(
         and inventory.neuron is None
         and not inventory.entry_points.get("torch.backends")
     )
-    shows = seen.neuron.is_here or seen.nvidia.is_here
-    shows = shows or any(list_names(root, pattern) for pattern in DEVICE_FILES)
-    if not is_plain or shows or (system or platform.system()) != "Linux":
+    is_shown = (
+        seen.neuron.is_here
+        or seen.nvidia.is_here
+        or any(list_names(root, pattern) for pattern in DEVICE_FILES)
+    )
+    if not is_plain or is_shown or (system or platform.system()) != "Linux":
         return None
     versions = {"python": inventory.python, "torch": inventory.versions["torch"]}
     return Devices((inventory.processor,), versions)
 
 
 def with_chips(devices: Devices, seen: Neuron) -> Devices:
-    """Return the devices with what is known of Neuron's chips, which the probe must not touch."""
+    """Add what the vendor's tool says of Neuron's chips, which a probe must not touch."""
     return replace(devices, found=tuple(_with_chips(device, seen) for device in devices.found))
 
 
@@ -196,11 +182,7 @@ def _with_chips(device: FoundDevice, seen: Neuron) -> FoundDevice:
 
 
 def require_device(asked: str, devices: Devices) -> None:
-    """Make sure that the device asked for is here and can be used.
-
-    Args:
-        asked: a backend's name, with or without an index, or `auto` for the best device here.
-        devices: what was found.
+    """Make sure that a device is here: a backend's name with or without an index, or `auto`.
 
     Raises:
         UnavailableError: it is not here, this version cannot drive it, or `auto` would have to
@@ -234,17 +216,17 @@ def _require_index(device: FoundDevice, index: str) -> None:
         )
 
 
-# --- models that are not ours ---------------------------------------------------------------------
+# --- external models ------------------------------------------------------------------------------
 
 CLASS_NAME = re.compile(r"[A-Z]\w*")
 FUNCTION_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def describer(python: str) -> Describe:
-    """Return what asks the training interpreter what an external model is, each model once.
+    """Return a function that has the interpreter describe an external model, each model once.
 
-    It raises a `Conflict` where there is no such class, function or file, or where it cannot be
-    trained, and an `UnavailableError` where the interpreter cannot answer.
+    It raises a `Conflict` where there is no such class, function or file, or where the model cannot
+    be trained, and an `UnavailableError` where the interpreter cannot answer.
     """
     known: dict[str, KnownExternal] = {}
 
@@ -270,10 +252,10 @@ def _describe(model: ModelConfig, sequence_length: int, python: str) -> KnownExt
 
 
 def external_of(model: ModelConfig) -> ExternalModel:
-    """Return what a config asks for; a config.json is read from the disk.
+    """Return the external model of a config; a config.json is read from the disk.
 
     Raises:
-        Conflict: keys that do not go together, or a file or a name that cannot be one.
+        Conflict: keys that do not go together, or no such file, class or function.
     """
     _check_alone(model)
     given = model.config or {}

@@ -15,9 +15,10 @@ from tests.pure.train.orders import make_order
 from trnbench.catalog.backends import BACKENDS
 from trnbench.errors import ConfigError, RunError
 from trnbench.run import profile as profiling
-from trnbench.run.profile import ProfileRun, keep_trace, variables_of
+from trnbench.run.profile import keep_trace, profile_case, variables_of
 from trnbench.run.watch import Interruption
 from trnbench.schema.plan import Plan
+from trnbench.schema.profile import Profile
 
 HOME = Path("/nowhere")
 PROFILING = BACKENDS["neuron"].profiling_variables
@@ -82,14 +83,14 @@ def test_no_part_of_a_trace_is_left_where_it_cannot_be_kept(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def run_in(folder: Path, plan: Plan | None = None) -> ProfileRun:
-    return ProfileRun(
+def run_in(folder: Path, plan: Plan | None = None) -> Profile | None:
+    return profile_case(
         plan or plan_case({"device": "cpu"}),
         folder=folder / "out",
         python=fake_python(folder),
         steps=5,
         interruption=Interruption(),
-        tell=lambda line: None,
+        notify=lambda line: None,
     )
 
 
@@ -102,7 +103,7 @@ def test_a_full_disk_leaves_no_half_of_a_profile(
 
     monkeypatch.setattr(profiling, what, full)
     with pytest.raises(RunError, match="No space left on device"):
-        run_in(tmp_path).run()
+        run_in(tmp_path)
     assert not (tmp_path / "out").exists()
 
 
@@ -110,7 +111,7 @@ def test_what_does_not_fit_a_processor_s_memory_is_not_started(tmp_path: Path) -
     plan = plan_case({"device": "cpu"})
     large = plan.prediction.model_copy(update={"memory_verdict": "does_not_fit"})
     with pytest.raises(RunError, match="it was not started"):
-        run_in(tmp_path, plan.model_copy(update={"prediction": large})).run()
+        run_in(tmp_path, plan.model_copy(update={"prediction": large}))
     assert not (tmp_path / "out").exists()
 
 
@@ -118,4 +119,4 @@ def test_what_does_not_fit_a_processor_s_memory_is_not_started(tmp_path: Path) -
 def test_a_folder_that_holds_a_part_of_a_profile_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "out" / name).mkdir(parents=True)
     with pytest.raises(ConfigError, match="none is overwritten"):
-        run_in(tmp_path).run()
+        run_in(tmp_path)
