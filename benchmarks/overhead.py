@@ -48,7 +48,8 @@ from trnbench.train.build import build_objective, make_stream
 from trnbench.train.microbench import measure_ceiling
 from trnbench.train.precision import matmul_dtype
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
-from trnbench.protocol import WorkOrder, from_json
+from trnbench.protocol.codec import from_json
+from trnbench.protocol.orders import WorkOrder
 from pathlib import Path
 
 order = from_json(WorkOrder, json.loads(Path(sys.argv[1]).read_text())["order"])

@@ -1,6 +1,6 @@
 """Results on disk as launches for a comparison, always derived again.
 
-`report` shows a stored result that is whole; a comparison may fail a build, so it goes back to the
+`report` shows a stored result that is whole; a comparison may fail a build, so it derives from the
 raw records whatever is stored.
 """
 
@@ -15,8 +15,8 @@ from trnbench.run.store import (
     PLAN_FILE,
     RESULT_FILE,
     measurement_paths,
+    plan_sha256,
     read_plan,
-    read_plan_text,
     read_records,
 )
 from trnbench.schema.plan import Plan
@@ -26,13 +26,13 @@ def load_launches(case: Path, run_id: str | None = None) -> list[Launch]:
     """Return a case's launches, in the order in which they were made.
 
     Raises:
-        DataError: it cannot be read, its records cannot be, or its plan is another one.
+        DataError: it or its records cannot be read, or its plan is not the one they were made by.
     """
     paths = measurement_paths(case)
     if not paths:
         return [_stored(case)]
-    plan_sha256 = hashlib.sha256(read_plan_text(case)).hexdigest()
-    if any(read_records(path).header.plan_sha256 != plan_sha256 for path in paths):
+    planned = plan_sha256(case)
+    if any(read_records(path).header.plan_sha256 != planned for path in paths):
         raise DataError(
             f"{case / PLAN_FILE}: is not the plan that its measurement was made by",
             hint="put the old plan.json back, or measure again",
@@ -59,7 +59,6 @@ def load_launches(case: Path, run_id: str | None = None) -> list[Launch]:
 
 
 def _stored(case: Path) -> Launch:
-    """Take a result as it stands, where nothing but it was kept."""
     result = load_stored(case)
     plan: Plan | None = read_plan(case) if (case / PLAN_FILE).exists() else None
     digest = hashlib.sha256((case / RESULT_FILE).read_bytes()).hexdigest()

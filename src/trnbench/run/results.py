@@ -1,12 +1,9 @@
 """Results of cases on disk.
 
 A result whose seal is whole and whose records are those that it was derived from is read. Any other
-is derived again from its records, and that is said. One without records and with a broken seal is
-refused.
+is derived again from its records, with a note. Without records, one with a broken seal is refused.
 """
 
-import hashlib
-import json
 import logging
 import math
 from dataclasses import dataclass
@@ -18,10 +15,11 @@ from trnbench.run.store import (
     PLAN_FILE,
     RESULT_FILE,
     find_seal,
-    is_newer_than_result,
+    format_of,
+    measurement_bytes,
     measurement_paths,
+    plan_sha256,
     read_plan,
-    read_plan_text,
     read_records,
     read_result,
 )
@@ -34,27 +32,28 @@ log = logging.getLogger(__name__)
 AGAIN = ": its figures were derived again from its records"
 
 SAME = 1e-6
-"""Relative difference up to which a stored figure is the derived one, rounded differently."""
+"""Relative difference up to which two figures are one, rounded differently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived:
-    """A case, derived from its records now."""
+    """A case, derived from its records."""
 
     plan: Plan
     paths: list[Path]
     """Of the records, one file a launch."""
     measurements: list[Measurement]
+    """One a launch."""
     launches: list[Result]
-    """One for each of them."""
+    """One a launch."""
     result: Result
-    """All of them as one."""
+    """All launches as one."""
     note: str | None
-    """What a reader must know of how it was read."""
+    """Why the stored result was not used, if there was one."""
 
 
 def load_result(case: Path, run_id: str | None = None) -> Result:
-    """Return a case's result, as one of `run_id` or of the run that the folder above is named by.
+    """Return a case's result; the folder above names the run where `run_id` does not.
 
     Raises:
         DataError: neither a result nor records that one could be derived from can be read, or a
@@ -63,9 +62,11 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
     paths = measurement_paths(case)
     if not paths and (case / RESULT_FILE).exists():
         return load_stored(case)
-    stored, why_not = _stored_beside(case, paths)
-    if stored is not None and why_not is None and not is_newer_than_result(paths, case):
-        return stored
+    stored, note = _stored_beside(case)
+    if stored is not None and note is None:
+        written = (case / RESULT_FILE).stat().st_mtime_ns
+        if all(path.stat().st_mtime_ns <= written for path in paths):
+            return stored
     derived = derive(case, run_id)
     if derived.note is not None:
         log.warning("%s: %s", case, derived.note)
@@ -73,15 +74,23 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
 
 
 def load_stored(case: Path) -> Result:
-    """Return a result of which nothing but itself was kept.
+    """Return a result whose records were not kept.
 
     Raises:
         DataError: it is not there, cannot be read, is of a newer format, or was changed.
     """
+    path = case / RESULT_FILE
     try:
         result = read_result(case)
-    except DataError as error:
-        raise _told_if_newer(error, case) from error
+    except DataError:
+        known = Result.model_fields["schema_version"].default
+        version = format_of(path.read_bytes())
+        if version is None or version <= known:
+            raise
+        raise DataError(
+            f"{path}: has format {version}, this version reads {known}",
+            hint="read it with the newer trnbench that wrote it",
+        ) from None
     if result is None:
         raise DataError(
             f"{case}: holds neither {MEASUREMENT_FILE} nor {RESULT_FILE}",
@@ -89,18 +98,18 @@ def load_stored(case: Path) -> Result:
         )
     if find_seal(case) == "broken":
         raise DataError(
-            f"{case / RESULT_FILE}: was changed since it was written, and its records are not "
-            "beside it to derive it again",
+            f"{path}: was changed since it was written, and its records are not beside it to "
+            "derive it again",
             hint=f"put {PLAN_FILE} and {MEASUREMENT_FILE} back, or measure again",
         )
     return result
 
 
 def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) -> Derived:
-    """Derive a case from its records, and take over the price that its result was given.
+    """Derive a case from its records, at the price of its stored result.
 
-    With `keeps_steps` the measurements keep each step's loss, for those who ask for more than the
-    result says; else as much memory is taken for any number of steps.
+    With `keeps_steps` the measurements keep each step's loss; without, memory does not grow with
+    the number of steps.
 
     Raises:
         DataError: plan or records cannot be read.
@@ -111,21 +120,20 @@ def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) 
     from trnbench.analysis.statistics import RULES
 
     plan = read_plan(case)
-    plan_sha256 = hashlib.sha256(read_plan_text(case)).hexdigest()
     paths = measurement_paths(case) or [case / MEASUREMENT_FILE]
     measurements = [read_records(path, None if keeps_steps else StepDigest()) for path in paths]
     launches = [
         analyze(
             plan,
             measurement,
-            plan_sha256=plan_sha256,
+            plan_sha256=plan_sha256(case),
             run_id=run_id or case.resolve().parent.name,
             measurement_bytes=path.stat().st_size,
         )
         for path, measurement in zip(paths, measurements, strict=True)
     ]
     result = pool(plan, launches)
-    stored, note = _stored_beside(case, paths)
+    stored, note = _stored_beside(case)
     if stored is not None:
         if stored.timing.rules != RULES:
             note = f"its figures by {stored.timing.rules} were derived again by {RULES}"
@@ -143,7 +151,7 @@ def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) 
     )
 
 
-def _stored_beside(case: Path, paths: list[Path]) -> tuple[Result | None, str | None]:
+def _stored_beside(case: Path) -> tuple[Result | None, str | None]:
     """Return a stored result that is as it was written, and why its figures do not hold now."""
     try:
         stored = read_result(case)
@@ -153,7 +161,7 @@ def _stored_beside(case: Path, paths: list[Path]) -> tuple[Result | None, str | 
         return None, None
     if find_seal(case) != "whole":
         return None, f"its {RESULT_FILE} is not as it was written{AGAIN}"
-    if stored.measurement_bytes != sum(path.stat().st_size for path in paths):
+    if stored.measurement_bytes != measurement_bytes(case):
         return stored, f"its records are not those of its {RESULT_FILE}{AGAIN}"
     return stored, None
 
@@ -164,19 +172,3 @@ def _is_same(stored: Result, derived: Result) -> bool:
     if then is None or now is None:
         return then is now
     return math.isclose(then, now, rel_tol=SAME)
-
-
-def _told_if_newer(error: DataError, case: Path) -> DataError:
-    """Say that a result is of a newer format, where that is all that is wrong with it."""
-    try:
-        document = json.loads((case / RESULT_FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return error
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    known = Result.model_fields["schema_version"].default
-    if not isinstance(version, int) or version <= known:
-        return error
-    return DataError(
-        f"{case / RESULT_FILE}: has format {version}, this version reads {known}",
-        hint="read it with the newer trnbench that wrote it",
-    )

@@ -44,13 +44,13 @@ _NO_SEAL = "0" * 64
 _SEAL = re.compile(rb'"seal":\s*"([0-9a-f]{64})"')
 
 Seal = Literal["whole", "broken", "none"]
-"""Of a stored result: as it was written, changed since, or of a version that sealed nothing."""
+"""Of a stored result: as it was written, changed since, or written by a version without seals."""
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
 class StorageFull(Exception):  # noqa: N818 - a state of the disk, which the session acts on
-    """The disk did not take a record; the file ends with the last whole one."""
+    """The disk is full or failing; a file of records ends with the last whole one."""
 
 
 class RunFolder:
@@ -104,7 +104,7 @@ class RunFolder:
         os.close(self._lock)
 
     def release_reserve(self) -> None:
-        """Give the disk the little room that was kept for this moment."""
+        """Free the reserve, so that the last records fit."""
         (self.path / _RESERVE_FILE).unlink(missing_ok=True)
 
     def case(self, case_id: str) -> "CaseFolder":
@@ -121,14 +121,10 @@ class CaseFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def plan_path(self) -> Path:
-        """The file of its plan."""
-        return self.path / PLAN_FILE
+        self.plan_path = path / PLAN_FILE
 
     def launches_measured(self) -> list[float]:
-        """Return the seconds of each launch that was measured to its end, up to the first not."""
+        """Return the seconds of the launches that finished, up to the first that did not."""
         seconds: list[float] = []
         while True:
             try:
@@ -141,7 +137,7 @@ class CaseFolder:
 
     def begin(self, plan: Plan) -> str:
         """Write the plan, set unfinished measurements aside, and return the plan's hash."""
-        with _full_disk_told():
+        with _full_disk_raised():
             self.path.mkdir(parents=True, exist_ok=True)
         (self.path / RESULT_FILE).unlink(missing_ok=True)  # first: it must not outlive its records
         for earlier in measurement_paths(self.path):
@@ -156,7 +152,7 @@ class CaseFolder:
         earlier = self.path / measurement_name(launch)
         if earlier.exists():
             self._set_aside(earlier)
-        return hashlib.sha256(read_plan_text(self.path)).hexdigest()
+        return plan_sha256(self.path)
 
     def _set_aside(self, earlier: Path) -> None:
         number = 1
@@ -169,7 +165,7 @@ class CaseFolder:
         return MeasurementFile(self.path / measurement_name(launch))
 
     def write_result(self, result: Result) -> None:
-        """Write result.json, with the hash of its own text, by which a later change is known."""
+        """Write result.json, sealed with the hash of its own text."""
         text = result.model_copy(update={"seal": _NO_SEAL}).model_dump_json(indent=1)
         digest = hashlib.sha256(text.encode()).hexdigest()
         write_whole(self.path / RESULT_FILE, text.replace(_NO_SEAL, digest))
@@ -180,7 +176,7 @@ class MeasurementFile:
 
     def __init__(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        with _full_disk_told():
+        with _full_disk_raised():
             self._descriptor = os.open(path, flags, 0o644)
         self._length = 0
 
@@ -193,7 +189,7 @@ class MeasurementFile:
         line = encode(record).encode() + b"\n"
         written = 0
         try:
-            with _full_disk_told():
+            with _full_disk_raised():
                 while written < len(line):  # a short write is followed by the error that says why
                     written += os.write(self._descriptor, line[written:])
         except StorageFull:
@@ -202,12 +198,12 @@ class MeasurementFile:
         self._length += written
 
     def sync(self) -> None:
-        """Wait until the disk has it: what is here survives a loss of power."""
-        with contextlib.suppress(OSError):  # a full disk is told by append, not here
+        """Wait until the disk has it: then it survives a loss of power."""
+        with contextlib.suppress(OSError):  # `append` raises on a full disk
             os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Close the file."""
+        """Sync and close the file."""
         self.sync()
         os.close(self._descriptor)
 
@@ -216,11 +212,11 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader finds the old text or the new, never a part.
 
     Raises:
-        StorageFull: the disk is full; the old file stands.
+        StorageFull: the disk is full; the old file is kept.
     """
     beside = path.with_name(f".{path.name}.new")
     try:
-        with _full_disk_told():
+        with _full_disk_raised():
             with beside.open("w", encoding="utf-8") as stream:
                 stream.write(text)
                 stream.flush()
@@ -232,8 +228,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _full_disk_told() -> Iterator[None]:
-    """Turn the ways in which a disk refuses to take more into `StorageFull`."""
+def _full_disk_raised() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -246,7 +241,7 @@ def _full_disk_told() -> Iterator[None]:
 
 
 def find_cases(paths: list[Path]) -> Iterator[Path]:
-    """Return every case folder at or below the paths given, in order of name.
+    """Return every case folder at the paths or up to two levels below them, in order of name.
 
     Raises:
         DataError: a path does not exist, or holds no result.
@@ -255,8 +250,11 @@ def find_cases(paths: list[Path]) -> Iterator[Path]:
         if not path.exists():
             raise DataError(f"{path}: no such folder", hint="name a folder of `trnbench run`")
         folder = path if path.is_dir() else path.parent
-        is_case = any((folder / name).exists() for name in (PLAN_FILE, RESULT_FILE))
-        cases = [folder] if is_case else sorted(_below(folder))
+        names = (PLAN_FILE, RESULT_FILE)
+        is_case = any((folder / name).exists() for name in names)
+        levels = ("",) if is_case else ("*/", "*/*/")
+        patterns = [f"{level}{name}" for level in levels for name in names]
+        cases = sorted({found.parent for each in patterns for found in folder.glob(each)})
         if not cases:
             raise DataError(
                 f"{path}: holds no result", hint="name a folder that `trnbench run` wrote"
@@ -264,15 +262,8 @@ def find_cases(paths: list[Path]) -> Iterator[Path]:
         yield from cases
 
 
-def _below(folder: Path) -> set[Path]:
-    """Look two levels down: a run's cases, or the cases of a folder of runs."""
-    names = (PLAN_FILE, RESULT_FILE)
-    patterns = [f"{level}{name}" for level in ("*/", "*/*/") for name in names]
-    return {path.parent for pattern in patterns for path in folder.glob(pattern)}
-
-
 def measurement_name(launch: int) -> str:
-    """Return the name of the file that a launch's records go to; launches count from 1."""
+    """Return the name of the file of a launch's records; launches count from 1."""
     return MEASUREMENT_FILE if launch == 1 else f"measurement.{launch}.jsonl"
 
 
@@ -293,11 +284,7 @@ def measurement_paths(case: Path) -> list[Path]:
 
 
 def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:
-    """Read the raw records of a launch.
-
-    Args:
-        path: the file.
-        steps: takes in each block's steps; without one the blocks keep them.
+    """Read the raw records of a launch; `steps` takes in each block's steps, else blocks keep them.
 
     Raises:
         DataError: there are none, or they are damaged.
@@ -320,43 +307,36 @@ def read_plan(case: Path) -> Plan:
     return _read_model(case / PLAN_FILE, Plan)
 
 
-def read_plan_text(case: Path) -> bytes:
-    """Read a plan as it was written, for its hash."""
-    return (case / PLAN_FILE).read_bytes()
+def plan_sha256(case: Path) -> str:
+    """Return the hash of a plan's file."""
+    return hashlib.sha256((case / PLAN_FILE).read_bytes()).hexdigest()
 
 
 def read_result(case: Path) -> Result | None:
-    """Read a case's result, whatever it was derived from; None if there is none.
+    """Read a case's result; None if there is none.
 
     Raises:
-        DataError: it is there and damaged.
+        DataError: it is damaged, or a newer version wrote it.
     """
     path = case / RESULT_FILE
     if not path.exists():
         return None
     result = _read_model(path, Result)
-    return result if result.seal is None else result.model_copy(update={"seal": None})
+    return result.model_copy(update={"seal": None})
 
 
 def find_seal(case: Path) -> Seal:
-    """Tell whether a stored result is as it was written."""
-    path = case / RESULT_FILE
-    text = path.read_bytes() if path.exists() else b""
+    """Tell whether a stored result is as it was written; only format 1 may have no seal."""
+    text = (case / RESULT_FILE).read_bytes()
     seals = _SEAL.findall(text)
     if not seals:
-        return "none"
+        return "none" if format_of(text) == 1 else "broken"
     unsealed = text.replace(seals[-1], _NO_SEAL.encode())
     return "whole" if hashlib.sha256(unsealed).hexdigest().encode() == seals[-1] else "broken"
 
 
-def is_newer_than_result(paths: list[Path], case: Path) -> bool:
-    """Tell whether records were written after the result that was derived from them."""
-    derived = (case / RESULT_FILE).stat().st_mtime_ns
-    return any(path.stat().st_mtime_ns > derived for path in paths)
-
-
 def measurement_bytes(case: Path) -> int:
-    """Return the length of a case's measurements, 0 if there are none."""
+    """Return the length of a case's records; 0 if there are none."""
     return sum(path.stat().st_size for path in measurement_paths(case))
 
 
@@ -379,12 +359,20 @@ def _read_model(path: Path, model: type[Model]) -> Model:
         ) from error
 
 
+def format_of(text: bytes) -> int | None:
+    """Return the `schema_version` of a file; None where it has none."""
+    try:
+        version = json.loads(text)["schema_version"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return version if isinstance(version, int) else None
+
+
 def _upgraded(text: bytes, model: type[Model]) -> bytes:
     """Return a file of format 1 as it is written today; any other as it is."""
-    try:
-        document = json.loads(text)
-        if document["schema_version"] != 1:
-            return text
-        return json.dumps(UPGRADES[model.__name__](document)).encode()
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    if format_of(text) != 1:
         return text
+    try:
+        return json.dumps(UPGRADES[model.__name__](json.loads(text))).encode()
+    except (LookupError, TypeError, AttributeError):
+        return text  # damaged: reading it says how

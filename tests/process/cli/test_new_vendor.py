@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 
 from trnbench.train.backends.base import Backend
-from trnbench.protocol import FoundDevice
+from trnbench.protocol.records import FoundDevice
 
 
 class AcmeBackend(Backend):

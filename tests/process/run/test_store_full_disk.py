@@ -28,7 +28,7 @@ FILLS = """
 import resource, sys
 from pathlib import Path
 from trnbench.run.store import MeasurementFile, StorageFull, write_whole
-from trnbench.protocol import Phase
+from trnbench.protocol.records import Phase
 
 folder = Path(sys.argv[1])
 write_whole(folder / "plan.json", "the old plan")

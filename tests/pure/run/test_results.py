@@ -84,11 +84,15 @@ def test_records_that_were_changed_since_are_what_counts_and_that_is_said(
     assert "its records are not those of its result.json" in caplog.text
 
 
-def test_a_result_that_was_changed_and_has_no_records_is_refused(case: Path) -> None:
+@pytest.mark.parametrize("seal", ["whole", None, "", "0" * 64])
+def test_a_result_that_was_changed_and_has_no_records_is_refused(
+    case: Path, seal: str | None
+) -> None:
     CaseFolder(case).write_result(load_result(case))
     (case / "measurement.jsonl").unlink()
     assert load_result(case).seal is None
-    edit(case / "result.json", metrics__tokens_per_second__value=1e9)
+    sealed = {} if seal == "whole" else {"seal": seal}
+    edit(case / "result.json", metrics__tokens_per_second__value=1e9, **sealed)
     with pytest.raises(DataError, match="was changed since it was written, and its records"):
         load_result(case)
 
@@ -115,7 +119,7 @@ def test_a_plan_that_was_changed_is_noticed(case: Path) -> None:
 
 
 def test_a_result_without_its_records_is_read_and_a_damaged_one_is_told(case: Path) -> None:
-    (case / "result.json").write_text(load_result(case).model_dump_json())
+    CaseFolder(case).write_result(load_result(case))
     (case / "measurement.jsonl").unlink()
     assert load_result(case).standing == "sound"
     (case / "result.json").write_text("{}")

@@ -26,7 +26,7 @@ vendor._is_in_bad_fork = lambda: False
 vendor.manual_seed_all = lambda seed: None
 _setup_privateuseone_for_python_backend("vendorchip", backend_module=vendor)
 from trnbench.train.backends import backend_class, find_devices
-from trnbench.protocol import encode
+from trnbench.protocol.codec import encode
 print(json.dumps([json.loads(encode(device)) for device in find_devices()]))
 """
 
