@@ -1,7 +1,7 @@
 """Which run is best, measured or published, by one metric, under one constraint.
 
-Only like work stands in one ranking. A run that cannot be ranked is told with its reason. Nothing
-is scaled to more machines than were run, unless the user says with which efficiency.
+Only like work is in one ranking. A run that cannot be ranked is listed with its reason. Nothing is
+scaled to more machines than were run, unless the user says with which efficiency.
 """
 
 import math
@@ -13,7 +13,6 @@ from typing import Literal
 from trnbench.analysis.metrics import exactly, reciprocal, scaled, unknown
 from trnbench.catalog.instances import instances
 from trnbench.catalog.published import PublishedResult, is_same_model
-from trnbench.cost.break_even import Between, even_price
 from trnbench.cost.training import TrainingCost, TrainingJob, cost_to_train
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue, Result
@@ -50,7 +49,7 @@ class RankedRun:
     is_adapter_training: bool
     precision: str
     machine: str
-    """What it ran on, in words."""
+    """What it ran on, for people."""
     instances: int
     """That are billed."""
     metrics: dict[str, MetricValue]
@@ -59,7 +58,7 @@ class RankedRun:
     objection: str | None
     """Why it must not be ranked, if so."""
     doubt: str | None
-    """What a reader must know of its standing."""
+    """Which checks found it doubtful."""
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -68,7 +67,7 @@ class RankedRun:
 
 
 def ranked_run(result: Result) -> RankedRun:
-    """Return a result so that it can be ranked; an invalid or failed one has an objection."""
+    """Return a result as a run; an invalid or failed one has an objection."""
     device = result.device
     chip = device.accelerator or result.device_name or device.backend
     machine = f"{device.chips_billed} x {chip}" if device.accelerator else chip
@@ -101,9 +100,9 @@ def ranked_run(result: Result) -> RankedRun:
 
 
 def rented_instance(published: PublishedResult, on: dict[str, str]) -> str | None:
-    """Return the instance that a published run is priced as: its own, or the one that is named.
+    """Return the instance that a published run is priced as: its own, or the one in `on`.
 
-    `on` holds the instances that the user named, by accelerator as the source calls it.
+    `on` has the instances that the user named, by accelerator as the source calls it.
     """
     if published.instance in instances():
         return published.instance
@@ -113,13 +112,13 @@ def rented_instance(published: PublishedResult, on: dict[str, str]) -> str | Non
 def ranked_publication(
     published: PublishedResult, instance: str | None, price: Price | None, reason: str | None
 ) -> RankedRun:
-    """Return a published run so that it can be ranked, at the price of one instance."""
+    """Return a published run, at the price of one instance."""
     known = instances().get(instance or "")
     chips = published.accelerators or 0
     rented = math.ceil(chips / known.chips) if known and known.chips and chips else 1
     billed = rented * known.chips if known and known.chips else chips
-    told = published.tokens_per_second
-    speed = unknown(NO_SPEED) if told is None else exactly(told)
+    tokens_per_second = published.tokens_per_second
+    speed = unknown(NO_SPEED) if tokens_per_second is None else exactly(tokens_per_second)
     is_assumed = instance is not None and instance != published.instance
     return RankedRun(
         origin="published",
@@ -136,7 +135,7 @@ def ranked_publication(
         metrics=_published_metrics(speed, chips, billed, rented, price, reason),
         price=price,
         price_reason=reason,
-        objection=None if told else NO_SPEED,
+        objection=None if tokens_per_second else NO_SPEED,
         doubt=None,
     )
 
@@ -149,7 +148,7 @@ def _published_metrics(
     price: Price | None,
     reason: str | None,
 ) -> dict[str, MetricValue]:
-    """Return the metrics that follow from a published speed; it has no interval, nor have they."""
+    """Return the metrics that follow from a published speed, without intervals."""
     found = {
         "tokens_per_second": speed,
         "tokens_per_second_per_chip": scaled(speed, 1 / chips) if chips else unknown("how many?"),
@@ -183,7 +182,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A job on so many times the machines that were run."""
+    """A job on a multiple of the machines that were run."""
 
     copies: int
     cost: TrainingCost
@@ -198,15 +197,15 @@ class Row:
     value: MetricValue
     trained: Trained | None
     is_pareto: bool
-    """Whether no other is both cheaper and faster."""
+    """Whether no other run is both cheaper and faster."""
     break_even_usd_per_hour: float | None
-    """Of one instance: the price at which it would cost what the first does; of the first, what
-    the second does."""
+    """Of one instance: the price at which a token costs what it does on the first; of the first,
+    on the second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Runs of one kind of work, best first, and those that could not be ranked."""
+    """Runs of one work, best first, and those that could not be ranked, with the reason."""
 
     work: str
     rows: tuple[Row, ...]
@@ -224,27 +223,18 @@ def _by_work(runs: Sequence[RankedRun]) -> list[list[RankedRun]]:
     """Group what trains one model, at one length, all of it or an adapter."""
     groups: list[list[RankedRun]] = []
     for run in runs:
-        alike = next((group for group in groups if _is_like(run, group[0])), None)
-        if alike is None:
-            groups.append([run])
+        for group in groups:
+            other = group[0]
+            if (
+                is_same_model(run.model, other.model)
+                and run.sequence_length == other.sequence_length
+                and run.is_adapter_training == other.is_adapter_training
+            ):
+                group.append(run)
+                break
         else:
-            alike.append(run)
+            groups.append([run])
     return groups
-
-
-def _is_like(one: RankedRun, other: RankedRun) -> bool:
-    return (
-        is_same_model(one.model, other.model)
-        and one.sequence_length == other.sequence_length
-        and one.is_adapter_training == other.is_adapter_training
-    )
-
-
-def say_work(run: RankedRun) -> str:
-    """Name the work in words."""
-    length = run.sequence_length
-    what = f"{run.model}, {length or 'unknown'} tokens a sequence"
-    return f"{what}, low-rank adapter" if run.is_adapter_training else what
 
 
 def _rank_alike(runs: Sequence[RankedRun], metric: str, constraint: Constraint | None) -> Ranking:
@@ -265,31 +255,32 @@ def _rank_alike(runs: Sequence[RankedRun], metric: str, constraint: Constraint |
     points = [_point(run, trained) for run, _, trained in known]
     rows = tuple(
         Row(
-            place=place,
+            place=at + 1,
             run=run,
             value=value,
             trained=trained,
-            is_pareto=_is_pareto(points[place - 1], points),
-            break_even_usd_per_hour=_break_even(known, place - 1),
+            is_pareto=_is_pareto(points[at], points),
+            break_even_usd_per_hour=_break_even([run for run, _, _ in known], at),
         )
-        for place, (run, value, trained) in enumerate(known, start=1)
+        for at, (run, value, trained) in enumerate(known)
     )
-    return Ranking(say_work(runs[0]), rows, tuple(left_out))
+    first = runs[0]
+    work = f"{first.model}, {first.sequence_length or 'unknown'} tokens a sequence"
+    if first.is_adapter_training:
+        work += ", low-rank adapter"
+    return Ranking(work, rows, tuple(left_out))
 
 
 def _value(run: RankedRun, metric: str, trained: Trained | None) -> MetricValue:
     if metric in TO_TRAIN and trained is not None:
-        cost = trained.cost
-        return MetricValue(value=cost.usd if metric == "train_usd" else cost.total_seconds)
-    absent = MetricValue(value=None, reason=f"it has no {metric}")
-    return run.metrics.get(metric, absent)
+        return exactly(trained.cost.usd if metric == "train_usd" else trained.cost.total_seconds)
+    return run.metrics.get(metric, unknown(f"it has no {metric}"))
 
 
 def _train(run: RankedRun, constraint: Constraint) -> Trained | str:
     """Return the job on the fewest machines that keep the constraint, or why none do.
 
-    Without a deadline but with a budget it is the most machines that the budget pays for, since
-    then the fastest is looked for.
+    With a budget and no deadline the fastest is wanted: the most machines that the budget pays for.
     """
     speed = run.metrics["tokens_per_second"].value
     if speed is None:
@@ -332,13 +323,13 @@ def _judged(chosen: Trained, constraint: Constraint, most: int) -> Trained | str
 def _fewest_within(
     on: Callable[[int], Trained], most: int, deadline_seconds: float | None
 ) -> Trained:
-    """Return the fewest copies that end in time; where none do, those that come nearest."""
+    """Return the fewest copies that end in time; where none do, the fastest."""
     one = on(1)
     if deadline_seconds is None or one.cost.total_seconds <= deadline_seconds or most == 1:
         return one
     low, enough = 1, on(most)
     if enough.cost.total_seconds > deadline_seconds:
-        # More machines fail more often: somewhere between, the job may still end in time.
+        # More machines fail more often: with fewer of them the job may still end in time.
         enough = min(map(on, _ladder(most)), key=lambda found: found.cost.total_seconds)
     if enough.cost.total_seconds > deadline_seconds:
         return enough
@@ -381,17 +372,14 @@ def _is_pareto(
     )
 
 
-def _break_even(
-    known: Sequence[tuple[RankedRun, MetricValue, Trained | None]], place: int
-) -> float | None:
-    """Return an instance's price at which the run costs what the first, or second, does."""
-    if len(known) < 2:
+def _break_even(runs: Sequence[RankedRun], at: int) -> float | None:
+    """Return a run's `Row.break_even_usd_per_hour`. Source: docs/metrics.md, "Two offers"."""
+    if len(runs) < 2:
         return None
-    run, other = known[place][0], known[1 if place == 0 else 0][0]
+    run, other = runs[at], runs[1 if at == 0 else 0]
     speeds = [each.metrics["tokens_per_second"].value for each in (run, other)]
     if speeds[0] is None or speeds[1] is None:
         return None
     if run.usd_per_hour is None or other.usd_per_hour is None:
         return None
-    speed = Between(speeds[0] / speeds[1])
-    return even_price(other.usd_per_hour, speed).value / run.instances
+    return speeds[0] / speeds[1] * other.usd_per_hour / run.instances

@@ -1,10 +1,8 @@
 """What it costs to train so many tokens: the work, all that is paid for around it, what moves it.
 
 Source: docs/metrics.md, "Cost to train" and "What a cost depends on". Failures come at random
-(Poisson) and a restart can fail too; the exponential form is exact for that, and a first-order one
-is not good enough where failures are frequent. The best checkpoint interval is Young's
-(Communications of the ACM 17, 1974). A cost is linear in price and inverse in speed and goodput:
-dC/C = dp/p - d(speed)/speed - d(goodput)/goodput.
+(Poisson) and a restart can fail too: the exponential form is exact for that. The best checkpoint
+interval is Young's (Communications of the ACM 17, 1974).
 """
 
 import math
@@ -21,8 +19,7 @@ SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 
 PUBLISHED_FAILURES_PER_INSTANCE_DAY = 419 / (54 * 16_384 / 8)
 """Unplanned interruptions in Llama 3 405B's training: 419 in 54 days on 16,384 H100s, eight to a
-machine. Source: arXiv 2407.21783, section 3.3.4 (read 2026-11). Nobody has published one for
-Trainium."""
+machine. Source: arXiv 2407.21783, section 3.3.4 (read 2026-11). None is published for Trainium."""
 
 PRICE_STEPS = (-0.30, 0.30)
 
@@ -43,26 +40,30 @@ MFU_STEPS = (0.2, 0.3, 0.4, 0.5, 0.6)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """How often the job is interrupted, and what that takes; planning values, to be set."""
+    """How often the job is interrupted, and for how long; defaults are planning values."""
 
     failures_per_instance_day: float = PUBLISHED_FAILURES_PER_INSTANCE_DAY
     restart_seconds: float = 900.0
-    """To see it, replace what broke, start, load, and find the compiled programs again."""
+    """To detect it, replace what broke, start, load, and find the compiled programs again."""
     checkpoint_seconds: float = 60.0
-    """For which training stands still at a checkpoint."""
+    """For which training waits at each checkpoint."""
     checkpoint_interval_seconds: float | None = None
     """None: Young's, the square root of 2 x checkpoint_seconds x mean time between failures."""
+
+    def with_failures(self, factor: float) -> "Reliability":
+        """Return it with so many times the failures."""
+        return replace(self, failures_per_instance_day=self.failures_per_instance_day * factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """Tokens to train, and what is paid for beside the training."""
+    """Tokens to train, and other time that is paid for."""
 
     tokens: float
     reliability: Reliability = field(default_factory=Reliability)
     start_seconds: float = 0.0
     compile_seconds: float = 0.0
-    """The first time, with no compiled program found."""
+    """With an empty cache."""
     evaluation_seconds: float = 0.0
     idle_seconds: float = 0.0
     """Paid for and not used: before the start, after the end."""
@@ -70,7 +71,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingCost:
-    """What a job comes to; infinite where failures leave no time between them."""
+    """Infinite where failures leave no time between them."""
 
     productive_seconds: float
     """All tokens at the measured speed."""
@@ -84,7 +85,7 @@ class TrainingCost:
 
 @dataclass(frozen=True, slots=True)
 class CostRange:
-    """A job's cost at the speed that was measured, and at its best and its worst.
+    """A job's cost at the measured speed, and at its best and its worst.
 
     Best: the upper end of the speed's interval and half the failures; worst: its lower end and
     twice the failures.
@@ -98,7 +99,7 @@ class CostRange:
 def cost_to_train(
     job: TrainingJob, *, tokens_per_second: float, usd_per_hour: float, instances: int
 ) -> TrainingCost:
-    """Work out one job, by the speed of the whole job and the price of one instance."""
+    """Compute one job's cost by the speed of the whole job and the price of one instance."""
     productive = job.tokens / tokens_per_second
     running = seconds_with_failures(productive, job.reliability, instances)
     around = job.start_seconds + job.compile_seconds + job.evaluation_seconds + job.idle_seconds
@@ -119,18 +120,10 @@ def range_to_train(
     usd_per_hour: float,
     instances: int,
 ) -> CostRange:
-    """Work out a job and how far it can be off.
-
-    Args:
-        job: what is trained, and what is around it.
-        tokens_per_second: low end, value and high end.
-        usd_per_hour: for one instance.
-        instances: that are billed.
-    """
+    """Compute a job's cost at the low end, value and high end of its speed; see `CostRange`."""
 
     def at(speed: float, failures: float) -> TrainingCost:
-        rate = job.reliability.failures_per_instance_day * failures
-        changed = replace(job, reliability=replace(job.reliability, failures_per_instance_day=rate))
+        changed = replace(job, reliability=job.reliability.with_failures(failures))
         return cost_to_train(
             changed, tokens_per_second=speed, usd_per_hour=usd_per_hour, instances=instances
         )
@@ -161,10 +154,7 @@ def seconds_with_failures(productive: float, reliability: Reliability, instances
 
 
 def checkpoint_interval_seconds(reliability: Reliability, instances: int) -> float | None:
-    """Return the interval between checkpoints: the one that is set, else Young's.
-
-    None where nothing fails and none is set: then there is nothing to save for.
-    """
+    """Return the interval that is set, else Young's; None where nothing fails and none is set."""
     if reliability.checkpoint_interval_seconds is not None:
         return reliability.checkpoint_interval_seconds
     per_second = reliability.failures_per_instance_day * instances / SECONDS_PER_DAY
@@ -175,7 +165,7 @@ def checkpoint_interval_seconds(reliability: Reliability, instances: int) -> flo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostBasis:
-    """What a cost of tokens rests on."""
+    """What the cost of a million tokens depends on."""
 
     usd_per_hour: float
     """Of all instances that are billed."""
@@ -188,7 +178,7 @@ class CostBasis:
 
     @property
     def goodput(self) -> float:
-        """The part of the time in which work is done that is kept; 0 where none ever is."""
+        """Part of the training time whose work is kept; 0 where none is."""
         return 1 / self._paid_per_kept
 
     @property
@@ -218,13 +208,28 @@ class Swing:
 
 def tornado(basis: CostBasis) -> list[Swing]:
     """Return what the cost moves with, what moves it most first."""
-    swings = [_price(basis), _failures(basis)]
-    if basis.goodput > 0:
-        swings.append(_goodput(basis))
+    cost, goodput = basis.usd_per_million_tokens, basis.goodput
+    prices, failures = [], []
+    for step in PRICE_STEPS:
+        changed = replace(basis, usd_per_hour=basis.usd_per_hour * (1 + step))
+        prices.append((f"{step:+.0%}", changed.usd_per_million_tokens))
+    for factor in FAILURE_FACTORS:
+        changed = replace(basis, reliability=basis.reliability.with_failures(factor))
+        failures.append((f"x{factor:g}", changed.usd_per_million_tokens))
+    swings = [Swing("price", tuple(prices)), Swing("failures", tuple(failures))]
+    if goodput > 0:
+        lower = max(goodput - GOODPUT_LOSS, 0.01)
+        losses = ((f"{goodput:.1%}", cost), (f"{lower:.1%}", cost * goodput / lower))
+        swings.append(Swing("goodput", losses))
     if basis.low is not None and basis.high is not None:
-        swings.append(_speed(basis, basis.low, basis.high))
+        speeds = tuple(
+            (f"{speed:,.0f}/s", replace(basis, tokens_per_second=speed).usd_per_million_tokens)
+            for speed in (basis.high, basis.low)
+        )
+        swings.append(Swing("tokens per second, ends of its interval", speeds))
     if basis.option in COMMITTED:
-        swings.append(_use(basis))
+        used = tuple((f"{part:.0%}", cost / part) for part in reversed(USED_PARTS))
+        swings.append(Swing("part of the paid hours that is used", used))
     return sorted(swings, key=lambda swing: -swing.span)
 
 
@@ -236,64 +241,18 @@ def mfu_ladder(
     return [(mfu, usd_per_million_flops * flops_per_token / mfu) for mfu in MFU_STEPS]
 
 
-def _price(basis: CostBasis) -> Swing:
-    settings = tuple(
-        (
-            f"{step:+.0%}",
-            replace(basis, usd_per_hour=basis.usd_per_hour * (1 + step)).usd_per_million_tokens,
-        )
-        for step in PRICE_STEPS
-    )
-    return Swing("price", settings)
-
-
-def _speed(basis: CostBasis, low: float, high: float) -> Swing:
-    settings = tuple(
-        (f"{speed:,.0f}/s", replace(basis, tokens_per_second=speed).usd_per_million_tokens)
-        for speed in (high, low)
-    )
-    return Swing("tokens per second, ends of its interval", settings)
-
-
-def _goodput(basis: CostBasis) -> Swing:
-    lower = max(basis.goodput - GOODPUT_LOSS, 0.01)
-    costs = basis.usd_per_million_tokens
-    return Swing(
-        "goodput",
-        ((f"{basis.goodput:.1%}", costs), (f"{lower:.1%}", costs * basis.goodput / lower)),
-    )
-
-
-def _failures(basis: CostBasis) -> Swing:
-    settings = []
-    for factor in FAILURE_FACTORS:
-        rate = basis.reliability.failures_per_instance_day * factor
-        changed = replace(basis.reliability, failures_per_instance_day=rate)
-        settings.append(
-            (f"x{factor:g}", replace(basis, reliability=changed).usd_per_million_tokens)
-        )
-    return Swing("failures", tuple(settings))
-
-
-def _use(basis: CostBasis) -> Swing:
-    settings = tuple(
-        (f"{used:.0%}", basis.usd_per_million_tokens / used) for used in reversed(USED_PARTS)
-    )
-    return Swing("part of the paid hours that is used", settings)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostSheet:
-    """What one result's tokens cost."""
+    """What training a job costs, by one result."""
 
     result: Result
     price: Price
     job: TrainingJob
     range: CostRange
     has_interval: bool
-    """Whether the speed has one; else the range is that of the failures alone."""
+    """Whether the speed has one; else the range is of the failures alone."""
     billed_usd: float
-    """Of the expected job: what the contract bills, whole days of capacity blocks among it."""
+    """Of the expected job, as the contract bills it: capacity blocks by the day."""
     swings: list[Swing]
     mfu_ladder: list[tuple[float, float]]
     """Utilizations, and what a million tokens would cost at each; empty without a peak."""
@@ -303,7 +262,7 @@ class CostSheet:
 
 
 def make_cost_sheet(result: Result, job: TrainingJob, site: Site) -> CostSheet | str:
-    """Work out a priced result, or say why that cannot be done."""
+    """Compute the costs of a priced result, or say why that cannot be done."""
     price, speed = result.price, result.metrics["tokens_per_second"]
     if result.standing in ("invalid", "failed"):
         return f"the result is {result.standing}: nothing follows from it"

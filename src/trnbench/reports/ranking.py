@@ -6,7 +6,7 @@ A published figure never stands without its citation, nor a price without its da
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from trnbench.cost.break_even import fairness_notes
+from trnbench.cost.comparability import comparability_notes
 from trnbench.cost.ranking import Ranking, Row
 from trnbench.reports import document as doc
 from trnbench.reports.texts import Writer, say_estimate, say_or_unknown
@@ -99,7 +99,7 @@ def _notes(rankings: Sequence[Ranking], page: doc.Page) -> list[str]:
     if any(row.run.origin == "published" for row in rows):
         notes.append(PUBLISHED_NOTE)
     if page.today is not None:
-        notes += fairness_notes([row.run.price for row in rows], page.today)
+        notes += comparability_notes([row.run.price for row in rows], page.today)
     return notes
 
 

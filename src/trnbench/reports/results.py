@@ -7,7 +7,7 @@ from typing import Any
 
 from trnbench import __version__
 from trnbench.analysis.energy import find_site
-from trnbench.cost.break_even import fairness_notes
+from trnbench.cost.comparability import comparability_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.reports import document as doc
 from trnbench.reports import texts
@@ -41,7 +41,7 @@ def _record(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
     return {
         "report_version": REPORT_VERSION,
         "trnbench_version": __version__,
-        "notes": fairness_notes([r.price for r in results], page.today) if page.today else [],
+        "notes": comparability_notes([r.price for r in results], page.today) if page.today else [],
         "results": [
             {
                 **row(result),
@@ -127,7 +127,9 @@ def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
         (note, name) for result, name in zip(results, names, strict=True) for note in _notes(result)
     )
     notes = [*texts.say_once(said, names), *_measuring(results)]
-    return notes if today is None else notes + fairness_notes([r.price for r in results], today)
+    return (
+        notes if today is None else notes + comparability_notes([r.price for r in results], today)
+    )
 
 
 def _measuring(results: Sequence[Result]) -> Iterable[str]:
@@ -287,7 +289,7 @@ def _offer_notes(offered: Sequence[Offered], page: doc.Page) -> list[str]:
     prices = [each.result.price for each in offered]
     notes = [f"{price.option}: {price.note}" for price in prices if price and price.note]
     if page.today is not None:
-        notes += fairness_notes(prices, page.today)
+        notes += comparability_notes(prices, page.today)
     return [*dict.fromkeys(notes)]
 
 
