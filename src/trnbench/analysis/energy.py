@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from trnbench.catalog.accelerators import accelerators
 from trnbench.catalog.backends import backend_of
-from trnbench.catalog.facts import grids, rooms
+from trnbench.catalog.facts import facilities, grids
 from trnbench.catalog.instances import instances
 from trnbench.schema.measurement import Measurement, Reading
 from trnbench.schema.plan import Plan
@@ -193,7 +193,7 @@ def find_site(
 def _pue(provider: str, given: float | None) -> tuple[float | None, str]:
     if given is not None:
         return given, "given by the user"
-    room = rooms().get(provider)
+    room = facilities().get(provider)
     if room is None:
         return None, "no PUE is known of who houses this machine (`trnbench cost --pue` sets one)"
     return room.pue, f"{room.year}: {room.source}"

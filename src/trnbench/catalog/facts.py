@@ -77,7 +77,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class Facilities:
     """The data centres of one provider."""
 
     provider: str
@@ -95,9 +95,9 @@ def grids() -> dict[tuple[str, str], Grid]:
 
 
 @functools.cache
-def rooms() -> dict[str, Rooms]:
+def facilities() -> dict[str, Facilities]:
     """Return the data centres of each known provider by its name."""
-    return {row.provider: row for row in read_rows(Rooms, "pue.csv")}
+    return {row.provider: row for row in read_rows(Facilities, "pue.csv")}
 
 
 # --- what kind of work an operator does -----------------------------------------------------------

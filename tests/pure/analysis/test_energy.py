@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.energy import find_energy, footprint
 from trnbench.catalog.accelerators import accelerators
-from trnbench.catalog.facts import grids, rooms
+from trnbench.catalog.facts import facilities, grids
 from trnbench.schema.measurement import Measurement, Reading
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
@@ -197,7 +197,7 @@ def test_another_backend_says_that_nothing_meters_it() -> None:
 def test_a_kilowatt_for_an_hour_by_hand() -> None:
     # 8 x 700 W for 24 h = 134.4 kWh; x 1.15 = 154.56 kWh; x 418 g = 64,606 g.
     found = footprint(
-        mean_power_watts=5600, seconds=86_400, pue=rooms()["aws"].pue,
+        mean_power_watts=5600, seconds=86_400, pue=facilities()["aws"].pue,
         grams_co2e_per_kwh=grids()["aws", "us-east-2"].grams_co2e_per_kwh,
     )  # fmt: skip
     assert f"{found.kwh_it:.1f}" == "134.4"
@@ -234,7 +234,7 @@ def test_every_region_has_its_year_basis_and_source() -> None:
         assert grid.year >= 2024
         assert grid.basis == "location"
         assert "ODbL" in grid.source
-    for provider, room in rooms().items():
+    for provider, room in facilities().items():
         assert room.provider == provider
         assert 1 < room.pue < 2
         assert room.year >= 2024
