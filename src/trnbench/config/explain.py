@@ -1,15 +1,20 @@
-"""From pydantic's complaints to ours: file, line, key, value, and what to write instead."""
+"""From pydantic's faults to problems: file, line, key, value, and what to write instead."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pydantic
 
-from trnbench.config.model import Config
 from trnbench.config.yaml import Document, KeyPath
 from trnbench.errors import Problem
+
+MAX_PROBLEMS = 20
+"""Of one file: a table of rates may have a fault in each line."""
+
+Schema = Mapping[str, Any]
+"""JSON Schema of a key."""
 
 
 class Places:
@@ -66,66 +71,70 @@ def covers(key: str, dotted: str) -> bool:
     return dotted == key or dotted.startswith(f"{key}.")
 
 
-def explain_faults(error: pydantic.ValidationError, places: Places) -> list[Problem]:
-    """Turn a validation error of `Config` into problems that a person can mend."""
-    found = _relevant(error.errors(include_url=False))
-    return list(dict.fromkeys(_problem(item, places) for item in found))
+def explain_faults(
+    error: pydantic.ValidationError,
+    where: Callable[[KeyPath], str],
+    model: type[pydantic.BaseModel],
+) -> list[Problem]:
+    """Turn a validation error of a user's file into problems that a person can mend.
+
+    Args:
+        error: of `model`.
+        where: says the place of a value.
+        model: has in its schema what hints say.
+    """
+    schema = model.model_json_schema()
+    found: dict[Problem, None] = {}
+    for fault in _relevant(error.errors(include_url=False))[:MAX_PROBLEMS]:
+        branches = ("ModelConfig", "str", "function-before")
+        path: KeyPath = tuple(part for part in fault["loc"] if part not in branches)
+        message, hint = _explain(fault, path, schema)
+        found[Problem(f"{where(path)}: {_dotted(path) or 'the document'}: {message}", hint)] = None
+    return [*found]
 
 
-def _relevant(errors: Iterable[Any]) -> list[Any]:
-    """Drop the complaints of the union branch that the user did not mean."""
-    errors = list(errors)
-    wrote_mapping = any(_is_branch(e, "ModelConfig") and e["type"] != "model_type" for e in errors)
-    kept = []
-    for error in errors:
-        if _is_branch(error, "str") and wrote_mapping:
-            continue
-        if _is_branch(error, "ModelConfig") and not wrote_mapping:
-            continue
-        kept.append(error)
-    return kept or errors
+def _relevant(errors: Sequence[Any]) -> Sequence[Any]:
+    """Drop the faults of that branch of the union `model` that the user did not mean."""
+    branch = ("model", "ModelConfig")
+    wrote_mapping = any(e["loc"][:2] == branch and e["type"] != "model_type" for e in errors)
+    unmeant = ("model", "str") if wrote_mapping else branch
+    return [e for e in errors if e["loc"][:2] != unmeant] or errors
 
 
-def _is_branch(error: Any, name: str) -> bool:
-    location = error["loc"]
-    return bool(location[:1] == ("model",) and len(location) > 1 and location[1] == name)
-
-
-def _problem(error: Any, places: Places) -> Problem:
-    branches = ("ModelConfig", "str", "function-before")
-    path: KeyPath = tuple(part for part in error["loc"] if part not in branches)
-    dotted = _dotted(path) or "the document"
-    message, hint = _explain(error, path)
-    return Problem(f"{places.where(path)}: {dotted}: {message}", hint)
-
-
-def _explain(error: Any, path: KeyPath) -> tuple[str, str]:
+def _explain(error: Any, path: KeyPath, schema: Schema) -> tuple[str, str]:
     """Say what is wrong with the value and what to write, from the schema's own words."""
-    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    kind, value, context = error["type"], say_value(error["input"]), error.get("ctx", {})
     key = str(path[-1]) if path else ""
-    node = _schema_at(path)
+    node = _schema_at(path, schema)
+    keys = ", ".join(node.get("properties", ()))
     if kind == "extra_forbidden":
-        return f"is not a key (its value is {say_value(value)})", _near(key, _keys_at(path[:-1]))
-    if kind == "missing" and node.get("properties"):
-        return "is missing", f"add it as a mapping with the keys {_listed(node)}"
+        known = sorted(_schema_at(path[:-1], schema).get("properties", ()))
+        return f"is not a key (its value is {value})", _near(key, known)
+    if kind == "missing" and keys:
+        return "is missing", f"add it as a mapping with the keys {keys}"
     if kind == "missing":
         return "is missing", f"add it, e.g. `{key}: {_example(node, key)}`"
     if kind == "list_type" and path[:1] == ("sweep",):
-        hint = f"list what it takes in turn, e.g. `{key}: [{say_value(value)}]`"
-        return f"got {say_value(value)}, expected a list", hint
+        return (
+            f"got {value}, expected a list",
+            f"list what it takes in turn, e.g. `{key}: [{value}]`",
+        )
     if kind in ("literal_error", "enum"):
-        return f"{say_value(value)} is not known", f"use one of {context['expected']}"
+        return f"{value} is not known", f"use one of {context['expected']}"
     if kind == "value_error" and "; " in str(context["error"]):
         what, _, hint = str(context["error"]).partition("; ")
-        return f"{say_value(value)} {what}", hint
+        return f"{value} {what}", hint
     wants = _WANTED.get(kind)
     if wants is None and "type" in kind:
         wants = "a whole number" if kind.startswith("int") else kind.split("_")[0]
-    if node.get("properties"):
-        return f"got {say_value(value)}, expected a mapping", f"keys here: {_listed(node)}"
+    if keys:
+        return f"got {value}, expected a mapping", f"keys here: {keys}"
+    text = node.get("description")
+    means = f" ({' '.join(text.split())})" if text else ""
+    hint = f"write e.g. `{key}: {_example(node, key)}`{means}"
     if wants is not None:
-        return f"got {say_value(value)}, expected {wants}", _write(key, node)
-    return f"got {say_value(value)}: {_lower(error['msg'])}", _write(key, node)
+        return f"got {value}, expected {wants}", hint
+    return f"got {value}: {error['msg'][:1].lower()}{error['msg'][1:]}", hint
 
 
 _WANTED = {
@@ -140,16 +149,6 @@ _WANTED = {
     "is_instance_of": "a number",
     "finite_number": "a finite number",
 }
-
-
-def _write(key: str, node: Mapping[str, Any]) -> str:
-    text = node.get("description")
-    means = f" ({' '.join(text.split())})" if text else ""
-    return f"write e.g. `{key}: {_example(node, key)}`{means}"
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def say_value(value: Any) -> str:
@@ -172,41 +171,29 @@ def _near(key: str, known: list[str]) -> str:
     return f"did you mean `{close[0]}`? Keys here: {listed}" if close else f"keys here: {listed}"
 
 
-def _keys_at(path: KeyPath) -> list[str]:
-    return sorted(_schema_at(path).get("properties", {}))
-
-
-def _listed(node: Mapping[str, Any]) -> str:
-    return ", ".join(node["properties"])
-
-
-def _schema_at(path: KeyPath) -> Mapping[str, Any]:
+def _schema_at(path: KeyPath, root: Schema) -> Schema:
     """Find the JSON Schema of a key, following references and the mapping branch of unions."""
-    root = Config.model_json_schema()
-    node: Mapping[str, Any] = root
+    node = root
     for part in path:
-        node = _resolved(node, root).get("properties", {}).get(part, {})
-    resolved = _resolved(node, root)
+        inside = _resolved(node, root)
+        if isinstance(part, int):
+            node = inside.get("items", {})
+        else:
+            node = inside.get("properties", {}).get(part, {})
     own = {k: v for k, v in node.items() if k in ("description", "examples", "default")}
-    return {**resolved, **own}
+    return {**_resolved(node, root), **own}
 
 
-def _resolved(node: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "$ref" in node:
-        found: Mapping[str, Any] = root["$defs"][node["$ref"].rsplit("/", 1)[1]]
-        return found
+def _resolved(node: Schema, root: Schema) -> Schema:
     options = node.get("anyOf", ())
-    for option in options:
-        if "$ref" in option:
-            return _resolved(option, root)
-    for option in options:
-        if option.get("type") != "null":
-            merged: Mapping[str, Any] = option
-            return merged
-    return node
+    for each in (node, *options):
+        if "$ref" in each:
+            found: Schema = root["$defs"][each["$ref"].rsplit("/", 1)[1]]
+            return found
+    return next((each for each in options if each.get("type") != "null"), node)
 
 
-def _example(node: Mapping[str, Any], key: str) -> str:
+def _example(node: Schema, key: str) -> str:
     for candidate in (*node.get("examples", ()), node.get("default")):
         if candidate is not None and candidate != {}:
             return str(candidate).lower() if isinstance(candidate, bool) else str(candidate)

