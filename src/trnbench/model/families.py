@@ -5,7 +5,7 @@ of `flops.py`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trnbench.protocol.model import ModelShape, masked_positions
@@ -86,7 +86,7 @@ def _rotary_norms_and_biases(shape: ModelShape) -> int:
     return 2 * d + (2 * shape.head_dim if shape.qk_norm else 0) + biases + sinks
 
 
-def _plain_norms_and_biases(shape: ModelShape) -> int:
+def _layer_norms_and_biases(shape: ModelShape) -> int:
     """Two LayerNorms; biases of queries, keys, values, the output and both MLP matmuls."""
     d, q, kv = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     biases = (q + 2 * kv) + d + shape.intermediate_size + d
@@ -118,62 +118,46 @@ def _vit_outside(shape: ModelShape) -> int:
     return patch + d + shape.max_positions * d + 2 * d + head
 
 
+_ROTARY = Family(
+    name="",
+    mlp_matrices=GATED_MATRICES,
+    norms_and_biases=_rotary_norms_and_biases,
+    outside=_rotary_outside,
+    norm_bytes=8,
+    mlp_bytes=8,
+    is_rotary=True,
+)
+_LAYER_NORM = Family(
+    name="",
+    mlp_matrices=PLAIN_MATRICES,
+    norms_and_biases=_layer_norms_and_biases,
+    outside=_gpt2_outside,
+    norm_bytes=2,
+    mlp_bytes=4,
+    joins_attention=True,
+)
+
 ROWS = (
-    Family(
-        name="llama",
-        mlp_matrices=GATED_MATRICES,
-        norms_and_biases=_rotary_norms_and_biases,
-        outside=_rotary_outside,
-        norm_bytes=8,
-        mlp_bytes=8,
-        is_rotary=True,
-        trains_in_fp8=True,
-    ),
-    Family(
-        name="gpt2",
-        mlp_matrices=PLAIN_MATRICES,
-        norms_and_biases=_plain_norms_and_biases,
-        outside=_gpt2_outside,
-        norm_bytes=2,
-        mlp_bytes=4,
-        joins_attention=True,
-        trains_in_fp8=True,
-    ),
-    Family(
-        name="moe",
-        mlp_matrices=GATED_MATRICES,
-        norms_and_biases=_rotary_norms_and_biases,
-        outside=_rotary_outside,
-        norm_bytes=8,
-        mlp_bytes=8,
-        is_rotary=True,
-        needs="experts",
-    ),
-    Family(
+    replace(_ROTARY, name="llama", trains_in_fp8=True),
+    replace(_LAYER_NORM, name="gpt2", trains_in_fp8=True),
+    replace(_ROTARY, name="moe", needs="experts"),
+    replace(
+        _LAYER_NORM,
         name="bert",
         task="masked_token",
-        mlp_matrices=PLAIN_MATRICES,
-        norms_and_biases=_plain_norms_and_biases,
         outside=_bert_outside,
-        norm_bytes=2,
-        mlp_bytes=4,
         is_causal=False,
-        joins_attention=True,
         has_post_norm=True,
         has_head_transform=True,
         least_sequence_length=LEAST_MASKED_LENGTH,
         parity_slack=3.0,
     ),
-    Family(
+    replace(
+        _LAYER_NORM,
         name="vit",
         task="image_class",
-        mlp_matrices=PLAIN_MATRICES,
-        norms_and_biases=_plain_norms_and_biases,
         outside=_vit_outside,
-        norm_bytes=2,
-        mlp_bytes=4,
         is_causal=False,
-        joins_attention=True,
         needs="image",
         alphabet_size=IMAGE_CLASSES,
         parity_slack=3.0,

@@ -83,7 +83,7 @@ def make_plan(
     Args:
         case: the checked config.
         machine: where the case runs, or where it is planned.
-        devices: what the training interpreter found; None where nobody looked.
+        devices: what the training interpreter found; None where they were not looked for.
         today: the day for which prices are asked.
         describe: says what an external model is; None where the config has none.
 

@@ -73,7 +73,7 @@ def predict(
         )
     flops = {name: flops_per_token(shape, length, name, step) for name in CONVENTIONS}
     recomputed = recomputed_flops_per_token(shape, length, step)
-    memory = _predict_memory(shape, workload, parallel)
+    memory = memory_of(shape, workload, parallel)
     work = flops[DEFAULT_CONVENTION] + recomputed
     seconds, reason = _predict_step(shape, work, workload, device, target)
     return Prediction(
@@ -82,7 +82,7 @@ def predict(
         memory_bytes=memory.total_bytes,
         memory_states_bytes=memory.states_bytes,
         memory_activations_bytes=memory.activations_bytes,
-        memory_verdict=_memory_verdict(memory, device, target),
+        memory_verdict=memory_verdict(memory, device, target),
         step_seconds=seconds,
         step_seconds_reason=reason,
         max_seconds=max_seconds,
@@ -122,21 +122,10 @@ def estimate_step_seconds(
     return flops_per_token * tokens_per_step / (chips * peak_flops_per_second * PLANNED_EFFICIENCY)
 
 
-def memory_fits(
-    shape: ModelShape,
-    workload: PlannedWorkload,
-    parallel: PlannedParallel,
-    device: PlannedDevice,
-    target: Target,
-) -> bool:
-    """Tell whether the prediction fits comfortably, or the device's memory is not known."""
-    memory = _predict_memory(shape, workload, parallel)
-    return _memory_verdict(memory, device, target) in ("fits", "unknown")
-
-
-def _predict_memory(
+def memory_of(
     shape: ModelShape, workload: PlannedWorkload, parallel: PlannedParallel
 ) -> MemoryPrediction:
+    """Predict the memory of a plan's fullest rank."""
     return predict_memory(
         shape,
         sequence_length=workload.sequence_length,
@@ -153,9 +142,10 @@ def _predict_memory(
     )
 
 
-def _memory_verdict(
+def memory_verdict(
     memory: MemoryPrediction, device: PlannedDevice, target: Target
 ) -> Literal["fits", "tight", "does_not_fit", "unknown"]:
+    """Compare a prediction with the device's memory; `tight` leaves little of it."""
     if device.memory_bytes is None:
         return "unknown"
     needed = memory.total_bytes + target.likely_row.reserve_bytes

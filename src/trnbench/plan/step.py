@@ -11,7 +11,7 @@ from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
 from trnbench.model.families import family_of
 from trnbench.plan.device import Target
-from trnbench.plan.predict import memory_fits
+from trnbench.plan.predict import memory_of, memory_verdict
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Execution, Lora, Precision, Recompute, StepSettings
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
@@ -69,7 +69,8 @@ def plan_workload(
         return _with(workload, replace(step, recompute=asked.activation_checkpointing))
     for recompute in RECOMPUTES:
         tried = _with(workload, replace(step, recompute=recompute))
-        if memory_fits(model.own_shape, tried, parallel, device, target):
+        memory = memory_of(model.own_shape, tried, parallel)
+        if memory_verdict(memory, device, target) in ("fits", "unknown"):
             break
     return tried
 

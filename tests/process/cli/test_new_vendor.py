@@ -49,7 +49,7 @@ class Twin(Gpt2):
 FAMILY_ROW = """    Family(
         name="twin",
         mlp_matrices=PLAIN_MATRICES,
-        norms_and_biases=_plain_norms_and_biases,
+        norms_and_biases=_layer_norms_and_biases,
         outside=_gpt2_outside,
         norm_bytes=2,
         mlp_bytes=4,
