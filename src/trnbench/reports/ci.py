@@ -26,11 +26,6 @@ from trnbench.schema.comparison import (
 )
 from trnbench.schema.result import Validity
 
-
-def _compared(comparison: Comparison) -> Iterator[tuple[CaseComparison, MetricComparison]]:
-    return ((case, metric) for case in comparison.cases for metric in case.metrics)
-
-
 # --- GitHub's step summary: what was decided first, the rest folded away -------------------------
 # Source: GitHub Docs, "Workflow commands for GitHub Actions", "Adding a job summary": GitHub
 # flavoured Markdown of at most 1 MiB a step, past which nothing of it is shown (read 2026-11).
@@ -72,14 +67,14 @@ def _launches(case: CaseComparison) -> Iterator[str]:
 
 def _shortened(blocks: list[str]) -> str:
     """Leave out whole blocks from the end where there are too many."""
-    kept, size = [], 0
-    for each in blocks:
+    kept: list[str] = []
+    size = 0
+    for each in filter(None, blocks):
         size += len(each.encode(errors="replace")) + 2
         if size > MOST_BYTES:
             kept.append(SHORTENED)
             break
-        if each:
-            kept.append(each)
+        kept.append(each)
     return "\n\n".join(kept) + "\n"
 
 
@@ -184,18 +179,16 @@ def _xml_text(text: str) -> str:
 # `src/extract.ts` (read 2026-11): name, unit and value, with `range` and `extra` as texts.
 
 TRACKER_UNITS: dict[Unit, str] = {
-    "seconds": "s",
-    "bytes": "bytes",
-    "usd": "USD",
-    "tokens": "tokens",
-}
+    "seconds": "s", "bytes": "bytes", "usd": "USD", "tokens": "tokens",
+}  # fmt: skip
 
 
 def as_github_action_benchmark(comparison: Comparison, page: Page) -> str:
     """Return a list of entries, one for each figure of CAND's that is better smaller."""
     entries = [
         _benchmark(case, metric)
-        for case, metric in _compared(comparison)
+        for case in comparison.cases
+        for metric in case.metrics
         if metric.better == "lower" and metric.cand.value is not None
     ]
     return as_text(entries)
@@ -229,15 +222,14 @@ def as_bmf(comparison: Comparison, page: Page) -> str:
 def _bmf_measures(case: CaseComparison) -> dict[str, dict[str, float]]:
     measures = {}
     for metric in case.metrics:
-        side = metric.cand
-        found = {"value": side.value, "lower_value": side.low, "upper_value": side.high}
-        if side.value is not None:
-            known = {name: value for name, value in found.items() if value is not None}
+        if metric.cand.value is not None:
+            side = metric.cand
+            ends = {"value": side.value, "lower_value": side.low, "upper_value": side.high}
+            known = {name: value for name, value in ends.items() if value is not None}
             measures[metric.metric] = known
     doubtful = sum(launch.standing == "doubtful" for launch in case.cand.launches)
-    unusable = len(case.cand.launches) - case.cand.used
     measures["doubtful_launches"] = {"value": doubtful}
-    measures["unusable_launches"] = {"value": unusable}
+    measures["unusable_launches"] = {"value": len(case.cand.launches) - case.cand.used}
     return measures
 
 
@@ -249,97 +241,76 @@ def _bmf_measures(case: CaseComparison) -> dict[str, dict[str, float]]:
 UNITS = ("seconds", "bytes", "ratio")
 """Units that the end of a name tells, as the specification wants them."""
 
-Samples = list[tuple[Mapping[str, str], float | None]]
-"""Labels and a value each; None is unknown."""
+FIGURE = "Geometric mean over the launches of a side, and its 95 % interval."
+FAMILIES = {
+    "comparison": ("info", "What was compared."),
+    **dict.fromkeys(COMPARABLES, ("gauge", FIGURE)),
+    "launches": ("gauge", "Launches of a side by their standing; sound and doubtful ones count."),
+    "comparison_ratio": ("gauge", "CAND / BASE, and its 95 % interval."),
+    "verdict": ("stateset", "What can be said of CAND against BASE."),
+    "gate": ("stateset", "What became of each gate on each case."),
+}
+"""Each family's type and meaning, in the order of the text."""
+
+Labels = dict[str, str]
+Samples = Iterator[tuple[str, Labels, float | None]]
+"""Each with its family; None is unknown."""
 
 
 def as_openmetrics(comparison: Comparison, page: Page) -> str:
-    """Return one exposition; an unknown figure has no line."""
-    families = [
-        _family("comparison", "info", "What was compared.", [({"version": __version__}, 1)]),
-        *(_figures(comparison, name) for name in COMPARABLES),
-        _launch_counts(comparison),
-        _ratios(comparison),
-        _verdicts(comparison),
-        _gates(comparison),
-    ]
-    return "\n".join([*(line for family in families for line in family), "# EOF"]) + "\n"
+    """Return one exposition; an unknown figure has no line, nor has a family without figures."""
+    samples: dict[str, list[tuple[Labels, float]]] = {name: [] for name in FAMILIES}
+    for name, labels, value in _samples(comparison):
+        if value is not None:
+            samples[name].append((labels, value))
+    lines = []
+    for name, (kind, meaning) in FAMILIES.items():
+        family, unit = f"trnbench_{name}", name.rpartition("_")[2]
+        if samples[name]:
+            lines.append(f"# TYPE {family} {kind}")
+            lines += [f"# UNIT {family} {unit}"] if unit in UNITS else []
+            lines.append(f"# HELP {family} {meaning}")
+        for labels, value in samples[name]:
+            texts = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+            lines.append(f"{family}{'_info' if kind == 'info' else ''}{{{texts}}} {float(value)!r}")
+    return "\n".join([*lines, "# EOF"]) + "\n"
 
 
-def _family(name: str, kind: str, meaning: str, samples: Samples) -> Iterator[str]:
-    """Yield a metric family's lines; none where no sample is known."""
-    known = [(labels, value) for labels, value in samples if value is not None]
-    if not known:
-        return
-    family = f"trnbench_{name}"
-    yield f"# TYPE {family} {kind}"
-    unit = name.rpartition("_")[2]
-    if unit in UNITS:
-        yield f"# UNIT {family} {unit}"
-    yield f"# HELP {family} {meaning}"
-    for labels, value in known:
-        texts = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        yield f"{family}{'_info' if kind == 'info' else ''}{{{texts}}} {float(value)!r}"
+def _samples(comparison: Comparison) -> Samples:
+    yield "comparison", {"version": __version__}, 1
+    for case in comparison.cases:
+        of_case = {"case": case.name}
+        for side, compared in (("base", case.base), ("cand", case.cand)):
+            standings = [launch.standing for launch in compared.launches]
+            for standing in get_args(Validity):
+                labels = {**of_case, "side": side, "standing": standing}
+                yield "launches", labels, standings.count(standing)
+        for metric in case.metrics:
+            of_metric = {**of_case, "metric": metric.metric}
+            yield from _estimate(metric.metric, {**of_case, "side": "base"}, metric.base)
+            yield from _estimate(metric.metric, {**of_case, "side": "cand"}, metric.cand)
+            yield from _estimate("comparison_ratio", of_metric, metric.ratio)
+            yield from _states("verdict", of_metric, get_args(ComparisonVerdict), metric.verdict)
+    gates = {(gate.case, gate.gate): gate for gate in comparison.gates}
+    for gate in gates.values():  # the same gate written twice is one series
+        labels = {"case": gate.case, "gate": gate.gate}
+        yield from _states("gate", labels, get_args(GateState), gate.state)
+
+
+def _estimate(family: str, labels: Labels, found: SideValue | Ratio) -> Samples:
+    ends = {"value": found.value, "ci95_low": found.low, "ci95_high": found.high}
+    for which, value in ends.items():
+        yield family, {**labels, "estimate": which}, value
+
+
+def _states(family: str, labels: Labels, states: Iterable[str], held: str) -> Samples:
+    """Yield a sample for each state: 1 for the one that holds."""
+    for state in states:
+        yield family, {**labels, f"trnbench_{family}": state}, state == held
 
 
 def _escaped(text: str) -> str:
     return one_line(text).replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _estimates(labels: Mapping[str, str], found: SideValue | Ratio) -> Samples:
-    ends = {"value": found.value, "ci95_low": found.low, "ci95_high": found.high}
-    return [({**labels, "estimate": which}, value) for which, value in ends.items()]
-
-
-def _states(labels: Mapping[str, str], family: str, states: Iterable[str], held: str) -> Samples:
-    """Return a sample for each state: 1 for the one that holds."""
-    return [({**labels, f"trnbench_{family}": state}, state == held) for state in states]
-
-
-def _figures(comparison: Comparison, name: str) -> Iterable[str]:
-    samples: Samples = []
-    for case, metric in _compared(comparison):
-        if metric.metric == name:
-            samples += _estimates({"case": case.name, "side": "base"}, metric.base)
-            samples += _estimates({"case": case.name, "side": "cand"}, metric.cand)
-    meaning = "Geometric mean over the launches of a side, and its 95 % interval."
-    return _family(name, "gauge", meaning, samples)
-
-
-def _launch_counts(comparison: Comparison) -> Iterable[str]:
-    samples: Samples = []
-    for case in comparison.cases:
-        for side, found in (("base", case.base), ("cand", case.cand)):
-            standings = [launch.standing for launch in found.launches]
-            for standing in get_args(Validity):
-                labels = {"case": case.name, "side": side, "standing": standing}
-                samples.append((labels, standings.count(standing)))
-    meaning = "Launches of a side by their standing; sound and doubtful ones count."
-    return _family("launches", "gauge", meaning, samples)
-
-
-def _ratios(comparison: Comparison) -> Iterable[str]:
-    samples: Samples = []
-    for case, metric in _compared(comparison):
-        samples += _estimates({"case": case.name, "metric": metric.metric}, metric.ratio)
-    return _family("comparison_ratio", "gauge", "CAND / BASE, and its 95 % interval.", samples)
-
-
-def _verdicts(comparison: Comparison) -> Iterable[str]:
-    samples: Samples = []
-    for case, metric in _compared(comparison):
-        labels = {"case": case.name, "metric": metric.metric}
-        samples += _states(labels, "verdict", get_args(ComparisonVerdict), metric.verdict)
-    return _family("verdict", "stateset", "What can be said of CAND against BASE.", samples)
-
-
-def _gates(comparison: Comparison) -> Iterable[str]:
-    samples: Samples = []
-    unlike = {(gate.case, gate.gate): gate for gate in comparison.gates}
-    for gate in unlike.values():  # the same gate written twice is one series
-        labels = {"case": gate.case, "gate": gate.gate}
-        samples += _states(labels, "gate", get_args(GateState), gate.state)
-    return _family("gate", "stateset", "What became of each gate on each case.", samples)
 
 
 FORMATS: Mapping[str, Callable[[Comparison, Page], str]] = {
