@@ -1,8 +1,8 @@
 """The columns of CSV, JSON and whatever reads them: names with units, in a stable order.
 
 A column is never renamed and never changes its meaning; new ones are added at the end of their
-group, and CHANGELOG.md says so. A meaning stands here only where the schema's docstring of the
-field says none; docs/columns.md and docs/compare.md are printed from these lists.
+group, and CHANGELOG.md says so. A meaning is here only where the schema's docstring of the
+field has none; docs/columns.md and docs/compare.md are printed from these lists.
 """
 
 import re
@@ -99,9 +99,7 @@ COLUMNS: tuple[Column, ...] = (
     _result("started_at", "UTC, ISO 8601"),
     _result("trnbench_version", "that derived this result"),
     # may it be used
-    _result(
-        "standing", "sound; doubtful: use with care; invalid: must not be used; failed: no figure"
-    ),
+    _result("standing", "sound, doubtful (use with care), invalid (do not use) or failed"),
     _result("outcome=outcome.status", "`finished`, or how the case ended"),
     _result("outcome_reason=outcome.reason", "why"),
     Column("doubts", "checks that found it invalid or doubtful, with what they saw", _doubts),
@@ -117,17 +115,12 @@ COLUMNS: tuple[Column, ...] = (
     _result("workload.precision", "fp32, bf16, pure_bf16, bf16_master or fp8"),
     _result("workload.optimizer", "by name"),
     _result("activation_checkpointing=workload.step.recompute", "none, selective or full"),
-    _result(
-        "workload.step.loss_chunk_rows", "rows whose logits exist at once; empty: all of a pass"
-    ),
-    _result(
-        "workload.step.document_length",
-        "tokens of each document packed into a sequence; empty: one document",
-    ),
+    _result("workload.step.loss_chunk_rows", "rows with logits at one time; empty: all of a pass"),
+    _result("workload.step.document_length", "tokens of a packed document; empty: one document"),
     _result("lora_rank=workload.step.lora.rank", "of adapters; empty: all weights are trained"),
     _result(
         "workload.step.expert_capacity",
-        "places of each expert over its mean rows; empty: as many as come",
+        "places of an expert over its mean rows; empty: no limit",
     ),
     _result("model.active_parameter_count"),
     # on what
@@ -163,7 +156,7 @@ COLUMNS: tuple[Column, ...] = (
     _result("compilation.execution"),
     _result(
         "compile_cache=compilation.cache",
-        "cold: compiled here; cached: found compiled; mixed; none; failed; unknown",
+        "cold (compiled here), cached, mixed, none, failed or unknown",
     ),
     _result("compiled_graphs=compilation.graphs"),
     _result("compiled_programs=compilation.programs"),
@@ -175,12 +168,12 @@ COLUMNS: tuple[Column, ...] = (
     _result("launch_deviation_ci95_low=spread.between_launches_low", LOW),
     _result("launch_deviation_ci95_high=spread.between_launches_high", HIGH),
     _result("launch_deviation_expected=spread.within_launches"),
-    # what it drew
-    _figure("mean_power_watts", "while it measured, of `energy_scope`"),
+    # energy
+    _figure("mean_power_watts", "mean while it measured, of `energy_scope`"),
     *_estimate("joules_per_token", "mean power over tokens per second"),
     _figure(
         "joules_per_token_tdp_bound",
-        "no measurement: at most, if every billed chip drew its thermal rating",
+        "upper bound: every billed chip draws its thermal rating",
     ),
     _result("energy_kind=energy.kind"),
     _result("energy_scope=energy.scope"),
@@ -188,7 +181,7 @@ COLUMNS: tuple[Column, ...] = (
     _result("energy_reason=energy.reason"),
     *_estimate(
         "grams_co2e_per_million_tokens",
-        "by what was metered, the provider's PUE and the region's grid; null where one is unknown",
+        "by the meter, the provider's PUE and the region's grid",
     ),
     # how well used
     *_estimate("mfu", "model FLOPs utilization of the billed chips, 0 to 1"),
@@ -196,7 +189,7 @@ COLUMNS: tuple[Column, ...] = (
     *_estimate("mfu_used_devices", "`mfu` of the devices driven, not billed"),
     *_estimate(
         "mfu_bf16_equivalent",
-        "of work that is partly fp8, as if all peaks were bf16's; it may exceed 1",
+        "of partly fp8 work as if all peaks were bf16's; may exceed 1",
     ),
     _result("mfu_reason=metrics.mfu.reason", "why there is no MFU"),
     _result("flops_convention=utilization.convention", "by which `mfu` counts"),
@@ -207,24 +200,20 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _result("utilization.peak_flops_per_second"),
     _result("utilization.peak_source", "where the peak is from"),
-    *_estimate("hfu", "`mfu` with what was made again and experts' empty places"),
+    *_estimate("hfu", "`mfu` with recomputation and experts' empty places"),
     _result("utilization.recomputed_flops_per_token"),
     _result("utilization.flops_source"),
     *_estimate(
-        "ceiling_utilization",
-        "the same operations over what matrix products alone came to in the run, 0 to 1",
+        "ceiling_utilization", "the same operations by the rate of matmuls alone in the run, 0 to 1"
     ),
     _result("utilization.ceiling_flops_per_second"),
-    _result("utilization.ceiling_source", "which products"),
+    _result("utilization.ceiling_source", "which matmuls"),
     _figure("expert_imbalance", "rows of the fullest expert over the mean"),
     # what it costs
     *_estimate("usd_per_million_tokens", "at the price below"),
     *_estimate("tokens_per_usd", "at the price below"),
     _figure("case_usd", "what measuring this case cost"),
-    _figure(
-        "case_billed_usd",
-        "what is billed for it alone: 60 s at least, whole days of a capacity block",
-    ),
+    _figure("case_billed_usd", "billed if rented alone: 60 s at least, whole days of a block"),
     _figure("usd_per_chip_hour", "for one billed chip"),
     *_estimate("usd_per_model_exaflop", "for 10^18 operations that the model needed"),
     _figure("usd_per_peak_petaflop_hour", "for an hour of 10^15 operations a second at the peak"),

@@ -55,7 +55,7 @@ COLUMNS = (
     doc.Column("BASE", is_figure=True),
     doc.Column("CAND", is_figure=True),
     doc.Column("CAND / BASE [95 %]", is_figure=True),
-    doc.Column("could see", is_figure=True, least_page_width=100),
+    doc.Column("detectable", is_figure=True, least_page_width=100),
     doc.Column("verdict"),
 )
 GATE_COLUMNS = (
@@ -258,7 +258,7 @@ def _reasons(case: CaseComparison) -> Iterator[str]:
     for count, of_count in labels.items():
         many = "more than 1,000" if count is None else count
         yield (
-            f"{many} launches a side would tell a change of the margin's size: "
+            f"{many} launches a side would show a change as large as the margin: "
             f"{', '.join(of_count)}"
         )
 
@@ -273,7 +273,7 @@ def _break_even(case: CaseComparison) -> Iterator[str]:
     if even.tokens_per_second is not None:
         ends = even.tokens_per_second_low, even.tokens_per_second_high
         speed = texts.say_estimate(even.tokens_per_second, *ends, texts.RATE)
-        yield f"at the prices that are paid a token costs the same if CAND came to {speed} tokens/s"
+        yield f"at the prices paid a token costs the same if CAND reaches {speed} tokens/s"
 
 
 def _target(case: CaseComparison) -> Iterator[str]:
@@ -306,7 +306,7 @@ def general_notes(comparison: Comparison) -> list[str]:
     if any(m.ratio.method == "assumed" for case in comparison.cases for m in case.metrics):
         notes.append(
             "too few launches to see how they differ: intervals allow for 2.1 % between launches, "
-            "the most seen in public logs; three launches a side tell their own"
+            "the most seen in public logs; three launches a side measure it instead"
         )
     corrected = (
         f"{comparison.comparisons} comparisons, corrected by {CORRECTIONS[comparison.correction]}; "

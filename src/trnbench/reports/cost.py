@@ -89,7 +89,7 @@ def facts_of(sheet: CostSheet) -> list[tuple[str, str]]:
     rows = [("price", _price(sheet)), ("tokens", _tokens(sheet))]
     labels = (f"to train {say_count(sheet.job.tokens)}", "", "")
     rows += zip(labels, _training(sheet), strict=False)
-    rows += [("assumed", ", ".join(_assumed(sheet))), ("moves with", "; ".join(_swings(sheet)))]
+    rows += [("assumed", ", ".join(_assumed(sheet))), ("depends on", "; ".join(_swings(sheet)))]
     if sheet.mfu_ladder:
         steps = (f"{mfu:.0%}: {say_usd(usd)}" for mfu, usd in sheet.mfu_ladder)
         rows.append(("$ per M at MFU", ", ".join(steps)))
@@ -127,7 +127,7 @@ def _training(sheet: CostSheet) -> Iterable[str]:
         yield "it never ends: failures leave no time to get from one checkpoint to the next"
         return
     yield (
-        f"{say_usd(best.usd)} to {_usd(worst.usd, 'without end')}, expected "
+        f"{say_usd(best.usd)} to {_usd(worst.usd, 'unbounded')}, expected "
         f"{say_usd(expected.usd)}: {say_seconds(expected.total_seconds)} on "
         f"{plural(sheet.result.device.instances_billed, 'instance')}, "
         f"{say_percent(expected.goodput)} goodput, {say_percent(expected.utilisation)} of the paid "
@@ -136,7 +136,7 @@ def _training(sheet: CostSheet) -> Iterable[str]:
     if sheet.billed_usd > expected.usd * 1.001:
         yield f"billed {say_usd(sheet.billed_usd)}: {sheet.price.option} is sold in whole days"
     ends = "the ends of the speed's interval and" if sheet.has_interval else "the speed as it is,"
-    yield f"(from {ends} half to twice the failures; the price stands still)"
+    yield f"(from {ends} half to twice the failures; the price is constant)"
 
 
 def _usd(value: float, endless: str) -> str:
@@ -177,9 +177,9 @@ def _swings(sheet: CostSheet) -> Iterable[str]:
 def _energy(sheet: CostSheet) -> str:
     energy, found, site = sheet.result.energy, sheet.footprint, sheet.site
     if energy is None:
-        return "the version that made this result did not look"
+        return "the trnbench version of this result did not measure it"
     if found is None and energy.is_valid:
-        return "without end, as the job is"
+        return "unbounded, because the job never ends"
     if found is None:
         bound = ""
         if energy.tdp_bound_watts is not None:
@@ -202,4 +202,4 @@ def _measuring(result: Result) -> str:
     billed = figure(result, "case_billed_usd") or 0.0
     if billed <= cost * 1.001:
         return say_usd(cost)
-    return f"{say_usd(cost)}; billed {say_usd(billed)} had the machine been rented for it alone"
+    return f"{say_usd(cost)}; billed {say_usd(billed)} if the machine is rented for it alone"

@@ -110,7 +110,7 @@ def machine_rows(seen: Inspection) -> Facts:
     nodes = f", {host.numa_nodes} NUMA nodes" if (host.numa_nodes or 1) > 1 else ""
     facts = [
         ("processor", f"{host.processor}, {host.logical_cpus} logical CPUs{cores}{nodes}"),
-        ("instructions", ", ".join(host.cpu_flags) or "none that speed matrix products up"),
+        ("instructions", ", ".join(host.cpu_flags) or "none that speed up matmuls"),
         ("memory", say_bytes(host.memory_bytes)),
         ("huge pages", _huge_pages(seen)),
         ("system", f"{host.operating_system}, {host.architecture}"),
@@ -219,7 +219,7 @@ def price_rows(seen: Inspection) -> Facts:
 def device_rows(seen: Inspection) -> Facts:
     """Say what torch can use."""
     if seen.devices is None:
-        return [("unknown", seen.devices_reason or "torch was not asked")]
+        return [("unknown", seen.devices_reason or "torch was not imported")]
     facts = []
     for device in seen.devices.found:
         count = f", {device.device_count} of them" if device.device_count > 1 else ""

@@ -19,8 +19,8 @@ from trnbench.schema.microbench import Group, PeakDocument, PeakReading
 from trnbench.units import say_bytes, say_flops_per_second, say_percent
 
 TITLES: dict[Group, str] = {
-    "square": "Square products",
-    "model": "Products of {model}, {tokens:,} tokens a pass",
+    "square": "Square matmuls",
+    "model": "Matmuls of {model}, {tokens:,} tokens a pass",
     "memory": "Memory",
     "attention": "Attention of {model}, one layer, causal mask",
     "collective": "Collectives on fp32, bus bandwidth",
@@ -31,8 +31,8 @@ HEADINGS = doc.columns(
 )
 PASS_OF_LAYOUT = {"nt": "forward", "nn": "dX", "tn": "dW"}
 ALONE = (
-    "of six repeats: the median, and the lowest and highest, which hold it 97 times in 100 "
-    "whatever the distribution"
+    "of six repeats: the median, and the lowest and highest, which contain the true median 97 "
+    "times in 100 for any distribution"
 )
 
 
@@ -123,7 +123,7 @@ def _facts(document: PeakDocument) -> Iterator[str]:
 def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     best = ceiling.best
     if best is None or best.rate is None:
-        return f"{ceiling.precision}: no product could be timed"
+        return f"{ceiling.precision}: no matmul could be timed"
     words = filter(None, (best.reading.label, _pass(best.reading)))
     text = (
         f"{ceiling.precision}: at best {say_flops_per_second(best.rate.value)} "
@@ -132,9 +132,9 @@ def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     if best.of_datasheet is not None:
         text += f", {say_percent(best.of_datasheet)} of the datasheet"
     if ceiling.together is None:
-        return f"{text}; not all products of {document.model} could be timed"
+        return f"{text}; not all matmuls of {document.model} could be timed"
     return (
-        f"{text}; all products of {document.model} together {_rate(ceiling.together)}, "
+        f"{text}; all matmuls of {document.model} together {_rate(ceiling.together)}, "
         f"{say_percent(ceiling.together_of_best or 0.0)} of that"
     )
 
@@ -155,7 +155,7 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _why_none(reading: PeakReading) -> str:
-    return reading.reason or "no time was seen to pass"
+    return reading.reason or "the clock did not advance"
 
 
 def _arithmetic(reading: PeakReading) -> str:
@@ -170,7 +170,7 @@ def _pass(reading: PeakReading) -> str:
 
 
 def _size(reading: PeakReading, *, is_alone: bool = False) -> str:
-    """Say how large a thing is and, unless it stands alone, how many of it a step makes."""
+    """Say how large an operation is and, unless it is alone, how often a step has it."""
     task = reading.task
     times = f", {reading.count} times" if reading.count > 1 and not is_alone else ""
     match task:

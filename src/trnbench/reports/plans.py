@@ -47,9 +47,9 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "swept", ", ".join(f"{key}={value}" for key, value in plan.swept.items())
     yield "step", _step(plan.workload)
     yield "carried out", _carried_out(plan)
-    besides = ", ".join(_besides(plan.workload.step))
-    if besides:
-        yield "besides", besides
+    also = ", ".join(_extras(plan.workload.step))
+    if also:
+        yield "also", also
     if ranks.world_size > 1:
         yield (
             "ranks",
@@ -106,14 +106,14 @@ def _carried_out(plan: Plan) -> str:
     elif step.loss_chunk_rows is not None:
         loss = f"chunked by {step.loss_chunk_rows} tokens"
     adamw = step.adamw or "by the device's own choice"
-    unseen = " (no device was looked at)" if order.backend == "auto" else ""
+    unseen = " (no device was inspected)" if order.backend == "auto" else ""
     return (
         f"execution {order.execution}{unseen}, activation checkpointing {step.recompute}, "
         f"loss {loss}, AdamW {adamw}"
     )
 
 
-def _besides(step: StepSettings) -> Iterator[str]:
+def _extras(step: StepSettings) -> Iterator[str]:
     """Say what of the step is not the default."""
     if step.document_length is not None:
         yield f"documents of {step.document_length} tokens packed"
@@ -146,7 +146,7 @@ def _operations(plan: Plan) -> str:
     extra = plan.prediction.recomputed_flops_per_token
     if extra:
         is_made_again = plan.workload.step.recompute != "none"
-        what = "what is made again" if is_made_again else "experts' empty places"
+        what = "recomputation" if is_made_again else "experts' empty places"
         text += f"; {say_flops(extra)} more for {what}"
     return text
 

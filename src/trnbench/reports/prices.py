@@ -90,7 +90,7 @@ LIVE: doc.Report[Answers] = doc.Report(
 # --- how the rates of one instance moved ----------------------------------------------------------
 
 PAST_HEADINGS = (
-    "option", "where", "$/h", "change", "first told", "last told", "source of the first",
+    "option", "where", "$/h", "change", "first seen", "last seen", "source of the first",
 )  # fmt: skip
 
 
@@ -156,14 +156,14 @@ def _note(history: History, days: Sequence[date]) -> str:
         return f"No rate of {history.instance} that may be used is dated, so there is no history."
     if len(days) == 1:
         return (
-            f"The bundled table has rates of one day only, {days[0].isoformat()}: that is no "
-            "history, and nothing is drawn."
+            f"The bundled table has rates of one day only, {days[0].isoformat()}, which "
+            "is no history: nothing is drawn."
         )
     changes = sum(len(series.steps) - 1 for series in history.series)
     how_many = {0: "No rate changed", 1: "One change"}.get(changes, plural(changes, "change"))
     return (
         f"{how_many} in {len(days)} days of the bundled table, {days[0].isoformat()} to "
-        f"{days[-1].isoformat()}. What held between two of them is not known."
+        f"{days[-1].isoformat()}. Rates between these days are not known."
     )
 
 

@@ -65,19 +65,19 @@ def _facts(profile: Profile) -> Iterator[str]:
     )
     cost = say_change(profile.profiler_cost)
     if profile.is_cost_in_noise:
-        cost = "what the profiler costs is lost in this machine's noise"
+        cost = "the profiler's cost is below this machine's noise"
     yield (
         f"{plural(profile.steps, 'step')} after {profile.warmup_steps} to warm up: {under} a step "
         f"under the profiler; without it {' before and '.join(plain)} after ({cost})"
     )
     yield (
-        f"times are operators' own, on the {profile.attributed_to}; shares are of the profiled "
-        "wall time"
+        f"times are self times of operators, on the {profile.attributed_to}; shares are of the "
+        "profiled wall time"
     )
     if profile.profiler_cost > DISTORTED:
         yield (
             f"under the profiler a step took {1 + profile.profiler_cost:.2g} times as long, by its "
-            "cost or by other work on this machine: the shares may not be those of a plain one"
+            "cost or by other work on this machine: the shares without it may differ"
         )
     backend = profile.environment.backend
     if profile.environment.asynchronous and profile.attributed_to == "host":
@@ -97,7 +97,7 @@ def _facts(profile: Profile) -> Iterator[str]:
     if others:
         named = (f"{_short(o.name)} ({say_percent(o.share)})" for o in others[:MOST_OTHERS])
         more = f" and {len(others) - MOST_OTHERS} more" if len(others) > MOST_OTHERS else ""
-        known = "others are what no row of catalog/operator_classes.csv knows"
+        known = "others match no row of catalog/operator_classes.csv"
         yield f"{known}: {', '.join(named)}{more}"
 
 

@@ -1,6 +1,6 @@
 """Rankings as a report, measured and published runs marked.
 
-A published figure never stands without its citation, nor a price without its date.
+A published figure has its citation beside it, and a price its date.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -140,7 +140,7 @@ def _measuring(results: Sequence[Result]) -> Iterable[str]:
     unpriced = len(results) - len(known)
     but = f", but for {unpriced} without a price" if unpriced else ""
     bill = sum(figure(each, "case_billed_usd") or 0.0 for each in results)
-    more = f"; billed {say_usd(bill)}, had each been rented for alone" if bill > sum(known) else ""
+    more = f"; billed {say_usd(bill)} if each were rented alone" if bill > sum(known) else ""
     yield f"measuring cost {say_usd(sum(known))} by the second{but}{more}"
 
 
@@ -175,7 +175,7 @@ def _spread(spread: ResultSpread) -> str:
     low, high = spread.between_launches_low, spread.between_launches_high
     return (
         f"{spread.launches} launches differ by {spread.between_launches:.2%} "
-        f"[{low:.2%}, {high:.2%}] (standard deviation); their own steps tell "
+        f"[{low:.2%}, {high:.2%}] (standard deviation); the steps inside them explain "
         f"{spread.within_launches:.2%}"
     )
 
@@ -232,7 +232,7 @@ def _step_notes(result: Result) -> Iterable[str]:
         yield f"adapters of rank {step.lora.rank} are trained, all other weights are frozen"
     count, active = result.model.parameter_count, result.model.active_parameter_count
     if active is not None and active != count:
-        yield f"a token meets {say_count(active)} of {say_count(count)} weights"
+        yield f"a token uses {say_count(active)} of {say_count(count)} weights"
     imbalance = figure(result, "expert_imbalance")
     if imbalance is not None:
         yield f"the fullest expert has {imbalance:.2f} times its share of the tokens"

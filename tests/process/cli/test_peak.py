@@ -38,7 +38,7 @@ def test_a_processor_is_measured_kept_and_printed_again(tmp_path: Path) -> None:
     assert all(len(each["seconds"]) == 6 for each in made["readings"]), "a task was not timed"
     assert all(second > 0 for each in made["readings"] for second in each["seconds"])
     assert {each["ranks"] for each in made["readings"] if each["group"] == "collective"} == {2}
-    assert "all products of tiny-gpt2 together" in done.out
+    assert "all matmuls of tiny-gpt2 together" in done.out
     assert str(tmp_path) not in json.dumps(made)
 
     again = trnbench("peak", "--from", folder)

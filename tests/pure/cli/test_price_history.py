@@ -31,7 +31,7 @@ def test_a_table_that_knows_one_day_only_says_so_and_draws_nothing() -> None:
     done = in_process("prices", "trn2.3xlarge", "--history", "--region", "sa-east-1")
     assert done.code == 0, done.err
     assert "2.235" in done.out
-    assert "has rates of one day only, 2026-07-22: that is no history" in done.out
+    assert "has rates of one day only, 2026-07-22, which is no history" in done.out
     assert " |" not in done.out
 
 

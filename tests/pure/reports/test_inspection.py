@@ -44,7 +44,7 @@ def test_what_is_not_known_of_a_computer_is_said_so() -> None:
     host = replace(HOST, huge_pages=None, cpu_flags=(), physical_cores=None, instance="c7i.large")
     rows = dict(machine_rows(make_inspection(host=host)))
     assert rows["huge pages"] == "not known here"
-    assert rows["instructions"] == "none that speed matrix products up"
+    assert rows["instructions"] == "none that speed up matmuls"
     assert rows["EC2"] == "c7i.large, place not known"
 
 
@@ -115,4 +115,4 @@ def test_devices_are_told_with_what_is_to_be_known_of_them() -> None:
         ),
         ("cpu", "AMD EPYC"),
     ]
-    assert device_rows(make_inspection()) == [("unknown", "torch was not asked")]
+    assert device_rows(make_inspection()) == [("unknown", "torch was not imported")]

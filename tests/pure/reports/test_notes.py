@@ -42,9 +42,9 @@ def test_nothing_is_said_of_it_for_our_own_models_or_where_nothing_was_counted()
 
 
 def test_a_mixtures_weights_that_a_token_meets_are_told_with_or_without_its_imbalance() -> None:
-    plan, met = make_plan(MIXTURE), "a token meets 896 k of 1.71 M weights"
+    plan, met = make_plan(MIXTURE), "a token uses 896 k of 1.71 M weights"
     assert met in notes(plan)
-    assert not any("a token meets" in note for note in notes(make_plan()))
+    assert not any("a token uses" in note for note in notes(make_plan()))
     blocks = [replace(b, expert_imbalances=[1.5]) for b in make_blocks([0.05] * 8)]
     told = notes_of([make_result(plan, make_measurement(plan, blocks=blocks))])
     assert met in told

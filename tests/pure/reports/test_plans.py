@@ -22,7 +22,7 @@ def test_what_auto_came_to_is_shown() -> None:
         "execution eager, activation checkpointing none, loss plain, "
         "AdamW by the device's own choice"
     )
-    assert line_of("besides", {}) is None
+    assert line_of("also", {}) is None
 
 
 def test_what_was_asked_for_is_shown() -> None:
@@ -40,7 +40,7 @@ def test_what_was_asked_for_is_shown() -> None:
 
 def test_what_is_not_there_by_default_has_a_line_of_its_own() -> None:
     asked = {"workload.document_length": "64", "workload.lora.rank": "8"}
-    assert line_of("besides", asked) == (
+    assert line_of("also", asked) == (
         "documents of 64 tokens packed, adapters of rank 8 (all), the rest frozen"
     )
 
@@ -48,7 +48,7 @@ def test_what_is_not_there_by_default_has_a_line_of_its_own() -> None:
 def test_without_a_device_it_says_that_none_was_looked_at() -> None:
     said = line_of("carried out", {}, found=None)
     assert said is not None
-    assert said.startswith("execution eager (no device was looked at), ")
+    assert said.startswith("execution eager (no device was inspected), ")
     said = line_of("carried out", {}, found=(H100,))
     assert said is not None
     assert said.startswith("execution compile, ")
@@ -57,7 +57,7 @@ def test_without_a_device_it_says_that_none_was_looked_at() -> None:
 @pytest.mark.parametrize(
     ("overrides", "end"),
     [
-        ({"workload.activation_checkpointing": "full"}, " more for what is made again"),
+        ({"workload.activation_checkpointing": "full"}, " more for recomputation"),
         (
             {"model": "tiny-moe", "workload.expert_capacity": "2"},
             " more for experts' empty places",
