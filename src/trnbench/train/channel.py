@@ -3,21 +3,17 @@
 What ends a worker is a record too. Standard library only: it must report that torch is missing.
 """
 
+import contextlib
 import math
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from trnbench.protocol.codec import ProtocolError, decode, encode
 from trnbench.protocol.orders import COMMANDS, Command, Task, decode_task
 from trnbench.protocol.records import ChildRecord, FailureReason
-
-TORCH_HINT = (
-    "install torch for that interpreter (`pip install 'trnbench[train]'` where there is none), or "
-    "name one that has it with `--python PATH`"
-)
 
 
 class Channel:
@@ -59,50 +55,38 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-class TorchMissingError(Exception):
-    """There is no torch, or it is broken."""
+class KnownFailure(Exception):  # noqa: N818 - it is one of `Failed`'s reasons
+    """Ends the worker for a reason that the parent knows."""
 
-
-class DeviceError(Exception):
-    """A vendor's error with its meaning; the vendor's own text is its cause."""
-
-    def __init__(self, reason: FailureReason, message: str) -> None:
+    def __init__(self, message: str, *, reason: FailureReason, hint: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.hint = hint
 
 
-class VendorErrors:
-    """Turns an error that the backend can explain into a `DeviceError`."""
-
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        explained = self._backend.explain(error) if isinstance(error, Exception) else None
-        if explained is not None and error is not None:
-            reason, meaning = explained
-            raise DeviceError(reason, f"{meaning}: {first_line(error)}") from error
+@contextlib.contextmanager
+def explaining(backend: Any) -> Iterator[None]:
+    """Raise a `KnownFailure` from a vendor's error that the backend can explain."""
+    try:
+        yield
+    except Exception as error:
+        explained = backend.explain(error)
+        if explained is None:
+            raise
+        reason, meaning = explained
+        raise KnownFailure(f"{meaning}: {first_line(error)}", reason=reason) from error
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
     """Return what ended the work, as the fields of a `Failed`."""
-    hint: str | None = None
     reason: FailureReason = "bug"
-    if isinstance(error, TorchMissingError):
-        reason, hint = "unavailable", TORCH_HINT
-    elif isinstance(error, DeviceError):
-        reason = error.reason
+    hint: str | None = None
+    if isinstance(error, KnownFailure):
+        reason, hint = error.reason, error.hint
     elif isinstance(error, MemoryError):
         reason = "out_of_memory"
     elif isinstance(error, ProtocolError):
         reason, hint = "wrong_order", "use the same trnbench for the parent and the worker"
-    elif type(error).__name__ == "Unavailable":  # of a module that imports torch, as is `BadModel`
-        reason, hint = "unavailable", getattr(error, "hint", None)
-    elif type(error).__name__ == "BadModel":
-        reason, hint = "bad_model", getattr(error, "hint", None)
     # Of a long report both ends are kept: the error's code is first, the cause last.
     detail = "".join(traceback.format_exception(error))
     return {

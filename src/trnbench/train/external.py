@@ -22,7 +22,7 @@ from torch import nn
 
 from trnbench.protocol.model import ExternalModel
 from trnbench.protocol.orders import Precision
-from trnbench.train.channel import first_line
+from trnbench.train.channel import KnownFailure, first_line
 from trnbench.train.models.base import rows_at
 from trnbench.train.objective import Losses, Trainable
 
@@ -31,12 +31,11 @@ DROPOUT = "drop"
 """Part of the name of each dropout rate in a config."""
 
 
-class BadModel(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
+class BadModel(KnownFailure):
     """An external model that cannot be built or trained."""
 
     def __init__(self, message: str, *, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(message, reason="bad_model", hint=hint)
 
 
 class ExternalObjective(Trainable):

@@ -1,7 +1,7 @@
 """Where the time of training steps goes, by torch's profiler: each operator's own, and a trace.
 
-The steps are those that `train` runs, and they are timed without the profiler as well, before it
-and after it, so that what the profiler itself costs can be told, and whether it can.
+The steps are those of `train`. They are timed without the profiler too, before and after it, so
+that its own cost is known.
 """
 
 import gc
@@ -34,8 +34,8 @@ STEP = "trnbench: step"
 _MARKS = (WINDOW, STEP)
 
 _OPTIMIZER = ("Optimizer.", "aten::_foreach_")
-"""How torch's own marks around an optimizer's step begin (torch.optim.Optimizer, 2.13), and what
-works on all weights at once: the clipping, made one by one where the device has no such kernel."""
+"""How torch's marks around an optimizer's step begin (torch.optim.Optimizer, 2.13), and operators
+on all weights at once, as clipping uses."""
 
 _OPERATOR = re.compile(r"[a-z_]\w*::\w+")
 
@@ -44,7 +44,7 @@ _MICROSECOND = 1e-6
 Key = TypeVar("Key", bound=Hashable)
 
 Launchers = Mapping[int | None, Any]
-"""Operators of the host by the number that what they launch refers to."""
+"""Operators of the host by the number that their kernels refer to."""
 
 
 class Span(NamedTuple, Generic[Key]):
@@ -54,32 +54,30 @@ class Span(NamedTuple, Generic[Key]):
     begin: float
     end: float
     key: Key
-    """What its time is counted for."""
 
 
 class Row(NamedTuple):
-    """What times are gathered by."""
+    """An operator, and whether the optimizer's step called it."""
 
     name: str
     is_optimizers: bool
 
 
 class Gathered(NamedTuple):
-    """What one side, the host or the device, did in the window, times in microseconds."""
+    """The times, in microseconds, and calls of the host or the device in the window."""
 
     own: dict[Row, float]
     calls: Counter[Row]
 
 
 def profile_steps(
-    question: ProfileSteps, objective: Trainable, backend: Backend, channel: Channel
+    task: ProfileSteps, objective: Trainable, backend: Backend, channel: Channel
 ) -> None:
     """Warm up, time steps, profile as many, time as many again, and send the outcome.
 
-    One more step than is counted runs under the profiler, before the others: the profiler's start
-    falls on that one.
+    Under the profiler one more step runs first, which is not counted: the profiler starts in it.
     """
-    order = question.order
+    order = task.order
     step = TrainingStep(objective, order, backend)
     stream = make_stream(order)
 
@@ -87,9 +85,9 @@ def profile_steps(
         return prepare_tokens(stream, order, step.steps_done, steps, backend)
 
     def plain_seconds() -> float:
-        return timed_block(step.run, tokens(question.steps), backend.synchronize).seconds
+        return timed_block(step.run, tokens(task.steps), backend.synchronize).seconds
 
-    for _ in range(question.warmup_steps):
+    for _ in range(task.warmup_steps):
         channel.send(Phase, name="train")  # before each: the first may compile for long
         timed_block(step.run, tokens(1), backend.synchronize)
     backend.forbid_recompiles()
@@ -100,10 +98,10 @@ def profile_steps(
         before = plain_seconds()
         channel.send(Phase, name="train")
         with torch.profiler.profile(
-            activities=activities, **backend.profiler_options(question.capture)
+            activities=activities, **backend.profiler_options(task.capture)
         ) as profiler:
             timed_block(step.run, tokens(1), backend.synchronize)
-            prepared = tokens(question.steps)
+            prepared = tokens(task.steps)
             with record_function(WINDOW):
                 profiled = timed_block(_marked(step), prepared, backend.synchronize)
         channel.send(Phase, name="train")
@@ -111,11 +109,11 @@ def profile_steps(
     channel.send(Phase, name="teardown")
     events = profiler.events()
     window = next(event.time_range for event in events if event.name == WINDOW)
-    save_trace(profiler, question.trace)
+    save_trace(profiler, task.trace)
     channel.send(
         Profiled,
-        warmup_steps=question.warmup_steps,
-        steps=question.steps,
+        warmup_steps=task.warmup_steps,
+        steps=task.steps,
         plain_seconds=[before, after],
         profiled_seconds=profiled.seconds,
         window_seconds=(window.end - window.start) * _MICROSECOND,
@@ -125,14 +123,11 @@ def profile_steps(
 
 
 def operator_times(events: Iterable[Any], begin: float, end: float) -> list[OperatorTime]:
-    """Return each operator's own time in a window, by the profiler's events.
-
-    Times of events and window are in microseconds, as torch's profiler gives them.
-    """
+    """Return each operator's own time in a window; `begin` and `end` are in microseconds."""
     kept = [e for e in events if not e.is_async and e.name not in _MARKS]
     host = [event for event in kept if _is_host(event)]
     device = [
-        event  # not a mark that spans kernels, where torch tells marks apart
+        event  # no mark that spans kernels, where torch distinguishes them
         for event in kept
         if not _is_host(event) and not getattr(event, "is_user_annotation", False)
     ]
@@ -152,10 +147,7 @@ def operator_times(events: Iterable[Any], begin: float, end: float) -> list[Oper
 
 
 def save_trace(profiler: Any, path: str) -> None:
-    """Write the trace as JSON; where a vendor's exporter took torch's own, the events as they are.
-
-    torch gives its trace away once (`Trace is already saved`).
-    """
+    """Write the trace as JSON; torch has none where a vendor's exporter has taken it already."""
     try:
         profiler.export_chrome_trace(path)
     except RuntimeError as error:
@@ -165,7 +157,6 @@ def save_trace(profiler: Any, path: str) -> None:
 
 
 def _marked(step: TrainingStep) -> Any:
-    """Return what runs a step under a mark, by which it is found in the trace."""
 
     def run(tokens: StepTokens, outcomes: StepOutcomes) -> None:
         with record_function(STEP):
@@ -176,7 +167,6 @@ def _marked(step: TrainingStep) -> Any:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep Python's collector out of what is timed, as in a measurement."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -210,7 +200,7 @@ def _gather(events: list[Any], launchers: Launchers, begin: float, end: float) -
 
 
 def _row(event: Any, launchers: Launchers) -> Row:
-    """Return the row of an event: a kernel counts for the operator that launched it."""
+    """Return the row of an event; a kernel counts for the operator that launched it."""
     if _is_host(event):
         return Row(event.name, _is_optimizers(event))
     launcher = launchers.get(_linked(event))
@@ -221,12 +211,11 @@ def _row(event: Any, launchers: Launchers) -> Row:
 
 
 def _linked(event: Any) -> int | None:
-    """Return the number of what launched an event, 0 for an operator; None in an older torch."""
+    """Return the number of a kernel's launcher, 0 for an operator, None in an older torch."""
     return getattr(event, "linked_correlation_id", None)
 
 
 def _is_optimizers(event: Any) -> bool:
-    """Tell whether an operator was called by the optimizer's step, or by one on all weights."""
     while event is not None:
         if event.name.startswith(_OPTIMIZER):
             return True
@@ -235,11 +224,11 @@ def _is_optimizers(event: Any) -> bool:
 
 
 def share_out(spans: Iterable[Span[Key]], begin: float, end: float) -> dict[Key, float]:
-    """Return how much of a window each key had, the moments without any span left out.
+    """Return each key's time in a window.
 
-    Of a lane's spans, which lie in each other or apart, the one that began last counts. A moment at
-    which several lanes have spans is divided evenly between them, so that all keys together never
-    have more than the window.
+    Of a lane's spans, which are nested or apart, the one that began last counts. A moment in which
+    several lanes have spans is divided evenly between them, so that the sum is never more than the
+    window.
     """
     clipped = [
         Span(span.lane, max(span.begin, begin), min(span.end, end), span.key)

@@ -1,14 +1,13 @@
 """What is installed, what torch's compiler lacks, and what has been compiled so far.
 
-Standard library only. Importing torch may load a vendor's runtime, and that may claim the device;
-which generation of the Neuron packages is here must be known before.
+Standard library only: importing torch may load a vendor's runtime, and that may claim the device.
 
 Sources: the AWS Neuron documentation, release-notes/2.33.0 and the native troubleshooting page,
-for the versions; the public index's stub packages, for their version and their error; torch 2.13,
-torch/_dynamo/utils.py, `counters` and `compilation_time_metrics`, which are not its public promise:
-what is not there is unknown, never zero.
+and the public index's stub packages, for the versions; torch 2.13, torch/_dynamo/utils.py,
+`counters` and `compilation_time_metrics`, which are not public.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -32,35 +31,32 @@ PACKAGES = (
 """Distributions whose version decides how training runs."""
 
 ENTRY_POINT_GROUPS = ("torch.backends", "torch_dynamo_backends")
-"""Where a vendor's package names the device and the compiler that it adds to torch."""
+"""By these a vendor's package adds its device and its compiler to torch."""
 
 FIRST_NATIVE = (2, 10)
 """torch-neuronx of this version and later makes the device `neuron`; earlier ones make `xla`."""
 
 STUB_VERSIONS = {"torch-neuronx": ("1.0",), "neuronx-cc": ("1.0", "1.0.post1")}
-"""Empty packages of the same names on the public index: they install, and fail when imported."""
+"""Empty packages of the public index under the same names; importing one fails."""
 
 CACHE_HITS, CACHE_MISSES = "fxgraph_cache_hit", "fxgraph_cache_miss"
 GRAPH_SECONDS = "compile_fx_inner"
-"""Of one forward or backward graph, in inductor."""
+"""Inductor's time for one forward or backward graph."""
 
-FindProgram = Callable[[str], object | None]
-FindModule = Callable[[str], object | None]
+Find = Callable[[str], object | None]
 
 
 def installed_versions() -> dict[str, str]:
     """Return the version of each of `PACKAGES` that is installed, by its name."""
     found = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
 def entry_points() -> dict[str, list[str]]:
-    """Return the names in each of `ENTRY_POINT_GROUPS`, as packages declare them."""
+    """Return the names in each of `ENTRY_POINT_GROUPS`."""
     return {
         group: sorted({point.name for point in metadata.entry_points(group=group)})
         for group in ENTRY_POINT_GROUPS
@@ -69,9 +65,9 @@ def entry_points() -> dict[str, list[str]]:
 
 @functools.cache
 def neuron_generation() -> NeuronGeneration | None:
-    """Return the generation of the torch-neuronx that is installed; None where there is none.
+    """Return the generation of the installed torch-neuronx, or None.
 
-    The version alone decides: native environments carry torch-xla and libneuronxla too.
+    Its version alone decides: native environments have torch-xla and libneuronxla too.
     """
     version = installed_versions().get("torch-neuronx")
     return None if version is None else generation_of(version)
@@ -86,7 +82,7 @@ def generation_of(version: str) -> NeuronGeneration:
 
 
 def missing_for_processor(
-    variables: Mapping[str, str] = os.environ, find_program: FindProgram = shutil.which
+    variables: Mapping[str, str] = os.environ, find_program: Find = shutil.which
 ) -> str | None:
     """Return what inductor lacks to compile for a processor, or None.
 
@@ -98,32 +94,10 @@ def missing_for_processor(
     return f"the C++ compiler that CXX names ({named})" if named else "a C++ compiler (g++)"
 
 
-def find_processor() -> FoundDevice:
-    """Return the processor as a device to train on."""
-    return FoundDevice(
-        backend="cpu",
-        device_name=processor_name(),
-        device_count=1,
-        proven=True,
-        compiler_lacks=missing_for_processor(),
-    )
-
-
-def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the model name that Linux gives, else the platform's."""
-    try:
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
-
-
 def missing_for_gpu(
     variables: Mapping[str, str] = os.environ,
-    find_program: FindProgram = shutil.which,
-    find_module: FindModule = importlib.util.find_spec,
+    find_program: Find = shutil.which,
+    find_module: Find = importlib.util.find_spec,
     headers: Path | None = None,
 ) -> str | None:
     """Return what inductor lacks to compile for a GPU, or None.
@@ -141,35 +115,57 @@ def missing_for_gpu(
     return None
 
 
+def find_processor() -> FoundDevice:
+    """Return the processor as a device to train on."""
+    return FoundDevice(
+        backend="cpu",
+        device_name=processor_name(),
+        device_count=1,
+        proven=True,
+        compiler_lacks=missing_for_processor(),
+    )
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the model name by Linux, else the platform's."""
+    try:
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compilations:
-    """Counts since the process began; None where they are unknown."""
+    """Counts since the process began; None for unknown."""
 
     graphs: int | None = None
-    """Captured by torch."""
+    """That torch has captured."""
     programs: int | None = None
-    """Made by the device's compiler."""
+    """That the device's compiler has made."""
     cache_hits: int | None = None
-    """Found compiled."""
+    """Programs found compiled."""
     seconds: tuple[float, ...] = ()
-    """Of each compilation, where known."""
+    """Of each known compilation."""
 
     def since(self, before: "Compilations") -> "Compilations":
         """Return the difference to an earlier count of the same process."""
+
+        def less(count: int | None, earlier: int | None) -> int | None:
+            return None if count is None else count - (earlier or 0)
+
         return Compilations(
-            graphs=_less(self.graphs, before.graphs),
-            programs=_less(self.programs, before.programs),
-            cache_hits=_less(self.cache_hits, before.cache_hits),
+            graphs=less(self.graphs, before.graphs),
+            programs=less(self.programs, before.programs),
+            cache_hits=less(self.cache_hits, before.cache_hits),
             seconds=self.seconds[len(before.seconds) :],
         )
 
 
-def _less(count: int | None, before: int | None) -> int | None:
-    return None if count is None else count - (before or 0)
-
-
 def compilations_of_torch() -> Compilations:
-    """Read torch's counters; a process that never compiled has none."""
+    """Read torch's counters."""
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     if dynamo is None:
         return Compilations(graphs=0, programs=0, cache_hits=0)

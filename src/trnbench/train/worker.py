@@ -13,41 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trnbench.protocol.orders import (
-    PROTOCOL_VERSION,
-    DescribeModel,
-    Finish,
-    Microbench,
-    ProbeDevices,
-    ProfileSteps,
-    RunBlock,
-    TakeInventory,
-    Train,
-    WorkOrder,
-)
-from trnbench.protocol.records import (
-    Activity,
-    Block,
-    Built,
-    Ceiling,
-    Described,
-    Environment,
-    Failed,
-    Finished,
-    Inventory,
-    Memory,
-    Parity,
-    Phase,
-    Probe,
-    WeightUpdate,
-)
-from trnbench.train.channel import (
-    Channel,
-    TorchMissingError,
-    VendorErrors,
-    describe_failure,
-    finite,
-)
+from trnbench.protocol import orders, records
+from trnbench.train.channel import Channel, KnownFailure, describe_failure, explaining, finite
 from trnbench.train.software import (
     entry_points,
     find_processor,
@@ -63,70 +30,79 @@ if TYPE_CHECKING:  # torch is imported by the tasks that need it, and an invento
     from trnbench.train.software import Compilations
 
 
+TORCH_HINT = (
+    "install torch for that interpreter (`pip install 'trnbench[train]'` where there is none), or "
+    "name one that has it with `--python PATH`"
+)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Do one task; its last record is `Finished`, or `Failed` with what went wrong."""
     parser = argparse.ArgumentParser(prog="trnbench worker")
     parser.add_argument("--records-fd", type=int, default=1)
     # Libraries print to descriptor 1, so records have another.
-    with os.fdopen(parser.parse_args(arguments).records_fd, "wb") as records:
-        channel = Channel(records, sys.stdin.buffer)
+    with os.fdopen(parser.parse_args(arguments).records_fd, "wb") as pipe:
+        channel = Channel(pipe, sys.stdin.buffer)
         try:
             task = channel.receive_task()
             DO[type(task)](task, channel)
         except BaseException as error:  # noqa: BLE001 - the parent reports it, whatever it is
-            channel.send(Failed, **describe_failure(error))
+            channel.send(records.Failed, **describe_failure(error))
     # Some runtimes abort in their own teardown, after the last record.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def take_inventory(_task: TakeInventory, channel: Channel) -> None:
+def take_inventory(_task: orders.TakeInventory, channel: Channel) -> None:
     """Send what is installed, in a tenth of a second: nothing is imported."""
     channel.send(
-        Inventory,
-        wire_version=PROTOCOL_VERSION,
+        records.Inventory,
+        wire_version=orders.PROTOCOL_VERSION,
         python=platform.python_version(),
         versions=installed_versions(),
         neuron=neuron_generation(),
         processor=find_processor(),
         entry_points=entry_points(),
     )
-    channel.send(Finished, steps=0)
+    channel.send(records.Finished, steps=0)
 
 
-def probe_devices(_task: ProbeDevices, channel: Channel) -> None:
+def probe_devices(_task: orders.ProbeDevices, channel: Channel) -> None:
     """Send which devices are here, without claiming one."""
-    channel.send(Phase, name="probe")
+    channel.send(records.Phase, name="probe")
     _import_torch()
     from trnbench.train.backends import find_devices
 
     channel.send(
-        Probe, wire_version=PROTOCOL_VERSION, devices=find_devices(), versions=_library_versions()
+        records.Probe,
+        wire_version=orders.PROTOCOL_VERSION,
+        devices=find_devices(),
+        versions=_library_versions(),
     )
-    channel.send(Finished, steps=0)
+    channel.send(records.Finished, steps=0)
 
 
-def describe_model(task: DescribeModel, channel: Channel) -> None:
+def describe_model(task: orders.DescribeModel, channel: Channel) -> None:
     """Send what an external model is, without touching a device."""
     _import_torch()
     from trnbench.train.describe import describe
 
-    channel.send(Described, wire_version=PROTOCOL_VERSION, **describe(task))
-    channel.send(Finished, steps=0)
+    channel.send(records.Described, wire_version=orders.PROTOCOL_VERSION, **describe(task))
+    channel.send(records.Finished, steps=0)
 
 
-def microbench(task: Microbench, channel: Channel) -> None:
+def microbench(task: orders.Microbench, channel: Channel) -> None:
     """Time the single operations that a task names."""
     with _opened(task, channel) as backend:
         from trnbench.train.microbench import measure_peaks
 
-        channel.send(Phase, name="ceiling")
+        channel.send(records.Phase, name="ceiling")
         measure_peaks(task, backend, channel)
-        channel.send(Finished, steps=0)
+        channel.send(records.Finished, steps=0)
 
 
-def train(task: Train, channel: Channel) -> None:
+def train(task: orders.Train, channel: Channel) -> None:
     """Train as one order says, block by block as the parent commands."""
     order = task.order
     with _opened(order, channel) as backend:
@@ -137,73 +113,75 @@ def train(task: Train, channel: Channel) -> None:
             _send_parity(order, backend, channel)
         if order.measure_ceiling:
             _send_ceiling(order, backend, channel)
-        channel.send(Phase, name="build")
+        channel.send(records.Phase, name="build")
         step = TrainingStep(_build(order, backend, channel), order, backend)
         stream = make_stream(order)
-        channel.send(Phase, name="train")
+        channel.send(records.Phase, name="train")
         _obey(order, step, stream, backend, channel)
-        channel.send(Phase, name="teardown")
+        channel.send(records.Phase, name="teardown")
         peak_bytes, counted = backend.peak_memory_bytes()
-        channel.send(Memory, peak_bytes=peak_bytes, counted=counted)
+        channel.send(records.Memory, peak_bytes=peak_bytes, counted=counted)
         if order.measure_ceiling and backend.is_shared:
             # Once more: other load on the processor may have ended or begun.
             _send_ceiling(order, backend, channel)
-        channel.send(Finished, steps=step.steps_done)
+        channel.send(records.Finished, steps=step.steps_done)
 
 
-def profile(task: ProfileSteps, channel: Channel) -> None:
+def profile(task: orders.ProfileSteps, channel: Channel) -> None:
     """Send where the time of an order's steps goes."""
     with _opened(task.order, channel) as backend:
         from trnbench.train.profiler import profile_steps
 
-        channel.send(Phase, name="build")
+        channel.send(records.Phase, name="build")
         profile_steps(task, _build(task.order, backend, channel), backend, channel)
 
 
 DO: dict[type, Callable[[Any, Channel], None]] = {
-    TakeInventory: take_inventory,
-    ProbeDevices: probe_devices,
-    DescribeModel: describe_model,
-    Microbench: microbench,
-    Train: train,
-    ProfileSteps: profile,
+    orders.TakeInventory: take_inventory,
+    orders.ProbeDevices: probe_devices,
+    orders.DescribeModel: describe_model,
+    orders.Microbench: microbench,
+    orders.Train: train,
+    orders.ProfileSteps: profile,
 }
 
 
 @contextlib.contextmanager
-def _opened(work: WorkOrder | Microbench, channel: Channel) -> "Iterator[Backend]":
+def _opened(work: orders.WorkOrder | orders.Microbench, channel: Channel) -> "Iterator[Backend]":
     """Open a device, send what it is, explain its errors while work is done on it, and close it."""
-    channel.send(Phase, name="probe")
+    channel.send(records.Phase, name="probe")
     _import_torch()
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
 
     claim = Claim(threads=work.threads, index=work.device_index)
-    if isinstance(work, WorkOrder):
+    if isinstance(work, orders.WorkOrder):
         claim = replace(claim, precision=work.precision, execution=work.execution)
     backend = backend_class(work.backend).open(claim)
-    with VendorErrors(backend):
+    with explaining(backend):
         _send_environment(work, backend, channel)
         yield backend
         backend.close()
 
 
-def _send_environment(work: WorkOrder | Microbench, backend: "Backend", channel: Channel) -> None:
+def _send_environment(
+    work: orders.WorkOrder | orders.Microbench, backend: "Backend", channel: Channel
+) -> None:
     import torch
 
     from trnbench.train.loop import clock_step_seconds
 
     versions = _library_versions()
-    external = work.external if isinstance(work, WorkOrder) else None
+    external = work.external if isinstance(work, orders.WorkOrder) else None
     if external is not None and external.kind == "huggingface":
         # The library that has the class decides what the model is.
         versions["transformers"] = installed_versions().get("transformers", "unknown")
     channel.send(
-        Environment,
-        wire_version=PROTOCOL_VERSION,
+        records.Environment,
+        wire_version=orders.PROTOCOL_VERSION,
         backend=backend.name,
         device_name=backend.device_name(),
-        device_count=work.ranks if isinstance(work, Microbench) else 1,
+        device_count=work.ranks if isinstance(work, orders.Microbench) else 1,
         asynchronous=backend.is_asynchronous,
         proven=backend.is_proven,
         threads=torch.get_num_threads() if backend.name == "cpu" else None,
@@ -213,36 +191,40 @@ def _send_environment(work: WorkOrder | Microbench, backend: "Backend", channel:
     )
 
 
-def _send_parity(order: WorkOrder, backend: "Backend", channel: Channel) -> None:
+def _send_parity(order: orders.WorkOrder, backend: "Backend", channel: Channel) -> None:
     from trnbench.train.parity import run_parity_gate
     from trnbench.train.reference import cache_folder
 
-    channel.send(Phase, name="gate")
-    channel.send(Parity, **run_parity_gate(order, backend, cache_folder()))
+    channel.send(records.Phase, name="gate")
+    channel.send(records.Parity, **run_parity_gate(order, backend, cache_folder()))
 
 
-def _send_ceiling(order: WorkOrder, backend: "Backend", channel: Channel) -> None:
+def _send_ceiling(order: orders.WorkOrder, backend: "Backend", channel: Channel) -> None:
     from trnbench.train.microbench import measure_ceiling
     from trnbench.train.precision import ceiling_dtypes
 
-    channel.send(Phase, name="ceiling")
+    channel.send(records.Phase, name="ceiling")
     for dtype in ceiling_dtypes(order.precision):
         points = measure_ceiling(backend, dtype)
-        channel.send(Ceiling, dtype=str(dtype).removeprefix("torch."), points=points)
+        channel.send(records.Ceiling, dtype=str(dtype).removeprefix("torch."), points=points)
         backend.empty_cache()  # the model's peak memory must not include the matmuls'
 
 
-def _build(order: WorkOrder, backend: "Backend", channel: Channel) -> "Trainable":
+def _build(order: orders.WorkOrder, backend: "Backend", channel: Channel) -> "Trainable":
     from trnbench.train.build import build_objective, describe_built
 
     backend.reset_peak_memory()
     objective = build_objective(order, backend)
-    channel.send(Built, **describe_built(objective))
+    channel.send(records.Built, **describe_built(objective))
     return objective
 
 
 def _obey(
-    order: WorkOrder, step: "TrainingStep", stream: "Stream", backend: "Backend", channel: Channel
+    order: orders.WorkOrder,
+    step: "TrainingStep",
+    stream: "Stream",
+    backend: "Backend",
+    channel: Channel,
 ) -> None:
     """Run blocks of steps as the parent commands, until it commands to finish."""
     from trnbench.train.loop import prepare_tokens, timed_block
@@ -257,7 +239,7 @@ def _obey(
     gc.freeze()
     sent: dict[str, Any] | None = None
     is_measuring = False
-    while not isinstance(command := channel.receive(), Finish):
+    while not isinstance(command := channel.receive(), orders.Finish):
         if command.purpose == "measure" and not is_measuring:
             backend.forbid_recompiles()
             is_measuring = True
@@ -273,16 +255,16 @@ def _obey(
         # Before the block: the parent decides upon that, and must know whether it compiled.
         activity = _activity(backend, before)
         if activity != sent:
-            channel.send(Activity, steps=step.steps_done, **activity)
+            channel.send(records.Activity, steps=step.steps_done, **activity)
             sent = activity
-        channel.send(Block, **block)
+        channel.send(records.Block, **block)
         if weights is not None:
-            channel.send(WeightUpdate, **weights.moved(step.steps_done))
+            channel.send(records.WeightUpdate, **weights.moved(step.steps_done))
             weights = None
 
 
 def _block(
-    command: RunBlock,
+    command: orders.RunBlock,
     first_step: int,
     prepare_seconds: float,
     timed: "Timed",
@@ -321,7 +303,9 @@ def _import_torch() -> None:
         import torch  # noqa: F401
     except (ImportError, OSError) as error:
         version = platform.python_version()
-        raise TorchMissingError(f"Python {version} cannot import torch: {error}") from error
+        raise KnownFailure(
+            f"Python {version} cannot import torch: {error}", reason="unavailable", hint=TORCH_HINT
+        ) from error
 
 
 def _library_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 
 from trnbench.protocol.orders import AdamW, Execution, Precision
 from trnbench.protocol.records import FailureReason, FoundDevice
+from trnbench.train.channel import KnownFailure
 from trnbench.train.layers.attention import AttentionCore, fused_attention
 from trnbench.train.software import Compilations, compilations_of_torch
 
@@ -22,12 +23,11 @@ PEAKS = (
 """Functions of torch's device modules, their keys in `memory_stats`, and what they count."""
 
 
-class Unavailable(Exception):  # noqa: N818 - it reads as the FailureReason of the same name
+class Unavailable(KnownFailure):
     """A device or a library that the task needs is not here."""
 
     def __init__(self, message: str, *, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(message, reason="unavailable", hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
