@@ -34,6 +34,8 @@ DROPOUT = "drop"
 class BadModel(KnownFailure):
     """An external model that cannot be built or trained."""
 
+    hint: str
+
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message, reason="bad_model", hint=hint)
 

@@ -125,9 +125,10 @@ def _compare(
         )
     distances, cosines = {}, {}
     for name, gradient in expected.items():
-        norm, is_negligible = _norm([gradient]), _norm([gradient]) <= NEGLIGIBLE * whole
-        distances[name] = _norm([found[name] - gradient]) / (whole if is_negligible else norm)
-        if not is_negligible:
+        norm = _norm([gradient])
+        counts = norm > NEGLIGIBLE * whole
+        distances[name] = _norm([found[name] - gradient]) / (norm if counts else whole)
+        if counts:
             cosines[name] = _cosine(found[name], gradient)
     # A distance that is not finite is the worst.
     worst = max(distances, key=lambda name: _or(distances[name], math.inf))

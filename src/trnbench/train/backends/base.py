@@ -26,6 +26,8 @@ PEAKS = (
 class Unavailable(KnownFailure):
     """A device or a library that the task needs is not here."""
 
+    hint: str
+
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message, reason="unavailable", hint=hint)
 
