@@ -8,7 +8,7 @@ from typing import Literal
 from trnbench import __version__
 from trnbench.analysis.microbench import REPEATS
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
-from trnbench.catalog.backends import Backend, backend_of
+from trnbench.catalog.backends import backend_of
 from trnbench.catalog.models import models, nearest_models
 from trnbench.errors import ConfigError
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
@@ -42,7 +42,7 @@ COLLECTIVES: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatt
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Sizes that fill a kind of device, and no larger."""
+    """Sizes of what is timed: by default they fill a kind of device, and are no larger."""
 
     squares: tuple[int, ...]
     array_bytes: int
@@ -51,6 +51,7 @@ class Sizes:
     model: str
     batch: int
     tokens: int
+    """Of each sequence of the batch."""
 
 
 PROCESSOR = Sizes(
@@ -131,19 +132,17 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
             a processor's memory has room for, or fp8 where the device or the sizes do not allow it.
     """
     backend = backend_of(found.backend)
-    sizes = _sizes(asked, backend)
-    name, batch = sizes.model, sizes.batch
-    shape = _shape_of(name)
-    length = _length_of(name, shape, asked.sequence_length, sizes)
+    usual = PROCESSOR if backend.is_host else ACCELERATOR
+    shape = _shape_of(asked.model or usual.model)
+    sizes = _sizes(asked, usual, shape)
     ranks = _ranks(asked.ranks, found)
     chip = accelerator_of_device(found.device_name)
     if "fp8" in asked.precisions:
         lack = Target(backend=found.backend, accelerator=chip).fp8_lack
-        _require_fp8(lack, name, shape, sizes.squares, batch * length)
-    singles = single_tasks(sizes, shape, batch, length, asked.precisions)
-    if backend.is_host:
-        of_model = f"--model {name}, --batch {batch}, --sequence-length {length}"
-        _require_room(sizes, of_model, singles, asked.memory_bytes)
+        _require_fp8(lack, sizes, shape)
+    singles = single_tasks(sizes, shape, asked.precisions)
+    if backend.is_host and asked.memory_bytes is not None:
+        _require_room(sizes, singles, asked.memory_bytes)
     together = tuple(collective_tasks(sizes)) if ranks > 1 else ()
     task = Microbench(
         backend=found.backend,
@@ -159,7 +158,7 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         tasks = [each.task for each in together]
         parts.append(Part(together, replace(task, tasks=tasks, ranks=ranks)))
     return PeakPlan(
-        document=_document(name, batch * length, chip, singles, now),
+        document=_document(sizes, chip, singles, now),
         parts=parts,
         by_tool=together if is_by_tool else (),
         ranks=ranks,
@@ -167,15 +166,15 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
 
 
 def _document(
-    name: str, tokens: int, chip: Accelerator | None, singles: Sequence[Planned], now: datetime
+    sizes: Sizes, chip: Accelerator | None, singles: Sequence[Planned], now: datetime
 ) -> PeakDocument:
     return PeakDocument(
         trnbench_version=__version__,
         started_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         status="measuring",
         reason=None,
-        model=name,
-        tokens=tokens,
+        model=sizes.model,
+        tokens=sizes.batch * sizes.tokens,
         accelerator=None if chip is None else chip.name,
         devices_per_chip=1 if chip is None else chip.devices_per_chip,
         environment=None,
@@ -188,12 +187,11 @@ def _document(
 
 
 def single_tasks(
-    sizes: Sizes, shape: ModelShape, batch: int, tokens: int, precisions: Sequence[Arithmetic]
+    sizes: Sizes, shape: ModelShape, precisions: Sequence[Arithmetic]
 ) -> list[Planned]:
     """Return what one device does alone, in the order in which it is timed.
 
-    The model's matmuls are those of a pass over `batch` sequences of `tokens`; in fp8 only those of
-    its blocks are timed, and no attention.
+    In fp8 only the squares and the matmuls of the model's blocks are timed.
     """
     planned = [
         Planned("square", "square", _matmul(f"{precision} square {size}", precision, (size,) * 3))
@@ -202,7 +200,7 @@ def single_tasks(
     ]
     for precision in precisions:
         matmuls = block_matmuls if precision == "fp8" else training_matmuls
-        for matmul in matmuls(shape, batch, tokens):
+        for matmul in matmuls(shape, sizes.batch, sizes.tokens):
             planned += _of_layer(matmul, precision)
     for motion in ("copy", "triad"):
         move = MoveTask(name=motion, motion=motion, array_bytes=sizes.array_bytes)
@@ -214,10 +212,10 @@ def single_tasks(
             attention = AttentionTask(
                 name=f"{precision} attention {passes}",
                 precision=precision,
-                batch=batch,
+                batch=sizes.batch,
                 heads=shape.heads,
                 kv_heads=shape.kv_heads,
-                tokens=tokens,
+                tokens=sizes.tokens,
                 head_dim=shape.head_dim,
                 passes=passes,
             )
@@ -262,17 +260,35 @@ def collective_tasks(sizes: Sizes) -> list[Planned]:
 # --- what fits the device -------------------------------------------------------------------------
 
 
-def _sizes(asked: PeakRequest, backend: Backend) -> Sizes:
-    usual = PROCESSOR if backend.is_host else ACCELERATOR
+def _sizes(asked: PeakRequest, usual: Sizes, shape: ModelShape) -> Sizes:
+    name = asked.model or usual.model
     messages = tuple(int(mib * MIB) for mib in asked.messages_mib)
     return replace(
         usual,
         squares=tuple(asked.squares) or usual.squares,
         array_bytes=usual.array_bytes if asked.array_mib is None else asked.array_mib * MIB,
         collective_bytes=messages or usual.collective_bytes,
-        model=asked.model or usual.model,
+        model=name,
         batch=asked.batch or usual.batch,
+        tokens=_tokens(name, shape, asked.sequence_length, usual.tokens),
     )
+
+
+def _tokens(name: str, shape: ModelShape, asked: int | None, usual: int) -> int:
+    longest = shape.max_positions
+    if shape.image is not None:
+        if asked not in (None, longest):
+            raise ConfigError(
+                f"--sequence-length {asked}: {name} makes {longest} tokens of an image",
+                hint="leave it off; --batch sets the images",
+            )
+        return longest
+    if asked is not None and asked > longest:
+        raise ConfigError(
+            f"--sequence-length {asked}: {name} has {longest} positions",
+            hint="use fewer, or another --model; --batch makes more rows",
+        )
+    return asked or min(usual, longest)
 
 
 def _shape_of(name: str) -> ModelShape:
@@ -283,23 +299,6 @@ def _shape_of(name: str) -> ModelShape:
         f"--model {name}: is not in the catalog",
         hint=f"did you mean {' or '.join(near)}?" if near else "see `trnbench models`",
     )
-
-
-def _length_of(name: str, shape: ModelShape, asked: int | None, sizes: Sizes) -> int:
-    if shape.image is not None:
-        made = shape.max_positions
-        if asked not in (None, made):
-            raise ConfigError(
-                f"--sequence-length {asked}: {name} makes {made} tokens of an image",
-                hint="leave it off; --batch sets the images",
-            )
-        return made
-    if asked is not None and asked > shape.max_positions:
-        raise ConfigError(
-            f"--sequence-length {asked}: {name} has {shape.max_positions} positions",
-            hint="use fewer, or another --model; --batch makes more rows",
-        )
-    return asked or min(sizes.tokens, shape.max_positions)
 
 
 def _ranks(asked: int | None, found: FoundDevice) -> int:
@@ -314,20 +313,19 @@ def _ranks(asked: int | None, found: FoundDevice) -> int:
     return asked or here
 
 
-def _require_fp8(
-    lack: str | None, name: str, shape: ModelShape, squares: Sequence[int], rows: int
-) -> None:
+def _require_fp8(lack: str | None, sizes: Sizes, shape: ModelShape) -> None:
     if lack is not None:
         raise ConfigError(f"--precision fp8: {lack}", hint="leave it off, or use bf16")
     if shape.family not in FP8_FAMILIES:
         raise ConfigError(
-            f"--precision fp8: {' and '.join(FP8_FAMILIES)} models are trained in it, and {name} "
-            f"is {shape.family}",
+            f"--precision fp8: {' and '.join(FP8_FAMILIES)} models are trained in it, and "
+            f"{sizes.model} is {shape.family}",
             hint="name another --model",
         )
-    edges = [(f"--square {size}", size) for size in squares]
-    edges += [("--batch times --sequence-length", rows)]
-    edges += [(f"--model {name}", size) for size in (shape.hidden_size, shape.intermediate_size)]
+    edges = [(f"--square {size}", size) for size in sizes.squares]
+    edges += [("--batch times --sequence-length", sizes.batch * sizes.tokens)]
+    model = f"--model {sizes.model}"
+    edges += [(model, shape.hidden_size), (model, shape.intermediate_size)]
     for option, edge in edges:
         if edge % FP8_MULTIPLE:
             raise ConfigError(
@@ -336,18 +334,17 @@ def _require_fp8(
             )
 
 
-def _require_room(
-    sizes: Sizes, of_model: str, singles: Sequence[Planned], memory_bytes: float | None
-) -> None:
-    largest = max(sizes.squares)
-    ours = max(_bytes_of(each.task) for each in singles if each.group in ("model", "attention"))
+def _require_room(sizes: Sizes, singles: Sequence[Planned], memory_bytes: float) -> None:
+    square, message = max(sizes.squares), max(sizes.collective_bytes)
+    of_model = f"--model {sizes.model}, --batch {sizes.batch}, --sequence-length {sizes.tokens}"
+    in_model = max(_bytes_of(each.task) for each in singles if each.group in ("model", "attention"))
     for option, taken in (
-        (f"--square {largest}", 3 * FLOAT_BYTES * largest**2),
+        (f"--square {square}", 3 * FLOAT_BYTES * square**2),
         (f"--array-mib {sizes.array_bytes // MIB}", 3 * sizes.array_bytes),
-        (f"--message-mib {max(sizes.collective_bytes) / MIB:g}", 4 * max(sizes.collective_bytes)),
-        (of_model, ours),
+        (f"--message-mib {message / MIB:g}", 4 * message),
+        (of_model, in_model),
     ):
-        if memory_bytes is not None and taken > memory_bytes / 2:
+        if taken > memory_bytes / 2:
             raise ConfigError(
                 f"{option}: takes {say_bytes(taken)}, and this machine has "
                 f"{say_bytes(memory_bytes)} of memory",

@@ -1,6 +1,7 @@
 """What `trnbench peak` times: a model's products in the layouts of a step, each under its name."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -23,21 +24,31 @@ from trnbench.protocol.orders import MatmulTask
 )
 def test_no_two_tasks_have_one_name(sizes: Sizes, name: str) -> None:
     shape = models()[name].shape
-    planned = [*single_tasks(sizes, shape, 1, 128, ("fp32", "bf16")), *collective_tasks(sizes)]
+    planned = [
+        *single_tasks(replace(sizes, batch=1, tokens=128), shape, ("fp32", "bf16")),
+        *collective_tasks(sizes),
+    ]
     names = Counter(each.task.name for each in planned)
     assert names.most_common(1)[0][1] == 1
 
 
 def test_the_tasks_of_a_model_are_the_products_of_its_step() -> None:
     shape = models()["llama3-8b"].shape
-    tasks = [p for p in single_tasks(PROCESSOR, shape, 2, 64, ("bf16",)) if p.group == "model"]
+    tasks = [
+        p
+        for p in single_tasks(replace(PROCESSOR, batch=2, tokens=64), shape, ("bf16",))
+        if p.group == "model"
+    ]
     work = sum(planned.count * amount_of(planned.task) for planned in tasks)
     assert work == sum(product.flops for product in training_matmuls(shape, 2, 64))
 
 
 def test_a_layer_s_gradients_have_the_edges_and_layouts_of_its_own() -> None:
     shape = models()["llama3-8b"].shape
-    tasks = {p.task.name: p.task for p in single_tasks(PROCESSOR, shape, 1, 64, ("bf16",))}
+    tasks = {
+        p.task.name: p.task
+        for p in single_tasks(replace(PROCESSOR, batch=1, tokens=64), shape, ("bf16",))
+    }
     found = [tasks[f"bf16 MLP's down {each}"] for each in ("forward", "dX", "dW")]
     assert all(isinstance(task, MatmulTask) for task in found)
     edges = [(t.m, t.n, t.k, t.layout) for t in found if isinstance(t, MatmulTask)]
@@ -50,6 +61,8 @@ def test_a_layer_s_gradients_have_the_edges_and_layouts_of_its_own() -> None:
 
 def test_nobody_asks_for_the_gradient_of_a_pixel() -> None:
     shape = models()["vit-b16"].shape
-    names = [p.task.name for p in single_tasks(PROCESSOR, shape, 1, 197, ("fp32",))]
+    names = [
+        p.task.name for p in single_tasks(replace(PROCESSOR, batch=1, tokens=197), shape, ("fp32",))
+    ]
     assert "fp32 patches dW" in names
     assert "fp32 patches dX" not in names
