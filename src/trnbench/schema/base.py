@@ -1,10 +1,10 @@
-"""The one base of every model that crosses a file: frozen, strict, no stray keys, no NaN."""
+"""The one base of every model that crosses a file: frozen, strict, no unknown keys, no NaN."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """A value that cannot change, with no key that nobody reads."""
+    """A value that cannot change, and that refuses unknown keys."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -1,6 +1,7 @@
-"""Comparison: two sides of results, case by case, and what can be said of each difference.
+"""Comparison: two sides of results, case by case, with a verdict on each difference.
 
-It is derived: the same results, margin and gates give the same comparison for ever.
+`Comparison`, at the end, is made of the parts above it. It is derived: the same results, margin and
+gates always give the same comparison.
 
 Format versions, and what changed in each:
 
@@ -16,7 +17,7 @@ from trnbench.schema.result import Validity
 COMPARISON_VERSION: Literal[1] = 1
 
 ComparisonVerdict = Literal["better", "worse", "same", "cannot_tell"]
-"""Of CAND against BASE: better or worse than it, the same within the margin, or not to be told."""
+"""Of CAND: better or worse than BASE, the same within the margin, or not decidable."""
 
 GateState = Literal["passed", "failed", "undecided", "not_judged"]
 """undecided: the figures are too uncertain; not_judged: there are no figures that may be used."""
@@ -25,16 +26,16 @@ Direction = Literal["higher", "lower"]
 """Which of two values of a metric is the better one."""
 
 Method = Literal["welch", "pooled", "paired", "assumed"]
-"""welch: each side's launches tell their own spread; pooled: both sides' launches tell one spread;
-paired: the spread of the differences of pairs; assumed: too few launches to tell any."""
+"""How the between-launch variance was found. welch: from each side's launches; pooled: from those
+of both together; paired: from the differences of pairs; assumed: there are too few launches."""
 
 Correction = Literal["holm", "bh", "none"]
 """For many comparisons: Holm's bounds the chance of one false verdict among all, Benjamini and
-Hochberg's the part of false ones among the verdicts."""
+Hochberg's the part of false verdicts."""
 
 DifferenceKind = Literal["work", "allowed", "setup"]
-"""work: not the same work; allowed: not the same work, and overruled by the user; setup: how, where
-and by which versions the same work was done, which is what a comparison is about."""
+"""work: not the same work; allowed: other work, which the user allowed; setup: how, where and
+by which versions the same work was done, which is what a comparison is about."""
 
 
 class SideValue(Strict):
@@ -51,18 +52,18 @@ class SideValue(Strict):
 
 
 class Ratio(Strict):
-    """CAND / BASE, with its 95 % interval, and all that the interval rests on."""
+    """CAND / BASE, with its 95 % interval, and what the interval is computed from."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
     reason: str | None = None
-    """Why there is no value, or none of its interval's ends."""
+    """Why there is no value, or no interval."""
     method: Method | None = None
     standard_error: float | None = None
     """Of the ratio's logarithm."""
     degrees_of_freedom: float | None = None
-    """null where the spread is assumed."""
+    """null where the variance is assumed."""
     launch_deviation: float | None = None
     """Relative standard deviation between launches, measured or assumed; of pairs, of their
     differences."""
@@ -76,11 +77,11 @@ class Ratio(Strict):
     least_change: float | None = None
     """The least relative change that would have been found 95 times in 100."""
     launches_needed: int | None = None
-    """Launches a side after which a change of the margin's size is told from none."""
+    """Launches a side with which a change of the margin's size is found."""
 
 
 class MetricComparison(Strict):
-    """One metric of one case on both sides, and what can be said."""
+    """One metric of one case on both sides, with its verdict."""
 
     metric: str
     better: Direction
@@ -103,7 +104,7 @@ class ComparedLaunch(Strict):
     why_not: str | None
     """Why it is not used; null if it is."""
     is_verified: bool
-    """Whether its figures were derived from raw records now; else they are taken as stored."""
+    """Whether its figures were derived from raw records just now; else they are as stored."""
     doubts: tuple[str, ...]
     """Each check that found it doubtful or invalid, with its evidence."""
 
@@ -126,7 +127,7 @@ class ComparedSide(Strict):
 
     @property
     def used(self) -> int:
-        """How many launches its figures rest on."""
+        """How many launches its figures are made of."""
         return sum(launch.is_used for launch in self.launches)
 
 
@@ -143,7 +144,7 @@ class BreakEven(Strict):
     """At which rate, and at which speed, a token costs the same on both sides."""
 
     usd_per_hour: float | None
-    """Rate for one instance of CAND's at which a token costs the same on both sides."""
+    """Rate of one instance of CAND at which a token costs the same on both sides."""
     low: float | None = None
     high: float | None = None
     reason: str | None = None
@@ -156,13 +157,13 @@ class BreakEven(Strict):
 
 
 class TargetLoss(Strict):
-    """The loss on the learnable stream that both sides are held to."""
+    """The loss on the learnable stream to which both sides' steps are counted."""
 
     excess_nats: float
     """Above the loss of a model that knows the stream."""
     base_steps: float | None
     cand_steps: float | None
-    """Geometric mean of the steps that each side took to it; null if one launch never did."""
+    """Geometric mean of the side's steps; null if one launch did not reach it."""
     reason: str | None = None
 
 
@@ -187,13 +188,13 @@ class Unmatched(Strict):
     name: str
     case_id: str
     nearest: str | None
-    """The case of the other side that is least unlike it."""
+    """The most similar case of the other side."""
     differences: tuple[Difference, ...]
     reason: str
 
 
 class GateOutcome(Strict):
-    """What became of one gate on one case."""
+    """The outcome of one gate on one case."""
 
     gate: str
     """As it was written."""
@@ -213,16 +214,16 @@ class GateOutcome(Strict):
     evidence: str
     advice: str | None = None
     doubts: tuple[str, ...] = ()
-    """Checks that found launches of either side doubtful: the outcome is no surer than they are."""
+    """Checks that found launches of either side doubtful."""
 
 
 class Comparison(Strict):
-    """BASE against CAND, as reports show it."""
+    """CAND compared with BASE, as reports show it."""
 
     schema_version: Literal[1] = COMPARISON_VERSION
     trnbench_version: str
     base: tuple[str, ...]
-    """Where the side's results came from, as it was asked for."""
+    """Where the side's results are from, as it was typed."""
     cand: tuple[str, ...]
     margin: float
     """A ratio between 1 / (1 + margin) and 1 + margin is no difference that matters."""
@@ -231,10 +232,10 @@ class Comparison(Strict):
     """Separate comparisons that the correction counts."""
     is_paired: bool
     allowed: tuple[str, ...]
-    """Differences of the work that the user overruled."""
+    """Keys of the work in which the user allowed differences."""
     cases: tuple[CaseComparison, ...]
     unmatched: tuple[Unmatched, ...]
     gates: tuple[GateOutcome, ...]
     first_look: tuple[GateOutcome, ...] = ()
-    """What gates said before they were confirmed by measuring again; empty if none was."""
+    """The gates before cases were measured again to confirm them; empty if none was."""
     notes: tuple[str, ...] = ()

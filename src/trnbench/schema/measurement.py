@@ -63,24 +63,24 @@ class Header:
     trnbench_version: str
     case_id: str
     plan_sha256: str
-    """Of the plan's text, so that a plan cannot be swapped under its measurement."""
+    """Of the plan's text, so that a plan that was changed later is noticed."""
     started_at: str
     """UTC, ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """The variables that the worker was started with, beside those that the machine had."""
+    """The environment variables that the parent added for the worker."""
 
     kind: Literal["launch"] = "launch"
     at_seconds: float
     variables: dict[str, str]
-    """What the parent decided; paths and names are removed."""
+    """Paths and names are removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the parent decided from what it saw: the window, each look at the precision, the end."""
+    """What the stopping rule decided: the window, each look at the precision, the end."""
 
     kind: Literal["decision"] = "decision"
     at_seconds: float
@@ -99,16 +99,16 @@ class Watch:
     purpose: Purpose
     seconds: float
     foreign_cpu_share: float
-    """Processor time of everybody else as a part of the machine's, over these seconds."""
+    """Processor time of all other processes as a part of the machine's, over these seconds."""
     worker_rss_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one source said of one device, or of all that it looks at, beside the run.
+    """What one source of telemetry read of one device, or of all that it covers.
 
-    A value that a source does not have is not there: never a zero in its place. What each name
-    counts stands in `machine/source.py`.
+    A value that a source does not have is left out, never 0; `machine/source.py` says what each
+    name counts.
     """
 
     kind: Literal["reading"] = "reading"
@@ -116,9 +116,9 @@ class Reading:
     source: str
     """`host`, `rapl`, `nvml` or `neuron-monitor`."""
     device: int | None
-    """By the source's own count; null: the whole machine, or all that the source sees."""
+    """By the source's own count; null: the whole machine, or all that the source covers."""
     is_valid: bool
-    """False: there is no figure here, and `note` says why. Told once, not at every turn."""
+    """False: there is no figure here, and `note` says why; recorded once, not at every reading."""
     note: str | None
     """Why it is not valid, or what is counted."""
     values: dict[str, float]
@@ -137,16 +137,14 @@ class Outcome:
     reason: str
     hint: str | None = None
     detail: str | None = None
-    """The worker's last words: its traceback or the end of what it printed, paths removed."""
+    """The worker's traceback, or the end of what it printed; paths are removed."""
     code: str | None = None
     """The vendor's own code for what went wrong, such as `NCC_EVRF004`."""
 
 
 ParentRecord = Header | Launch | Decision | Watch | Reading | Outcome
 
-
 Record = ChildRecord | ParentRecord
-
 
 RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Launch, Decision, Watch, Reading, Outcome)
 
@@ -161,7 +159,7 @@ def parse_record(line: str | bytes) -> Any:
 
 
 class StepTaker(Protocol):
-    """Whoever notes what matters of single steps, so that a long file need not be held whole."""
+    """Keeps what matters of single steps, so that a long file need not stay in memory."""
 
     def take(self, block: Block) -> Block:
         """Take in a block's steps; return it without them."""
@@ -170,7 +168,7 @@ class StepTaker(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Measurement:
-    """What was recorded of one case, in order; whatever never came is None or empty."""
+    """What was recorded of one case, in order; what was never recorded is None or empty."""
 
     header: Header
     environment: Environment | None = None
@@ -188,30 +186,19 @@ class Measurement:
     watches: list[Watch] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     steps: StepTaker | None = None
-    """What took in each block's steps, if the blocks are kept without them."""
+    """What keeps the steps of blocks, where the blocks are kept without them."""
     torn_line: str | None = None
     """The beginning of a last line that was cut off while it was written."""
     source: str = field(default="a measurement", compare=False)
-    """Where it was read from, for whoever must be told what is wrong with it."""
+    """Where it was read from, for error messages."""
 
     def add(self, record: Any) -> None:
         """Put one record where it belongs."""
-        several = _SEVERAL.get(type(record))
-        match record:
-            case _ if several is not None:
-                getattr(self, several).append(record)
-            case (
-                Environment()
-                | Launch()
-                | Parity()
-                | Built()
-                | WeightUpdate()
-                | Memory()
-                | Outcome()
-            ):
-                setattr(self, record.kind, record)  # one of each, named as its kind
-            case _:
-                pass  # Finished and Failed are told again, with the parent's view, by Outcome
+        if type(record) in _SEVERAL:
+            getattr(self, _SEVERAL[type(record)]).append(record)
+        elif record.kind in _ONE_OF_EACH:
+            setattr(self, record.kind, record)
+        # Finished and Failed are left out: Outcome says the same, with the parent's view.
 
     def records(self) -> Iterator[tuple[str, Any]]:
         """Yield each record but the header, with its kind."""
@@ -224,7 +211,7 @@ class Measurement:
 
 
 _ONE_OF_EACH = ("environment", "launch", "built", "memory", "parity", "movement", "outcome")
-
+"""The kinds of records of which there is one, and the fields that hold them."""
 
 _SEVERAL: dict[type, str] = {
     Block: "blocks",
@@ -248,18 +235,18 @@ def parse_measurement(
 
     Args:
         lines: of the file.
-        source: its name, for whoever must be told what is wrong with it.
-        steps: takes in each block's steps as it is read; without one the blocks keep them.
+        source: its name, for error messages.
+        steps: keeps each block's steps as it is read; without one the blocks keep them.
 
     Raises:
         DataError: empty, newer than this version, or damaged.
     """
     measurement: Measurement | None = None
-    for number, line, is_torn in _numbered(lines):
+    for number, line in enumerate(lines, start=1):
         try:
             record = parse_record(line)
         except ProtocolError as error:
-            if measurement is not None and is_torn:
+            if measurement is not None and not line.endswith(b"\n"):
                 measurement.torn_line = line[:80].decode(errors="replace")
                 break
             raise DataError(
@@ -282,11 +269,6 @@ def parse_measurement(
     if measurement is None:
         raise DataError(f"{source}: is empty", hint="nothing was measured; run the case again")
     return measurement
-
-
-def _numbered(lines: Iterable[bytes]) -> Iterable[tuple[int, bytes, bool]]:
-    for number, line in enumerate(lines, start=1):
-        yield number, line, not line.endswith(b"\n")
 
 
 def _checked_header(record: Any, source: str) -> Header:

@@ -1,4 +1,4 @@
-"""What `trnbench peak` measured: each single thing with its repeats, or why there are none."""
+"""What `trnbench peak` measured: each microbenchmark with its repeats, or why there are none."""
 
 from typing import Literal
 
@@ -16,12 +16,12 @@ class PeakReading(Strict):
     """One task and the seconds that doing it once took, the mean within each repeat."""
 
     group: Group
-    """square, model: products of equal edges, and those of a model's training step."""
+    """square: matmuls of equal edges; model: those of a model's training step."""
     label: str
-    """What it is, without its arithmetic and its size."""
+    """What it is, without its precision and its size."""
     task: MatmulTask | MoveTask | AttentionTask | CollectiveTask
     count: int = 1
-    """How many such a training step makes; 1 where it stands for itself."""
+    """How many of them a training step makes; 1 where it is no part of one."""
     ranks: int = 1
     source: Literal["torch", "nccom-test"] = "torch"
     runs: int | None
@@ -39,13 +39,13 @@ class PeakDocument(Strict):
     started_at: str
     """UTC, ISO 8601."""
     status: Status | Literal["measuring"]
-    """measuring: nobody was left to write more."""
+    """measuring: the run was killed before it ended."""
     reason: str | None
     hint: str | None = None
     model: str
-    """Whose products `model` readings are."""
+    """The model whose matmuls `model` readings time."""
     tokens: int
-    """Rows of those products."""
+    """Rows of those matmuls."""
     accelerator: str | None
     """The chip's name in the catalog of datasheets."""
     devices_per_chip: int
@@ -53,6 +53,6 @@ class PeakDocument(Strict):
     planned_products: tuple[str, ...] | None = None
     """Names of the tasks of all `model` readings that were to be made; null in older files."""
     foreign_cpu_share: float | None = None
-    """Of all processors' time while workers measured, what others used; null where that was too
-    short to tell, and in older files."""
+    """The part of all CPUs' time that other processes used while workers measured; null where that
+    was too short to say, and in older files."""
     readings: tuple[PeakReading, ...]

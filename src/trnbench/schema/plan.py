@@ -1,5 +1,7 @@
 """Plan: everything that a case needs, resolved to numbers before the first step.
 
+`Plan`, at the end, is made of the parts above it.
+
 Format versions, and what changed in each:
 
 1   first version
@@ -24,8 +26,8 @@ class MeasureConfig(Strict):
 
     launches: Annotated[int, Field(ge=1, le=100)] = 1
     """Fresh processes in which each case is measured. Launches differ by more than the steps
-    within one tell: three give the figure an interval that allows for it, four or more a
-    comparison that finds small changes."""
+    within one show: with three the interval allows for that, with four or more a comparison finds
+    small changes."""
     relative_precision: Annotated[float, Field(gt=0, lt=1, examples=[0.01])] = 0.005
     """Half-width of the 95 % interval, as a part of the value, that is precise enough."""
     min_samples: Annotated[int, Field(ge=8, le=10_000)] = 50
@@ -40,44 +42,43 @@ class MeasureConfig(Strict):
     max_usd: Annotated[float, Field(gt=0, le=10**6)] | None = None
     """Dollars for the case with all its launches, at the price below; needs a price."""
     gate: bool = True
-    """Whether to hold the training of a small model of the same make against the CPU first. Without
-    it nobody knows whether what was timed was right."""
+    """Whether to compare the training of a small model of the same make with the CPU first. Without
+    it nothing shows that what was timed is right."""
     ceiling: bool | None = None
-    """Whether to time matrix products on the device first, so that the throughput is shown as a
-    part of what it can do here; by default where they need no compiler: on a processor, whose
-    MFU rests on it, and on a GPU."""
+    """Whether to time matmuls on the device first, so that the throughput is shown as a part of
+    their rate; by default where they need no compiler: on a CPU, whose MFU rests on it, and on a
+    GPU."""
     telemetry: bool = True
     """Whether to read utilisation, memory, temperature and power beside the run."""
     hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
-    """Seconds without a word from the worker after which it is taken for hung and ended. Allow for
-    the longest compilation."""
+    """Seconds without a record from the worker after which it counts as hung and is ended. Allow
+    for the longest compilation."""
 
 
 class PlannedModel(Strict):
-    """The model, with the weights that its shape comes to."""
+    """The model and its number of weights."""
 
     name: str
     family: str
-    """The family's name, or what kind of external it is."""
+    """The family's name, or the kind of external model."""
     parameter_count: int
     active_parameter_count: int | None = None
-    """Weights that one token meets; null in plans older than the count, and where the sizes of a
-    external are not known."""
+    """Weights that one token uses; null in plans older than the count, and where an external
+    model's sizes are not known."""
     layers: int | None
-    """Null for an external model whose sizes are not known, as is its width."""
+    """Null for an external model whose sizes are not known, as is `hidden_size`."""
     hidden_size: int | None
     vocabulary_size: int
     source: str
     shape: ModelShape | None
     """Null for an external model whose family is not known."""
     external: ExternalModel | None = None
-    """A model that is not ours."""
     described: Described | None = None
-    """What the external model was found to be, before a device was touched."""
+    """What a worker found of the external model, before a device was used."""
 
     @property
     def external_name(self) -> str | None:
-        """Whose code it is, where it is none of our families: a library or python, and its name."""
+        """The kind and the target of an external model; None for one of our families."""
         return None if self.external is None else f"{self.external.kind} {self.external.target}"
 
     @property
@@ -89,11 +90,7 @@ class PlannedModel(Strict):
 
     @property
     def own_shape(self) -> ModelShape:
-        """The shape, where the caller knows that there is one.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """The shape, for callers that know that there is one; else a ValueError."""
         if self.shape is None:
             raise ValueError(f"the sizes of {self.name} are not known")
         return self.shape
@@ -126,16 +123,16 @@ class PlannedParallel(Strict):
 
 
 class PlannedDevice(Strict):
-    """What the job drives, as far as it is known before it starts."""
+    """What the job runs on, as far as it is known before it starts."""
 
     backend: str
     """`auto` in a plan that was made without looking at a device."""
     accelerator: str | None
     """The chip's name in the catalog; null for a CPU or an unknown chip."""
     instance: str | None
-    """The instance type that is paid for; null where nobody named or recognised one."""
+    """The instance type that is paid for; null where none was named or recognised."""
     is_instance_recognised: bool
-    """Whether this machine told its instance type, so that only its own region's rate counts."""
+    """Whether the type was read from this machine, so that only its own region's rate counts."""
     devices_used: int = 1
     """Devices that the job drives, as torch counts them: logical NeuronCores, GPUs."""
     devices_per_chip: int = 1
@@ -153,10 +150,10 @@ class Prediction(Strict):
     flops_per_token: dict[str, float]
     """By convention."""
     recomputed_flops_per_token: float | None = None
-    """What is done beyond that: forward passes made again, experts' empty places. Null in plans
-    that are older than the choice: nothing was made again."""
+    """Beyond that: recomputed forward passes, experts' empty places. Null in plans that are older
+    than the choice: nothing was recomputed."""
     memory_bytes: float | None
-    """Null for an external model whose sizes are not known, as is what its activations take."""
+    """Null for an external model whose sizes are not known, as is that of its activations."""
     memory_states_bytes: float
     memory_activations_bytes: float | None
     memory_verdict: Literal["fits", "tight", "does_not_fit", "unknown"]
@@ -170,7 +167,7 @@ class Prediction(Strict):
 
 
 class Plan(Strict):
-    """One case, resolved; the child is given `order` alone."""
+    """One case, resolved; the worker receives `order` alone."""
 
     schema_version: Literal[2] = PLAN_VERSION
     trnbench_version: str

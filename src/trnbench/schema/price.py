@@ -1,4 +1,4 @@
-"""Price: an hourly rate that says of what, how rented, where, when, and who says so."""
+"""Price: an hourly rate of an instance, with how it is rented, where, when, and its source."""
 
 from datetime import date
 from decimal import Decimal
@@ -21,7 +21,7 @@ def read_exactly(value: Any) -> Any:
 
 
 MAX_USD_PER_HOUR = 100_000
-"""Above this nothing that is rented by the hour costs."""
+"""Nothing that is rented by the hour costs more."""
 
 _BOUNDS = Field(gt=0, le=MAX_USD_PER_HOUR)
 
@@ -31,8 +31,7 @@ UsdPerHour = Annotated[
     BeforeValidator(read_exactly, json_schema_input_type=Annotated[float, _BOUNDS]),
     PlainSerializer(str, return_type=str, when_used="json"),
 ]
-"""An exact rate for one whole instance: read from a number or text, written as text; never zero: a
-price of 0 is a missing price."""
+"""An exact rate for one whole instance, read from a number or text, written as text; never 0."""
 
 
 class Price(Strict):
@@ -50,7 +49,7 @@ class Price(Strict):
     date: Annotated[date, Field(strict=False)]
     """The day on which the rate held."""
     source: str
-    """Who says so."""
+    """Where the rate is from."""
     note: str | None = None
     """What a reader must know beside it."""
     retrieved_at: str | None = None

@@ -25,7 +25,7 @@ class ProfiledOperator(Strict):
     calls: int
     host_seconds: float
     device_seconds: float | None
-    """Null where the profiler saw nothing of the device."""
+    """Null where the profiler recorded nothing of the device."""
     share: float
     """Of the window, by the time of `attributed_to`."""
 
@@ -59,11 +59,11 @@ class Profile(Strict):
     plain_seconds: list[float]
     """Of all steps without the profiler: once before it, and once after."""
     profiled_seconds: float
-    """Of as many under it, by the clock."""
+    """Of as many under the profiler, by the clock."""
     window_seconds: float
     """Of the same, by the profiler's own clock: what shares are parts of."""
     attributed_to: Literal["host", "device"]
-    """Whose time the classes share out: the device's wherever the profiler saw it."""
+    """Whose time the classes divide: the device's wherever the profiler recorded it."""
     unaccounted_seconds: float
     """Of the window, in which no operator worked."""
     classes: list[ProfiledClass]
@@ -80,9 +80,9 @@ class Profile(Strict):
 
     @property
     def is_cost_in_noise(self) -> bool:
-        """Whether the same steps differed without the profiler by more than it seems to cost.
+        """Whether the steps without the profiler differ by more than it seems to cost.
 
-        Nor can it make steps faster: what seems to be a gain is noise.
+        It is so too where steps seem faster under the profiler, which cannot be.
         """
         spread = max(self.plain_seconds) - min(self.plain_seconds)
         return self.profiler_cost * sum(self.plain_seconds) <= spread * len(self.plain_seconds)

@@ -1,6 +1,7 @@
-"""Result: what a measurement comes to, with every interval, doubt, price and source; and its run.
+"""Result: the figures of a measurement with intervals, checks, price and sources; and its run.
 
-It is derived: it can be deleted and made again from the plan and the measurement.
+`Result` is derived: it can be deleted and made again from the plan and the measurement. Its parts
+stand above it in the order of its fields; `RunDocument` is the run that the case belongs to.
 
 Format versions, and what changed in each:
 
@@ -19,7 +20,7 @@ from trnbench.schema.price import Price
 RESULT_VERSION: Literal[2] = 2
 
 NORMAL_975 = 1.959964
-"""Half-widths of 95 % intervals, in standard errors."""
+"""Half-width of a 95 % interval, in standard errors."""
 
 Verdict = Literal["sound", "doubtful", "invalid", "not_judged"]
 
@@ -38,9 +39,9 @@ class MetricValue(Strict):
 
     @property
     def relative_error(self) -> float | None:
-        """The relative standard error that its interval stands for; None without one.
+        """The relative standard error of which its interval is made; None without an interval.
 
-        The interval of a rate is that of a time turned over: its middle is on the logarithm.
+        A rate's interval is the reciprocal of a time's, so it is symmetric on the logarithm.
         """
         if self.low is None or self.high is None or self.low <= 0:
             return None
@@ -48,7 +49,7 @@ class MetricValue(Strict):
 
 
 class CheckOutcome(Strict):
-    """One check on a result: what it found, and what to do about it."""
+    """What one check found, and what to do about it."""
 
     name: str
     verdict: Verdict
@@ -84,28 +85,27 @@ class ResultTiming(Strict):
     total_seconds: float
     """From the worker's start to its end: what the case took."""
     gate_seconds: float | None = None
-    """Of that, what the gate took; null where there was none, or by a version that did not tell."""
+    """Of that, the time of the parity gate; null where there was none, and in older results."""
     stopped_because: str | None
     interval_method: str | None
     """How the interval was made; null where there is none."""
     rules: str
     """The rule set of the statistics, by name and version."""
     stalls: int | None = None
-    """Samples far above the rest, counted and kept; null in a result of a version that did not
-    tell, as for the next one."""
+    """Samples far above the rest, counted and kept; null in older results, as is the next one."""
     longest_stalls: tuple[Stall, ...] | None = None
     """Up to three of them, longest first."""
 
     @property
     def gate_share(self) -> float | None:
-        """Return which part of the case's time the gate took."""
+        """The parity gate's part of the case's time."""
         if self.gate_seconds is None or not self.total_seconds:
             return None
         return self.gate_seconds / self.total_seconds
 
 
 class ResultLaunch(Strict):
-    """One launch of a case: a fresh process, measured to an end of its own."""
+    """One launch of a case: a fresh process, measured until its own stopping rule ends it."""
 
     started_at: str
     status: str
@@ -114,51 +114,51 @@ class ResultLaunch(Strict):
     step_time_mean_seconds: float | None
     step_time_median_seconds: float | None
     standard_error: float | None
-    """Relative, of the mean, as the launch's own samples tell."""
+    """Relative, of the mean, from the launch's own samples."""
     total_seconds: float
     stopped_because: str | None
 
 
 class ResultSpread(Strict):
-    """How much the launches of a case differ, beside what one of them knows of itself."""
+    """How much the launches of a case differ, beside the deviation within one."""
 
     launches: int
-    """That count: those with a figure that may be used."""
+    """Those with a figure that may be used."""
     between_launches: float
     """Relative standard deviation of the launches' mean step times."""
     between_launches_low: float
     between_launches_high: float
     """Its 95 % interval, by chi-squared."""
     within_launches: float
-    """The deviation that each launch's own samples would make one expect between them."""
+    """The deviation between launches that their own samples explain."""
 
 
 CompileCache = Literal["none", "cold", "cached", "mixed", "failed", "unknown"]
 """none: nothing was compiled; cold: all of it here; cached: all of it found; mixed: some of each;
-failed: the compiler gave up; unknown: this device's software does not tell."""
+failed: the compiler failed; unknown: this device's software does not say."""
 
 
 class ResultCompilation(Strict):
     """What was compiled before the timing began, and where it came from."""
 
     execution: str
-    """eager or compile, as the case was ordered."""
+    """eager or compile, as planned."""
     cache: CompileCache
     graphs: int | None
-    """Captured by torch; null where nobody tells, as for the two counts below."""
+    """Captured by torch; null where it is not reported, as are the two counts below."""
     programs: int | None
     """Made by the device's compiler in this case."""
     cache_hits: int | None
     """Found compiled."""
     seconds_per_program: tuple[float, ...]
-    """Of each compilation, as far as the compiler tells."""
+    """Of each compilation that the compiler reports."""
 
 
 class ResultFp8(Strict):
     """The two peaks of work that is partly fp8."""
 
     flops_per_token: float
-    """Of the products that are made in fp8."""
+    """Of the matmuls that are done in fp8."""
     flops_per_second: float
     """In fp8, of all chips that are billed."""
     other_flops_per_second: float
@@ -166,7 +166,7 @@ class ResultFp8(Strict):
 
 
 class ResultUtilization(Strict):
-    """What the MFU was made of."""
+    """What the MFU is computed from."""
 
     convention: str
     flops_per_token: dict[str, float]
@@ -176,18 +176,17 @@ class ResultUtilization(Strict):
     peak_reason: str | None
     """Why there is no peak."""
     fp8: ResultFp8 | None = None
-    """What the peak was mixed of, where products are partly fp8."""
+    """The two peaks that are combined, where matmuls are partly fp8."""
     used_share: float = 1.0
     """Of the billed chips' devices, the part that the job drove, 0 to 1."""
     recomputed_flops_per_token: float = 0.0
-    """FLOPs beyond the model's need: forward passes made again, experts' empty places."""
+    """FLOPs that the model does not need: recomputed forward passes, experts' empty places."""
     flops_source: str = "the shape"
-    """Where the model's operations were counted: in its shape, in a config of a known family, or by
-    torch's counter."""
+    """From what FLOPs were counted: the shape, a config of a known family, or torch's counter."""
     flops_reason: str | None = None
     """Why they were not counted."""
     ceiling_flops_per_second: float | None = None
-    """What matrix products alone came to in the same run, of the devices that the job drove."""
+    """Rate of matmuls alone in the same run, of the devices that the job drove."""
     ceiling_source: str | None = None
     ceiling_reason: str | None = "the version that wrote this result kept no ceiling"
     """Why there is none."""
@@ -199,7 +198,7 @@ class ResultEnergy(Strict):
     kind: Literal["counter", "power_samples", "none"]
     """counter: of energy that the device counted itself; power_samples: power, integrated."""
     scope: str | None
-    """What was metered: what is in it, and what is not."""
+    """What the metered energy includes, and what not."""
     source: str | None
     """Of the readings."""
     is_valid: bool
@@ -241,24 +240,24 @@ class Result(Strict):
     """What the worker found; null if it never got that far."""
     timing: ResultTiming
     compilation: ResultCompilation | None = None
-    """Null in a result of a version that did not tell."""
+    """Null in older results."""
     metrics: dict[str, MetricValue]
     utilization: ResultUtilization
     learning: ResultLearning
     energy: ResultEnergy | None = None
-    """null in results of versions that did not look."""
+    """Null in older results."""
     price: Price | None
     price_reason: str | None
     checks: tuple[CheckOutcome, ...]
     launches: tuple[ResultLaunch, ...] = ()
-    """In the order in which they were made; empty in a result of a version that did not tell."""
+    """In the order in which they were made; empty in older results."""
     spread: ResultSpread | None = None
     """Null with fewer than two launches that count."""
     measurement_bytes: int
     """Length of the files that this was derived from; another length means it is out of date."""
     seal: str | None = None
-    """SHA-256 of the file's own text with 64 zeros in the place of this; by it a change by hand is
-    known, and the figures are held against the records."""
+    """SHA-256 of the file's own text with 64 zeros in the place of this; it shows an edit of the
+    file, whose figures are then derived anew."""
 
     @property
     def device_name(self) -> str | None:
@@ -282,13 +281,13 @@ class Result(Strict):
 
     @property
     def failure(self) -> str:
-        """Why there is no figure, in a word or a few: how the case ended, if that says why."""
+        """Why there is no figure, in a few words."""
         status = self.outcome.status
         return "too few samples" if status == "finished" else status
 
 
 class RunCase(Strict):
-    """One case and how it stands."""
+    """One case and its state."""
 
     case_id: str
     status: str
@@ -305,7 +304,7 @@ class RunDocument(Strict):
     started_at: str
     ended_at: str | None
     state: Literal["running", "finished", "failed", "interrupted"]
-    """`running` in the folder of a run that was killed: nobody was left to write more."""
+    """`running` also in the folder of a run that was killed."""
     machine: dict[str, Any]
     devices: list[dict[str, Any]]
     versions: dict[str, str]
