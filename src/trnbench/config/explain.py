@@ -34,7 +34,7 @@ class Places:
         return self._document.where(path) if key is None else say_set(key, self._overrides[key])
 
     def is_chosen(self, path: KeyPath) -> bool:
-        """Tell whether `--set` or the sweep gave the value at `path`."""
+        """Whether `--set` or the sweep gave the value at `path`."""
         return self._sweep_of(path) is not None or self._set_key(path) is not None
 
     def _sweep_of(self, path: KeyPath) -> KeyPath | None:
@@ -42,7 +42,7 @@ class Places:
         return next((("sweep", key) for key in self._swept if covers(key, dotted)), None)
 
     def _set_key(self, path: KeyPath) -> str | None:
-        """Return what was given to `--set` for the value at `path`, or for what it stands in."""
+        """Return the `--set` key that gave the value at `path`, or a mapping around it."""
         keys = [*self._overrides][::-1]  # the last one wins
         for key in keys:
             if covers(key, _dotted(path)):
@@ -67,7 +67,7 @@ def say_set(key: str, text: str) -> str:
 
 
 def covers(key: str, dotted: str) -> bool:
-    """Tell whether setting `key` sets what stands at `dotted`."""
+    """Whether setting `key` sets the value at `dotted`."""
     return dotted == key or dotted.startswith(f"{key}.")
 
 

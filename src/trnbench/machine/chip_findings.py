@@ -53,7 +53,7 @@ def neuron_driver(seen: Inspection) -> Finding | None:
     if neuron.is_driver_loaded:
         return problem(
             "the Neuron driver is loaded and there is no /dev/neuron0",
-            "in a container, hand the devices through: `--device=/dev/neuron0`; else look at "
+            "in a container, pass the devices through: `--device=/dev/neuron0`; else look at "
             "`sudo dmesg | grep -i neuron`",
         )
     return problem(
@@ -164,7 +164,7 @@ def logical_cores(seen: Inspection) -> Finding | None:
 
 
 def _is_neuron_instance(seen: Inspection) -> bool:
-    """Tell whether the instance type is one with Neuron chips, seen or not."""
+    """Whether the instance type is one with Neuron chips, seen or not."""
     return (seen.machine.instance or "").startswith(("trn", "inf2"))
 
 
@@ -175,7 +175,7 @@ def devices(seen: Inspection) -> Finding | None:
             return None  # not asked, or reported already
         return problem(
             f"torch cannot be used: {seen.devices_reason}",
-            "import torch in that interpreter to see its own words, or name another with "
+            "import torch in that interpreter to see its error, or name another with "
             "`--python PATH`",
         )
     backends = [device.backend for device in seen.devices.found]
@@ -183,7 +183,7 @@ def devices(seen: Inspection) -> Finding | None:
     if is_host_alone and (seen.chips.neuron.is_here or seen.chips.nvidia.is_here):
         return problem(
             f"torch can use the CPU alone, and there is more here: {describe_chips(seen)}",
-            "mend the problems above first; `trnbench run --device cpu` trains on the CPU "
+            "fix the problems above first; `trnbench run --device cpu` trains on the CPU "
             "all the same",
         )
     return ok(f"torch can use {join_words(backends)}")

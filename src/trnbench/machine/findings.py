@@ -114,7 +114,7 @@ def governor(seen: Inspection) -> Finding | None:
     if seen.host.governor != "powersave":
         return None
     return warning(
-        "the processor's governor is `powersave`: its clock, and so the figures, may wander",
+        "the processor's governor is `powersave`: its clock, and so the figures, may vary",
         "`sudo cpupower frequency-set -g performance`",
     )
 

@@ -148,7 +148,7 @@ class NeuronMonitorSource:
             if self.unreadable_lines > 1:
                 return []
             text = redact(line[:80].decode(errors="replace"))
-            return [failure(NAME, at_seconds, f"sent a line that is no report: {text!r}")]
+            return [failure(NAME, at_seconds, f"wrote a line that is not a report: {text!r}")]
         return [self._completed(r) if r.device is None else r for r in readings]
 
     def _completed(self, reading: Reading) -> Reading:

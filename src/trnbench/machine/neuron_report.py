@@ -145,19 +145,19 @@ def _read_errors(stats: dict[str, Any], found: _Found) -> set[str]:
 def _read_cores(counters: dict[str, Any], memory: dict[str, Any]) -> dict[int, dict[str, float]]:
     """Return the load and the memory of a process's cores."""
     cores: dict[int, dict[str, float]] = {}
-    for core, told in _by_core(_part(counters, "neuroncores_in_use")):
+    for core, figures in _by_core(_part(counters, "neuroncores_in_use")):
         values = cores.setdefault(core, {})
-        percent = _number(told.get("neuroncore_utilization"))
+        percent = _number(figures.get("neuroncore_utilization"))
         if percent is not None and percent <= _ROUNDED_PERCENT:
             values["utilization_share"] = min(percent / 100, 1.0)
-        for rate in _known(told, ("flops", "effective_flops"))[:1]:
+        for rate in _known(figures, ("flops", "effective_flops"))[:1]:
             values["flops_per_second"] = rate
     by_core = ("neuron_runtime_used_bytes", "usage_breakdown", "neuroncore_memory_usage")
-    for core, told in _by_core(_part(memory, *by_core)):
-        kinds = {name: _number(told.get(key)) for key, name in _MEMORY_KINDS.items()}
+    for core, figures in _by_core(_part(memory, *by_core)):
+        kinds = {name: _number(figures.get(key)) for key, name in _MEMORY_KINDS.items()}
         known = {name: size for name, size in kinds.items() if size is not None}
         cores.setdefault(core, {}).update(known)
-        if told.keys() == _MEMORY_KINDS.keys() and len(known) == len(kinds):
+        if figures.keys() == _MEMORY_KINDS.keys() and len(known) == len(kinds):
             cores[core]["memory_used_bytes"] = sum(known.values())
     return cores
 
@@ -195,9 +195,9 @@ def _part(document: Any, *path: str) -> dict[str, Any]:
 
 
 def _by_core(cores: dict[str, Any]) -> Iterable[tuple[int, dict[str, Any]]]:
-    for name, told in cores.items():
-        if name.isascii() and name.isdecimal() and len(name) < 6 and isinstance(told, dict):
-            yield int(name), told
+    for name, figures in cores.items():
+        if name.isascii() and name.isdecimal() and len(name) < 6 and isinstance(figures, dict):
+            yield int(name), figures
 
 
 def _number(value: Any) -> float | None:
@@ -205,6 +205,6 @@ def _number(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and 0 <= value <= _LARGEST else None
 
 
-def _known(told: dict[str, Any], names: Iterable[str]) -> list[float]:
+def _known(figures: dict[str, Any], names: Iterable[str]) -> list[float]:
     """Return the figures that are there, in the order of their names."""
-    return [number for name in names if (number := _number(told.get(name))) is not None]
+    return [number for name in names if (number := _number(figures.get(name))) is not None]

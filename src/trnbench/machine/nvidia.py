@@ -254,7 +254,7 @@ class NvmlSource:
         try:
             found = cls(nvml, subject)
         except nvml.library.NVMLError as error:
-            why = f"NVML does not tell the GPUs: {error}"
+            why = f"NVML cannot list the GPUs: {error}"
         else:
             if found.indices:
                 return found
@@ -302,7 +302,7 @@ class NvmlSource:
                 figure = getattr(answer, query.part) if query.part else answer
                 values[query.quantity] = float(figure) * query.factor
         if not values:
-            why = f"gives no figure: {self._nvml.last_error}"
+            why = f"gives no value: {self._nvml.last_error}"
             return failure(self.name, at_seconds, why, device.index)
         values |= self._energy(device, at_seconds, values.get("power_watts"))
         values |= self._foreign_processes(device)

@@ -38,7 +38,7 @@ class Recorder:
         self._clock = clock
         self._sources = {n: s for n, s in sources.items() if not isinstance(s, Absent)}
         self._absent = {n: s for n, s in sources.items() if isinstance(s, Absent)}
-        self._told: dict[tuple[str, int | None], str | None] = {}
+        self._reported: dict[tuple[str, int | None], str | None] = {}
         self._due_at = -math.inf
 
     def poll(self, at_seconds: float) -> list[Reading]:
@@ -67,7 +67,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - no fault in a source may end a measurement
             del self._sources[name]
             self._close(source)
-            why = f"broke and is read no more: {type(error).__name__}: {error}"
+            why = f"failed and is not read any more: {type(error).__name__}: {error}"
             return [failure(name, at_seconds, why[:200])]
 
     def _close(self, source: Source) -> None:
@@ -78,11 +78,11 @@ class Recorder:
         """Whether a reading is valid, or a failure that this device did not just report."""
         key = (reading.source, reading.device)
         if reading.is_valid:
-            self._told.pop(key, None)
+            self._reported.pop(key, None)
             return True
-        if key in self._told and self._told[key] == reading.note:
+        if key in self._reported and self._reported[key] == reading.note:
             return False
-        self._told[key] = reading.note
+        self._reported[key] = reading.note
         return True
 
 

@@ -45,7 +45,7 @@ class Series:
 def price_history(rows: Iterable[PriceRow], region: str | None = None) -> list[Series]:
     """Return the steps of each option and place of one instance type, in the order of their names.
 
-    With a region, rates stated for many regions count there by the table's own rule, and stand in
+    With a region, rates stated for many regions count there by the table's rule, and are in
     that region's series; None keeps every place by itself.
     """
     grouped: dict[tuple[RentOption, str], list[PriceRow]] = {}

@@ -28,14 +28,14 @@ _DENIED = (
     "the account here is not allowed to {asked}",
     "let it do {asked} (docs/prices.md has the policy)",
 )
-_CREDENTIALS = ("AWS does not take the credentials here", "sign in again (`aws sso login`)")
+_CREDENTIALS = ("AWS does not accept the credentials here", "sign in again (`aws sso login`)")
 _CLOCK = (
-    "AWS does not take a request with this machine's clock",
+    "AWS does not accept requests at this machine's time",
     "set the clock (`timedatectl status`)",
 )
 _THROTTLED = ("AWS throttles {asked}, even after several tries", "try again in a minute")
 _REGION = (
-    "AWS does not take this account in {region}: the region is not enabled for it, or unknown",
+    "AWS does not accept this account in {region}: the region is not enabled for it, or unknown",
     "enable it, or name another by `price.region`",
 )
 _INSTANCE = ("AWS knows no such instance type in {region}", "check `price.instance`")
@@ -64,12 +64,12 @@ _BY_CLASS: Mapping[str, tuple[str, str]] = {
         "sign in (`aws configure`, `aws sso login`, or a role of the instance)",
     ),
     "PartialCredentialsError": ("the AWS credentials here are incomplete", "`aws configure`"),
-    "ProfileNotFound": ("the profile that AWS_PROFILE names does not exist", "unset or mend it"),
+    "ProfileNotFound": ("the profile that AWS_PROFILE names does not exist", "unset or correct it"),
     "TokenRetrievalError": _CREDENTIALS,
     "UnauthorizedSSOTokenError": _CREDENTIALS,
     "SSOTokenLoadError": _CREDENTIALS,
-    "CredentialRetrievalError": ("the AWS credentials here cannot be had", "sign in again"),
-    "MetadataRetrievalError": ("the AWS credentials here cannot be had", "sign in again"),
+    "CredentialRetrievalError": ("the AWS credentials here cannot be loaded", "sign in again"),
+    "MetadataRetrievalError": ("the AWS credentials here cannot be loaded", "sign in again"),
     "InvalidRegionError": _REGION,
     "UnknownRegionError": _REGION,
     "ConnectionError": _AWAY,  # of which time-outs and proxies are kinds
@@ -78,7 +78,7 @@ _BY_CLASS: Mapping[str, tuple[str, str]] = {
         "the connection to AWS is not trusted (a certificate is not known)",
         "name your network's certificates by AWS_CA_BUNDLE",
     ),
-    "ResponseParserError": ("what answers in AWS's place is not AWS ({asked})", "check the proxy"),
+    "ResponseParserError": ("the answer to {asked} is not from AWS", "check the proxy"),
 }
 """By the name of boto3's exception, or of one that it is a kind of."""
 

@@ -97,8 +97,8 @@ def read_savings_plan(rates: Sequence[Any], request: PriceRequest) -> Price | No
     """Find the one rate in an answer, or say why there is none."""
     option = request.option or "savings_plan_1y"
     try:
-        told = [_Rate.read(rate, "a rate") for rate in rates]
-        found = {each.rate for each in told if _is_wanted(each, request, PLAN_SECONDS[option])}
+        read = [_Rate.read(rate, "a rate") for rate in rates]
+        found = {each.rate for each in read if _is_wanted(each, request, PLAN_SECONDS[option])}
     except OddAnswerError as odd:
         return odd_answer(PLAN_ACTION, str(odd))
     if Decimal(0) in found:
@@ -123,9 +123,9 @@ def read_savings_plan(rates: Sequence[Any], request: PriceRequest) -> Price | No
 def _is_wanted(rate: _Rate, request: PriceRequest, seconds: int) -> bool:
     """Check a rate against all that was asked: a loose answer must not become a price."""
     offering = rate.savings_plan_offering
-    told: dict[str, str] = {}
+    properties: dict[str, str] = {}
     for each in rate.properties or ():
-        if told.setdefault(each.name, str(each.value)) != str(each.value):
+        if properties.setdefault(each.name, str(each.value)) != str(each.value):
             raise OddAnswerError(f"two values of {each.name}")
     prefix, _, kind = rate.usage_type.rpartition(":")
     return (
@@ -134,7 +134,7 @@ def _is_wanted(rate: _Rate, request: PriceRequest, seconds: int) -> bool:
         and kind == request.instance
         and f"-{prefix}".endswith("-BoxUsage")
         and rate.operation == "RunInstances"  # RunInstances:0002 is another operating system
-        and all(told.get(name, value) == value for name, value in _wanted(request).items())
+        and all(properties.get(name, value) == value for name, value in _wanted(request).items())
     )
 
 
@@ -163,10 +163,10 @@ class _Block(Answer):
         either.
         """
         whole = self.capacity_block_duration_hours * 60
-        told = self.capacity_block_duration_minutes
+        more = self.capacity_block_duration_minutes
         minutes, tolerance = whole, timedelta(hours=1)
-        if told is not None:
-            minutes, tolerance = (whole + told if told < 60 else told), timedelta(minutes=1)
+        if more is not None:
+            minutes, tolerance = (whole + more if more < 60 else more), timedelta(minutes=1)
         if not whole - 24 * 60 < minutes < whole + 60:
             raise OddAnswerError("an offer whose hours and minutes differ")
         if self.end_date is not None:
@@ -242,5 +242,5 @@ def read_offers(offers: Sequence[Any], request: PriceRequest) -> Price | NoPrice
         zone=first.availability_zone if len(zones) == 1 else None,
         source=f"EC2 Capacity Block offer from {first.start_date.date()}: ${first.upfront_fee} for "
         f"{first.hours():f} instance hours",
-        note="paid whole and ahead, idle hours and the block's last half hour too",
+        note="paid in full in advance, idle hours and the block's last half hour included",
     )

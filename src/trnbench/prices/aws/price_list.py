@@ -190,7 +190,7 @@ def _why_not(product: _Product, term: _Term, today: date) -> str | None:
     tomorrow = today + timedelta(days=1)  # somewhere it is tomorrow already
     since, published = term.effective_date.date(), product.publication_date.date()
     if rate == 0:
-        return "at $0 it lists a marker, which is no price"
+        return "at $0 it lists a marker, which is not a price"
     if since > tomorrow:
         return f"what it lists holds from {since}"
     if published > tomorrow:

@@ -86,7 +86,7 @@ def _refusal(request: PriceRequest) -> NoPrice | None:
     known = instances().get(name)
     if known is not None and known.provider != "aws":
         return NoPrice(
-            f"{name} is of {known.provider}, and live rates are asked of AWS alone",
+            f"{name} is of {known.provider}, and live rates come from AWS alone",
             f"use the bundled table (`price.source: table`); {OWN_RATE}",
         )
     if region is None:
@@ -95,12 +95,12 @@ def _refusal(request: PriceRequest) -> NoPrice | None:
         )
     if not _INSTANCE.fullmatch(name) or not _REGION.fullmatch(region):
         return NoPrice(
-            f"{name} in {region} is no instance type and region of AWS",
+            f"{name} in {region} is not an instance type and region of AWS",
             f"write e.g. `price: {{instance: trn2.48xlarge, region: us-east-2}}`; {OWN_RATE}",
         )
     if region.startswith("cn-"):
         return NoPrice(
-            f"rates in {region} are in yuan, and trnbench reckons in US dollars", OWN_RATE
+            f"rates in {region} are in yuan, and trnbench calculates in US dollars", OWN_RATE
         )
     return None
 
@@ -115,7 +115,7 @@ def _compare_with_table(price: Price) -> str | None:
     newest = {row.option: row for row in sorted(rows, key=lambda row: row.date)}
     list_price = newest.get("on_demand")
     if price.option == "spot" and list_price and price.usd_per_hour >= list_price.usd_per_hour:
-        return "it is no less than the on-demand rate, which often means that none is to be had"
+        return "it is no less than the on-demand rate, which often means that there is no capacity"
     same = next((row for option, row in newest.items() if option == price.option), None)
     if same is None or price.option == "spot":
         return None

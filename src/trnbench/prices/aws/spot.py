@@ -36,8 +36,8 @@ class _Row(Answer):
     @property
     def zone(self) -> str:
         """The zone's id, which is the same for all accounts; where it is missing, its letter."""
-        told = self.availability_zone_id
-        return told if isinstance(told, str) and told else self.availability_zone
+        zone_id = self.availability_zone_id
+        return zone_id if isinstance(zone_id, str) and zone_id else self.availability_zone
 
 
 def ask_spot(connect: Connect, request: PriceRequest, now: datetime) -> Price | NoPrice:
@@ -72,7 +72,7 @@ def read_spot(rows: Sequence[Any], request: PriceRequest, now: datetime) -> Pric
 
 
 def _is_wanted(row: _Row, request: PriceRequest, now: datetime) -> bool:
-    """Tell whether a row is about what was asked."""
+    """Whether a row is about what was asked."""
     if not row.availability_zone.startswith(str(request.region)):
         raise OddAnswerError(f"a zone of another region, {row.availability_zone}")
     if (row.instance_type, row.product_description) != (request.instance, PRODUCT):

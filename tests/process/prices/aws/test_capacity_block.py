@@ -52,7 +52,7 @@ def test_the_shortest_block_of_one_instance_is_asked_for() -> None:
         zone="us-east-2c",
         date=TODAY,
         source="EC2 Capacity Block offer from 2026-11-25: $858.2592 for 24 instance hours",
-        note="paid whole and ahead, idle hours and the block's last half hour too",
+        note="paid in full in advance, idle hours and the block's last half hour included",
     )
 
 

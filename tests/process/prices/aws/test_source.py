@@ -127,9 +127,9 @@ def test_a_savings_plan_is_found() -> None:
         (None, "us-east-2", "is not known"),
         ("trn2.48xlarge", None, "needs a region"),
         ("gpu_8x_h100_sxm5", "us-east-2", "of lambda"),
-        ("my-box", "us-east-2", "no instance type and region"),
-        ("trn2.48xlarge; rm", "us-east-2", "no instance type and region"),
-        ("trn2.48xlarge", "Ohio", "no instance type and region"),
+        ("my-box", "us-east-2", "not an instance type and region"),
+        ("trn2.48xlarge; rm", "us-east-2", "not an instance type and region"),
+        ("trn2.48xlarge", "Ohio", "not an instance type and region"),
         ("trn2.48xlarge", "cn-north-1", "in yuan"),
     ],
 )

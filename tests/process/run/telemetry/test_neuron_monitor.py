@@ -205,7 +205,7 @@ def test_rubbish_is_told_once_and_counted(stage: Stage) -> None:
     )
     told, reading = read_until(source, 2)
     assert (told.is_valid, reading.is_valid) == (False, True)
-    assert told.note == "sent a line that is no report: 'starting up'"
+    assert told.note == "wrote a line that is not a report: 'starting up'"
     # Of the 256 bytes one is a newline itself.
     assert reading.values["unreadable_lines"] == source.unreadable_lines == 4.0
 

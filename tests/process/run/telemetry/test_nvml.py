@@ -139,7 +139,7 @@ def test_without_a_gpu_nvml_is_ended_again() -> None:
 
 def test_a_gpu_that_cannot_be_opened_makes_the_source_absent() -> None:
     library = FakeNvml(nvmlDeviceGetHandleByIndex=LOST)
-    assert reason(library) == "NVML does not tell the GPUs: GPU is lost"
+    assert reason(library) == "NVML cannot list the GPUs: GPU is lost"
     assert library.ended == 1
 
 
@@ -179,7 +179,7 @@ def test_a_gpu_that_is_lost_gives_a_reading_without_figures_that_says_so() -> No
             library.answers[function] = first_is_lost(function)
     lost, fine = source.read(1.0)
     assert (lost.device, lost.is_valid, lost.values) == (0, False, {})
-    assert lost.note == "gives no figure: GPU is lost"
+    assert lost.note == "gives no value: GPU is lost"
     assert (fine.device, fine.is_valid) == (1, True)
 
 
