@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from trnbench.protocol.model import ModelShape
-from trnbench.protocol.orders import StepSettings, WorkOrder
+from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external
@@ -29,16 +28,11 @@ def build_objective(order: WorkOrder, backend: Backend) -> Trainable:
     """Build the order's model and its loss on the device."""
     if order.external is not None:
         return fit(build_external(order.external, order.seed), order, backend)
-    shape = order.own_shape
-    return fit(adapted_model(shape, order.sequence_length, order.seed, order.step), order, backend)
-
-
-def adapted_model(shape: ModelShape, sequence_length: int, seed: int, step: StepSettings) -> Model:
-    """Build a model on the CPU in fp32, with its adapters where it has some."""
-    model = build_model(shape, sequence_length, seed, step.document_length)
-    if step.lora is not None:
-        add_adapters(model, step.lora, seed)
-    return model
+    length, documents = order.sequence_length, order.step.document_length
+    model = build_model(order.own_shape, length, order.seed, documents)
+    if order.step.lora is not None:
+        add_adapters(model, order.step.lora, order.seed)
+    return fit(model, order, backend)
 
 
 def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:

@@ -12,7 +12,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,10 +173,9 @@ def _huggingface(external: ExternalModel) -> nn.Module:
     config_class = getattr(kind, "config_class", None)
     if kind is None or config_class is None:
         known = [name for name in dir(transformers) if name.endswith(("CausalLM", "MaskedLM"))]
-        near = difflib.get_close_matches(external.target, known, n=2, cutoff=0.6)
         raise BadModel(
             f"transformers {transformers.__version__} has no model class {external.target}",
-            hint=f"did you mean {' or '.join(near)}?" if near else "name one as LlamaForCausalLM",
+            hint=_nearest(external.target, known) or "name one as LlamaForCausalLM",
         )
     values: dict[str, Any] = json.loads(external.arguments)
     _check_keys(external, config_class)
@@ -208,11 +207,15 @@ def _check_keys(external: ExternalModel, config_class: Any) -> None:
     known |= {"tie_word_embeddings", "model_type"}
     for key in external.checked_keys:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=2, cutoff=0.6)
             raise BadModel(
                 f"{config_class.__name__} has no key {key!r}",
-                hint=f"did you mean {' or '.join(near)}?" if near else "leave it out",
+                hint=_nearest(key, known) or "leave it out",
             )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else None
 
 
 # --- modules of the user's ------------------------------------------------------------------------

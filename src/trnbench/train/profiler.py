@@ -7,8 +7,7 @@ that its own cost is known.
 import gc
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -43,9 +42,6 @@ _MICROSECOND = 1e-6
 
 Key = TypeVar("Key", bound=Hashable)
 
-Launchers = Mapping[int | None, Any]
-"""Operators of the host by the number that their kernels refer to."""
-
 
 class Span(NamedTuple, Generic[Key]):
     """An interval on one lane: a thread, or a stream."""
@@ -61,13 +57,6 @@ class Row(NamedTuple):
 
     name: str
     is_optimizers: bool
-
-
-class Gathered(NamedTuple):
-    """The times, in microseconds, and calls of the host or the device in the window."""
-
-    own: dict[Row, float]
-    calls: Counter[Row]
 
 
 def profile_steps(
@@ -87,6 +76,10 @@ def profile_steps(
     def plain_seconds() -> float:
         return timed_block(step.run, tokens(task.steps), backend.synchronize).seconds
 
+    def marked(given: StepTokens, outcomes: StepOutcomes) -> None:
+        with record_function(STEP):
+            step.run(given, outcomes)
+
     for _ in range(task.warmup_steps):
         channel.send(Phase, name="train")  # before each: the first may compile for long
         timed_block(step.run, tokens(1), backend.synchronize)
@@ -94,18 +87,21 @@ def profile_steps(
     activities = [ProfilerActivity.CPU]
     if backend.profiler_activity is not None:
         activities.append(getattr(ProfilerActivity, backend.profiler_activity))
-    with _uncollected():
-        before = plain_seconds()
-        channel.send(Phase, name="train")
-        with torch.profiler.profile(
-            activities=activities, **backend.profiler_options(task.capture)
-        ) as profiler:
-            timed_block(step.run, tokens(1), backend.synchronize)
-            prepared = tokens(task.steps)
-            with record_function(WINDOW):
-                profiled = timed_block(_marked(step), prepared, backend.synchronize)
-        channel.send(Phase, name="train")
-        after = plain_seconds()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    before = plain_seconds()
+    channel.send(Phase, name="train")
+    with torch.profiler.profile(
+        activities=activities, **backend.profiler_options(task.capture)
+    ) as profiler:
+        timed_block(step.run, tokens(1), backend.synchronize)
+        prepared = tokens(task.steps)
+        with record_function(WINDOW):
+            profiled = timed_block(marked, prepared, backend.synchronize)
+    channel.send(Phase, name="train")
+    after = plain_seconds()
+    gc.enable()
     channel.send(Phase, name="teardown")
     events = profiler.events()
     window = next(event.time_range for event in events if event.name == WINDOW)
@@ -132,17 +128,17 @@ def operator_times(events: Iterable[Any], begin: float, end: float) -> list[Oper
         if not _is_host(event) and not getattr(event, "is_user_annotation", False)
     ]
     launchers = {event.id: event for event in host if _linked(event) == 0}
-    on_host = _gather(host, launchers, begin, end)
-    on_device = _gather(device, launchers, begin, end)
+    host_times, host_calls = _gather(host, launchers, begin, end)
+    device_times, device_calls = _gather(device, launchers, begin, end)
     return [
         OperatorTime(
             name=row.name,
             within="optimizer" if row.is_optimizers else None,
-            calls=on_host.calls[row] or on_device.calls[row],
-            host_seconds=on_host.own.get(row, 0.0) * _MICROSECOND,
-            device_seconds=on_device.own.get(row, 0.0) * _MICROSECOND if device else None,
+            calls=host_calls[row] or device_calls[row],
+            host_seconds=host_times.get(row, 0.0) * _MICROSECOND,
+            device_seconds=device_times.get(row, 0.0) * _MICROSECOND if device else None,
         )
-        for row in sorted({*on_host.own, *on_device.own})
+        for row in sorted({*host_times, *device_times})
     ]
 
 
@@ -156,50 +152,25 @@ def save_trace(profiler: Any, path: str) -> None:
         profiler.events().export_chrome_trace(path)
 
 
-def _marked(step: TrainingStep) -> Any:
-
-    def run(tokens: StepTokens, outcomes: StepOutcomes) -> None:
-        with record_function(STEP):
-            step.run(tokens, outcomes)
-
-    return run
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 def _is_host(event: Any) -> bool:
     return bool(event.device_type == DeviceType.CPU)
 
 
-def _gather(events: list[Any], launchers: Launchers, begin: float, end: float) -> Gathered:
-    spans = [
-        Span(
-            # A thread of the host, or a stream of a device.
-            (0, event.thread)
-            if _is_host(event)
-            else (event.device_index, event.device_resource_id),
-            event.time_range.start,
-            event.time_range.end,
-            _row(event, launchers),
-        )
-        for event in events
-    ]
-    return Gathered(
-        own=share_out(spans, begin, end),
-        calls=Counter(span.key for span in spans if begin <= span.begin <= end),
-    )
+def _gather(
+    events: list[Any], launchers: Mapping[int | None, Any], begin: float, end: float
+) -> tuple[dict[Row, float], Counter[Row]]:
+    """Return each row's own time, in microseconds, and its calls in the window."""
+    spans = []
+    for event in events:
+        is_host = _is_host(event)
+        lane = (0, event.thread) if is_host else (event.device_index, event.device_resource_id)
+        time = event.time_range
+        spans.append(Span(lane, time.start, time.end, _row(event, launchers)))
+    calls = Counter(span.key for span in spans if begin <= span.begin <= end)
+    return share_out(spans, begin, end), calls
 
 
-def _row(event: Any, launchers: Launchers) -> Row:
+def _row(event: Any, launchers: Mapping[int | None, Any]) -> Row:
     """Return the row of an event; a kernel counts for the operator that launched it."""
     if _is_host(event):
         return Row(event.name, _is_optimizers(event))
