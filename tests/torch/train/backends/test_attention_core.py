@@ -7,9 +7,8 @@ import torch
 
 from trnbench.train.backends import cpu
 from trnbench.train.backends.base import Claim
-from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.backends.cpu import CpuBackend, math_attention
 from trnbench.train.layers.attention import AttentionCore, fused_attention
-from trnbench.train.layers.math_attention import math_attention
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trnbench.train.backends.cpu import LONGEST, math_attention
 from trnbench.train.layers.attention import Mask, attend, fused_attention
-from trnbench.train.layers.math_attention import LONGEST, math_attention
 
 HEAD_DIM = 8
 
