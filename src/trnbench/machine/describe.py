@@ -6,12 +6,12 @@ No host name, user, address, account or path; no process of anybody.
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from trnbench.machine.ec2 import BASE_URL, Ec2, ask_ec2
+from trnbench.machine.ec2 import BASE_URL, SECONDS, Ec2, ask_ec2
 from trnbench.machine.host import Host, look_at_host
 from trnbench.machine.look import ROOT
 from trnbench.machine.network import Network, look_at_network
@@ -100,31 +100,38 @@ class Devices:
     versions: dict[str, str]
 
 
-def describe_machine(root: Path = ROOT, metadata_url: str = BASE_URL) -> Machine:
+def describe_machine(
+    root: Path = ROOT,
+    metadata_url: str = BASE_URL,
+    metadata_seconds: float = EC2_SECONDS,
+    environment: Mapping[str, str] = os.environ,
+) -> Machine:
     """Look at this machine as far as planning needs it: in milliseconds, and at no accelerator.
 
     EC2's metadata service is asked only where the firmware says that this is EC2.
     """
     host = look_at_host(root)
-    ec2 = ask_ec2(metadata_url, EC2_SECONDS) if host.is_ec2 else Ec2()
-    return Machine(host=host, ec2=ec2, variables=kept_variables(os.environ))
+    ec2 = ask_ec2(metadata_url, metadata_seconds) if host.is_ec2 else Ec2()
+    return Machine(host=host, ec2=ec2, variables=kept_variables(environment))
 
 
-def look_at_accelerators(root: Path = ROOT) -> Accelerators:
-    """Look at what is plugged in; it may take its time, and can be done beside other things."""
-    return Accelerators(
-        neuron=look_at_neuron(root), nvidia=look_at_nvidia(root), network=look_at_network(root)
-    )
+def look_at_accelerators(root: Path = ROOT, nvml: Any = None) -> Accelerators:
+    """Look at what is plugged in, which may take seconds; `nvml` stands in for `pynvml`."""
+    with ThreadPoolExecutor() as pool:
+        neuron = pool.submit(look_at_neuron, root)
+        network = pool.submit(look_at_network, root)
+        nvidia = look_at_nvidia(root, nvml)
+    return Accelerators(neuron=neuron.result(), nvidia=nvidia, network=network.result())
 
 
 def kept_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Keep the variables that decide how training runs, without what identifies its owner."""
-    return untelling(
+    return redact_variables(
         {name: value for name, value in environment.items() if name.startswith(KEPT_VARIABLES)}
     )
 
 
-def untelling(variables: Mapping[str, str]) -> dict[str, str]:
+def redact_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables in order, the values that identify the machine's owner removed."""
     kept = {}
     for name, value in sorted(variables.items()):
@@ -192,16 +199,10 @@ def inspect(
     """
     with ThreadPoolExecutor() as pool:
         inventory = pool.submit(take_inventory)
-        neuron = pool.submit(look_at_neuron, root)
-        nvidia = pool.submit(look_at_nvidia, root, nvml)
-        network = pool.submit(look_at_network, root)
-        host = look_at_host(root)
-        ec2 = ask_ec2(metadata_url) if host.is_ec2 else Ec2()
-        chips = Accelerators(
-            neuron=neuron.result(), nvidia=nvidia.result(), network=network.result()
-        )
-        found, reason = inventory.result()
-    machine = Machine(host=host, ec2=ec2, variables=kept_variables(environment), chips=chips)
+        chips = pool.submit(look_at_accelerators, root, nvml)
+        machine = describe_machine(root, metadata_url, SECONDS, environment)
+    machine = replace(machine, chips=chips.result())
+    found, reason = inventory.result()
     return Inspection(
         machine=machine,
         inventory=found,

@@ -48,28 +48,24 @@ def price_history(rows: Iterable[PriceRow], region: str | None = None) -> list[S
     With a region, rates stated for many regions count there by the table's rule, and are in
     that region's series; None keeps every place by itself.
     """
+    dated = [row for row in rows if row.standing != "listed"]
     grouped: dict[tuple[RentOption, str], list[PriceRow]] = {}
-    for option, of_option in _by_option(rows).items():
-        held = of_option if region is None else rows_of_region(of_option, region)
+    for option in {row.option for row in dated}:
+        held = [row for row in dated if row.option == option]
+        if region is not None:
+            held = rows_of_region(held, region)
         for row in held:
-            wide = region is not None and row.region in EVERYWHERE
-            place = row.zone or (region if region is not None and wide else row.region)
+            is_wide = region is not None and row.region in EVERYWHERE
+            place = row.zone or (region if region is not None and is_wide else row.region)
             grouped.setdefault((option, place), []).append(row)
     return [Series(*key, _steps(grouped[key])) for key in sorted(grouped)]
-
-
-def _by_option(rows: Iterable[PriceRow]) -> dict[RentOption, list[PriceRow]]:
-    found: dict[RentOption, list[PriceRow]] = {}
-    for row in rows:
-        if row.standing != "listed":
-            found.setdefault(row.option, []).append(row)
-    return found
 
 
 def _steps(rows: Sequence[PriceRow]) -> tuple[Step, ...]:
     runs: list[list[PriceRow]] = []
     for row in sorted(rows, key=lambda row: (row.date, row.region not in EVERYWHERE)):
-        if runs and _is_same(row.usd_per_hour, runs[-1][0].usd_per_hour):
+        rate = runs[-1][0].usd_per_hour if runs else None
+        if rate is not None and abs(row.usd_per_hour - rate) <= SAME_RATE * rate:
             runs[-1].append(row)
         else:
             runs.append([row])
@@ -84,7 +80,3 @@ def _steps(rows: Sequence[PriceRow]) -> tuple[Step, ...]:
         )
         for run, rate in zip(runs, before, strict=False)
     )
-
-
-def _is_same(rate: Decimal, other: Decimal) -> bool:
-    return abs(rate - other) <= SAME_RATE * other

@@ -15,7 +15,7 @@ from trnbench import __version__
 from trnbench.analysis.analyze import recost
 from trnbench.catalog.backends import backend_of
 from trnbench.errors import RunError
-from trnbench.machine.describe import Devices, Machine, untelling
+from trnbench.machine.describe import Devices, Machine, redact_variables
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.protocol.orders import Train
@@ -253,7 +253,7 @@ class Session:
 
     def _follow(self, plan: Plan, records: MeasurementFile, budget: Budget) -> Outcome:
         variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
-        records.append(Launch(at_seconds=0.0, variables=untelling(variables)))
+        records.append(Launch(at_seconds=0.0, variables=redact_variables(variables)))
         task = Train(order=plan.order)
         with start(self._python, [task], [variables]) as job, contextlib.ExitStack() as stack:
             recorder = _recorder(plan, job.pids[0], variables)
