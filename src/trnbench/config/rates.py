@@ -120,15 +120,19 @@ class OwnRates(Strict):
     discounts: Annotated[list[OwnDiscount], Field(default_factory=list)]
 
 
-def read_rates(path: Path) -> OwnRates:
+def read_rates(path: Path, today: date) -> OwnRates:
     """Read a file of the user's own rates: YAML by its ending, else CSV, which has `rates` alone.
+
+    Args:
+        path: the file.
+        today: the day of a rate that has none, for two of one day are refused.
 
     Raises:
         ConfigError: everything that is wrong, each with file, line, key and value.
     """
     if path.suffix.lower() not in (".yaml", ".yml"):
-        return _check(_read_csv(path))
-    found = _check(read_document(path))
+        return _check(_read_csv(path), today)
+    found = _check(read_document(path), today)
     if not (found.rates or found.owned or found.discounts):
         raise ConfigError(f"{path}: holds no rate", hint=YAML_HINT)
     return found
@@ -160,7 +164,7 @@ def _read_csv(path: Path) -> Document:
     return Document(str(path), {"rates": rates}, lines)
 
 
-def _check(document: Document) -> OwnRates:
+def _check(document: Document, today: date) -> OwnRates:
     try:
         found = OwnRates.model_validate(document.data)
     except pydantic.ValidationError as error:
@@ -169,7 +173,7 @@ def _check(document: Document) -> OwnRates:
             Problem(fault.message, f"{fault.hint}; {DOLLARS}") for fault in faults
         ) from error
     keys: list[tuple[KeyPath, tuple[object, ...]]] = [
-        (("rates", place), (rate.instance_type, rate.region, rate.option, rate.date))
+        (("rates", place), (rate.instance_type, rate.region, rate.option, rate.date or today))
         for place, rate in enumerate(found.rates)
     ]
     keys += [(("owned", place), (each.instance_type,)) for place, each in enumerate(found.owned)]

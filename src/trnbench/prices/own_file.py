@@ -24,7 +24,7 @@ def read_rates_file(path: Path, today: date, base: PriceSource) -> PriceSource:
     Raises:
         ConfigError: names the place, the key and the value.
     """
-    found = read_rates(path)
+    found = read_rates(path, today)
     rows: dict[str, list[PriceRow]] = {}
     for rate in found.rates:
         rows.setdefault(rate.instance_type, []).append(_as_row(rate, path.name, today))

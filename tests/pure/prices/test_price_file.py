@@ -144,6 +144,10 @@ def test_a_file_without_rates_has_none(tmp_path: Path) -> None:
             ", line 2: rates.0.date: '23.11.2026' is not a day",
         ),
         (HEADER + '"rack,,spot,3\n', ", unexpected end of data"),
+        (
+            "instance_type,option,usd_per_hour,date\nrack,spot,3,2026-11-23\nrack,spot,4,\n",
+            ", line 3: a second entry of rates for rack",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_where_it_is_wrong(
