@@ -1,4 +1,4 @@
-"""A whole run: every launch in a fresh process group, one by one, all on disk at each end.
+"""A whole run: launch after launch, each in fresh processes, all on disk after each.
 
 A case that fails is a recorded outcome and the suite goes on. What was measured before in the same
 folder is not measured again.
@@ -43,12 +43,12 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What a run came to."""
+    """How a run ended."""
 
     results: list[Result]
     """Of the cases that were reached, in order."""
     signal: int | None
-    """What stopped it, if something did."""
+    """What stopped it, if a signal did."""
     storage_full: str | None
     """Why nothing more could be written, if so."""
 
@@ -78,17 +78,17 @@ class Session:
         most_launches: int | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Prepare; nothing is touched yet.
+        """Prepare; nothing is written yet.
 
         Args:
-            plans: the cases, in order; a case that stands there twice is measured once.
-            folder: where results go; made if it is not there.
+            plans: the cases, in order; a case that is there twice is measured once.
+            folder: for results; made if it is not there.
             python: the interpreter that trains.
-            machine: what is written down of this machine.
-            devices: what the interpreter found.
-            observer: told of all that happens.
-            interruption: looked at between events.
-            most_launches: of each case, those of earlier sessions counted in; a later session in
+            machine: this machine, for run.json.
+            devices: what the interpreter can train on, for run.json.
+            observer: notified of all that happens.
+            interruption: checked between events.
+            most_launches: of each case, including those of earlier sessions; a later session in
                 the same folder makes the rest. None makes as many as the plans say.
             now: the time of day.
         """
@@ -103,8 +103,8 @@ class Session:
         self._now = now
         self._results: dict[str, Result] = {}
         """Of the cases that are over, by their id."""
-        self._begun: dict[str, bool] = {}
-        """Of the cases that were reached, whether anything of them was measured now."""
+        self._reached: dict[str, bool] = {}
+        """By case id, whether this session launched the case; absent: not reached yet."""
         self._document = RunDocument(
             trnbench_version=__version__,
             run_id=folder.resolve().name,
@@ -125,7 +125,7 @@ class Session:
         """Measure what is not measured yet.
 
         All cases are launched once before any is launched again, and every second round goes
-        backwards: a machine that slows down in the meantime hits all of them alike.
+        backwards: a machine that slows down in the meantime slows all of them alike.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -134,13 +134,15 @@ class Session:
         run = RunFolder.open(self._folder)
         storage_full = None
         try:
-            self._write_document(run)
+            run.write_document(self._document)
             self._observer.run_begins(self._folder, self._plans)
             for number, plan, launch in self._turns():
                 if self._interruption.signal is not None:
                     break
                 self._take_turn(run, number, plan, launch)
-            self._conclude_begun(run)
+            for number, plan in enumerate(self._plans, start=1):
+                if plan.case_id in self._reached:  # interrupted with some of its launches made
+                    self._conclude(run, number, plan)
             self._end(run)
         except StorageFull as full:
             storage_full = str(full)
@@ -156,7 +158,7 @@ class Session:
         )
 
     def _turns(self) -> Iterator[tuple[int, Plan, int]]:
-        """Yield whose turn it is: the case's number, its plan, and the number of the launch."""
+        """Yield each launch in order: the case's number, its plan, and the launch's number."""
         numbered = list(enumerate(self._plans, start=1))
         for launch in range(1, self._rounds + 1):
             for number, plan in numbered if launch % 2 else reversed(numbered):
@@ -170,7 +172,7 @@ class Session:
         case = run.case(plan.case_id)
         made = case.launches_measured()
         if launch <= len(made):
-            self._begun.setdefault(plan.case_id, False)
+            self._reached.setdefault(plan.case_id, False)
         else:
             self._launch(run, case, number, plan, made)
         was_made = len(case.launches_measured()) >= launch
@@ -180,6 +182,7 @@ class Session:
     def _launch(
         self, run: RunFolder, case: CaseFolder, number: int, plan: Plan, made: Sequence[float]
     ) -> None:
+        """Make the launch after those that took the seconds in `made`, if its limits allow one."""
         launch = len(made) + 1
         budget = Budget.of(
             plan,
@@ -190,43 +193,17 @@ class Session:
             return
         self._set_status(run, plan, "running")
         self._observer.case_begins(number, plan, launch)
-        self._begun[plan.case_id] = True
+        self._reached[plan.case_id] = True
         try:
             self._measure(run, case, plan, launch, budget)
         except StorageFull:
             self._keep(number, plan, load_result(case.path, self._document.run_id))
             raise
 
-    def _conclude_begun(self, run: RunFolder) -> None:
-        """Conclude what an interruption left with some of its launches made."""
-        for number, plan in enumerate(self._plans, start=1):
-            if plan.case_id in self._begun and plan.case_id not in self._results:
-                self._conclude(run, number, plan)
-
-    def _conclude(self, run: RunFolder, number: int, plan: Plan) -> None:
-        case = run.case(plan.case_id)
-        result = load_result(case.path, self._document.run_id)
-        if not self._begun[plan.case_id]:
-            result = recost(result, plan.price, plan.price_reason)
-        case.write_result(result)
-        is_cut_short = (
-            self._interruption.signal is not None and len(result.launches) < plan.measure.launches
-        )
-        status = result.outcome.status
-        is_whole = status != "finished" or not is_cut_short
-        self._set_status(run, plan, status if is_whole else "interrupted")
-        self._keep(number, plan, result)
-
-    def _keep(self, number: int, plan: Plan, result: Result) -> None:
-        self._results[plan.case_id] = result
-        self._observer.case_ends(
-            number, result, was_measured_before=not self._begun.get(plan.case_id, False)
-        )
-
     def _measure(
         self, run: RunFolder, case: CaseFolder, plan: Plan, launch: int, budget: Budget
     ) -> None:
-        """Measure one launch; its last record is written even on a full disk."""
+        """Write one launch's records, from its header to its outcome, even on a full disk."""
         if launch == 1:
             plan_sha256 = case.begin(plan)
         else:  # by the plan of the first, which its records name
@@ -242,16 +219,19 @@ class Session:
                     started_at=self._now().isoformat(timespec="seconds"),
                 )
             )
-            outcome = too_large(plan) or self._follow(plan, records, budget)
-            records.append(outcome)
+            records.append(too_large(plan) or self._follow(plan, records, budget))
         except StorageFull as full:
             run.release_reserve()
-            records.append(_disk_full(full))
+            reason = f"the records could not be written: {full}"
+            records.append(
+                Outcome(at_seconds=0.0, status="disk_full", reason=reason, hint=FULL_HINT)
+            )
             raise
         finally:
             records.close()
 
     def _follow(self, plan: Plan, records: MeasurementFile, budget: Budget) -> Outcome:
+        """Start the workers, follow them to their end, and leave none."""
         variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
         records.append(Launch(at_seconds=0.0, variables=redact_variables(variables)))
         task = Train(order=plan.order)
@@ -269,6 +249,29 @@ class Session:
                 budget=budget,
             ).follow()
 
+    def _conclude(self, run: RunFolder, number: int, plan: Plan) -> None:
+        """Write the result of a case that is over, once."""
+        if plan.case_id in self._results:
+            return
+        case = run.case(plan.case_id)
+        result = load_result(case.path, self._document.run_id)
+        if not self._reached[plan.case_id]:
+            result = recost(result, plan.price, plan.price_reason)
+        case.write_result(result)
+        is_cut_short = (
+            self._interruption.signal is not None and len(result.launches) < plan.measure.launches
+        )
+        status = result.outcome.status
+        is_whole = status != "finished" or not is_cut_short
+        self._set_status(run, plan, status if is_whole else "interrupted")
+        self._keep(number, plan, result)
+
+    def _keep(self, number: int, plan: Plan, result: Result) -> None:
+        self._results[plan.case_id] = result
+        self._observer.case_ends(
+            number, result, was_measured_before=not self._reached.get(plan.case_id, False)
+        )
+
     # --- run.json -------------------------------------------------------------------------------
 
     def _set_status(self, run: RunFolder, plan: Plan, status: str) -> None:
@@ -277,7 +280,7 @@ class Session:
             for case in self._document.cases
         ]
         self._document = self._document.model_copy(update={"cases": cases})
-        self._write_document(run)
+        run.write_document(self._document)
 
     def _end(self, run: RunFolder, state: str | None = None) -> None:
         if state is None:
@@ -286,14 +289,27 @@ class Session:
             state = "interrupted" if self._interruption.signal is not None else state
         ended_at = self._now().isoformat(timespec="seconds")
         self._document = self._document.model_copy(update={"ended_at": ended_at, "state": state})
-        self._write_document(run)
-
-    def _write_document(self, run: RunFolder) -> None:
         run.write_document(self._document)
 
 
+def too_large(plan: Plan) -> Outcome | None:
+    """Refuse a job on the CPU that does not fit the memory: it would swap, or be killed."""
+    is_host = backend_of(plan.order.backend).is_host
+    if not is_host or plan.prediction.memory_verdict != "does_not_fit":
+        return None
+    needed, there = plan.prediction.memory_bytes, plan.device.memory_bytes or 0
+    about = "an unknown amount" if needed is None else say_bytes(needed)
+    return Outcome(
+        at_seconds=0.0,
+        status="does_not_fit",
+        reason=f"it needs about {about} and this machine has {say_bytes(there)}; "
+        "it was not started",
+        hint="lower workload.micro_batch_size or sequence_length, or choose a smaller model",
+    )
+
+
 def _recorder(plan: Plan, worker_pid: int, variables: Mapping[str, str]) -> Recorder | None:
-    """Open what can be read beside a case, unless the plan wants it run alone."""
+    """Open the telemetry beside a case, unless the plan has none."""
     if not plan.measure.telemetry:
         return None
     subject = Subject(
@@ -306,32 +322,8 @@ def _recorder(plan: Plan, worker_pid: int, variables: Mapping[str, str]) -> Reco
     return Recorder(open_sources(subject), period_seconds=TELEMETRY_SECONDS)
 
 
-def too_large(plan: Plan) -> Outcome | None:
-    """Refuse a job on the CPU that would push the machine into swap or the killer's arms."""
-    is_host = backend_of(plan.order.backend).is_host
-    if not is_host or plan.prediction.memory_verdict != "does_not_fit":
-        return None
-    needed, there = plan.prediction.memory_bytes, plan.device.memory_bytes or 0
-    said = "an unknown amount" if needed is None else say_bytes(needed)
-    return Outcome(
-        at_seconds=0.0,
-        status="does_not_fit",
-        reason=f"it needs about {said} and this machine has {say_bytes(there)}; it was not started",
-        hint="lower workload.micro_batch_size or sequence_length, or choose a smaller model",
-    )
-
-
-def _disk_full(full: StorageFull) -> Outcome:
-    return Outcome(
-        at_seconds=0.0,
-        status="disk_full",
-        reason=f"the records could not be written: {full}",
-        hint=FULL_HINT,
-    )
-
-
 def raise_for(ending: Ending, folder: Path) -> None:
-    """Raise what the ending comes to, when everything has been shown.
+    """Raise what went wrong in a run, after its results have been shown.
 
     Raises:
         RunError: the disk was full, or a case failed; the others are kept.
@@ -342,9 +334,9 @@ def raise_for(ending: Ending, folder: Path) -> None:
         )
     if ending.failed:
         worst = ending.failed[0]
-        problems = next((c for c in worst.checks if c.verdict == "invalid"), None)
-        what = f"{problems.name}: {problems.evidence}" if problems else worst.outcome.reason
-        hint = (problems.advice if problems else worst.outcome.hint) or "see its result.json"
+        problem = next((c for c in worst.checks if c.verdict == "invalid"), None)
+        what = f"{problem.name}: {problem.evidence}" if problem else worst.outcome.reason
+        hint = (problem.advice if problem else worst.outcome.hint) or "see its result.json"
         more = f" (and {len(ending.failed) - 1} more)" if len(ending.failed) > 1 else ""
         raise RunError(
             f"case {worst.case_id}{more} gave no figure that can be used: {what}", hint=hint

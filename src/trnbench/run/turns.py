@@ -1,9 +1,9 @@
 """Arms measured in turns on one machine: A B B A A B B A, each launch a fresh process.
 
-A machine that drifts hits both arms alike. `run --ab` measures two configs so, each arm an ordinary
-run in a folder of its own, and takes up an interrupted experiment. `compare --confirm` measures
-again what a gate did not see pass, by the stored plans, each launch in a folder of its own; where
-BASE's software is gone, CAND is the only arm.
+A machine's drift slows both arms alike. `run --ab` measures two configs so, each arm a run in a
+folder of its own, and continues an interrupted experiment. `compare --confirm` measures again what
+did not pass a CI gate, by the stored plans, each launch in a folder of its own; where BASE's
+software is gone, CAND is the only arm.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +24,12 @@ from trnbench.schema.plan import Plan
 Label = Literal["base", "cand"]
 
 FOLDERS: dict[Label, Literal["a", "b"]] = {"base": "a", "cand": "b"}
-"""Of the arms of `run --ab`, inside the experiment's."""
+"""Of the arms of `run --ab`, inside the experiment's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One of the two: A, which is compared with, or B, which is compared."""
+    """One of the two: A, the baseline, or B, the candidate."""
 
     label: Label
     plans: tuple[Plan, ...]
@@ -39,7 +39,7 @@ class Arm:
 
 
 class Turn(NamedTuple):
-    """A turn that is over: a launch of every case of an arm."""
+    """A launch of every case of an arm, which is over."""
 
     label: Label
     folder: Path
@@ -47,7 +47,7 @@ class Turn(NamedTuple):
 
 
 Place = Callable[[Label, int], tuple[Path, int | None]]
-"""A turn of an arm, counted from 1, to its folder and the most launches that a case has there."""
+"""Returns the folder of an arm's turn, counted from 1, and `most_launches` of its session."""
 
 
 def take_turns(
@@ -59,12 +59,7 @@ def take_turns(
     interruption: Interruption,
     open_session: Callable[..., Session] = Session,
 ) -> Iterator[Turn]:
-    """Measure the arms in turns, `count` each, and yield each turn; a signal ends them.
-
-    Raises:
-        ConfigError: a folder cannot be written.
-        RunError: another process measures into it, or the disk is full before the first case.
-    """
+    """Measure the arms in turns, `count` each, and yield each turn; a signal ends them."""
     turns = dict.fromkeys((arm.label for arm in arms), 0)
     for number in range(count):
         for arm in arms if number % 2 == 0 else reversed(arms):
@@ -95,11 +90,11 @@ def interleave(
 ) -> dict[Label, Ending]:
     """Launch every case of both arms in turns, as often as their plans say.
 
-    It ends early with the first launch that failed, or that gave no figure that may be used: the
-    arms cannot be compared then, and every further launch would be paid for in vain.
+    It ends with the first launch that failed, or whose figure must not be used: the arms cannot be
+    compared then, and further launches would only cost money.
 
     Returns:
-        How the last session of each arm that was reached ended; the one that ended it all is last.
+        How the last session of each arm that was reached ended, the latest last.
 
     Raises:
         ConfigError: a folder cannot be written.
@@ -157,11 +152,9 @@ def measure_again(
 
 
 def check_again(arm: Arm, device_names: frozenset[str]) -> None:
-    """Refuse, before anything is launched, what would not be the same measurement.
+    """Refuse, before anything is launched, what would be another measurement.
 
-    Args:
-        arm: to be measured again.
-        device_names: of the devices that its launches ran on.
+    `device_names` are of the devices that the arm's launches ran on.
 
     Raises:
         ConfigError: a plan was made by another version of the worker's protocol.
