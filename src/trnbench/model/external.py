@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trnbench.catalog.models import complete_shape
-from trnbench.protocol.model import Experts, ModelShape
+from trnbench.protocol.model import Experts, ExternalTask, ModelShape
 
 Config = Mapping[str, Any]
 
-TASKS = {"ForCausalLM": "next_token", "LMHeadModel": "next_token", "ForMaskedLM": "masked_token"}
+TASKS: dict[str, ExternalTask] = {
+    "ForCausalLM": "next_token",
+    "LMHeadModel": "next_token",
+    "ForMaskedLM": "masked_token",
+}
 """What a class is trained on, by the end of its name."""
 
 

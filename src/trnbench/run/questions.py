@@ -23,7 +23,7 @@ from trnbench.machine.look import ROOT, list_names
 from trnbench.machine.neuron import Neuron
 from trnbench.model.external import TASKS
 from trnbench.plan.external import Describe, KnownExternal, check_values
-from trnbench.protocol.model import ExternalModel
+from trnbench.protocol.model import ExternalKind, ExternalModel, ExternalTask
 from trnbench.protocol.orders import DescribeModel, ProbeDevices, TakeInventory, Task
 from trnbench.protocol.records import Described, FailureReason, FoundDevice, Inventory, Probe
 from trnbench.redact import redact
@@ -190,23 +190,19 @@ def require_device(asked: str, devices: Devices) -> None:
     """
     usable = [device.backend for device in devices.found if device.supported]
     kind, _, index = asked.partition(":")
-    for device in devices.found:
-        if kind in ("auto", device.backend):
-            if device.supported:
-                _require_index(device, index)
-                return
-            raise UnavailableError(
-                f"device {device.backend!r} is here, but {device.note or 'cannot be used'}",
-                hint=f"to train on another, name it: --device {' | '.join(usable)}",
-            )
-    found = ", ".join(usable) or "nothing"
-    raise UnavailableError(
-        f"device {asked!r} is not here; that interpreter's torch can use: {found}",
-        hint="check its driver, or use `--device auto`, or another interpreter by `--python PATH`",
-    )
-
-
-def _require_index(device: FoundDevice, index: str) -> None:
+    device = next((each for each in devices.found if kind in ("auto", each.backend)), None)
+    if device is None:
+        found = ", ".join(usable) or "nothing"
+        raise UnavailableError(
+            f"device {asked!r} is not here; that interpreter's torch can use: {found}",
+            hint="check its driver, or use `--device auto`, or another interpreter by "
+            "`--python PATH`",
+        )
+    if not device.supported:
+        raise UnavailableError(
+            f"device {device.backend!r} is here, but {device.note or 'cannot be used'}",
+            hint=f"to train on another, name it: --device {' | '.join(usable)}",
+        )
     if index and int(index) >= device.device_count:
         last = device.device_count - 1
         raise UnavailableError(
@@ -233,22 +229,18 @@ def describer(python: str) -> Describe:
     def describe(model: ModelConfig, sequence_length: int) -> KnownExternal:
         key = f"{model.model_dump_json()} {sequence_length}"
         if key not in known:
-            known[key] = _describe(model, sequence_length, python)
+            external = external_of(model)
+            task = DescribeModel(external=external, sequence_length=sequence_length)
+            try:
+                described = ask_worker(python, task, Described, DESCRIBE_SECONDS)
+            except ConfigError as error:
+                hint = error.problems[0].hint
+                raise Conflict(f"model.{external.kind}", f"{error}", hint=hint) from None
+            external = replace(external, vocabulary_size=described.vocabulary_size)
+            known[key] = KnownExternal(external, described)
         return known[key]
 
     return describe
-
-
-def _describe(model: ModelConfig, sequence_length: int, python: str) -> KnownExternal:
-    external = external_of(model)
-    task = DescribeModel(external=external, sequence_length=sequence_length)
-    try:
-        described = ask_worker(python, task, Described, DESCRIBE_SECONDS)
-    except ConfigError as error:
-        kind = "huggingface" if model.python is None else "python"
-        hint = error.problems[0].hint
-        raise Conflict(f"model.{kind}", f"{error}", hint=hint) from None
-    return KnownExternal(replace(external, vocabulary_size=described.vocabulary_size), described)
 
 
 def external_of(model: ModelConfig) -> ExternalModel:
@@ -259,24 +251,21 @@ def external_of(model: ModelConfig) -> ExternalModel:
     """
     _check_alone(model)
     given = model.config or {}
-    if model.python is not None:
-        if not FUNCTION_NAME.fullmatch(model.python):
+    if model.python is None:
+        kind: ExternalKind = "huggingface"
+        target, values = _class_and_values(model.huggingface or "", given)
+        task = _task_of(target)
+        check_values({**values, **given})
+    else:
+        kind, target, values, task = "python", model.python, {}, "next_token"
+        if not FUNCTION_NAME.fullmatch(target):
             raise Conflict(
                 "model.python",
-                f"{model.python!r} names no function",
+                f"{target!r} names no function",
                 hint="write package.module:function",
             )
-        return ExternalModel(
-            kind="python",
-            target=model.python,
-            arguments=json.dumps(given, sort_keys=True),
-            checked_keys=sorted(given),
-        )
-    target, values = _class_and_values(model.huggingface or "", given)
-    task = _task_of(target)
-    check_values({**values, **given})
     return ExternalModel(
-        kind="huggingface",
+        kind=kind,
         target=target,
         arguments=json.dumps({**values, **given}, sort_keys=True),
         checked_keys=sorted(given),
@@ -288,10 +277,10 @@ def _check_alone(model: ModelConfig) -> None:
     """Refuse our own sizes beside an external model, which has its own."""
     allowed = {"name", "huggingface", "python", "config", "small"}
     extra = sorted(model.model_dump(exclude_none=True).keys() - allowed)
+    named = "python" if model.huggingface is None else "huggingface"
     if model.huggingface is not None and model.python is not None:
         extra = ["python"]
     if extra:
-        named = "huggingface" if model.huggingface is not None else "python"
         raise Conflict(
             f"model.{extra[0]}",
             f"does not go with model.{named}",
@@ -331,7 +320,7 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
     return str(target), document
 
 
-def _task_of(target: str) -> Any:
+def _task_of(target: str) -> ExternalTask:
     for end, task in TASKS.items():
         if target.endswith(end):
             return task

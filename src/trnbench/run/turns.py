@@ -9,7 +9,7 @@ software is gone, CAND is the only arm.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.errors import ConfigError, RunError, UnavailableError
@@ -37,47 +37,34 @@ class Arm:
     machine: Machine
     devices: Devices
 
+    def measure(
+        self,
+        folder: Path,
+        most_launches: int | None,
+        observer: Observer,
+        interruption: Interruption,
+        open_session: Callable[..., Session],
+    ) -> Ending:
+        """Measure its plans into a folder, up to `most_launches` of each in all sessions there."""
+        return open_session(
+            self.plans,
+            folder=folder,
+            python=self.python,
+            machine=self.machine,
+            devices=self.devices,
+            observer=observer,
+            interruption=interruption,
+            most_launches=most_launches,
+        ).run()
 
-class Turn(NamedTuple):
-    """A launch of every case of an arm, which is over."""
 
-    label: Label
-    folder: Path
-    ending: Ending
-
-
-Place = Callable[[Label, int], tuple[Path, int | None]]
-"""Returns the folder of an arm's turn, counted from 1, and `most_launches` of its session."""
-
-
-def take_turns(
-    arms: Sequence[Arm],
-    count: int,
-    place: Place,
-    *,
-    observer: Observer,
-    interruption: Interruption,
-    open_session: Callable[..., Session] = Session,
-) -> Iterator[Turn]:
-    """Measure the arms in turns, `count` each, and yield each turn; a signal ends them."""
-    turns = dict.fromkeys((arm.label for arm in arms), 0)
+def turns(arms: Sequence[Arm], count: int, interruption: Interruption) -> Iterator[tuple[Arm, int]]:
+    """Yield whose turn it is, and the number of that arm's turn from 1, until a signal comes."""
     for number in range(count):
         for arm in arms if number % 2 == 0 else reversed(arms):
             if interruption.signal is not None:
                 return
-            turns[arm.label] += 1
-            folder, most_launches = place(arm.label, turns[arm.label])
-            ending = open_session(
-                arm.plans,
-                folder=folder,
-                python=arm.python,
-                machine=arm.machine,
-                devices=arm.devices,
-                observer=observer,
-                interruption=interruption,
-                most_launches=most_launches,
-            ).run()
-            yield Turn(arm.label, folder, ending)
+            yield arm, number + 1
 
 
 def interleave(
@@ -101,17 +88,12 @@ def interleave(
         RunError: another process measures into it, or the disk is full before the first case.
     """
     endings: dict[Label, Ending] = {}
-    turns = take_turns(
-        arms,
-        max(plan.measure.launches for arm in arms for plan in arm.plans),
-        lambda label, turn: (folder / FOLDERS[label], turn),
-        observer=observer,
-        interruption=interruption,
-        open_session=open_session,
-    )
-    for label, _, ending in turns:
-        endings.pop(label, None)
-        endings[label] = ending
+    launches = max(plan.measure.launches for arm in arms for plan in arm.plans)
+    for arm, turn in turns(arms, launches, interruption):
+        place = folder / FOLDERS[arm.label]
+        ending = arm.measure(place, turn, observer, interruption, open_session)
+        endings.pop(arm.label, None)
+        endings[arm.label] = ending
         if ending.failed or ending.storage_full is not None:
             break
     return endings
@@ -133,21 +115,15 @@ def measure_again(
         ConfigError: the folder cannot be written.
     """
     made: dict[Label, list[Path]] = {"base": [], "cand": []}
-    turns = take_turns(
-        arms,
-        count,
-        lambda label, turn: (folder / f"{label}-{turn}", None),
-        observer=observer,
-        interruption=interruption,
-        open_session=open_session,
-    )
-    for label, path, ending in turns:
+    for arm, turn in turns(arms, count, interruption):
+        place = folder / f"{arm.label}-{turn}"
+        ending = arm.measure(place, None, observer, interruption, open_session)
         if ending.storage_full is not None:
             raise RunError(
-                f"{path}: {ending.storage_full}; nothing was confirmed",
+                f"{place}: {ending.storage_full}; nothing was confirmed",
                 hint="free some disk and compare again",
             )
-        made[label].append(path)
+        made[arm.label].append(place)
     return made
 
 
