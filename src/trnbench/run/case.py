@@ -30,7 +30,7 @@ NOTIFY_SECONDS = 1.0
 SYNC_SECONDS = 10.0
 """This often the records are made safe against a loss of power; a write survives all else."""
 
-OUTPUT_HINT = "its last words are in the outcome of its measurement.jsonl"
+OUTPUT_HINT = "the end of its output is in the outcome of its measurement.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

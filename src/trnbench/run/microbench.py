@@ -206,7 +206,7 @@ def read_peak(folder: Path) -> PeakDocument:
         ) from error
     except ValueError as error:
         raise DataError(
-            f"{path}: is no peak.json of this version: {_first_fault(error)}",
+            f"{path}: is not a peak.json of this version: {_first_fault(error)}",
             hint="it was changed or cut off, or a newer trnbench wrote it: measure again",
         ) from error
 

@@ -101,7 +101,7 @@ def of_hang(silent_seconds: float, hint: str, phase: str, output: str) -> End:
     """Say that nothing came for long; `phase` says what each rank was doing."""
     return End(
         "hung",
-        f"no word from the worker for {say_seconds(silent_seconds)} in phase {phase}, and no "
+        f"no record from the worker for {say_seconds(silent_seconds)} in phase {phase}, and no "
         "compiler at work",
         hint,
         output or None,
@@ -112,6 +112,6 @@ def of_version(version: int) -> End:
     """Say that the worker is of another installation than the parent."""
     return End(
         "wrong_order",
-        f"the worker speaks version {version} of the records, not {PROTOCOL_VERSION}",
+        f"the worker has version {version} of the protocol, not {PROTOCOL_VERSION}",
         "this is a mixed installation: install trnbench again",
     )

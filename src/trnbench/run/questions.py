@@ -75,7 +75,8 @@ def ask_worker(
         except End as early:
             end = early
         output = redact(job.output_tail().strip()).splitlines()
-    raise _error_of(end, python, task, f"; it last said: {output[-1][:200]}" if output else "")
+    last = f"; its output ends with: {output[-1][:200]}" if output else ""
+    raise _error_of(end, python, task, last)
 
 
 def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
@@ -284,7 +285,7 @@ def _check_alone(model: ModelConfig) -> None:
         raise Conflict(
             f"model.{extra[0]}",
             f"does not go with model.{named}",
-            hint="sizes of it stand under `model.config`, in its own words",
+            hint="give its sizes under `model.config`, by the names that it has for them",
         )
 
 
@@ -329,7 +330,7 @@ def _task_of(target: str) -> ExternalTask:
     if near:
         hint = f"did you mean {target[: -len(near[0])]}{near[0]}?"
     elif target.endswith("ForImageClassification"):
-        hint = "pictures are for trnbench's own models: `model: vit-b16`, or sizes of `family: vit`"
+        hint = "images are for trnbench's own models: `model: vit-b16`, or sizes of `family: vit`"
     raise Conflict(
         "model.huggingface",
         f"{target} has no loss that the token stream is for",

@@ -145,9 +145,9 @@ def test_what_would_be_measured_is_not_said_of_what_was(
     ("text", "said"),
     [
         (None, "cannot be read: No such file"),
-        ("", "is no peak.json of this version"),
+        ("", "is not a peak.json of this version"),
         ('{"schema_version": 2}', "schema_version"),
-        ('{"schema_version": 1, "readings": [', "is no peak.json"),
+        ('{"schema_version": 1, "readings": [', "is not a peak.json"),
     ],
 )
 def test_a_document_that_cannot_be_read_is_named(

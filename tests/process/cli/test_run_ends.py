@@ -48,9 +48,9 @@ def config(tmp_path: Path) -> Path:
         ("garbage", "garbage", r"no record.*Segmentation fault"),
         ("endless_line", "garbage", r"line without an end"),
         ("out_of_memory", "out_of_memory", r"no room for 9 GiB"),
-        ("hangs", "hung", r"no word from the worker"),
-        ("ignores_sigterm", "hung", r"no word from the worker"),
-        ("leaves_a_grandchild", "hung", r"no word from the worker"),
+        ("hangs", "hung", r"no record from the worker"),
+        ("ignores_sigterm", "hung", r"no record from the worker"),
+        ("leaves_a_grandchild", "hung", r"no record from the worker"),
     ],
 )
 def test_a_worker_that_fails_is_an_outcome_with_its_reason(
