@@ -131,3 +131,18 @@ def test_at_the_even_speed_a_token_costs_the_same(
     assert even.tokens_per_second is not None
     per_token_of_base = float(usd) / tokens_per_second
     assert float(other) / even.tokens_per_second == pytest.approx(per_token_of_base)
+
+
+def test_a_worked_example_has_the_intervals_of_the_speeds() -> None:
+    """A trn2.48xlarge against a p5en.48xlarge."""
+    ratio = Ratio(value=60_000 / 90_000, low=59_400 / 90_900, high=60_600 / 89_100)
+    speed = SideValue(value=90_000, low=89_100, high=90_900)
+    even = break_even(ratio, speed, price("63.16"), price("35.7608"), (1, 1))
+    assert f"{even.usd_per_hour:.4f}" == "42.1067"
+    assert (even.low, even.high) == pytest.approx(
+        (63.16 * 59_400 / 90_900, 63.16 * 60_600 / 89_100)
+    )
+    assert even.tokens_per_second == pytest.approx(90_000 * 35.7608 / 63.16)
+    assert (even.tokens_per_second_low, even.tokens_per_second_high) == pytest.approx(
+        (89_100 * 35.7608 / 63.16, 90_900 * 35.7608 / 63.16)
+    )
