@@ -102,7 +102,7 @@ def _metered(plan: Plan, measurement: Measurement) -> tuple[float, bool, str | N
     if not known or len(known) < len(powers):
         return f"{meter.name} gave too few readings while it measured"
     if max(known) > MOST_WATTS:
-        return f"{meter.name} tells of {max(known):.3g} W, which no device draws"
+        return f"{meter.name} reports {max(known):.3g} W, which no device draws"
     if meter.is_of_device and len(by_device) != plan.device.devices_used:
         devices = plan.device.devices_used
         doubts = [f"{len(by_device)} GPUs were metered and the job drove {devices}"]
@@ -145,7 +145,7 @@ def _doubt(series: Sequence[Reading], window: tuple[float, float]) -> str | None
 def _foreign_load(measurement: Measurement) -> str | None:
     foreign = foreign_cpu_share(measurement)
     if foreign is None:
-        return "nobody watched whether others used the processors"
+        return "it is not known whether others used the processors"
     if foreign > MAX_FOREIGN_CPU_SHARE:
         return f"others used {foreign:.0%} of the processors: their energy is in it"
     return None
@@ -195,7 +195,7 @@ def _pue(provider: str, given: float | None) -> tuple[float | None, str]:
         return given, "given by the user"
     room = facilities().get(provider)
     if room is None:
-        return None, "no PUE is known of who houses this machine (`trnbench cost --pue` sets one)"
+        return None, "no PUE is known of this machine's site (`trnbench cost --pue` sets one)"
     return room.pue, f"{room.year}: {room.source}"
 
 

@@ -133,13 +133,13 @@ def compile_seconds(case: Case) -> MetricValue:
     """Seconds of all compilations that the compiler reported, summed; they may have overlapped."""
     activities = case.measurement.activities
     if not activities:
-        return unknown("the case ended before anything was told of its compilations")
+        return unknown("the case ended before its compilations were reported")
     last = activities[-1]
     if last.compile_seconds:
         return exactly(sum(last.compile_seconds))
     if last.compilations == 0:
         return exactly(0.0)
-    return unknown("this device's compiler does not tell how long it took")
+    return unknown("this device's compiler does not report how long it took")
 
 
 def peak_memory_bytes(case: Case) -> MetricValue:
@@ -205,8 +205,8 @@ def expert_imbalance(case: Case) -> MetricValue:
     if not case.measured_blocks:
         return unknown("no step was measured")
     if model.external is not None:
-        return unknown(f"{model.external.target} does not tell how its experts were used")
-    return unknown("its records do not tell how the experts were used")
+        return unknown(f"{model.external.target} does not report how its experts were used")
+    return unknown("its records do not say how the experts were used")
 
 
 def mfu(basis: Basis) -> MetricValue:
@@ -233,7 +233,7 @@ def mfu_bf16_equivalent(basis: Basis) -> MetricValue:
     """Of work that is partly fp8, by the peak of the rest; it may exceed 1."""
     used = basis.utilization
     if used.fp8 is None:
-        return unknown("no product is made in fp8")
+        return unknown("no matmul is done in fp8")
     flops = used.flops_per_token.get(used.convention)
     if flops is None:
         return unknown(used.flops_reason or "the operations are not known")
@@ -252,7 +252,7 @@ def ceiling_utilization(basis: Basis) -> MetricValue:
     if value.value is not None and value.value > 1:
         said = say_flops_per_second(used.ceiling_flops_per_second)
         return unknown(
-            f"{value.value:.0%} of {said}: something disturbed the products while they were timed"
+            f"{value.value:.0%} of {said}: something disturbed the matmuls while they were timed"
         )
     return value
 

@@ -44,7 +44,7 @@ def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
             missing = "measure.ceiling is off, and a processor has no other peak"
         return _best_median(ceilings, 1, missing)
     if plan.device.accelerator is None:
-        return Peak(flops_per_second=None, reason="the catalog knows no peak of this device")
+        return Peak(flops_per_second=None, reason="the catalog has no peak of this device")
     chip = accelerators()[plan.device.accelerator]
     peak = chip.peak_flops_per_second(plan.workload.precision)
     if peak is None:
@@ -69,7 +69,7 @@ def find_ceiling(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
     """Return the measured rate of matmuls alone on the devices that the job drives."""
     missing = "the case ended before the device's ceiling was measured"
     if not plan.order.measure_ceiling:
-        missing = "measure.ceiling is off, as it is by default where products must be compiled"
+        missing = "measure.ceiling is off, as it is by default where matmuls must be compiled"
     devices = plan.device.devices_used
     if plan.workload.precision != "fp8":
         return _best_median(ceilings, devices, missing)

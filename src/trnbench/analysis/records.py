@@ -111,7 +111,7 @@ def faults_of_block(block: Block) -> Iterator[Fault]:
 def _faults_of_order(blocks: list[Block]) -> Iterator[Fault]:
     ranks = {len(block.rank_seconds) for block in blocks if block.rank_seconds is not None}
     if len(ranks) > 1:
-        yield f"tells of {min(ranks)} ranks here and of {max(ranks)} there", EDITED
+        yield f"has blocks of {min(ranks)} ranks and of {max(ranks)}", EDITED
     for before, after in itertools.pairwise(blocks):
         if after.at_seconds < before.at_seconds:
             yield (

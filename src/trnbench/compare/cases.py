@@ -88,9 +88,9 @@ def _measure(comparable: Comparable, base: Side, cand: Side, terms: Terms) -> Me
         )
         if not seeds_known:
             found = (
-                f"how many steps it takes hangs on the seed, and {seeds or 'no'} "
+                f"how many steps it takes depends on the seed, and {seeds or 'no'} "
                 f"{'seed was' if seeds == 1 else 'seeds were'} tried a side: "
-                f"{LEAST_LAUNCHES} tell"
+                f"{LEAST_LAUNCHES} are needed"
             )
         if isinstance(found, str):
             reason = found

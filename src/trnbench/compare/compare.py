@@ -66,7 +66,7 @@ def compare(
     )
     notes = [*base_notes, *cand_notes]
     if {launch.digest for launch in base} & {launch.digest for launch in cand}:
-        notes.append("the same measurement stands on both sides")
+        notes.append("the same measurement is on both sides")
     return Comparison(
         trnbench_version=__version__,
         base=tuple(base_sources),
@@ -204,9 +204,9 @@ def _read_gate(
         last = unusable[-1]
         evidence = (
             f"{len(unusable)} of CAND's {len(pair.cand.group.launches)} launches "
-            f"came out {last.result.standing}: {last.why_not}"
+            f"are {last.result.standing}: {last.why_not}"
         )
-        advice = "mend what is wrong, or leave those results out, and compare again"
+        advice = "correct what is wrong, or leave those results out, and compare again"
         return _outcome(gate, name, evidence=evidence, advice=advice, doubts=doubts)
     if found.ratio is None:
         evidence = f"there is no figure: {found.reason}"

@@ -97,13 +97,13 @@ def parse_gates(texts: Sequence[str]) -> tuple[Gate, ...]:
 def _parse(text: str) -> Gate | Problem:
     match = _GATE.fullmatch(text)
     if match is None:
-        return Problem(f"--gate {text!r}: is no gate", GRAMMAR)
+        return Problem(f"--gate {text!r}: is not a gate", GRAMMAR)
     metric = match["metric"]
     if metric not in COMPARABLES:
         near = difflib.get_close_matches(metric, COMPARABLES, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         return Problem(
-            f"--gate {text!r}: {metric!r} is no metric that can be compared",
+            f"--gate {text!r}: {metric!r} is not a metric that can be compared",
             f"{meant}use one of {', '.join(COMPARABLES)}",
         )
     if not match["percent"]:

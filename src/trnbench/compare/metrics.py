@@ -64,7 +64,7 @@ class Comparable:
 def _of_result(launch: Launch, name: str) -> Reading:
     metric = launch.result.metrics.get(name)
     if metric is None:
-        return Reading(value=None, reason="the version that wrote this result had no such one")
+        return Reading(value=None, reason="the version that wrote this result had no such metric")
     return _reading(metric)
 
 
@@ -81,7 +81,7 @@ def _compile_seconds(launch: Launch, _target: float) -> Reading:
     """Read it of cold launches alone: a launch that found some of its programs took less."""
     told = launch.result.compilation
     if told is None:
-        return Reading(value=None, reason="its version did not tell what was compiled")
+        return Reading(value=None, reason="its version did not report what was compiled")
     if told.cache == "cold":
         return _of_result(launch, "compile_seconds")
     return Reading(value=None, reason=_NOT_COLD[told.cache])
@@ -92,7 +92,7 @@ _NOT_COLD: Mapping[CompileCache, str] = {
     "cached": "its programs were found compiled, and cold and cached are not compared",
     "mixed": "some of its programs were found compiled, and cold and cached are not compared",
     "failed": "the compiler gave up",
-    "unknown": "this device's software does not tell what was compiled",
+    "unknown": "this device's software does not report what was compiled",
 }
 
 
@@ -124,7 +124,7 @@ def steps_to_target(launch: Launch, target: float) -> Reading:
     steps = len(launch.excess_losses)
     return Reading(
         value=None,
-        reason=f"in {steps} steps its loss never came within {target:g} nat of the best possible",
+        reason=f"in {steps} steps its loss did not come within {target:g} nat of the best possible",
     )
 
 

@@ -250,7 +250,7 @@ def _assumed(base: Sample, cand: Sample, *logs: Logs) -> LogDifference | str:
         if len(errors) < len(sample.errors):
             count = len(sample.values)
             launches = "one launch" if count == 1 else f"{count} launches"
-            return f"{launches} a side cannot tell how it differs from launch to launch"
+            return f"{launches} a side cannot show how launches differ"
         seen = deviation_of(values) if len(values) > 1 else 0.0
         deviations.append(max(UNSEEN_LAUNCH_SD, seen))
         variance += (mean_square(errors) + deviations[-1] ** 2) / len(values)
@@ -277,8 +277,11 @@ def judge(
     if -limit <= low and high <= limit:
         return "same", f"{span} is all within the margin of {100 * margin:g} %"
     if low <= 0 <= high:
-        return "cannot_tell", f"{span} holds losses and gains"
+        return "cannot_tell", f"{span} contains losses and gains"
     if p_adjusted >= ALPHA:
-        return "cannot_tell", f"{span} does not hold 0, but of so many one may do so by chance"
+        return (
+            "cannot_tell",
+            f"{span} does not contain 0, but among so many one may do so by chance",
+        )
     is_gain = (low > 0) == (better == "higher")
-    return ("better" if is_gain else "worse"), f"{span} does not hold 0"
+    return ("better" if is_gain else "worse"), f"{span} does not contain 0"

@@ -154,7 +154,7 @@ def _notes_of_side(side: Side) -> list[str]:
     if unverified:
         notes.append(
             f"{unverified} of {count} launches taken as stored: their raw records were "
-            "not kept, so nothing shows that their figures are theirs"
+            "not kept, so their figures are not verified"
         )
     notes += dict.fromkeys(launch.note for launch in side.usable if launch.note is not None)
     return notes
@@ -196,7 +196,7 @@ def price_differences(base: Price | str, cand: Price | str) -> str | None:
     ]
     if not unlike:
         return None
-    return f"costs are at prices of unlike terms (BASE / CAND): {'; '.join(unlike)}"
+    return f"the prices differ (BASE / CAND): {'; '.join(unlike)}"
 
 
 def rate_ratio(base: Price | str, cand: Price | str, billed: tuple[int, int]) -> float | None:

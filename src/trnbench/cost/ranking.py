@@ -128,7 +128,7 @@ def ranked_publication(
         model=published.model,
         sequence_length=published.sequence_length,
         is_adapter_training=published.is_adapter_training,
-        precision=published.precision or "not told",
+        precision=published.precision or "not known",
         machine=f"{published.accelerators or '?'} x {published.accelerator}"
         + (f" priced as {rented} x {instance}" if is_assumed else ""),
         instances=rented,
@@ -163,7 +163,7 @@ def _published_metrics(
         "tokens_per_usd": scaled(speed, 1 / usd_per_second),
         "usd_per_chip_hour": exactly(usd_per_second * SECONDS_PER_HOUR / billed)
         if billed
-        else unknown("how many chips are billed is not told"),
+        else unknown("how many chips are billed is not known"),
     }
 
 

@@ -57,7 +57,7 @@ def test_seconds_are_summed_and_a_compiler_that_does_not_tell_gives_a_reason() -
     assert told.compilation.seconds_per_program == (1.5, 2.0)
     silent = result_of().metrics["compile_seconds"]
     assert silent.value is None
-    assert "does not tell" in (silent.reason or "")
+    assert "does not report" in (silent.reason or "")
 
 
 def test_a_compiled_case_says_so_beside_its_figures() -> None:

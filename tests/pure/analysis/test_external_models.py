@@ -34,7 +34,7 @@ def test_a_mixture_whose_class_tells_nothing_of_its_experts_says_so() -> None:
     plan = as_external(make_plan(MIXTURE), is_known=True)
     value, reason = imbalance_of(plan)
     assert value is None
-    assert reason == "TheirForCausalLM does not tell how its experts were used"
+    assert reason == "TheirForCausalLM does not report how its experts were used"
 
 
 def test_without_a_measured_step_nobody_blames_the_class() -> None:
@@ -45,7 +45,7 @@ def test_without_a_measured_step_nobody_blames_the_class() -> None:
 def test_records_of_our_own_mixture_without_its_experts_are_told_as_that() -> None:
     assert imbalance_of(make_plan(MIXTURE)) == (
         None,
-        "its records do not tell how the experts were used",
+        "its records do not say how the experts were used",
     )
 
 

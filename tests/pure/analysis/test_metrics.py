@@ -83,7 +83,7 @@ def test_each_convention_has_its_own_mix_of_fp8_and_bf16() -> None:
 
 def test_partly_fp8_work_is_also_told_as_if_its_peak_were_bf16_s() -> None:
     of = basis(peak=1.0)
-    assert metrics.mfu_bf16_equivalent(of).reason == "no product is made in fp8"
+    assert metrics.mfu_bf16_equivalent(of).reason == "no matmul is done in fp8"
     mix = ResultFp8(flops_per_token=4e10, flops_per_second=2e16, other_flops_per_second=1e15)
     of = dataclasses.replace(of, utilization=of.utilization.model_copy(update={"fp8": mix}))
     flops = of.utilization.flops_per_token["matmul-causal-v1"]

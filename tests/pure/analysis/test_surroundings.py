@@ -42,7 +42,7 @@ def test_what_was_not_metered_emits_nothing_that_is_told() -> None:
 def test_a_machine_without_a_price_stands_nowhere() -> None:
     grams = grams_co2e_per_million_tokens(basis(joules=METERED, usd_per_hour=None))
     assert grams.value is None
-    assert "no PUE is known of who houses this machine" in str(grams.reason)
+    assert "no PUE is known of this machine's site" in str(grams.reason)
     assert "no grid is known of this place" in str(grams.reason)
 
 

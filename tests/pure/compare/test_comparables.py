@@ -96,8 +96,8 @@ def test_compile_time_is_that_of_all_programs() -> None:
     ("changes", "reason"),
     [
         ({}, "nothing was compiled"),
-        ({"compilations": None}, "does not tell what was compiled"),
-        ({"compilations": 3}, "does not tell how long it took"),
+        ({"compilations": None}, "does not report what was compiled"),
+        ({"compilations": 3}, "does not report how long it took"),
         ({"cache_hits": 3}, "its programs were found compiled, and cold and cached are not"),
         (
             {"compilations": 1, "cache_hits": 2, "compile_seconds": [9.0]},
@@ -136,7 +136,7 @@ def test_the_steps_to_a_loss_are_interpolated_between_two_means() -> None:
 def test_a_loss_that_is_never_reached_has_no_steps() -> None:
     reading = steps_to_target(with_losses(*[1.0] * 30), 0.25)
     assert reading.value is None
-    assert "in 30 steps its loss never came within 0.25 nat" in (reading.reason or "")
+    assert "in 30 steps its loss did not come within 0.25 nat" in (reading.reason or "")
 
 
 def test_a_loss_that_is_no_number_ends_the_count() -> None:

@@ -178,7 +178,7 @@ def test_a_side_of_invalid_launches_has_no_figures_at_all() -> None:
     assert speed.ratio.value is None
     assert comparison.cases[0].break_even.usd_per_hour is None
     assert comparison.gates[0].state == "not_judged"
-    assert "6 of CAND's 6 launches came out invalid" in comparison.gates[0].evidence
+    assert "6 of CAND's 6 launches are invalid" in comparison.gates[0].evidence
 
 
 def test_a_failed_launch_is_left_out_and_told() -> None:
@@ -281,7 +281,7 @@ def test_copies_of_one_measurement_tell_nothing_of_the_spread() -> None:
 
 def test_a_side_against_itself_is_told_and_never_worse() -> None:
     comparison = compare(base_side(), base_side(), terms(SPEED))
-    assert "the same measurement stands on both sides" in comparison.notes
+    assert "the same measurement is on both sides" in comparison.notes
     assert metric(comparison, "tokens_per_second").verdict == "same"
     assert comparison.gates[0].state == "passed"
 
@@ -317,9 +317,7 @@ def test_unlike_prices_are_told_and_the_even_price_given() -> None:
     region = {"price.usd_per_hour": "4", "price.region": "us-east-1"}
     comparison = compare(base_side(), cand_side(overrides=region), terms())
     (case,) = comparison.cases
-    assert case.notes == (
-        "costs are at prices of unlike terms (BASE / CAND): region none named / us-east-1",
-    )
+    assert case.notes == ("the prices differ (BASE / CAND): region none named / us-east-1",)
     assert case.break_even.usd_per_hour == pytest.approx(3.6 / 1.021645928404)
     cost = metric(comparison, "usd_per_million_tokens")
     assert cost.ratio.value == pytest.approx(1.021645928404 * 4 / 3.6)
@@ -335,7 +333,7 @@ def test_the_steps_to_a_loss_need_seeds_to_be_judged() -> None:
     one_seed = metric(compare(base_side(), cand_side(), terms()), "usd_to_target_loss")
     assert one_seed.ratio.value == pytest.approx(1.021645928404)
     assert (one_seed.ratio.low, one_seed.cand.low, one_seed.verdict) == (None, None, "cannot_tell")
-    assert "hangs on the seed" in one_seed.reason
+    assert "depends on the seed" in one_seed.reason
     seeds = compare(with_seed(base_side()), with_seed(cand_side()), terms())
     assert metric(seeds, "usd_to_target_loss").verdict == "worse"
     assert seeds.cases[0].target.base_steps == pytest.approx(seeds.cases[0].target.cand_steps)
@@ -346,7 +344,7 @@ def test_a_loss_that_one_side_never_reached_has_no_price() -> None:
     comparison = compare(base_side(), never, terms())
     found = metric(comparison, "usd_to_target_loss")
     assert found.ratio.value is None
-    assert "CAND: in 50 steps its loss never came within 0.25 nat" in found.reason
+    assert "CAND: in 50 steps its loss did not come within 0.25 nat" in found.reason
     target = comparison.cases[0].target
     assert target.base_steps is not None
     assert target.cand_steps is None

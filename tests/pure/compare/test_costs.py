@@ -58,7 +58,7 @@ def test_prices_of_unlike_terms_say_in_what() -> None:
         price(), price(option="spot", region=None, date=date(2026, 10, 1), source="another page")
     )
     assert told == (
-        "costs are at prices of unlike terms (BASE / CAND): option capacity_block / spot; region "
+        "the prices differ (BASE / CAND): option capacity_block / spot; region "
         "us-east-2 / none named; date 2026-07-01 / 2026-10-01; source a page / another page"
     )
 

@@ -96,7 +96,7 @@ def test_two_launches_far_apart_widen_what_is_assumed() -> None:
 
 def test_figures_without_an_interval_need_launches_that_tell_one() -> None:
     alone = find_difference(sample((9.0,), None), sample((9.0,), None), is_alike=True)
-    assert alone == "one launch a side cannot tell how it differs from launch to launch"
+    assert alone == "one launch a side cannot show how launches differ"
     several = find_difference(sample((9.0, 9.1), None), sample((9.0, 9.2), None), is_alike=True)
     assert isinstance(several, LogDifference)
 

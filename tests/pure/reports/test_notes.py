@@ -61,7 +61,7 @@ def test_a_dry_run_says_where_nothing_will_be_held_against_the_cpu() -> None:
     assert line(plan, "gate") is None
     without = plan.model_copy(update={"order": replace(plan.order, gate=None)})
     assert line(without, "gate") == (
-        "none: no small model of this make is known that a CPU could train; say under "
+        "none: no small model of this kind is known that a CPU could train; say under "
         "`model.small` what of `model.config` makes it small"
     )
     assert line(make_plan({"measure.gate": "false"}), "gate") == "none: measure.gate is false"

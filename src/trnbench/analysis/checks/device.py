@@ -30,7 +30,7 @@ def check_placement(case: Case) -> CheckOutcome:
     """All weights are on the device, and in the dtype, that the case names."""
     built, order = case.measurement.built, case.plan.order
     if built is None or built.placement is None:
-        return judged("placement", "not_judged", "the worker did not tell where the weights lay")
+        return judged("placement", "not_judged", "the worker did not report where the weights were")
     dtypes = {"bfloat16" if order.precision in ("pure_bf16", "bf16_master") else "float32"}
     if order.step.lora is not None and order.precision != "fp32":
         dtypes |= {"bfloat16"}  # frozen weights
@@ -57,7 +57,7 @@ def check_chip(case: Case) -> CheckOutcome:
         return judged("chip", "not_judged", "no chip was named, or none was opened")
     found = accelerator_of_device(seen.device_name)
     if found is None:
-        doubt = f"the catalog knows no chip that calls itself {seen.device_name}"
+        doubt = f"no chip in the catalog reports the name {seen.device_name}"
         return judged("chip", "not_judged", f"{doubt}; {planned} was planned")
     if found.name == planned:
         return judged("chip", "sound", f"{seen.device_name} is {planned}")
@@ -82,7 +82,7 @@ def check_fallback(case: Case) -> CheckOutcome:
         )
     found = [a.fallback_ops for a in case.measurement.activities if a.fallback_ops is not None]
     if not found:
-        return judged("fallback", "not_judged", "this device's software does not tell")
+        return judged("fallback", "not_judged", "this device's software does not report it")
     if not any(found):
         return judged("fallback", "sound", "every operator ran on the device")
     names = sorted(name for name in found[-1] or max(found, key=len))
@@ -100,7 +100,7 @@ def check_recompiled(case: Case) -> CheckOutcome:
     blocks = case.measured_blocks
     counts = [(a.steps, (a.graphs, a.compilations)) for a in case.measurement.activities]
     if not blocks or not counts or counts[-1][1] == (None, None):
-        return judged("recompiled", "not_judged", "nothing tells what was compiled when")
+        return judged("recompiled", "not_judged", "no record says what was compiled when")
     first = blocks[0].first_step
     before = [count for steps, count in counts if steps <= first]
     later = [(steps, count) for steps, count in counts if steps > first]
@@ -119,7 +119,7 @@ def check_proven(case: Case) -> CheckOutcome:
     """The project has run this backend on a device of this kind before."""
     environment = case.measurement.environment
     if environment is None:
-        return judged("proven", "not_judged", "the worker never told its device")
+        return judged("proven", "not_judged", "the worker did not report its device")
     if environment.proven:
         return judged("proven", "sound", f"the {environment.backend} backend is proven")
     # A stand-in for a vendor's package is recognised by its version.
@@ -130,7 +130,7 @@ def check_proven(case: Case) -> CheckOutcome:
         "doubtful",
         f"the {environment.backend} backend was never run on such a device by the project"
         f"{with_them}",
-        "hold the figure against another tool's before you rely on it",
+        "compare the figure with another tool's before you rely on it",
     )
 
 
@@ -138,7 +138,7 @@ def check_possible(basis: Basis) -> CheckOutcome:
     """The work was not faster than the chips' peak, by any convention."""
     used = basis.utilization
     if used.convention not in used.flops_per_token:
-        reason = used.flops_reason or "nobody counted its operations"
+        reason = used.flops_reason or "its operations were not counted"
         return judged("possible", "not_judged", reason)
     if used.peak_flops_per_second is None:
         return judged("possible", "not_judged", used.peak_reason or "no peak is known")
@@ -172,7 +172,7 @@ def check_throttling(case: Case) -> CheckOutcome:
     """The device did not throttle, and its memory and hardware made no errors."""
     valid = [reading for reading in case.measurement.readings if reading.is_valid]
     if not any(reading.source in DEVICE_SOURCES for reading in valid):
-        return judged("throttling", "not_judged", "no source told of the device's own state")
+        return judged("throttling", "not_judged", "no source reported the device's state")
     flags = Counter(
         flag
         for reading in valid

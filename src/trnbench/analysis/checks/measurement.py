@@ -167,7 +167,9 @@ def check_resolution(case: Case) -> CheckOutcome:
     seconds = [block.seconds for block in case.measured_blocks]
     tick = environment.clock_step_seconds if environment is not None else None
     if tick is None or not seconds:
-        return judged(name, "not_judged", "nothing was timed, or nobody told how fine the clock is")
+        return judged(
+            name, "not_judged", "nothing was timed, or the clock's resolution is not known"
+        )
     typical = statistics.median(seconds)
     allowed = MAX_TICK_SHARE * case.plan.measure.relative_precision
     seen = f"the clock moves by {say_seconds(tick)}, {tick / typical:.1g} of a sample"
@@ -183,13 +185,13 @@ def check_launches(
     """All launches that were asked for count, and they do not differ by more than noise."""
     name, asked, made = "launches", plan.measure.launches, len(launches)
     if spread is None and made == asked == 1:
-        seen = "one launch does not tell how launches differ; measure.launches: 3 would"
+        seen = "one launch does not show how launches differ; measure.launches: 3 would"
         return judged(name, "not_judged", seen)
     counted = sum(launch.standing in ("sound", "doubtful") for launch in launches)
     seen = f"{counted} of {max(made, asked)} launches count"
     if spread is not None:
         seen += (
-            f"; they differ by {spread.between_launches:.2%}, their own steps tell "
+            f"; they differ by {spread.between_launches:.2%}, their own steps predict "
             f"{spread.within_launches:.2%}"
         )
     if counted < max(made, asked):

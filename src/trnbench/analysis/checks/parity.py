@@ -59,7 +59,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
     ),
 }  # fmt: skip
 
-NO_SMALL_MODEL = "no small model of this make is known that a CPU could train"
+NO_SMALL_MODEL = "no small model of this kind is known that a CPU could train"
 
 SAY_SMALL = "say under `model.small` what of `model.config` makes it small"
 """Of an external model without a parity gate: why, and what gives it one."""
@@ -84,12 +84,12 @@ def check_parity(case: Case) -> CheckOutcome:
     name, parity, external = "parity", case.measurement.parity, case.plan.model.external
     if parity is None:
         if not case.plan.measure.gate:
-            seen = "nobody knows whether the training was right: measure.gate is false"
+            seen = "whether the training was right is not known: measure.gate is false"
             return judged(name, "doubtful", seen, "leave measure.gate at true")
         if external is not None and case.plan.order.gate is None:
-            seen = f"nobody knows whether the training was right: {NO_SMALL_MODEL}"
+            seen = f"whether the training was right is not known: {NO_SMALL_MODEL}"
             return judged(name, "doubtful", seen, SAY_SMALL)
-        why = "the case ended before the gate was through, or its version had none"
+        why = "the case ended before the parity gate did, or its version had none"
         return judged(name, "not_judged", why)
     tolerance = tolerance_of(case.plan.order.precision, case.plan.model.family)
     faults = list(find_faults(parity, tolerance))
@@ -108,7 +108,7 @@ def check_parity(case: Case) -> CheckOutcome:
         f"steps; the gate took {say_seconds(parity.seconds)}, {share:.1%} of the case"
     )
     if external is not None:
-        seen += f"; held against {external.target} itself: a fault in its own code is not seen"
+        seen += f"; compared with {external.target} itself: a fault in its code is not seen"
     return judged(name, "sound", seen)
 
 
@@ -148,7 +148,7 @@ def check_weight_update(case: Case) -> CheckOutcome:
     """The first steps moved every weight of the case's own model, and none of them far."""
     name, movement = "movement", case.measurement.movement
     if movement is None:
-        why = "nobody looked at the weights before and after the first steps"
+        why = "the weights were not compared before and after the first steps"
         return judged(name, "not_judged", why)
     fault = _fault_of_update(movement)
     if fault is not None:

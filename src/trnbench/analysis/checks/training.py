@@ -107,7 +107,7 @@ def check_learning(case: Case) -> CheckOutcome:
     if case.plan.workload.step.lora is not None:
         return _learning_of_adapters(seen, losses)
     if case.plan.model.external is not None and case.plan.model.shape is None:
-        advice = "nobody knows how fast it should learn; try another workload.learning_rate"
+        advice = "how fast it should learn is not known; try another workload.learning_rate"
         return judged("learning", "doubtful", seen, advice)
     advice = "raise workload.learning_rate if you lowered it; else the training step is wrong"
     return judged("learning", "invalid", seen, advice)
