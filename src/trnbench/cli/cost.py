@@ -1,9 +1,7 @@
 """`trnbench cost`: what training costs at a result's speed, as a range, and what changes it."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from trnbench.cli.groups import cli_option
 from trnbench.cli.options import DEFAULT_RESULTS, FormatChoice, Paths, PriceChoice
@@ -79,18 +77,19 @@ class JobOptions:
         )
 
 
-Pue = Annotated[
-    float | None,
-    typer.Option(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteOptions:
+    """The data centre, for its emissions; None takes the published figures of the cloud."""
+
+    pue: float | None = cli_option(
+        None,
         min=1,
         help="The data centre's power divided by its machines' power; by default the cloud's "
         "average.",
-    ),
-]
-Grid = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="GRAMS", help="gCO2e of a kWh; by default the region's."),
-]
+    )
+    grid: float | None = cli_option(
+        None, min=0, metavar="GRAMS", help="gCO2e of a kWh; by default the region's."
+    )
 
 
 def cost(
@@ -98,8 +97,7 @@ def cost(
     paths: Paths = None,
     price: PriceChoice,
     training: JobOptions,
-    pue: Pue = None,
-    grid: Grid = None,
+    site: SiteOptions,
     form: FormatChoice,
 ) -> None:
     """Estimate what training at a result's speed costs, as a range, and what changes it."""
@@ -117,8 +115,8 @@ def cost(
         result = finder.reprice(loaded)
         if training.compilation is None:
             job = replace(job, compile_seconds=result.timing.first_step_seconds or 0.0)
-        site = find_site(result.price, pue, grid)
-        sheets.append((result, make_cost_sheet(result, job, site)))
+        where = find_site(result.price, site.pue, site.grid)
+        sheets.append((result, make_cost_sheet(result, job, where)))
     show(REPORT, sheets, form.name)
     if problems:
         raise DataError.of(problems)

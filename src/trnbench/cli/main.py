@@ -92,7 +92,7 @@ def main() -> None:
         log.debug("traceback of the error below", exc_info=error)
         _say(error)
         sys.exit(error.exit_code)
-    except Exception:  # noqa: BLE001 - the last line of defence: a bug is reported as one
+    except Exception:  # noqa: BLE001 - what no command expects is a bug, and is reported as one
         traceback.print_exc()
         sys.stderr.write(
             "trnbench: this is a bug in trnbench; please report it with the lines above\n"

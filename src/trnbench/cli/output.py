@@ -80,11 +80,7 @@ def find_targets(
 ) -> list[Target]:
     """Return what goes where; try each file now, before anything is read or measured.
 
-    Args:
-        format_: of stdout, or of `output`.
-        output: the file that replaces stdout.
-        more: `FORMAT=FILE`, each a further file.
-        has_summary: whether to append to GitHub's step summary.
+    `output` replaces stdout; each of `more` is FORMAT=FILE, a further file.
     """
     targets = [Target(format_, output), *map(_read_target, more)]
     if has_summary:

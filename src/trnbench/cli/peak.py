@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -119,22 +119,21 @@ class Sizes:
         )
 
 
-Output = Annotated[
-    Path | None,
-    typer.Option(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where the figures are kept, or read from."""
+
+    output: Path | None = cli_option(
+        None,
         "--output",
         "-o",
         metavar="FOLDER",
         help="The folder for peak.json.",
         show_default="peaks/<date and device>",
-    ),
-]
-From = Annotated[
-    Path | None,
-    typer.Option(
-        "--from", metavar="FOLDER", help="Measure nothing; print this folder's peak.json."
-    ),
-]
+    )
+    again: Path | None = cli_option(
+        None, "--from", metavar="FOLDER", help="Measure nothing; print this folder's peak.json."
+    )
 
 
 def peak(
@@ -142,9 +141,8 @@ def peak(
     context: typer.Context,
     device: DeviceChoice = None,
     sizes: Sizes,
-    output: Output = None,
     python: Interpreter = sys.executable,
-    again: From = None,
+    folders: Folders,
     format_: FormatOption = TERMINAL,
 ) -> None:
     """Measure the device's peak rates: matmuls, memory, attention, collectives."""
@@ -156,14 +154,14 @@ def peak(
     from trnbench.reports.microbench import REPORT
     from trnbench.run.microbench import read_peak
 
-    if again is not None:
+    if folders.again is not None:
         _require_nothing_to_measure(context)
-        show(REPORT, read_peak(again), format_)
+        show(REPORT, read_peak(folders.again), format_)
         return
     machine, devices = look_around(describe_machine(), python)
     found, index = _find_device(devices, device or "auto")
     plan = plan_peak(sizes.request(index, machine.host.memory_bytes), found, datetime.now(UTC))
-    folder = output or default_folder(found.backend, Path("peaks"))
+    folder = folders.output or default_folder(found.backend, Path("peaks"))
     document, signal = _measure(plan, folder, python)
     if document.readings:
         show(REPORT, document, format_)

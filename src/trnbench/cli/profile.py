@@ -3,11 +3,13 @@
 import json
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli.groups import cli_option
 from trnbench.cli.options import (
     TERMINAL,
     CaseOptions,
@@ -27,32 +29,33 @@ Config = Annotated[
         show_default="the first case of quick",
     ),
 ]
-Steps = Annotated[
-    int,
-    typer.Option(
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileOptions:
+    """How much is profiled, and where it is kept."""
+
+    steps: int = cli_option(
+        5,
         metavar="N",
         min=1,
         max=100,
         help="Steps under the profiler; the same number runs without it before and after.",
-    ),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option(
+    )
+    output: Path | None = cli_option(
+        None,
         "--output",
         "-o",
         metavar="FOLDER",
         help="The folder for profile.json and trace.json.gz; it must not hold a profile.",
         show_default="results/<date and suite>-profile",
-    ),
-]
+    )
 
 
 def profile(
     *,
     config: Config = None,
-    steps: Steps = 5,
-    output: Output = None,
+    how: ProfileOptions,
     case: CaseOptions,
     format_: FormatOption = TERMINAL,
 ) -> None:
@@ -64,13 +67,13 @@ def profile(
     from trnbench.run.watch import noted_signals
 
     (plan,) = prepare([read_one_case(config, case.overrides())], case.python).plans
-    folder = output or default_folder(f"{plan.suite} profile")
+    folder = how.output or default_folder(f"{plan.suite} profile")
     with noted_signals() as interruption:
         made = profile_case(
             plan,
             folder=folder,
             python=case.python,
-            steps=steps,
+            steps=how.steps,
             interruption=interruption,
             notify=lambda line: typer.echo(line, err=True),
         )

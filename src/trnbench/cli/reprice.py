@@ -53,12 +53,11 @@ class PriceFinder:
     def find(self, subject: Result | str, option: RentOption | None = None) -> Price | NoPrice:
         """Return the price of a result's machine, or of a published run's instance type.
 
-        Args:
-            subject: the result, whose own price says what the command line does not; or the type.
-            option: one of several ways of renting to try, which may not be sold.
+        A result's own price says what the command line does not. `option` is a way of renting that
+        may not be sold.
 
         Raises:
-            UnavailableError: only a live price will do, and there is none.
+            UnavailableError: only a live price was asked for, and there is none.
         """
         if is_result := isinstance(subject, Result):
             request = request_of(subject, _today())

@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from trnbench.cli.groups import cli_option
 from trnbench.cli.options import (
     TERMINAL,
     CaseOptions,
@@ -32,28 +34,28 @@ LAUNCHES_KEY = "measure.launches"
 DEFAULT_AB_LAUNCHES = 6
 """Of each arm; even, so that A B B A is complete. Source: docs/metrics.md, "Comparison"."""
 
-Arms = Annotated[
-    tuple[str, str] | None,
-    typer.Option(
-        "--ab",
-        metavar="A B",
-        help="Measure two configs in turns, each launch in a fresh process, and compare B with A.",
-        show_default=False,
-    ),
-]
-Launches = Annotated[
-    int | None,
-    typer.Option(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What is launched, and how often."""
+
+    launches: int | None = cli_option(
+        None,
         metavar="N",
         min=1,
         max=100,
         help="Fresh processes for each case, as measure.launches.",
         show_default="the config's; 6 with --ab",
-    ),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the plan and its predictions; train nothing.")
-]
+    )
+    ab: tuple[str, str] | None = cli_option(
+        None,
+        metavar="A B",
+        help="Measure two configs in turns, each launch in a fresh process, and compare B with A.",
+        show_default=False,
+    )
+    dry_run: bool = cli_option(
+        False, "--dry-run", help="Print the plan and its predictions; train nothing."
+    )
 
 
 def run(
@@ -64,10 +66,8 @@ def run(
     usd_per_hour: InstanceRate = None,
     price_source: PriceSourceChoice = None,
     prices: PriceFile = None,
-    launches: Launches = None,
-    ab: Arms = None,
+    how: RunOptions,
     gate: GateOptions,
-    dry_run: DryRun = False,
     form: FormatChoice,
 ) -> None:
     """Measure each case: train real steps, and print the results as a table."""
@@ -76,17 +76,17 @@ def run(
             "price.usd_per_hour": usd_per_hour,
             "price.source": price_source,
             "price.file": prices and json.dumps(str(prices)),  # YAML too: no name is read as more
-            LAUNCHES_KEY: launches,
+            LAUNCHES_KEY: how.launches,
         }
     )
-    if ab is None:
+    if how.ab is None:
         if gate != GateOptions():
             raise ConfigError(
                 "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
                 hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
             )
         cases = read_cases(configs, overrides)
-        if dry_run:
+        if how.dry_run:
             plan_only(cases, case.python, form)
         else:
             _measure(prepare(cases, case.python), output, form)
@@ -98,13 +98,13 @@ def run(
         )
     gate.terms()  # a typo is an error before anything is measured
     overrides = {LAUNCHES_KEY: str(DEFAULT_AB_LAUNCHES), **overrides}
-    first, second = (read_cases([config], overrides) for config in ab)
-    if dry_run:
+    first, second = (read_cases([config], overrides) for config in how.ab)
+    if how.dry_run:
         plan_only([*first, *second], case.python, form)
         return
     prepared = prepare([*first, *second], case.python)
     arms = prepared.plans[: len(first)], prepared.plans[len(first) :]
-    _measure_ab(prepared, arms, ab, output, gate, form)
+    _measure_ab(prepared, arms, how.ab, output, gate, form)
 
 
 # --- one run --------------------------------------------------------------------------------------
