@@ -1,14 +1,14 @@
-"""What can go wrong, as a caller would act on it, and the exit code of each.
+"""Errors that the user can mend, by what a caller does about them, and their exit codes.
 
     TrnbenchError                      exit
     ├── ConfigError                    2     a config, an option or a price file is wrong
     ├── UnavailableError               3     a device, a driver or a library is not here
     ├── RunError                       4     a case failed; the others are kept
     ├── DataError                      5     a result that cannot be read
-    └── CheckFailed                    6     a comparison gate or strict mode said no
+    └── CheckFailed                    6     a CI gate did not pass
 
-0 is success, 1 a bug with its traceback, 130 Ctrl-C, 143 a request to terminate. The table is in
-README.md, and a test holds the two together.
+0 is success, 1 a bug with its traceback, 130 Ctrl-C, 143 a request to terminate. A test compares
+the codes with the table in README.md.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """What the command tells the shell."""
+    """The exit codes of the command."""
 
     SUCCESS = 0
     BUG = 1
@@ -50,7 +50,7 @@ class TrnbenchError(Exception):
 
     @classmethod
     def of(cls, problems: Iterable[Problem]) -> Self:
-        """Make one error of several problems, so that the user mends them in one go."""
+        """Make one error of several problems, so that the user can mend them all at once."""
         found = tuple(problems)
         error = cls(found[0].message, hint=found[0].hint)
         error.problems = found
@@ -58,13 +58,13 @@ class TrnbenchError(Exception):
 
 
 class ConfigError(TrnbenchError):
-    """The user asked for something that cannot be."""
+    """A config, an option or a file of the user's is wrong."""
 
     exit_code = ExitCode.CONFIG
 
 
 class UnavailableError(TrnbenchError):
-    """What was asked for is fine but is not on this machine."""
+    """A device, a driver, a library or a price is not available here."""
 
     exit_code = ExitCode.UNAVAILABLE
 
@@ -81,7 +81,7 @@ class DataError(TrnbenchError):
     exit_code = ExitCode.DATA
 
 
-class CheckFailed(TrnbenchError):  # noqa: N818 - it is a verdict, as the CI gate words it
+class CheckFailed(TrnbenchError):  # noqa: N818 - no error: the comparison worked
     """A gate that the user set was not passed."""
 
     exit_code = ExitCode.CHECK

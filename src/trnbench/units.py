@@ -1,4 +1,4 @@
-"""Base units inside, scaled units at the edge: the one place where quantities become words."""
+"""Quantities as people read and write them; everywhere else they are in base units."""
 
 import math
 import re
@@ -27,11 +27,7 @@ _DURATIONS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def read_count(text: str) -> float:
-    """Read a count as people write it: `1T`, `300B`, `15e12`, `2.5 M`.
-
-    Raises:
-        ValueError: it is none above zero.
-    """
+    """Read a count above 0: `1T`, `300B`, `15e12`, `2.5 M`; else raise a ValueError."""
     found = _COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
     value = float(found[1]) * _SCALES[found[2].lower()] if found else 0.0
     if not 0 < value < 1e30:
@@ -40,11 +36,7 @@ def read_count(text: str) -> float:
 
 
 def read_seconds(text: str) -> float:
-    """Read a duration as people write it: `30d`, `12h`, `90 min`, `45s`, `2w`.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Read a duration: `30d`, `12h`, `90 min`, `45s`, `2w`; else raise a ValueError."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError("is not a duration; write e.g. 30d, 12h or 90min")
@@ -65,7 +57,7 @@ def say_count(value: float) -> str:
 
 
 def say_weights(count: int, active: int | None) -> str:
-    """Write a model's weights, and those that one token meets where they are fewer."""
+    """Write a model's weights, and those that one token uses where they are fewer."""
     if active is None or active == count:
         return say_count(count)
     return f"{say_count(count)}, {say_count(active)} active"
@@ -112,7 +104,7 @@ def say_flops(value: float) -> str:
 
 
 def say_usd(value: float | Decimal) -> str:
-    """Write dollars with enough digits to be told from their neighbours."""
+    """Write dollars: with cents from $100 on, below that with three or four digits."""
     amount = float(value)
     if amount == 0 or abs(amount) >= 100:
         return f"${amount:,.2f}"

@@ -1,7 +1,7 @@
 """The options that two commands share: single ones, and groups as dataclasses."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -262,6 +262,9 @@ def read_rate(option: str, text: str | None) -> Decimal | None:
         ) from None
 
 
-def did_you_mean(near: Sequence[str], otherwise: str) -> str:
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     """Return the hint for a name that is not known: the names near it, or else another hint."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, sorted(known), n=3, cutoff=0.4)
     return f"did you mean {' or '.join(near)}?" if near else otherwise

@@ -208,7 +208,7 @@ def _published(wanted: Wanted, finder: "PriceFinder", *, all_options: bool) -> "
 
 def _instances(pairs: Sequence[str]) -> dict[str, str]:
     """Read `--on CHIP=INSTANCE`."""
-    from trnbench.catalog.instances import instances, nearest_instances
+    from trnbench.catalog.instances import instances
 
     found = {}
     for pair in pairs:
@@ -216,10 +216,9 @@ def _instances(pairs: Sequence[str]) -> dict[str, str]:
         if not equals or not chip:
             raise ConfigError(f"--on {pair}: is not CHIP=INSTANCE", hint="write H100=p5.48xlarge")
         if instance not in instances():
-            near = nearest_instances(instance)
             raise ConfigError(
                 f"--on {pair}: {instance} is not a known instance",
-                hint=did_you_mean(near, "`trnbench prices` lists them"),
+                hint=did_you_mean(instance, instances(), "`trnbench prices` lists them"),
             )
         found[chip.strip().lower()] = instance
     return found
@@ -236,13 +235,10 @@ def _worth_showing(rankings: "list[Ranking]") -> "list[Ranking]":
 
 def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -> Problem:
     """Return why no run is ranked: the most common reason, or that no run was found."""
-    from difflib import get_close_matches
-
     reasons = Counter(reason for ranking in ranked for _, reason in ranking.left_out)
     if not reasons:
-        near = get_close_matches(model or "", sorted(models), n=3, cutoff=0.4)
         otherwise = "name a folder of results, add --published, or use fewer filters"
-        return Problem("no run is left to rank", did_you_mean(near, otherwise))
+        return Problem("no run is left to rank", did_you_mean(model or "", models, otherwise))
     ((reason, count),) = reasons.most_common(1)
     return Problem(
         f"none of {reasons.total()} can be ranked; {count} of them: {reason}",
@@ -256,8 +252,6 @@ def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -
 
 def _metric(by: str | None, constraint: "Constraint | None") -> str:
     """Return the metric of `--by`, or the default for these limits."""
-    from difflib import get_close_matches
-
     from trnbench.analysis.metrics import METRICS
     from trnbench.cost.ranking import TO_TRAIN
 
@@ -270,9 +264,8 @@ def _metric(by: str | None, constraint: "Constraint | None") -> str:
         raise ConfigError(f"--by {by}: applies only to a job", hint=JOB_HINT)
     known = (*METRICS, "tokens_per_second_per_chip", *TO_TRAIN)
     if by not in known:
-        near = get_close_matches(by, known, n=3, cutoff=0.4)
         raise ConfigError(
             f"--by {by}: is not a metric",
-            hint=did_you_mean(near, f"use one of {', '.join(known)}"),
+            hint=did_you_mean(by, known, f"use one of {', '.join(known)}"),
         )
     return by

@@ -1,1 +1,1 @@
-"""The nouns: what crosses files and processes, what can go wrong, and how quantities are said."""
+"""What is written to files: plans, measurements, results, comparisons, profiles, prices."""
