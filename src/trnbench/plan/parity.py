@@ -31,7 +31,7 @@ MLP_MULTIPLE = 16
 WINDOW, DOCUMENT_LENGTH = 24, 28
 """Where the case has such masks; they do not divide the parity model's sequences."""
 CHUNK_ROWS = 48
-PICTURES_A_PASS = 16
+IMAGES_A_PASS = 16
 """An image has one target: a mean over fewer would show each rounding."""
 PATCHES = 4
 """Along an edge of an image."""
@@ -55,7 +55,7 @@ def plan_gate(work: WorkOrder) -> GateOrder:
     return GateOrder(
         shape=shape,
         sequence_length=length if shape.image is None else shape.max_positions,
-        sequences_a_pass=SEQUENCES_A_PASS if shape.image is None else PICTURES_A_PASS,
+        sequences_a_pass=SEQUENCES_A_PASS if shape.image is None else IMAGES_A_PASS,
         passes=PASSES,
         steps=STEPS,
         optimizer=replace(work.optimizer, learning_rate=rate, lr_warmup_steps=WARMUP_STEPS),
