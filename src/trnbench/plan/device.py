@@ -74,20 +74,26 @@ def choose_target(config: Config, devices: Devices | None, machine: Machine) -> 
     return Target(backend=backend, found=found, instance=instance, accelerator=accelerator)
 
 
-def check_threads(config: Config, target: Target, machine: Machine) -> None:
-    """Refuse more threads than this machine has processors.
+def check_target(config: Config, target: Target, machine: Machine) -> None:
+    """Refuse fp8 where torch has none, and more threads than this machine has processors.
 
     A plan that was made without looking at devices may be for another machine.
     """
-    asked, here = config.workload.threads, machine.host.logical_cpus
-    if target.found is None or not target.row.is_host or asked is None or asked <= here:
-        return
-    raise Conflict(
-        "workload.threads",
-        f"{asked} is more than the {here} processors of this machine",
-        hint=f"use 1 to {here}, or leave it out for torch's choice",
-        others=["device"],
-    )
+    if config.workload.precision == "fp8" and target.fp8_lack is not None:
+        raise Conflict(
+            "workload.precision",
+            f"fp8 cannot be used: {target.fp8_lack}",
+            hint="use bf16",
+            others=["device"],
+        )
+    threads, here = config.workload.threads or 0, machine.host.logical_cpus
+    if target.found is not None and target.row.is_host and threads > here:
+        raise Conflict(
+            "workload.threads",
+            f"{threads} is more than the {here} processors of this machine",
+            hint=f"use 1 to {here}, or leave it out for torch's choice",
+            others=["device"],
+        )
 
 
 def check_instance(config: Config, target: Target, machine: Machine, *, is_priced: bool) -> None:

@@ -21,7 +21,7 @@ from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.plan.device import (
     Target,
     check_instance,
-    check_threads,
+    check_target,
     choose_target,
     plan_device,
 )
@@ -92,10 +92,10 @@ def make_plan(
         UnavailableError: a live price was asked for, and no source has it.
     """
     config = case.config
+    target = choose_target(config, devices, machine)
+    check_target(config, target, machine)
     model = _choose_model(config, describe)
     parallel = _plan_parallel(config)
-    target = choose_target(config, devices, machine)
-    check_threads(config, target, machine)
     request = _price_request(config, machine, today)
     device = plan_device(target, parallel, machine, request)
     workload = plan_workload(config, model, parallel, device, target)

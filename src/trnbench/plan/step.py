@@ -50,12 +50,13 @@ def plan_workload(
             hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
             others=["workload.micro_batch_size", "parallel.data_parallel_size"],
         )
+    usual: Precision = "fp32" if target.likely_row.is_host else "bf16"
     workload = PlannedWorkload(
         sequence_length=asked.sequence_length,
         global_batch_size=asked.global_batch_size,
         micro_batch_size=micro,
         gradient_accumulation_steps=asked.global_batch_size // per_pass,
-        precision=_precision(asked, target),
+        precision=usual if asked.precision == "auto" else asked.precision,
         optimizer=asked.optimizer,
         tokens_per_step=asked.global_batch_size * asked.sequence_length,
         step=StepSettings(adamw=None if asked.adamw == "auto" else asked.adamw),
@@ -82,19 +83,6 @@ def _with(workload: PlannedWorkload, step: StepSettings) -> PlannedWorkload:
 def _multiples(wanted: int, step: int) -> str:
     below, above = wanted // step * step, math.ceil(wanted / step) * step
     return f"{below} or {above}" if below else str(above)
-
-
-def _precision(asked: WorkloadConfig, target: Target) -> Precision:
-    if asked.precision == "fp8" and target.fp8_lack is not None:
-        raise Conflict(
-            "workload.precision",
-            f"fp8 cannot be used: {target.fp8_lack}",
-            hint="use bf16",
-            others=["device"],
-        )
-    if asked.precision != "auto":
-        return asked.precision
-    return "fp32" if target.likely_row.is_host else "bf16"
 
 
 def _own_step(
