@@ -1,4 +1,4 @@
-"""Describe an external model without a device: its weights, vocabulary, FLOPs and loss."""
+"""What an external model is, found without a device: its weights, vocabulary, FLOPs and loss."""
 
 import json
 import math
@@ -26,10 +26,10 @@ from trnbench.train.external import (
 from trnbench.train.software import installed_versions
 
 SMALL_PARAMETERS = 50_000_000
-"""An external model that must be run to be counted is run on the CPU, up to this many weights."""
+"""Up to this many weights, a model that must run to be counted runs on the CPU."""
 
 TRIAL_FLOPS = 2e11
-"""A model whose first two sequences take about this or less is tried: a second or two."""
+"""A model whose first two sequences take less is tried: a second or two."""
 
 TRIAL_SEQUENCES = 2
 TRIAL_STREAM = StreamSettings(alphabet_size=64, noise=0.1, seed=0)
@@ -42,17 +42,18 @@ Given = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
 def describe(task: DescribeModel) -> dict[str, Any]:
-    """Build an external model on torch's `meta` device, which has shapes and no memory.
-
-    Returns:
-        The fields of a `Described`.
+    """Return the fields of a `Described`, by torch's `meta` device, which has no memory.
 
     Raises:
         BadModel: it cannot be built, has nothing to train, does not say its vocabulary, or returns
-            no loss that its weights decide.
+            no loss that depends on its weights.
     """
     external = task.external
-    module = _without_memory(external)
+    try:
+        with torch.device("meta"):
+            module = build_external(external, seed=0)
+    except BadModel:  # it may need the values of its weights
+        module = build_external(external, seed=0)
     parameters = list(module.parameters())
     if not any(p.requires_grad for p in parameters):
         raise BadModel(
@@ -76,14 +77,6 @@ def describe(task: DescribeModel) -> dict[str, Any]:
         "flops_reason": reason,
         "versions": _versions(external),
     }
-
-
-def _without_memory(external: ExternalModel) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return build_external(external, seed=0)
-    except BadModel:
-        return build_external(external, seed=0)  # it looks at its weights while it makes them
 
 
 def _count(
@@ -134,7 +127,7 @@ def _try(external: ExternalModel, sequence_length: int) -> None:
 
 
 def _made_up(external: ExternalModel, sequence_length: int, place: torch.device) -> Given:
-    """Return one sequence of zeros, in the form that this model takes."""
+    """Return one sequence of zeros, as the model's arguments."""
     inputs = torch.zeros((1, sequence_length), dtype=torch.int64, device=place)
     if external.task == "next_token":
         return inputs, inputs, None
@@ -146,10 +139,10 @@ def _made_up(external: ExternalModel, sequence_length: int, place: torch.device)
 def _counted(
     module: nn.Module, external: ExternalModel, given: Given
 ) -> tuple[float | None, str | None]:
-    """Count one forward and backward pass; attention by matmuls, which torch can count."""
+    """Count one forward and backward pass, with attention by matmuls."""
     objective = ExternalObjective(module, external, "fp32")
     if given[0].is_meta and external.kind == "huggingface":
-        # Without a mask of its own, transformers looks at values to make one.
+        # To make a mask of its own, transformers would read values.
         length = given[0].shape[1]
         mask = torch.ones((1, 1, length, length), dtype=torch.bool, device="meta")
         objective.extra = {"attention_mask": mask}
@@ -162,7 +155,7 @@ def _counted(
 
 
 class _Seen(TorchDispatchMode):
-    """Notes matmuls that torch's counter leaves out."""
+    """Collects matmuls that torch's counter leaves out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +177,7 @@ Shape = tuple[int, ...]
 
 
 def flops_of_grouped_matmul(left: Shape, right: Shape, *_: object, **__: object) -> int:
-    """Return the FLOPs of a grouped matmul of which every row belongs to one run.
+    """Return the FLOPs of a grouped matmul in which every row is in one run.
 
     (R, I) by (E, I, O) and (M, R) by (R, N) are cut along R, (E, M, K) by (K, N) along N.
     """
@@ -194,10 +187,10 @@ def flops_of_grouped_matmul(left: Shape, right: Shape, *_: object, **__: object)
 
 _GROUPED = getattr(torch.ops.aten, "_grouped_mm", None)
 FORMULAS: dict[Any, Any] = {_GROUPED: flops_of_grouped_matmul} if _GROUPED is not None else {}
-"""Of operators that torch's counter has no formula for."""
+"""For operators without a formula in torch's counter."""
 
 UNCOUNTED = ("grouped_mm", "attention_for_cpu", "mkldnn", "lstm", "gru", "int_mm")
-"""Parts of names of torch's own operators that make matmuls."""
+"""Parts of the names of torch's operators that contain matmuls."""
 
 
 def _versions(external: ExternalModel) -> dict[str, str]:

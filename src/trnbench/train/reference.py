@@ -21,9 +21,9 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 
-from trnbench.protocol.model import Experts, ModelShape
+from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import GateOrder, OptimizerSettings, StreamSettings
-from trnbench.train.data import Batch, Stream, stream_of
+from trnbench.train.data import Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external
 from trnbench.train.layers.lora import add_adapters
 from trnbench.train.layers.moe import ExpertsMlp
@@ -124,19 +124,7 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
     else:
         model, is_tied = _own_model(gate, seed), _shape(gate).tied_embeddings
     if start == "stress":
-        generator = torch.Generator().manual_seed(seed + 1)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if parameter.ndim >= 2:
-                    # A tied table is a matrix too: with variance 1 its logits would be extreme.
-                    is_table = "embedding" in name and not is_tied
-                    # Experts' weights are (expert, in, out); all others are (out, in).
-                    inputs = parameter.shape[-1 if parameter.ndim == 2 else -2]
-                    spread = 1.0 if is_table else inputs**-0.5
-                    if gate.step.lora is not None and name.endswith("adapter_out"):
-                        # Adapters as strong as the frozen matmul would make scores extreme.
-                        spread *= gate.step.lora.rank / gate.step.lora.alpha / 2
-                    parameter.normal_(0.0, spread, generator=generator)
+        _draw_uneven(model, gate, seed, is_tied)
     return model
 
 
@@ -150,6 +138,23 @@ def _own_model(gate: GateOrder, seed: int) -> torch.nn.Module:
     return model
 
 
+@torch.no_grad()
+def _draw_uneven(model: torch.nn.Module, gate: GateOrder, seed: int, is_tied: bool) -> None:
+    generator = torch.Generator().manual_seed(seed + 1)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            continue
+        # A tied table is a matrix too: with variance 1 its logits would be extreme.
+        is_table = "embedding" in name and not is_tied
+        # Experts' weights are (expert, in, out); all others are (out, in).
+        inputs = parameter.shape[-1 if parameter.ndim == 2 else -2]
+        spread = 1.0 if is_table else inputs**-0.5
+        if gate.step.lora is not None and name.endswith("adapter_out"):
+            # Adapters as strong as the frozen matmul would make scores extreme.
+            spread *= gate.step.lora.rank / gate.step.lora.alpha / 2
+        parameter.normal_(0.0, spread, generator=generator)
+
+
 def sampled(tensor: torch.Tensor) -> torch.Tensor:
     """Return up to `SAMPLED_ELEMENTS` elements, evenly spaced, as fp32 on the CPU."""
     flat = tensor.detach().cpu().float().flatten()
@@ -158,49 +163,44 @@ def sampled(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _backward(model: torch.nn.Module, tokens: Stream, gate: GateOrder, step: int) -> float:
-    """Put the gradients of one step's mean loss into the model, and return the loss."""
+    """Put the gradients of one step's mean loss into the model, and return the loss.
+
+    External models and experts run pass by pass: their load-balancing loss of a pass is not that of
+    the whole step.
+    """
     sequences = gate.sequences_a_pass * gate.passes
     batch = tokens.batch(step * sequences, sequences)
+    is_split = gate.external is not None or _shape(gate).experts is not None
+    passes = gate.passes if is_split else 1
+    total = 0.0
+    for number in range(passes):
+        rows = slice(number * sequences // passes, (number + 1) * sequences // passes)
+        positions = None if batch.positions is None else batch.positions[rows]
+        loss, entropy = _losses(model, gate, batch.inputs[rows], batch.targets[rows], positions)
+        (loss / passes).backward()
+        total += entropy / passes
+    return total
+
+
+def _losses(
+    model: torch.nn.Module,
+    gate: GateOrder,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    positions: torch.Tensor | None,
+) -> tuple[torch.Tensor, float]:
+    """Return one pass's loss, the load-balancing loss included, and its cross-entropy."""
     if gate.external is not None:
-        return _backward_of_external(ExternalObjective(model, gate.external, "fp32"), batch, gate)
-    if isinstance(model, Model) and (experts := _shape(gate).experts) is not None:
-        return _backward_of_experts(model, experts, batch, gate)
-    logits = model(batch.inputs, batch.positions)
-    loss = F.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
-    loss.backward()
-    return loss.item()
-
-
-def _backward_of_experts(model: Model, experts: Experts, batch: Batch, gate: GateOrder) -> float:
-    """Do the same pass by pass: the load-balancing loss of a pass is not that of the whole."""
-    total = 0.0
-    passes = zip(
-        batch.inputs.split(gate.sequences_a_pass),
-        batch.targets.split(gate.sequences_a_pass),
-        strict=True,
-    )
-    for inputs, targets in passes:
+        losses = ExternalObjective(model, gate.external, "fp32")(inputs, targets, positions)
+        return losses.total, losses.cross_entropy.item()
+    if not isinstance(model, Model) or (experts := _shape(gate).experts) is None:
+        logits, balance = model(inputs, positions), None
+    else:
         hidden = model.hidden(inputs)
-        weight, _ = model.head_parameters()
-        logits = hidden.rows @ weight.T
-        loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten())
-        total += loss.item() / gate.passes
-        if hidden.balance is not None:
-            loss = loss + experts.balance_coefficient * hidden.balance
-        (loss / gate.passes).backward()
-    return total
-
-
-def _backward_of_external(objective: ExternalObjective, batch: Batch, gate: GateOrder) -> float:
-    """Do the same pass by pass, with the loss that the external model computes."""
-    total = 0.0
-    for first in range(0, len(batch.inputs), gate.sequences_a_pass):
-        rows = slice(first, first + gate.sequences_a_pass)
-        where = None if batch.positions is None else batch.positions[rows]
-        losses = objective(batch.inputs[rows], batch.targets[rows], where)
-        (losses.total / gate.passes).backward()
-        total += losses.cross_entropy.item() / gate.passes
-    return total
+        logits = hidden.rows @ model.head_parameters()[0].T
+        balance = None if hidden.balance is None else experts.balance_coefficient * hidden.balance
+    entropy = F.cross_entropy(logits.flatten(0, -2), targets.flatten())
+    return entropy if balance is None else entropy + balance, entropy.item()
 
 
 def _train(gate: GateOrder, tokens: Stream, seed: int) -> list[float]:
