@@ -193,7 +193,7 @@ class Backend:
             peak = peak_of(getattr(self._module, "memory_stats", dict)(), key)
             if peak is not None:
                 return peak, counted
-        return None, f"torch.{self.device.type} tells no peak of memory"
+        return None, f"torch.{self.device.type} reports no peak memory"
 
     def empty_cache(self) -> None:
         """Give memory that torch keeps unused back to the device."""
@@ -232,7 +232,7 @@ class Backend:
         if isinstance(error, torch.AcceleratorError):
             return "device_failure", "the device reported an error"
         if "fail_on_recompile" in str(error):
-            return "recompiled", "a step of the measuring had to be compiled anew"
+            return "recompiled", "a measured step had to be compiled again"
         return None
 
     @property

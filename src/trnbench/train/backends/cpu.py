@@ -179,7 +179,7 @@ def keep_freed_memory() -> bool:
 
 def _affinity() -> str:
     if not hasattr(os, "sched_getaffinity"):
-        return "not told by this system"
+        return "unknown to this system"
     numbers = sorted(os.sched_getaffinity(0))
     starts = [n for n in numbers if n - 1 not in numbers]
     ends = [n for n in numbers if n + 1 not in numbers]

@@ -47,7 +47,7 @@ class CudaBackend(Backend):
         torch.cuda.set_device(opened.device)
         if claim.precision != "fp32" and not torch.cuda.is_bf16_supported(False):
             raise Unavailable(
-                f"{torch.cuda.get_device_name()} has no bf16 products of its own",
+                f"{torch.cuda.get_device_name()} has no bf16 matmuls",
                 hint="use workload.precision: fp32",
             )
         if claim.precision == "fp8":
@@ -106,7 +106,7 @@ def attention_kernel(heads: torch.Tensor) -> str:
     """
     choose = getattr(torch, "_fused_sdp_choice", None)  # not public: torch may do without it
     if choose is None:
-        return "not told by this torch"
+        return "unknown to this torch"
     name = SDPBackend(choose(heads, heads, heads, None, 0.0, True)).name
     return name.removesuffix("_ATTENTION").lower()
 
@@ -116,7 +116,7 @@ def _require_fp8(device: torch.device) -> None:
     capability = torch.cuda.get_device_capability(device)
     if torch.version.hip is not None or capability < FP8_CAPABILITY:
         raise Unavailable(
-            f"{torch.cuda.get_device_name(device)} has no fp8 products that torch trains with here",
+            f"{torch.cuda.get_device_name(device)} has no fp8 matmuls that torch trains with here",
             hint="use workload.precision: bf16",
         )
 

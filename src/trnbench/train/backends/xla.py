@@ -102,7 +102,7 @@ class XlaBackend(Backend):
 
     def peak_memory_bytes(self) -> tuple[int | None, str]:
         """Return None: the Neuron client of torch-xla has no memory statistics."""
-        return None, "torch-xla tells no peak of memory; see the readings of neuron-monitor"
+        return None, "torch-xla reports no peak memory; see the telemetry of neuron-monitor"
 
     def compilations(self) -> Compilations:
         """Read torch-xla's metrics; it keeps the seconds of the latest compilations.

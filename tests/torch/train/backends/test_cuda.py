@@ -15,4 +15,4 @@ def test_the_attention_kernel_is_the_one_that_torch_chooses(
         monkeypatch.setattr(torch, "_fused_sdp_choice", lambda *_, made=choice: made)
         assert attention_kernel(torch.empty(1, 2, 8, 16)) == name
     monkeypatch.delattr(torch, "_fused_sdp_choice")
-    assert attention_kernel(torch.empty(1, 2, 8, 16)) == "not told by this torch"
+    assert attention_kernel(torch.empty(1, 2, 8, 16)) == "unknown to this torch"
