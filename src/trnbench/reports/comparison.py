@@ -52,16 +52,13 @@ VERDICT_STYLES: Mapping[ComparisonVerdict, doc.Style] = {
 
 COLUMNS = (
     doc.Column("metric", is_obvious=True),
-    doc.Column("BASE", is_figure=True),
-    doc.Column("CAND", is_figure=True),
-    doc.Column("CAND / BASE [95 %]", is_figure=True),
+    *doc.columns(">BASE", ">CAND", ">CAND / BASE [95 %]"),
     doc.Column("detectable", is_figure=True, least_page_width=100),
     doc.Column("verdict"),
 )
 GATE_COLUMNS = (
     doc.Column("", least_width=max(len(state.text) for state in STATES.values())),
-    doc.Column("gate"),
-    doc.Column("seen"),
+    *doc.columns("gate", "seen"),
 )
 
 

@@ -155,9 +155,9 @@ Format = Callable[[Report[Any], Any, Page], str]
 """Writes a report of something for a page."""
 
 
-def columns(headings: Sequence[str], figures: Sequence[str] = ()) -> tuple[Column, ...]:
-    """Return columns by their headings; those named in `figures` are right-aligned."""
-    return tuple(Column(heading, heading in figures) for heading in headings)
+def columns(*headings: str) -> tuple[Column, ...]:
+    """Return columns by their headings; `>` before one makes it a column of figures."""
+    return tuple(Column(each.removeprefix(">"), each.startswith(">")) for each in headings)
 
 
 def read_path(of: Any, path: str) -> Value:

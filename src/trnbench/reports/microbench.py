@@ -25,9 +25,8 @@ TITLES: dict[Group, str] = {
     "attention": "Attention of {model}, one layer, causal mask",
     "collective": "Collectives on fp32, bus bandwidth",
 }
-HEADINGS = doc.columns(
-    ("what", "pass", "in", "rate", "lowest to highest", "of best", "of datasheet", "size"),
-    figures=("rate", "lowest to highest", "of best", "of datasheet"),
+COLUMNS = doc.columns(
+    "what", "pass", "in", ">rate", ">lowest to highest", ">of best", ">of datasheet", "size"
 )
 PASS_OF_LAYOUT = {"nt": "forward", "nn": "dX", "tn": "dW"}
 ALONE = (
@@ -51,8 +50,8 @@ def _document(document: PeakDocument, page: doc.Page) -> doc.Document:
         rows = [_cells(line) for line in lines if line.reading.group == group]
         if not rows:
             continue
-        kept = [n for n in range(len(HEADINGS)) if any(row[n] for row in rows)]
-        table = doc.Table([HEADINGS[n] for n in kept], [[row[n] for n in kept] for row in rows])
+        kept = [n for n in range(len(COLUMNS)) if any(row[n] for row in rows)]
+        table = doc.Table([COLUMNS[n] for n in kept], [[row[n] for n in kept] for row in rows])
         heading = title.format(model=document.model, tokens=document.tokens)
         parts += [doc.Heading(heading, level=4), table]
     return doc.Document(parts)

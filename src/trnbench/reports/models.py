@@ -9,10 +9,9 @@ from trnbench.model.flops import CONVENTIONS, active_parameter_count, flops_per_
 from trnbench.reports import document as doc
 from trnbench.units import say_flops, say_weights
 
-HEADINGS = (
-    "model", "family", "weights", "layers", "width", "heads", "vocabulary",
-    "training FLOP a token",
-)  # fmt: skip
+COLUMNS = doc.columns(
+    "model", "family", "weights", "layers", "width", "heads", "vocabulary", "training FLOP a token"
+)
 
 
 class Listed(NamedTuple):
@@ -24,7 +23,7 @@ class Listed(NamedTuple):
 
 def _document(listed: Listed, page: doc.Page) -> doc.Document:
     rows = [_cells(model, listed.sequence_length) for model in listed.models]
-    return doc.Document([doc.Table(doc.columns(HEADINGS), rows)])
+    return doc.Document([doc.Table(COLUMNS, rows)])
 
 
 def _cells(model: CatalogModel, sequence_length: int) -> tuple[str, ...]:

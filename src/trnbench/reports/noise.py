@@ -6,7 +6,7 @@ from dataclasses import asdict
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.reports import document as doc
 
-HEADINGS = ("gate at", "launches a side", "at the noise's upper end", "in turns")
+COLUMNS = doc.columns(">gate at", ">launches a side", ">at the noise's upper end", ">in turns")
 MORE = "over 1,000"
 
 
@@ -16,7 +16,7 @@ def _document(floors: Sequence[NoiseFloor], page: doc.Page) -> doc.Document:
         parts += [
             doc.Heading(f"{floor.name} on {floor.device}"),
             doc.Lines(_facts(floor)),
-            doc.Table(doc.columns(HEADINGS, HEADINGS), [_row(gate) for gate in floor.gates]),
+            doc.Table(COLUMNS, [_row(gate) for gate in floor.gates]),
         ]
     return doc.Document(parts)
 

@@ -13,7 +13,7 @@ from trnbench.reports.texts import plural
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
-HEADINGS = ("instance", "option", "region", "$/h", "date", "standing", "source")
+COLUMNS = doc.columns("instance", "option", "region", ">$/h", "date", "standing", "source")
 
 
 def _document(rows: Sequence[PriceRow], page: doc.Page) -> doc.Document:
@@ -29,7 +29,7 @@ def _document(rows: Sequence[PriceRow], page: doc.Page) -> doc.Document:
         )
         for row in rows
     ]
-    return doc.Document([doc.Table(doc.columns(HEADINGS, figures=("$/h",)), cells)])
+    return doc.Document([doc.Table(COLUMNS, cells)])
 
 
 REPORT: doc.Report[Sequence[PriceRow]] = doc.Report(
@@ -41,14 +41,14 @@ REPORT: doc.Report[Sequence[PriceRow]] = doc.Report(
 
 # --- what AWS answers now -------------------------------------------------------------------------
 
-LIVE_HEADINGS = ("option", "zone", "$/h", "asked at (UTC)", "source")
+LIVE_COLUMNS = doc.columns("option", "zone", ">$/h", "asked at (UTC)", "source")
 
 Answers = Mapping[RentOption, Price | NoPrice]
 
 
 def _live_document(answers: Answers, page: doc.Page) -> doc.Document:
     cells = [_live_cells(option, answer) for option, answer in answers.items()]
-    return doc.Document([doc.Table(doc.columns(LIVE_HEADINGS, figures=("$/h",)), cells)])
+    return doc.Document([doc.Table(LIVE_COLUMNS, cells)])
 
 
 def _live_cells(option: RentOption, answer: Price | NoPrice) -> tuple[str, ...]:
@@ -89,9 +89,9 @@ LIVE: doc.Report[Answers] = doc.Report(
 
 # --- how the rates of one instance moved ----------------------------------------------------------
 
-PAST_HEADINGS = (
-    "option", "where", "$/h", "change", "first seen", "last seen", "source of the first",
-)  # fmt: skip
+PAST_COLUMNS = doc.columns(
+    "option", "where", ">$/h", ">change", "first seen", "last seen", "source of the first"
+)
 
 
 class History(NamedTuple):
@@ -116,7 +116,7 @@ def _history_document(history: History, page: doc.Page) -> doc.Document:
     steps = [(series, step) for series in history.series for step in series.steps]
     if steps:
         cells = [_past_cells(series, step) for series, step in steps]
-        parts.append(doc.Table(doc.columns(PAST_HEADINGS, figures=("$/h", "change")), cells))
+        parts.append(doc.Table(PAST_COLUMNS, cells))
     days = sorted({row.date for _, step in steps for row in step.rows})
     if len(days) > 1:
         points = {

@@ -10,9 +10,9 @@ from trnbench.reports.texts import plural
 from trnbench.schema.profile import Profile
 from trnbench.units import say_change, say_percent, say_seconds
 
-FIGURES = ("ms a step", "share", "calls a step")
-CLASS_COLUMNS = doc.columns((*FIGURES, "where the time went"), FIGURES)
-OPERATOR_COLUMNS = doc.columns((*FIGURES, "class", "operator"), FIGURES)
+FIGURES = (">ms a step", ">share", ">calls a step")
+CLASS_COLUMNS = doc.columns(*FIGURES, "where the time went")
+OPERATOR_COLUMNS = doc.columns(*FIGURES, "class", "operator")
 
 DISTORTED = 0.5
 """Relative cost of the profiler above which the report doubts the shares: a choice."""

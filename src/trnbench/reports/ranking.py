@@ -41,12 +41,10 @@ def _document(ranked: Ranked, page: doc.Page) -> doc.Document:
 
 
 def _columns(metric: str) -> tuple[doc.Column, ...]:
-    value = f"{metric} [95 %]"
-    named = doc.columns(
-        ("machine", "precision", value, "tokens/s", "$/h", "option", "break-even $/h", "from"),
-        figures=(value, "tokens/s", "$/h", "break-even $/h"),
-    )
-    return (doc.Column("", is_figure=True), doc.Column(""), *named)
+    return doc.columns(
+        ">", "", "machine", "precision", f">{metric} [95 %]", ">tokens/s", ">$/h", "option",
+        ">break-even $/h", "from",
+    )  # fmt: skip
 
 
 def _cells(row: Row, metric: str) -> tuple[str, ...]:

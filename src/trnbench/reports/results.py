@@ -17,8 +17,10 @@ from trnbench.units import say_bytes, say_count, say_percent, say_seconds, say_u
 
 REPORT_VERSION = 1
 
-FIGURES = ("tokens/s [95 %]", "step time [95 %]", "MFU", "peak memory", "$ per M tokens [95 %]")
-HEADINGS = doc.columns(("model", "device", *FIGURES[:4], "price", FIGURES[4], "checks"), FIGURES)
+TABLE_COLUMNS = doc.columns(
+    "model", "device", ">tokens/s [95 %]", ">step time [95 %]", ">MFU", ">peak memory", "price",
+    ">$ per M tokens [95 %]", "checks",
+)  # fmt: skip
 LEAST_TABLE_WIDTH = 150
 """Narrower than this, nine columns break their figures; cards do not."""
 
@@ -28,7 +30,9 @@ STYLES: dict[Validity, doc.Style] = {
 
 
 def _document(results: Sequence[Result], page: doc.Page) -> doc.Document:
-    table = doc.Table(HEADINGS, [cells_of(each) for each in results], cards_below=LEAST_TABLE_WIDTH)
+    table = doc.Table(
+        TABLE_COLUMNS, [cells_of(each) for each in results], cards_below=LEAST_TABLE_WIDTH
+    )
     return doc.Document([table, doc.Notes(notes_of(results, page.today))])
 
 
@@ -59,7 +63,7 @@ REPORT: doc.Report[Sequence[Result]] = doc.Report(document=_document, rows=_rows
 
 
 def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
-    """Return a result as cells, in the order of `HEADINGS`."""
+    """Return a result as cells, in the order of `TABLE_COLUMNS`."""
     metrics, price = result.metrics, result.price
     return (
         model_cell(result),
@@ -240,13 +244,9 @@ def _step_notes(result: Result) -> Iterable[str]:
 
 # --- one result under every way of renting its machine ------------------------------------------
 
-OFFER_FIGURES = ("$/h", "$/chip-h", "$ per M tokens [95 %]", "tokens/$")
-OFFER_HEADINGS = doc.columns(
-    (
-        "model", "instance", "option", "where", "date", *OFFER_FIGURES,
-        "checks, or why there is no price",
-    ),
-    OFFER_FIGURES,
+OFFER_COLUMNS = doc.columns(
+    "model", "instance", "option", "where", "date", ">$/h", ">$/chip-h", ">$ per M tokens [95 %]",
+    ">tokens/$", "checks, or why there is no price",
 )  # fmt: skip
 
 
@@ -265,14 +265,14 @@ def _offers_document(offered: Sequence[Offered], page: doc.Page) -> doc.Document
         cells = _offer(each)
         rows.append(("", *cells[1:]) if each.result.case_id == last else cells)
         last = each.result.case_id
-    return doc.Document([doc.Table(OFFER_HEADINGS, rows, notes=_offer_notes(offered, page))])
+    return doc.Document([doc.Table(OFFER_COLUMNS, rows, notes=_offer_notes(offered, page))])
 
 
 def _offer(offered: Offered) -> tuple[str, ...]:
     result, price = offered.result, offered.result.price
     head = (model_cell(result), result.device.instance or doc.UNKNOWN, offered.option)
     if price is None:
-        return (*head, "", "", *[doc.UNKNOWN] * len(OFFER_FIGURES), result.price_reason or "")
+        return (*head, "", "", *[doc.UNKNOWN] * 4, result.price_reason or "")
     return (
         *head,
         price.zone or price.region or "",

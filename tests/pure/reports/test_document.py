@@ -146,22 +146,19 @@ def test_a_column_that_a_narrow_page_has_no_room_for_is_left_out() -> None:
 
 
 def test_a_last_column_of_figures_ends_with_the_table() -> None:
-    table = Table(columns(("gate", "launches"), figures=("gate", "launches")), [("2%", "6")])
+    table = Table(columns(">gate", ">launches"), [("2%", "6")])
     assert terminal([table], Page(width=80)) == "gate  launches\n──────────────\n  2%         6\n"
 
 
 def test_a_list_has_no_headings_and_its_last_column_under_the_row() -> None:
-    table = Table((Column("state", least_width=6), *columns(("gate", "seen"))), [], is_list=True)
+    table = Table((Column("state", least_width=6), *columns("gate", "seen")), [], is_list=True)
     assert terminal([table], Page()) == "\n"
     rows = [("ok", "a gate", "what was seen")]
     listed = Table(table.columns, rows, is_list=True)
     assert terminal([listed], Page()) == "ok      a gate\n        what was seen\n"
 
 
-HEADINGS = columns(
-    ("what", "rate", "lowest to highest", "of datasheet", "size"),
-    figures=("rate", "lowest to highest", "of datasheet"),
-)
+HEADINGS = columns("what", ">rate", ">lowest to highest", ">of datasheet", "size")
 ROWS = [
     ("queries", "393 TFLOP/s", "305 to 458", "39.7 %", "8192 x 4096 x 4096, 32 times"),
     ("head", "none", "", "", "128256 x 4096 x 8192: not enough memory"),
@@ -196,5 +193,5 @@ def test_headings_wrap_before_figures_do() -> None:
 
 
 def test_a_table_of_one_column_has_no_others_to_be_beside() -> None:
-    table = Table(columns(("what",)), [("a thing",)])
+    table = Table(columns("what"), [("a thing",)])
     assert terminal([table], Page(width=80)) == "what\n───────\na thing\n"
