@@ -4,7 +4,7 @@ It has the case's family, head width, grouping of heads, kind and proportions of
 execution and kernels; two layers, short sequences and a small vocabulary. A step has two passes, so
 that accumulation is compared with one pass of all sequences.
 
-Source of the sizes: docs/metrics.md, "The gate".
+Source of the sizes: docs/metrics.md, "The parity gate".
 """
 
 from collections.abc import Mapping

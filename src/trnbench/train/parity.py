@@ -3,7 +3,7 @@
 The device's steps are those of the case: the same backend, precision, execution and `TrainingStep`.
 Distances are sent, and how far the first steps move the case's own weights; the parent judges them.
 
-Source: docs/metrics.md, "The gate".
+Source: docs/metrics.md, "The parity gate".
 """
 
 import gc

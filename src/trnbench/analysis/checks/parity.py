@@ -1,8 +1,8 @@
 """The parity gate's checks: training agrees with fp32 on the CPU, and weights are updated.
 
 Tolerances are two to ten times the largest distance seen over seeds and families, and below a tenth
-of the smallest effect of a fault. Source: docs/metrics.md, "The gate"; `benchmarks/parity.py`
-measures both.
+of the smallest effect of a fault, both measured by `benchmarks/parity.py`.
+Source: docs/metrics.md, "The parity gate".
 """
 
 from collections.abc import Iterator, Mapping
