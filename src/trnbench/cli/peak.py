@@ -14,9 +14,7 @@ from trnbench.cli.options import TERMINAL, DeviceChoice, FormatOption, Interpret
 from trnbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from trnbench.machine.describe import Devices
     from trnbench.plan.microbench import PeakPlan, PeakRequest
-    from trnbench.protocol.records import FoundDevice
     from trnbench.schema.microbench import PeakDocument
 
 
@@ -153,14 +151,17 @@ def peak(
     from trnbench.plan.microbench import plan_peak
     from trnbench.reports.microbench import REPORT
     from trnbench.run.microbench import read_peak
+    from trnbench.run.questions import require_device
 
     if folders.again is not None:
         _require_nothing_to_measure(context)
         show(REPORT, read_peak(folders.again), format_)
         return
     machine, devices = look_around(describe_machine(), python)
-    found, index = _find_device(devices, device or "auto")
-    plan = plan_peak(sizes.request(index, machine.host.memory_bytes), found, datetime.now(UTC))
+    found = require_device(device or "auto", devices)
+    index = (device or "").partition(":")[2]
+    request = sizes.request(int(index) if index else None, machine.host.memory_bytes)
+    plan = plan_peak(request, found, datetime.now(UTC))
     folder = folders.output or default_folder(found.backend, Path("peaks"))
     document, signal = _measure(plan, folder, python)
     if document.readings:
@@ -192,17 +193,6 @@ def _require_nothing_to_measure(context: typer.Context) -> None:
             f"{', '.join(typed)}: nothing is measured with --from",
             hint="leave it off, or leave off --from and measure",
         )
-
-
-def _find_device(devices: "Devices", asked: str) -> "tuple[FoundDevice, int | None]":
-    """Return the device that was asked for, and which of them."""
-    from trnbench.run.questions import require_device
-
-    require_device(asked, devices)
-    kind, _, index = asked.partition(":")
-    usable = [device for device in devices.found if device.supported]
-    found = next(device for device in usable if kind in ("auto", device.backend))
-    return found, int(index) if index else None
 
 
 def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument, int | None]":

@@ -182,8 +182,8 @@ def _with_chips(device: FoundDevice, seen: Neuron) -> FoundDevice:
     return replace(device, device_name=family, device_count=seen.logical_cores or 1)
 
 
-def require_device(asked: str, devices: Devices) -> None:
-    """Make sure that a device is here: a backend's name with or without an index, or `auto`.
+def require_device(asked: str, devices: Devices) -> FoundDevice:
+    """Return the device of a backend's name, with or without an index, or of `auto`.
 
     Raises:
         UnavailableError: it is not here, this version cannot drive it, or `auto` would have to
@@ -211,6 +211,7 @@ def require_device(asked: str, devices: Devices) -> None:
             "counted from 0",
             hint=f"use {device.backend}:0{f' to {device.backend}:{last}' if last else ''}",
         )
+    return device
 
 
 # --- external models ------------------------------------------------------------------------------

@@ -143,8 +143,7 @@ def check_again(arm: Arm, device_names: frozenset[str]) -> None:
                 "whose worker this version cannot drive",
                 hint="measure both sides again with this version",
             )
-        require_device(plan.order.backend, arm.devices)
-        here = next(d for d in arm.devices.found if d.backend == plan.order.backend)
+        here = require_device(plan.order.backend, arm.devices)
         if _is_another(plan, here.device_name, device_names):
             measured_on = plan.device.accelerator or ", ".join(sorted(device_names))
             raise UnavailableError(
