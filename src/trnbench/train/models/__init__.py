@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-from typing import Protocol
 
 import torch
 
@@ -12,20 +11,7 @@ from trnbench.train.models.base import Model
 NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")
 
 
-class Builder(Protocol):
-    """A family's class; the weights of a new model are not drawn yet."""
-
-    is_masked: bool
-    narrows_residuals: bool
-
-    def __call__(
-        self, shape: ModelShape, sequence_length: int, document_length: int | None = None
-    ) -> Model:
-        """Return a model for sequences of this length, packed with documents of that."""
-        ...
-
-
-def family_class(name: str) -> Builder:
+def family_class(name: str) -> type[Model]:
     """Return a family's class.
 
     Raises:
@@ -34,7 +20,7 @@ def family_class(name: str) -> Builder:
     if name not in NAMES:
         raise KeyError(name)
     module = importlib.import_module(f"{__name__}.{name}")
-    found: Builder = getattr(module, name.capitalize())
+    found: type[Model] = getattr(module, name.capitalize())
     return found
 
 

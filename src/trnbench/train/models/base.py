@@ -86,9 +86,17 @@ class Model(nn.Module):
     """Whether residual outputs are drawn narrower, by the root of twice the number of blocks."""
     blocks: Blocks
 
-    def __init__(self, shape: ModelShape) -> None:
+    def __init__(
+        self, shape: ModelShape, sequence_length: int, document_length: int | None = None
+    ) -> None:
         super().__init__()
         self.shape = shape
+        self.positions_T: torch.Tensor
+        """From 0 in each document of a packed sequence."""
+        positions_T = torch.arange(sequence_length)
+        if document_length is not None:
+            positions_T = positions_T % document_length
+        self.register_buffer("positions_T", positions_T, persistent=False)
         self.compute_dtype: torch.dtype | None = None
         """The format of a step; None: the weights' own."""
         self.head: Linear | None = None
@@ -118,12 +126,6 @@ class Model(nn.Module):
     def embed(self, embedding: nn.Embedding, ids: torch.Tensor) -> torch.Tensor:
         """Look up ids, in the format of the step."""
         return embedding(ids).to(self.compute_dtype or embedding.weight.dtype)
-
-
-def positions_in_documents(sequence_length: int, document_length: int | None) -> torch.Tensor:
-    """Return each token's position, (T,): from 0 in each document of a packed sequence."""
-    positions_T = torch.arange(sequence_length)
-    return positions_T if document_length is None else positions_T % document_length
 
 
 def rows_at(x_BTD: torch.Tensor, positions_BP: torch.Tensor | None) -> torch.Tensor:

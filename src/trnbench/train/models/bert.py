@@ -15,7 +15,7 @@ from torch import nn
 from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.attention import JoinedAttention, Mask
 from trnbench.train.layers.linear import GeluMlp, LayerNorm, Linear
-from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents, rows_at
+from trnbench.train.models.base import Blocks, Hidden, Model, rows_at
 
 SEGMENTS = 2
 """Embeddings of segments; all tokens are of the first."""
@@ -29,7 +29,7 @@ class Bert(Model):
     def __init__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, sequence_length, document_length)
         width = shape.hidden_size
         self.embedding = nn.Embedding(shape.vocabulary_size, width)
         self.positions = nn.Embedding(shape.max_positions, width)
@@ -41,9 +41,6 @@ class Bert(Model):
         self.transform_norm = LayerNorm(width, eps=shape.norm_epsilon)
         self.make_head()
         self.head_bias = nn.Parameter(torch.empty(shape.vocabulary_size))
-        self.positions_T: torch.Tensor
-        positions_T = positions_in_documents(sequence_length, document_length)
-        self.register_buffer("positions_T", positions_T, persistent=False)
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
         """Return the transformed states at the masked positions, (B, P, D); inputs are (B, T)."""

@@ -11,7 +11,7 @@ from torch import nn
 from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.attention import JoinedAttention, Mask
 from trnbench.train.layers.linear import GeluMlp, LayerNorm
-from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents
+from trnbench.train.models.base import Blocks, Hidden, Model
 
 
 class Gpt2(Model):
@@ -22,16 +22,13 @@ class Gpt2(Model):
     def __init__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, sequence_length, document_length)
         self.embedding = nn.Embedding(shape.vocabulary_size, shape.hidden_size)
         self.positions = nn.Embedding(shape.max_positions, shape.hidden_size)
         mask = Mask(document_length=document_length)
         self.blocks = Blocks(Block(shape, mask, "tanh") for _ in range(shape.layers))
         self.norm = LayerNorm(shape.hidden_size, eps=shape.norm_epsilon)
         self.make_head()
-        self.positions_T: torch.Tensor
-        positions_T = positions_in_documents(sequence_length, document_length)
-        self.register_buffer("positions_T", positions_T, persistent=False)
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
         """Return the normalised states of all tokens, (B, T, D); inputs are (B, T) ids."""

@@ -12,7 +12,7 @@ from trnbench.protocol.model import ModelShape
 from trnbench.train.layers.attention import RotaryAttention, mask_of_layer
 from trnbench.train.layers.linear import RmsNorm, SwiGlu
 from trnbench.train.layers.rotary import rotary_tables
-from trnbench.train.models.base import Blocks, Hidden, Model, positions_in_documents
+from trnbench.train.models.base import Blocks, Hidden, Model
 
 
 class Llama(Model):
@@ -21,15 +21,14 @@ class Llama(Model):
     def __init__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, sequence_length, document_length)
         self.embedding = nn.Embedding(shape.vocabulary_size, shape.hidden_size)
         self.blocks = Blocks(
             self.make_block(shape, layer, document_length) for layer in range(shape.layers)
         )
         self.norm = RmsNorm(shape.hidden_size, eps=shape.norm_epsilon)
         self.make_head()
-        positions_T = positions_in_documents(sequence_length, document_length)
-        cosines_TH, sines_TH = rotary_tables(shape, positions_T)
+        cosines_TH, sines_TH = rotary_tables(shape, self.positions_T)
         self.cosines_TH: torch.Tensor
         self.sines_TH: torch.Tensor
         self.register_buffer("cosines_TH", cosines_TH, persistent=False)

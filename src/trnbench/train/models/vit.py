@@ -26,7 +26,7 @@ class Vit(Model):
     def __init__(
         self, shape: ModelShape, sequence_length: int, document_length: int | None = None
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, sequence_length, document_length)
         if shape.image is None:
             raise ValueError("a vision transformer needs the size of its image")
         image, width = shape.image, shape.hidden_size
