@@ -7,8 +7,8 @@
     ├── DataError                      5     a result that cannot be read
     └── CheckFailed                    6     a CI gate did not pass
 
-0 is success, 1 a bug with its traceback, 130 Ctrl-C, 143 a request to terminate. A test compares
-the codes with the table in README.md.
+0 is success, 1 a bug with its traceback, 130 Ctrl-C, 141 a reader that stopped, 143 a
+request to terminate. A test compares the codes with the table in README.md.
 """
 
 from collections.abc import Iterable
@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     DATA = 5
     CHECK = 6
     INTERRUPTED = 130
+    CLOSED_PIPE = 141
     TERMINATED = 143
 
 

@@ -74,4 +74,3 @@ def _show(parts: "Iterable[Part]") -> None:
     from trnbench.reports.as_terminal import terminal
 
     write(f"{terminal([*parts], page_of_stdout())}\n")
-    sys.stdout.flush()  # torch may take its time

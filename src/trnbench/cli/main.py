@@ -1,9 +1,11 @@
 """The command line `trnbench`: its commands, and the exit code of each error."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -78,20 +80,23 @@ def _globals(
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,
         stream=sys.stderr,
-        format="%(name)s: %(message)s",
+        format="%(name)s: %(message)s" if debug else "trnbench: %(message)s",
     )
 
 
 def main() -> None:
     """Run one command and leave with its exit code; README.md lists the codes."""
-    for stream in (sys.stdout, sys.stderr):
-        _tolerate_narrow_encodings(stream)
+    sys.stdout, sys.stderr = _make_writable(sys.stdout), _make_writable(sys.stderr)
     try:
         app()
     except TrnbenchError as error:
         log.debug("traceback of the error below", exc_info=error)
         _say(error)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer's code for it is 1, a bug's
+            sys.exit(ExitCode.CLOSED_PIPE)
+        raise
     except Exception:  # noqa: BLE001 - what no command expects is a bug, and is reported as one
         traceback.print_exc()
         sys.stderr.write(
@@ -108,8 +113,11 @@ def _say(error: TrnbenchError) -> None:
             sys.stderr.write(f"          {problem.hint}\n")
 
 
-def _tolerate_narrow_encodings(stream: TextIO) -> None:
-    """A terminal that cannot show ± gets a question mark, not an exception."""
+def _make_writable(stream: TextIO | None) -> TextIO:
+    """A terminal that cannot show ± gets a question mark; a stream that is closed gets nothing."""
+    if stream is None:  # `trnbench … >&-`
+        return Path(os.devnull).open("w", encoding="utf-8")
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
+    return stream

@@ -54,7 +54,7 @@ def show(report: Report[T], of: T, format_: str, path: Path | None = None) -> No
 def write(text: str, path: Path | None = None, *, is_appended: bool = False) -> None:
     """Write a report to a file, or to stdout."""
     if path is None:
-        sys.stdout.write(text)
+        _write_to_stdout(text)
         return
     try:
         with path.open("a" if is_appended else "w", encoding="utf-8", errors="replace") as stream:
@@ -63,6 +63,21 @@ def write(text: str, path: Path | None = None, *, is_appended: bool = False) -> 
         raise ConfigError(
             f"{path}: cannot be written: {error.strerror}",
             hint="name a file in a folder that exists",
+        ) from error
+
+
+def _write_to_stdout(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still buffered is written when Python ends, and must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ConfigError(
+            f"stdout: cannot be written: {error.strerror}",
+            hint="make space, or write to another place; `trnbench report` shows results again",
         ) from error
 
 

@@ -235,3 +235,44 @@ def test_a_terminal_that_knows_ascii_alone_gets_a_report(tmp_path: Path) -> None
     done = trnbench("report", tmp_path / "run", PYTHONIOENCODING="ascii")
     assert done.code == 0
     assert "tiny-llama" in done.out
+
+
+# --- an output that is closed or full -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("> /dev/full", 2, "trnbench: stdout: cannot be written: No space left on device\n"),
+    ],
+)
+def test_a_closed_or_full_output_is_no_bug(redirection: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        f"{shlex.join(COMMAND)} schema columns {redirection}",
+        shell=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr[: len(said)]) == (code, said), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["schema", "columns"], ["--help"], ["models", "--json"]])
+def test_a_reader_that_stops_early_has_an_exit_code_of_its_own(arguments: list[str]) -> None:
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_a_warning_names_the_command_and_no_module(tmp_path: Path) -> None:
+    case = write_launch(tmp_path / "run")
+    (case / "result.json").write_text("{")
+    done = trnbench("report", tmp_path / "run")
+    assert done.err.startswith("trnbench: "), done.err
+    assert "its result.json cannot be read" in done.err
