@@ -241,15 +241,15 @@ def _differences(
 
 def _reasons(case: CaseComparison) -> Iterator[str]:
     """Say why there is no verdict and, unless training was wrong, how many launches give one."""
-    untold = [metric for metric in case.metrics if metric.verdict == "cannot_tell"]
+    undecided = [metric for metric in case.metrics if metric.verdict == "cannot_tell"]
     yield from texts.say_once(
-        ((metric.reason, LABELS[metric.metric]) for metric in untold),
+        ((metric.reason, LABELS[metric.metric]) for metric in undecided),
         (LABELS[metric.metric] for metric in case.metrics),
     )
     if any(one.standing == "invalid" for one in (*case.base.launches, *case.cand.launches)):
         return
     labels: dict[int | None, list[str]] = {}
-    for metric in untold:
+    for metric in undecided:
         if metric.ratio.method is not None:
             labels.setdefault(metric.ratio.launches_needed, []).append(LABELS[metric.metric])
     for count, of_count in labels.items():

@@ -382,10 +382,10 @@ def test_the_figures_of_both_sides_are_there_with_their_units() -> None:
     assert found["trnbench_step_time_median_seconds"].unit == "seconds"
     assert found["trnbench_peak_memory_bytes"].unit == "bytes"
     samples = found["trnbench_tokens_per_second"].samples
-    told = {(s.labels["side"], s.labels["estimate"]): s.value for s in samples}
+    shown = {(s.labels["side"], s.labels["estimate"]): s.value for s in samples}
     speed = SLOWER.cases[0].metrics[0]
-    assert told["cand", "value"] == speed.cand.value
-    assert told["base", "ci95_low"] == speed.base.low
+    assert shown["cand", "value"] == speed.cand.value
+    assert shown["base", "ci95_low"] == speed.base.low
 
 
 def test_exactly_one_state_holds_of_each_gate_and_verdict() -> None:

@@ -72,7 +72,7 @@ def test_a_capacity_block_is_billed_in_whole_days() -> None:
     assert "sold in whole days" not in text()
 
 
-def test_everything_around_the_training_is_told() -> None:
+def test_everything_around_the_training_is_shown() -> None:
     job = replace(
         JOB, start_seconds=600, compile_seconds=1200, evaluation_seconds=300, idle_seconds=1500
     )
@@ -81,7 +81,7 @@ def test_everything_around_the_training_is_told() -> None:
     assert "no failures" in text(None, calm)
 
 
-def test_a_job_that_never_ends_is_told_and_is_no_number() -> None:
+def test_a_job_that_never_ends_is_shown_and_is_no_number() -> None:
     hopeless = replace(
         JOB, reliability=Reliability(failures_per_instance_day=1e6, restart_seconds=1e5)
     )
@@ -106,9 +106,9 @@ def test_emissions_need_a_grid() -> None:
 
 def test_unmetered_energy_is_not_known_and_a_rating_is_a_bound() -> None:
     unmetered = recost(result([], gpus()), price(), None)
-    told = text(unmetered)
-    assert "not known: no energy was read from nvml" in told
-    assert "at most 5,600 W of the chips alone by their rating, which is no measurement" in told
+    shown = text(unmetered)
+    assert "not known: no energy was read from nvml" in shown
+    assert "at most 5,600 W of the chips alone by their rating, which is no measurement" in shown
     assert record(sheet(unmetered))["energy"] is None
     old = unmetered.model_copy(update={"energy": None})
     assert "did not measure it" in text(old)
@@ -119,7 +119,7 @@ def test_unmetered_energy_is_not_known_and_a_rating_is_a_bound() -> None:
     [
         ({"standing": "invalid"}, "the result is invalid"),
         ({"standing": "failed"}, "the result is failed"),
-        ({"price": None, "price_reason": "nobody knows"}, "nobody knows"),
+        ({"price": None, "price_reason": "no rate is known"}, "no rate is known"),
         ({"price": None, "price_reason": None}, "no price is known"),
     ],
 )

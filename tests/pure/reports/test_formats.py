@@ -77,7 +77,7 @@ def test_column_names_are_stable_words_and_stand_once() -> None:
 
 
 def test_json_has_the_columns_the_checks_and_every_reason() -> None:
-    poor = make_result(price=None, price_reason="nobody knows")
+    poor = make_result(price=None, price_reason="no rate is known")
     (result,) = json.loads(write("json", [poor], PAGE))["results"]
     assert {column.name for column in COLUMNS} < set(result)
     assert len(result["checks"]) == len(SAMPLE.checks)

@@ -27,7 +27,7 @@ from trnbench.reports.inspection import (
 from trnbench.units import GIB
 
 
-def test_a_computer_is_told_with_its_place_and_its_settings() -> None:
+def test_a_computer_is_shown_with_its_place_and_its_settings() -> None:
     host = replace(
         HOST, numa_nodes=2, governor="performance", huge_pages=5128, huge_pages_free=5000
     )
@@ -48,7 +48,7 @@ def test_what_is_not_known_of_a_computer_is_said_so() -> None:
     assert rows["EC2"] == "c7i.large, place not known"
 
 
-def test_neuron_chips_are_told_with_their_software() -> None:
+def test_neuron_chips_are_shown_with_their_software() -> None:
     neuron = replace(TRN2, system_packages={"aws-neuronx-tools": "2.33.38.0"})
     assert neuron_rows(make_inspection(neuron=neuron)) == [
         ("Neuron", "1 chip, 4 logical cores (LNC 2), 96 GiB each"),
@@ -62,7 +62,7 @@ def test_neuron_chips_are_told_with_their_software() -> None:
     ]
 
 
-def test_gpus_are_told_with_their_modes() -> None:
+def test_gpus_are_shown_with_their_modes() -> None:
     gpu = Gpu(name="NVIDIA H100", memory_bytes=80 * GIB, is_mig=True, is_ecc=False)
     nvidia = replace(H100, gpus=(gpu,), cuda_version="13.0")
     assert nvidia_rows(make_inspection(nvidia=nvidia)) == [
@@ -75,7 +75,7 @@ def test_gpus_are_told_with_their_modes() -> None:
     ]
 
 
-def test_packages_are_told_with_the_generation_and_what_they_add() -> None:
+def test_packages_are_shown_with_the_generation_and_what_they_add() -> None:
     inventory = replace(
         make_inventory(NATIVE, "native"), entry_points={"torch.backends": ["torch_neuronx"]}
     )
@@ -86,7 +86,7 @@ def test_packages_are_told_with_the_generation_and_what_they_add() -> None:
     assert package_rows(silent) == [("unknown", "it hangs")]
 
 
-def test_the_network_is_told() -> None:
+def test_the_network_is_shown() -> None:
     network = Network(efa_devices=("a", "b"), driver_version="2.15", has_provider=True)
     assert network_rows(make_inspection(network=network)) == [
         ("EFA", "2 devices"),
@@ -99,13 +99,13 @@ def test_the_network_is_told() -> None:
     assert network_rows(other) == [("EFA", "none; 2 other RDMA devices")]
 
 
-def test_a_price_is_told_with_option_region_date_and_source() -> None:
+def test_a_price_is_shown_with_option_region_date_and_source() -> None:
     rows = dict(price_rows(make_inspection(ec2=trn2_48xlarge())))
     assert rows["rate"].startswith("$35.76/h for trn2.48xlarge, capacity_block, us-east-2, 2026-")
     assert rows["source"]
 
 
-def test_devices_are_told_with_what_is_to_be_known_of_them() -> None:
+def test_devices_are_shown_with_their_notes() -> None:
     seen = make_inspection(devices=Devices((UNDRIVEN, CPU), {}))
     assert device_rows(seen) == [
         (

@@ -147,7 +147,7 @@ def test_the_json_is_the_document_and_what_it_comes_to() -> None:
     assert ceiling["together"] is None, "one of the products has no time"
 
 
-def test_a_reading_is_told_in_a_line_as_it_comes() -> None:
+def test_a_reading_is_shown_in_a_line_as_it_comes() -> None:
     assert (
         reading_as_line(READINGS[2]) == "bf16 queries dX, 8192 x 4096 x 4096, 32 times: 344 TFLOP/s"
     )

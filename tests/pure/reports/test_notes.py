@@ -26,7 +26,7 @@ def line(plan: Plan, name: str) -> str | None:
     return next((rest for first, rest in lines if first == name), None)
 
 
-def test_an_external_models_operations_are_told_with_where_they_are_from() -> None:
+def test_an_external_models_operations_are_shown_with_where_they_are_from() -> None:
     known = notes(as_external(make_plan(), is_known=True))
     assert "its FLOPs: by the formula, from its config, of a known family" in known
     counted = notes(as_external(make_plan(), is_known=False))
@@ -41,22 +41,22 @@ def test_nothing_is_said_of_it_for_our_own_models_or_where_nothing_was_counted()
         assert not any("its FLOPs" in note for note in notes(plan))
 
 
-def test_a_mixtures_weights_that_a_token_meets_are_told_with_or_without_its_imbalance() -> None:
+def test_a_mixtures_weights_that_a_token_uses_are_shown_with_or_without_its_imbalance() -> None:
     plan, met = make_plan(MIXTURE), "a token uses 896 k of 1.71 M weights"
     assert met in notes(plan)
     assert not any("a token uses" in note for note in notes(make_plan()))
     blocks = [replace(b, expert_imbalances=[1.5]) for b in make_blocks([0.05] * 8)]
-    told = notes_of([make_result(plan, make_measurement(plan, blocks=blocks))])
-    assert met in told
-    assert "the fullest expert has 1.50 times its share of the tokens" in told
+    shown = notes_of([make_result(plan, make_measurement(plan, blocks=blocks))])
+    assert met in shown
+    assert "the fullest expert has 1.50 times its share of the tokens" in shown
 
 
-def test_a_dry_run_tells_a_mixtures_weights_that_a_token_meets() -> None:
+def test_a_dry_run_shows_a_mixtures_weights_that_a_token_uses() -> None:
     assert "1,706,624 (1.71 M, 896 k active) weights" in (line(make_plan(MIXTURE), "model") or "")
     assert "(894 k) weights" in (line(make_plan(), "model") or "")
 
 
-def test_a_dry_run_says_where_nothing_will_be_held_against_the_cpu() -> None:
+def test_a_dry_run_says_where_there_is_no_parity_gate() -> None:
     plan = as_external(make_plan(), is_known=False)
     assert line(plan, "gate") is None
     without = plan.model_copy(update={"order": replace(plan.order, gate=None)})

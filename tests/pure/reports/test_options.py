@@ -63,14 +63,14 @@ def test_the_table_looks_as_it_did(width: int, check_golden: Callable[[str, str]
     check_golden("reports/options-markdown.txt", render_offers("markdown", offered(), page))
 
 
-def test_what_is_unfair_is_told_where_a_day_is_known() -> None:
-    told = render_offers("terminal", offered(), Page(width=200, today=date(2026, 11, 23)))
-    assert "different ways of renting (capacity_block, on_demand, reserved_1y)" in told
-    assert "different regions (us-east-2, us-west-2)" in told
-    assert "is 124 days old (2026-07-22)" in told
-    untold = render_offers("terminal", offered(), Page(width=200))
-    assert "different ways" not in untold
-    assert "days old" not in untold
+def test_what_is_unfair_is_shown_where_a_day_is_known() -> None:
+    shown = render_offers("terminal", offered(), Page(width=200, today=date(2026, 11, 23)))
+    assert "different ways of renting (capacity_block, on_demand, reserved_1y)" in shown
+    assert "different regions (us-east-2, us-west-2)" in shown
+    assert "is 124 days old (2026-07-22)" in shown
+    without = render_offers("terminal", offered(), Page(width=200))
+    assert "different ways" not in without
+    assert "days old" not in without
 
 
 def test_every_way_that_the_table_knows_is_there_once() -> None:
@@ -84,7 +84,7 @@ def test_every_way_that_the_table_knows_is_there_once() -> None:
             assert each.result.metrics["usd_per_million_tokens"].value is not None
 
 
-def test_a_way_with_several_rates_is_told_and_one_that_is_not_sold_is_left_out() -> None:
+def test_a_way_with_several_rates_is_shown_and_one_that_is_not_sold_is_left_out() -> None:
     found = {e.option: e for e in PriceFinder.of(PriceChoice()).reprice_all(on("trn1.32xlarge"))}
     assert "costs differently" in str(found["spot"].result.price_reason)
     assert "savings_plan_1y" not in found
@@ -96,7 +96,7 @@ def test_a_rate_of_the_users_own_stands_beside_them() -> None:
     assert [each.option for each in found][:2] == ["user", "spot"]
 
 
-def test_a_machine_that_nobody_knows_is_told_once() -> None:
+def test_an_unknown_machine_is_shown_once() -> None:
     (only,) = PriceFinder.of(PriceChoice()).reprice_all(on(None))
     assert "is not known" in str(only.result.price_reason)
 

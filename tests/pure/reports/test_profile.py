@@ -29,7 +29,7 @@ def test_a_profile_in_markdown(check_golden: Callable[[str, str], None]) -> None
     check_golden("reports/profile-markdown.txt", render(REPORT, rich_profile(), "markdown", Page()))
 
 
-def test_a_cost_that_cannot_be_told_is_not_told() -> None:
+def test_a_cost_below_the_noise_is_not_shown() -> None:
     lost = rich_profile(plain_seconds=[0.1, 0.2], profiled_seconds=0.16)
     assert "below this machine's noise" in text_of(lost)
     assert "lost in" not in text_of(rich_profile())
