@@ -33,6 +33,8 @@ class Comparable:
     """
 
     name: str
+    label: str
+    """In tables."""
     better: Literal["higher", "lower"]
     unit: Unit
     statistic: str
@@ -149,46 +151,52 @@ COMPARABLES: Mapping[str, Comparable] = {
     comparable.name: comparable
     for comparable in (
         Comparable(
-            name="tokens_per_second", better="higher", unit="tokens_per_second",
+            name="tokens_per_second", label="tokens/s", better="higher", unit="tokens_per_second",
             statistic="mean_time",
         ),
         Comparable(
-            name="tokens_per_second_per_device", better="higher", unit="tokens_per_second",
-            statistic="mean_time_per_device", is_default=False,
+            name="tokens_per_second_per_device", label="tokens/s/device", better="higher",
+            unit="tokens_per_second", statistic="mean_time_per_device", is_default=False,
         ),
         Comparable(
-            name="step_time_mean_seconds", better="lower", unit="seconds",
+            name="step_time_mean_seconds", label="mean step", better="lower", unit="seconds",
             statistic="mean_time", is_default=False,
         ),
         Comparable(
-            name="step_time_median_seconds", better="lower", unit="seconds",
+            name="step_time_median_seconds", label="median step", better="lower", unit="seconds",
             statistic="median_time",
         ),
-        Comparable(name="mfu", better="higher", unit="ratio", statistic="mfu", is_default=False),
-        Comparable(name="peak_memory_bytes", better="lower", unit="bytes", statistic="memory"),
         Comparable(
-            name="compile_seconds", better="lower", unit="seconds", statistic="compiling",
-            computed=_compile_seconds,
+            name="mfu", label="MFU", better="higher", unit="ratio", statistic="mfu",
+            is_default=False,
         ),
         Comparable(
-            name="first_step_seconds", better="lower", unit="seconds", statistic="first_step",
-            computed=_first_step_seconds, is_default=False,
+            name="peak_memory_bytes", label="peak memory", better="lower", unit="bytes",
+            statistic="memory",
         ),
         Comparable(
-            name="usd_per_million_tokens", better="lower", unit="usd", statistic="mean_time",
-            needs_price=True,
+            name="compile_seconds", label="compile time", better="lower", unit="seconds",
+            statistic="compiling", computed=_compile_seconds,
         ),
         Comparable(
-            name="tokens_per_usd", better="higher", unit="tokens_per_usd", statistic="mean_time",
-            needs_price=True, is_default=False,
+            name="first_step_seconds", label="first step", better="lower", unit="seconds",
+            statistic="first_step", computed=_first_step_seconds, is_default=False,
         ),
         Comparable(
-            name="tokens_to_target_loss", better="lower", unit="tokens", statistic="learning",
-            computed=_tokens_to_target, needs_seeds=True, is_default=False,
+            name="usd_per_million_tokens", label="$ per M tokens", better="lower", unit="usd",
+            statistic="mean_time", needs_price=True,
         ),
         Comparable(
-            name="usd_to_target_loss", better="lower", unit="usd", statistic="learning_cost",
-            computed=_usd_to_target, needs_price=True, needs_seeds=True,
+            name="tokens_per_usd", label="tokens per $", better="higher", unit="tokens_per_usd",
+            statistic="mean_time", needs_price=True, is_default=False,
+        ),
+        Comparable(
+            name="tokens_to_target_loss", label="tokens to loss", better="lower", unit="tokens",
+            statistic="learning", computed=_tokens_to_target, needs_seeds=True, is_default=False,
+        ),
+        Comparable(
+            name="usd_to_target_loss", label="$ to loss", better="lower", unit="usd",
+            statistic="learning_cost", computed=_usd_to_target, needs_price=True, needs_seeds=True,
         ),
     )
 }  # fmt: skip

@@ -62,7 +62,7 @@ def _launches(case: CaseComparison) -> Iterator[str]:
         for label, side in (("BASE", metric.base), ("CAND", metric.cand)):
             if side.launches:
                 figures = ", ".join(view.say_value(metric.metric, value) for value in side.launches)
-                yield f"{view.LABELS[metric.metric]}, {label}: {figures}"
+                yield f"{COMPARABLES[metric.metric].label}, {label}: {figures}"
 
 
 def _shortened(blocks: list[str]) -> str:

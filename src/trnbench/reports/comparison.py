@@ -21,22 +21,6 @@ from trnbench.schema.comparison import (
     Unmatched,
 )
 
-LABELS: Mapping[str, str] = {
-    "tokens_per_second": "tokens/s",
-    "tokens_per_second_per_device": "tokens/s/device",
-    "step_time_mean_seconds": "mean step",
-    "step_time_median_seconds": "median step",
-    "mfu": "MFU",
-    "peak_memory_bytes": "peak memory",
-    "compile_seconds": "compile time",
-    "first_step_seconds": "first step",
-    "usd_per_million_tokens": "$ per M tokens",
-    "tokens_per_usd": "tokens per $",
-    "tokens_to_target_loss": "tokens to loss",
-    "usd_to_target_loss": "$ to loss",
-}
-"""What a metric is called in a table; each is explained in docs/compare.md."""
-
 STATES: Mapping[GateState, doc.Cell] = {
     "passed": doc.Cell("passed", "good"),
     "failed": doc.Cell("FAILED", "bad"),
@@ -162,7 +146,7 @@ def table_of(case: CaseComparison) -> doc.Table:
 
 def _cells(metric: MetricComparison) -> tuple[doc.Cell | str, ...]:
     return (
-        LABELS[metric.metric],
+        COMPARABLES[metric.metric].label,
         say_value(metric.metric, metric.base.value),
         say_value(metric.metric, metric.cand.value),
         say_ratio(metric.ratio),
@@ -241,23 +225,21 @@ def _differences(
 
 def _reasons(case: CaseComparison) -> Iterator[str]:
     """Say why there is no verdict and, unless training was wrong, how many launches give one."""
-    undecided = [metric for metric in case.metrics if metric.verdict == "cannot_tell"]
+    labelled = [(metric, COMPARABLES[metric.metric].label) for metric in case.metrics]
+    undecided = [each for each in labelled if each[0].verdict == "cannot_tell"]
     yield from texts.say_once(
-        ((metric.reason, LABELS[metric.metric]) for metric in undecided),
-        (LABELS[metric.metric] for metric in case.metrics),
+        ((metric.reason, label) for metric, label in undecided), (label for _, label in labelled)
     )
     if any(one.standing == "invalid" for one in (*case.base.launches, *case.cand.launches)):
         return
-    labels: dict[int | None, list[str]] = {}
-    for metric in undecided:
+    labels_by_count: dict[int | None, list[str]] = {}
+    for metric, label in undecided:
         if metric.ratio.method is not None:
-            labels.setdefault(metric.ratio.launches_needed, []).append(LABELS[metric.metric])
-    for count, of_count in labels.items():
+            labels_by_count.setdefault(metric.ratio.launches_needed, []).append(label)
+    for count, labels in labels_by_count.items():
         many = "more than 1,000" if count is None else count
-        yield (
-            f"{many} launches a side would show a change as large as the margin: "
-            f"{', '.join(of_count)}"
-        )
+        change = f"{many} launches a side would show a change as large as the margin"
+        yield f"{change}: {', '.join(labels)}"
 
 
 def _break_even(case: CaseComparison) -> Iterator[str]:

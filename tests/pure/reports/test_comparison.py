@@ -28,7 +28,7 @@ from trnbench.compare.gates import Terms
 from trnbench.compare.metrics import COMPARABLES
 from trnbench.reports import ci, formats_of, render
 from trnbench.reports.columns import COMPARISON_COLUMNS, describe_columns
-from trnbench.reports.comparison import LABELS, REPORT, say_value, say_verdict
+from trnbench.reports.comparison import REPORT, say_value, say_verdict
 from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison, Difference, GateOutcome
 from trnbench.schema.result import Validity
@@ -87,10 +87,6 @@ def with_states(states: Sequence[str]) -> Comparison:
         for number, state in enumerate(states)
     )
     return SLOWER.model_copy(update={"gates": gates})
-
-
-def test_every_metric_has_a_name_in_tables() -> None:
-    assert list(LABELS) == list(COMPARABLES)
 
 
 @pytest.mark.parametrize("name", sorted(formats_of("comparison")))
