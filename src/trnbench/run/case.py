@@ -98,13 +98,11 @@ class CaseRun:
         Raises:
             StorageFull: a record could not be written.
         """
-        hang = self._plan.measure.hang_seconds
         try:
             for rank, record in converse(
                 self._job,
                 backend=self._plan.order.backend,
-                hang=hang,
-                hang_hint=f"if that is no hang, allow more than measure.hang_seconds={hang:g}",
+                hang=self._plan.measure.hang_seconds,
                 clock=self._clock,
                 check=self._check,
             ):

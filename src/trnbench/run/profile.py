@@ -141,14 +141,12 @@ def _run_worker(
     """Run the worker to its end; None if a signal ended it."""
     environment: Environment | None = None
     profiled: Profiled | None = None
-    hang = plan.measure.hang_seconds
     with start(python, [task], [variables]) as job:
         try:
             for _, record in converse(
                 job,
                 backend=plan.order.backend,
-                hang=hang,
-                hang_hint=f"if that is no hang, allow more than measure.hang_seconds={hang:g}",
+                hang=plan.measure.hang_seconds,
                 check=interruption.check,
             ):
                 if isinstance(record, Environment):

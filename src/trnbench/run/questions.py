@@ -5,7 +5,6 @@ that builds it. Plans are made from the answers, and read nothing themselves.
 """
 
 import json
-import math
 import platform
 import re
 import time
@@ -66,7 +65,7 @@ def ask_worker(
     answer: Answer | None = None
     with start(python, [task], [variables or {}]) as job:
         try:
-            for _, record in converse(job, backend=None, hang=math.inf, hang_hint="", check=check):
+            for _, record in converse(job, check=check):
                 if isinstance(record, kind):
                     answer = record
             if answer is not None:

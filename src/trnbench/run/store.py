@@ -139,26 +139,23 @@ class CaseFolder:
         """Write the plan, set unfinished measurements aside, and return the plan's hash."""
         with _full_disk_raised():
             self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / RESULT_FILE).unlink(missing_ok=True)  # first: it must not outlive its records
-        for earlier in measurement_paths(self.path):
-            self._set_aside(earlier)
-        text = plan.model_dump_json(indent=1)
-        write_whole(self.plan_path, text)
-        return hashlib.sha256(text.encode()).hexdigest()
+        self._make_room(measurement_paths(self.path))
+        write_whole(self.plan_path, plan.model_dump_json(indent=1))
+        return plan_sha256(self.path)
 
     def begin_again(self, launch: int) -> str:
         """Make room for a later launch by the plan that is there, and return the plan's hash."""
-        (self.path / RESULT_FILE).unlink(missing_ok=True)
-        earlier = self.path / measurement_name(launch)
-        if earlier.exists():
-            self._set_aside(earlier)
+        self._make_room([self.path / measurement_name(launch)])
         return plan_sha256(self.path)
 
-    def _set_aside(self, earlier: Path) -> None:
-        number = 1
-        while (aside := self.path / f"measurement.unfinished-{number}.jsonl").exists():
-            number += 1
-        earlier.rename(aside)
+    def _make_room(self, unfinished: list[Path]) -> None:
+        """Delete the result, which must not outlive its records, and set these records aside."""
+        (self.path / RESULT_FILE).unlink(missing_ok=True)
+        for path in filter(Path.exists, unfinished):
+            number = 1
+            while (aside := self.path / f"measurement.unfinished-{number}.jsonl").exists():
+                number += 1
+            path.rename(aside)
 
     def open_measurement(self, launch: int = 1) -> "MeasurementFile":
         """Create the measurement file of a launch."""

@@ -4,6 +4,7 @@ The one conversation with workers, for cases, microbenchmarks, profiles and ques
 or many. Each worker leads a process group of its own, and none is left when the job is over.
 """
 
+import math
 import re
 import selectors
 import signal
@@ -203,9 +204,9 @@ def start(python: str, tasks: Sequence[Task], variables: Sequence[Mapping[str, s
 def converse(
     job: Job,
     *,
-    backend: str | None,
-    hang: float,
-    hang_hint: str,
+    backend: str | None = None,
+    hang: float = math.inf,
+    hang_hint: str | None = None,
     clock: Clock = time.perf_counter,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Rank, ChildRecord]]:
@@ -215,9 +216,9 @@ def converse(
 
     Args:
         job: of one rank or many.
-        backend: whose vendor's error texts may come; None for none.
+        backend: whose vendor's error texts may come.
         hang: seconds without a record from any rank that are a hang, if no compiler is at work.
-        hang_hint: what to do about one.
+        hang_hint: what to do about one; None names `measure.hang_seconds`.
         clock: of hangs.
         check: called after every event, at least every `TICK_SECONDS`; it may raise an `End`.
 
@@ -244,7 +245,8 @@ def converse(
                 raise _named(job, rank, end)
         check()
         if watch.is_hung(clock()):
-            raise _hang(job, watch.silent_seconds(clock()), hang_hint)
+            hint = hang_hint or f"if that is no hang, allow more than measure.hang_seconds={hang:g}"
+            raise _hang(job, watch.silent_seconds(clock()), hint)
     raise RuntimeError("the workers' events ended without an end")
 
 
