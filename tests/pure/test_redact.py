@@ -104,6 +104,6 @@ def test_no_folder_of_an_absolute_path_is_left(folders: list[str], quote: str) -
 
 
 @given(st.text("""ab12/ "':.…-\n""", max_size=60))
-def test_what_was_scrubbed_once_stays_as_it_is(said: str) -> None:
+def test_what_was_redacted_once_stays_as_it_is(said: str) -> None:
     once = redact(said)
     assert redact(once) == once
