@@ -1,7 +1,8 @@
-"""When it is enough: by precision, samples, minutes or dollars. Pure: blocks in, commands out.
+"""The stopping rule: when a launch has measured enough, by precision, samples, minutes or dollars.
 
-First a floor of single warm-up steps; then a sample's length is chosen; then samples are taken
-until they are precise enough, or one of the limits of the plan is reached.
+Pure: blocks in, commands out. First come single warm-up steps; then the rule chooses how many steps
+are one sample; then it takes samples until they are precise enough, or a limit of the plan is
+reached.
 
 Source: docs/metrics.md, "Statistics": minimum run, timing one sample, adaptive stopping.
 """
@@ -28,14 +29,17 @@ from trnbench.units import SECONDS_PER_HOUR, say_seconds, say_usd
 WARMUP_FLOOR_STEPS = 3
 PILOT_STEPS = 5
 SYNC_PILOT_STEPS = 20
-"""Steps timed one by one, and as many as one, to see what waiting after each step costs."""
+"""Steps timed one by one, and as many as one block, to see what waiting after each step costs."""
 
 SHORT_STEP_SECONDS = 0.05
+"""Several steps shorter than this are one sample."""
 LONG_STEP_SECONDS = 1.0
 """Of a step this long, one wait is far below one percent."""
 SAMPLE_SECONDS = 0.2
+"""Length of a sample of several steps."""
 MAX_STEPS_PER_SAMPLE = 1000
 MAX_SYNC_TAX = 0.01
+"""Where waiting after each step costs more than this part of it, a sample is several steps."""
 
 NO_LATE_WARMUP = 15
 """Where more samples than this were warm-up, at least LATE_WARMUP_SAMPLES are needed."""
