@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from trnbench.catalog.facts import Diagnosis, diagnose
-from trnbench.protocol.codec import ProtocolError
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.protocol.records import Failed
 from trnbench.redact import redact
@@ -90,11 +89,6 @@ def of_garbage(what: str, output: str) -> End:
         "is `--python` a Python of your own, unchanged?",
         output or None,
     )
-
-
-def of_unreadable(line: bytes, error: ProtocolError, output: str) -> End:
-    """Say that a line is no record."""
-    return of_garbage(f"{error}: {line[:120].decode(errors='replace')!r}", output)
 
 
 def of_hang(silent_seconds: float, hint: str, phase: str, output: str) -> End:

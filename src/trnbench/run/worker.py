@@ -241,8 +241,7 @@ def converse(
             case Exited(rank) if rank not in job.finished:
                 raise _first_cause(job, rank, event, backend, clock)
             case Overflow(rank):
-                end = outcomes.of_garbage("a line without an end", job.output_tail(rank))
-                raise _named(job, rank, end)
+                raise _garbage(job, rank, "a line without an end")
         check()
         if watch.is_hung(clock()):
             hint = hang_hint or f"if that is no hang, allow more than measure.hang_seconds={hang:g}"
@@ -254,12 +253,16 @@ def _read(job: Job, line: Line) -> ChildRecord:
     try:
         record: ChildRecord = decode(line.text, CHILD_RECORDS)
     except ProtocolError as error:
-        end = outcomes.of_unreadable(line.text, error, job.output_tail(line.rank))
-        raise _named(job, line.rank, end) from None
+        what = f"{error}: {line.text[:120].decode(errors='replace')!r}"
+        raise _garbage(job, line.rank, what) from None
     version = getattr(record, "wire_version", PROTOCOL_VERSION)
     if version != PROTOCOL_VERSION:
         raise outcomes.of_version(version)
     return record
+
+
+def _garbage(job: Job, rank: Rank, what: str) -> End:
+    return _named(job, rank, outcomes.of_garbage(what, job.output_tail(rank)))
 
 
 def _named(job: Job, rank: Rank, end: End) -> End:
