@@ -1,5 +1,6 @@
 """A case ends by its minutes or its dollars: by what its steps take, not by what compiling took."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,10 @@ class Scripted(Job):
     def pids(self) -> list[int]:
         return [os.getpid()]
 
+    @property
+    def unanswered(self) -> int:
+        return len(self._commands)
+
     def send(self, command: Command) -> None:
         super().send(command)
         self._commands.append(command)
@@ -102,6 +107,20 @@ class Scripted(Job):
 
     def _line(self, record: object) -> Line:
         return Line(0, encode(record).encode())
+
+
+class TwoRanks(Scripted):
+    """A second rank sends the same records as the first."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        super().__init__(steps)
+        self._phases = ["start", "start"]
+
+    def events(self) -> Iterator[Event]:
+        for event in super().events():
+            yield event
+            if isinstance(event, Line):
+                yield Line(1, event.text)
 
 
 def follow(
@@ -191,6 +210,17 @@ def test_compiling_without_an_end_is_ended_at_the_limit_and_its_grace(tmp_path: 
     outcome = follow(worker, tmp_path)
     assert outcome.status == "out_of_budget"
     assert worker.now == pytest.approx(180.0 + GRACE_SECONDS, abs=1.0)
+
+
+def test_of_several_ranks_the_records_of_the_first_alone_are_kept_and_decide(
+    tmp_path: Path,
+) -> None:
+    worker = TwoRanks([Step(2.0)])
+    assert follow(worker, tmp_path).status == "finished"
+    lines = (tmp_path / "measurement.jsonl").read_text().splitlines()
+    blocks = [each for each in map(json.loads, lines) if each["kind"] == "block"]
+    assert [block["first_step"] for block in blocks] == list(range(worker.steps))
+    assert worker.unanswered == 0
 
 
 # --- what is said of it -------------------------------------------------------------------------
