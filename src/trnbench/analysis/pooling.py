@@ -3,8 +3,8 @@
 Source: docs/metrics.md, "Launches".
 """
 
-import statistics
 from collections.abc import Sequence
+from statistics import fmean, geometric_mean
 
 from trnbench.analysis.analyze import rederived
 from trnbench.analysis.checks.measurement import check_launches
@@ -12,7 +12,6 @@ from trnbench.analysis.statistics import (
     LEAST_LAUNCHES,
     between_launches,
     interval_of,
-    middle_of,
     within_launches,
 )
 from trnbench.schema.plan import Plan
@@ -110,10 +109,10 @@ def _pooled(name: str, values: Sequence[MetricValue]) -> MetricValue:
     if name == "peak_memory_bytes":
         return MetricValue(value=max(known))
     if name not in ESTIMATED:
-        return MetricValue(value=statistics.fmean(known))
+        return MetricValue(value=fmean(known))
     found = interval_of(known, [value.relative_error for value in values])
     if found is None:
-        return MetricValue(value=middle_of(known))
+        return MetricValue(value=geometric_mean(known))
     value, low, high = found
     return MetricValue(value=value, low=low, high=high)
 
@@ -153,7 +152,7 @@ def _energy(results: Sequence[Result]) -> ResultEnergy | None:
             return energy
         watts.append(energy.mean_power_watts)
     first = results[0].energy
-    return first and first.model_copy(update={"mean_power_watts": statistics.fmean(watts)})
+    return first and first.model_copy(update={"mean_power_watts": fmean(watts)})
 
 
 def _checks(results: Sequence[Result]) -> list[CheckOutcome]:

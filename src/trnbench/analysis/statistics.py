@@ -257,11 +257,6 @@ class Deviation:
     high: float
 
 
-def middle_of(values: Sequence[float]) -> float:
-    """Return the geometric mean of values above zero."""
-    return statistics.geometric_mean(values)
-
-
 def interval_of(
     values: Sequence[float], errors: Sequence[float | None]
 ) -> tuple[float, float, float] | None:

@@ -1,14 +1,14 @@
 """One case on both sides: its figures, their ratios, and what must be read beside them."""
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
-from trnbench.analysis.statistics import LEAST_LAUNCHES, exp_of, interval_of, middle_of
+from trnbench.analysis.statistics import LEAST_LAUNCHES, exp_of, interval_of
 from trnbench.compare.gates import Terms
 from trnbench.compare.matching import Group, differences_of, is_same_device
-from trnbench.compare.metrics import COMPARABLES, Comparable, steps_to_target
+from trnbench.compare.metrics import COMPARABLES, Comparable, sample_of, steps_to_target
 from trnbench.compare.ratio import (
     LogDifference,
     Sample,
@@ -79,7 +79,9 @@ def _measure(comparable: Comparable, base: Side, cand: Side, terms: Terms) -> Me
         reason = missing[0] if len(set(missing)) == 1 < len(missing) else f"{which}: {missing[0]}"
     else:
         first, second = (sample for sample in samples if not isinstance(sample, str))
-        ratio = exp_of(math.log(middle_of(second.values)) - math.log(middle_of(first.values)))
+        ratio = exp_of(
+            math.log(geometric_mean(second.values)) - math.log(geometric_mean(first.values))
+        )
         found = find_difference(
             first,
             second,
@@ -126,7 +128,7 @@ def _side_value(sample: Sample | str, *, has_interval: bool) -> SideValue:
         return SideValue(value=None, reason=sample)
     interval = interval_of(sample.values, sample.errors) if has_interval else None
     if interval is None:
-        return SideValue(value=middle_of(sample.values), launches=sample.values)
+        return SideValue(value=geometric_mean(sample.values), launches=sample.values)
     value, low, high = interval
     return SideValue(value=value, low=low, high=high, launches=sample.values)
 
@@ -213,13 +215,12 @@ def _target(pair: Pair, target: float) -> TargetLoss:
     steps: list[float | None] = []
     reasons = []
     for side in (pair.base, pair.cand):
-        readings = [steps_to_target(launch, target) for launch in side.usable]
-        values = [reading.value for reading in readings if reading.value is not None]
-        is_known = bool(readings) and len(values) == len(readings)
-        steps.append(statistics.geometric_mean(values) if is_known else None)
-        if not is_known:
-            why = next((r.reason for r in readings if r.reason), "no launch of it can be used")
-            reasons.append(f"{side.label}: {why}")
+        found = sample_of([steps_to_target(launch, target) for launch in side.usable])
+        if not side.usable:
+            found = "no launch of it can be used"
+        if isinstance(found, str):
+            reasons.append(f"{side.label}: {found}")
+        steps.append(None if isinstance(found, str) else geometric_mean(found.values))
     return TargetLoss(
         excess_nats=target,
         base_steps=steps[0],

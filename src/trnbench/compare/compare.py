@@ -13,14 +13,15 @@ from trnbench.compare.cases import (
 )
 from trnbench.compare.gates import CASE_KEY, Gate, Terms, judge_gate
 from trnbench.compare.launches import Launch
-from trnbench.compare.matching import group_launches, match_groups
+from trnbench.compare.matching import group_launches, match_groups, refusal
 from trnbench.compare.ratio import LogDifference, adjust, needed
-from trnbench.errors import ConfigError, Problem
+from trnbench.errors import ConfigError
 from trnbench.schema.comparison import (
     CaseComparison,
     Comparison,
     Correction,
     GateOutcome,
+    GateState,
     Unmatched,
 )
 from trnbench.units import say_change
@@ -50,7 +51,7 @@ def compare(
     cand, cand_notes = _without_copies(cand, "CAND")
     matching = match_groups(group_launches(base), group_launches(cand), terms.allowed)
     if not matching.pairs:
-        raise _unlike(matching.unmatched)
+        raise refusal(matching.unmatched)
     for first, second in matching.pairs:
         counts = len(first.launches), len(second.launches)
         if terms.is_paired and counts[0] != counts[1]:
@@ -103,31 +104,6 @@ def _without_copies(launches: Sequence[Launch], label: str) -> tuple[list[Launch
     return kept, [f"{label}: {copies} of {len(launches)} results are copies, and count once"]
 
 
-def _unlike(unmatched: Sequence[Unmatched]) -> ConfigError:
-    """Refuse to compare unlike work, with all in which it differs."""
-    problems = []
-    for case in unmatched:
-        if case.side == "base" or case.nearest is None:
-            continue
-        keys = [d.key for d in case.differences if d.kind == "work"]
-        listed = "; ".join(
-            f"{d.key}: BASE {d.base}, CAND {d.cand}" for d in case.differences if d.kind == "work"
-        )
-        allow = " ".join(f"--allow {key}" for key in keys)
-        problems.append(
-            Problem(
-                f"{case.name}: is not the work of any case of BASE; nearest {case.nearest}: "
-                f"{listed or case.reason}",
-                f"measure the same work on both sides, or overrule: {allow}"
-                if keys
-                else "name one of those results alone",
-            )
-        )
-    return ConfigError.of(
-        problems or [Problem("nothing can be compared: a side has no result", "name other results")]
-    )
-
-
 def _hypothesis(name: str, found: Measured, reference: float) -> Hypothesis:
     return (name, found.comparable.statistic, round(found.rate_ratio, 12), reference)
 
@@ -174,6 +150,67 @@ def _gates(
     return tuple(outcomes)
 
 
+def _read_gate(
+    gate: Gate, pair: Pair, name: str, found: Measured, p_adjusted: float | None
+) -> GateOutcome:
+    doubts = tuple({**pair.base.doubts, **pair.cand.doubts})
+    outcome = _outcome(gate, name, evidence="", doubts=doubts)
+    unusable = pair.cand.unusable
+    if unusable:
+        last = unusable[-1]
+        evidence = (
+            f"{len(unusable)} of CAND's {len(pair.cand.group.launches)} launches "
+            f"are {last.result.standing}: {last.why_not}"
+        )
+        correct = "correct what is wrong, or leave those results out, and compare again"
+        return outcome.model_copy(update={"evidence": evidence, "advice": correct})
+    if found.ratio is None:
+        return outcome.model_copy(update={"evidence": f"there is no figure: {found.reason}"})
+    if found.difference is None:
+        change = found.ratio - 1
+        return outcome.model_copy(
+            update={
+                "state": "undecided",
+                "change": change,
+                "evidence": f"{say_change(change)} without an interval: {found.reason}",
+                "advice": "measure more launches a side",
+            }
+        )
+    p_value = 1.0 if p_adjusted is None else p_adjusted
+    change, low, high = (ratio - 1 for ratio in found.difference.ratios())
+    state, why, advice = _decide(gate, found.difference, p_value, (low, high))
+    return outcome.model_copy(
+        update={
+            "state": state,
+            "change": change,
+            "change_low": low,
+            "change_high": high,
+            "p_adjusted": p_value,
+            "evidence": f"{say_change(change)} [{say_change(low)}, {say_change(high)}]: {why}",
+            "advice": advice,
+        }
+    )
+
+
+def _decide(
+    gate: Gate, difference: LogDifference, p_adjusted: float, ends: tuple[float, float]
+) -> tuple[GateState, str, str | None]:
+    """Return the gate's state, why, and what to do about it."""
+    state = judge_gate(gate, difference, p_adjusted)
+    if state == "passed":
+        return state, "the whole interval keeps the limit", None
+    if state == "failed":
+        is_beyond = ends[1] < gate.limit if gate.is_lower_bound else ends[0] > gate.limit
+        if is_beyond:
+            return state, "the whole interval breaks the limit", None
+        return state, "the change is real, and may be past the limit", None
+    count = needed(difference, gate.size)
+    advice = f"measure {count} launches a side"
+    if count is None:
+        advice = "no number of launches decides this on so noisy a machine; choose a wider limit"
+    return state, "the interval is too wide to say", advice
+
+
 def _outcome(
     gate: Gate, case: str, *, evidence: str, advice: str | None = None, doubts: tuple[str, ...] = ()
 ) -> GateOutcome:
@@ -192,67 +229,6 @@ def _outcome(
         evidence=evidence,
         advice=advice,
         doubts=doubts,
-    )
-
-
-def _read_gate(
-    gate: Gate, pair: Pair, name: str, found: Measured, p_adjusted: float | None
-) -> GateOutcome:
-    doubts = tuple({**pair.base.doubts, **pair.cand.doubts})
-    unusable = pair.cand.unusable
-    if unusable:
-        last = unusable[-1]
-        evidence = (
-            f"{len(unusable)} of CAND's {len(pair.cand.group.launches)} launches "
-            f"are {last.result.standing}: {last.why_not}"
-        )
-        advice = "correct what is wrong, or leave those results out, and compare again"
-        return _outcome(gate, name, evidence=evidence, advice=advice, doubts=doubts)
-    if found.ratio is None:
-        evidence = f"there is no figure: {found.reason}"
-        return _outcome(gate, name, evidence=evidence, doubts=doubts)
-    if found.difference is None:
-        change = found.ratio - 1
-        evidence = f"{say_change(change)} without an interval: {found.reason}"
-        advice = "measure more launches a side"
-        outcome = _outcome(gate, name, evidence=evidence, advice=advice, doubts=doubts)
-        return outcome.model_copy(update={"state": "undecided", "change": change})
-    p_value = 1.0 if p_adjusted is None else p_adjusted
-    return _judged(
-        _outcome(gate, name, evidence="", doubts=doubts), gate, found.difference, p_value
-    )
-
-
-def _judged(
-    outcome: GateOutcome, gate: Gate, difference: LogDifference, p_adjusted: float
-) -> GateOutcome:
-    change, low, high = (ratio - 1 for ratio in difference.ratios())
-    state = judge_gate(gate, difference, p_adjusted)
-    advice = None
-    if state == "passed":
-        why = "the whole interval keeps the limit"
-    elif state == "failed":
-        is_beyond = (high < gate.limit) if gate.is_lower_bound else (low > gate.limit)
-        how = "the whole interval breaks" if is_beyond else "the change is real, and may be past"
-        why = f"{how} the limit"
-    else:
-        why = "the interval is too wide to say"
-        count = needed(difference, gate.size)
-        advice = f"measure {count} launches a side"
-        if count is None:
-            advice = (
-                "no number of launches decides this on so noisy a machine; choose a wider limit"
-            )
-    return outcome.model_copy(
-        update={
-            "state": state,
-            "change": change,
-            "change_low": low,
-            "change_high": high,
-            "p_adjusted": p_adjusted,
-            "evidence": f"{say_change(change)} [{say_change(low)}, {say_change(high)}]: {why}",
-            "advice": advice,
-        }
     )
 
 

@@ -294,18 +294,36 @@ def require_counterparts(
     problems = []
     for mine, others, label, other in ((base, cand, "A", "B"), (cand, base, "B", "A")):
         for plan in mine:
-            nearest = min((_unlike(plan, one, allowed) for one in others), key=len)
-            if nearest:
-                problems.append(
-                    Problem(
-                        f"{label}'s case {plan.case_id}: is not the work of any case of {other}; "
-                        f"the nearest differs in {', '.join(nearest)}",
-                        "measure the same work on both sides, or overrule: "
-                        + " ".join(f"--allow {key}" for key in nearest),
-                    )
-                )
+            keys = min((_unlike(plan, one, allowed) for one in others), key=len)
+            if keys:
+                nearest = f"the nearest differs in {', '.join(keys)}"
+                problems.append(_problem(f"{label}'s case {plan.case_id}", other, nearest, keys))
     if problems:
         raise ConfigError.of(problems)
+
+
+def refusal(unmatched: Sequence[Unmatched]) -> ConfigError:
+    """Return why no case can be compared: each of CAND's with all in which its work differs."""
+    problems = []
+    for case in unmatched:
+        if case.side == "cand" and case.nearest is not None:
+            work = [each for each in case.differences if each.kind == "work"]
+            listed = "; ".join(f"{each.key}: BASE {each.base}, CAND {each.cand}" for each in work)
+            nearest = f"nearest {case.nearest}: {listed or case.reason}"
+            problems.append(_problem(case.name, "BASE", nearest, [each.key for each in work]))
+    return ConfigError.of(
+        problems or [Problem("nothing can be compared: a side has no result", "name other results")]
+    )
+
+
+def _problem(case: str, other: str, nearest: str, keys: Sequence[str]) -> Problem:
+    allow = " ".join(f"--allow {key}" for key in keys)
+    return Problem(
+        f"{case}: is not the work of any case of {other}; {nearest}",
+        f"measure the same work on both sides, or overrule: {allow}"
+        if keys
+        else "name one of those results alone",
+    )
 
 
 def _unlike(first: Plan, second: Plan, allowed: Sequence[str]) -> list[str]:

@@ -52,15 +52,19 @@ class Comparable:
         return _of_result(launch, self.name)
 
     def sample(self, launches: Sequence[Launch], target: float) -> Sample | str:
-        """Read it of every launch; where one lacks it there is no sample, and why."""
-        readings = [self.read(launch, target) for launch in launches]
-        lacking = next((reading for reading in readings if reading.value is None), None)
-        if lacking is not None:
-            return lacking.reason or "it has no figure"
-        return Sample(
-            values=tuple(reading.value for reading in readings if reading.value is not None),
-            errors=tuple(reading.error for reading in readings),
-        )
+        """Read it of every launch."""
+        return sample_of([self.read(launch, target) for launch in launches])
+
+
+def sample_of(readings: Sequence[Reading]) -> Sample | str:
+    """Return the sample of these launches' readings; where one has no value there is none."""
+    lacking = next((reading for reading in readings if reading.value is None), None)
+    if lacking is not None:
+        return lacking.reason or "it has no figure"
+    return Sample(
+        values=tuple(reading.value for reading in readings if reading.value is not None),
+        errors=tuple(reading.error for reading in readings),
+    )
 
 
 def _of_result(launch: Launch, name: str) -> Reading:
@@ -81,12 +85,12 @@ def _reading(metric: MetricValue) -> Reading:
 
 def _compile_seconds(launch: Launch, _target: float) -> Reading:
     """Read it of cold launches alone: a launch that found some of its programs took less."""
-    told = launch.result.compilation
-    if told is None:
+    compilation = launch.result.compilation
+    if compilation is None:
         return Reading(value=None, reason="its version did not report what was compiled")
-    if told.cache == "cold":
+    if compilation.cache == "cold":
         return _of_result(launch, "compile_seconds")
-    return Reading(value=None, reason=_NOT_COLD[told.cache])
+    return Reading(value=None, reason=_NOT_COLD[compilation.cache])
 
 
 _NOT_COLD: Mapping[CompileCache, str] = {

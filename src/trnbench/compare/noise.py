@@ -5,12 +5,12 @@ Source: docs/metrics.md, "Launches" and "Comparison".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from trnbench.analysis.statistics import (
     LEAST_LAUNCHES,
     Deviation,
     between_launches,
-    middle_of,
     within_launches,
 )
 from trnbench.compare.gates import TARGET_EXCESS_NATS
@@ -105,7 +105,7 @@ def _floor(first: Group, second: Group) -> NoiseFloor:
         device=sides[0][0].result.device_name or sides[0][0].result.device.backend,
         launches=len(everything.values),
         doubtful=sum(one.result.standing == "doubtful" for side in sides for one in side),
-        middle_tokens_per_second=middle_of(everything.values),
+        middle_tokens_per_second=geometric_mean(everything.values),
         between=between,
         within=within_launches(errors),
         ratio=ratio,
