@@ -20,12 +20,11 @@ def render(report: Report[Any], of: Any, _page: Page) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([safe(cell) for cell in row] for row in rows)
+    writer.writerows([_safe(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 
-def safe(cell: Value) -> Value:
-    """Return a cell that no spreadsheet takes for a formula."""
+def _safe(cell: Value) -> Value:
     if not isinstance(cell, str):
         return cell
     text = one_line(cell)

@@ -50,10 +50,10 @@ def _block(part: doc.Part, page: doc.Page) -> Iterator[str]:
     match part:
         case doc.Heading():
             beside = f"{GAP}{one_line(part.beside)}" if part.beside else ""
-            lines = wrapped(f"{one_line(part.text)}{beside}", page.width)
+            lines = _wrapped(f"{one_line(part.text)}{beside}", page.width)
             return (_styled(line, "bold", page) for line in lines)
         case doc.Lines():
-            return (line for text in part.texts for line in wrapped(one_line(text), page.width))
+            return (line for text in part.texts for line in _wrapped(one_line(text), page.width))
         case doc.Notes():
             return _notes(part, page)
         case doc.Facts():
@@ -81,7 +81,7 @@ def _facts(facts: doc.Facts, page: doc.Page) -> Iterator[str]:
         yield from _hanging(f"{GAP}{_padded(label, width)}{GAP}", text, page)
 
 
-def wrapped(text: str, width: int) -> list[str]:
+def _wrapped(text: str, width: int) -> list[str]:
     """Break a text at its spaces, and a word only where it is longer than a line."""
     if cell_len(text) <= width:
         return [text]
@@ -100,7 +100,7 @@ def wrapped(text: str, width: int) -> list[str]:
 def _hanging(start: str, text: str, page: doc.Page, style: str | None = None) -> Iterator[str]:
     """Wrap a text behind its start, its later lines as far in."""
     room = max(LEAST_TEXT_WIDTH, page.width - cell_len(start))
-    for line in wrapped(one_line(text), room):
+    for line in _wrapped(one_line(text), room):
         yield start + _styled(line, style, page)
         start = " " * cell_len(start)
 
@@ -148,7 +148,7 @@ def _cards(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> Iterator[
         yield _styled(first.text, "bold", page)
         for column, cell in zip(columns[1:], cells, strict=True):
             before = f"{GAP}{column.heading:<{indent - len(GAP)}}"
-            for line in wrapped(cell.text, room):
+            for line in _wrapped(cell.text, room):
                 yield before + _styled(line, cell.style, page)
                 before = " " * indent
 
@@ -201,13 +201,13 @@ def _over_last(
 ) -> Iterator[str]:
     """Return a row's lines, its last cell under the others."""
     yield from _row(row[:-1], columns[:-1], widths, page)
-    for line in wrapped(row[-1].text, room):
+    for line in _wrapped(row[-1].text, room):
         yield " " * indent + _styled(line, row[-1].style, page)
 
 
 def _row(cells: Cells, columns: Columns, widths: Sequence[int], page: doc.Page) -> Iterator[str]:
     """Return a row's lines, its cells wrapped in their widths."""
-    parts = [wrapped(cell.text, width) for cell, width in zip(cells, widths, strict=True)]
+    parts = [_wrapped(cell.text, width) for cell, width in zip(cells, widths, strict=True)]
     widths = [*widths[:-1], widths[-1] if columns[-1].is_figure else 0]  # no padding at the end
     for line in zip_longest(*parts, fillvalue=""):
         yield GAP.join(

@@ -3,7 +3,7 @@
 A published figure has its citation beside it, and a price its date.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from trnbench.cost.comparability import comparability_notes
@@ -30,7 +30,10 @@ class Ranked(NamedTuple):
 def _document(ranked: Ranked, page: doc.Page) -> doc.Document:
     parts: list[doc.Part] = []
     for ranking in ranked.rankings:
-        left_out = [*_left_out(ranking)]
+        left_out = [
+            f"not ranked: {run.name} on {run.machine} ({run.origin}): {reason}"
+            for run, reason in ranking.left_out
+        ]
         parts.append(doc.Heading(ranking.work, level=2))
         if ranking.rows:
             rows = [_cells(row, ranked.metric) for row in ranking.rows]
@@ -82,11 +85,6 @@ def _sayer(metric: str) -> Callable[[float], str]:
     if metric.startswith("mfu") or metric == "hfu":
         return say_percent
     return say_seconds if metric.endswith("_seconds") else say_count
-
-
-def _left_out(ranking: Ranking) -> Iterable[str]:
-    for run, reason in ranking.left_out:
-        yield f"not ranked: {run.name} on {run.machine} ({run.origin}): {reason}"
 
 
 def _notes(rankings: Sequence[Ranking], page: doc.Page) -> list[str]:
