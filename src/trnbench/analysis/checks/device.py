@@ -42,12 +42,8 @@ def check_placement(case: Case) -> CheckOutcome:
     ]
     if not wrong:
         return judged("placement", "sound", seen)
-    return judged(
-        "placement",
-        "invalid",
-        f"{seen}; {order.backend} in {' and '.join(sorted(dtypes))} was asked for",
-        "this is a bug in the backend: please report it",
-    )
+    seen += f"; {order.backend} in {' and '.join(sorted(dtypes))} was asked for"
+    return judged("placement", "invalid", seen, "this is a bug in the backend: please report it")
 
 
 def check_chip(case: Case) -> CheckOutcome:
@@ -61,12 +57,9 @@ def check_chip(case: Case) -> CheckOutcome:
         return judged("chip", "not_judged", f"{doubt}; {planned} was planned")
     if found.name == planned:
         return judged("chip", "sound", f"{seen.device_name} is {planned}")
-    return judged(
-        "chip",
-        "invalid",
-        f"{seen.device_name} is {found.name}, and its peak and price are those of {planned}",
-        "name the instance that this is (`price.instance`), or leave it to be recognised",
-    )
+    wrong = f"{seen.device_name} is {found.name}, and its peak and price are those of {planned}"
+    advice = "name the instance that this is (`price.instance`), or leave it to be recognised"
+    return judged("chip", "invalid", wrong, advice)
 
 
 def check_fallback(case: Case) -> CheckOutcome:
@@ -74,12 +67,9 @@ def check_fallback(case: Case) -> CheckOutcome:
     seen = case.measurement.environment
     has_no_bf16 = seen is not None and seen.settings.get("bf16_instructions") == "none"
     if has_no_bf16 and case.plan.order.precision != "fp32":
-        return judged(
-            "fallback",
-            "doubtful",
-            "this processor has no bf16 instructions: torch emulates each bf16 matmul, slowly",
-            "train in fp32 on this processor: `workload.precision: fp32`",
-        )
+        slow = "this processor has no bf16 instructions: torch emulates each bf16 matmul, slowly"
+        advice = "train in fp32 on this processor: `workload.precision: fp32`"
+        return judged("fallback", "doubtful", slow, advice)
     found = [a.fallback_ops for a in case.measurement.activities if a.fallback_ops is not None]
     if not found:
         return judged("fallback", "not_judged", "this device's software does not report it")
@@ -87,12 +77,9 @@ def check_fallback(case: Case) -> CheckOutcome:
         return judged("fallback", "sound", "every operator ran on the device")
     names = sorted(name for name in found[-1] or max(found, key=len))
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return judged(
-        "fallback",
-        "invalid",
-        f"ran on the processor instead of the device: {listed}",
-        "these times are not the device's: use an operator that it has, or a newer SDK",
-    )
+    advice = "these times are not the device's: use an operator that it has, or a newer SDK"
+    elsewhere = f"ran on the processor instead of the device: {listed}"
+    return judged("fallback", "invalid", elsewhere, advice)
 
 
 def check_recompiled(case: Case) -> CheckOutcome:
@@ -107,12 +94,9 @@ def check_recompiled(case: Case) -> CheckOutcome:
     grown = [steps for steps, count in later if not before or count != before[-1]]
     if not grown:
         return judged("recompiled", "sound", "nothing was compiled in the measuring")
-    return judged(
-        "recompiled",
-        "invalid",
-        f"something was compiled in the measuring, by step {grown[0]}",
-        "shapes must stay as they are; see the activity records of its measurement.jsonl",
-    )
+    compiled = f"something was compiled in the measuring, by step {grown[0]}"
+    advice = "shapes must stay as they are; see the activity records of its measurement.jsonl"
+    return judged("recompiled", "invalid", compiled, advice)
 
 
 def check_proven(case: Case) -> CheckOutcome:
@@ -125,13 +109,9 @@ def check_proven(case: Case) -> CheckOutcome:
     # A stand-in for a vendor's package is recognised by its version.
     packages = [f"{name} {v}" for name, v in environment.versions.items() if name not in OWN]
     with_them = f" (here with {', '.join(packages)})" if packages else ""
-    return judged(
-        "proven",
-        "doubtful",
-        f"the {environment.backend} backend was never run on such a device by the project"
-        f"{with_them}",
-        "compare the figure with another tool's before you rely on it",
-    )
+    untried = f"the {environment.backend} backend was never run on such a device by the project"
+    advice = "compare the figure with another tool's before you rely on it"
+    return judged("proven", "doubtful", f"{untried}{with_them}", advice)
 
 
 def check_possible(basis: Basis) -> CheckOutcome:

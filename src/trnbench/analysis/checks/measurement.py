@@ -44,12 +44,8 @@ def check_plan(case: Case) -> CheckOutcome:
     """The plan is the one that the measurement names."""
     if case.is_plan_unchanged:
         return judged("plan", "sound", "the plan is the one that the measurement names")
-    return judged(
-        "plan",
-        "invalid",
-        "plan.json is not the plan that this measurement was made by",
-        "put the old plan.json back, or measure again",
-    )
+    seen = "plan.json is not the plan that this measurement was made by"
+    return judged("plan", "invalid", seen, "put the old plan.json back, or measure again")
 
 
 def check_steady(case: Case) -> CheckOutcome:
@@ -122,9 +118,8 @@ def check_precision(case: Case) -> CheckOutcome:
         return judged("precision", "doubtful", few, f"set measure.min_samples to {FEWEST_SAMPLES}")
     if times.relative_half_width <= asked.relative_precision:
         return judged("precision", "sound", seen)
-    return judged(
-        "precision", "doubtful", seen, "allow more measure.max_minutes or measure.max_samples"
-    )
+    advice = "allow more measure.max_minutes or measure.max_samples"
+    return judged("precision", "doubtful", seen, advice)
 
 
 def check_accounted_time(case: Case) -> CheckOutcome:
@@ -167,9 +162,8 @@ def check_resolution(case: Case) -> CheckOutcome:
     seconds = [block.seconds for block in case.measured_blocks]
     tick = environment.clock_step_seconds if environment is not None else None
     if tick is None or not seconds:
-        return judged(
-            name, "not_judged", "nothing was timed, or the clock's resolution is not known"
-        )
+        why = "nothing was timed, or the clock's resolution is not known"
+        return judged(name, "not_judged", why)
     typical = statistics.median(seconds)
     allowed = MAX_TICK_SHARE * case.plan.measure.relative_precision
     seen = f"the clock moves by {say_seconds(tick)}, {tick / typical:.1g} of a sample"

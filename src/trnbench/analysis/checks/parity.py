@@ -94,13 +94,12 @@ def check_parity(case: Case) -> CheckOutcome:
     tolerance = tolerance_of(case.plan.order.precision, case.plan.model.family)
     faults = list(find_faults(parity, tolerance))
     if faults:
-        return judged(
-            name,
-            "invalid",
-            f"the training is not that of fp32 on the CPU: {'; '.join(faults[:3])}",
+        seen = f"the training is not that of fp32 on the CPU: {'; '.join(faults[:3])}"
+        advice = (
             "the device, its compiler or the precision computes something else; try "
-            "`workload.execution: eager`, and fp32, to see which",
+            "`workload.execution: eager`, and fp32, to see which"
         )
+        return judged(name, "invalid", seen, advice)
     worst = max(point.worst_distance or 0.0 for point in parity.points)
     share = parity.seconds / case.total_seconds if case.total_seconds else 1.0
     seen = (
@@ -152,8 +151,8 @@ def check_weight_update(case: Case) -> CheckOutcome:
         return judged(name, "not_judged", why)
     fault = _fault_of_update(movement)
     if fault is not None:
-        advice = "a weight is frozen, the learning rate is far off, or the optimizer's step was "
-        return judged(name, "invalid", fault, f"{advice}not done")
+        advice = "a weight is frozen, the learning rate is far off, or no optimizer step was done"
+        return judged(name, "invalid", fault, advice)
     seen = f"{movement.tensors} weights moved"
     if movement.least is not None and movement.most is not None:
         seen += f" by {movement.least:.1e} to {movement.most:.1e} of their norm"
