@@ -10,8 +10,11 @@ from trnbench.compare.matching import (
     group_launches,
     is_same_device,
     match_groups,
+    require_counterparts,
     work_of,
 )
+from trnbench.errors import ConfigError
+from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
 
 
@@ -148,3 +151,28 @@ def test_a_plan_and_its_launch_are_the_same_work() -> None:
     one = launch()
     assert one.plan is not None
     assert work_of(one.plan, one.plan) == work_of(one.result, one.plan)
+
+
+def plan_of(**overrides: str) -> Plan:
+    plan = launch(overrides=overrides).plan
+    assert plan is not None
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("{base: tiny-llama, heads: 8, kv_heads: 8, head_dim: 16}", ["shape"]),
+        ("{base: tiny-llama, heads: 4, kv_heads: 4, head_dim: 32, init_std: 0.5}", ["model"]),
+    ],
+)
+def test_planned_work_that_differs_is_refused_before_a_launch_with_its_key(
+    model: str, keys: list[str]
+) -> None:
+    plan = plan_of(model="{base: tiny-llama, heads: 4, kv_heads: 4, head_dim: 32}")
+    require_counterparts([plan], [plan], [])
+    other = plan_of(model=model)
+    with pytest.raises(ConfigError) as refused:
+        require_counterparts([plan], [other], [])
+    assert f"the nearest differs in {', '.join(keys)}" in str(refused.value)
+    require_counterparts([plan], [other], keys)
