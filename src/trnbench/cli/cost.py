@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import DEFAULT_RESULTS, FormatChoice, Paths, PriceChoice
+from trnbench.cli.options import DEFAULT_RESULTS, TERMINAL, FormatChoice, Paths, PriceChoice
 from trnbench.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def cost(
             job = replace(job, compile_seconds=result.timing.first_step_seconds or 0.0)
         where = find_site(result.price, site.pue, site.grid)
         sheets.append((result, make_cost_sheet(result, job, where)))
-    show(REPORT, sheets, form.name)
+    if sheets or form.name != TERMINAL:
+        show(REPORT, sheets, form.name)
     if problems:
         raise DataError.of(problems)
 

@@ -55,6 +55,11 @@ def prices(
     from trnbench.cli.output import show
     from trnbench.reports.prices import HISTORY, LIVE, REPORT
 
+    if wanted.zone is not None and not wanted.live:
+        raise ConfigError(
+            f"--zone {wanted.zone}: applies only to --live",
+            hint="add --live, or leave --zone out: the table's rates hold in a whole region",
+        )
     if wanted.history:
         show(HISTORY, _find_history(instance, wanted), form.name)
     elif wanted.live:

@@ -110,17 +110,16 @@ def _explain(error: Any, path: KeyPath, schema: Schema) -> tuple[str, str]:
     if kind == "extra_forbidden":
         known = sorted(_schema_at(path[:-1], schema).get("properties", ()))
         return f"is not a key (its value is {value})", _near(key, known)
-    if kind == "missing" and keys:
-        return "is missing", f"add it as a mapping with the keys {keys}"
     if kind == "missing":
-        return "is missing", f"add it, e.g. `{key}: {_example(node, key)}`"
+        return "is missing", _what_to_add(path, key, keys, node)
     if kind == "list_type" and path[:1] == ("sweep",):
         return (
             f"got {value}, expected a list",
             f"list what it takes in turn, e.g. `{key}: [{value}]`",
         )
     if kind in ("literal_error", "enum"):
-        return f"{value} is not known", f"use one of {context['expected']}"
+        what = "got nothing" if error["input"] is None else f"{value} is not known"
+        return what, f"use one of {context['expected']}"
     if kind == "value_error" and "; " in str(context["error"]):
         what, _, hint = str(context["error"]).partition("; ")
         return f"{value} {what}", hint
@@ -137,6 +136,14 @@ def _explain(error: Any, path: KeyPath, schema: Schema) -> tuple[str, str]:
     return f"got {value}: {error['msg'][:1].lower()}{error['msg'][1:]}", hint
 
 
+def _what_to_add(path: KeyPath, key: str, keys: str, node: Schema) -> str:
+    if path == ("model",):
+        return "add it, e.g. `model: llama3.2-1b`; `trnbench models` lists the names"
+    if keys:
+        return f"add it as a mapping with the keys {keys}"
+    return f"add it, e.g. `{key}: {_example(node, key)}`"
+
+
 _WANTED = {
     "bool_type": "true or false",
     "int_type": "a whole number",
@@ -144,6 +151,7 @@ _WANTED = {
     "float_type": "a number",
     "string_type": "text",
     "list_type": "a list",
+    "too_short": "at least one value",
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "is_instance_of": "a number",

@@ -81,7 +81,8 @@ def summary_of(comparison: Comparison) -> str:
         counts = {cell.text: states.count(state) for state, cell in STATES.items()}
     else:
         verdicts = [metric.verdict for case in comparison.cases for metric in case.metrics]
-        start = f"{len(verdicts)} figures of {len(comparison.cases)} cases"
+        figures = texts.plural(len(verdicts), "figure")
+        start = f"{figures} of {texts.plural(len(comparison.cases), 'case')}"
         counts = {word: verdicts.count(verdict) for verdict, word in VERDICTS.items()}
     return f"{start}: {', '.join(f'{count} {word}' for word, count in counts.items() if count)}"
 

@@ -129,7 +129,7 @@ def _device(plan: Plan) -> str:
     billed = ""
     if device.instance:
         billed = f"; billed: {device.instances_billed} x {device.instance}"
-        billed += f" ({device.chips_billed} chips)" if device.accelerator else ""
+        billed += f" ({plural(device.chips_billed, 'chip')})" if device.accelerator else ""
     where = "the best one there is" if device.backend == "auto" else device.backend
     return f"{where}{chip}{billed}"
 

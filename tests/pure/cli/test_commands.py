@@ -49,6 +49,7 @@ def test_the_version_is_told() -> None:
         (["report", "--format", "pdf"], 2, "pdf"),
         (["prices", "trn2.48xlarg"], 2, "did you mean trn2.48xlarge"),
         (["prices", "trn2.48xlarge", "--region", "mars-1"], 2, "no such rate"),
+        (["prices", "trn2.48xlarge", "--zone", "us-east-2a"], 2, "applies only to --live"),
         (["models", "--sequence-length", "0"], 2, "sequence-length"),
         (["frobnicate"], 2, "No such command"),
     ],

@@ -62,6 +62,11 @@ def test_bad_input_is_named(arguments: list[str], code: int, said: str) -> None:
     assert said in done.err
 
 
+def test_nothing_is_printed_where_nothing_can_be_read(tmp_path: Path) -> None:
+    done = in_process("cost", tmp_path)
+    assert (done.code, done.out) == (5, "")
+
+
 def test_what_can_be_read_is_told_beside_what_cannot(tmp_path: Path) -> None:
     shutil.copytree(CASE, tmp_path / "good")
     (tmp_path / "bad" / "case").mkdir(parents=True)

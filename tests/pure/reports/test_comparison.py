@@ -28,7 +28,7 @@ from trnbench.compare.gates import Terms
 from trnbench.compare.metrics import COMPARABLES
 from trnbench.reports import ci, formats_of, render
 from trnbench.reports.columns import COMPARISON_COLUMNS, describe_columns
-from trnbench.reports.comparison import REPORT, say_value, say_verdict
+from trnbench.reports.comparison import REPORT, say_value, say_verdict, summary_of
 from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison, Difference, GateOutcome
 from trnbench.schema.result import Validity
@@ -404,3 +404,9 @@ def test_a_gate_that_is_written_twice_is_one_series() -> None:
 @given(HOSTILE)
 def test_no_text_breaks_the_exposition(text: str) -> None:
     assert "trnbench_verdict" in families(hostile(text))
+
+
+def test_one_case_is_not_written_as_several() -> None:
+    one = SLOWER.model_copy(update={"cases": SLOWER.cases[:1], "gates": ()})
+    figures = len(one.cases[0].metrics)
+    assert summary_of(one).startswith(f"{figures} figures of 1 case: ")

@@ -71,3 +71,8 @@ def test_operations_that_are_done_beyond_the_counted_ones_are_shown(
     said = line_of("operations", overrides)
     assert said is not None
     assert said.endswith(end)
+
+
+def test_one_billed_chip_is_not_written_as_several() -> None:
+    asked = {"device": "neuron", "price.instance": "trn2.3xlarge"}
+    assert str(line_of("device", asked, found=None)).endswith("1 x trn2.3xlarge (1 chip)")

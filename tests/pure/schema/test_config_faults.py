@@ -133,6 +133,31 @@ def test_a_missing_name_is_told_with_an_example() -> None:
     )
 
 
+def test_a_missing_model_is_told_with_a_name() -> None:
+    assert only_problem(model=None) == Problem(
+        "suite.yaml, line 1: model: is missing",
+        "add it, e.g. `model: llama3.2-1b`; `trnbench models` lists the names",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sweep: {model: []}", "sweep.model: got a list of 0 values, expected at least one value"),
+        ("measure: {gate: }", "measure.gate: got nothing, expected true or false"),
+    ],
+)
+def test_an_empty_value_is_called_empty(line: str, said: str) -> None:
+    assert said in only_problem(extra=line).message
+
+
+def test_an_empty_choice_is_called_nothing() -> None:
+    problem = only_problem(
+        workload="workload: {sequence_length: 64, global_batch_size: 8, precision: }"
+    )
+    assert problem.message == "suite.yaml, line 3: workload.precision: got nothing"
+
+
 def test_a_missing_mapping_is_told_with_its_keys() -> None:
     problem = only_problem(workload=None)
     assert problem.message == "suite.yaml, line 1: workload: is missing"
