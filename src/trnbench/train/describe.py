@@ -2,7 +2,6 @@
 
 import json
 import math
-import platform
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,7 @@ from trnbench.train.external import (
     is_tied,
     vocabulary_of,
 )
-from trnbench.train.software import installed_versions
+from trnbench.train.software import library_versions
 
 SMALL_PARAMETERS = 50_000_000
 """Up to this many weights, a model that must run to be counted runs on the CPU."""
@@ -75,7 +74,7 @@ def describe(task: DescribeModel) -> dict[str, Any]:
         "config": None if values is None else json.dumps(values, default=str),
         "flops_per_token": None if flops is None else flops / task.sequence_length,
         "flops_reason": reason,
-        "versions": _versions(external),
+        "versions": library_versions(external),
     }
 
 
@@ -191,10 +190,3 @@ FORMULAS: dict[Any, Any] = {_GROUPED: flops_of_grouped_matmul} if _GROUPED is no
 
 UNCOUNTED = ("grouped_mm", "attention_for_cpu", "mkldnn", "lstm", "gru", "int_mm")
 """Parts of the names of torch's operators that contain matmuls."""
-
-
-def _versions(external: ExternalModel) -> dict[str, str]:
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    if external.kind == "huggingface":
-        found["transformers"] = installed_versions().get("transformers", "unknown")
-    return found

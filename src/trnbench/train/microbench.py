@@ -39,118 +39,14 @@ FLOAT_BYTES = 4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": fp8.VALUES}
 TRIAD_FACTOR = 0.5
 
-REPEATS = 5
-SECONDS_PER_REPEAT = 0.1
+REPEATS, SECONDS_PER_REPEAT = 5, 0.1
+"""Of each size of a ceiling."""
 
 LIBRARIES = {"cpu": "gloo", "cuda": "nccl"}
 """torch.distributed's library, by backend. Neuron's own tool measures its chips."""
 PATIENCE = datetime.timedelta(seconds=120)
 
 Work = Callable[[], object]
-Slowest = Callable[[float], float]
-
-
-def matmul(
-    backend: Backend,
-    dtype: torch.dtype,
-    m: int,
-    n: int,
-    k: int,
-    layout: Literal["nt", "nn", "tn"] = "nn",
-) -> Work:
-    """Return a matmul (M, K) by (K, N), its operands laid out as a step's."""
-    drawn = torch.bfloat16 if dtype == fp8.VALUES else dtype
-    left = _values(backend, drawn, k, m).t() if layout == "tn" else _values(backend, drawn, m, k)
-    right = _values(backend, drawn, n, k).t() if layout == "nt" else _values(backend, drawn, k, n)
-    if dtype == fp8.VALUES:
-        values, other = fp8.to_fp8(left.contiguous()), fp8.to_fp8(right.t().contiguous())
-        return lambda: fp8.multiply(values, other, torch.bfloat16, is_fast=True)
-    made = torch.empty(m, n, device=backend.device, dtype=dtype)
-    return lambda: torch.mm(left, right, out=made)
-
-
-def move(backend: Backend, task: MoveTask) -> Work:
-    """Return a copy or STREAM's triad over arrays of fp32."""
-    count = max(task.array_bytes // FLOAT_BYTES, 1)
-    target = torch.empty(count, device=backend.device)
-    first = _values(backend, torch.float32, count)
-    if task.motion == "copy":
-        return lambda: target.copy_(first)
-    second = _values(backend, torch.float32, count)
-    return lambda: torch.add(first, second, alpha=TRIAD_FACTOR, out=target)
-
-
-def attention(backend: Backend, task: AttentionTask) -> Work:
-    """Return causal attention as our models call it, forward or with its gradients."""
-    dtype, mask = DTYPES[task.precision], Mask()
-    core = backend.attention_core(dtype)
-    q, k, v = (
-        _values(backend, dtype, task.batch, heads, task.tokens, task.head_dim)
-        for heads in (task.heads, task.kv_heads, task.kv_heads)
-    )
-    if task.passes == "forward":
-
-        def forward() -> object:
-            with torch.no_grad():
-                return attend(q, k, v, mask, core=core)
-
-        return forward
-    inputs = [x.requires_grad_() for x in (q, k, v)]
-    gradient = _values(backend, dtype, *q.shape)
-    return lambda: torch.autograd.grad(attend(q, k, v, mask, core=core), inputs, gradient)
-
-
-def make_work(backend: Backend, task: MatmulTask | MoveTask | AttentionTask) -> Work:
-    """Return the work that a task names, with its operands on the device."""
-    if isinstance(task, MatmulTask):
-        return matmul(backend, DTYPES[task.precision], task.m, task.n, task.k, task.layout)
-    return move(backend, task) if isinstance(task, MoveTask) else attention(backend, task)
-
-
-def _values(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
-    return torch.randn(shape, device=backend.device).to(dtype)
-
-
-@contextlib.contextmanager
-def _process_group(task: Microbench, backend: Backend) -> Iterator[None]:
-    """Join the process group of all ranks, if there are several, and leave it after the work."""
-    if task.ranks == 1:
-        yield
-        return
-    library = LIBRARIES.get(backend.name)
-    if library is None or not dist.is_available() or not dist.is_backend_available(library):
-        raise Unavailable(
-            f"torch moves no data between {backend.name} devices here",
-            hint="measure without collectives: --ranks 1",
-        )
-    dist.init_process_group(
-        library,
-        init_method=f"file://{task.rendezvous}",
-        rank=task.rank,
-        world_size=task.ranks,
-        timeout=PATIENCE,
-    )
-    yield
-    dist.destroy_process_group()  # not after an error: it would wait for the other ranks
-
-
-def _slowest(seconds: float, backend: Backend) -> float:
-    """Return the seconds of the slowest rank; every rank must call it."""
-    slowest = torch.tensor([seconds], device=backend.device)
-    dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
-    return float(slowest.item())
-
-
-def _collective(task: CollectiveTask, ranks: int, backend: Backend) -> Work:
-    part = max(task.whole_bytes // FLOAT_BYTES // ranks, 1)
-    # Zeros: sums of sums of anything else would grow to infinity.
-    whole_array = torch.zeros(part * ranks, device=backend.device)
-    part_array = torch.zeros(part, device=backend.device)
-    if task.operation == "all_reduce":
-        return lambda: dist.all_reduce(whole_array)
-    if task.operation == "all_gather":
-        return lambda: dist.all_gather_into_tensor(whole_array, part_array)
-    return lambda: dist.reduce_scatter_tensor(part_array, whole_array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,46 +57,6 @@ class Repeats:
     """Times the work was done in each repeat."""
     seconds: list[float]
     """Of doing it once, the mean within each repeat."""
-
-
-def repeat(
-    work: Work,
-    backend: Backend,
-    *,
-    repeats: int,
-    seconds_per_repeat: float,
-    clock: Clock = time.perf_counter,
-    slowest: Slowest | None = None,
-) -> Repeats:
-    """Time work that is done over and over, each repeat between two waits for the device.
-
-    A repeat takes `seconds_per_repeat` or a little more. `slowest` is from this rank's seconds to
-    those of the slowest, so that all ranks do as many runs.
-    """
-    backend.synchronize()  # making the operands is no part of the work
-    _do(work, backend)
-
-    def timed(runs: int) -> float:
-        backend.synchronize()
-        started = clock()
-        for _ in range(runs):
-            _do(work, backend)
-        backend.synchronize()
-        seconds = clock() - started
-        return seconds if slowest is None else slowest(seconds)
-
-    runs = 1
-    while (seconds := timed(runs)) < seconds_per_repeat / 2:
-        runs *= 2
-    runs = math.ceil(runs * seconds_per_repeat / seconds)
-    return Repeats(runs, [timed(runs) / runs for _ in range(repeats)])
-
-
-def _do(work: Work, backend: Backend) -> None:
-    """Do it once; the outcome lives until `end_step`, or a lazy device would not compute it."""
-    made = work()
-    backend.end_step()
-    del made
 
 
 def measure_peaks(job: Microbench, backend: Backend, channel: Channel) -> None:
@@ -254,3 +110,146 @@ def measure_ceiling(
         rates = [2.0 * size**3 / each for each in timed.seconds]
         points.append(CeilingPoint(size=size, flops_per_second=rates))
     return points
+
+
+def repeat(
+    work: Work,
+    backend: Backend,
+    *,
+    repeats: int,
+    seconds_per_repeat: float,
+    clock: Clock = time.perf_counter,
+    slowest: Callable[[float], float] | None = None,
+) -> Repeats:
+    """Time work that is done over and over, each repeat between two waits for the device.
+
+    A repeat takes `seconds_per_repeat` or a little more. `slowest` is from this rank's seconds to
+    those of the slowest, so that all ranks do as many runs.
+    """
+    backend.synchronize()  # making the operands is no part of the work
+    _do(work, backend)
+
+    def timed(runs: int) -> float:
+        backend.synchronize()
+        started = clock()
+        for _ in range(runs):
+            _do(work, backend)
+        backend.synchronize()
+        seconds = clock() - started
+        return seconds if slowest is None else slowest(seconds)
+
+    runs = 1
+    while (seconds := timed(runs)) < seconds_per_repeat / 2:
+        runs *= 2
+    runs = math.ceil(runs * seconds_per_repeat / seconds)
+    return Repeats(runs, [timed(runs) / runs for _ in range(repeats)])
+
+
+def _do(work: Work, backend: Backend) -> None:
+    """Do it once; the outcome lives until `end_step`, or a lazy device would not compute it."""
+    made = work()
+    backend.end_step()
+    del made
+
+
+def make_work(backend: Backend, task: MatmulTask | MoveTask | AttentionTask) -> Work:
+    """Return the work that a task names, with its operands on the device."""
+    if isinstance(task, MatmulTask):
+        return matmul(backend, DTYPES[task.precision], task.m, task.n, task.k, task.layout)
+    return move(backend, task) if isinstance(task, MoveTask) else attention(backend, task)
+
+
+def matmul(
+    backend: Backend,
+    dtype: torch.dtype,
+    m: int,
+    n: int,
+    k: int,
+    layout: Literal["nt", "nn", "tn"] = "nn",
+) -> Work:
+    """Return a matmul (M, K) by (K, N), its operands laid out as a step's."""
+    drawn = torch.bfloat16 if dtype == fp8.VALUES else dtype
+    left = _values(backend, drawn, k, m).t() if layout == "tn" else _values(backend, drawn, m, k)
+    right = _values(backend, drawn, n, k).t() if layout == "nt" else _values(backend, drawn, k, n)
+    if dtype == fp8.VALUES:
+        values, other = fp8.to_fp8(left.contiguous()), fp8.to_fp8(right.t().contiguous())
+        return lambda: fp8.multiply(values, other, torch.bfloat16, is_fast=True)
+    made = torch.empty(m, n, device=backend.device, dtype=dtype)
+    return lambda: torch.mm(left, right, out=made)
+
+
+def move(backend: Backend, task: MoveTask) -> Work:
+    """Return a copy or STREAM's triad over arrays of fp32."""
+    count = max(task.array_bytes // FLOAT_BYTES, 1)
+    target = torch.empty(count, device=backend.device)
+    first = _values(backend, torch.float32, count)
+    if task.motion == "copy":
+        return lambda: target.copy_(first)
+    second = _values(backend, torch.float32, count)
+    return lambda: torch.add(first, second, alpha=TRIAD_FACTOR, out=target)
+
+
+def attention(backend: Backend, task: AttentionTask) -> Work:
+    """Return causal attention as our models call it, forward or with its gradients."""
+    dtype, mask = DTYPES[task.precision], Mask()
+    core = backend.attention_core(dtype)
+    q, k, v = (
+        _values(backend, dtype, task.batch, heads, task.tokens, task.head_dim)
+        for heads in (task.heads, task.kv_heads, task.kv_heads)
+    )
+    if task.passes == "forward":
+
+        def forward() -> object:
+            with torch.no_grad():
+                return attend(q, k, v, mask, core=core)
+
+        return forward
+    inputs = [x.requires_grad_() for x in (q, k, v)]
+    gradient = _values(backend, dtype, *q.shape)
+    return lambda: torch.autograd.grad(attend(q, k, v, mask, core=core), inputs, gradient)
+
+
+def _values(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, device=backend.device).to(dtype)
+
+
+def _collective(task: CollectiveTask, ranks: int, backend: Backend) -> Work:
+    part = max(task.whole_bytes // FLOAT_BYTES // ranks, 1)
+    # Zeros: sums of sums of anything else would grow to infinity.
+    whole_array = torch.zeros(part * ranks, device=backend.device)
+    part_array = torch.zeros(part, device=backend.device)
+    if task.operation == "all_reduce":
+        return lambda: dist.all_reduce(whole_array)
+    if task.operation == "all_gather":
+        return lambda: dist.all_gather_into_tensor(whole_array, part_array)
+    return lambda: dist.reduce_scatter_tensor(part_array, whole_array)
+
+
+@contextlib.contextmanager
+def _process_group(task: Microbench, backend: Backend) -> Iterator[None]:
+    """Join the process group of all ranks, if there are several, and leave it after the work."""
+    if task.ranks == 1:
+        yield
+        return
+    library = LIBRARIES.get(backend.name)
+    if library is None or not dist.is_available() or not dist.is_backend_available(library):
+        raise Unavailable(
+            f"torch moves no data between {backend.name} devices here",
+            hint="measure without collectives: --ranks 1",
+        )
+    dist.init_process_group(
+        library,
+        init_method=f"file://{task.rendezvous}",
+        rank=task.rank,
+        world_size=task.ranks,
+        timeout=PATIENCE,
+    )
+    yield
+    dist.destroy_process_group()  # not after an error: it would wait for the other ranks
+
+
+def _slowest(seconds: float, backend: Backend) -> float:
+    """Return the seconds of the slowest rank; every rank must call it."""
+    slowest = torch.tensor([seconds], device=backend.device)
+    dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
+    return float(slowest.item())

@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trnbench.protocol.model import ExternalModel
 from trnbench.protocol.records import FoundDevice, NeuronGeneration
 
 PACKAGES = (
@@ -52,6 +53,15 @@ def installed_versions() -> dict[str, str]:
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
+    return found
+
+
+def library_versions(external: ExternalModel | None = None) -> dict[str, str]:
+    """Return the versions of Python, of torch, which is imported, and of what has the model."""
+    torch: Any = sys.modules["torch"]
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    if external is not None and external.kind == "huggingface":
+        found["transformers"] = installed_versions().get("transformers", "unknown")
     return found
 
 

@@ -19,6 +19,7 @@ from trnbench.train.software import (
     entry_points,
     find_processor,
     installed_versions,
+    library_versions,
     neuron_generation,
 )
 
@@ -78,7 +79,7 @@ def probe_devices(_task: orders.ProbeDevices, channel: Channel) -> None:
         records.Probe,
         wire_version=orders.PROTOCOL_VERSION,
         devices=find_devices(),
-        versions=_library_versions(),
+        versions=library_versions(),
     )
     channel.send(records.Finished, steps=0)
 
@@ -171,11 +172,7 @@ def _send_environment(
 
     from trnbench.train.loop import clock_step_seconds
 
-    versions = _library_versions()
     external = work.external if isinstance(work, orders.WorkOrder) else None
-    if external is not None and external.kind == "huggingface":
-        # The library that has the class decides what the model is.
-        versions["transformers"] = installed_versions().get("transformers", "unknown")
     channel.send(
         records.Environment,
         wire_version=orders.PROTOCOL_VERSION,
@@ -185,7 +182,7 @@ def _send_environment(
         asynchronous=backend.is_asynchronous,
         proven=backend.is_proven,
         threads=torch.get_num_threads() if backend.name == "cpu" else None,
-        versions={**versions, **backend.versions()},
+        versions={**library_versions(external), **backend.versions()},
         settings=dict(backend.settings()),
         clock_step_seconds=clock_step_seconds(),
     )
@@ -306,9 +303,3 @@ def _import_torch() -> None:
         raise KnownFailure(
             f"Python {version} cannot import torch: {error}", reason="unavailable", hint=TORCH_HINT
         ) from error
-
-
-def _library_versions() -> dict[str, str]:
-    import torch
-
-    return {"python": platform.python_version(), "torch": torch.__version__}
