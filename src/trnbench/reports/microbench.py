@@ -190,9 +190,12 @@ def _rate(rate: Rate) -> str:
 
 
 def _range(rate: Rate) -> str:
-    """Write both ends; an end has a unit where it is another than the rate's."""
-    unit = _rate(rate).split()[-1]
-    return " to ".join(_say(rate, end).removesuffix(f" {unit}") for end in (rate.low, rate.high))
+    """Write both ends, with their units where either unit is not the rate's."""
+    unit = f" {_rate(rate).split()[-1]}"
+    ends = [_say(rate, end) for end in (rate.low, rate.high)]
+    if all(end.endswith(unit) for end in ends):
+        ends = [end.removesuffix(unit) for end in ends]
+    return " to ".join(ends)
 
 
 def _say(rate: Rate, value: float) -> str:

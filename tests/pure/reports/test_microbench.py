@@ -152,3 +152,12 @@ def test_a_reading_is_shown_in_a_line_as_it_comes() -> None:
         reading_as_line(READINGS[2]) == "bf16 queries dX, 8192 x 4096 x 4096, 32 times: 344 TFLOP/s"
     )
     assert reading_as_line(READINGS[3]).endswith("128256 x 4096 x 8192: not enough memory")
+
+
+def test_a_range_over_two_units_names_both() -> None:
+    square = product(1000, 1000, 1000)  # 2 GFLOP
+    seconds = (0.1, 4.0, 5.0)
+    slow = document(is_chip=False).model_copy(
+        update={"readings": (reading("square", "square", square, seconds),)}
+    )
+    assert "400 MFLOP/s to 20 GFLOP/s" in render(REPORT, slow, "terminal", Page(width=160))
