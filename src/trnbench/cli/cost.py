@@ -84,6 +84,7 @@ class SiteOptions:
     pue: float | None = cli_option(
         None,
         min=1,
+        metavar="RATIO",
         help="The data centre's power divided by its machines' power; by default the cloud's "
         "average.",
     )

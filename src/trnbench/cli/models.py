@@ -11,7 +11,9 @@ def models(
     *,
     sequence_length: Annotated[
         int,
-        typer.Option(min=1, max=10**7, help="Tokens in a sequence, for the FLOPs of attention."),
+        typer.Option(
+            min=1, max=10**7, metavar="N", help="Tokens in a sequence, for the FLOPs of attention."
+        ),
     ] = 4096,
     form: FormatChoice,
 ) -> None:

@@ -149,8 +149,8 @@ PriceSourceChoice = Annotated[
     PriceSourceName | None,
     typer.Option(
         "--price-source",
-        help="Where the instance's price comes from: the bundled table, AWS now (live), or AWS now "
-        "and else the table.",
+        help="Where the instance's price comes from: the bundled table; AWS (live); or AWS, and "
+        "the table if AWS does not answer.",
     ),
 ]
 AllOptions = Annotated[

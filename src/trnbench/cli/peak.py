@@ -83,7 +83,7 @@ class Sizes:
         metavar="MIB",
         min=1,
         max=2**20,
-        help="The size of each array that times memory; take several times the last cache.",
+        help="The size of each array that times memory; take several times the last-level cache.",
         show_default="256 on a CPU, else 1024",
     )
     message_mib: list[float] | None = cli_option(
@@ -95,7 +95,11 @@ class Sizes:
         show_default="from 0.0625 up to 64 on a CPU, else to 1024",
     )
     seconds: float = cli_option(
-        0.1, min=0.001, max=60, help="The duration of each of the six repeats of a timing."
+        0.1,
+        min=0.001,
+        max=60,
+        metavar="SECONDS",
+        help="The duration of each of the six repeats of a timing.",
     )
 
     def request(self, device_index: int | None, memory_bytes: float) -> "PeakRequest":

@@ -1,4 +1,4 @@
-"""`trnbench prices`: the dated table, its history, or AWS's rates of now."""
+"""`trnbench prices`: the dated table, its history, or AWS's current rates."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ class Wanted:
         None, metavar="ZONE", help="The availability zone of the spot rate; with --live."
     )
     live: bool = cli_option(
-        False, "--live", help="Show AWS's rates of now instead of the table's; needs --region."
+        False, "--live", help="Show AWS's current rates instead of the table's; needs --region."
     )
     history: bool = cli_option(
         False,
@@ -51,7 +51,7 @@ def prices(
     wanted: Wanted,
     form: FormatChoice,
 ) -> None:
-    """Show the bundled price table, how its rates changed, or AWS's rates of now."""
+    """Show the bundled price table, how its rates changed, or AWS's current rates."""
     from trnbench.cli.output import show
     from trnbench.reports.prices import HISTORY, LIVE, REPORT
 

@@ -45,7 +45,7 @@ class Wanted:
         None, metavar="NAME", help="Keep only runs that trained this model."
     )
     sequence_length: int | None = cli_option(
-        None, min=1, help="Keep only runs with this number of tokens a sequence."
+        None, min=1, metavar="N", help="Keep only runs with this number of tokens a sequence."
     )
     on: list[str] | None = cli_option(
         None,
@@ -79,12 +79,17 @@ class JobLimits:
     scaling_efficiency: float | None = cli_option(
         None,
         min=0.01,
+        metavar="FRACTION",
         max=1,
         help="Let a job use more machines than were measured; each then reaches this fraction "
         "of its measured speed. Without it, nothing is scaled.",
     )
     max_copies: int = cli_option(
-        10_000, min=1, max=1_000_000, help="Use at most this many times the measured machines."
+        10_000,
+        min=1,
+        max=1_000_000,
+        metavar="N",
+        help="Use at most this many times the measured machines.",
     )
 
     def constraint(self) -> "Constraint | None":
