@@ -19,6 +19,9 @@ from trnbench.run.store import (
 )
 
 STORED = Path(__file__).resolve().parents[2] / "golden" / "schema"
+MENDED = {"no product is made in fp8": "no matmul is done in fp8"}
+"""Reasons whose English was mended since."""
+
 CASES = sorted(path.parent for path in STORED.glob("v*/*/plan.json"))
 
 
@@ -40,7 +43,7 @@ def test_a_stored_case_is_read_and_derived_again_to_the_same_figures(case: Path)
     assert derived.standing == stored.standing
     for name, metric in stored.metrics.items():
         again = derived.metrics[name]
-        assert again.reason == metric.reason
+        assert again.reason == MENDED.get(metric.reason or "", metric.reason)
         assert again.value == same_as(metric.value), name
         # Another rule set is another interval, and the result says by which it was made.
         if derived.timing.rules == stored.timing.rules:
