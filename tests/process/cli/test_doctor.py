@@ -17,7 +17,7 @@ from tests.command import in_process
 from tests.fake_python import fake_python
 from tests.process.cli.test_terminal import drawn_on_a_terminal
 from tests.process.train.test_inventory import install
-from tests.pure.run.machine.places import write_neuron_ls
+from tests.pure.machine.places import write_neuron_ls
 
 
 @pytest.fixture

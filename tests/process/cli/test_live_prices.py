@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.aws_service import price_service
-from tests.command import Done, in_process, only_case
-from tests.fake_python import fake_python
+from tests.command import Done, in_process
 from trnbench.machine.describe import describe_machine
 from trnbench.prices import _live
+
+ROOT = Path(__file__).resolve().parents[3]
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "aws"
 GOOD = json.loads((SAMPLES / "get_products.trn1.32xlarge.json").read_text())["response"]
@@ -130,19 +131,13 @@ def test_offline_nobody_is_asked(tmp_path: Path) -> None:
 
 
 def test_an_old_result_is_costed_at_the_live_rate(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    python = fake_python(tmp_path)
-    made = in_process(
-        "run", "--python", python, "-o", folder, "--set", "measure.min_seconds=0",
-        "--set", "sweep={model: [tiny-llama]}",
-    )  # fmt: skip
-    assert made.code == 0, made.err
-    path = only_case(folder) / "result.json"
-    result = json.loads(path.read_text())
+    old = ROOT / "tests" / "golden" / "schema" / "v1" / "tiny-gpt2-fp32-cpu-a7fe4285"
+    result = json.loads((old / "result.json").read_text())
     result["device"]["instance"] = "trn1.32xlarge"
-    del result["seal"]  # as of a version that sealed nothing
-    path.write_text(json.dumps(result))
-    (path.parent / "measurement.jsonl").unlink()
+    result.pop("seal", None)  # as of a version that sealed nothing
+    folder = tmp_path / "run" / old.name
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
     asked = ("report", folder, "--format", "json", "--region", "us-west-2")
     with price_service((200, GOOD)) as served:
         done = run(tmp_path, served.url, *asked, "--price-source", "live")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.process.run.machine.metadata_service import ANSWERS, metadata_service
-from tests.pure.run.machine import places
+from tests.process.machine.metadata_service import ANSWERS, metadata_service
+from tests.pure.machine import places
 from tests.pure.run.plans import plan_case
 from trnbench.config.load import Conflict
 from trnbench.machine.describe import describe_machine

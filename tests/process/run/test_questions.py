@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import trnbench
-from tests.pure.run.machine.inspections import PLAIN
+from tests.pure.machine.inspections import PLAIN
 from trnbench.machine.describe import Accelerators, look_at_accelerators
 from trnbench.run.questions import probe_devices, processor_alone, take_inventory
 

@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from tests.builders import make_plan, make_result
-from tests.pure.run.machine.inspections import make_inspection, trn2_48xlarge
+from tests.pure.machine.inspections import make_inspection, trn2_48xlarge
 from trnbench.prices import request_of
 from trnbench.prices.base import PriceRequest, user_price
 from trnbench.schema.price import Price

@@ -5,12 +5,12 @@ from typing import Any
 
 from tests.builders import make_plan, three_results
 from tests.profiles import rich_profile
+from tests.pure.machine.inspections import make_inspection
 from tests.pure.reports.comparisons import rich
 from tests.pure.reports.test_cost import sheet
 from tests.pure.reports.test_microbench import document as microbenchmarks
 from tests.pure.reports.test_options import offered
 from tests.pure.reports.test_ranking import rankings
-from tests.pure.run.machine.inspections import make_inspection
 from trnbench.analysis.statistics import Deviation
 from trnbench.catalog.models import models
 from trnbench.catalog.prices import price_rows, price_rows_by_instance

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.pure.run.machine.inspections import (
+from tests.pure.machine.inspections import (
     H100,
     HOST,
     NATIVE,

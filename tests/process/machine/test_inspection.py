@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.fake_python import fake_python
-from tests.process.run.machine.metadata_service import metadata_service
-from tests.pure.run.machine import places
-from tests.pure.run.machine.test_nvidia import FakeNvml
+from tests.process.machine.metadata_service import metadata_service
+from tests.pure.machine import places
+from tests.pure.machine.test_nvidia import FakeNvml
 from trnbench.errors import ConfigError
 from trnbench.machine.describe import inspect
 from trnbench.machine.doctor import diagnose

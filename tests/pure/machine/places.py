@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-SAMPLES = Path(__file__).resolve().parents[3] / "data" / "neuron"
+SAMPLES = Path(__file__).resolve().parents[2] / "data" / "neuron"
 
 
 def write(root: Path, path: str, text: str = "") -> Path:

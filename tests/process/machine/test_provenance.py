@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.process.run.machine.metadata_service import ANSWERS, metadata_service
-from tests.pure.run.machine import places
+from tests.process.machine.metadata_service import ANSWERS, metadata_service
+from tests.pure.machine import places
 from trnbench.machine.describe import (
     describe_machine,
     kept_variables,

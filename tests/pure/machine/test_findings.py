@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.pure.run.machine.inspections import (
+from tests.pure.machine.inspections import (
     H100,
     HOST,
     NATIVE,

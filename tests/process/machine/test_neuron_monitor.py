@@ -23,7 +23,7 @@ from trnbench.machine.source import Absent, Subject
 from trnbench.process import MAX_LINE_BYTES
 from trnbench.schema.measurement import Reading
 
-SAMPLE = Path(__file__).resolve().parents[3] / "data" / "neuron" / "neuron-monitor.sample.jsonl"
+SAMPLE = Path(__file__).resolve().parents[2] / "data" / "neuron" / "neuron-monitor.sample.jsonl"
 
 START = f"""\
 import os, pathlib, signal, subprocess, sys

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pure.run.machine.places import SAMPLES, write, write_neuron_ls, write_pci, write_tool
+from tests.pure.machine.places import SAMPLES, write, write_neuron_ls, write_pci, write_tool
 from trnbench.machine.look import Holder, program_of
 from trnbench.machine.neuron import look_at_neuron, parse_neuron_ls
 

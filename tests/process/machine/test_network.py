@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pure.run.machine.places import write, write_tool
+from tests.pure.machine.places import write, write_tool
 from trnbench.machine.network import look_at_network
 
 OFFERED = "echo 'provider: efa'; echo '    fabric: efa-direct'"

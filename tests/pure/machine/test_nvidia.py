@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.pure.run.machine.places import write, write_pci
+from tests.pure.machine.places import write, write_pci
 from trnbench.machine.nvidia import look_at_nvidia
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.process.run.machine.metadata_service import ANSWERS, metadata_service
+from tests.process.machine.metadata_service import ANSWERS, metadata_service
 from trnbench.machine.ec2 import Ec2, ask_ec2
 
 

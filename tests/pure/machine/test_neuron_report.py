@@ -16,7 +16,7 @@ from trnbench.machine.source import QUANTITIES
 from trnbench.protocol.codec import encode
 from trnbench.schema.measurement import Reading, parse_record
 
-DATA = Path(__file__).resolve().parents[3] / "data" / "neuron"
+DATA = Path(__file__).resolve().parents[2] / "data" / "neuron"
 SAMPLE = (DATA / "neuron-monitor.sample.jsonl").read_text().splitlines()
 TRN1 = (DATA / "neuron-monitor.trn1-variant.jsonl").read_text().splitlines()
 TRAINING = json.loads(SAMPLE[2])

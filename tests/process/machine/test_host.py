@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.pure.run.machine.places import write, write_firmware
+from tests.pure.machine.places import write, write_firmware
 from trnbench.machine.host import look_at_host
 
 MEMINFO = """MemTotal:       65000000 kB

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from tests.command import processes_named
-from tests.pure.run.machine.places import write, write_tool
+from tests.pure.machine.places import write, write_tool
 from trnbench.machine.look import find_tool, run_tool
 
 
