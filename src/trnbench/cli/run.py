@@ -140,6 +140,11 @@ def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
     sys.stderr.write(f"results: {folder}\n")
     for ending in endings:
         if ending.signal is not None:
+            if not any(each.results for each in endings):
+                sys.stderr.write(
+                    "trnbench: stopped before a case had begun: nothing was measured\n"
+                    f"          run the same command with `-o {folder}` to measure it\n"
+                )
             raise typer.Exit(128 + ending.signal)
         raise_for(ending, folder)
 
