@@ -78,6 +78,13 @@ def test_too_few_samples_by_the_config_or_by_what_is_known(
     assert_raised(found, is_raised)
 
 
+def test_more_samples_are_not_advised_where_enough_were_asked_for() -> None:
+    late = steady_times(100) + [3 * seconds for seconds in steady_times(14)]
+    found = check("precision", of_steps(late))
+    assert "no interval is known to hold with fewer than 30" in found.evidence
+    assert found.advice == "allow more measure.max_minutes or measure.max_samples"
+
+
 @pytest.mark.parametrize(("drift", "is_raised"), [(0.0, SOUND), (0.01, SOUND), (0.06, DOUBTFUL)])
 def test_a_drift(drift: float, is_raised: bool) -> None:
     times = [t * (1 + drift * i / 200) for i, t in enumerate(steady_times(200))]

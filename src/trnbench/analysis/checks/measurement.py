@@ -110,16 +110,18 @@ def check_precision(case: Case) -> CheckOutcome:
         f"±{times.relative_half_width:.2%} within this launch from {times.mean.n} samples, "
         f"±{asked.relative_precision:.2%} asked for"
     )
+    more = "allow more measure.max_minutes or measure.max_samples"
     if taken < asked.min_samples:
         few = f"{seen}; {asked.min_samples} samples were the least"
         return judged("precision", "doubtful", few, "allow more measure.max_minutes")
     if times.mean.n < FEWEST_SAMPLES:
         few = f"{seen}; no interval is known to hold with fewer than {FEWEST_SAMPLES}"
-        return judged("precision", "doubtful", few, f"set measure.min_samples to {FEWEST_SAMPLES}")
+        is_asked = asked.min_samples >= FEWEST_SAMPLES  # but the steady state came late
+        least = more if is_asked else f"set measure.min_samples to {FEWEST_SAMPLES}"
+        return judged("precision", "doubtful", few, least)
     if times.relative_half_width <= asked.relative_precision:
         return judged("precision", "sound", seen)
-    advice = "allow more measure.max_minutes or measure.max_samples"
-    return judged("precision", "doubtful", seen, advice)
+    return judged("precision", "doubtful", seen, more)
 
 
 def check_accounted_time(case: Case) -> CheckOutcome:
