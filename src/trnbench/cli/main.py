@@ -1,37 +1,61 @@
 """The command line `trnbench`: its commands, and the exit code of each error."""
 
+import importlib
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
+import typer.core
+import typer.main
 
 from trnbench import __version__
-from trnbench.cli import (
-    compare,
-    cost,
-    doctor,
-    models,
-    noise,
-    peak,
-    prices,
-    profile,
-    rank,
-    report,
-    run,
-    schema,
-)
 from trnbench.cli.groups import with_groups
 from trnbench.errors import ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
 
+COMMANDS = (
+    "run", "report", "compare", "noise", "profile", "cost", "rank", "peak", "doctor", "models",
+    "prices", "schema",
+)  # fmt: skip
+"""Each is a function in a file of its name, in the order of `--help`."""
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class CommandsByName(Mapping[str, Any]):
+    """The commands as typer takes them; each is imported when it is asked for."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        function = getattr(importlib.import_module(f"trnbench.cli.{name}"), name)
+        only = typer.Typer(rich_markup_mode=None, add_completion=False)
+        only.command(name, context_settings=SETTINGS)(with_groups(function))
+        return typer.main.get_command(only)
+
+
+class Commands(typer.core.TyperGroup):
+    """All commands, of which a call imports one."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": CommandsByName()})
+
+
 app = typer.Typer(
     name="trnbench",
+    cls=Commands,
     help=(
         "On which chip, rented how, does a dollar train the most tokens of my transformer, and "
         "how sure are we?"
@@ -39,25 +63,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "run": run.run,
-    "report": report.report,
-    "compare": compare.compare,
-    "noise": noise.noise,
-    "profile": profile.profile,
-    "cost": cost.cost,
-    "rank": rank.rank,
-    "peak": peak.peak,
-    "doctor": doctor.doctor,
-    "models": models.models,
-    "prices": prices.prices,
-    "schema": schema.schema,
-}
-for _name, _command in COMMANDS.items():
-    app.command(name=_name)(with_groups(_command))
 
 
 def _show_version(is_asked: bool) -> None:
