@@ -58,6 +58,24 @@ class TrnbenchError(Exception):
         return error
 
 
+def did_you_mean(
+    name: str, known: Iterable[str], rest: str = "", *, most: int = 3, cutoff: float = 0.4
+) -> str:
+    """Return a hint at the known names that are near `name`, if any, and the rest of the hint.
+
+    Args:
+        name: what the user wrote.
+        known: all that could be meant.
+        rest: what else helps.
+        most: how many names are offered.
+        cutoff: least similarity, from 0 to 1, as `difflib` counts it.
+    """
+    from difflib import get_close_matches  # a run without a fault never needs it
+
+    near = get_close_matches(name, known, most, cutoff)
+    return f"did you mean {' or '.join(near)}? {rest}".rstrip() if near else rest
+
+
 class ConfigError(TrnbenchError):
     """A config, an option or a file of the user's is wrong."""
 

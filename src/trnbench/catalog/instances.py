@@ -1,11 +1,11 @@
 """Instance types: which chips each has, and how many."""
 
-import difflib
 import functools
 from dataclasses import dataclass
 
 from trnbench.catalog import read_table
 from trnbench.catalog.accelerators import Accelerator, accelerators
+from trnbench.errors import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,6 @@ def instances() -> dict[str, Instance]:
     return found
 
 
-def nearest_instances(name: str) -> list[str]:
-    """Return up to three known instance types whose names are close to `name`."""
-    return difflib.get_close_matches(name, instances(), n=3, cutoff=0.5)
+def hint_at_instances(name: str, rest: str = "") -> str:
+    """Return a hint at the known instance types of near names, if any, and the rest of the hint."""
+    return did_you_mean(name, instances(), rest, cutoff=0.5)

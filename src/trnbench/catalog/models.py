@@ -1,6 +1,5 @@
 """Model shapes by name, and the defaults of a shape's sizes."""
 
-import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,8 +83,3 @@ def complete_shape(sizes: dict[str, Any]) -> ModelShape:
         if isinstance(given, dict):
             filled[name] = part(**given)
     return ModelShape(**filled)
-
-
-def nearest_models(name: str) -> list[str]:
-    """Return up to three catalog names close to `name`."""
-    return difflib.get_close_matches(name, models(), n=3, cutoff=0.4)

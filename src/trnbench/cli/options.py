@@ -1,7 +1,7 @@
 """The options that two commands share: single ones, and groups as dataclasses."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -260,11 +260,3 @@ def read_rate(option: str, text: str | None) -> Decimal | None:
             f"{option} {text}: is not a rate in dollars above 0 and up to 100,000",
             hint=f"write e.g. {option} 35.76",
         ) from None
-
-
-def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return the hint for a name that is not known: the names near it, or else another hint."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, sorted(known), n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(near)}?" if near else otherwise

@@ -113,14 +113,13 @@ def _no_such_rate(instance: str | None, option: str | None, region: str | None) 
 
 
 def _unknown(instance: str) -> ConfigError:
-    from trnbench.catalog.instances import instances, nearest_instances
+    from trnbench.catalog.instances import hint_at_instances, instances
 
     known = instance in instances()
-    near = nearest_instances(instance)
-    meant = f"did you mean {' or '.join(near)}? " if near and not known else ""
+    rest = "`trnbench prices` lists what it has; --usd-per-hour sets your own"
     return ConfigError(
         f"{instance}: {'has no rate in' if known else 'is not in'} the bundled price table",
-        hint=f"{meant}`trnbench prices` lists what it has; --usd-per-hour sets your own",
+        hint=rest if known else hint_at_instances(instance, rest),
     )
 
 

@@ -14,9 +14,8 @@ from trnbench.cli.options import (
     FormatOption,
     Paths,
     PriceChoice,
-    did_you_mean,
 )
-from trnbench.errors import ConfigError, DataError, Problem
+from trnbench.errors import ConfigError, DataError, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from trnbench.cli.reprice import PriceFinder
@@ -223,7 +222,7 @@ def _instances(pairs: Sequence[str]) -> dict[str, str]:
         if instance not in instances():
             raise ConfigError(
                 f"--on {pair}: {instance} is not a known instance",
-                hint=did_you_mean(instance, instances(), "`trnbench prices` lists them"),
+                hint=did_you_mean(instance, instances()) or "`trnbench prices` lists them",
             )
         found[chip.strip().lower()] = instance
     return found
@@ -243,7 +242,7 @@ def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -
     reasons = Counter(reason for ranking in ranked for _, reason in ranking.left_out)
     if not reasons:
         otherwise = "name a folder of results, add --published, or use fewer filters"
-        return Problem("no run is left to rank", did_you_mean(model or "", models, otherwise))
+        return Problem("no run is left to rank", did_you_mean(model or "", models) or otherwise)
     ((reason, count),) = reasons.most_common(1)
     return Problem(
         f"none of {reasons.total()} can be ranked; {count} of them: {reason}",
@@ -271,6 +270,6 @@ def _metric(by: str | None, constraint: "Constraint | None") -> str:
     if by not in known:
         raise ConfigError(
             f"--by {by}: is not a metric",
-            hint=did_you_mean(by, known, f"use one of {', '.join(known)}"),
+            hint=did_you_mean(by, known) or f"use one of {', '.join(known)}",
         )
     return by

@@ -5,7 +5,6 @@ for CAND keeps the limit. It fails where that end breaks the limit and the inter
 change that is tolerated. Else it is undecided: more launches decide it.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Literal, cast
 from trnbench.compare.matching import WORK
 from trnbench.compare.metrics import COMPARABLES
 from trnbench.compare.ratio import ALPHA, LogDifference
-from trnbench.errors import ConfigError, Problem
+from trnbench.errors import ConfigError, Problem, did_you_mean
 from trnbench.schema.comparison import Correction, GateState
 
 Relation = Literal[">", ">=", "<", "<="]
@@ -100,11 +99,10 @@ def _parse(text: str) -> Gate | Problem:
         return Problem(f"--gate {text!r}: is not a gate", GRAMMAR)
     metric = match["metric"]
     if metric not in COMPARABLES:
-        near = difflib.get_close_matches(metric, COMPARABLES, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
+        rest = f"use one of {', '.join(COMPARABLES)}"
         return Problem(
             f"--gate {text!r}: {metric!r} is not a metric that can be compared",
-            f"{meant}use one of {', '.join(COMPARABLES)}",
+            did_you_mean(metric, COMPARABLES, rest, most=1, cutoff=0.6),
         )
     if not match["percent"]:
         return Problem(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.backends import BACKENDS, Backend, backend_of
-from trnbench.catalog.instances import Instance, instances
+from trnbench.catalog.instances import Instance, hint_at_instances, instances
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config
 from trnbench.machine.describe import Devices, Machine
-from trnbench.prices.base import PriceRequest, near_names
+from trnbench.prices.base import PriceRequest
 from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import PlannedDevice, PlannedParallel
 
@@ -106,8 +106,9 @@ def check_instance(config: Config, target: Target, machine: Machine, *, is_price
         raise Conflict(
             "price.instance",
             f"{name!r} is not in the table of instances",
-            hint=f"{near_names(name)}`trnbench prices` lists them; or add `usd_per_hour`, your own "
-            "rate",
+            hint=hint_at_instances(
+                name, "`trnbench prices` lists them; or add `usd_per_hour`, your own rate"
+            ),
         )
     if target.row.is_host and instance is not None and instance.accelerator is not None:
         raise Conflict(

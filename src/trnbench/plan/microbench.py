@@ -9,8 +9,8 @@ from trnbench import __version__
 from trnbench.analysis.microbench import REPEATS
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.backends import backend_of
-from trnbench.catalog.models import models, nearest_models
-from trnbench.errors import ConfigError
+from trnbench.catalog.models import models
+from trnbench.errors import ConfigError, did_you_mean
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
 from trnbench.plan.device import Target
 from trnbench.plan.rules import FP8_FAMILIES, FP8_MULTIPLE
@@ -294,10 +294,9 @@ def _tokens(name: str, shape: ModelShape, asked: int | None, usual: int) -> int:
 def _shape_of(name: str) -> ModelShape:
     if name in models():
         return models()[name].shape
-    near = nearest_models(name)
     raise ConfigError(
         f"--model {name}: is not in the catalog",
-        hint=f"did you mean {' or '.join(near)}?" if near else "see `trnbench models`",
+        hint=did_you_mean(name, models()) or "see `trnbench models`",
     )
 
 

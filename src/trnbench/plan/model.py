@@ -3,9 +3,10 @@
 from dataclasses import asdict, fields
 from typing import Any
 
-from trnbench.catalog.models import PARTS, complete_shape, models, nearest_models
+from trnbench.catalog.models import PARTS, complete_shape, models
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
+from trnbench.errors import did_you_mean
 from trnbench.model.flops import active_parameter_count, parameter_count
 from trnbench.plan.rules import check_shape
 from trnbench.protocol.model import ModelShape
@@ -53,13 +54,9 @@ def _planned(name: str, shape: ModelShape, weights: int, source: str) -> Planned
 def _known_name(name: str, key: str) -> str:
     if name in models():
         return name
-    near = nearest_models(name)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise Conflict(
-        key,
-        f"{name!r} is not in the catalog",
-        hint=f"{hint}`trnbench models` lists them; or give your own sizes as a mapping",
-    )
+    rest = "`trnbench models` lists them; or give your own sizes as a mapping"
+    hint = did_you_mean(name, models(), rest)
+    raise Conflict(key, f"{name!r} is not in the catalog", hint=hint)
 
 
 def _base_sizes(model: ModelConfig) -> dict[str, Any]:

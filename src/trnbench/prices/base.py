@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from trnbench.catalog.instances import nearest_instances
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption, RentOption
 
@@ -111,12 +110,6 @@ def unknown_instance(request: PriceRequest, hint: str) -> NoPrice:
     """Return the answer for a machine whose instance type is not known."""
     why = f": {request.instance_reason}" if request.instance_reason else ""
     return NoPrice(f"the price of this machine is not known{why}", hint)
-
-
-def near_names(instance: str) -> str:
-    """Return a hint at the known instance types of similar names; empty if there is none."""
-    near = nearest_instances(instance)
-    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 def utc_now() -> datetime:

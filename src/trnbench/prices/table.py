@@ -7,9 +7,9 @@ that its own source doubts.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trnbench.catalog.instances import instances
+from trnbench.catalog.instances import hint_at_instances, instances
 from trnbench.catalog.prices import PriceRow, price_rows_by_instance
-from trnbench.prices.base import NoPrice, PriceRequest, near_names, unknown_instance
+from trnbench.prices.base import NoPrice, PriceRequest, unknown_instance
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 
@@ -101,7 +101,7 @@ class TableSource:
     def _unknown_instance(self, instance: str) -> NoPrice:
         if instance in instances():
             return NoPrice(f"{self.name} has no rate of {instance}", OWN_RATE)
-        return NoPrice(f"{instance} is not in {self.name}", f"{near_names(instance)}{OWN_RATE}")
+        return NoPrice(f"{instance} is not in {self.name}", hint_at_instances(instance, OWN_RATE))
 
     def _not_sold(self, request: PriceRequest, rows: Iterable[PriceRow]) -> NoPrice:
         usable = [row for row in rows if row.standing != "listed"]

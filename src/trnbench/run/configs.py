@@ -1,10 +1,9 @@
 """The configs that ship with the package, by name; a path stands for itself."""
 
-import difflib
 from importlib import resources
 from pathlib import Path
 
-from trnbench.errors import ConfigError
+from trnbench.errors import ConfigError, did_you_mean
 
 DEFAULT_CONFIG = "quick"
 
@@ -28,9 +27,8 @@ def find_config(named: str) -> Path:
     # `llama3.2-1b` has a dot of its own, so a name is looked up whole.
     if named in shipped:
         return shipped[named]
-    near = difflib.get_close_matches(named, shipped, n=2, cutoff=0.5)
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    rest = f"Those are: {', '.join(shipped)}"
     raise ConfigError(
         f"{named}: is neither a file nor a config that ships with trnbench",
-        hint=f"{meant}Those are: {', '.join(shipped)}",
+        hint=did_you_mean(named, shipped, rest, most=2, cutoff=0.5),
     )

@@ -3,7 +3,7 @@
 from tests.each import check_each
 from trnbench.catalog import read_table
 from trnbench.catalog.accelerators import accelerators
-from trnbench.catalog.instances import instances, nearest_instances
+from trnbench.catalog.instances import hint_at_instances, instances
 
 ROWS = read_table("instances.csv")
 
@@ -55,7 +55,7 @@ def test_every_row_has_known_chips_and_a_source() -> None:
 
 
 def test_a_misspelt_instance_is_offered_its_nearest() -> None:
-    assert nearest_instances("trn2.48xlrge")[0] == "trn2.48xlarge"
-    assert nearest_instances("p5.48xl")[0].startswith("p5")
-    assert nearest_instances("zzzzzz") == []
-    assert len(nearest_instances("trn")) <= 3
+    assert hint_at_instances("trn2.48xlrge").startswith("did you mean trn2.48xlarge or ")
+    assert hint_at_instances("p5.48xl", "rest").startswith("did you mean p5")
+    assert hint_at_instances("zzzzzz", "rest") == "rest"
+    assert hint_at_instances("trn").count(" or ") <= 2

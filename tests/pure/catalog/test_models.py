@@ -5,8 +5,9 @@ import yaml
 
 from tests.each import check_each
 from trnbench.catalog import read_text
-from trnbench.catalog.models import CatalogModel, complete_shape, models, nearest_models
+from trnbench.catalog.models import CatalogModel, complete_shape, models
 from trnbench.config.yaml import parse_document
+from trnbench.errors import did_you_mean
 from trnbench.model.families import FAMILIES
 from trnbench.model.flops import parameter_count
 from trnbench.protocol.model import RopeScaling
@@ -149,9 +150,9 @@ def test_an_unknown_size_is_refused() -> None:
 
 
 def test_a_misspelt_model_is_offered_its_nearest() -> None:
-    assert nearest_models("lama3-8b")[0] == "llama3-8b"
-    assert nearest_models("Qwen3-0.6B")[0] == "qwen3-0.6b"
-    assert nearest_models("###") == []
+    assert did_you_mean("lama3-8b", models()).startswith("did you mean llama3-8b or ")
+    assert did_you_mean("Qwen3-0.6B", models()).startswith("did you mean qwen3-0.6b or ")
+    assert did_you_mean("###", models()) == ""
 
 
 def test_the_file_means_the_same_to_the_strict_reader_of_configs() -> None:

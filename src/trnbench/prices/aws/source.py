@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from trnbench.catalog.instances import instances
+from trnbench.catalog.instances import hint_at_instances, instances
 from trnbench.catalog.prices import price_rows_by_instance
 from trnbench.prices.aws.client import AskError, Connect, connect
 from trnbench.prices.aws.commitments import ask_capacity_block, ask_savings_plan
@@ -15,7 +15,6 @@ from trnbench.prices.base import (
     NoPrice,
     PriceRequest,
     add_note,
-    near_names,
     unknown_instance,
     utc_now,
 )
@@ -63,7 +62,7 @@ class AwsSource:
             answer = self._ask(request, option)
         if isinstance(answer, Price) or request.instance in instances():
             return answer
-        return replace(answer, hint=f"{near_names(str(request.instance))}{answer.hint}")
+        return replace(answer, hint=hint_at_instances(str(request.instance), answer.hint))
 
     def _ask(self, request: PriceRequest, option: RentOption) -> Price | NoPrice:
         now = self.now()
