@@ -25,6 +25,9 @@ from trnbench.schema.result import (
     Validity,
 )
 
+POSSIBLE = "possible"
+"""The name of the check that follows from the derived metrics."""
+
 NOT_METERED = "the version that wrote this result metered no power"
 
 
@@ -53,7 +56,10 @@ def analyze(
     measured = {name: compute(case) for name, compute in MEASURED.items()}
     utilization, timing = _utilization(case), _timing(case)
     basis = _basis(measured, timing, plan.device, utilization, plan.price, plan.price_reason)
-    checks = (*(check(case) for check in CHECKS), check_possible(basis))
+    checks = (
+        *(check(case).named(name) for name, check in CHECKS.items()),
+        check_possible(basis).named(POSSIBLE),
+    )
     standing = find_validity(basis.tokens_per_second.value is not None, checks)
     return Result(
         trnbench_version=__version__,
@@ -223,8 +229,8 @@ def rederived(
 ) -> Result:
     """Compute again what follows from the throughput; everything measured stays."""
     basis = _basis(result.metrics, result.timing, result.device, utilization, price, price_reason)
-    possible = check_possible(basis)
-    checks = tuple(possible if c.name == possible.name else c for c in result.checks)
+    possible = check_possible(basis).named(POSSIBLE)
+    checks = tuple(possible if c.name == POSSIBLE else c for c in result.checks)
     return result.model_copy(
         update={
             "standing": find_validity(basis.tokens_per_second.value is not None, checks),

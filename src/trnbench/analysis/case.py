@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from trnbench.analysis.energy import find_energy
 from trnbench.analysis.peak_flops import Peak, find_ceiling, find_peak
@@ -43,9 +44,25 @@ class Case:
         return [block for block in self.measurement.blocks if block.purpose == "measure"]
 
 
-def judged(name: str, verdict: Verdict, evidence: str, advice: str | None = None) -> CheckOutcome:
-    """Return what a check saw, what follows from it, and what to do about it."""
-    return CheckOutcome(name=name, verdict=verdict, evidence=evidence, advice=advice)
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check saw, what follows from it, and what to do about it."""
+
+    verdict: Verdict
+    evidence: str
+    advice: str | None = None
+
+    def named(self, name: str) -> CheckOutcome:
+        """Return it as the outcome of the check of this name."""
+        return CheckOutcome(
+            name=name, verdict=self.verdict, evidence=self.evidence, advice=self.advice
+        )
+
+
+sound = partial(Finding, "sound")
+doubtful = partial(Finding, "doubtful")
+invalid = partial(Finding, "invalid")
+not_judged = partial(Finding, "not_judged")
 
 
 def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Case:

@@ -25,6 +25,9 @@ from trnbench.schema.result import (
     Verdict,
 )
 
+LAUNCHES = "launches"
+"""The name of the check of a case's launches."""
+
 BETWEEN = "between-launch t"
 FEW = "within-launch, prior-widened"
 
@@ -44,7 +47,7 @@ def pool(plan: Plan, results: Sequence[Result]) -> Result:
     """Return the result of a case from those of its launches, in order of time."""
     if len(results) == 1:
         (only,) = results
-        checks = (*only.checks, check_launches(plan, only.launches, None))
+        checks = (*only.checks, check_launches(plan, only.launches, None).named(LAUNCHES))
         only = only.model_copy(update={"checks": checks})
         return rederived(only, only.utilization, only.price, only.price_reason)
     counting = [result for result in results if result.standing in ("sound", "doubtful")]
@@ -53,7 +56,7 @@ def pool(plan: Plan, results: Sequence[Result]) -> Result:
     spread = _spread(counting)
     unfinished = next((r for r in results if r.outcome.status != "finished"), None)
     launches = tuple(launch for result in results for launch in result.launches)
-    checks = (*_checks(results), check_launches(plan, launches, spread))
+    checks = (*_checks(results), check_launches(plan, launches, spread).named(LAUNCHES))
     pooled = first.model_copy(
         update={
             "started_at": results[0].started_at,
@@ -158,7 +161,7 @@ def _energy(results: Sequence[Result]) -> ResultEnergy | None:
 def _checks(results: Sequence[Result]) -> list[CheckOutcome]:
     """Let the worst launch decide each check, and say in how many it was so."""
     by_name = [{check.name: check for check in result.checks} for result in results]
-    names = [name for name in by_name[0] if name != "launches"]
+    names = [name for name in by_name[0] if name != LAUNCHES]
     return [_worst([checks[name] for checks in by_name]) for name in names]
 
 

@@ -3,40 +3,40 @@
 One file a subject, one line here. Rules and thresholds: docs/metrics.md, "Checks".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from trnbench.analysis.case import Case
+from trnbench.analysis.case import Case, Finding
 from trnbench.analysis.checks import device, measurement, parity, training
 from trnbench.schema.result import CheckOutcome, Validity
 
-CHECKS: tuple[Callable[[Case], CheckOutcome], ...] = (
-    measurement.check_finished,
-    measurement.check_plan,
-    training.check_parameters,
-    training.check_finite,
-    training.check_initial_loss,
-    parity.check_parity,
-    parity.check_weight_update,
-    training.check_learning,
-    training.check_leakage,
-    measurement.check_steady,
-    measurement.check_tail,
-    measurement.check_levels,
-    measurement.check_precision,
-    device.check_foreign_load,
-    measurement.check_accounted_time,
-    measurement.check_clocks,
-    measurement.check_resolution,
-    device.check_ranks,
-    device.check_placement,
-    device.check_chip,
-    device.check_fallback,
-    device.check_recompiled,
-    device.check_throttling,
-    device.check_proven,
-)
-"""In the order of reports; `check_possible` checks the derived metrics, `check_launches` a case's
-launches."""
+CHECKS: Mapping[str, Callable[[Case], Finding]] = {
+    "finished": measurement.check_finished,
+    "plan": measurement.check_plan,
+    "parameters": training.check_parameters,
+    "finite": training.check_finite,
+    "initial_loss": training.check_initial_loss,
+    "parity": parity.check_parity,
+    "movement": parity.check_weight_update,
+    "learning": training.check_learning,
+    "leakage": training.check_leakage,
+    "steady": measurement.check_steady,
+    "tail": measurement.check_tail,
+    "levels": measurement.check_levels,
+    "precision": measurement.check_precision,
+    "foreign_load": device.check_foreign_load,
+    "accounted_time": measurement.check_accounted_time,
+    "clocks": measurement.check_clocks,
+    "resolution": measurement.check_resolution,
+    "ranks": device.check_ranks,
+    "placement": device.check_placement,
+    "chip": device.check_chip,
+    "fallback": device.check_fallback,
+    "recompiled": device.check_recompiled,
+    "throttling": device.check_throttling,
+    "proven": device.check_proven,
+}
+"""By name, in the order of reports; `check_possible` checks the derived metrics, `check_launches` a
+case's launches."""
 
 
 def find_validity(has_figure: bool, checks: tuple[CheckOutcome, ...]) -> Validity:

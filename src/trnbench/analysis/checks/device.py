@@ -3,13 +3,12 @@
 import statistics
 from collections import Counter
 
-from trnbench.analysis.case import Case, judged
+from trnbench.analysis.case import Case, Finding, doubtful, invalid, not_judged, sound
 from trnbench.analysis.energy import MAX_FOREIGN_CPU_SHARE, foreign_cpu_share
 from trnbench.analysis.metrics import Basis, hfu, mfu, mfu_full, mfu_used_devices
 from trnbench.analysis.peak_flops import MEASURED_HERE
 from trnbench.catalog.accelerators import accelerator_of_device
 from trnbench.model.flops import FULL_CONVENTION
-from trnbench.schema.result import CheckOutcome
 
 OWN = ("python", "torch")
 """Versions that every backend has; the others are those of the device's own software."""
@@ -26,11 +25,11 @@ SLOWEST_OVER_EVEN = 3.0
 FEWEST_RANK_SAMPLES = 10
 
 
-def check_placement(case: Case) -> CheckOutcome:
+def check_placement(case: Case) -> Finding:
     """All weights are on the device, and in the dtype, that the case names."""
     built, order = case.measurement.built, case.plan.order
     if built is None or built.placement is None:
-        return judged("placement", "not_judged", "the worker did not report where the weights were")
+        return not_judged("the worker did not report where the weights were")
     dtypes = {"bfloat16" if order.precision in ("pure_bf16", "bf16_master") else "float32"}
     if order.step.lora is not None and order.precision != "fp32":
         dtypes |= {"bfloat16"}  # frozen weights
@@ -41,89 +40,87 @@ def check_placement(case: Case) -> CheckOutcome:
         if place.split()[0].partition(":")[0] != order.backend or place.split()[1] not in dtypes
     ]
     if not wrong:
-        return judged("placement", "sound", seen)
+        return sound(seen)
     seen += f"; {order.backend} in {' and '.join(sorted(dtypes))} was asked for"
-    return judged("placement", "invalid", seen, "this is a bug in the backend: please report it")
+    return invalid(seen, "this is a bug in the backend: please report it")
 
 
-def check_chip(case: Case) -> CheckOutcome:
+def check_chip(case: Case) -> Finding:
     """The device is the chip whose peak and price the case uses."""
     planned, seen = case.plan.device.accelerator, case.measurement.environment
     if planned is None or seen is None:
-        return judged("chip", "not_judged", "no chip was named, or none was opened")
+        return not_judged("no chip was named, or none was opened")
     found = accelerator_of_device(seen.device_name)
     if found is None:
-        doubt = f"no chip in the catalog reports the name {seen.device_name}"
-        return judged("chip", "not_judged", f"{doubt}; {planned} was planned")
+        return not_judged(
+            f"no chip in the catalog reports the name {seen.device_name}; {planned} was planned"
+        )
     if found.name == planned:
-        return judged("chip", "sound", f"{seen.device_name} is {planned}")
+        return sound(f"{seen.device_name} is {planned}")
     wrong = f"{seen.device_name} is {found.name}, and its peak and price are those of {planned}"
     advice = "name the instance that this is (`price.instance`), or leave it to be recognised"
-    return judged("chip", "invalid", wrong, advice)
+    return invalid(wrong, advice)
 
 
-def check_fallback(case: Case) -> CheckOutcome:
+def check_fallback(case: Case) -> Finding:
     """No operator ran on the host's processor instead of the device, and none was emulated."""
     seen = case.measurement.environment
     has_no_bf16 = seen is not None and seen.settings.get("bf16_instructions") == "none"
     if has_no_bf16 and case.plan.order.precision != "fp32":
         slow = "this processor has no bf16 instructions: torch emulates each bf16 matmul, slowly"
-        advice = "train in fp32 on this processor: `workload.precision: fp32`"
-        return judged("fallback", "doubtful", slow, advice)
+        return doubtful(slow, "train in fp32 on this processor: `workload.precision: fp32`")
     found = [a.fallback_ops for a in case.measurement.activities if a.fallback_ops is not None]
     if not found:
-        return judged("fallback", "not_judged", "this device's software does not report it")
+        return not_judged("this device's software does not report it")
     if not any(found):
-        return judged("fallback", "sound", "every operator ran on the device")
+        return sound("every operator ran on the device")
     names = sorted(name for name in found[-1] or max(found, key=len))
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     advice = "these times are not the device's: use an operator that it has, or a newer SDK"
-    elsewhere = f"ran on the processor instead of the device: {listed}"
-    return judged("fallback", "invalid", elsewhere, advice)
+    return invalid(f"ran on the processor instead of the device: {listed}", advice)
 
 
-def check_recompiled(case: Case) -> CheckOutcome:
+def check_recompiled(case: Case) -> Finding:
     """Nothing was compiled once measuring had begun."""
     blocks = case.measured_blocks
     counts = [(a.steps, (a.graphs, a.compilations)) for a in case.measurement.activities]
     if not blocks or not counts or counts[-1][1] == (None, None):
-        return judged("recompiled", "not_judged", "no record says what was compiled when")
+        return not_judged("no record says what was compiled when")
     first = blocks[0].first_step
     before = [count for steps, count in counts if steps <= first]
     later = [(steps, count) for steps, count in counts if steps > first]
     grown = [steps for steps, count in later if not before or count != before[-1]]
     if not grown:
-        return judged("recompiled", "sound", "nothing was compiled in the measuring")
+        return sound("nothing was compiled in the measuring")
     compiled = f"something was compiled in the measuring, by step {grown[0]}"
     advice = "shapes must stay as they are; see the activity records of its measurement.jsonl"
-    return judged("recompiled", "invalid", compiled, advice)
+    return invalid(compiled, advice)
 
 
-def check_proven(case: Case) -> CheckOutcome:
+def check_proven(case: Case) -> Finding:
     """The project has run this backend on a device of this kind before."""
     environment = case.measurement.environment
     if environment is None:
-        return judged("proven", "not_judged", "the worker did not report its device")
+        return not_judged("the worker did not report its device")
     if environment.proven:
-        return judged("proven", "sound", f"the {environment.backend} backend is proven")
+        return sound(f"the {environment.backend} backend is proven")
     # A stand-in for a vendor's package is recognised by its version.
     packages = [f"{name} {v}" for name, v in environment.versions.items() if name not in OWN]
     with_them = f" (here with {', '.join(packages)})" if packages else ""
     untried = f"the {environment.backend} backend was never run on such a device by the project"
     advice = "compare the figure with another tool's before you rely on it"
-    return judged("proven", "doubtful", f"{untried}{with_them}", advice)
+    return doubtful(f"{untried}{with_them}", advice)
 
 
-def check_possible(basis: Basis) -> CheckOutcome:
+def check_possible(basis: Basis) -> Finding:
     """The work was not faster than the chips' peak, by any convention."""
     used = basis.utilization
     if used.convention not in used.flops_per_token:
-        reason = used.flops_reason or "its operations were not counted"
-        return judged("possible", "not_judged", reason)
+        return not_judged(used.flops_reason or "its operations were not counted")
     if used.peak_flops_per_second is None:
-        return judged("possible", "not_judged", used.peak_reason or "no peak is known")
+        return not_judged(used.peak_reason or "no peak is known")
     if basis.tokens_per_second.value is None:
-        return judged("possible", "not_judged", "there is no throughput")
+        return not_judged("there is no throughput")
     by_convention = [mfu(basis), mfu_used_devices(basis), hfu(basis)]
     if FULL_CONVENTION in used.flops_per_token:
         by_convention.append(mfu_full(basis))
@@ -132,27 +129,27 @@ def check_possible(basis: Basis) -> CheckOutcome:
             advice = "the device had not finished when the clock was stopped, or the peak is wrong"
             if (used.peak_source or "").startswith(MEASURED_HERE):
                 advice = "other work held the processor while its peak was measured: measure again"
-            return judged("possible", "invalid", value.reason or "", advice)
+            return invalid(value.reason or "", advice)
     highest = max(value.value for value in by_convention if value.value is not None)
-    return judged("possible", "sound", f"{highest:.1%} of the peak at most")
+    return sound(f"{highest:.1%} of the peak at most")
 
 
-def check_foreign_load(case: Case) -> CheckOutcome:
+def check_foreign_load(case: Case) -> Finding:
     """Other work did not keep the processors busy while the case measured."""
     share = foreign_cpu_share(case.measurement)
     if share is None:
-        return judged("foreign_load", "not_judged", "the measuring was too short to look")
+        return not_judged("the measuring was too short to look")
     seen = f"others used {share:.1%} of the processors"
     if share <= MAX_FOREIGN_CPU_SHARE:
-        return judged("foreign_load", "sound", seen)
-    return judged("foreign_load", "doubtful", seen, "stop the other work and measure again")
+        return sound(seen)
+    return doubtful(seen, "stop the other work and measure again")
 
 
-def check_throttling(case: Case) -> CheckOutcome:
+def check_throttling(case: Case) -> Finding:
     """The device did not throttle, and its memory and hardware made no errors."""
     valid = [reading for reading in case.measurement.readings if reading.is_valid]
     if not any(reading.source in DEVICE_SOURCES for reading in valid):
-        return judged("throttling", "not_judged", "no source reported the device's state")
+        return not_judged("no source reported the device's state")
     flags = Counter(
         flag
         for reading in valid
@@ -160,26 +157,24 @@ def check_throttling(case: Case) -> CheckOutcome:
         if flag.startswith("throttle_") or flag in FAULT_FLAGS
     )
     if not flags:
-        return judged("throttling", "sound", f"no throttling in {len(valid)} readings")
+        return sound(f"no throttling in {len(valid)} readings")
     seen = ", ".join(f"{flag} in {count} readings" for flag, count in sorted(flags.items()))
-    advice = "see to cooling and power, or replace the device; measure again"
-    return judged("throttling", "doubtful", seen, advice)
+    return doubtful(seen, "see to cooling and power, or replace the device; measure again")
 
 
-def check_ranks(case: Case) -> CheckOutcome:
+def check_ranks(case: Case) -> Finding:
     """No rank is slower than the others most of the time, so that all wait for it.
 
     Source: docs/metrics.md, "Checks", slow rank.
     """
-    name = "ranks"
     samples = [block.rank_seconds for block in case.measured_blocks]
     by_rank = [seconds for seconds in samples if seconds is not None and len(seconds) > 1]
     if not by_rank:
-        return judged(name, "not_judged", "one rank has no other to be slower than")
+        return not_judged("one rank has no other to be slower than")
     count = min(map(len, by_rank))
     if len(by_rank) < FEWEST_RANK_SAMPLES:
         few = f"{len(by_rank)} samples of {count} ranks are too few to tell chance from a slow one"
-        return judged(name, "not_judged", few)
+        return not_judged(few)
     slowest = Counter(max(range(count), key=seconds.__getitem__) for seconds in by_rank)
     rank, times = slowest.most_common(1)[0]
     medians = [statistics.median(seconds[i] for seconds in by_rank) for i in range(count)]
@@ -188,6 +183,6 @@ def check_ranks(case: Case) -> CheckOutcome:
     share = times / len(by_rank)
     seen = f"rank {rank} of {count} is the slowest in {share:.0%}, by {lag:+.1%}"
     if share <= min(SLOWEST_OVER_EVEN / count, 0.9) or lag <= MAX_RANK_LAG:
-        return judged(name, "sound", seen)
+        return sound(seen)
     advice = "all ranks wait for it: look at its device's clock, cooling and links, or replace it"
-    return judged(name, "doubtful", seen, advice)
+    return doubtful(seen, advice)

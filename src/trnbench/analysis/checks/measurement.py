@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Sequence
 
-from trnbench.analysis.case import Case, judged
+from trnbench.analysis.case import Case, Finding, doubtful, invalid, not_judged, sound
 from trnbench.analysis.statistics import LARGEST_LAUNCH_SD
 from trnbench.schema.plan import Plan
-from trnbench.schema.result import CheckOutcome, ResultLaunch, ResultSpread
+from trnbench.schema.result import ResultLaunch, ResultSpread
 from trnbench.units import say_seconds
 
 MAX_TAIL_OVERHEAD = 0.02
@@ -32,38 +32,38 @@ FEWEST_SAMPLES = 30
 """Below this the intervals' coverage is not known."""
 
 
-def check_finished(case: Case) -> CheckOutcome:
+def check_finished(case: Case) -> Finding:
     """The case was measured to its planned end."""
     outcome = case.outcome
     if outcome.status == "finished":
-        return judged("finished", "sound", outcome.reason)
-    return judged("finished", "doubtful", f"{outcome.status}: {outcome.reason}", outcome.hint)
+        return sound(outcome.reason)
+    return doubtful(f"{outcome.status}: {outcome.reason}", outcome.hint)
 
 
-def check_plan(case: Case) -> CheckOutcome:
+def check_plan(case: Case) -> Finding:
     """The plan is the one that the measurement names."""
     if case.is_plan_unchanged:
-        return judged("plan", "sound", "the plan is the one that the measurement names")
+        return sound("the plan is the one that the measurement names")
     seen = "plan.json is not the plan that this measurement was made by"
-    return judged("plan", "invalid", seen, "put the old plan.json back, or measure again")
+    return invalid(seen, "put the old plan.json back, or measure again")
 
 
-def check_steady(case: Case) -> CheckOutcome:
+def check_steady(case: Case) -> Finding:
     """The step time settled, and stayed."""
     state = case.summary.steady
     if state is None:
-        return judged("steady", "not_judged", "there are too few samples")
+        return not_judged("there are too few samples")
     if state.verdict == "steady":
-        return judged("steady", "sound", state.evidence)
+        return sound(state.evidence)
     advice = "look for throttling or other work on this machine; allow more measure.max_minutes"
-    return judged("steady", "doubtful", f"{state.verdict}: {state.evidence}", advice)
+    return doubtful(f"{state.verdict}: {state.evidence}", advice)
 
 
-def check_tail(case: Case) -> CheckOutcome:
+def check_tail(case: Case) -> Finding:
     """Mean and median agree, a few stalls do not decide the mean, and no step was too fast."""
     times = case.summary.step_times
     if times is None:
-        return judged("tail", "not_judged", "there are too few samples")
+        return not_judged("there are too few samples")
     overhead = times.mean.value / times.median.value - 1
     seen = f"mean {overhead:+.1%} from the median, {times.stalls.count} stalls"
     if times.stalls.largest:
@@ -72,39 +72,39 @@ def check_tail(case: Case) -> CheckOutcome:
     if shortest < MIN_SHORTEST * times.median.value:
         seen += f"; the shortest took {say_seconds(shortest)}"
         advice = "no step does half the work: the clock jumped, or a step was not waited for"
-        return judged("tail", "doubtful", seen, advice)
+        return doubtful(seen, advice)
     if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
-        return judged("tail", "sound", seen)
+        return sound(seen)
     advice = "some steps are much slower than most: measure for longer, and look for their cause"
     if times.is_tail_dominated:
         advice = "rare stalls decide the mean: its interval cannot be trusted; measure for longer"
-    return judged("tail", "doubtful", seen, advice)
+    return doubtful(seen, advice)
 
 
-def check_levels(case: Case) -> CheckOutcome:
+def check_levels(case: Case) -> Finding:
     """The samples do not switch between two levels."""
-    name, levels, taken = "levels", case.summary.bimodality, len(case.summary.samples)
+    levels, taken = case.summary.bimodality, len(case.summary.samples)
     if taken < FEWEST_SAMPLES:
-        return judged(name, "not_judged", f"{taken} samples are too few to show two levels")
+        return not_judged(f"{taken} samples are too few to show two levels")
     if levels is None:
-        return judged(name, "sound", "all samples took the same time")
+        return sound("all samples took the same time")
     far_apart = levels.separation > MAX_SEPARATION and levels.gap > MAX_LEVEL_GAP
     within = f"{levels.separation:.0%} of the variance lies between an upper part and a lower"
     if not far_apart or levels.switches < LEAST_SWITCHES:
-        return judged(name, "sound", f"one level at a time; {within}")
+        return sound(f"one level at a time; {within}")
     seen = (
         f"two levels: {levels.upper_share:.0%} of the samples are {levels.gap:.1%} slower than the "
         f"rest; {within}"
     )
     advice = "look for a clock that switches, other work that comes and goes, or steps that differ"
-    return judged(name, "doubtful", seen, advice)
+    return doubtful(seen, advice)
 
 
-def check_precision(case: Case) -> CheckOutcome:
+def check_precision(case: Case) -> Finding:
     """The interval is as narrow, and there are as many samples, as the plan asks for."""
     asked, times = case.plan.measure, case.summary.step_times
     if times is None:
-        return judged("precision", "not_judged", "there are too few samples")
+        return not_judged("there are too few samples")
     taken = len(case.summary.samples)
     seen = (
         f"±{times.relative_half_width:.2%} within this launch from {times.mean.n} samples, "
@@ -113,22 +113,22 @@ def check_precision(case: Case) -> CheckOutcome:
     more = "allow more measure.max_minutes or measure.max_samples"
     if taken < asked.min_samples:
         few = f"{seen}; {asked.min_samples} samples were the least"
-        return judged("precision", "doubtful", few, "allow more measure.max_minutes")
+        return doubtful(few, "allow more measure.max_minutes")
     if times.mean.n < FEWEST_SAMPLES:
         few = f"{seen}; no interval is known to hold with fewer than {FEWEST_SAMPLES}"
         is_asked = asked.min_samples >= FEWEST_SAMPLES  # but the steady state came late
         least = more if is_asked else f"set measure.min_samples to {FEWEST_SAMPLES}"
-        return judged("precision", "doubtful", few, least)
+        return doubtful(few, least)
     if times.relative_half_width <= asked.relative_precision:
-        return judged("precision", "sound", seen)
-    return judged("precision", "doubtful", seen, more)
+        return sound(seen)
+    return doubtful(seen, more)
 
 
-def check_accounted_time(case: Case) -> CheckOutcome:
+def check_accounted_time(case: Case) -> Finding:
     """The timed blocks cover the clock time: else an hour yields less than the throughput says."""
-    summary, name = case.summary, "accounted_time"
+    summary = case.summary
     if not summary.spanned_seconds:
-        return judged(name, "not_judged", "nothing was timed")
+        return not_judged("nothing was timed")
     share = summary.timed_seconds / summary.spanned_seconds
     prepared = sum(block.prepare_seconds for block in case.measured_blocks)
     seen = (
@@ -136,12 +136,12 @@ def check_accounted_time(case: Case) -> CheckOutcome:
         f"took {prepared / summary.spanned_seconds:.0%}"
     )
     if share >= MIN_ACCOUNTED_SHARE:
-        return judged(name, "sound", seen)
+        return sound(seen)
     advice = "steps are short against what happens between blocks: use a larger global_batch_size"
-    return judged(name, "doubtful", seen, advice)
+    return doubtful(seen, advice)
 
 
-def check_clocks(case: Case) -> CheckOutcome:
+def check_clocks(case: Case) -> Finding:
     """The device's events and the host's clock agree."""
     both = [
         (block.seconds, block.event_seconds)
@@ -149,40 +149,38 @@ def check_clocks(case: Case) -> CheckOutcome:
         if block.event_seconds is not None
     ]
     if not both:
-        return judged("clocks", "not_judged", "this device has no events that can be trusted")
+        return not_judged("this device has no events that can be trusted")
     by_clock, by_events = sum(c for c, _ in both), sum(e for _, e in both)
     apart = by_events / by_clock - 1
     seen = f"the device's events differ by {apart:+.2%} from the clock"
     if abs(apart) <= MAX_CLOCK_DIFFERENCE:
-        return judged("clocks", "sound", seen)
-    return judged("clocks", "doubtful", seen, "steps may be too short for a clock around them")
+        return sound(seen)
+    return doubtful(seen, "steps may be too short for a clock around them")
 
 
-def check_resolution(case: Case) -> CheckOutcome:
+def check_resolution(case: Case) -> Finding:
     """The clock is fine enough for the samples that it timed."""
-    name, environment = "resolution", case.measurement.environment
+    environment = case.measurement.environment
     seconds = [block.seconds for block in case.measured_blocks]
     tick = environment.clock_step_seconds if environment is not None else None
     if tick is None or not seconds:
-        why = "nothing was timed, or the clock's resolution is not known"
-        return judged(name, "not_judged", why)
+        return not_judged("nothing was timed, or the clock's resolution is not known")
     typical = statistics.median(seconds)
     allowed = MAX_TICK_SHARE * case.plan.measure.relative_precision
     seen = f"the clock moves by {say_seconds(tick)}, {tick / typical:.1g} of a sample"
     if tick <= allowed * typical:
-        return judged(name, "sound", seen)
+        return sound(seen)
     advice = "use a larger global_batch_size, so that a sample takes longer; or another machine"
-    return judged(name, "doubtful", f"{seen}: more than {allowed:.1g}", advice)
+    return doubtful(f"{seen}: more than {allowed:.1g}", advice)
 
 
 def check_launches(
     plan: Plan, launches: Sequence[ResultLaunch], spread: ResultSpread | None
-) -> CheckOutcome:
+) -> Finding:
     """All launches that were asked for count, and they do not differ by more than noise."""
-    name, asked, made = "launches", plan.measure.launches, len(launches)
+    asked, made = plan.measure.launches, len(launches)
     if spread is None and made == asked == 1:
-        seen = "one launch does not show how launches differ; measure.launches: 3 would"
-        return judged(name, "not_judged", seen)
+        return not_judged("one launch does not show how launches differ; measure.launches: 3 would")
     counted = sum(launch.standing in ("sound", "doubtful") for launch in launches)
     seen = f"{counted} of {max(made, asked)} launches count"
     if spread is not None:
@@ -192,8 +190,8 @@ def check_launches(
         )
     if counted < max(made, asked):
         advice = "run the same command with the same `-o` folder to make those that are missing"
-        return judged(name, "doubtful", seen, advice)
+        return doubtful(seen, advice)
     if spread is not None and spread.between_launches > LARGEST_LAUNCH_SD:
         advice = "look for what changes from process to process, and make more launches"
-        return judged(name, "doubtful", f"{seen}: more than runs of any public submission", advice)
-    return judged(name, "sound", seen)
+        return doubtful(f"{seen}: more than runs of any public submission", advice)
+    return sound(seen)

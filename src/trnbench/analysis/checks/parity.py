@@ -8,11 +8,10 @@ Source: docs/metrics.md, "The parity gate".
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from trnbench.analysis.case import Case, judged
+from trnbench.analysis.case import Case, Finding, doubtful, invalid, not_judged, sound
 from trnbench.model.families import FAMILIES
 from trnbench.protocol.orders import Precision
 from trnbench.protocol.records import Parity, ParityPoint, WeightUpdate
-from trnbench.schema.result import CheckOutcome
 from trnbench.units import say_seconds
 
 EARLY_STEPS = 5
@@ -79,18 +78,17 @@ def tolerance_of(precision: Precision, family: str) -> Tolerance:
     )
 
 
-def check_parity(case: Case) -> CheckOutcome:
+def check_parity(case: Case) -> Finding:
     """A small model of the same kind trains on the device as it does in fp32 on the CPU."""
-    name, parity, external = "parity", case.measurement.parity, case.plan.model.external
+    parity, external = case.measurement.parity, case.plan.model.external
     if parity is None:
         if not case.plan.measure.gate:
             seen = "whether the training was right is not known: measure.gate is false"
-            return judged(name, "doubtful", seen, "leave measure.gate at true")
+            return doubtful(seen, "leave measure.gate at true")
         if external is not None and case.plan.order.gate is None:
             seen = f"whether the training was right is not known: {NO_SMALL_MODEL}"
-            return judged(name, "doubtful", seen, SAY_SMALL)
-        why = "the case ended before the parity gate did, or its version had none"
-        return judged(name, "not_judged", why)
+            return doubtful(seen, SAY_SMALL)
+        return not_judged("the case ended before the parity gate did, or its version had none")
     tolerance = tolerance_of(case.plan.order.precision, case.plan.model.family)
     faults = list(find_faults(parity, tolerance))
     if faults:
@@ -99,7 +97,7 @@ def check_parity(case: Case) -> CheckOutcome:
             "the device, its compiler or the precision computes something else; try "
             "`workload.execution: eager`, and fp32, to see which"
         )
-        return judged(name, "invalid", seen, advice)
+        return invalid(seen, advice)
     worst = max(point.worst_distance or 0.0 for point in parity.points)
     share = parity.seconds / case.total_seconds if case.total_seconds else 1.0
     seen = (
@@ -108,7 +106,7 @@ def check_parity(case: Case) -> CheckOutcome:
     )
     if external is not None:
         seen += f"; compared with {external.target} itself: a fault in its code is not seen"
-    return judged(name, "sound", seen)
+    return sound(seen)
 
 
 def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
@@ -143,20 +141,19 @@ def _faults_of_point(point: ParityPoint, tolerance: Tolerance) -> Iterator[str]:
         yield f"{begin} the loss is {_number(point.loss)} for {point.reference_loss:.6g}"
 
 
-def check_weight_update(case: Case) -> CheckOutcome:
+def check_weight_update(case: Case) -> Finding:
     """The first steps moved every weight of the case's own model, and none of them far."""
-    name, movement = "movement", case.measurement.movement
+    movement = case.measurement.movement
     if movement is None:
-        why = "the weights were not compared before and after the first steps"
-        return judged(name, "not_judged", why)
+        return not_judged("the weights were not compared before and after the first steps")
     fault = _fault_of_update(movement)
     if fault is not None:
         advice = "a weight is frozen, the learning rate is far off, or no optimizer step was done"
-        return judged(name, "invalid", fault, advice)
+        return invalid(fault, advice)
     seen = f"{movement.tensors} weights moved"
     if movement.least is not None and movement.most is not None:
         seen += f" by {movement.least:.1e} to {movement.most:.1e} of their norm"
-    return judged(name, "sound", seen)
+    return sound(seen)
 
 
 def _fault_of_update(movement: WeightUpdate) -> str | None:

@@ -5,12 +5,11 @@ import statistics
 from collections.abc import Sequence
 from itertools import pairwise
 
-from trnbench.analysis.case import Case, judged
+from trnbench.analysis.case import Case, Finding, doubtful, invalid, not_judged, sound
 from trnbench.analysis.records import FIRST_STEPS, WINDOW_STEPS, Loss
 from trnbench.model.families import family_of
 from trnbench.model.flops import lora_parameter_count
 from trnbench.schema.plan import Plan, PlannedModel
-from trnbench.schema.result import CheckOutcome
 
 INITIAL_LOSS_TOLERANCE = 0.05
 
@@ -24,78 +23,76 @@ CLEAR_FALL = 3.0
 LEAK_NATS = 0.02
 
 
-def check_parameters(case: Case) -> CheckOutcome:
+def check_parameters(case: Case) -> Finding:
     """The model on the device has as many weights as its shape has."""
     built = case.measurement.built
     if built is None:
-        return judged("parameters", "not_judged", "the model was not built")
+        return not_judged("the model was not built")
     planned, step = case.plan.model, case.plan.workload.step
     adapters = 0 if planned.shape is None else lora_parameter_count(planned.shape, step)
     expected = planned.parameter_count + adapters
     seen = f"{built.parameter_count:,} weights on the device, {expected:,} planned"
     if adapters and built.trained_count != adapters:
         trained = f"{seen}; {built.trained_count} of them are trained, not {adapters:,}"
-        return judged("parameters", "invalid", trained, "please report it: weights are not frozen")
+        return invalid(trained, "please report it: weights are not frozen")
     if built.parameter_count != expected:
-        return judged("parameters", "invalid", seen, "this is a bug in the model: please report it")
+        return invalid(seen, "this is a bug in the model: please report it")
     if built.embeddings_are_tied != planned.is_tied:
         tied = "tied" if built.embeddings_are_tied else "not tied"
-        return judged("parameters", "invalid", f"{seen}; embedding and head are {tied} there")
-    return judged("parameters", "sound", seen)
+        return invalid(f"{seen}; embedding and head are {tied} there")
+    return sound(seen)
 
 
-def check_finite(case: Case) -> CheckOutcome:
+def check_finite(case: Case) -> Finding:
     """Every loss is finite, and every gradient norm above zero and below 10,000."""
     steps = case.steps
     if not steps.count:
-        return judged("finite", "not_judged", "no step was made")
+        return not_judged("no step was made")
     unfit = steps.unfit
     if unfit is None:
-        return judged("finite", "sound", f"losses and gradients of {steps.count} steps")
+        return sound(f"losses and gradients of {steps.count} steps")
     if unfit.loss is not None and unfit.loss < 0:
         seen = f"step {unfit.step}: loss {_number(unfit.loss)}, and no cross-entropy is below zero"
-        return judged("finite", "invalid", seen, "this is a bug in the loss: please report it")
+        return invalid(seen, "this is a bug in the loss: please report it")
     seen = (
         f"step {unfit.step}: loss {_number(unfit.loss)}, gradient norm "
         f"{_number(unfit.gradient_norm)}"
     )
-    return judged("finite", "invalid", seen, "lower workload.learning_rate, or use fp32")
+    return invalid(seen, "lower workload.learning_rate, or use fp32")
 
 
-def check_initial_loss(case: Case) -> CheckOutcome:
+def check_initial_loss(case: Case) -> Finding:
     """The first loss is that of random weights: ln V and half of the logits' variance.
 
     Source: docs/metrics.md, "Checks", initial loss: logits of a unit hidden state and a head of
     standard deviation sigma have variance d x sigma^2.
     """
-    name = "initial_loss"
     first = case.steps.first[0][0] if case.steps.first else None
     if first is None:
-        return judged(name, "not_judged", "there is no first loss")
+        return not_judged("there is no first loss")
     shape = case.plan.model.shape
     if shape is None:
         seen = f"{first:.3f}; an external model of no known family draws its weights as it likes"
-        return judged(name, "not_judged", seen)
+        return not_judged(seen)
     variance = shape.hidden_size * shape.init_std**2
     expected = math.log(shape.vocabulary_size) + variance / 2
     symbols = case.plan.order.stream.alphabet_size
     allowed = INITIAL_LOSS_TOLERANCE + 3 * math.sqrt(variance / symbols)
     seen = f"{first:.3f}, expected {expected:.3f} within {allowed:.3f}"
     if abs(first - expected) <= allowed:
-        return judged(name, "sound", seen)
-    return judged(name, "invalid", seen, "the model, its weights or its targets are wrong")
+        return sound(seen)
+    return invalid(seen, "the model, its weights or its targets are wrong")
 
 
-def check_learning(case: Case) -> CheckOutcome:
+def check_learning(case: Case) -> Finding:
     """By step 50 the loss has come half of the way; with adapters, it has fallen beyond noise."""
     losses = case.steps.first
     first = losses[0][0] if losses else None
     if len(losses) < LEARNED_BY_STEP or first is None:
-        seen = f"{case.steps.count} steps are too few: {LEARNED_BY_STEP} are needed"
-        return judged("learning", "not_judged", seen)
+        return not_judged(f"{case.steps.count} steps are too few: {LEARNED_BY_STEP} are needed")
     recent = [loss for loss, _ in losses[-5:] if loss is not None]
     if len(recent) < 5:
-        return judged("learning", "invalid", "the loss is no number", "see the check `finite`")
+        return invalid("the loss is no number", "see the check `finite`")
     goal, best = "the stream's entropy", sum(oracle for _, oracle in losses[-5:]) / 5
     if _fills_in(case.plan.model):
         # An encoder learns to look at neighbours later; first it learns which tokens there are.
@@ -103,17 +100,17 @@ def check_learning(case: Case) -> CheckOutcome:
     progress = (first - sum(recent) / 5) / (first - best)
     seen = f"{progress:.0%} of the way to {goal} by step {LEARNED_BY_STEP}"
     if progress >= LEARNED_PROGRESS:
-        return judged("learning", "sound", seen)
+        return sound(seen)
     if case.plan.workload.step.lora is not None:
         return _learning_of_adapters(seen, losses)
     if case.plan.model.external is not None and case.plan.model.shape is None:
         advice = "how fast it should learn is not known; try another workload.learning_rate"
-        return judged("learning", "doubtful", seen, advice)
+        return doubtful(seen, advice)
     advice = "raise workload.learning_rate if you lowered it; else the training step is wrong"
-    return judged("learning", "invalid", seen, advice)
+    return invalid(seen, advice)
 
 
-def _learning_of_adapters(seen: str, losses: Sequence[Loss]) -> CheckOutcome:
+def _learning_of_adapters(seen: str, losses: Sequence[Loss]) -> Finding:
     """Judge by a fall beyond noise: how far adapters on random frozen weights get is not known."""
     excess = [loss - oracle for loss, oracle in losses if loss is not None]
     fall = statistics.fmean(excess[:5]) - statistics.fmean(excess[-5:])
@@ -122,21 +119,21 @@ def _learning_of_adapters(seen: str, losses: Sequence[Loss]) -> CheckOutcome:
     error = math.sqrt(statistics.fmean(change**2 for change in changes) / 2 * (1 / 5 + 1 / 5))
     seen += f"; the loss of adapters fell by {fall:.3f} nat, noise is {error:.3f}"
     if fall > CLEAR_FALL * error:
-        return judged("learning", "sound", seen)
+        return sound(seen)
     advice = "adapters learned next to nothing: raise workload.learning_rate or workload.lora.rank"
-    return judged("learning", "doubtful", seen, advice)
+    return doubtful(seen, advice)
 
 
-def check_leakage(case: Case) -> CheckOutcome:
+def check_leakage(case: Case) -> Finding:
     """No loss is below that of a model that knows the stream: that would be a look ahead."""
     known, lowest = case.steps.known_losses, case.steps.lowest_excess
     if known < WINDOW_STEPS:
-        return judged("leakage", "not_judged", f"{known} losses are too few")
+        return not_judged(f"{known} losses are too few")
     seen = f"loss stays {lowest:+.3f} nat or more from the best that is possible"
     if lowest >= -LEAK_NATS:
-        return judged("leakage", "sound", seen)
+        return sound(seen)
     advice = "the model sees its targets: the causal mask or the shift of the targets is wrong"
-    return judged("leakage", "invalid", seen, advice)
+    return invalid(seen, advice)
 
 
 def entropy_of(plan: Plan) -> float:
