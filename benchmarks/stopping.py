@@ -173,7 +173,7 @@ def _run(limits: MeasureConfig, times: Series) -> tuple[Series, int, bool]:
         rule.observe(block)
         if block.purpose == "measure":
             samples.append(block.seconds / block.steps)
-    stop = [choice for choice in rule.take_choices() if choice.what == "stop"]
+    stop = [choice for choice in rule.take_decisions() if choice.what == "stop"]
     return np.array(samples), steps, stop[-1].why.startswith("precise")
 
 

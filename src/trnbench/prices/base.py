@@ -113,5 +113,5 @@ def unknown_instance(request: PriceRequest, hint: str) -> NoPrice:
 
 
 def utc_now() -> datetime:
-    """Return the present time, by which live rates are dated and kept ones expire."""
+    """Return the time of day, for provenance and for the age of a kept rate."""
     return datetime.now(UTC)

@@ -20,7 +20,7 @@ from trnbench.run.stopping import Budget, NextBlock, StoppingRule
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import Job, converse
-from trnbench.schema.measurement import Decision, Outcome
+from trnbench.schema.measurement import Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
 
@@ -153,12 +153,8 @@ class CaseRun:
     def _command_next(self) -> None:
         spent = self._budget.is_spent(self._elapsed(), self._next_block.seconds)
         command = self._rule.next_command(is_out_of_budget=spent)
-        for choice in self._rule.take_choices():
-            self._file.append(
-                Decision(
-                    at_seconds=self._elapsed(), what=choice.what, value=choice.value, why=choice.why
-                )
-            )
+        for decision in self._rule.take_decisions():
+            self._file.append(replace(decision, at_seconds=self._elapsed()))
         self._job.send(command)
 
     # --- between records ------------------------------------------------------------------------

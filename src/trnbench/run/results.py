@@ -105,14 +105,15 @@ def load_stored(case: Path) -> Result:
     return result
 
 
-def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) -> Derived:
+def derive(case: Path, run_id: str | None = None, *, for_comparison: bool = False) -> Derived:
     """Derive a case from its records, at the price of its stored result.
 
-    With `keeps_steps` the measurements keep each step's loss; without, memory does not grow with
-    the number of steps.
+    For a comparison the measurements keep each step's loss; else memory does not grow with the
+    number of steps.
 
     Raises:
-        DataError: plan or records cannot be read.
+        DataError: plan or records cannot be read; or, for a comparison, the plan is not the one
+            that the records were made by.
     """
     from trnbench.analysis.analyze import analyze, recost  # numpy: stored results need none
     from trnbench.analysis.pooling import pool
@@ -121,12 +122,18 @@ def derive(case: Path, run_id: str | None = None, *, keeps_steps: bool = False) 
 
     plan = read_plan(case)
     paths = measurement_paths(case) or [case / MEASUREMENT_FILE]
-    measurements = [read_records(path, None if keeps_steps else StepDigest()) for path in paths]
+    measurements = [read_records(path, None if for_comparison else StepDigest()) for path in paths]
+    planned = plan_sha256(case)
+    if for_comparison and any(each.header.plan_sha256 != planned for each in measurements):
+        raise DataError(
+            f"{case / PLAN_FILE}: is not the plan that its measurement was made by",
+            hint="put the old plan.json back, or measure again",
+        )
     launches = [
         analyze(
             plan,
             measurement,
-            plan_sha256=plan_sha256(case),
+            plan_sha256=planned,
             run_id=run_id or case.resolve().parent.name,
             measurement_bytes=path.stat().st_size,
         )

@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from trnbench import __version__
@@ -18,6 +18,7 @@ from trnbench.errors import RunError
 from trnbench.machine.describe import Devices, Machine, redact_variables
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
+from trnbench.prices.base import utc_now
 from trnbench.protocol.orders import Train
 from trnbench.run.case import CaseRun, Observer
 from trnbench.run.environment import environment_of_worker, user_cache_folder
@@ -34,11 +35,6 @@ from trnbench.units import say_bytes
 TELEMETRY_SECONDS = 1.0
 
 FULL_HINT = "free some disk and run the same command with the same `-o` folder"
-
-
-def utc_now() -> datetime:
-    """Return the time of day, for provenance."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,10 +200,9 @@ class Session:
         self, run: RunFolder, case: CaseFolder, plan: Plan, launch: int, budget: Budget
     ) -> None:
         """Write one launch's records, from its header to its outcome, even on a full disk."""
-        if launch == 1:
-            plan_sha256 = case.begin(plan)
-        else:  # by the plan of the first, which its records name
-            plan, plan_sha256 = read_plan(case.path), case.begin_again(launch)
+        if launch > 1:  # by the plan of the first, which its records name
+            plan = read_plan(case.path)
+        plan_sha256 = case.begin(plan, launch)
         records = case.open_measurement(launch)
         try:
             records.append(

@@ -11,7 +11,6 @@ import math
 import statistics
 from array import array
 from dataclasses import dataclass
-from typing import Literal
 
 from trnbench.analysis.statistics import (
     LOOKING_INFLATION,
@@ -22,7 +21,7 @@ from trnbench.analysis.statistics import (
 from trnbench.analysis.steady_state import find_steady_state
 from trnbench.protocol.orders import Command, Finish, RunBlock
 from trnbench.protocol.records import Activity, Block
-from trnbench.schema.measurement import StopReason
+from trnbench.schema.measurement import Decision, StopReason
 from trnbench.schema.plan import MeasureConfig, Plan
 from trnbench.units import SECONDS_PER_HOUR, say_seconds, say_usd
 
@@ -46,15 +45,6 @@ NO_LATE_WARMUP = 15
 LATE_WARMUP_SAMPLES = 150
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A decision with its reason, for the records."""
-
-    what: Literal["window", "look", "stop"]
-    value: float
-    why: str
-
-
 class StoppingRule:
     """Chooses each block after the last, and the end; keeps nothing but the samples' times."""
 
@@ -73,7 +63,7 @@ class StoppingRule:
         self._samples = array("d")
         self._next_look = measure.min_samples
         self._is_finite = True
-        self._choices: list[Choice] = []
+        self._decisions: list[Decision] = []
 
     @property
     def samples(self) -> int:
@@ -85,9 +75,9 @@ class StoppingRule:
         """Over the samples so far; None before the first."""
         return sum(self._samples) / len(self._samples) if self._samples else None
 
-    def take_choices(self) -> list[Choice]:
-        """Return what was decided since the last call."""
-        taken, self._choices = self._choices, []
+    def take_decisions(self) -> list[Decision]:
+        """Return what was decided since the last call; the rule has no clock, so all at 0 s."""
+        taken, self._decisions = self._decisions, []
         return taken
 
     def observe(self, block: Block) -> None:
@@ -142,7 +132,7 @@ class StoppingRule:
             window = min(max(1, math.ceil(SAMPLE_SECONDS / shorter)), MAX_STEPS_PER_SAMPLE)
         self._steps_per_sample = window
         why = f"a step takes {step:.3g} s, waiting after each costs {tax:.1%}"
-        self._choices.append(Choice("window", window, why))
+        self._decisions.append(Decision(at_seconds=0.0, what="window", value=window, why=why))
 
     def _measure_command(self) -> Command:
         taken = len(self._samples)
@@ -175,13 +165,16 @@ class StoppingRule:
             doubt = "a few stalls decide the mean"
         self.relative_half_width = width
         why = f"{len(self._samples)} samples, {doubt or 'steady'}"
-        self._choices.append(Choice("look", width, why))
+        self._decisions.append(Decision(at_seconds=0.0, what="look", value=width, why=why))
         return width, doubt
 
     def _stop(self, reason: StopReason, why: str) -> Finish:
         if self.stopped is None:
             self.stopped = reason
-            self._choices.append(Choice("stop", len(self._samples), f"{reason}: {why}"))
+            why = f"{reason}: {why}"
+            self._decisions.append(
+                Decision(at_seconds=0.0, what="stop", value=len(self._samples), why=why)
+            )
         return Finish()
 
 

@@ -135,27 +135,25 @@ class CaseFolder:
                 return seconds
             seconds.append(measurement.outcome.at_seconds)
 
-    def begin(self, plan: Plan) -> str:
-        """Write the plan, set unfinished measurements aside, and return the plan's hash."""
+    def begin(self, plan: Plan, launch: int = 1) -> str:
+        """Make room for a launch, and return the hash of the plan, which the first one writes.
+
+        The result is deleted, which must not outlive its records. Unfinished records are set aside:
+        those of the launch, and where it is the first, all.
+        """
         with _full_disk_raised():
             self.path.mkdir(parents=True, exist_ok=True)
-        self._make_room(measurement_paths(self.path))
-        write_whole(self.plan_path, plan.model_dump_json(indent=1))
-        return plan_sha256(self.path)
-
-    def begin_again(self, launch: int) -> str:
-        """Make room for a later launch by the plan that is there, and return the plan's hash."""
-        self._make_room([self.path / measurement_name(launch)])
-        return plan_sha256(self.path)
-
-    def _make_room(self, unfinished: list[Path]) -> None:
-        """Delete the result, which must not outlive its records, and set these records aside."""
         (self.path / RESULT_FILE).unlink(missing_ok=True)
-        for path in filter(Path.exists, unfinished):
+        for path in measurement_paths(self.path):
+            if launch > 1 and path.name != measurement_name(launch):
+                continue
             number = 1
             while (aside := self.path / f"measurement.unfinished-{number}.jsonl").exists():
                 number += 1
             path.rename(aside)
+        if launch == 1:
+            write_whole(self.plan_path, plan.model_dump_json(indent=1))
+        return plan_sha256(self.path)
 
     def open_measurement(self, launch: int = 1) -> "MeasurementFile":
         """Create the measurement file of a launch."""

@@ -19,5 +19,4 @@ PriceOption = RentOption | Literal["user", "owned"]
 """What a rate is of; `user`: the user gave it; `owned`: the user's own hardware."""
 
 PriceSourceName = Literal["table", "live", "live_or_table"]
-PRICE_SOURCE_NAMES: tuple[PriceSourceName, ...] = get_args(PriceSourceName)
 """The dated table; the cloud, now; the cloud, and if it does not answer the table."""

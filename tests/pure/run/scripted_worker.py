@@ -5,7 +5,8 @@ from itertools import repeat
 
 from trnbench.protocol.orders import Finish, Purpose, RunBlock
 from trnbench.protocol.records import Block
-from trnbench.run.stopping import Choice, StoppingRule
+from trnbench.run.stopping import StoppingRule
+from trnbench.schema.measurement import Decision
 from trnbench.schema.plan import MeasureConfig
 
 
@@ -58,7 +59,7 @@ class ScriptedWorker:
         self._wait_seconds = wait_seconds
         self._is_spent = spend
         self.commands: list[RunBlock] = []
-        self.choices: list[Choice] = []
+        self.choices: list[Decision] = []
         self.seconds = 0.0
         self.steps = 0
 
@@ -75,14 +76,14 @@ class ScriptedWorker:
 
     def _next(self) -> RunBlock | Finish:
         command = self._rule.next_command(is_out_of_budget=self._is_spent(self.seconds))
-        self.choices += self._rule.take_choices()
+        self.choices += self._rule.take_decisions()
         return command
 
     def blocks(self, purpose: Purpose) -> list[int]:
         """Return the steps of each block of one purpose."""
         return [command.steps for command in self.commands if command.purpose == purpose]
 
-    def chosen(self, what: str) -> list[Choice]:
+    def chosen(self, what: str) -> list[Decision]:
         """Return what was decided of one kind."""
         return [choice for choice in self.choices if choice.what == what]
 

@@ -151,7 +151,7 @@ def test_a_value_that_is_not_finite_stops_it_at_once(name: str, after: int) -> N
             getattr(block, name)[-1] = None
         rule.observe(block)
     assert isinstance(rule.next_command(is_out_of_budget=False), Finish)
-    (stop,) = [choice for choice in rule.take_choices() if choice.what == "stop"]
+    (stop,) = [choice for choice in rule.take_decisions() if choice.what == "stop"]
     assert stop.why.startswith("not_finite:")
 
 
@@ -199,9 +199,9 @@ def test_the_last_sample_is_looked_at_once() -> None:
 def test_choices_are_handed_over_once() -> None:
     rule = make_rule()
     ScriptedWorker(rule, steady(1.0)).run()
-    assert rule.take_choices() == []
+    assert rule.take_decisions() == []
     assert isinstance(rule.next_command(is_out_of_budget=True), Finish)
-    assert rule.take_choices() == [], "a second reason was given for one stop"
+    assert rule.take_decisions() == [], "a second reason was given for one stop"
 
 
 @settings(max_examples=60, deadline=None)
