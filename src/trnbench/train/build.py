@@ -1,7 +1,7 @@
 """From an order to what is trained: the model on its device, in its number formats, with its loss.
 
 First a model is built on the CPU in fp32, so that its weights are the same for every device; then
-it is brought to the device and set to the order's precision, recomputation and expert capacity.
+it is brought to the device and set to the order's precision and recomputation.
 """
 
 from typing import Any
@@ -16,8 +16,6 @@ from trnbench.train.external import is_tied as is_external_tied
 from trnbench.train.layers import fp8
 from trnbench.train.layers.attention import use_core
 from trnbench.train.layers.linear import use_linear
-from trnbench.train.layers.lora import add_adapters
-from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective, Trainable
@@ -28,10 +26,7 @@ def build_objective(order: WorkOrder, backend: Backend) -> Trainable:
     """Build the order's model and its loss on the device."""
     if order.external is not None:
         return fit(build_external(order.external, order.seed), order, backend)
-    length, documents = order.sequence_length, order.step.document_length
-    model = build_model(order.own_shape, length, order.seed, documents)
-    if order.step.lora is not None:
-        add_adapters(model, order.step.lora, order.seed)
+    model = build_model(order.own_shape, order.sequence_length, order.seed, order.step)
     return fit(model, order, backend)
 
 
@@ -50,9 +45,6 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
     if matmul_dtype(order.precision) != parameter_dtype(order.precision):
         model.compute_dtype = matmul_dtype(order.precision)
     model.blocks.recompute = order.step.recompute
-    for module in model.modules():
-        if isinstance(module, ExpertsMlp):
-            module.capacity = order.step.expert_capacity
     return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows)
 
 

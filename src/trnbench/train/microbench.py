@@ -20,14 +20,7 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 
-from trnbench.protocol.orders import (
-    AttentionTask,
-    CollectiveTask,
-    MatmulTask,
-    Microbench,
-    MoveTask,
-    PeakTask,
-)
+from trnbench.protocol import orders
 from trnbench.protocol.records import CeilingPoint, PeakPoint
 from trnbench.train.backends.base import Backend, Unavailable
 from trnbench.train.channel import Channel, first_line
@@ -59,7 +52,7 @@ class Repeats:
     """Of doing it once, the mean within each repeat."""
 
 
-def measure_peaks(job: Microbench, backend: Backend, channel: Channel) -> None:
+def measure_peaks(job: orders.Microbench, backend: Backend, channel: Channel) -> None:
     """Time every task and send its result; of several ranks the first one sends."""
     with _process_group(job, backend):
         for task in job.tasks:
@@ -70,9 +63,9 @@ def measure_peaks(job: Microbench, backend: Backend, channel: Channel) -> None:
             backend.empty_cache()
 
 
-def _measure(task: PeakTask, job: Microbench, backend: Backend) -> dict[str, Any]:
+def _measure(task: orders.PeakTask, job: orders.Microbench, backend: Backend) -> dict[str, Any]:
     try:
-        if isinstance(task, CollectiveTask):
+        if isinstance(task, orders.CollectiveTask):
             work = _collective(task, job.ranks, backend)
         else:
             work = make_work(backend, task)
@@ -152,11 +145,13 @@ def _do(work: Work, backend: Backend) -> None:
     del made
 
 
-def make_work(backend: Backend, task: MatmulTask | MoveTask | AttentionTask) -> Work:
+def make_work(
+    backend: Backend, task: orders.MatmulTask | orders.MoveTask | orders.AttentionTask
+) -> Work:
     """Return the work that a task names, with its operands on the device."""
-    if isinstance(task, MatmulTask):
+    if isinstance(task, orders.MatmulTask):
         return matmul(backend, DTYPES[task.precision], task.m, task.n, task.k, task.layout)
-    return move(backend, task) if isinstance(task, MoveTask) else attention(backend, task)
+    return move(backend, task) if isinstance(task, orders.MoveTask) else attention(backend, task)
 
 
 def matmul(
@@ -178,7 +173,7 @@ def matmul(
     return lambda: torch.mm(left, right, out=made)
 
 
-def move(backend: Backend, task: MoveTask) -> Work:
+def move(backend: Backend, task: orders.MoveTask) -> Work:
     """Return a copy or STREAM's triad over arrays of fp32."""
     count = max(task.array_bytes // FLOAT_BYTES, 1)
     target = torch.empty(count, device=backend.device)
@@ -189,31 +184,26 @@ def move(backend: Backend, task: MoveTask) -> Work:
     return lambda: torch.add(first, second, alpha=TRIAD_FACTOR, out=target)
 
 
-def attention(backend: Backend, task: AttentionTask) -> Work:
+def attention(backend: Backend, task: orders.AttentionTask) -> Work:
     """Return causal attention as our models call it, forward or with its gradients."""
-    dtype, mask = DTYPES[task.precision], Mask()
-    core = backend.attention_core(dtype)
+    dtype = DTYPES[task.precision]
     q, k, v = (
         _values(backend, dtype, task.batch, heads, task.tokens, task.head_dim)
         for heads in (task.heads, task.kv_heads, task.kv_heads)
     )
+    forward = functools.partial(attend, q, k, v, Mask(), core=backend.attention_core(dtype))
     if task.passes == "forward":
-
-        def forward() -> object:
-            with torch.no_grad():
-                return attend(q, k, v, mask, core=core)
-
-        return forward
+        return torch.no_grad()(forward)
     inputs = [x.requires_grad_() for x in (q, k, v)]
     gradient = _values(backend, dtype, *q.shape)
-    return lambda: torch.autograd.grad(attend(q, k, v, mask, core=core), inputs, gradient)
+    return lambda: torch.autograd.grad(forward(), inputs, gradient)
 
 
 def _values(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
     return torch.randn(shape, device=backend.device).to(dtype)
 
 
-def _collective(task: CollectiveTask, ranks: int, backend: Backend) -> Work:
+def _collective(task: orders.CollectiveTask, ranks: int, backend: Backend) -> Work:
     part = max(task.whole_bytes // FLOAT_BYTES // ranks, 1)
     # Zeros: sums of sums of anything else would grow to infinity.
     whole_array = torch.zeros(part * ranks, device=backend.device)
@@ -226,7 +216,7 @@ def _collective(task: CollectiveTask, ranks: int, backend: Backend) -> Work:
 
 
 @contextlib.contextmanager
-def _process_group(task: Microbench, backend: Backend) -> Iterator[None]:
+def _process_group(task: orders.Microbench, backend: Backend) -> Iterator[None]:
     """Join the process group of all ranks, if there are several, and leave it after the work."""
     if task.ranks == 1:
         yield

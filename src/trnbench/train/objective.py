@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
+from trnbench.train.layers.linear import linear
 from trnbench.train.models.base import Model
 
 ADDED_ROWS = 2048
@@ -82,9 +83,7 @@ def plain_loss(
     targets_R: torch.Tensor,
 ) -> torch.Tensor:
     """Return the mean cross-entropy in fp32 of the head on all rows, all logits at once."""
-    bias = None if bias_V is None else bias_V.to(rows_RD.dtype)
-    logits_RV = F.linear(rows_RD, weight_VD.to(rows_RD.dtype), bias)
-    return F.cross_entropy(logits_RV.float(), targets_R.long())
+    return F.cross_entropy(linear(rows_RD, weight_VD, bias_V).float(), targets_R.long())
 
 
 def chunked_loss(

@@ -25,8 +25,6 @@ from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import GateOrder, OptimizerSettings, StreamSettings
 from trnbench.train.data import Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external
-from trnbench.train.layers.lora import add_adapters
-from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 
@@ -119,22 +117,15 @@ def start_model(gate: GateOrder, seed: int, start: Start) -> torch.nn.Module:
     `stress` draws matrices with variance 1 / inputs and embeddings with variance 1: with weights
     near zero every query attends evenly, and a fault in attention would not show.
     """
+    model: torch.nn.Module
     if gate.external is not None:
         model, is_tied = build_external(gate.external, seed), True
     else:
-        model, is_tied = _own_model(gate, seed), _shape(gate).tied_embeddings
+        shape = _shape(gate)
+        model = build_model(shape, gate.sequence_length, seed, gate.step)
+        is_tied = shape.tied_embeddings
     if start == "stress":
         _draw_uneven(model, gate, seed, is_tied)
-    return model
-
-
-def _own_model(gate: GateOrder, seed: int) -> torch.nn.Module:
-    model = build_model(_shape(gate), gate.sequence_length, seed, gate.step.document_length)
-    if gate.step.lora is not None:
-        add_adapters(model, gate.step.lora, seed)
-    for module in model.modules():
-        if isinstance(module, ExpertsMlp):
-            module.capacity = gate.step.expert_capacity
     return model
 
 

@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -47,10 +47,10 @@ GRAPH_SECONDS = "compile_fx_inner"
 Find = Callable[[str], object | None]
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the version of each of `PACKAGES` that is installed, by its name."""
+def installed_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the version of each of these packages that is installed, by its name."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

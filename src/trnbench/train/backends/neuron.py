@@ -128,8 +128,9 @@ class NeuronBackend(Backend):
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the Neuron packages."""
-        ours = ("torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc", "nki")
-        return {name: v for name, v in installed_versions().items() if name in ours}
+        return installed_versions(
+            ("torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc", "nki")
+        )
 
 
 def pair_problem(versions: Mapping[str, str]) -> str | None:

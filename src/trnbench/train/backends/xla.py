@@ -129,8 +129,7 @@ class XlaBackend(Backend):
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of torch-xla and of the Neuron packages."""
-        names = ("torch-xla", "torch-neuronx", "libneuronxla", "neuronx-cc")
-        return {name: v for name, v in installed_versions().items() if name in names}
+        return installed_versions(("torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc"))
 
 
 def import_torch_xla() -> tuple[Any, Any]:

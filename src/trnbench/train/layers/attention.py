@@ -218,8 +218,8 @@ def _one_document(heads: Heads, mask: Mask, mix: Mix, has_sinks: bool) -> torch.
     # Every query sees the sink. As the first key, with a first query whose outcome is dropped, it
     # fits a causal mask, which all kernels have.
     first = torch.zeros_like(q[:, :, :1])
-    q, k, v = torch.cat((first, q), 2), _sink_first(k), _zero_first(v)
-    return mix(q, k, v, is_causal=True)[:, :, 1:]
+    k, v = _sink_first(k, v)
+    return mix(torch.cat((first, q), 2), k, v, is_causal=True)[:, :, 1:]
 
 
 def _banded(heads: Heads, window: int, mix: Mix, has_sinks: bool) -> torch.Tensor:
@@ -235,7 +235,7 @@ def _banded(heads: Heads, window: int, mix: Mix, has_sinks: bool) -> torch.Tenso
     k, v = (_pairs_of_bands(x, bands, window) for x in (k, v))
     allowed = _band_mask(bands, window, q.device)
     if has_sinks:
-        k, v = _sink_first(k), _zero_first(v)
+        k, v = _sink_first(k, v)
         allowed = F.pad(allowed, (1, 0), value=True)
     allowed = allowed.repeat(batch, 1, 1, 1)
     mixed = mix(q, k, v, allowed=allowed)
@@ -269,13 +269,8 @@ def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: tor
     return torch.cat((q, logit, rest), -1), F.pad(k, (0, SINK_WIDTH)), F.pad(v, (0, SINK_WIDTH))
 
 
-def _sink_first(k: torch.Tensor) -> torch.Tensor:
-    """Put the sink's key first: one in the column that holds the queries' logits."""
-    key = torch.zeros_like(k[:, :, :1])
+def _sink_first(k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put the sink first: a key of one in the column of the queries' logits, a value of 0."""
+    key, value = torch.zeros_like(k[:, :, :1]), torch.zeros_like(v[:, :, :1])
     key[..., -SINK_WIDTH] = 1
-    return torch.cat((key, k), 2)
-
-
-def _zero_first(v: torch.Tensor) -> torch.Tensor:
-    """Put zeros, the sink's value, first."""
-    return torch.cat((torch.zeros_like(v[:, :, :1]), v), 2)
+    return torch.cat((key, k), 2), torch.cat((value, v), 2)

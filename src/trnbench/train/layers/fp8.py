@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import torch
 
 VALUES, GRADIENTS = torch.float8_e4m3fn, torch.float8_e5m2
-MULTIPLE = 16
-"""Of every edge of a matmul. Source: PyTorch, `_scaled_mm`'s checks."""
 LEAST = 1e-12
 """A tensor's largest value counts as this at least: zeros have a scale too."""
 
@@ -59,7 +57,10 @@ def multiply(
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Return x W^T + b; a `LinearFunction` whose edges are multiples of 16."""
+    """Return x W^T + b; a `LinearFunction` whose edges are multiples of 16.
+
+    Source: PyTorch, `_scaled_mm`'s checks.
+    """
     made: torch.Tensor = _Linear.apply(x.flatten(0, -2), weight.to(x.dtype))
     if bias is not None:
         made = made + bias.to(x.dtype)

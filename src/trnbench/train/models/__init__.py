@@ -6,6 +6,9 @@ import pkgutil
 import torch
 
 from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import StepSettings
+from trnbench.train.layers.lora import add_adapters
+from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models.base import Model
 
 NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")
@@ -25,18 +28,26 @@ def family_class(name: str) -> type[Model]:
 
 
 def build_model(
-    shape: ModelShape, sequence_length: int, seed: int, document_length: int | None = None
+    shape: ModelShape, sequence_length: int, seed: int, step: StepSettings | None = None
 ) -> Model:
     """Build the model on the CPU in fp32, with the same weights for the same seed everywhere.
+
+    Of the step's settings it has the documents, the adapters and the experts' capacity.
 
     Raises:
         KeyError: no such family.
     """
-    model = family_class(shape.family)(shape, sequence_length, document_length)
+    step = step or StepSettings()
+    model = family_class(shape.family)(shape, sequence_length, step.document_length)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             _initialize(name, parameter, shape, generator)
+    if step.lora is not None:
+        add_adapters(model, step.lora, seed)
+    for module in model.modules():
+        if isinstance(module, ExpertsMlp):
+            module.capacity = step.expert_capacity
     return model
 
 

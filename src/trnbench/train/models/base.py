@@ -17,7 +17,7 @@ from torch.utils.checkpoint import (
 
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Recompute
-from trnbench.train.layers.linear import Linear
+from trnbench.train.layers.linear import Linear, linear
 
 KEPT = (
     "mm",
@@ -118,10 +118,7 @@ class Model(nn.Module):
 
     def forward(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits of every row, (..., V)."""
-        rows = self.hidden(inputs, positions).rows
-        weight, bias = self.head_parameters()
-        cast_bias = None if bias is None else bias.to(rows.dtype)
-        return nn.functional.linear(rows, weight.to(rows.dtype), cast_bias)
+        return linear(self.hidden(inputs, positions).rows, *self.head_parameters())
 
     def embed(self, embedding: nn.Embedding, ids: torch.Tensor) -> torch.Tensor:
         """Look up ids, in the format of the step."""

@@ -33,8 +33,8 @@ class Moe(Llama):
         for block in self.blocks:
             made = self.blocks.run(block, x_BTD, *angles)
             if isinstance(block, ExpertsBlock):
-                x_BTD, balance, imbalance = made
-                routings.append(Routing(balance, imbalance))
+                x_BTD, routing = made
+                routings.append(routing)
             else:
                 x_BTD = made
         return Hidden(
@@ -58,8 +58,8 @@ class ExpertsBlock(nn.Module):
 
     def forward(
         self, x_BTD: torch.Tensor, cosines_TH: torch.Tensor, sines_TH: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return what the next block takes, (B, T, D), the balance loss and the imbalance."""
+    ) -> tuple[torch.Tensor, Routing]:
+        """Return what the next block takes, (B, T, D), and what the router did."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cosines_TH, sines_TH)
         mixed_BTD, routing = self.mlp(self.mlp_norm(x_BTD))
-        return x_BTD + mixed_BTD, routing.balance, routing.imbalance
+        return x_BTD + mixed_BTD, routing
