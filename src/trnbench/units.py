@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 
 GIB = 2**30
@@ -43,17 +44,25 @@ def read_seconds(text: str) -> float:
     return float(found[1]) * _DURATIONS[found[2]]
 
 
+_FLOPS = ((1e15, " PFLOP"), (1e12, " TFLOP"), (1e9, " GFLOP"), (1e6, " MFLOP"))
+
+
 def _short(value: float) -> str:
     """Write three digits, and never an exponent: 999.6 rounds to `1000`, not to `1e+03`."""
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
-def say_count(value: float) -> str:
-    """Write a count for people: 8030261248 is `8.03 B`."""
-    for scale, suffix in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
+def _scaled(value: float, scales: Iterable[tuple[float, str]], unit: str = "") -> str:
+    """Write a value in the largest scale that it reaches, else whole, in the unit."""
+    for scale, suffix in scales:
         if abs(value) >= scale:
             return f"{_short(value / scale)}{suffix}"
-    return f"{value:.0f}"
+    return f"{value:.0f}{unit}"
+
+
+def say_count(value: float) -> str:
+    """Write a count for people: 8030261248 is `8.03 B`."""
+    return _scaled(value, ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")))
 
 
 def say_weights(count: int, active: int | None) -> str:
@@ -80,27 +89,19 @@ def say_seconds(value: float) -> str:
 
 def say_bytes(value: float) -> str:
     """Write memory in binary units, as the tools that people compare with do."""
-    for scale, suffix in ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if abs(value) >= scale:
-            scaled = value / scale
-            return f"{scaled:.0f} {suffix}" if scaled >= 100 else f"{_short(scaled)} {suffix}"
-    return f"{value:.0f} B"
+    return _scaled(value, ((GIB, " GiB"), (2**20, " MiB"), (2**10, " KiB")), " B")
 
 
 def say_flops_per_second(value: float) -> str:
     """Write a rate of floating-point operations: 6.67e14 is `667 TFLOP/s`."""
-    for scale, suffix in ((1e15, "PFLOP/s"), (1e12, "TFLOP/s"), (1e9, "GFLOP/s")):
-        if value >= scale:
-            return f"{_short(value / scale)} {suffix}"
-    return f"{_short(value / 1e6)} MFLOP/s"
+    if value < 1e6:
+        return f"{_short(value / 1e6)} MFLOP/s"
+    return f"{_scaled(value, _FLOPS)}/s"
 
 
 def say_flops(value: float) -> str:
     """Write a number of floating-point operations: 5.15e10 is `51.5 GFLOP`."""
-    for scale, suffix in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
-        if value >= scale:
-            return f"{_short(value / scale)} {suffix}"
-    return f"{value:.0f} FLOP"
+    return _scaled(value, _FLOPS, " FLOP")
 
 
 def say_usd(value: float | Decimal) -> str:

@@ -63,7 +63,11 @@ def _dotted(path: KeyPath) -> str:
 
 def say_set(key: str, text: str) -> str:
     """Show an option as it was typed, never at length."""
-    return f"--set {key}={text if len(text) <= 60 else f'{text[:57]}…'}"
+    return f"--set {key}={_shortened(text)}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def covers(key: str, dotted: str) -> bool:
@@ -76,13 +80,7 @@ def explain_faults(
     where: Callable[[KeyPath], str],
     model: type[pydantic.BaseModel],
 ) -> list[Problem]:
-    """Turn a validation error of a user's file into problems that a person can mend.
-
-    Args:
-        error: of `model`.
-        where: says the place of a value.
-        model: has in its schema what hints say.
-    """
+    """Turn a validation error of `model` into problems; hints are from the model's schema."""
     schema = model.model_json_schema()
     found: dict[Problem, None] = {}
     for fault in _relevant(error.errors(include_url=False))[:MAX_PROBLEMS]:
@@ -169,8 +167,7 @@ def say_value(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    text = str(value) if isinstance(value, Decimal) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return _shortened(str(value) if isinstance(value, Decimal) else repr(value))
 
 
 def _near(key: str, known: list[str]) -> str:

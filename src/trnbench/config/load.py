@@ -12,11 +12,7 @@ import pydantic
 
 from trnbench.config.explain import Places, covers, explain_faults, say_set, say_value
 from trnbench.config.model import Config
-from trnbench.config.yaml import (
-    Document,
-    parse_value,
-    read_document,
-)
+from trnbench.config.yaml import Document, parse_value, read_document
 from trnbench.errors import ConfigError
 
 MAX_CASES = 1000

@@ -40,13 +40,9 @@ def list_names(folder: Path, pattern: str = "*") -> list[str]:
 
 
 def count_pci_devices(root: Path, vendor: str, ids: tuple[str, ...] = (), kind: str = "") -> int:
-    """Count the devices on the PCI bus, which stand there whether or not a driver knows them.
+    """Count a vendor's devices on the PCI bus, which are there with and without a driver.
 
-    Args:
-        root: where `sys` is.
-        vendor: the vendor's number, such as `0x10de`.
-        ids: the device numbers that count; any if none is given.
-        kind: how the class number begins; any if empty.
+    Only those with one of `ids`, if any is given, and a class number that begins with `kind`.
     """
     count = 0
     devices = root / "sys/bus/pci/devices"
@@ -69,20 +65,13 @@ class Answer:
     """Set where it could not be run to its end."""
 
 
-def find_tool(name: str, *folders: Path) -> str | None:
-    """Return the tool's path: from `PATH`, else from a folder that its vendor uses."""
-    on_path = shutil.which(name)
-    return on_path or shutil.which(name, path=os.pathsep.join(map(str, folders)))
+def find_tool(name: str, folder: Path, path: str | None = None) -> str | None:
+    """Return the tool's path: from `path`, by default `PATH`, else from its vendor's folder."""
+    return shutil.which(name, path=path) or shutil.which(name, path=str(folder))
 
 
 def run_tool(command: Sequence[str], seconds: float, folder: Path | None = None) -> Answer:
-    """Run a tool that leaves nothing behind; end it, and all that it started, in good time.
-
-    Args:
-        command: the tool and its arguments.
-        seconds: after which it is ended.
-        folder: where it writes what it likes to; by default where we are.
-    """
+    """Run a tool in `folder`; after `seconds` end it, and all that it started."""
     name = Path(command[0]).name
     try:
         process = subprocess.Popen(

@@ -26,8 +26,8 @@ from trnbench.protocol.orders import CollectiveTask
 
 LS_SECONDS = 5.0
 
-_TOOLS = "opt/aws/neuron/bin"
-"""Where the tools are; it may not be on PATH."""
+TOOLS = "opt/aws/neuron/bin"
+"""Where Neuron's packages put their tools; not every image has it on its PATH."""
 
 _AMAZON = "0x1d0f"
 _PCI_IDS = ("0x7164", "0x7264", "0x7364", "0x7564", "0x7565")
@@ -44,8 +44,6 @@ class NeuronChip:
     logical_core_config: int | None
     """Physical cores in a logical one (LNC); None on chips that know only one."""
     memory_bytes: int | None
-    numa_node: int | None
-    connected_to: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +99,7 @@ def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
     device_files = len(list_names(root / "dev", "neuron[0-9]*"))
     driver_version = read_word(root / "sys/module/neuron/version")
     loaded = any(line.startswith("neuron ") for line in read_lines(root / "proc/modules"))
-    tool = find_tool("neuron-ls", root / _TOOLS)
+    tool = find_tool("neuron-ls", root / TOOLS)
     chips: tuple[NeuronChip, ...] = ()
     holders: tuple[Holder, ...] = ()
     instance, reason = None, None
@@ -153,19 +151,12 @@ def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ..
 
 
 def _chip(entry: dict[str, Any], number: int) -> NeuronChip:
-    index, node = _whole(entry.get("neuron_device")), _whole(entry.get("numa_node"))
-    connected = entry.get("connected_to")
+    index = _whole(entry.get("neuron_device"))
     return NeuronChip(
         index=number if index is None else index,
         logical_cores=_whole(entry.get("nc_count")),
         logical_core_config=_whole(entry.get("logical_neuroncore_config")),
         memory_bytes=_whole(entry.get("memory_size")),
-        numa_node=None if node is None or node < 0 else node,
-        connected_to=tuple(
-            there
-            for there in map(_whole, connected if isinstance(connected, list) else ())
-            if there is not None
-        ),
     )
 
 
@@ -206,7 +197,7 @@ SIZE_KEY, TIME_KEY = "size(B)", "time:avg(us)"
 
 def find_nccom_test(root: Path = ROOT) -> str | None:
     """Return the tool's path, if it is installed."""
-    return find_tool(TOOL, root / _TOOLS)
+    return find_tool(TOOL, root / TOOLS)
 
 
 def time_collective(

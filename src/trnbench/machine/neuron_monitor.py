@@ -9,19 +9,17 @@ import dataclasses
 import json
 import math
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from trnbench.machine.look import ROOT, find_tool
+from trnbench.machine.neuron import TOOLS
 from trnbench.machine.neuron_report import NAME, parse_report
 from trnbench.machine.source import Absent, Subject, failure
 from trnbench.process import Child, LineTooLongError
 from trnbench.redact import redact
 from trnbench.schema.measurement import Reading
-
-TOOLS = Path("/opt/aws/neuron/bin")
-"""Where Neuron's packages put their tools; not every image has it on its PATH."""
 
 RESTART_PAUSES = (1.0, 5.0, 25.0)
 """Seconds before it is started again; after the last of them it is given up."""
@@ -55,10 +53,9 @@ class NeuronMonitorSource:
     name = NAME
 
     @classmethod
-    def open(cls, subject: Subject, tools: Path = TOOLS) -> "NeuronMonitorSource | Absent":
+    def open(cls, subject: Subject, tools: Path = ROOT / TOOLS) -> "NeuronMonitorSource | Absent":
         """Find the tool and start it, or say why there is none."""
-        program = shutil.which(NAME, path=subject.environment.get("PATH", os.defpath))
-        program = program or shutil.which(NAME, path=str(tools))
+        program = find_tool(NAME, tools, path=subject.environment.get("PATH", os.defpath))
         if program is None:
             return Absent(f"{NAME} is neither on the PATH nor in {tools}")
         config = monitor_config(subject.period_seconds, subject.neuron_tag_filter)

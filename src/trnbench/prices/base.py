@@ -71,12 +71,7 @@ class UserRateSource:
         """Return the user's rate for the whole instance."""
         if request.usd_per_hour is None:
             return NoPrice("no rate was given", "give `--usd-per-hour`")
-        return user_price(request, request.usd_per_hour)
-
-
-def user_price(request: PriceRequest, usd_per_hour: Decimal) -> Price:
-    """Return the user's rate as the price of what was asked."""
-    return price_of(request, usd_per_hour, option="user", source="given by the user")
+        return price_of(request, request.usd_per_hour, option="user", source="given by the user")
 
 
 def price_of(

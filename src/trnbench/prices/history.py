@@ -55,9 +55,8 @@ def price_history(rows: Iterable[PriceRow], region: str | None = None) -> list[S
         if region is not None:
             held = rows_of_region(held, region)
         for row in held:
-            is_wide = region is not None and row.region in EVERYWHERE
-            place = row.zone or (region if region is not None and is_wide else row.region)
-            grouped.setdefault((option, place), []).append(row)
+            place = region if region is not None and row.region in EVERYWHERE else row.region
+            grouped.setdefault((option, row.zone or place), []).append(row)
     return [Series(*key, _steps(grouped[key])) for key in sorted(grouped)]
 
 

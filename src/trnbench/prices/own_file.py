@@ -14,16 +14,7 @@ from trnbench.units import say_usd
 
 
 def read_rates_file(path: Path, today: date, base: PriceSource) -> PriceSource:
-    """Read a file of the user's own rates.
-
-    Args:
-        path: YAML by its ending, else CSV.
-        today: the day of what has no date.
-        base: the source of the rates that its discounts are off.
-
-    Raises:
-        ConfigError: names the place, the key and the value.
-    """
+    """Read a file of the user's own rates, whose discounts are off those of `base`."""
     found = read_rates(path, today)
     rows: dict[str, list[PriceRow]] = {}
     for rate in found.rates:

@@ -288,7 +288,10 @@ def test_a_swept_value_inside_a_set_mapping_is_placed_in_the_sweep() -> None:
     [
         ("[1, 2]", "sweep: got a list of 2 values, expected a mapping"),
         ("{workload.seed: 3}", "sweep.workload.seed: got 3, expected a list"),
-        ("{workload.seed: []}", "sweep.workload.seed: got a list of 0 values: list should have at"),
+        (
+            "{workload.seed: []}",
+            "sweep.workload.seed: got a list of 0 values, expected at least one value",
+        ),
         ("{sweep: [{device: [cpu]}]}", "sweep.sweep: a sweep cannot be swept"),
         ("{sweep.device: [cpu]}", "sweep.sweep.device: a sweep cannot be swept"),
         ("{name.first: [x]}", "name.first: name is 'my suite', not a mapping"),

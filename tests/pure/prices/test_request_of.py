@@ -7,7 +7,7 @@ from decimal import Decimal
 from tests.builders import make_plan, make_result
 from tests.pure.machine.inspections import make_inspection, trn2_48xlarge
 from trnbench.prices import request_of
-from trnbench.prices.base import PriceRequest, user_price
+from trnbench.prices.base import PriceRequest, UserRateSource
 from trnbench.schema.price import Price
 
 TODAY = date(2026, 11, 30)
@@ -44,7 +44,8 @@ def test_a_result_is_asked_for_as_it_was_priced() -> None:
     assert (asked.option, asked.region, asked.zone) == ("capacity_block", "us-east-2", "use2-az1")
     assert asked.instance == result.device.instance
     assert asked.is_this_machine is result.device.is_instance_recognised
-    own = user_price(asked, Decimal("0.5"))
+    own = UserRateSource().quote(asked.choose(usd_per_hour=Decimal("0.5")))
+    assert isinstance(own, Price)
     kept = request_of(result.model_copy(update={"price": own}), TODAY)
     assert kept.option is None, "a rate of the user's is no way of renting"
     assert request_of(result.model_copy(update={"price": None}), TODAY).region is None

@@ -124,9 +124,6 @@ class ReadOnlyClient:
 
         Not botocore's paginators: they have none for Savings Plans, and fail at a page that names
         itself as the next.
-
-        Raises:
-            AskError: a call failed, or the pages have no end.
         """
         try:
             return self._read_pages(operation, items, token, parameters)
