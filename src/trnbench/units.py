@@ -7,6 +7,7 @@ from decimal import Decimal
 
 GIB = 2**30
 SECONDS_PER_HOUR = 3600
+SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 HOURS_PER_YEAR = 8760
 """Of 365 days."""
 

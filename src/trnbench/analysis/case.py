@@ -104,14 +104,13 @@ def summarize_compilation(
 ) -> ResultCompilation:
     """Return where the case's compiled programs came from, by the last activity record."""
     last = activities[-1] if activities else None
-    seconds = tuple(last.compile_seconds) if last else ()
     return ResultCompilation(
         execution=plan.order.execution,
         cache="failed" if outcome.status == "compile_failure" else _cache_of(last),
         graphs=last.graphs if last else None,
         programs=last.compilations if last else None,
         cache_hits=last.cache_hits if last else None,
-        seconds_per_program=seconds,
+        seconds_per_program=tuple(last.compile_seconds) if last else (),
     )
 
 

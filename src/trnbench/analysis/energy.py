@@ -17,6 +17,8 @@ from trnbench.schema.plan import Plan
 from trnbench.schema.price import Price
 from trnbench.schema.result import ResultEnergy
 
+JOULES_PER_KWH = 3.6e6
+
 COVERED_SHARE = 0.8
 """Of the measured time, at least, that the readings must cover."""
 
@@ -49,7 +51,7 @@ def footprint(
     grams_co2e_per_kwh: float | None,
 ) -> Footprint:
     """Multiply power by time, PUE and the grid's carbon."""
-    kwh = mean_power_watts * seconds / 3.6e6
+    kwh = mean_power_watts * seconds / JOULES_PER_KWH
     if pue is None:
         return Footprint(kwh, None, None)
     grams = None if grams_co2e_per_kwh is None else kwh * pue * grams_co2e_per_kwh

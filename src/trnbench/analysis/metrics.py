@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trnbench.analysis.case import Case
-from trnbench.analysis.energy import find_site
+from trnbench.analysis.energy import JOULES_PER_KWH, find_site
 from trnbench.analysis.statistics import Interval
 from trnbench.analysis.step_time import StepTimes
 from trnbench.catalog.backends import backend_of
@@ -21,13 +21,10 @@ from trnbench.model.flops import FULL_CONVENTION, mixed_rate
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import MetricValue, ResultUtilization
-from trnbench.units import SECONDS_PER_HOUR, say_flops_per_second
-
-JOULES_PER_KWH = 3.6e6
+from trnbench.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, say_flops_per_second
 
 LEAST_SECONDS = 60
 LONGEST_IN_DAYS = 14
-_DAY = 24 * SECONDS_PER_HOUR
 
 _BY_SECOND = ("on_demand", "spot", "savings_plan_1y", "savings_plan_3y")
 
@@ -355,8 +352,8 @@ def billed_seconds(option: PriceOption, seconds: float) -> float:
     if math.isinf(seconds):
         return seconds
     if option == "capacity_block":
-        days = max(1, math.ceil(seconds / _DAY))
-        return (days if days <= LONGEST_IN_DAYS else math.ceil(days / 7) * 7) * _DAY
+        days = max(1, math.ceil(seconds / SECONDS_PER_DAY))
+        return (days if days <= LONGEST_IN_DAYS else math.ceil(days / 7) * 7) * SECONDS_PER_DAY
     if option in _BY_SECOND:
         return max(LEAST_SECONDS, math.ceil(seconds))
     return seconds

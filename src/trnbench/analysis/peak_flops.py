@@ -28,7 +28,7 @@ MEASURED_HERE = "measured in this run"
 class Peak:
     """Of all billed chips, or of the devices driven; either a figure or a reason."""
 
-    flops_per_second: float | None
+    flops_per_second: float | None = None
     """Of matmuls that are partly fp8, the rate at which both parts together are done."""
     fp8: ResultFp8 | None = None
     """The two rates that it is mixed of."""
@@ -44,17 +44,16 @@ def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
             missing = "measure.ceiling is off, and a processor has no other peak"
         return _best_median(ceilings, 1, missing)
     if plan.device.accelerator is None:
-        return Peak(flops_per_second=None, reason="the catalog has no peak of this device")
+        return Peak(reason="the catalog has no peak of this device")
     chip = accelerators()[plan.device.accelerator]
     peak = chip.peak_flops_per_second(plan.workload.precision)
     if peak is None:
-        reason = f"no {plan.workload.precision} peak of {chip.name} is published"
-        return Peak(flops_per_second=None, reason=reason)
+        return Peak(reason=f"no {plan.workload.precision} peak of {chip.name} is published")
     chips = plan.device.chips_billed
     if plan.workload.precision == "fp8":
         fp8 = chip.fp8_flops_per_second
         if fp8 is None:
-            return Peak(flops_per_second=None, reason=f"no fp8 peak of {chip.name} is published")
+            return Peak(reason=f"no fp8 peak of {chip.name} is published")
         each = f"{say_flops_per_second(fp8)} in fp8 and {say_flops_per_second(peak)} in bf16"
         return _mixed(
             plan, fp8 * chips, peak * chips, f"{chips} x {each} of {chip.name}: {chip.source}"
@@ -78,7 +77,7 @@ def find_ceiling(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
         for is_fp8 in (True, False)
     )
     if fp8.flops_per_second is None or other.flops_per_second is None:
-        return Peak(flops_per_second=None, reason=missing)
+        return Peak(reason=missing)
     source = f"{fp8.source}; {other.source}"
     return _mixed(plan, fp8.flops_per_second, other.flops_per_second, source)
 
@@ -104,7 +103,7 @@ def _best_median(ceilings: Sequence[Ceiling], devices: int, missing: str) -> Pea
         for point in ceiling.points
     ]
     if not rates:
-        return Peak(flops_per_second=None, reason=missing)
+        return Peak(reason=missing)
     rate, size, dtype = max(rates)
     several = f"{devices} x " if devices > 1 else ""
     return Peak(

@@ -67,7 +67,7 @@ class Interval:
     @property
     def standard_error(self) -> float:
         """The standard error that the t interval was made from."""
-        return (self.high - self.low) / 2 / _t_of(self.n_effective)
+        return (self.high - self.low) / 2 / _t_at(self.n_effective)
 
     @property
     def relative_half_width(self) -> float:
@@ -101,14 +101,7 @@ def mean_interval(samples: Sequence[float] | Samples) -> Interval:
     autocorrelation by Kendall and by Marriott and Pope; slow noise by overlapping batch means.
     """
     x = _checked(samples)
-    n = len(x)
-    r = _corrected_autocorrelation(x)
-    inflation = (1 + r) / (1 - r)
-    slow = _slow_inflation(x, inflation)
-    n_effective = max(n / (inflation * slow), 3.0)
-    correction = _variance_correction(inflation, n)
-    error = float(np.std(x, ddof=1)) * math.sqrt(inflation * slow * correction / n)
-    return _t_interval(float(np.mean(x)), error, n, n_effective, "ess-t mean")
+    return _t_interval(float(np.mean(x)), x, "ess-t mean")
 
 
 def median_interval(samples: Sequence[float] | Samples) -> Interval:
@@ -120,20 +113,10 @@ def median_interval(samples: Sequence[float] | Samples) -> Interval:
     Source: docs/metrics.md, "Statistics", ESS-t for the median.
     """
     x = _checked(samples)
-    n = len(x)
     first, third = np.percentile(x, [25, 75])
     spread = 1.5 * (third - first)
     winsorised = np.clip(x, first - spread, third + spread)
-    r = _corrected_autocorrelation(winsorised)
-    lags = np.arange(1, 200)
-    median_inflation = 1 + 2 * float(np.sum((2 / math.pi) * np.arcsin(np.power(r, lags))))
-    mean_inflation = (1 + r) / (1 - r)
-    slow = _slow_inflation(winsorised, mean_inflation)
-    n_effective = max(n / (mean_inflation * slow), 3.0)
-    correction = _variance_correction(mean_inflation, n)
-    deviation = float(np.std(winsorised, ddof=1))
-    error = 1.2533 * deviation * math.sqrt(median_inflation * slow * correction / n)
-    return _t_interval(float(np.median(x)), error, n, n_effective, "ess-t median")
+    return _t_interval(float(np.median(x)), winsorised, "ess-t median", is_median=True)
 
 
 def single_launch_interval(interval: Interval) -> Interval:
@@ -232,12 +215,20 @@ def _slow_inflation(x: Samples, inflation: float) -> float:
     return max(by_batches / by_neighbours, 1.0) if by_neighbours > 0 else 1.0
 
 
-def _variance_correction(inflation: float, n: int) -> float:
-    return 1 / max(1 - inflation / n, 0.3)
-
-
-def _t_interval(value: float, error: float, n: int, n_effective: float, method: str) -> Interval:
-    t = _t_of(n_effective)
+def _t_interval(value: float, x: Samples, method: str, *, is_median: bool = False) -> Interval:
+    n = len(x)
+    r = _corrected_autocorrelation(x)
+    inflation = of_mean = (1 + r) / (1 - r)
+    deviation = float(np.std(x, ddof=1))
+    if is_median:
+        lags = np.arange(1, 200)
+        inflation = 1 + 2 * float(np.sum((2 / math.pi) * np.arcsin(np.power(r, lags))))
+        deviation *= 1.2533
+    slow = _slow_inflation(x, of_mean)
+    correction = 1 / max(1 - of_mean / n, 0.3)
+    error = deviation * math.sqrt(inflation * slow * correction / n)
+    n_effective = max(n / (of_mean * slow), 3.0)
+    t = _t_at(n_effective)
     return Interval(
         value=value,
         low=value - t * error,
@@ -279,7 +270,7 @@ def interval_of(
     else:
         return None
     centre = statistics.fmean(logs)
-    half_width = t_quantile(0.5 + CONFIDENCE / 2, degrees) * error
+    half_width = t_975(degrees) * error
     return exp_of(centre), exp_of(centre - half_width), exp_of(centre + half_width)
 
 
@@ -325,5 +316,10 @@ def t_quantile(part: float, degrees: float | None) -> float:
     return float(ndtri(part) if degrees is None else stdtrit(degrees, part))
 
 
-def _t_of(n_effective: float) -> float:
-    return t_quantile(0.5 + CONFIDENCE / 2, max(n_effective - 1, 2.0))
+def t_975(degrees: float | None) -> float:
+    """Return how many standard errors the 95 % interval reaches to either side."""
+    return t_quantile(0.5 + CONFIDENCE / 2, degrees)
+
+
+def _t_at(n_effective: float) -> float:
+    return t_975(max(n_effective - 1, 2.0))

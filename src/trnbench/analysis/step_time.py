@@ -1,12 +1,12 @@
 """From a case's timed blocks to its step time, its interval, and what is unusual in it."""
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from trnbench.analysis.records import Loss
 from trnbench.analysis.statistics import (
     LOOKING_INFLATION,
     Interval,
@@ -107,13 +107,11 @@ def summarize(blocks: Sequence[Block]) -> Summary:
     )
 
 
-def losses_by_step(blocks: Iterable[Block]) -> list[tuple[float | None, float]]:
-    """Return each step's loss, and the loss of a model that knows the stream, in nats."""
-    return list(
-        itertools.chain.from_iterable(
-            zip(block.losses, block.oracle_losses, strict=True) for block in blocks
-        )
-    )
+def losses_by_step(blocks: Iterable[Block]) -> list[Loss]:
+    """Return each step's loss with that of a model that knows the stream."""
+    return [
+        pair for block in blocks for pair in zip(block.losses, block.oracle_losses, strict=True)
+    ]
 
 
 def _step_times(samples: Sequence[float]) -> StepTimes | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from trnbench import __version__
 from trnbench.compare.cases import (
@@ -153,42 +154,36 @@ def _gates(
 def _read_gate(
     gate: Gate, pair: Pair, name: str, found: Measured, p_adjusted: float | None
 ) -> GateOutcome:
-    doubts = tuple({**pair.base.doubts, **pair.cand.doubts})
-    outcome = _outcome(gate, name, evidence="", doubts=doubts)
+    outcome = partial(_outcome, gate, name, doubts=tuple({**pair.base.doubts, **pair.cand.doubts}))
     unusable = pair.cand.unusable
     if unusable:
         last = unusable[-1]
-        evidence = (
-            f"{len(unusable)} of CAND's {len(pair.cand.group.launches)} launches "
-            f"are {last.result.standing}: {last.why_not}"
+        return outcome(
+            evidence=f"{len(unusable)} of CAND's {len(pair.cand.group.launches)} launches "
+            f"are {last.result.standing}: {last.why_not}",
+            advice="correct what is wrong, or leave those results out, and compare again",
         )
-        correct = "correct what is wrong, or leave those results out, and compare again"
-        return outcome.model_copy(update={"evidence": evidence, "advice": correct})
     if found.ratio is None:
-        return outcome.model_copy(update={"evidence": f"there is no figure: {found.reason}"})
+        return outcome(evidence=f"there is no figure: {found.reason}")
     if found.difference is None:
         change = found.ratio - 1
-        return outcome.model_copy(
-            update={
-                "state": "undecided",
-                "change": change,
-                "evidence": f"{say_change(change)} without an interval: {found.reason}",
-                "advice": "measure more launches a side",
-            }
+        return outcome(
+            state="undecided",
+            change=change,
+            evidence=f"{say_change(change)} without an interval: {found.reason}",
+            advice="measure more launches a side",
         )
     p_value = 1.0 if p_adjusted is None else p_adjusted
     change, low, high = (ratio - 1 for ratio in found.difference.ratios())
     state, why, advice = _decide(gate, found.difference, p_value, (low, high))
-    return outcome.model_copy(
-        update={
-            "state": state,
-            "change": change,
-            "change_low": low,
-            "change_high": high,
-            "p_adjusted": p_value,
-            "evidence": f"{say_change(change)} [{say_change(low)}, {say_change(high)}]: {why}",
-            "advice": advice,
-        }
+    return outcome(
+        state=state,
+        change=change,
+        change_low=low,
+        change_high=high,
+        p_adjusted=p_value,
+        evidence=f"{say_change(change)} [{say_change(low)}, {say_change(high)}]: {why}",
+        advice=advice,
     )
 
 
@@ -212,20 +207,29 @@ def _decide(
 
 
 def _outcome(
-    gate: Gate, case: str, *, evidence: str, advice: str | None = None, doubts: tuple[str, ...] = ()
+    gate: Gate,
+    case: str,
+    *,
+    state: GateState = "not_judged",
+    change: float | None = None,
+    change_low: float | None = None,
+    change_high: float | None = None,
+    p_adjusted: float | None = None,
+    evidence: str,
+    advice: str | None = None,
+    doubts: tuple[str, ...] = (),
 ) -> GateOutcome:
-    """Return the outcome of a gate that is not judged."""
     return GateOutcome(
         gate=gate.text,
         metric=gate.metric,
         relation=gate.relation,
         limit=gate.limit,
         case=case,
-        state="not_judged",
-        change=None,
-        change_low=None,
-        change_high=None,
-        p_adjusted=None,
+        state=state,
+        change=change,
+        change_low=change_low,
+        change_high=change_high,
+        p_adjusted=p_adjusted,
         evidence=evidence,
         advice=advice,
         doubts=doubts,
@@ -242,8 +246,11 @@ def launches_of(case: CaseComparison, launches: Sequence[Launch], *, is_base: bo
     """Return the launches that one side of a case used."""
     side = case.base if is_base else case.cand
     used = {(one.run_id, one.case_id, one.started_at) for one in side.launches if one.is_used}
-    results = [(launch, launch.result) for launch in launches]
-    return [launch for launch, of in results if (of.run_id, of.case_id, of.started_at) in used]
+    return [
+        launch
+        for launch in launches
+        if (launch.result.run_id, launch.result.case_id, launch.result.started_at) in used
+    ]
 
 
 def with_second_look(first: Comparison, second: Comparison, names: Mapping[str, str]) -> Comparison:

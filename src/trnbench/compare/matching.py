@@ -7,6 +7,7 @@ where one side did the same work in several ways.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from trnbench.analysis.checks.training import entropy_of
 from trnbench.analysis.statistics import RULES
@@ -254,7 +255,7 @@ def _text(value: Value) -> str:
 
 
 def _unmatched(
-    side: str, group: Group, others: Sequence[Group], allowed: Sequence[str]
+    side: Literal["base", "cand"], group: Group, others: Sequence[Group], allowed: Sequence[str]
 ) -> Unmatched:
     """Say why a case has no counterpart, by the case that differs least from it."""
     is_base = side == "base"
@@ -274,7 +275,7 @@ def _unmatched(
     else:
         reason = "the other side did this work in several ways, and none of them is this one's"
     return Unmatched(
-        side="base" if is_base else "cand",
+        side=side,
         name=group.name,
         case_id=group.launches[0].result.case_id,
         nearest=nearest.name if nearest else None,

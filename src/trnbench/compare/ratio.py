@@ -22,6 +22,7 @@ from trnbench.analysis.statistics import (
     deviation_of,
     exp_of,
     mean_square,
+    t_975,
     t_quantile,
 )
 from trnbench.schema.comparison import ComparisonVerdict, Direction
@@ -80,7 +81,7 @@ class LogDifference:
 
     def half_width(self) -> float:
         """Return half the width of the 95 % interval."""
-        return t_quantile(0.5 + CONFIDENCE / 2, self.degrees_of_freedom) * self.standard_error
+        return t_975(self.degrees_of_freedom) * self.standard_error
 
     def p_value(self, reference: float = 0.0) -> float:
         """Return the two-sided probability of a difference this far from the reference."""
@@ -91,8 +92,7 @@ class LogDifference:
 
     def least_change(self) -> float:
         """Return the least relative change that is found 95 times in 100."""
-        t = t_quantile(0.5 + CONFIDENCE / 2, self.degrees_of_freedom)
-        t += t_quantile(CONFIDENCE, self.degrees_of_freedom)
+        t = t_975(self.degrees_of_freedom) + t_quantile(CONFIDENCE, self.degrees_of_freedom)
         return exp_of(t * self.standard_error) - 1
 
 
@@ -132,7 +132,7 @@ def launches_needed(deviation: float, change: float, *, is_paired: bool = False)
     for count in range(LEAST_GATE_LAUNCHES, MOST_LAUNCHES + 1):
         degrees = count - 1 if is_paired else 2 * count - 2
         spread = deviation * math.sqrt((1 if is_paired else 2) / count)
-        if t_quantile(0.5 + CONFIDENCE / 2, float(degrees)) * spread <= allowed:
+        if t_975(float(degrees)) * spread <= allowed:
             return count
     return None
 

@@ -11,7 +11,7 @@ from trnbench.compare.matching import Group
 from trnbench.schema.comparison import BreakEven, ComparedLaunch, ComparedSide, Ratio, SideValue
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue
-from trnbench.units import say_usd
+from trnbench.units import SECONDS_PER_DAY, say_usd
 
 LONG_APART_DAYS = 2.0
 """From here on the time between two sides is noted: launches of one hour do not see its drift."""
@@ -170,7 +170,7 @@ def _days_apart(base: Sequence[Launch], cand: Sequence[Launch]) -> float | None:
         spans.append((min(moments), max(moments)))
     (first, first_end), (second, second_end) = spans
     gap = max((second - first_end).total_seconds(), (first - second_end).total_seconds())
-    return gap / 86_400
+    return gap / SECONDS_PER_DAY
 
 
 def _moment(text: str) -> datetime | None:

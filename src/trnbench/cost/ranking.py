@@ -16,7 +16,7 @@ from trnbench.catalog.published import PublishedResult, is_same_model
 from trnbench.cost.training import TrainingCost, TrainingJob, cost_to_train
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue, Result
-from trnbench.units import SECONDS_PER_HOUR
+from trnbench.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 UNCHECKED = "published figures count this their own way"
 NO_SPEED = "its tokens per second are not published"
@@ -287,13 +287,14 @@ def _train(run: RankedRun, constraint: Constraint) -> Trained | str:
         return run.metrics["tokens_per_second"].reason or "no speed is known"
     if run.price is None:
         return run.price_reason or "no price is known"
+    usd_per_hour = float(run.price.usd_per_hour)
 
     def on(copies: int) -> Trained:
         gain = (constraint.scaling_efficiency or 1.0) if copies > 1 else 1.0
         cost = cost_to_train(
             constraint.job,
             tokens_per_second=speed * copies * gain,
-            usd_per_hour=float(run.price.usd_per_hour) if run.price else 0.0,
+            usd_per_hour=usd_per_hour,
             instances=run.instances * copies,
         )
         return Trained(copies, cost)
@@ -311,7 +312,7 @@ def _judged(chosen: Trained, constraint: Constraint, most: int) -> Trained | str
     if not math.isfinite(cost.usd):
         return "failures leave it no time to get from one checkpoint to the next"
     if constraint.deadline_seconds is not None and cost.total_seconds > constraint.deadline_seconds:
-        days = cost.total_seconds / 86_400
+        days = cost.total_seconds / SECONDS_PER_DAY
         hint = "" if most > 1 else "; `--scaling-efficiency` lets it be run on more"
         what = "as it was run" if most == 1 else f"on {chosen.copies} times the machines"
         return f"it takes {days:,.1f} days {what}{hint}"

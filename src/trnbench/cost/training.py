@@ -13,9 +13,7 @@ from trnbench.analysis.metrics import billed_seconds
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import Result
-from trnbench.units import SECONDS_PER_HOUR
-
-SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
+from trnbench.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 PUBLISHED_FAILURES_PER_INSTANCE_DAY = 419 / (54 * 16_384 / 8)
 """Unplanned interruptions in Llama 3 405B's training: 419 in 54 days on 16,384 H100s, eight to a
@@ -188,7 +186,7 @@ class CostBasis:
     @property
     def usd_per_million_tokens(self) -> float:
         """Checkpoints, failures and restarts included."""
-        per_token = self.usd_per_hour / 3600 / self.tokens_per_second
+        per_token = self.usd_per_hour / SECONDS_PER_HOUR / self.tokens_per_second
         return per_token * 1e6 * self._paid_per_kept
 
 
@@ -237,7 +235,7 @@ def mfu_ladder(
     *, usd_per_hour: float, peak_flops_per_second: float, flops_per_token: float
 ) -> list[tuple[float, float]]:
     """Return utilizations, and what a million tokens would cost at each on the same machines."""
-    usd_per_million_flops = usd_per_hour / 3600 / peak_flops_per_second * 1e6
+    usd_per_million_flops = usd_per_hour / SECONDS_PER_HOUR / peak_flops_per_second * 1e6
     return [(mfu, usd_per_million_flops * flops_per_token / mfu) for mfu in MFU_STEPS]
 
 

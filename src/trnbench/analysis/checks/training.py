@@ -13,8 +13,6 @@ from trnbench.schema.plan import Plan, PlannedModel
 
 INITIAL_LOSS_TOLERANCE = 0.05
 
-LEARNED_BY_STEP = FIRST_STEPS
-
 LEARNED_PROGRESS = 0.5
 
 CLEAR_FALL = 3.0
@@ -88,8 +86,8 @@ def check_learning(case: Case) -> Finding:
     """By step 50 the loss has come half of the way; with adapters, it has fallen beyond noise."""
     losses = case.steps.first
     first = losses[0][0] if losses else None
-    if len(losses) < LEARNED_BY_STEP or first is None:
-        return not_judged(f"{case.steps.count} steps are too few: {LEARNED_BY_STEP} are needed")
+    if len(losses) < FIRST_STEPS or first is None:
+        return not_judged(f"{case.steps.count} steps are too few: {FIRST_STEPS} are needed")
     recent = [loss for loss, _ in losses[-5:] if loss is not None]
     if len(recent) < 5:
         return invalid("the loss is no number", "see the check `finite`")
@@ -98,7 +96,7 @@ def check_learning(case: Case) -> Finding:
         # An encoder learns to look at neighbours later; first it learns which tokens there are.
         goal, best = "the alphabet's", math.log(case.plan.order.stream.alphabet_size)
     progress = (first - sum(recent) / 5) / (first - best)
-    seen = f"{progress:.0%} of the way to {goal} by step {LEARNED_BY_STEP}"
+    seen = f"{progress:.0%} of the way to {goal} by step {FIRST_STEPS}"
     if progress >= LEARNED_PROGRESS:
         return sound(seen)
     if case.plan.workload.step.lora is not None:
