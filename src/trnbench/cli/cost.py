@@ -47,11 +47,7 @@ class JobOptions:
     idle: str = cli_option("0s", metavar="TIME", help="Paid but unused time in the whole job.")
 
     def job(self) -> "TrainingJob":
-        """Return the job, without the compilation that a result's first step tells.
-
-        Raises:
-            ConfigError: an option cannot be read, or checkpoints have no interval.
-        """
+        """Return the job, without the compilation that a result's first step tells."""
         from trnbench.cost.training import Reliability, TrainingJob
         from trnbench.units import read_count, read_seconds
 

@@ -4,26 +4,19 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli.options import (
-    TERMINAL,
-    CaseOptions,
-    Configs,
-    FormatOption,
-    InstanceRate,
-    OutputFolder,
-)
+from trnbench.cli import options
 
 
 def noise(
     *,
-    configs: Configs = None,
+    configs: options.Configs = None,
     launches: Annotated[
         int, typer.Option(metavar="N", min=3, max=100, help="Fresh processes for each arm.")
     ] = 6,
-    output: OutputFolder = None,
-    case: CaseOptions,
-    usd_per_hour: InstanceRate = None,
-    format_: FormatOption = TERMINAL,
+    output: options.OutputFolder = None,
+    case: options.CaseOptions,
+    usd_per_hour: options.InstanceRate = None,
+    format_: options.FormatOption = options.TERMINAL,
 ) -> None:
     """Measure this machine's noise: run the same work as two arms in turns, and compare them."""
     from trnbench.cli.output import show

@@ -113,14 +113,7 @@ class CaseOptions:
     python: Interpreter = sys.executable
 
     def overrides(self, more: Mapping[str, object | None] | None = None) -> dict[str, str]:
-        """Return the values that replace keys of the config, as YAML by key.
-
-        Args:
-            more: values of other options by key; None where an option was not typed.
-
-        Raises:
-            ConfigError: a setting is not KEY=VALUE.
-        """
+        """Return what replaces keys of the config, as YAML by key; `more` is of other options."""
         overrides = {}
         for setting in self.settings or ():
             key, equals, value = setting.partition("=")
@@ -208,11 +201,7 @@ class GateOptions:
     )
 
     def terms(self) -> "Terms":
-        """Return the terms of the comparison.
-
-        Raises:
-            ConfigError: a gate, the margin or a key cannot be read.
-        """
+        """Return the terms of the comparison."""
         from trnbench.compare.gates import ALLOWED_KEYS, Terms, parse_gates
 
         for key in self.allow or ():

@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trnbench.cli import options
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import (
-    TERMINAL,
-    CaseOptions,
-    FormatOption,
-)
 from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,8 +52,8 @@ def profile(
     *,
     config: Config = None,
     how: ProfileOptions,
-    case: CaseOptions,
-    format_: FormatOption = TERMINAL,
+    case: options.CaseOptions,
+    format_: options.FormatOption = options.TERMINAL,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
     from trnbench.cli.output import show

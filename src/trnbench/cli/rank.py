@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trnbench.cli import options
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import (
-    DEFAULT_RESULTS,
-    TERMINAL,
-    AllOptions,
-    FormatOption,
-    Paths,
-    PriceChoice,
-)
 from trnbench.errors import ConfigError, DataError, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -92,11 +85,7 @@ class JobLimits:
     )
 
     def constraint(self) -> "Constraint | None":
-        """Return the job with its limits; None where there is no job.
-
-        Raises:
-            ConfigError: a limit without a job, or what cannot be read.
-        """
+        """Return the job with its limits; None where there is no job."""
         from trnbench.cost.ranking import Constraint
         from trnbench.cost.training import TrainingJob
         from trnbench.units import read_count, read_seconds
@@ -126,12 +115,12 @@ class JobLimits:
 
 def rank(
     *,
-    paths: Paths = None,
+    paths: options.Paths = None,
     wanted: Wanted,
     limits: JobLimits,
-    price: PriceChoice,
-    all_options: AllOptions = False,
-    format_: FormatOption = TERMINAL,
+    price: options.PriceChoice,
+    all_options: options.AllOptions = False,
+    format_: options.FormatOption = options.TERMINAL,
 ) -> None:
     """Rank measured and published runs by a metric, for a price and the limits of a job."""
     from trnbench.catalog.published import published_results
@@ -144,7 +133,10 @@ def rank(
     metric = _metric(wanted.by, constraint)
     problems: list[Problem] = []
     finder = PriceFinder.of(price)
-    runs = _measured(_folders(paths, wanted), finder, problems, all_options=all_options)
+    default = [options.DEFAULT_RESULTS]
+    if wanted.published and not options.DEFAULT_RESULTS.exists():
+        default = []
+    runs = _measured(paths or default, finder, problems, all_options=all_options)
     if wanted.published:
         runs += _published(wanted, finder, all_options=all_options)
     elif wanted.on:
@@ -162,12 +154,6 @@ def rank(
 
 
 # --- what is ranked -------------------------------------------------------------------------------
-
-
-def _folders(paths: list[Path] | None, wanted: Wanted) -> list[Path]:
-    if paths:
-        return paths
-    return [] if wanted.published and not DEFAULT_RESULTS.exists() else [DEFAULT_RESULTS]
 
 
 def _measured(

@@ -5,15 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli.options import (
-    DEFAULT_RESULTS,
-    TERMINAL,
-    AllOptions,
-    FormatOption,
-    OutputFile,
-    Paths,
-    PriceChoice,
-)
+from trnbench.cli import options
 from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.model.flops import CONVENTIONS
 
@@ -26,11 +18,11 @@ FlopsConvention = Annotated[
 
 def report(
     *,
-    paths: Paths = None,
-    format_: FormatOption = TERMINAL,
-    output: OutputFile = None,
-    price: PriceChoice,
-    all_options: AllOptions = False,
+    paths: options.Paths = None,
+    format_: options.FormatOption = options.TERMINAL,
+    output: options.OutputFile = None,
+    price: options.PriceChoice,
+    all_options: options.AllOptions = False,
     flops_convention: FlopsConvention = None,
 ) -> None:
     """Show results as a table, CSV, Markdown or JSON; price them anew."""
@@ -46,7 +38,7 @@ def report(
         )
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
-    results = list(map(finder.reprice, load_results(paths or [DEFAULT_RESULTS], problems)))
+    results = list(map(finder.reprice, load_results(paths or [options.DEFAULT_RESULTS], problems)))
     if flops_convention is not None:
         results = [recount(result, flops_convention.value) for result in results]
     if results and all_options:

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from trnbench.cli import options
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import (
-    TERMINAL,
-    CaseOptions,
-    Configs,
-    FormatChoice,
-    GateOptions,
-    InstanceRate,
-    OutputFolder,
-    PriceFile,
-    PriceSourceChoice,
-)
 from trnbench.cli.prepare import Prepared, default_folder, plan_only, prepare, read_cases
 from trnbench.errors import ConfigError
 
@@ -60,15 +50,15 @@ class RunOptions:
 
 def run(
     *,
-    configs: Configs = None,
-    output: OutputFolder = None,
-    case: CaseOptions,
-    usd_per_hour: InstanceRate = None,
-    price_source: PriceSourceChoice = None,
-    prices: PriceFile = None,
+    configs: options.Configs = None,
+    output: options.OutputFolder = None,
+    case: options.CaseOptions,
+    usd_per_hour: options.InstanceRate = None,
+    price_source: options.PriceSourceChoice = None,
+    prices: options.PriceFile = None,
     how: RunOptions,
-    gate: GateOptions,
-    form: FormatChoice,
+    gate: options.GateOptions,
+    form: options.FormatChoice,
 ) -> None:
     """Measure each case: train real steps, and print the results as a table."""
     overrides = case.overrides(
@@ -80,7 +70,7 @@ def run(
         }
     )
     if how.ab is None:
-        if gate != GateOptions():
+        if gate != options.GateOptions():
             raise ConfigError(
                 "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
                 hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
@@ -110,7 +100,7 @@ def run(
 # --- one run --------------------------------------------------------------------------------------
 
 
-def _measure(prepared: Prepared, output: Path | None, form: FormatChoice) -> None:
+def _measure(prepared: Prepared, output: Path | None, form: options.FormatChoice) -> None:
     from trnbench.cli.live import make_observer
     from trnbench.cli.output import show
     from trnbench.reports.results import REPORT
@@ -128,7 +118,7 @@ def _measure(prepared: Prepared, output: Path | None, form: FormatChoice) -> Non
             observer=observer,
             interruption=interruption,
         ).run()
-    if ending.results or form.name != TERMINAL:
+    if ending.results or form.name != options.TERMINAL:
         show(REPORT, ending.results, form.name)
     end_with([ending], folder)
 
@@ -157,8 +147,8 @@ def _measure_ab(
     arms: "tuple[Sequence[Plan], Sequence[Plan]]",
     names: tuple[str, str],
     output: Path | None,
-    gate: GateOptions,
-    form: FormatChoice,
+    gate: options.GateOptions,
+    form: options.FormatChoice,
 ) -> None:
     from dataclasses import replace
 

@@ -14,16 +14,7 @@ from trnbench.reports import comparison as view
 from trnbench.reports.as_json import as_text
 from trnbench.reports.as_markdown import block, bullets, escaped_markdown
 from trnbench.reports.document import Page, one_line
-from trnbench.schema.comparison import (
-    CaseComparison,
-    Comparison,
-    ComparisonVerdict,
-    GateOutcome,
-    GateState,
-    MetricComparison,
-    Ratio,
-    SideValue,
-)
+from trnbench.schema import comparison as schema
 from trnbench.schema.result import Validity
 
 # --- GitHub's step summary: what was decided first, the rest folded away -------------------------
@@ -36,7 +27,7 @@ MOST_BYTES = 900_000
 SHORTENED = "*The rest was too long for a step summary; other formats have all of it.*"
 
 
-def as_github(comparison: Comparison, page: Page) -> str:
+def as_github(comparison: schema.Comparison, page: Page) -> str:
     """Return Markdown that GitHub shows on the page of the run."""
     blocks = [f"## trnbench compare: {escaped_markdown(view.summary_of(comparison))}"]
     if comparison.gates:
@@ -57,7 +48,7 @@ def _folded(title: str, blocks: list[str]) -> str:
     return f"<details><summary>{title}</summary>\n\n{inside}\n\n</details>"
 
 
-def _launches(case: CaseComparison) -> Iterator[str]:
+def _launches(case: schema.CaseComparison) -> Iterator[str]:
     for metric in case.metrics:
         for label, side in (("BASE", metric.base), ("CAND", metric.cand)):
             if side.launches:
@@ -88,7 +79,7 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, however it is written. Source: W3C, XML 1.0, section 2.2."""
 
 
-def as_junit(comparison: Comparison, page: Page) -> str:
+def as_junit(comparison: schema.Comparison, page: Page) -> str:
     """Return a document of test suites."""
     root = ElementTree.Element("testsuites", {"name": "trnbench compare"})
     names = [case.name for case in comparison.cases] + [gate.case for gate in comparison.gates]
@@ -110,7 +101,7 @@ def as_junit(comparison: Comparison, page: Page) -> str:
     return declaration + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _add_properties(suite: ElementTree.Element, case: CaseComparison) -> None:
+def _add_properties(suite: ElementTree.Element, case: schema.CaseComparison) -> None:
     """Say of both sides how many launches count, and what is doubtful or wrong about them."""
     properties = ElementTree.SubElement(suite, "properties")
     for label, side in (("BASE", case.base), ("CAND", case.cand)):
@@ -124,7 +115,7 @@ def _add_properties(suite: ElementTree.Element, case: CaseComparison) -> None:
             _add(properties, "property", name=f"{label} {name}", value=value)
 
 
-def _add_gate(suite: ElementTree.Element, gate: GateOutcome) -> None:
+def _add_gate(suite: ElementTree.Element, gate: schema.GateOutcome) -> None:
     test = _add_test(suite, "gates", gate.gate)
     seen, advice = view.say_evidence(gate), gate.advice or ""
     match gate.state:
@@ -138,7 +129,7 @@ def _add_gate(suite: ElementTree.Element, gate: GateOutcome) -> None:
             _add(test, "skipped", message=f"undecided: {seen} {advice}")
 
 
-def _say_metric(metric: MetricComparison) -> str:
+def _say_metric(metric: schema.MetricComparison) -> str:
     base, cand = (view.say_value(metric.metric, side.value) for side in (metric.base, metric.cand))
     ratio = view.say_ratio(metric.ratio)
     return f"BASE {base}, CAND {cand}, ratio {ratio}: {view.say_verdict(metric)}: {metric.reason}"
@@ -183,7 +174,7 @@ TRACKER_UNITS: dict[Unit, str] = {
 }  # fmt: skip
 
 
-def as_github_action_benchmark(comparison: Comparison, page: Page) -> str:
+def as_github_action_benchmark(comparison: schema.Comparison, page: Page) -> str:
     """Return a list of entries, one for each figure of CAND's that is better smaller."""
     entries = [
         _benchmark(case, metric)
@@ -194,7 +185,9 @@ def as_github_action_benchmark(comparison: Comparison, page: Page) -> str:
     return as_text(entries)
 
 
-def _benchmark(case: CaseComparison, metric: MetricComparison) -> dict[str, str | float | None]:
+def _benchmark(
+    case: schema.CaseComparison, metric: schema.MetricComparison
+) -> dict[str, str | float | None]:
     side = metric.cand
     entry: dict[str, str | float | None] = {
         "name": f"{case.name}: {metric.metric}",
@@ -214,12 +207,12 @@ def _benchmark(case: CaseComparison, metric: MetricComparison) -> dict[str, str 
 # lower and an upper one; it has no null, and no place for a state.
 
 
-def as_bmf(comparison: Comparison, page: Page) -> str:
+def as_bmf(comparison: schema.Comparison, page: Page) -> str:
     """Return a document of each case's measures."""
     return as_text({case.name: _bmf_measures(case) for case in comparison.cases})
 
 
-def _bmf_measures(case: CaseComparison) -> dict[str, dict[str, float]]:
+def _bmf_measures(case: schema.CaseComparison) -> dict[str, dict[str, float]]:
     measures = {}
     for metric in case.metrics:
         if metric.cand.value is not None:
@@ -257,7 +250,7 @@ Samples = Iterator[tuple[str, Labels, float | None]]
 """Each with its family; None is unknown."""
 
 
-def as_openmetrics(comparison: Comparison, page: Page) -> str:
+def as_openmetrics(comparison: schema.Comparison, page: Page) -> str:
     """Return one exposition; an unknown figure has no line, nor has a family without figures."""
     samples: dict[str, list[tuple[Labels, float]]] = {name: [] for name in FAMILIES}
     for name, labels, value in _samples(comparison):
@@ -276,7 +269,7 @@ def as_openmetrics(comparison: Comparison, page: Page) -> str:
     return "\n".join([*lines, "# EOF"]) + "\n"
 
 
-def _samples(comparison: Comparison) -> Samples:
+def _samples(comparison: schema.Comparison) -> Samples:
     yield "comparison", {"version": __version__}, 1
     for case in comparison.cases:
         of_case = {"case": case.name}
@@ -290,14 +283,16 @@ def _samples(comparison: Comparison) -> Samples:
             yield from _estimate(metric.metric, {**of_case, "side": "base"}, metric.base)
             yield from _estimate(metric.metric, {**of_case, "side": "cand"}, metric.cand)
             yield from _estimate("comparison_ratio", of_metric, metric.ratio)
-            yield from _states("verdict", of_metric, get_args(ComparisonVerdict), metric.verdict)
+            yield from _states(
+                "verdict", of_metric, get_args(schema.ComparisonVerdict), metric.verdict
+            )
     gates = {(gate.case, gate.gate): gate for gate in comparison.gates}
     for gate in gates.values():  # the same gate written twice is one series
         labels = {"case": gate.case, "gate": gate.gate}
-        yield from _states("gate", labels, get_args(GateState), gate.state)
+        yield from _states("gate", labels, get_args(schema.GateState), gate.state)
 
 
-def _estimate(family: str, labels: Labels, found: SideValue | Ratio) -> Samples:
+def _estimate(family: str, labels: Labels, found: schema.SideValue | schema.Ratio) -> Samples:
     ends = {"value": found.value, "ci95_low": found.low, "ci95_high": found.high}
     for which, value in ends.items():
         yield family, {**labels, "estimate": which}, value
@@ -313,7 +308,7 @@ def _escaped(text: str) -> str:
     return one_line(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
-FORMATS: Mapping[str, Callable[[Comparison, Page], str]] = {
+FORMATS: Mapping[str, Callable[[schema.Comparison, Page], str]] = {
     "github": as_github,
     "junit": as_junit,
     "github-action-benchmark": as_github_action_benchmark,

@@ -7,30 +7,18 @@ from trnbench.compare.metrics import COMPARABLES, Unit
 from trnbench.reports import document as doc
 from trnbench.reports import texts
 from trnbench.reports.columns import COMPARISON_COLUMNS, Compared, rows_of
-from trnbench.schema.comparison import (
-    CaseComparison,
-    ComparedSide,
-    Comparison,
-    ComparisonVerdict,
-    Difference,
-    DifferenceKind,
-    GateOutcome,
-    GateState,
-    MetricComparison,
-    Ratio,
-    Unmatched,
-)
+from trnbench.schema import comparison as schema
 
-STATES: Mapping[GateState, doc.Cell] = {
+STATES: Mapping[schema.GateState, doc.Cell] = {
     "passed": doc.Cell("passed", "good"),
     "failed": doc.Cell("FAILED", "bad"),
     "undecided": doc.Cell("undecided", "doubtful"),
     "not_judged": doc.Cell("NOT JUDGED", "bad"),
 }
-VERDICTS: Mapping[ComparisonVerdict, str] = {
+VERDICTS: Mapping[schema.ComparisonVerdict, str] = {
     "worse": "worse", "better": "better", "same": "the same", "cannot_tell": "cannot tell",
 }  # fmt: skip
-VERDICT_STYLES: Mapping[ComparisonVerdict, doc.Style] = {
+VERDICT_STYLES: Mapping[schema.ComparisonVerdict, doc.Style] = {
     "better": "good", "worse": "bad", "cannot_tell": "doubtful",
 }  # fmt: skip
 
@@ -46,7 +34,7 @@ GATE_COLUMNS = (
 )
 
 
-def _document(comparison: Comparison, page: doc.Page) -> doc.Document:
+def _document(comparison: schema.Comparison, page: doc.Page) -> doc.Document:
     parts: list[doc.Part] = []
     for case in comparison.cases:
         notes = doc.Notes(notes_of(case), indent=2, is_mark_plain=True)
@@ -57,7 +45,7 @@ def _document(comparison: Comparison, page: doc.Page) -> doc.Document:
     return doc.Document(parts, conclusion=[summary, *gates])
 
 
-def _rows(comparison: Comparison) -> doc.Rows:
+def _rows(comparison: schema.Comparison) -> doc.Rows:
     """Return a row for each metric of each case."""
     compared = (
         Compared(comparison, case, metric) for case in comparison.cases for metric in case.metrics
@@ -65,7 +53,7 @@ def _rows(comparison: Comparison) -> doc.Rows:
     return rows_of(COMPARISON_COLUMNS, compared)
 
 
-REPORT: doc.Report[Comparison] = doc.Report(
+REPORT: doc.Report[schema.Comparison] = doc.Report(
     document=_document,
     rows=_rows,
     record=lambda comparison, page: comparison.model_dump(mode="json"),
@@ -73,7 +61,7 @@ REPORT: doc.Report[Comparison] = doc.Report(
 """`trnbench schema comparison` has the form of its record."""
 
 
-def summary_of(comparison: Comparison) -> str:
+def summary_of(comparison: schema.Comparison) -> str:
     """Count the outcomes of the gates or, where there are none, the verdicts."""
     if comparison.gates:
         states = [gate.state for gate in comparison.gates]
@@ -87,7 +75,7 @@ def summary_of(comparison: Comparison) -> str:
     return f"{start}: {', '.join(f'{count} {word}' for word, count in counts.items() if count)}"
 
 
-def gates_of(comparison: Comparison) -> doc.Table:
+def gates_of(comparison: schema.Comparison) -> doc.Table:
     """Return each gate's state, its text, and what it saw, with the case and the advice."""
     rows = [
         (
@@ -100,7 +88,7 @@ def gates_of(comparison: Comparison) -> doc.Table:
     return doc.Table(GATE_COLUMNS, rows, is_list=True)
 
 
-def say_evidence(gate: GateOutcome) -> str:
+def say_evidence(gate: schema.GateOutcome) -> str:
     """Say what a gate saw, and which checks make that doubtful."""
     doubts = f" (doubtful: {', '.join(gate.doubts)})" if gate.doubts else ""
     return f"{gate.evidence}{doubts}"
@@ -109,12 +97,12 @@ def say_evidence(gate: GateOutcome) -> str:
 # --- a case ---------------------------------------------------------------------------------------
 
 
-def sides_of(case: CaseComparison) -> doc.Facts:
+def sides_of(case: schema.CaseComparison) -> doc.Facts:
     """Say what each side is: of how many launches, on what, by which software, at which price."""
     return doc.Facts([("BASE", _side(case.base)), ("CAND", _side(case.cand))])
 
 
-def _side(side: ComparedSide) -> str:
+def _side(side: schema.ComparedSide) -> str:
     days = sorted({launch.started_at[:10] for launch in side.launches})
     torch, price = side.versions.get("torch"), "no price"
     if side.price is not None:
@@ -130,7 +118,7 @@ def _side(side: ComparedSide) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def say_launches(side: ComparedSide) -> str:
+def say_launches(side: schema.ComparedSide) -> str:
     """Say how many launches of a side count, of how many, and how many of those are doubtful."""
     total, used = len(side.launches), side.used
     count = texts.plural(used, "launch") if used == total else f"{used} of {total} launches"
@@ -140,12 +128,12 @@ def say_launches(side: ComparedSide) -> str:
     return count
 
 
-def table_of(case: CaseComparison) -> doc.Table:
+def table_of(case: schema.CaseComparison) -> doc.Table:
     """Return the metrics of a case as rows."""
     return doc.Table(COLUMNS, [_cells(metric) for metric in case.metrics], indent=2)
 
 
-def _cells(metric: MetricComparison) -> tuple[doc.Cell | str, ...]:
+def _cells(metric: schema.MetricComparison) -> tuple[doc.Cell | str, ...]:
     return (
         COMPARABLES[metric.metric].label,
         say_value(metric.metric, metric.base.value),
@@ -184,12 +172,12 @@ def say_value(metric: str, value: float | None) -> str:
 RATIO = texts.Writer("{:.4g}".format, units.say_interval)
 
 
-def say_ratio(ratio: Ratio) -> str:
+def say_ratio(ratio: schema.Ratio) -> str:
     """Write a ratio with its interval."""
     return texts.say_estimate(ratio.value, ratio.low, ratio.high, RATIO, without=" [no interval]")
 
 
-def say_verdict(metric: MetricComparison) -> str:
+def say_verdict(metric: schema.MetricComparison) -> str:
     """Write a verdict with the size of the change."""
     value = metric.ratio.value
     if metric.verdict == "cannot_tell" or value is None:
@@ -204,7 +192,7 @@ def say_verdict(metric: MetricComparison) -> str:
 # --- notes ----------------------------------------------------------------------------------------
 
 
-def notes_of(case: CaseComparison) -> list[str]:
+def notes_of(case: schema.CaseComparison) -> list[str]:
     """Return what must be read beside a case's rows, each thing once."""
     return [
         *_differences("NOT THE SAME WORK, allowed", "allowed", case.differences),
@@ -217,14 +205,14 @@ def notes_of(case: CaseComparison) -> list[str]:
 
 
 def _differences(
-    start: str, kind: DifferenceKind, differences: Iterable[Difference]
+    start: str, kind: schema.DifferenceKind, differences: Iterable[schema.Difference]
 ) -> Iterator[str]:
     of_kind = [f"{one.key} {one.base} / {one.cand}" for one in differences if one.kind == kind]
     if of_kind:
         yield f"{start}: {'; '.join(of_kind)}"
 
 
-def _reasons(case: CaseComparison) -> Iterator[str]:
+def _reasons(case: schema.CaseComparison) -> Iterator[str]:
     """Say why there is no verdict and, unless training was wrong, how many launches give one."""
     labelled = [(metric, COMPARABLES[metric.metric].label) for metric in case.metrics]
     undecided = [each for each in labelled if each[0].verdict == "cannot_tell"]
@@ -243,7 +231,7 @@ def _reasons(case: CaseComparison) -> Iterator[str]:
         yield f"{change}: {', '.join(labels)}"
 
 
-def _break_even(case: CaseComparison) -> Iterator[str]:
+def _break_even(case: schema.CaseComparison) -> Iterator[str]:
     even = case.break_even
     if even.usd_per_hour is not None:
         usd = texts.say_estimate(even.usd_per_hour, even.low, even.high, texts.USD)
@@ -256,7 +244,7 @@ def _break_even(case: CaseComparison) -> Iterator[str]:
         yield f"at the prices paid a token costs the same if CAND reaches {speed} tokens/s"
 
 
-def _target(case: CaseComparison) -> Iterator[str]:
+def _target(case: schema.CaseComparison) -> Iterator[str]:
     """Say how many steps each side took to learn, beside what its tokens cost."""
     target = case.target
     is_shown = any(each.metric.endswith("_to_target_loss") for each in case.metrics)
@@ -270,7 +258,7 @@ def _target(case: CaseComparison) -> Iterator[str]:
 CORRECTIONS = {"holm": "Holm", "bh": "Benjamini and Hochberg", "none": "nothing"}
 
 
-def general_notes(comparison: Comparison) -> list[str]:
+def general_notes(comparison: schema.Comparison) -> list[str]:
     """Return what holds for the whole comparison: its rules, and what could not be compared."""
     notes = []
     if comparison.base and comparison.cand:
@@ -296,7 +284,7 @@ def general_notes(comparison: Comparison) -> list[str]:
     return [*notes, f"{corrected}margin {100 * comparison.margin:g} %"]
 
 
-def _unmatched(case: Unmatched) -> str:
+def _unmatched(case: schema.Unmatched) -> str:
     side, other = ("BASE", "CAND") if case.side == "base" else ("CAND", "BASE")
     start = f"{other}'s {case.nearest}; BASE / CAND"
     beside = "".join(f" ({text})" for text in _differences(start, "work", case.differences))

@@ -4,15 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from trnbench.analysis.microbench import (
-    Ceiling,
-    Line,
-    Rate,
-    ceilings_of,
-    lines_of,
-    load_of_others,
-    rate_of,
-)
+from trnbench.analysis import microbench as analysis
 from trnbench.protocol.orders import AttentionTask, CollectiveTask, MatmulTask, MoveTask
 from trnbench.reports import document as doc
 from trnbench.schema.microbench import Group, PeakDocument, PeakReading
@@ -37,7 +29,7 @@ ALONE = (
 
 def reading_as_line(reading: PeakReading) -> str:
     """Say one reading in a line, as it comes."""
-    rate = rate_of(reading)
+    rate = analysis.rate_of(reading)
     said = _why_none(reading) if rate is None else _rate(rate)
     words = filter(None, (_arithmetic(reading), reading.label, _pass(reading)))
     return f"{' '.join(words)}, {_size(reading)}: {said}"
@@ -45,7 +37,7 @@ def reading_as_line(reading: PeakReading) -> str:
 
 def _document(document: PeakDocument, page: doc.Page) -> doc.Document:
     parts: list[doc.Part] = [doc.Heading(_device(document)), doc.Lines([*_facts(document)])]
-    lines = lines_of(document)
+    lines = analysis.lines_of(document)
     for group, title in TITLES.items():
         rows = [_cells(line) for line in lines if line.reading.group == group]
         if not rows:
@@ -66,7 +58,7 @@ def _rows(document: PeakDocument) -> doc.Rows:
             "precision": _arithmetic(line.reading),
             "size": _size(line.reading),
         }
-        for line in lines_of(document)
+        for line in analysis.lines_of(document)
     ]
     return doc.rows_at(
         lines, "document.started_at", "document.environment.device_name", "line.reading.group",
@@ -89,7 +81,7 @@ def _record(document: PeakDocument, page: doc.Page) -> dict[str, Any]:
             "together_of_datasheet": each.together_of_datasheet,
             "datasheet_flops_per_second": each.datasheet,
         }
-        for each in ceilings_of(document)
+        for each in analysis.ceilings_of(document)
     ]
     return {**document.model_dump(mode="json"), "ceilings": ceilings}
 
@@ -109,17 +101,17 @@ def _device(document: PeakDocument) -> str:
 
 
 def _facts(document: PeakDocument) -> Iterator[str]:
-    for ceiling in ceilings_of(document):
+    for ceiling in analysis.ceilings_of(document):
         yield _fact(ceiling, document)
     if document.status != "finished":
         yield f"not finished: {document.status}: {document.reason or 'no more was written'}"
     if document.environment is not None and not document.environment.proven:
         yield "the project has not run this backend on such a device"
-    yield from filter(None, [load_of_others(document)])
+    yield from filter(None, [analysis.load_of_others(document)])
     yield ALONE
 
 
-def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
+def _fact(ceiling: analysis.Ceiling, document: PeakDocument) -> str:
     best = ceiling.best
     if best is None or best.rate is None:
         return f"{ceiling.precision}: no matmul could be timed"
@@ -138,7 +130,7 @@ def _fact(ceiling: Ceiling, document: PeakDocument) -> str:
     )
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: analysis.Line) -> tuple[str, ...]:
     reading, rate = line.reading, line.rate
     size = _size(reading)
     return (
@@ -185,11 +177,11 @@ def _size(reading: PeakReading, *, is_alone: bool = False) -> str:
             return f"{say_bytes(task.whole_bytes)}, {reading.ranks} ranks{by}"
 
 
-def _rate(rate: Rate) -> str:
+def _rate(rate: analysis.Rate) -> str:
     return _say(rate, rate.value)
 
 
-def _range(rate: Rate) -> str:
+def _range(rate: analysis.Rate) -> str:
     """Write both ends, with their units where either unit is not the rate's."""
     unit = f" {_rate(rate).split()[-1]}"
     ends = [_say(rate, end) for end in (rate.low, rate.high)]
@@ -198,6 +190,6 @@ def _range(rate: Rate) -> str:
     return " to ".join(ends)
 
 
-def _say(rate: Rate, value: float) -> str:
+def _say(rate: analysis.Rate, value: float) -> str:
     """Write a value in the rate's unit; bytes in decimal units, as datasheets do."""
     return say_flops_per_second(value).replace("FLOP/s", rate.unit)

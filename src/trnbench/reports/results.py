@@ -120,11 +120,9 @@ def figure(result: Result, metric: str) -> float | None:
 
 
 def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
-    """Return what must be read beside the cells: sources, reasons, findings, each once.
+    """Return what must be read beside the cells of one table: sources, reasons, findings.
 
-    Args:
-        results: in one table.
-        today: the day of reading; None leaves out how the prices compare.
+    Without `today`, the day of reading, it does not say how the prices compare.
     """
     names = [f"{r.model.name} ({r.workload.precision}, {r.device.backend})" for r in results]
     said = (

@@ -54,12 +54,7 @@ def with_advice(text: str, advice: str | None) -> str:
 
 
 def say_once(said: Iterable[tuple[str, str]], everyone: Iterable[str]) -> list[str]:
-    """Return texts once each, after the names that a text is said of where these are not all.
-
-    Args:
-        said: texts, each with the name of what it is said of.
-        everyone: all names.
-    """
+    """Return texts once each, after the names that a text is said of where these are not all."""
     names_by_text: dict[str, dict[str, None]] = {}
     for text, name in said:
         names_by_text.setdefault(text, {})[name] = None
