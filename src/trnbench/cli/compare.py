@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,11 +14,7 @@ from trnbench.redact import redact
 from trnbench.reports import formats_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from trnbench.cli.reprice import PriceFinder
     from trnbench.compare.gates import Terms
-    from trnbench.compare.launches import Launch
     from trnbench.schema.comparison import Comparison
 
 
@@ -173,18 +168,15 @@ def compare(
         PriceFinder.of(PriceChoice(usd_per_hour=rate), f"--{side}-usd-per-hour")
         for side, rate in (("base", more.base_usd_per_hour), ("cand", more.cand_usd_per_hour))
     ]
-    base_launches, cand_launches = map(_reprice, finders, read_sides(*sources))
+    base, cand = map(PriceFinder.reprice_launches, finders, read_sides(*sources))
     base_sources, cand_sources = (list(map(redact, side)) for side in sources)
     comparison = compare_sides(
-        base_launches, cand_launches, terms, base_sources=base_sources, cand_sources=cand_sources
+        base, cand, terms, base_sources=base_sources, cand_sources=cand_sources
     )
     if again.confirm:
-        from trnbench.cli.confirm import Confirmation
+        from trnbench.cli.confirm import look_again
 
-        reprice_base, reprice_cand = (partial(_reprice, finder) for finder in finders)
-        comparison = Confirmation(again, reprice_base, reprice_cand).look_again(
-            comparison, base_launches, cand_launches, terms
-        )
+        comparison = look_again(again, comparison, (base, cand), finders, terms)
     write_comparison(comparison, targets)
     raise_for_gates(comparison, is_strict=how.strict)
 
@@ -206,10 +198,6 @@ def _sort_sources(
                 hint="write `trnbench compare BASE CAND`, e.g. results/base results/new",
             )
     return sides
-
-
-def _reprice(finder: "PriceFinder", launches: "Sequence[Launch]") -> "list[Launch]":
-    return [replace(launch, result=finder.reprice(launch.result)) for launch in launches]
 
 
 def raise_for_gates(comparison: "Comparison", *, is_strict: bool) -> None:

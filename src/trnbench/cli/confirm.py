@@ -1,8 +1,7 @@
 """`trnbench compare --confirm`: measure the cases of a failed gate again, and judge it again."""
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -10,70 +9,60 @@ import typer
 from trnbench.cli.compare import ConfirmOptions
 from trnbench.cli.live import make_observer
 from trnbench.cli.prepare import default_folder, look_around
+from trnbench.cli.reprice import PriceFinder
 from trnbench.compare.compare import cases_to_confirm, compare, launches_of, with_second_look
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch
 from trnbench.errors import ConfigError
 from trnbench.machine.describe import describe_machine
+from trnbench.reports.texts import plural
 from trnbench.run.baselines import FolderSource
 from trnbench.run.turns import Arm, Label, check_again, measure_again
 from trnbench.run.watch import noted_signals
 from trnbench.schema.comparison import Comparison
 
-Reprice = Callable[[Sequence[Launch]], list[Launch]]
-"""Puts launches at the price that was asked for."""
 
+def look_again(
+    options: ConfirmOptions,
+    first: Comparison,
+    sides: Sequence[Sequence[Launch]],
+    finders: Sequence[PriceFinder],
+    terms: Terms,
+) -> Comparison:
+    """Return the comparison with every gate decided that fresh launches can decide.
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """How the cases of a failed gate are measured again."""
-
-    options: ConfirmOptions
-    reprice_base: Reprice
-    reprice_cand: Reprice
-
-    def look_again(
-        self, first: Comparison, base: Sequence[Launch], cand: Sequence[Launch], terms: Terms
-    ) -> Comparison:
-        """Return the comparison with every gate decided that fresh launches can decide."""
-        cases = cases_to_confirm(first)
-        if not cases:
-            return first
-        base_of_cases = [launches_of(case, base, is_base=True) for case in cases]
-        cand_of_cases = [launches_of(case, cand, is_base=False) for case in cases]
-        python, base_python = self.options.python or sys.executable, self.options.base_python
-        arms = [_arm("cand", python, cand_of_cases)]
-        if base_python is not None:
-            arms.insert(0, _arm("base", base_python, base_of_cases))
-        folder = _empty_folder(self.options.confirm_folder)
-        sys.stderr.write(
-            f"confirming {len(cases)} {'case' if len(cases) == 1 else 'cases'} with "
-            f"{self.options.confirm_launches} launches a side in {folder}\n"
-        )
-        made = self._measure(arms, folder)
-        fresh_cand = self.reprice_cand(_load(made["cand"]))
-        if base_python is None:
-            fresh_base = [launch for launches in base_of_cases for launch in launches]
-        else:
-            fresh_base = self.reprice_base(_load(made["base"]))
-        names = {
-            launches[-1].result.case_id: case.name
-            for case, launches in zip(cases, cand_of_cases, strict=True)
-        }
-        return with_second_look(first, compare(fresh_base, fresh_cand, terms), names)
-
-    def _measure(self, arms: Sequence[Arm], folder: Path) -> dict[Label, list[Path]]:
-        with noted_signals() as interruption, make_observer() as observer:
-            made = measure_again(
-                arms,
-                self.options.confirm_launches,
-                folder,
-                observer=observer,
-                interruption=interruption,
-            )
-        if interruption.signal is not None:
-            raise typer.Exit(128 + interruption.signal)
-        return made
+    `sides` and `finders` are BASE's and CAND's: what was compared first, and what prices it.
+    """
+    cases = cases_to_confirm(first)
+    if not cases:
+        return first
+    base_of_cases, cand_of_cases = (
+        [launches_of(case, side, is_base=is_base) for case in cases]
+        for side, is_base in zip(sides, (True, False), strict=True)
+    )
+    arms = [_arm("cand", options.python or sys.executable, cand_of_cases)]
+    if options.base_python is not None:
+        arms.insert(0, _arm("base", options.base_python, base_of_cases))
+    folder = _empty_folder(options.confirm_folder)
+    count = options.confirm_launches
+    sys.stderr.write(
+        f"confirming {plural(len(cases), 'case')} with {count} launches a side in {folder}\n"
+    )
+    with noted_signals() as interruption, make_observer() as observer:
+        made = measure_again(arms, count, folder, observer=observer, interruption=interruption)
+    if interruption.signal is not None:
+        raise typer.Exit(128 + interruption.signal)
+    base_finder, cand_finder = finders
+    fresh_cand = cand_finder.reprice_launches(_load(made["cand"]))
+    if options.base_python is None:
+        fresh_base = [launch for launches in base_of_cases for launch in launches]
+    else:
+        fresh_base = base_finder.reprice_launches(_load(made["base"]))
+    names = {
+        launches[-1].result.case_id: case.name
+        for case, launches in zip(cases, cand_of_cases, strict=True)
+    }
+    return with_second_look(first, compare(fresh_base, fresh_cand, terms), names)
 
 
 def _arm(label: Label, python: str, cases: Sequence[Sequence[Launch]]) -> Arm:

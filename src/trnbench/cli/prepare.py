@@ -48,11 +48,16 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
     machine = describe_machine()
     make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
     # First without devices: an error in a config needs no search for them.
-    make(machine=machine, devices=None)
+    drafts = make(machine=machine, devices=None)
     machine, devices = look_around(machine, python)
-    for case in cases:
+    for case, draft in zip(cases, drafts, strict=True):
         require_device(case.config.device, devices)
-        _require_one_rank(case)
+        if draft.parallel.world_size > 1:
+            raise UnavailableError(
+                f"{draft.suite}: `parallel` asks for {draft.parallel.world_size} devices; this "
+                "version trains on one and plans for more",
+                hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
+            )
     return Prepared(make(machine=machine, devices=devices), python, machine, devices)
 
 
@@ -99,22 +104,6 @@ def look_around(
         devices = devices or questions.probe_devices(python, inventory=inventory)
     chips = seen.result()
     return replace(machine, chips=chips), questions.with_chips(devices, chips.neuron)
-
-
-def _require_one_rank(case: "CaseConfig") -> None:
-    sizes = case.config.parallel
-    ranks = (
-        sizes.tensor_parallel_size
-        * sizes.pipeline_parallel_size
-        * sizes.context_parallel_size
-        * sizes.data_parallel_size
-    )
-    if ranks > 1:
-        raise UnavailableError(
-            f"{case.config.name}: `parallel` asks for {ranks} devices; this version trains on "
-            "one and plans for more",
-            hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
-        )
 
 
 def default_folder(words: str, under: Path = Path("results")) -> Path:

@@ -1,13 +1,14 @@
 """Stored results, at the prices that the command line asks for."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from trnbench.analysis.analyze import recost
 from trnbench.cli.options import PriceChoice, read_rate
+from trnbench.compare.launches import Launch
 from trnbench.errors import DataError, Problem, UnavailableError
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
@@ -82,6 +83,10 @@ class PriceFinder:
         if not self.choice.is_any:
             return result
         return _at(result, self.find(result))
+
+    def reprice_launches(self, launches: Sequence[Launch]) -> list[Launch]:
+        """Return launches with their results at the price that was chosen."""
+        return [replace(launch, result=self.reprice(launch.result)) for launch in launches]
 
     def reprice_all(self, result: Result) -> list[Offered]:
         """Return a result at the price of each way of renting, or once with the reason for none.
