@@ -20,11 +20,6 @@ where the user names the option; listed: shown, never used for a cost, because i
 region, rates a part of the machine, is second-hand or rounds.
 """
 
-COLUMNS = (
-    "provider", "instance_type", "region", "zone", "option", "usd_per_hour", "date", "standing",
-    "source",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:

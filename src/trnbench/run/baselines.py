@@ -43,11 +43,7 @@ class LastSource:
     path: Path
 
     def load(self, without: frozenset[str]) -> list[Launch]:
-        """Read every case and keep the newest of each.
-
-        Args:
-            without: digests of launches that are the other side, and so no baseline for it.
-        """
+        """Read every case and keep the newest of each, but those on the other side, by digest."""
         found = [launch for launch in _load_below(self.path) if launch.digest not in without]
         usable = [launch for launch in found if launch.is_usable]
         kept = [
@@ -80,11 +76,7 @@ Source = FolderSource | LastSource | GitSource
 
 
 def parse_source(text: str) -> Source:
-    """Read one name of a side.
-
-    Raises:
-        ConfigError: it is none of the three forms.
-    """
+    """Read one name of a side."""
     if text.startswith("git:"):
         ref, _, path = text.removeprefix("git:").partition(":")
         # A ref that starts with a dash would be an option of git's.
@@ -168,11 +160,7 @@ def _git_path(path: str, text: str) -> str:
 
 
 def _resolve(ref: str) -> str:
-    """Return the commit that a ref names.
-
-    Raises:
-        ConfigError: this is no repository, or it has no such ref.
-    """
+    """Return the commit that a ref names."""
     done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     commit = done.stdout.decode(errors="replace").strip()
     if done.returncode == 0 and commit:
@@ -247,11 +235,7 @@ def _read_blob(stream: IO[bytes], said: str) -> bytes:
 def _git(
     *arguments: str, stdin: bytes = b"", stdout: IO[bytes] | int = subprocess.PIPE
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git, which asks no questions, runs no filter and fetches nothing.
-
-    Raises:
-        ConfigError: there is no git here, or it takes longer than two minutes.
-    """
+    """Run git, which asks no questions, runs no filter and fetches nothing."""
     variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     try:
         return subprocess.run(

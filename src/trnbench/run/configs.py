@@ -15,11 +15,7 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def find_config(named: str) -> Path:
-    """Return the file that a CONFIG argument means: a path, or the name of a shipped config.
-
-    Raises:
-        ConfigError: it is neither.
-    """
+    """Return the file that a CONFIG argument means: a path, or the name of a shipped config."""
     path = Path(named)
     if path.exists() or path.suffix in (".yaml", ".yml") or "/" in named:
         return path

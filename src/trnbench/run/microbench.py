@@ -22,7 +22,7 @@ from trnbench.protocol.records import Environment, PeakPoint
 from trnbench.redact import redact
 from trnbench.run.environment import environment_of_worker, user_cache_folder
 from trnbench.run.outcomes import End
-from trnbench.run.store import StorageFull, write_whole
+from trnbench.run.store import StorageFull, first_fault, write_whole
 from trnbench.run.watch import Interruption, LoadWatch
 from trnbench.run.worker import converse, start
 from trnbench.schema.measurement import Watch
@@ -198,21 +198,14 @@ def read_peak(folder: Path) -> PeakDocument:
     """
     path = folder if folder.name == PEAK_FILE else folder / PEAK_FILE
     try:
-        return PeakDocument.model_validate_json(path.read_text(encoding="utf-8"))
+        return PeakDocument.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror}",
             hint="name a folder that `trnbench peak` wrote",
         ) from error
-    except ValueError as error:
+    except ValidationError as error:
         raise DataError(
-            f"{path}: is not a peak.json of this version: {_first_fault(error)}",
+            f"{path}: is not a peak.json of this version: {first_fault(error)}",
             hint="it was changed or cut off, or a newer trnbench wrote it: measure again",
         ) from error
-
-
-def _first_fault(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)[:120]
-    fault = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"

@@ -97,21 +97,12 @@ def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
 
 
 def take_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> Inventory:
-    """Return what an interpreter has installed; nothing of it is imported.
-
-    Raises:
-        ConfigError: the interpreter cannot be started.
-        UnavailableError: it hangs, dies, or is no Python.
-    """
+    """Return what an interpreter has installed; nothing of it is imported."""
     return ask_worker(python, TakeInventory(), Inventory, seconds)
 
 
 def try_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> tuple[Inventory | None, str]:
-    """Return what an interpreter has installed, or None with the reason.
-
-    Raises:
-        ConfigError: it cannot be started at all.
-    """
+    """Return what an interpreter has installed, or None with the reason."""
     try:
         return take_inventory(python, seconds), ""
     except UnavailableError as error:
@@ -120,10 +111,6 @@ def try_inventory(python: str, seconds: float = INVENTORY_SECONDS) -> tuple[Inve
 
 def probe_devices(python: str, inventory: Inventory | None = None) -> Devices:
     """Return the devices that an interpreter can train on, best first; it imports torch.
-
-    Args:
-        python: the interpreter.
-        inventory: what it has installed, if that is known.
 
     Raises:
         ConfigError: the interpreter cannot be started.
@@ -245,11 +232,7 @@ def describer(python: str) -> Describe:
 
 
 def external_of(model: ModelConfig) -> ExternalModel:
-    """Return the external model of a config; a config.json is read from the disk.
-
-    Raises:
-        Conflict: keys that do not go together, or no such file, class or function.
-    """
+    """Return the external model of a config; a config.json is read from the disk."""
     _check_alone(model)
     given = model.config or {}
     if model.python is None:

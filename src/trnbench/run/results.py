@@ -74,11 +74,7 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
 
 
 def load_stored(case: Path) -> Result:
-    """Return a result whose records were not kept.
-
-    Raises:
-        DataError: it is not there, cannot be read, is of a newer format, or was changed.
-    """
+    """Return a result whose records were not kept; raise a `DataError` if it was changed."""
     path = case / RESULT_FILE
     try:
         result = read_result(case)

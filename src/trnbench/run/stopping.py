@@ -201,10 +201,7 @@ class Budget:
     def of(cls, plan: Plan, *, earlier_seconds: float = 0.0, launches_left: int = 1) -> "Budget":
         """Return a launch's share of what is left of the limit that comes first.
 
-        Args:
-            plan: the case, with its limits.
-            earlier_seconds: what earlier launches of the case took.
-            launches_left: launches that are still to be made, this one included.
+        `launches_left` are still to be made, this one included.
         """
         seconds = plan.measure.max_minutes * 60
         reason: StopReason = "max_minutes"

@@ -233,6 +233,7 @@ def _full_disk_raised() -> Iterator[None]:
 
 
 # --- reading ------------------------------------------------------------------------------------
+# What is missing, damaged, or written by a newer version raises a DataError.
 
 
 def find_cases(paths: list[Path]) -> Iterator[Path]:
@@ -279,11 +280,7 @@ def measurement_paths(case: Path) -> list[Path]:
 
 
 def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:
-    """Read the raw records of a launch; `steps` takes in each block's steps, else blocks keep them.
-
-    Raises:
-        DataError: there are none, or they are damaged.
-    """
+    """Read the raw records of a launch; each block keeps its steps unless `steps` takes them in."""
     try:
         with path.open("rb") as lines:
             return parse_measurement(lines, str(path), steps)
@@ -294,11 +291,7 @@ def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:
 
 
 def read_plan(case: Path) -> Plan:
-    """Read a case's plan.
-
-    Raises:
-        DataError: there is none, it is damaged, or a newer version wrote it.
-    """
+    """Read a case's plan."""
     return _read_model(case / PLAN_FILE, Plan)
 
 
@@ -308,11 +301,7 @@ def plan_sha256(case: Path) -> str:
 
 
 def read_result(case: Path) -> Result | None:
-    """Read a case's result; None if there is none.
-
-    Raises:
-        DataError: it is damaged, or a newer version wrote it.
-    """
+    """Read a case's result; None if there is none."""
     path = case / RESULT_FILE
     if not path.exists():
         return None
@@ -346,12 +335,16 @@ def _read_model(path: Path, model: type[Model]) -> Model:
             f"{path}: cannot be read: {error.strerror}", hint="check its permissions"
         ) from error
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
         raise DataError(
-            f"{path}: {key}: {first['msg']}",
+            f"{path}: {first_fault(error)}",
             hint="the file is damaged, or a newer trnbench wrote it",
         ) from error
+
+
+def first_fault(error: pydantic.ValidationError) -> str:
+    """Say where a file first departs from its model, and how."""
+    fault = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}"
 
 
 def format_of(text: bytes) -> int | None:

@@ -82,10 +82,6 @@ def interleave(
 
     Returns:
         How the last session of each arm that was reached ended, the latest last.
-
-    Raises:
-        ConfigError: a folder cannot be written.
-        RunError: another process measures into it, or the disk is full before the first case.
     """
     endings: dict[Label, Ending] = {}
     launches = max(plan.measure.launches for arm in arms for plan in arm.plans)
@@ -108,12 +104,7 @@ def measure_again(
     interruption: Interruption,
     open_session: Callable[..., Session] = Session,
 ) -> dict[Label, list[Path]]:
-    """Launch every case of every arm `count` times, and return the folders of each arm's launches.
-
-    Raises:
-        RunError: the disk is full, or the folder is in use.
-        ConfigError: the folder cannot be written.
-    """
+    """Launch every case of every arm `count` times; return the folders of each arm's launches."""
     made: dict[Label, list[Path]] = {"base": [], "cand": []}
     for arm, turn in turns(arms, count, interruption):
         place = folder / f"{arm.label}-{turn}"

@@ -108,13 +108,9 @@ class HangWatch:
         now: float,
         work_seconds: Callable[[int], float] | None = None,
     ) -> None:
-        """Begin to watch.
+        """Begin to watch: a longer silence of all workers, without work below one, is a hang.
 
-        Args:
-            pids: of the workers.
-            limit_seconds: a longer silence of all of them, without work below one, is a hang.
-            now: the reading of the clock that the other methods are given.
-            work_seconds: processor time of all that a worker has started.
+        `work_seconds` reads the processor time of all that a worker has started.
         """
         self._pids = pids
         self._limit_seconds = limit_seconds

@@ -14,8 +14,6 @@ from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
 from trnbench.schema.result import Validity
 
-COMPARISON_VERSION: Literal[1] = 1
-
 ComparisonVerdict = Literal["better", "worse", "same", "cannot_tell"]
 """Of CAND: better or worse than BASE, the same within the margin, or not decidable."""
 
@@ -220,7 +218,7 @@ class GateOutcome(Strict):
 class Comparison(Strict):
     """CAND compared with BASE, as reports show it."""
 
-    schema_version: Literal[1] = COMPARISON_VERSION
+    schema_version: Literal[1] = 1
     trnbench_version: str
     base: tuple[str, ...]
     """Where the side's results are from, as it was typed."""

@@ -150,11 +150,7 @@ RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Launch, Decision, Watch, Re
 
 
 def parse_record(line: str | bytes) -> Any:
-    """Read one line of a measurement file.
-
-    Raises:
-        ProtocolError: the line is not a record of this version.
-    """
+    """Read one line of a measurement file; raise a `ProtocolError` if it is no record."""
     return decode(line, RECORDS)
 
 
@@ -236,7 +232,7 @@ def parse_measurement(
     Args:
         lines: of the file.
         source: its name, for error messages.
-        steps: keeps each block's steps as it is read; without one the blocks keep them.
+        steps: keeps each block's steps; without one the blocks keep them.
 
     Raises:
         DataError: empty, newer than this version, or damaged.

@@ -7,8 +7,6 @@ from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
 from trnbench.schema.measurement import Status
 
-PEAK_VERSION: Literal[1] = 1
-
 Group = Literal["square", "model", "memory", "attention", "collective"]
 
 
@@ -34,7 +32,7 @@ class PeakReading(Strict):
 class PeakDocument(Strict):
     """One `peak.json`."""
 
-    schema_version: Literal[1] = PEAK_VERSION
+    schema_version: Literal[1] = 1
     trnbench_version: str
     started_at: str
     """UTC, ISO 8601."""

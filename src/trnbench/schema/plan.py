@@ -18,8 +18,6 @@ from trnbench.protocol.records import Described
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
 
-PLAN_VERSION: Literal[2] = 2
-
 
 class MeasureConfig(Strict):
     """How often to launch, and when to stop: as soon as one of these holds."""
@@ -169,7 +167,7 @@ class Prediction(Strict):
 class Plan(Strict):
     """One case, resolved; the worker receives `order` alone."""
 
-    schema_version: Literal[2] = PLAN_VERSION
+    schema_version: Literal[2] = 2
     trnbench_version: str
     suite: str
     case_id: str

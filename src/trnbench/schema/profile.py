@@ -12,8 +12,6 @@ from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
 
-PROFILE_VERSION: Literal[2] = 2
-
 
 class ProfiledOperator(Strict):
     """One operator's own time in all profiled steps, without the operators that it calls."""
@@ -46,7 +44,7 @@ class Profile(Strict):
     The classes' seconds and `unaccounted_seconds` come to `window_seconds`.
     """
 
-    schema_version: Literal[2] = PROFILE_VERSION
+    schema_version: Literal[2] = 2
     trnbench_version: str
     made_at: str
     """UTC, ISO 8601."""

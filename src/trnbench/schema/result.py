@@ -17,8 +17,6 @@ from trnbench.schema.base import Strict
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedWorkload
 from trnbench.schema.price import Price
 
-RESULT_VERSION: Literal[2] = 2
-
 NORMAL_975 = 1.959964
 """Half-width of a 95 % interval, in standard errors."""
 
@@ -225,7 +223,7 @@ class ResultLearning(Strict):
 class Result(Strict):
     """One case, as reports show it."""
 
-    schema_version: Literal[2] = RESULT_VERSION
+    schema_version: Literal[2] = 2
     trnbench_version: str
     run_id: str
     case_id: str

@@ -8,13 +8,7 @@ import pytest
 
 from trnbench.catalog import read_table
 from trnbench.catalog.instances import instances
-from trnbench.catalog.prices import (
-    COLUMNS,
-    PriceRow,
-    parse_row,
-    price_rows,
-    price_rows_by_instance,
-)
+from trnbench.catalog.prices import PriceRow, parse_row, price_rows, price_rows_by_instance
 
 READ_ON = date(2026, 11, 23)
 """The day on which the table was put together."""
@@ -48,7 +42,10 @@ def test_a_rate_is_the_cited_one(
 
 
 def test_the_table_has_the_columns_that_are_read() -> None:
-    assert tuple(read_table("prices.csv")[0]) == COLUMNS
+    assert list(read_table("prices.csv")[0]) == [
+        "provider", "instance_type", "region", "zone", "option", "usd_per_hour", "date", "standing",
+        "source",
+    ]  # fmt: skip
 
 
 def test_no_rate_stands_twice() -> None:
