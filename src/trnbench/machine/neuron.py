@@ -37,13 +37,15 @@ Source: the public Neuron driver, neuron_device.h, read 2026-11-23."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeuronChip:
-    """One chip, as `neuron-ls` describes it."""
+    """One chip, as `neuron-ls` describes it; `doctor --json` writes every field."""
 
     index: int
     logical_cores: int | None
     logical_core_config: int | None
     """Physical cores in a logical one (LNC); None on chips that know only one."""
     memory_bytes: int | None
+    numa_node: int | None
+    connected_to: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,12 +153,19 @@ def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ..
 
 
 def _chip(entry: dict[str, Any], number: int) -> NeuronChip:
-    index = _whole(entry.get("neuron_device"))
+    index, node = _whole(entry.get("neuron_device")), _whole(entry.get("numa_node"))
+    connected = entry.get("connected_to")
     return NeuronChip(
         index=number if index is None else index,
         logical_cores=_whole(entry.get("nc_count")),
         logical_core_config=_whole(entry.get("logical_neuroncore_config")),
         memory_bytes=_whole(entry.get("memory_size")),
+        numa_node=None if node is None or node < 0 else node,
+        connected_to=tuple(
+            there
+            for there in map(_whole, connected if isinstance(connected, list) else ())
+            if there is not None
+        ),
     )
 
 

@@ -99,6 +99,7 @@ def test_a_busy_trn2_with_empty_packages_is_told_with_every_fix() -> None:
     problems = {f["name"] for f in document["findings"] if f["verdict"] == "problem"}
     assert problems == {"holders", "neuron_stub"}
     assert document["machine"]["neuron"]["chips"] == 16
+    assert document["neuron"]["chips"][0]["connected_to"] == [12, 3, 4, 1]
 
 
 def test_two_generations_and_a_torch_that_does_not_match_are_told(site: Path) -> None:

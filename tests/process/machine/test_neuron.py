@@ -31,6 +31,7 @@ def test_a_busy_trn2_48xlarge_is_read_in_full(bin_folder: Path, root: Path) -> N
     neuron = look_at_neuron(root)
     assert (len(neuron.chips), neuron.logical_cores, neuron.logical_core_config) == (16, 64, 2)
     assert neuron.chips[0].memory_bytes == 96 * 2**30
+    assert neuron.chips[0].connected_to == (12, 3, 4, 1)
     assert neuron.holders == (Holder("Neuron device 0", 4242, "python3"),)
     kept = neuron.kept()
     assert kept is not None
@@ -39,14 +40,14 @@ def test_a_busy_trn2_48xlarge_is_read_in_full(bin_folder: Path, root: Path) -> N
     assert "python3" not in json.dumps(kept)
 
 
-def test_newer_tools_name_the_instance() -> None:
-    (_,), holders, instance = parse_neuron_ls(sample("trn2.3xlarge"))
-    assert (instance, holders) == ("trn2.3xlarge", ())
+def test_newer_tools_name_the_instance_and_a_single_chip_has_no_links() -> None:
+    (chip,), holders, instance = parse_neuron_ls(sample("trn2.3xlarge"))
+    assert (instance, holders, chip.connected_to) == ("trn2.3xlarge", (), ())
 
 
-def test_a_trainium1_has_no_lnc() -> None:
+def test_a_trainium1_has_no_lnc_and_no_numa_node() -> None:
     (chip,), _, _ = parse_neuron_ls(sample("trn1.2xlarge"))
-    assert (chip.logical_core_config, chip.logical_cores) == (None, 2)
+    assert (chip.logical_core_config, chip.numa_node, chip.logical_cores) == (None, None, 2)
 
 
 def test_the_tool_is_found_where_aws_puts_it(bin_folder: Path, root: Path) -> None:

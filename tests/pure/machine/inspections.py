@@ -39,6 +39,8 @@ TRN2_CHIP = NeuronChip(
     logical_cores=4,
     logical_core_config=2,
     memory_bytes=96 * GIB,
+    numa_node=0,
+    connected_to=(),
 )
 TRN2 = Neuron(chips=(TRN2_CHIP,), device_files=1, is_driver_loaded=True, driver_version="2.31.7.0")
 TRN1 = replace(TRN2, chips=(replace(TRN2_CHIP, logical_core_config=None, logical_cores=2),))

@@ -17,7 +17,8 @@ A100 = replace(H100, device_name="NVIDIA A100-SXM4-80GB")
 
 def neuron_chip(logical_cores: int = 4) -> NeuronChip:
     return NeuronChip(
-        index=0, logical_cores=logical_cores, logical_core_config=2, memory_bytes=96 * 2**30
+        index=0, logical_cores=logical_cores, logical_core_config=2, memory_bytes=96 * 2**30,
+        numa_node=0, connected_to=(),
     )  # fmt: skip
 
 
