@@ -55,11 +55,8 @@ def block_parameters(shape: ModelShape, layer: int) -> int:
 
 def block_matmul_parameters(shape: ModelShape, layer: int) -> int:
     """Count the weights of block `layer` that one token meets in matmuls."""
-    d, attention, experts = (
-        shape.hidden_size,
-        _attention_parameters(shape),
-        experts_of(shape, layer),
-    )
+    d, attention = shape.hidden_size, _attention_parameters(shape)
+    experts = experts_of(shape, layer)
     if experts is None:
         return attention + family_of(shape).mlp_matrices * d * shape.intermediate_size
     gated = GATED_MATRICES * d * (experts.per_token * experts.size + experts.shared_size)

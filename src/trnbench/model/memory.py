@@ -7,15 +7,8 @@ without recomputation is not known yet.
 
 from dataclasses import dataclass
 
+from trnbench.model import flops
 from trnbench.model.families import embedding_parameters, family_of
-from trnbench.model.flops import (
-    PLAIN,
-    block_parameters,
-    expert_rows_per_token,
-    experts_of,
-    lora_parameter_count,
-    parameter_count,
-)
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Precision, StepSettings
 
@@ -77,7 +70,7 @@ def predict_memory(
     micro_batch_size: int,
     precision: Precision,
     ranks: Ranks,
-    step: StepSettings = PLAIN,
+    step: StepSettings = flops.PLAIN,
 ) -> MemoryPrediction:
     """Predict the peak memory of the rank that needs the most."""
     tokens = micro_batch_size * sequence_length / ranks.context
@@ -110,16 +103,16 @@ def _state_bytes(
     shape: ModelShape, precision: Precision, ranks: Ranks, step: StepSettings
 ) -> float:
     """Of a frozen weight only the copy that matmuls read is there."""
-    weights: float = parameter_count(shape)
+    weights: float = flops.parameter_count(shape)
     if ranks.pipeline > 1:
-        blocks = sum(block_parameters(shape, layer) for layer in range(shape.layers))
+        blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
         weights = blocks / ranks.pipeline + embedding_parameters(shape)
     split = ranks.tensor * (ranks.data * ranks.context if ranks.is_sharded else 1)
     of_each = sum(STATE_BYTES_PER_PARAMETER[precision])
     if step.lora is None:
         return of_each * weights / split
     frozen = 4 if precision == "fp32" else 2
-    return (frozen * weights + of_each * lora_parameter_count(shape, step)) / split
+    return (frozen * weights + of_each * flops.lora_parameter_count(shape, step)) / split
 
 
 def _logits_bytes(
@@ -138,7 +131,7 @@ def _gathered_bytes(shape: ModelShape, ranks: Ranks) -> float:
     """FSDP2: bf16 copies of the embeddings and two blocks, gradients of them and of one block."""
     if not ranks.is_sharded or ranks.data * ranks.context == 1:
         return 0.0
-    block = block_parameters(shape, shape.layers - 1)
+    block = flops.block_parameters(shape, shape.layers - 1)
     embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
     copies = 2 * embeddings + 2 * 2 * block
     gradients = 6 * block + 2 * embeddings
@@ -153,11 +146,11 @@ def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepS
     if step.recompute == "full":
         return width * d
     inner = family_of(shape).mlp_matrices - 1
-    experts = experts_of(shape, layer)
+    experts = flops.experts_of(shape, layer)
     if experts is None:
         mlp: float = inner * shape.intermediate_size
     else:
-        rows = expert_rows_per_token(experts, step)
+        rows = flops.expert_rows_per_token(experts, step)
         mlp = inner * (rows * experts.size + experts.shared_size) + experts.count
     # Its input; queries, keys and values; the outputs of attention, its projection and the MLP.
     matmuls = d + (q + 2 * kv) + q + d + mlp + d
@@ -175,9 +168,9 @@ def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: Step
     family = family_of(shape)
     norm, mlp = family.norm_bytes, family.mlp_bytes
     inner: float = mlp * f
-    experts = experts_of(shape, layer)
+    experts = flops.experts_of(shape, layer)
     if experts is not None:
-        rows = expert_rows_per_token(experts, step)
+        rows = flops.expert_rows_per_token(experts, step)
         routed = rows * (mlp * experts.size + 2 * d) + experts.per_token * 2 * d
         inner = routed + mlp * experts.shared_size + 8 * experts.count
     return (2 * norm * d + 4 * d + 4 * q + 4 * q + inner + 4 * shape.heads) * width / 2

@@ -59,11 +59,6 @@ Describe = Callable[[ModelConfig, int], KnownExternal]
 that cannot be trained."""
 
 
-def is_external(model: str | ModelConfig) -> bool:
-    """Tell whether a config names an external model."""
-    return isinstance(model, ModelConfig) and (model.huggingface or model.python) is not None
-
-
 # --- before it is described -----------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ from trnbench.plan.device import (
     choose_target,
     plan_device,
 )
-from trnbench.plan.external import Describe, choose_external, is_external
+from trnbench.plan.external import Describe, choose_external
 from trnbench.plan.model import choose_model
 from trnbench.plan.parity import plan_external_gate, plan_gate
 from trnbench.plan.predict import predict
@@ -123,7 +123,7 @@ def make_plan(
 
 def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
     asked = config.model
-    if isinstance(asked, ModelConfig) and is_external(asked):
+    if isinstance(asked, ModelConfig) and (asked.huggingface or asked.python) is not None:
         if describe is None:
             raise ValueError("an external model cannot be planned unless it is described")
         known = describe(asked, config.workload.sequence_length)

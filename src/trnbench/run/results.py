@@ -10,19 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trnbench.errors import DataError
-from trnbench.run.store import (
-    MEASUREMENT_FILE,
-    PLAN_FILE,
-    RESULT_FILE,
-    find_seal,
-    format_of,
-    measurement_bytes,
-    measurement_paths,
-    plan_sha256,
-    read_plan,
-    read_records,
-    read_result,
-)
+from trnbench.run import store
+from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
@@ -59,7 +48,7 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
         DataError: neither a result nor records that one could be derived from can be read, or a
             result without records was changed.
     """
-    paths = measurement_paths(case)
+    paths = store.measurement_paths(case)
     if not paths and (case / RESULT_FILE).exists():
         return load_stored(case)
     stored, note = _stored_beside(case)
@@ -77,10 +66,10 @@ def load_stored(case: Path) -> Result:
     """Return a result whose records were not kept; raise a `DataError` if it was changed."""
     path = case / RESULT_FILE
     try:
-        result = read_result(case)
+        result = store.read_result(case)
     except DataError:
         known = Result.model_fields["schema_version"].default
-        version = format_of(path.read_bytes())
+        version = store.format_of(path.read_bytes())
         if version is None or version <= known:
             raise
         raise DataError(
@@ -92,7 +81,7 @@ def load_stored(case: Path) -> Result:
             f"{case}: holds neither {MEASUREMENT_FILE} nor {RESULT_FILE}",
             hint="name a folder that `trnbench run` finished",
         )
-    if find_seal(case) == "broken":
+    if store.find_seal(case) == "broken":
         raise DataError(
             f"{path}: was changed since it was written, and its records are not beside it to "
             "derive it again",
@@ -116,10 +105,12 @@ def derive(case: Path, run_id: str | None = None, *, for_comparison: bool = Fals
     from trnbench.analysis.records import StepDigest
     from trnbench.analysis.statistics import RULES
 
-    plan = read_plan(case)
-    paths = measurement_paths(case) or [case / MEASUREMENT_FILE]
-    measurements = [read_records(path, None if for_comparison else StepDigest()) for path in paths]
-    planned = plan_sha256(case)
+    plan = store.read_plan(case)
+    paths = store.measurement_paths(case) or [case / MEASUREMENT_FILE]
+    measurements = [
+        store.read_records(path, None if for_comparison else StepDigest()) for path in paths
+    ]
+    planned = store.plan_sha256(case)
     if for_comparison and any(each.header.plan_sha256 != planned for each in measurements):
         raise DataError(
             f"{case / PLAN_FILE}: is not the plan that its measurement was made by",
@@ -157,14 +148,14 @@ def derive(case: Path, run_id: str | None = None, *, for_comparison: bool = Fals
 def _stored_beside(case: Path) -> tuple[Result | None, str | None]:
     """Return a stored result that is as it was written, and why its figures do not hold now."""
     try:
-        stored = read_result(case)
+        stored = store.read_result(case)
     except DataError:
         return None, f"its {RESULT_FILE} cannot be read{AGAIN}"
     if stored is None:
         return None, None
-    if find_seal(case) != "whole":
+    if store.find_seal(case) != "whole":
         return None, f"its {RESULT_FILE} is not as it was written{AGAIN}"
-    if stored.measurement_bytes != measurement_bytes(case):
+    if stored.measurement_bytes != store.measurement_bytes(case):
         return stored, f"its records are not those of its {RESULT_FILE}{AGAIN}"
     return stored, None
 
