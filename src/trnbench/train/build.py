@@ -59,11 +59,6 @@ def _fit_external(module: nn.Module, order: WorkOrder) -> ExternalObjective:
     return ExternalObjective(module, order.external, order.precision)
 
 
-def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return those that the optimizer steps: all, or the adapters alone."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
 def describe_built(objective: Trainable) -> dict[str, Any]:
     """Return what was built, as found on the device: the fields of a `Built`."""
     parameters = list(objective.parameters())
@@ -72,7 +67,7 @@ def describe_built(objective: Trainable) -> dict[str, Any]:
         "parameter_bytes": sum(p.nbytes for p in parameters),
         "embeddings_are_tied": is_tied(objective.model),
         "placement": sorted({f"{p.device} {p.dtype}".replace("torch.", "") for p in parameters}),
-        "trained_count": sum(p.numel() for p in trained_parameters(objective)),
+        "trained_count": sum(p.numel() for p in parameters if p.requires_grad),
     }
 
 

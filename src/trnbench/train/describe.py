@@ -22,6 +22,7 @@ from trnbench.train.external import (
     is_tied,
     vocabulary_of,
 )
+from trnbench.train.loop import Pass
 from trnbench.train.software import library_versions
 
 SMALL_PARAMETERS = 50_000_000
@@ -36,8 +37,6 @@ FIRST_TOKENS_HINT = {
     "python": "its `forward(inputs, targets)` gets two int64 tensors, (batch, tokens)",
     "huggingface": "its sizes under `model.config`, or in the config.json, do not fit together",
 }
-
-Given = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
 def describe(task: DescribeModel) -> dict[str, Any]:
@@ -125,24 +124,23 @@ def _try(external: ExternalModel, sequence_length: int) -> None:
         )
 
 
-def _made_up(external: ExternalModel, sequence_length: int, place: torch.device) -> Given:
+def _made_up(external: ExternalModel, sequence_length: int, place: torch.device) -> Pass:
     """Return one sequence of zeros, as the model's arguments."""
     inputs = torch.zeros((1, sequence_length), dtype=torch.int64, device=place)
     if external.task == "next_token":
-        return inputs, inputs, None
+        return Pass(inputs, inputs)
     count = masked_positions(sequence_length)
-    where = torch.arange(count, device=place)[None]
-    return inputs, inputs[:, :count], where
+    return Pass(inputs, inputs[:, :count], torch.arange(count, device=place)[None])
 
 
 def _counted(
-    module: nn.Module, external: ExternalModel, given: Given
+    module: nn.Module, external: ExternalModel, given: Pass
 ) -> tuple[float | None, str | None]:
     """Count one forward and backward pass, with attention by matmuls."""
     objective = ExternalObjective(module, external, "fp32")
-    if given[0].is_meta and external.kind == "huggingface":
+    if given.inputs.is_meta and external.kind == "huggingface":
         # To make a mask of its own, transformers would read values.
-        length = given[0].shape[1]
+        length = given.inputs.shape[1]
         mask = torch.ones((1, 1, length, length), dtype=torch.bool, device="meta")
         objective.extra = {"attention_mask": mask}
     counting = FlopCounterMode(display=False, custom_mapping=FORMULAS)

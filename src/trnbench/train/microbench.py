@@ -65,12 +65,8 @@ def measure_peaks(job: orders.Microbench, backend: Backend, channel: Channel) ->
 
 def _measure(task: orders.PeakTask, job: orders.Microbench, backend: Backend) -> dict[str, Any]:
     try:
-        if isinstance(task, orders.CollectiveTask):
-            work = _collective(task, job.ranks, backend)
-        else:
-            work = make_work(backend, task)
         made = repeat(
-            work,
+            make_work(backend, task, job.ranks),
             backend,
             repeats=job.repeats,
             seconds_per_repeat=job.seconds_per_repeat,
@@ -145,10 +141,10 @@ def _do(work: Work, backend: Backend) -> None:
     del made
 
 
-def make_work(
-    backend: Backend, task: orders.MatmulTask | orders.MoveTask | orders.AttentionTask
-) -> Work:
+def make_work(backend: Backend, task: orders.PeakTask, ranks: int = 1) -> Work:
     """Return the work that a task names, with its operands on the device."""
+    if isinstance(task, orders.CollectiveTask):
+        return _collective(backend, task, ranks)
     if isinstance(task, orders.MatmulTask):
         return matmul(backend, DTYPES[task.precision], task.m, task.n, task.k, task.layout)
     return move(backend, task) if isinstance(task, orders.MoveTask) else attention(backend, task)
@@ -203,7 +199,7 @@ def _values(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
     return torch.randn(shape, device=backend.device).to(dtype)
 
 
-def _collective(task: orders.CollectiveTask, ranks: int, backend: Backend) -> Work:
+def _collective(backend: Backend, task: orders.CollectiveTask, ranks: int) -> Work:
     part = max(task.whole_bytes // FLOAT_BYTES // ranks, 1)
     # Zeros: sums of sums of anything else would grow to infinity.
     whole_array = torch.zeros(part * ranks, device=backend.device)

@@ -19,13 +19,7 @@ from trnbench.protocol.records import Finished, OperatorTime, Phase, Profiled
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import make_stream
 from trnbench.train.channel import Channel
-from trnbench.train.loop import (
-    StepOutcomes,
-    StepTokens,
-    TrainingStep,
-    prepare_tokens,
-    timed_block,
-)
+from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens, timed_block
 from trnbench.train.objective import Trainable
 
 WINDOW = "trnbench: profiled steps"

@@ -40,10 +40,6 @@ FIRST_NATIVE = (2, 10)
 STUB_VERSIONS = {"torch-neuronx": ("1.0",), "neuronx-cc": ("1.0", "1.0.post1")}
 """Empty packages of the public index under the same names; importing one fails."""
 
-CACHE_HITS, CACHE_MISSES = "fxgraph_cache_hit", "fxgraph_cache_miss"
-GRAPH_SECONDS = "compile_fx_inner"
-"""Inductor's time for one forward or backward graph."""
-
 Find = Callable[[str], object | None]
 
 
@@ -180,11 +176,13 @@ def compilations_of_torch() -> Compilations:
     if dynamo is None:
         return Compilations(graphs=0, programs=0, cache_hits=0)
     inductor = dynamo.counters["inductor"]
+    # Inductor's time for each forward or backward graph.
+    seconds = dynamo.compilation_time_metrics.get("compile_fx_inner", ())
     return Compilations(
         graphs=captured_graphs(),
-        programs=int(inductor[CACHE_MISSES]),
-        cache_hits=int(inductor[CACHE_HITS]),
-        seconds=tuple(map(float, dynamo.compilation_time_metrics.get(GRAPH_SECONDS, ()))),
+        programs=int(inductor["fxgraph_cache_miss"]),
+        cache_hits=int(inductor["fxgraph_cache_hit"]),
+        seconds=tuple(map(float, seconds)),
     )
 
 

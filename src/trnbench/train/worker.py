@@ -31,12 +31,6 @@ if TYPE_CHECKING:  # torch is imported by the tasks that need it, and an invento
     from trnbench.train.software import Compilations
 
 
-TORCH_HINT = (
-    "install torch for that interpreter (`pip install 'trnbench[train]'` where there is none), or "
-    "name one that has it with `--python PATH`"
-)
-
-
 def main(arguments: Sequence[str]) -> None:
     """Do one task; its last record is `Finished`, or `Failed` with what went wrong."""
     parser = argparse.ArgumentParser(prog="trnbench worker")
@@ -299,7 +293,9 @@ def _import_torch() -> None:
     try:
         import torch  # noqa: F401
     except (ImportError, OSError) as error:
-        version = platform.python_version()
         raise KnownFailure(
-            f"Python {version} cannot import torch: {error}", reason="unavailable", hint=TORCH_HINT
+            f"Python {platform.python_version()} cannot import torch: {error}",
+            reason="unavailable",
+            hint="install torch for that interpreter (`pip install 'trnbench[train]'` where there "
+            "is none), or name one that has it with `--python PATH`",
         ) from error

@@ -87,7 +87,7 @@ class CpuBackend(Backend):
 
     def attention_core(self, dtype: torch.dtype) -> AttentionCore:
         """Attend by plain matmuls in bf16, where the processor has instructions for it."""
-        has_bf16 = _bf16_feature(_CPUINFO) in BF16_FEATURES
+        has_bf16 = _bf16_feature() in BF16_FEATURES
         return math_attention if dtype == torch.bfloat16 and has_bf16 else fused_attention
 
     def settings(self) -> Mapping[str, str]:
@@ -97,7 +97,7 @@ class CpuBackend(Backend):
             "threads": str(torch.get_num_threads()),
             "affinity": _affinity(),
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
-            "bf16_instructions": _bf16_feature(_CPUINFO),
+            "bf16_instructions": _bf16_feature(),
         }
 
     def explain(self, error: BaseException) -> tuple[FailureReason, str] | None:
@@ -187,10 +187,10 @@ def _affinity() -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
 
 
-def _bf16_feature(cpuinfo: Path) -> str:
+def _bf16_feature() -> str:
     """Return the best bf16 instructions that the processor has, `none`, or `unknown`."""
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = _CPUINFO.read_text().splitlines()
     except OSError:
         return "unknown"  # not Linux
     features = [line.split() for line in lines if line.startswith(("flags", "Features"))]

@@ -70,6 +70,8 @@ class CudaBackend(Backend):
     def settings(self) -> Mapping[str, str]:
         """Return what decides the arithmetic, and which kernel attention uses."""
         matmul = torch.backends.cuda.matmul
+        dtype = matmul_dtype(self.claim.precision)
+        heads = torch.empty(ATTENTION_SHAPE, device=self.device, dtype=dtype)
         return {
             **super().settings(),
             "matmul_tf32": str(matmul.allow_tf32).lower(),
@@ -77,13 +79,7 @@ class CudaBackend(Backend):
             "bf16_reduced_precision_reduction": str(
                 matmul.allow_bf16_reduced_precision_reduction
             ).lower(),
-            "attention": attention_kernel(
-                torch.empty(
-                    ATTENTION_SHAPE,
-                    device=self.device,
-                    dtype=matmul_dtype(self.claim.precision),
-                )
-            ),
+            "attention": attention_kernel(heads),
         }
 
     def versions(self) -> Mapping[str, str]:
