@@ -1,7 +1,8 @@
 """From pydantic's faults to problems: file, line, key, value, and what to write instead."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,21 +18,21 @@ Schema = Mapping[str, Any]
 """JSON Schema of a key."""
 
 
+@dataclass(frozen=True, slots=True)
 class Places:
     """Where each value of a config came from: `--set`, the sweep, or a line of the file."""
 
-    def __init__(
-        self, document: Document, overrides: Mapping[str, str], swept: Iterable[str]
-    ) -> None:
-        self._document = document
-        self._overrides = overrides
-        self._swept = tuple(swept)
+    document: Document
+    overrides: Mapping[str, str]
+    """Keys and texts of `--set`."""
+    swept: Collection[str] = ()
+    """Keys that the sweep sets."""
 
     def where(self, path: KeyPath) -> str:
         """Say the place of the value at `path`."""
         path = self._sweep_of(path) or path
         key = self._set_key(path)
-        return self._document.where(path) if key is None else say_set(key, self._overrides[key])
+        return self.document.where(path) if key is None else say_set(key, self.overrides[key])
 
     def is_chosen(self, path: KeyPath) -> bool:
         """Whether `--set` or the sweep gave the value at `path`."""
@@ -39,17 +40,17 @@ class Places:
 
     def _sweep_of(self, path: KeyPath) -> KeyPath | None:
         dotted = _dotted(path)
-        return next((("sweep", key) for key in self._swept if covers(key, dotted)), None)
+        return next((("sweep", key) for key in self.swept if covers(key, dotted)), None)
 
     def _set_key(self, path: KeyPath) -> str | None:
         """Return the `--set` key that gave the value at `path`, or a mapping around it."""
-        keys = [*self._overrides][::-1]  # the last one wins
+        keys = [*self.overrides][::-1]  # the last one wins
         for key in keys:
             if covers(key, _dotted(path)):
                 return key
         # A mapping that is not in the file is there because a key inside it was set.
         for end in range(len(path), 0, -1):
-            if path[:end] in self._document.lines:
+            if path[:end] in self.document.lines:
                 return None
             for key in keys:
                 if covers(_dotted(path[:end]), key):

@@ -67,7 +67,7 @@ def check_document(
         data = copy.deepcopy(data)
         for key, value in values.items():
             _set(data, key, value, say_set(key, overrides[key]))
-    places = Places(document, overrides, ())
+    places = Places(document, overrides)
     suite = _validate(data, places)
     if not suite.sweep:
         return [CaseConfig(suite, {}, places)]

@@ -271,9 +271,9 @@ class NvmlSource:
         handles = [nvml.library.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
         uuids = [nvml.text("nvmlDeviceGetUUID", handle) for handle in handles]
         kinds = {nvml.text("nvmlDeviceGetName", handle) for handle in handles}
-        chosen = visible_indices(subject.environment.get("CUDA_VISIBLE_DEVICES"), uuids)
-        chosen = chosen[: subject.device_count]
-        is_by_uuid = "GPU-" in subject.environment.get("CUDA_VISIBLE_DEVICES", "")
+        visible = subject.environment.get("CUDA_VISIBLE_DEVICES")
+        chosen = visible_indices(visible, uuids)[: subject.device_count]
+        is_by_uuid = "GPU-" in (visible or "")
         is_ordered = subject.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
         self._note = None
         if 0 < len(chosen) < len(handles) and len(kinds) > 1 and not (is_by_uuid or is_ordered):

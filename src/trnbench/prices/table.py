@@ -120,9 +120,8 @@ class TableSource:
         )
 
 
-def _of_option(rows: Iterable[PriceRow], option: RentOption | None) -> list[PriceRow]:
+def _of_option(rows: Sequence[PriceRow], option: RentOption | None) -> list[PriceRow]:
     """Keep one option's rows; with none named, the first usual option that has default rows."""
-    rows = list(rows)
     if option is not None:
         return [row for row in rows if row.option == option]
     for usual in OPTION_ORDER:
@@ -132,13 +131,12 @@ def _of_option(rows: Iterable[PriceRow], option: RentOption | None) -> list[Pric
     return []
 
 
-def rows_of_region(rows: Iterable[PriceRow], region: str | None) -> list[PriceRow]:
+def rows_of_region(rows: Sequence[PriceRow], region: str | None) -> list[PriceRow]:
     """Keep the rows that hold in a region: its own, and those that hold everywhere around it.
 
     A rate for "all commercial regions" means those that sell the instance at all, so it counts
     only where the table has a rate of the region's own, however old.
     """
-    rows = list(rows)
     if region is None:
         return [row for row in rows if not _is_government(row.region)]
     wide = "all-govcloud" if _is_government(region) else "all-commercial"
@@ -147,9 +145,8 @@ def rows_of_region(rows: Iterable[PriceRow], region: str | None) -> list[PriceRo
     return [row for row in rows if row.region in held]
 
 
-def _of_zone(rows: Iterable[PriceRow], zone: str) -> list[PriceRow]:
+def _of_zone(rows: Sequence[PriceRow], zone: str) -> list[PriceRow]:
     """Keep a zone's rows; where there is none, those that do not differ by zone."""
-    rows = list(rows)
     return [row for row in rows if row.zone == zone] or [row for row in rows if row.zone is None]
 
 
