@@ -65,8 +65,7 @@ def find_energy(plan: Plan, measurement: Measurement) -> ResultEnergy:
     if chip is not None and chip.tdp_watts is not None:
         tdp_watts = chip.tdp_watts * plan.device.chips_billed
         tdp_source = f"{chip.name}: {chip.source}"
-    metered = _metered(plan, measurement)
-    watts, sampled, reason = (None, False, metered) if isinstance(metered, str) else metered
+    watts, sampled, reason = _metered(plan, measurement)
     meter = None if watts is None else backend_of(plan.order.backend).meter
     return ResultEnergy(
         kind="none" if meter is None else "power_samples" if sampled else "counter",
@@ -80,20 +79,21 @@ def find_energy(plan: Plan, measurement: Measurement) -> ResultEnergy:
     )
 
 
-def _metered(plan: Plan, measurement: Measurement) -> tuple[float, bool, str | None] | str:
-    """Return watts, whether power was sampled, and why they may not be used; or why none."""
+def _metered(plan: Plan, measurement: Measurement) -> tuple[float | None, bool, str | None]:
+    """Return watts, whether power was sampled, and why there are none or they may not be used."""
     backend = backend_of(plan.order.backend)
     meter = backend.meter
     if meter is None:
-        return backend.unmetered or f"nothing here meters the power of {backend.name}"
+        return None, False, backend.unmetered or f"nothing here meters the power of {backend.name}"
     of_meter = [reading for reading in measurement.readings if reading.source == meter.name]
     valid = [r for r in of_meter if r.is_valid and "energy_joules" in r.values]
     if not valid:
         note = next((r.note for r in of_meter if r.note), None)
-        return f"no energy was read from {meter.name}{f': {note}' if note else ''}"
+        because = f": {note}" if note else ""
+        return None, False, f"no energy was read from {meter.name}{because}"
     blocks = [block for block in measurement.blocks if block.purpose == "measure"]
     if not blocks:
-        return "nothing was measured, so no time is known for the power"
+        return None, False, "nothing was measured, so no time is known for the power"
     window = blocks[0].at_seconds - blocks[0].seconds, blocks[-1].at_seconds
     by_device: dict[int | None, list[Reading]] = {}
     for reading in valid:
@@ -102,9 +102,9 @@ def _metered(plan: Plan, measurement: Measurement) -> tuple[float, bool, str | N
     powers = [_mean_power(series) for series in by_device.values()]
     known = [power for power in powers if power is not None]
     if not known or len(known) < len(powers):
-        return f"{meter.name} gave too few readings while it measured"
+        return None, False, f"{meter.name} gave too few readings while it measured"
     if max(known) > MOST_WATTS:
-        return f"{meter.name} reports {max(known):.3g} W, which no device draws"
+        return None, False, f"{meter.name} reports {max(known):.3g} W, which no device draws"
     if meter.is_of_device and len(by_device) != plan.device.devices_used:
         devices = plan.device.devices_used
         doubts = [f"{len(by_device)} GPUs were metered and the job drove {devices}"]

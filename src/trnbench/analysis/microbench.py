@@ -27,8 +27,6 @@ REPEATS = 6
 """The lowest and the highest of six hold the median 97 times in 100: 1 - 2 / 2^6, whatever the
 distribution (David and Nagaraja, Order Statistics, 2003, section 7.1)."""
 
-Unit = Literal["FLOP/s", "B/s"]
-
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -37,7 +35,7 @@ class Rate:
     value: float
     low: float
     high: float
-    unit: Unit
+    unit: Literal["FLOP/s", "B/s"]
 
 
 @dataclass(frozen=True, slots=True)

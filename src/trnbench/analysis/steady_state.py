@@ -19,8 +19,6 @@ MIN_TAIL = 30
 MOST_EXAMINED = 2000
 """A longer series is searched by the means of neighbours, so that it takes milliseconds."""
 
-Verdict = Literal["steady", "no_steady", "slowdown", "drift"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteadyState:
@@ -28,7 +26,7 @@ class SteadyState:
 
     start: int
     """Samples before this one are warm-up: kept and counted, not summarized."""
-    verdict: Verdict
+    verdict: Literal["steady", "no_steady", "slowdown", "drift"]
     evidence: str
 
 

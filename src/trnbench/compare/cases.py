@@ -21,7 +21,6 @@ from trnbench.compare.sides import (
     Side,
     break_even,
     describe_side,
-    make_side,
     notes_of_sides,
     rate_ratio,
 )
@@ -62,7 +61,7 @@ class Pair:
 
 def make_pair(base: Group, cand: Group, terms: Terms) -> Pair:
     """Read every metric of a case on both sides and find the ratios."""
-    first, second = make_side("BASE", base), make_side("CAND", cand)
+    first, second = Side(label="BASE", group=base), Side(label="CAND", group=cand)
     measured = {name: _measure(COMPARABLES[name], first, second, terms) for name in terms.looked_at}
     return Pair(base=first, cand=second, measured=measured)
 
@@ -215,9 +214,8 @@ def _target(pair: Pair, target: float) -> TargetLoss:
     steps: list[float | None] = []
     reasons = []
     for side in (pair.base, pair.cand):
-        found = sample_of([steps_to_target(launch, target) for launch in side.usable])
-        if not side.usable:
-            found = "no launch of it can be used"
+        readings = [steps_to_target(launch, target) for launch in side.usable]
+        found = sample_of(readings) if readings else "no launch of it can be used"
         if isinstance(found, str):
             reasons.append(f"{side.label}: {found}")
         steps.append(None if isinstance(found, str) else geometric_mean(found.values))

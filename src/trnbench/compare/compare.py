@@ -199,7 +199,7 @@ def _decide(
         if is_beyond:
             return state, "the whole interval breaks the limit", None
         return state, "the change is real, and may be past the limit", None
-    count = needed(difference, gate.size)
+    count = needed(difference, abs(gate.limit))
     advice = f"measure {count} launches a side"
     if count is None:
         advice = "no number of launches decides this on so noisy a machine; choose a wider limit"

@@ -74,11 +74,6 @@ class Gate:
         """
         return max(0.0, self.limit) if self.is_lower_bound else min(0.0, self.limit)
 
-    @property
-    def size(self) -> float:
-        """The relative change that the gate has to tell from none."""
-        return abs(self.limit)
-
 
 def parse_gates(texts: Sequence[str]) -> tuple[Gate, ...]:
     """Read gates as they are written on the command line.

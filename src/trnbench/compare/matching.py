@@ -229,12 +229,12 @@ def is_same_device(base: Group, cand: Group) -> bool:
 
 def differences_of(base: Group, cand: Group, allowed: Sequence[str]) -> tuple[Difference, ...]:
     """Return all in which two cases differ, the work first."""
-    found: list[tuple[str, str, str, DifferenceKind]] = [
-        (key, _text(base.work[key]), _text(cand.work[key]), "allowed" if key in allowed else "work")
+    found = [
+        _difference(key, base.work, cand.work, "allowed" if key in allowed else "work")
         for key in _differing(base.work, cand.work)
     ]
     found += [
-        (key, _text(base.setup[key]), _text(cand.setup[key]), "setup")
+        _difference(key, base.setup, cand.setup, "setup")
         for key in _differing(base.setup, cand.setup)
     ]
     reported = [[_reported(launch) for launch in group.launches] for group in (base, cand)]
@@ -243,11 +243,12 @@ def differences_of(base: Group, cand: Group, allowed: Sequence[str]) -> tuple[Di
             ", ".join(dict.fromkeys(_text(one[key]) for one in side)) for side in reported
         )
         if first != second:
-            found.append((key, first, second, "setup"))
-    return tuple(
-        Difference(key=key, base=first, cand=second, kind=kind)
-        for key, first, second, kind in found
-    )
+            found.append(Difference(key=key, base=first, cand=second, kind="setup"))
+    return tuple(found)
+
+
+def _difference(key: str, base: Values, cand: Values, kind: DifferenceKind) -> Difference:
+    return Difference(key=key, base=_text(base[key]), cand=_text(cand[key]), kind=kind)
 
 
 def _text(value: Value) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from trnbench.compare.launches import Launch
 from trnbench.compare.ratio import Sample
+from trnbench.schema.comparison import Direction
 from trnbench.schema.result import CompileCache, MetricValue
 
 Unit = Literal["tokens_per_second", "seconds", "bytes", "ratio", "usd", "tokens_per_usd", "tokens"]
@@ -18,7 +19,7 @@ TARGET_WINDOW_STEPS = 5
 class Reading:
     """One figure of one launch, or why there is none."""
 
-    value: float | None
+    value: float | None = None
     error: float | None = None
     """Relative standard error inside the launch; None where nothing is known of it."""
     reason: str | None = None
@@ -35,7 +36,7 @@ class Comparable:
     name: str
     label: str
     """In tables."""
-    better: Literal["higher", "lower"]
+    better: Direction
     unit: Unit
     statistic: str
     computed: Callable[[Launch, float], Reading] | None = None
@@ -70,16 +71,16 @@ def sample_of(readings: Sequence[Reading]) -> Sample | str:
 def _of_result(launch: Launch, name: str) -> Reading:
     metric = launch.result.metrics.get(name)
     if metric is None:
-        return Reading(value=None, reason="the version that wrote this result had no such metric")
+        return Reading(reason="the version that wrote this result had no such metric")
     return _reading(metric)
 
 
 def _reading(metric: MetricValue) -> Reading:
     """Only a finite figure above zero has a ratio."""
     if metric.value is None:
-        return Reading(value=None, reason=metric.reason or "it has no figure")
+        return Reading(reason=metric.reason or "it has no figure")
     if not (math.isfinite(metric.value) and metric.value > 0):
-        return Reading(value=None, reason=f"{metric.value:g} has no ratio to anything")
+        return Reading(reason=f"{metric.value:g} has no ratio to anything")
     return Reading(value=metric.value, error=metric.relative_error)
 
 
@@ -87,10 +88,10 @@ def _compile_seconds(launch: Launch, _target: float) -> Reading:
     """Read it of cold launches alone: a launch that found some of its programs took less."""
     compilation = launch.result.compilation
     if compilation is None:
-        return Reading(value=None, reason="its version did not report what was compiled")
+        return Reading(reason="its version did not report what was compiled")
     if compilation.cache == "cold":
         return _of_result(launch, "compile_seconds")
-    return Reading(value=None, reason=_NOT_COLD[compilation.cache])
+    return Reading(reason=_NOT_COLD[compilation.cache])
 
 
 _NOT_COLD: Mapping[CompileCache, str] = {
@@ -115,13 +116,13 @@ def steps_to_target(launch: Launch, target: float) -> Reading:
     percent at best.
     """
     if not launch.excess_losses:
-        return Reading(value=None, reason="its raw records, with the losses, were not kept")
+        return Reading(reason="its raw records, with the losses, were not kept")
     before: float | None = None
     window = TARGET_WINDOW_STEPS
     for end in range(window, len(launch.excess_losses) + 1):
         recent = [loss for loss in launch.excess_losses[end - window : end] if loss is not None]
         if len(recent) < window:
-            return Reading(value=None, reason="a loss on the way was no number")
+            return Reading(reason="a loss on the way was no number")
         mean = math.fsum(recent) / window
         if mean <= target:
             past = 0.0 if before is None else (before - target) / (before - mean)
@@ -129,8 +130,7 @@ def steps_to_target(launch: Launch, target: float) -> Reading:
         before = mean
     steps = len(launch.excess_losses)
     return Reading(
-        value=None,
-        reason=f"in {steps} steps its loss did not come within {target:g} nat of the best possible",
+        reason=f"in {steps} steps its loss did not come within {target:g} nat of the best possible"
     )
 
 

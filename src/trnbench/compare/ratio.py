@@ -11,7 +11,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from trnbench.analysis.statistics import (
     BETWEEN_LAUNCH_SD,
@@ -25,7 +24,7 @@ from trnbench.analysis.statistics import (
     t_975,
     t_quantile,
 )
-from trnbench.schema.comparison import ComparisonVerdict, Direction
+from trnbench.schema.comparison import ComparisonVerdict, Correction, Direction, Method
 from trnbench.units import say_change
 
 UNSEEN_LAUNCH_SD = LARGEST_LAUNCH_SD
@@ -37,8 +36,6 @@ LEAST_GATE_LAUNCHES = 4
 MOST_LAUNCHES = 1000
 
 MOST_PERMUTATIONS = 13_000
-
-Method = Literal["welch", "pooled", "paired", "assumed"]
 
 Logs = tuple[float, ...]
 
@@ -172,7 +169,7 @@ def permutation_p(base: Sample, cand: Sample) -> float | None:
     return as_far / ways
 
 
-def adjust(p_values: Sequence[float], correction: Literal["holm", "bh", "none"]) -> list[float]:
+def adjust(p_values: Sequence[float], correction: Correction) -> list[float]:
     """Return p-values corrected for their number, in their order.
 
     Source: Holm, Scand. J. Statist. 6 (1979); Benjamini and Hochberg, J. R. Statist. Soc. B 57

@@ -23,9 +23,16 @@ class Side:
 
     label: Literal["BASE", "CAND"]
     group: Group
-    usable: tuple[Launch, ...]
-    price: Price | str
-    """Or why no one price holds for all of them."""
+
+    @property
+    def usable(self) -> tuple[Launch, ...]:
+        """Launches that count."""
+        return tuple(launch for launch in self.group.launches if launch.is_usable)
+
+    @property
+    def price(self) -> Price | str:
+        """What an hour costs, or why no one price holds for all usable launches."""
+        return side_price(self.usable)
 
     @property
     def billed(self) -> int:
@@ -56,12 +63,6 @@ class Side:
     def seeds(self) -> set[int]:
         """Of the usable launches, as far as is known."""
         return {launch.plan.order.seed for launch in self.usable if launch.plan is not None}
-
-
-def make_side(label: Literal["BASE", "CAND"], group: Group) -> Side:
-    """Sort out which launches of a group count, and at what price."""
-    usable = tuple(launch for launch in group.launches if launch.is_usable)
-    return Side(label=label, group=group, usable=usable, price=side_price(usable))
 
 
 def side_price(launches: Sequence[Launch]) -> Price | str:
