@@ -153,12 +153,12 @@ def is_tail_dominated(samples: Sequence[float] | Samples) -> bool:
     Then no interval for the mean can be trusted.
     """
     x = _checked(samples)
-    stalls = find_stalls(x)
-    if stalls.count == 0:
+    positions = _stall_positions(x)
+    if len(positions) == 0:
         return False
     interval = mean_interval(x)
     half_width = (interval.high - interval.low) / 2
-    moved = interval.value - float(np.mean(np.delete(x, _stall_positions(x))))
+    moved = interval.value - float(np.mean(np.delete(x, positions)))
     return moved > half_width / 4
 
 

@@ -266,9 +266,9 @@ def with_second_look(first: Comparison, second: Comparison, names: Mapping[str, 
         if launch.case_id in names
     }
     cases = {
-        renamed[case.name]: case.model_copy(update={"name": renamed[case.name]})
+        name: case.model_copy(update={"name": name})
         for case in second.cases
-        if case.name in renamed
+        if (name := renamed.get(case.name)) is not None
     }
     later = {
         (gate.gate, name): gate.model_copy(update={"case": name})

@@ -260,15 +260,12 @@ def _unmatched(
 ) -> Unmatched:
     """Say why a case has no counterpart, by the case that differs least from it."""
     is_base = side == "base"
-    nearest: Group | None = None
-    differences: tuple[Difference, ...] = ()
-    unlike: list[str] = []
+    found = []
     for other in others:
         both = (group, other) if is_base else (other, group)
-        found = tuple(d for d in differences_of(*both, allowed) if d.kind != "setup")
-        keys = [difference.key for difference in found if difference.kind == "work"]
-        if nearest is None or len(keys) < len(unlike):
-            nearest, differences, unlike = other, found, keys
+        differences = tuple(d for d in differences_of(*both, allowed) if d.kind != "setup")
+        found.append((other, differences, [d.key for d in differences if d.kind == "work"]))
+    nearest, differences, unlike = min(found, key=lambda each: len(each[2]), default=(None, (), []))
     if nearest is None:
         reason = f"{'CAND' if is_base else 'BASE'} has no more cases"
     elif unlike:

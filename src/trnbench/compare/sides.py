@@ -224,14 +224,11 @@ def break_even(
     if isinstance(base, str):
         usd = tokens = unknown(f"BASE has no price: {base}")
     else:
-        ratio = MetricValue(value=speed.value, low=speed.low, high=speed.high, reason=speed.reason)
-        usd = scaled(ratio, float(base.usd_per_hour) * billed[0] / billed[1])
+        usd = scaled(_as_metric(speed), float(base.usd_per_hour) * billed[0] / billed[1])
         rates = rate_ratio(base, cand, billed)
         tokens = unknown(f"CAND has none: {cand}")
         if rates is not None:
-            of = base_speed
-            known = MetricValue(value=of.value, low=of.low, high=of.high, reason=of.reason)
-            tokens = scaled(known, rates)
+            tokens = scaled(_as_metric(base_speed), rates)
     return BreakEven(
         usd_per_hour=usd.value,
         low=usd.low,
@@ -242,3 +239,7 @@ def break_even(
         tokens_per_second_high=tokens.high,
         tokens_per_second_reason=tokens.reason,
     )
+
+
+def _as_metric(of: Ratio | SideValue) -> MetricValue:
+    return MetricValue(value=of.value, low=of.low, high=of.high, reason=of.reason)

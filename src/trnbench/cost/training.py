@@ -293,7 +293,7 @@ def make_cost_sheet(result: Result, job: TrainingJob, site: Site) -> CostSheet |
         job=job,
         range=found,
         has_interval=speed.low is not None and speed.high is not None,
-        billed_usd=usd_per_hour * instances * seconds / SECONDS_PER_HOUR,
+        billed_usd=basis.usd_per_hour * seconds / SECONDS_PER_HOUR,
         swings=tornado(basis),
         mfu_ladder=_ladder(result, basis),
         footprint=_footprint(result, found, site),
