@@ -31,7 +31,7 @@ def look_again(
 ) -> Comparison:
     """Return the comparison with every gate decided that fresh launches can decide.
 
-    `sides` and `finders` are BASE's and CAND's: what was compared first, and what prices it.
+    `sides` and `finders` are BASE's and CAND's: the first launches, and what prices new ones.
     """
     cases = cases_to_confirm(first)
     if not cases:

@@ -1,15 +1,14 @@
 """`trnbench cost`: what training costs at a result's speed, as a range, and what changes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import DEFAULT_RESULTS, TERMINAL, FormatChoice, Paths, PriceChoice
+from trnbench.cli.options import TERMINAL, FormatChoice, Paths, PriceChoice
 from trnbench.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trnbench.cost.training import TrainingJob
 
 
@@ -108,7 +107,7 @@ def cost(
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
     sheets = []
-    for loaded in load_results(paths or [DEFAULT_RESULTS], problems):
+    for loaded in load_results(paths, problems):
         result = finder.reprice(loaded)
         if training.compilation is None:
             job = replace(job, compile_seconds=result.timing.first_step_seconds or 0.0)
@@ -120,7 +119,7 @@ def cost(
         raise DataError.of(problems)
 
 
-def _read(option: str, text: str, read: "Callable[[str], float]") -> float:
+def _read(option: str, text: str, read: Callable[[str], float]) -> float:
     try:
         return read(text)
     except ValueError as error:

@@ -1,6 +1,7 @@
 """`trnbench doctor`: what this machine has, what is wrong with it, and how to fix it."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,12 +11,10 @@ import typer
 
 from trnbench.cli.options import TERMINAL, FormatChoice, Interpreter
 from trnbench.errors import ExitCode, UnavailableError
+from trnbench.reports.document import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from trnbench.machine.describe import Inspection
-    from trnbench.reports.document import Part
 
 WithTorch = Annotated[
     bool,
@@ -69,7 +68,7 @@ def _with_torchs_devices(seen: "Inspection", python: str) -> "Inspection":
         return replace(seen, devices_reason=redact(str(error)))
 
 
-def _show(parts: "Iterable[Part]") -> None:
+def _show(parts: Iterable[Part]) -> None:
     from trnbench.cli.output import page_of_stdout, write
     from trnbench.reports.as_terminal import terminal
 

@@ -1,9 +1,7 @@
 """What stderr shows of a run: a case's phase, step, tokens/s, interval, time and dollars so far.
 
-A terminal has one line that moves, and a line that stays for each case that ended; elsewhere each
-phase has a line. Dollars are the case's, all its launches together; where there are several cases,
-those of the whole run stand beside them. They count by the second; what a contract bills is in the
-result. Nothing is drawn inside a timed block, and no thread draws in between.
+Dollars are of all launches of a case, by the second; what a contract bills is in the result.
+Nothing is drawn inside a timed block, and no thread draws in between.
 """
 
 import contextlib

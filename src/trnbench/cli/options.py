@@ -176,8 +176,6 @@ class PriceChoice:
 
 # --- how two sides are compared -------------------------------------------------------------------
 
-DEFAULT_MARGIN = "2%"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOptions:
@@ -191,9 +189,7 @@ class GateOptions:
         "whole interval must hold, not only the point. Can be repeated.",
     )
     strict: bool = cli_option(False, "--strict", help="An undecided gate counts as failed.")
-    margin: str = cli_option(
-        DEFAULT_MARGIN, metavar="N%", help="A change up to this size does not matter."
-    )
+    margin: str = cli_option("2%", metavar="N%", help="A change up to this size does not matter.")
     allow: list[str] | None = cli_option(
         None,
         metavar="KEY",

@@ -26,9 +26,6 @@ class Precision(StrEnum):
     FP8 = "fp8"
 
 
-USUAL_PRECISIONS = (Precision.FP32, Precision.BF16)
-"""Without fp8: few devices have it."""
-
 OF_PRINTING = ("again", "format_")
 """Options that have a meaning when nothing is measured."""
 
@@ -106,12 +103,13 @@ class Sizes:
         """Return the same as a request for one of this machine's devices."""
         from trnbench.plan.microbench import PeakRequest
 
+        usual = (Precision.FP32, Precision.BF16)  # few devices have fp8
         return PeakRequest(
             device_index=device_index,
             model=self.model,
             batch=self.batch,
             sequence_length=self.sequence_length,
-            precisions=[each.value for each in self.precision or USUAL_PRECISIONS],
+            precisions=[each.value for each in self.precision or usual],
             ranks=self.ranks,
             squares=self.square or (),
             array_mib=self.array_mib,

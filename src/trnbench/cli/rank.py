@@ -133,10 +133,9 @@ def rank(
     metric = _metric(wanted.by, constraint)
     problems: list[Problem] = []
     finder = PriceFinder.of(price)
-    default = [options.DEFAULT_RESULTS]
-    if wanted.published and not options.DEFAULT_RESULTS.exists():
-        default = []
-    runs = _measured(paths or default, finder, problems, all_options=all_options)
+    if not paths and wanted.published and not options.DEFAULT_RESULTS.exists():
+        paths = []
+    runs = _measured(paths, finder, problems, all_options=all_options)
     if wanted.published:
         runs += _published(wanted, finder, all_options=all_options)
     elif wanted.on:
@@ -157,7 +156,7 @@ def rank(
 
 
 def _measured(
-    paths: list[Path], finder: "PriceFinder", problems: list[Problem], *, all_options: bool
+    paths: list[Path] | None, finder: "PriceFinder", problems: list[Problem], *, all_options: bool
 ) -> "list[RankedRun]":
     from trnbench.cli.reprice import load_results
     from trnbench.cost.ranking import ranked_run

@@ -38,7 +38,7 @@ def report(
         )
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
-    results = list(map(finder.reprice, load_results(paths or [options.DEFAULT_RESULTS], problems)))
+    results = list(map(finder.reprice, load_results(paths, problems)))
     if flops_convention is not None:
         results = [recount(result, flops_convention.value) for result in results]
     if results and all_options:

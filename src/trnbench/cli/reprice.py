@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from trnbench.analysis.analyze import recost
-from trnbench.cli.options import PriceChoice, read_rate
+from trnbench.cli.options import DEFAULT_RESULTS, PriceChoice, read_rate
 from trnbench.compare.launches import Launch
 from trnbench.errors import DataError, Problem, UnavailableError
 from trnbench.prices import find_price, request_of, sources_for
@@ -20,9 +20,9 @@ from trnbench.schema.rent import RENT_OPTIONS, RentOption
 from trnbench.schema.result import Result
 
 
-def load_results(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Result]:
+def load_results(paths: Sequence[Path] | None, problems: list[Problem]) -> Iterator[Result]:
     """Yield every result that can be read; add to `problems` what is wrong with the others."""
-    for path in paths:
+    for path in [DEFAULT_RESULTS] if paths is None else paths:
         try:
             cases = list(find_cases([path]))
         except DataError as error:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from pydantic import BaseModel
 
-from trnbench.reports.document import Rows, Value, read_path
+from trnbench.reports.document import Rows, Value, name_and_path, read_path
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 from trnbench.schema.result import Result
 
@@ -42,9 +42,8 @@ def describe_columns(columns: Sequence[Column] | None = None) -> str:
 
 
 def _at(root: type, column: str, meaning: str | None = None) -> Column:
-    """Return `name=path`, or a path that ends in the name; the schema says what has no meaning."""
-    given, _, path = column.rpartition("=")
-    name = given or path.rpartition(".")[2]
+    """Return a column that `name_and_path` reads; without a meaning it has the schema's."""
+    name, path = name_and_path(column)
     return Column(name, meaning or described(root, path), lambda of: read_path(of, path))
 
 

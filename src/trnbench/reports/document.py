@@ -174,10 +174,15 @@ def read_path(of: Any, path: str) -> Value:
     return found
 
 
+def name_and_path(column: str) -> tuple[str, str]:
+    """Read `name=path`, or a path that ends in its name."""
+    name, _, path = column.rpartition("=")
+    return name or path.rpartition(".")[2], path
+
+
 def rows_at(items: Iterable[Any], *columns: str) -> Rows:
-    """Return a row for each item; a column is `name=path`, or a path that ends in its name."""
-    names = [each.rpartition("=")[0] or each.rpartition(".")[2] for each in columns]
-    paths = [each.rpartition("=")[2] for each in columns]
+    """Return a row for each item, with the columns that `name_and_path` reads."""
+    names, paths = zip(*map(name_and_path, columns), strict=True)
     return Rows(names, [[read_path(item, path) for path in paths] for item in items])
 
 

@@ -1,7 +1,4 @@
-"""Rankings as a report, measured and published runs marked.
-
-A published figure has its citation beside it, and a price its date.
-"""
+"""Rankings as a report: measured and published runs marked, with citations and dates of prices."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
