@@ -134,13 +134,16 @@ def find_processor() -> FoundDevice:
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the model name by Linux, else the platform's."""
+    return proc_field(cpuinfo, "model name") or platform.processor() or platform.machine()
+
+
+def proc_field(file: Path, name: str) -> str | None:
+    """Return the first value of this name in a file of Linux's /proc, or None."""
     try:
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = file.read_text().splitlines()
     except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
+        return None  # not Linux
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from trnbench.protocol.orders import AdamW
 from trnbench.protocol.records import FailureReason, FoundDevice
 from trnbench.train.backends.base import Backend, Claim, Unavailable
 from trnbench.train.layers.attention import AttentionCore, fused_attention
-from trnbench.train.software import find_processor, processor_name
+from trnbench.train.software import find_processor, proc_field, processor_name
 
 _CLEAR_PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -189,22 +189,16 @@ def _affinity() -> str:
 
 def _bf16_feature() -> str:
     """Return the best bf16 instructions that the processor has, `none`, or `unknown`."""
-    try:
-        lines = _CPUINFO.read_text().splitlines()
-    except OSError:
+    if not _CPUINFO.exists():
         return "unknown"  # not Linux
-    features = [line.split() for line in lines if line.startswith(("flags", "Features"))]
-    of_first_core = set(features[0]) if features else set()
-    return next((feature for feature in BF16_FEATURES if feature in of_first_core), "none")
+    of_first_core = proc_field(_CPUINFO, "flags") or proc_field(_CPUINFO, "Features") or ""
+    return next((name for name in BF16_FEATURES if name in of_first_core.split()), "none")
 
 
 def _peak_resident_bytes(status: Path) -> int:
     """Return the peak since the last reset, as Linux has it, else since the process began."""
-    try:
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # not Linux
+    kibibytes = proc_field(status, "VmHWM")
+    if kibibytes is not None:
+        return int(kibibytes.split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
