@@ -184,7 +184,6 @@ def compare(
 def _sort_sources(
     positional: list[str], base: list[str], cand: list[str]
 ) -> tuple[list[str], list[str]]:
-    """Return the sources of BASE and of CAND."""
     if len(positional) not in (0, 2):
         raise ConfigError(
             f"compare takes BASE and CAND; it was given {len(positional)}: {' '.join(positional)}",

@@ -72,7 +72,6 @@ def prices(
 
 
 def _find_rows(instance: str | None, option: str | None, region: str | None) -> "list[PriceRow]":
-    """Return the rows that were asked for, in order."""
     from trnbench.catalog.prices import price_rows, price_rows_by_instance
 
     if instance is None:
@@ -127,7 +126,6 @@ def _unknown(instance: str) -> ConfigError:
 
 
 def _find_history(instance: str | None, wanted: Wanted) -> "History":
-    """Return how one instance's rates changed."""
     from trnbench.prices.table import rows_of_region
     from trnbench.reports.prices import history_of
 

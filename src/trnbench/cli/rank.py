@@ -196,7 +196,6 @@ def _published(wanted: Wanted, finder: "PriceFinder", *, all_options: bool) -> "
 
 
 def _instances(pairs: Sequence[str]) -> dict[str, str]:
-    """Read `--on CHIP=INSTANCE`."""
     from trnbench.catalog.instances import instances
 
     found = {}
@@ -240,7 +239,6 @@ def _nothing(ranked: "Sequence[Ranking]", models: set[str], model: str | None) -
 
 
 def _metric(by: str | None, constraint: "Constraint | None") -> str:
-    """Return the metric of `--by`, or the default for these limits."""
     from trnbench.analysis.metrics import METRICS
     from trnbench.cost.ranking import TO_TRAIN
 

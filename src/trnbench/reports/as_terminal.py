@@ -206,7 +206,6 @@ def _over_last(
 
 
 def _row(cells: Cells, columns: Columns, widths: Sequence[int], page: doc.Page) -> Iterator[str]:
-    """Return a row's lines, its cells wrapped in their widths."""
     parts = [_wrapped(cell.text, width) for cell, width in zip(cells, widths, strict=True)]
     widths = [*widths[:-1], widths[-1] if columns[-1].is_figure else 0]  # no padding at the end
     for line in zip_longest(*parts, fillvalue=""):

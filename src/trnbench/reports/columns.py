@@ -79,7 +79,6 @@ def _figure(name: str, meaning: str) -> Column:
 
 
 def _estimate(name: str, meaning: str) -> Iterator[Column]:
-    """Yield a metric's column and those of its 95 % interval."""
     yield _figure(name, meaning)
     yield _result(f"{name}_ci95_low=metrics.{name}.low", LOW)
     yield _result(f"{name}_ci95_high=metrics.{name}.high", HIGH)

@@ -46,7 +46,6 @@ def _document(comparison: schema.Comparison, page: doc.Page) -> doc.Document:
 
 
 def _rows(comparison: schema.Comparison) -> doc.Rows:
-    """Return a row for each metric of each case."""
     compared = (
         Compared(comparison, case, metric) for case in comparison.cases for metric in case.metrics
     )
