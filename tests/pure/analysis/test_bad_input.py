@@ -155,12 +155,16 @@ def places_of_one_of_each_kind(case: Case) -> list[tuple[int, tuple[Any, ...]]]:
     return [(at, path) for at in first.values() for path in places(json.loads(case.lines[at]))]
 
 
-def test_each_field_of_each_record_can_hold_anything() -> None:
+def assert_each_field_can_hold_anything(stride: int) -> None:
+    """Try every `stride`-th value in each field, all of them in turn."""
+    values = (*NUMBERS, *WRONG_TYPES)
     for number, (at, path) in enumerate(places_of_one_of_each_kind(GOOD)):
-        # All values in turn; a whole table of them is a minute.
-        values = (*NUMBERS, *WRONG_TYPES)
-        for value in values[number % 3 :: 3]:
+        for value in values[number % stride :: stride]:
             assert_honest(GOOD, edited(GOOD.lines, at, path, value))
+
+
+def test_each_field_of_each_record_can_hold_anything() -> None:
+    assert_each_field_can_hold_anything(stride=6)
 
 
 # --- what the issue names -------------------------------------------------------------------------

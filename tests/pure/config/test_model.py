@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.configs import parse_config
@@ -139,6 +139,7 @@ def suites(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(suites())
 def test_the_schema_accepts_exactly_what_the_parser_accepts(document: dict[str, Any]) -> None:
     try:
