@@ -77,7 +77,7 @@ def analyze(
         environment=measurement.environment,
         timing=timing,
         compilation=summarize_compilation(plan, measurement.activities, case.outcome),
-        metrics={**measured, **_derived(basis)},
+        metrics=measured | {name: compute(basis) for name, compute in DERIVED.items()},
         utilization=utilization,
         learning=_learning(case),
         energy=case.energy,
@@ -204,10 +204,6 @@ def _basis(
     )
 
 
-def _derived(basis: Basis) -> dict[str, MetricValue]:
-    return {name: compute(basis) for name, compute in DERIVED.items()}
-
-
 def recost(result: Result, price: Price | None, price_reason: str | None) -> Result:
     """Return the same result at another price, or at none and why."""
     return rederived(result, result.utilization, price, price_reason)
@@ -234,7 +230,7 @@ def rederived(
     return result.model_copy(
         update={
             "standing": find_validity(basis.tokens_per_second.value is not None, checks),
-            "metrics": {**result.metrics, **_derived(basis)},
+            "metrics": result.metrics | {name: of(basis) for name, of in DERIVED.items()},
             "utilization": utilization,
             "price": price,
             "price_reason": price_reason,

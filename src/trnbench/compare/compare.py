@@ -138,9 +138,7 @@ def _gates(
         outcomes.append(_read_gate(gate, pair, name, found, p_adjusted))
     if CASE_KEY not in terms.allowed:
         outcomes += [
-            _outcome(
-                gate,
-                case.name,
+            _outcome_of(gate, case.name)(
                 evidence=f"CAND has no such case: {case.reason}",
                 advice=f"measure it, or accept that it is gone: --allow {CASE_KEY}",
             )
@@ -154,7 +152,8 @@ def _gates(
 def _read_gate(
     gate: Gate, pair: Pair, name: str, found: Measured, p_adjusted: float | None
 ) -> GateOutcome:
-    outcome = partial(_outcome, gate, name, doubts=tuple({**pair.base.doubts, **pair.cand.doubts}))
+    doubts = tuple({**pair.base.doubts, **pair.cand.doubts})
+    outcome = partial(_outcome_of(gate, name), doubts=doubts)
     unusable = pair.cand.unusable
     if unusable:
         last = unusable[-1]
@@ -206,33 +205,20 @@ def _decide(
     return state, "the interval is too wide to say", advice
 
 
-def _outcome(
-    gate: Gate,
-    case: str,
-    *,
-    state: GateState = "not_judged",
-    change: float | None = None,
-    change_low: float | None = None,
-    change_high: float | None = None,
-    p_adjusted: float | None = None,
-    evidence: str,
-    advice: str | None = None,
-    doubts: tuple[str, ...] = (),
-) -> GateOutcome:
-    return GateOutcome(
+def _outcome_of(gate: Gate, case: str) -> partial[GateOutcome]:
+    """Return what makes the gate's outcome, which is not judged unless the call says otherwise."""
+    return partial(
+        GateOutcome,
         gate=gate.text,
         metric=gate.metric,
         relation=gate.relation,
         limit=gate.limit,
         case=case,
-        state=state,
-        change=change,
-        change_low=change_low,
-        change_high=change_high,
-        p_adjusted=p_adjusted,
-        evidence=evidence,
-        advice=advice,
-        doubts=doubts,
+        state="not_judged",
+        change=None,
+        change_low=None,
+        change_high=None,
+        p_adjusted=None,
     )
 
 
