@@ -63,12 +63,7 @@ def did_you_mean(
 ) -> str:
     """Return a hint at the known names that are near `name`, if any, and the rest of the hint.
 
-    Args:
-        name: what the user wrote.
-        known: all that could be meant.
-        rest: what else helps.
-        most: how many names are offered.
-        cutoff: least similarity, from 0 to 1, as `difflib` counts it.
+    `cutoff` is the least similarity that counts as near, from 0 to 1, by `difflib`.
     """
     from difflib import get_close_matches  # a run without a fault never needs it
 
