@@ -265,7 +265,7 @@ class DeviceSuite:
         self, device: FoundDevice, tmp_path: Path
     ) -> None:
         """Proves that a plan for several devices is never run on one under its name."""
-        done = self.run(tmp_path, "--set", "parallel.data_parallel_size=2")
+        done = self.run(tmp_path, "--set", "parallel.data_parallel_replicate_size=2")
         assert done.code == 3
         assert "this version trains on one and plans for more" in done.err
         assert "see the plan with `--dry-run`, or set the sizes under `parallel` to 1" in done.err

@@ -102,7 +102,8 @@ def setup_of(launch: Launch) -> Values:
 def _parallel(sizes: PlannedParallel) -> str:
     return (
         f"tensor {sizes.tensor_parallel_size} x pipeline {sizes.pipeline_parallel_size} x context "
-        f"{sizes.context_parallel_size} x data {sizes.data_parallel_size} ({sizes.data_parallel})"
+        f"{sizes.context_parallel_size} x replicate "
+        f"{sizes.data_parallel_replicate_size} x shard {sizes.data_parallel_shard_size}"
     )
 
 

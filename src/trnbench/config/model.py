@@ -213,12 +213,13 @@ class WorkloadConfig(Strict):
 class ParallelConfig(Strict):
     """How one job spreads over devices; the sizes multiply to the number of ranks."""
 
+    data_parallel_replicate_size: Count = 1
+    """Groups that each hold the whole state (DDP)."""
+    data_parallel_shard_size: Count = 1
+    """Ranks that the state is sharded over (FSDP2); with replicas, HSDP."""
+    context_parallel_size: Count = 1
     tensor_parallel_size: Count = 1
     pipeline_parallel_size: Count = 1
-    context_parallel_size: Count = 1
-    data_parallel_size: Count = 1
-    data_parallel: Literal["ddp", "fsdp"] = "ddp"
-    """ddp: each rank holds the whole state; fsdp: the state is shared out over the ranks."""
 
 
 class PriceConfig(Strict):

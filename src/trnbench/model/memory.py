@@ -42,9 +42,8 @@ class Ranks:
     tensor: int = 1
     pipeline: int = 1
     context: int = 1
-    data: int = 1
-    is_sharded: bool = False
-    """Whether each data-parallel rank has a part of the state (FSDP), or all of it (DDP)."""
+    shard: int = 1
+    """Ranks that each have a part of the state (FSDP2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +106,7 @@ def _state_bytes(
     if ranks.pipeline > 1:
         blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
         weights = blocks / ranks.pipeline + embedding_parameters(shape)
-    split = ranks.tensor * (ranks.data * ranks.context if ranks.is_sharded else 1)
+    split = ranks.tensor * (ranks.shard * ranks.context if ranks.shard > 1 else 1)
     of_each = sum(STATE_BYTES_PER_PARAMETER[precision])
     if step.lora is None:
         return of_each * weights / split
@@ -129,7 +128,7 @@ def _logits_bytes(
 
 def _gathered_bytes(shape: ModelShape, ranks: Ranks) -> float:
     """FSDP2: bf16 copies of the embeddings and two blocks, gradients of them and of one block."""
-    if not ranks.is_sharded or ranks.data * ranks.context == 1:
+    if ranks.shard == 1:
         return 0.0
     block = flops.block_parameters(shape, shape.layers - 1)
     embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)

@@ -40,6 +40,7 @@ from trnbench.protocol.orders import (
     StreamSettings,
     WorkOrder,
 )
+from trnbench.protocol.parallel import Layout
 from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel, PlannedWorkload
 from trnbench.schema.price import Price
 
@@ -102,11 +103,11 @@ def make_plan(
     price, price_reason = _plan_price(config, request)
     check_instance(config, target, machine, is_priced=price is not None)
     _check_max_usd(config, price, price_reason)
-    work = _plan_work(config, model, workload, target)
+    work = _plan_work(config, model, workload, parallel, target)
     return Plan(
         trnbench_version=__version__,
         suite=config.name,
-        case_id=_case_id(model, workload, parallel, work),
+        case_id=_case_id(model, workload, work),
         swept=dict(case.swept),
         model=model,
         workload=workload,
@@ -134,9 +135,7 @@ def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
 
 
 def _plan_parallel(config: Config) -> PlannedParallel:
-    asked = config.parallel
-    split = asked.tensor_parallel_size * asked.pipeline_parallel_size * asked.context_parallel_size
-    return PlannedParallel(world_size=split * asked.data_parallel_size, **asked.model_dump())
+    return PlannedParallel.of(Layout(**config.parallel.model_dump()))
 
 
 def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
@@ -171,7 +170,11 @@ def _check_max_usd(config: Config, price: Price | None, reason: str | None) -> N
 
 
 def _plan_work(
-    config: Config, model: PlannedModel, workload: PlannedWorkload, target: Target
+    config: Config,
+    model: PlannedModel,
+    workload: PlannedWorkload,
+    parallel: PlannedParallel,
+    target: Target,
 ) -> WorkOrder:
     """Return what the worker is given, without the parity gate."""
     asked, ceiling = config.workload, config.measure.ceiling
@@ -201,6 +204,7 @@ def _plan_work(
         seed=asked.seed,
         execution=plan_execution(config, model, target),
         device_index=int(index) if index else None,
+        layout=parallel.layout,
         step=workload.step,
         external=model.external,
     )
@@ -216,11 +220,9 @@ def _plan_gate(config: Config, model: PlannedModel, work: WorkOrder) -> GateOrde
     return plan_external_gate(work, model, small)
 
 
-def _case_id(
-    model: PlannedModel, workload: PlannedWorkload, parallel: PlannedParallel, order: WorkOrder
-) -> str:
+def _case_id(model: PlannedModel, workload: PlannedWorkload, order: WorkOrder) -> str:
     """Return a name for people that ends in a hash of all that decides the work."""
-    work = asdict(replace(order, wire_version=0)) | {"parallel": parallel.model_dump(mode="json")}
+    work = asdict(replace(order, wire_version=0))
     mark = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:8]
     name = "".join(c if c.isalnum() or c in ".-" else "-" for c in model.name)
     return f"{name}-{workload.precision}-{order.backend}-{mark}"

@@ -57,13 +57,14 @@ def predict(
     shape, length, step = model.shape, workload.sequence_length, workload.step
     if shape is None:  # what its number of weights alone says
         counted = model.described.flops_per_token if model.described else None
-        ranks = parallel.data_parallel_size if parallel.data_parallel == "fsdp" else 1
         bytes_per_weight = sum(STATE_BYTES_PER_PARAMETER[workload.precision])
         return Prediction(
             flops_per_token={} if counted is None else {COUNTED_CONVENTION: counted},
             recomputed_flops_per_token=0.0 if step.recompute == "none" else None,
             memory_bytes=None,
-            memory_states_bytes=bytes_per_weight * model.parameter_count / ranks,
+            memory_states_bytes=bytes_per_weight
+            * model.parameter_count
+            / parallel.data_parallel_shard_size,
             memory_activations_bytes=None,
             memory_verdict="unknown",
             step_seconds=None,
@@ -136,8 +137,7 @@ def memory_of(
             tensor=parallel.tensor_parallel_size,
             pipeline=parallel.pipeline_parallel_size,
             context=parallel.context_parallel_size,
-            data=parallel.data_parallel_size,
-            is_sharded=parallel.data_parallel == "fsdp",
+            shard=parallel.data_parallel_shard_size,
         ),
     )
 

@@ -39,16 +39,20 @@ def plan_workload(
     target: Target,
 ) -> PlannedWorkload:
     """Resolve what one step trains on, and how."""
-    asked, data = config.workload, parallel.data_parallel_size
+    asked, data = config.workload, parallel.layout.data_parallel_size
     micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
     per_pass = micro * data
     if asked.global_batch_size % per_pass:
         raise Conflict(
             "workload.global_batch_size",
             f"{asked.global_batch_size} is not a multiple of micro_batch_size {micro} x "
-            f"data_parallel_size {data} = {per_pass}",
+            f"{data} data-parallel ranks = {per_pass}",
             hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
-            others=["workload.micro_batch_size", "parallel.data_parallel_size"],
+            others=[
+                "workload.micro_batch_size",
+                "parallel.data_parallel_replicate_size",
+                "parallel.data_parallel_shard_size",
+            ],
         )
     usual: Precision = "fp32" if target.likely_row.is_host else "bf16"
     workload = PlannedWorkload(

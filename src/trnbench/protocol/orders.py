@@ -10,8 +10,9 @@ from typing import Literal
 
 from trnbench.protocol.codec import ProtocolError, encode, from_document, parse_object
 from trnbench.protocol.model import ExternalModel, ModelShape
+from trnbench.protocol.parallel import ALONE, SINGLE, Layout, Seat
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 """Raised when a task, a command or a record changes; parent and child must agree on it."""
 
 Precision = Literal["fp32", "bf16", "pure_bf16", "bf16_master", "fp8"]
@@ -125,7 +126,8 @@ class WorkOrder:
     """Seeds the initial weights."""
     execution: Execution = "eager"
     device_index: int | None = None
-    """Null: the first of its kind."""
+    """Of local rank 0, and the others follow it; null: the first of its kind."""
+    layout: Layout = SINGLE
     gate: GateOrder | None = None
     """Null: no parity gate."""
     step: StepSettings = StepSettings()
@@ -169,6 +171,7 @@ class Train:
 
     kind: Literal["train"] = "train"
     order: WorkOrder
+    seat: Seat = ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +188,7 @@ class ProfileSteps:
     """Path of the trace: JSON for Chrome's and Perfetto's viewers."""
     capture: str
     """Folder for what the vendor's own profiler writes; it need not exist."""
+    seat: Seat = ALONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

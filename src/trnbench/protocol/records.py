@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trnbench.protocol.orders import Purpose
+from trnbench.protocol.parallel import Communication, Replica, Seated
 
 # --- found without training -----------------------------------------------------------------------
 
@@ -232,7 +233,7 @@ class Block:
     event_seconds: float | None = None
     """The same by the device's own events; null where it has none to trust."""
     rank_seconds: list[float] | None = None
-    """Of each rank, without waiting for the others; null for one rank."""
+    """Of each rank, in order; `seconds` is the slowest's. Null for one rank."""
     losses: list[float | None]
     gradient_norms: list[float | None]
     oracle_losses: list[float]
@@ -267,13 +268,15 @@ class Activity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Peak memory of the rank so far."""
+    """Peak memory of the fullest rank so far."""
 
     kind: Literal["memory"] = "memory"
     at_seconds: float
     peak_bytes: int | None
     counted: str
     """`process_rss`, `device_allocated`, or why there is no figure."""
+    rank_peak_bytes: list[int | None] | None = None
+    """Of each rank, in order; `peak_bytes` is the most. Null for one rank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,9 +366,12 @@ ChildRecord = (
     | WeightUpdate
     | Ceiling
     | Built
+    | Seated
     | Block
     | Activity
     | Memory
+    | Communication
+    | Replica
     | Profiled
     | Finished
     | Failed

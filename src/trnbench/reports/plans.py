@@ -54,8 +54,8 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
         yield (
             "ranks",
             f"{ranks.world_size} = tensor {ranks.tensor_parallel_size} x pipeline "
-            f"{ranks.pipeline_parallel_size} x context {ranks.context_parallel_size} x data "
-            f"{ranks.data_parallel_size} ({ranks.data_parallel})",
+            f"{ranks.pipeline_parallel_size} x context {ranks.context_parallel_size} x replicate "
+            f"{ranks.data_parallel_replicate_size} x shard {ranks.data_parallel_shard_size}",
         )
     yield "device", _device(plan)
     yield "operations", _operations(plan)

@@ -357,10 +357,11 @@ def format_of(text: bytes) -> int | None:
 
 
 def _upgraded(text: bytes, model: type[Model]) -> bytes:
-    """Return a file of format 1 as it is written today; any other as it is."""
-    if format_of(text) != 1:
+    """Return a file of an older format as it is written today; any other as it is."""
+    upgrade, newest = UPGRADES.get(model.__name__), model.model_fields["schema_version"].default
+    if upgrade is None or (format_of(text) or newest) >= newest:
         return text
     try:
-        return json.dumps(UPGRADES[model.__name__](json.loads(text))).encode()
+        return json.dumps(upgrade(json.loads(text))).encode()
     except (LookupError, TypeError, AttributeError):
         return text  # damaged: reading it says how

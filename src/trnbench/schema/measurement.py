@@ -10,6 +10,7 @@ Format versions, and what changed in each:
     the vendor's `code`
 """
 
+import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -17,6 +18,7 @@ from typing import Any, Literal, Protocol
 from trnbench.errors import DataError
 from trnbench.protocol.codec import ProtocolError, decode
 from trnbench.protocol.orders import Purpose
+from trnbench.protocol.parallel import Communication, Replica, Seated
 from trnbench.protocol.records import (
     CHILD_RECORDS,
     Activity,
@@ -128,6 +130,19 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankFault:
+    """Ranks of one job contradict each other; the first time of each kind is recorded."""
+
+    kind: Literal["rank_fault"] = "rank_fault"
+    at_seconds: float
+    what: Literal["losses", "gradient_norms", "weights", "steps", "device", "process_group"]
+    """losses: ranks with data of their own have the same ones, so the same data; the others: ranks
+    that must agree do not, or two share a device."""
+    ranks: list[int]
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """Last line of a measurement: how it ended, and why."""
 
@@ -142,11 +157,11 @@ class Outcome:
     """The vendor's own code for what went wrong, such as `NCC_EVRF004`."""
 
 
-ParentRecord = Header | Launch | Decision | Watch | Reading | Outcome
+ParentRecord = Header | Launch | Decision | Watch | Reading | RankFault | Outcome
 
 Record = ChildRecord | ParentRecord
 
-RECORDS: tuple[type, ...] = (*CHILD_RECORDS, Header, Launch, Decision, Watch, Reading, Outcome)
+RECORDS: tuple[type, ...] = (*CHILD_RECORDS, *typing.get_args(ParentRecord))
 
 
 def parse_record(line: str | bytes) -> Any:
@@ -181,6 +196,11 @@ class Measurement:
     decisions: list[Decision] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    seats: list[Seated] = field(default_factory=list)
+    """One a rank, in order; empty for one rank, as are the next three."""
+    communications: list[Communication] = field(default_factory=list)
+    replicas: list[Replica] = field(default_factory=list)
+    rank_faults: list[RankFault] = field(default_factory=list)
     steps: StepTaker | None = None
     """What keeps the steps of blocks, where the blocks are kept without them."""
     torn_line: str | None = None
@@ -217,6 +237,10 @@ _SEVERAL: dict[type, str] = {
     Activity: "activities",
     Phase: "phases",
     Ceiling: "ceilings",
+    Seated: "seats",
+    Communication: "communications",
+    Replica: "replicas",
+    RankFault: "rank_faults",
 }
 """Records of which there are many, and the list that each goes to."""
 

@@ -1,4 +1,4 @@
-"""Plans and results of format 1, which later versions read for ever, as they are written today."""
+"""Plans and results of older formats, which later versions read for ever, as today's."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +9,19 @@ Document = dict[str, Any]
 
 
 def upgrade_plan(plan: Document) -> Document:
+    """Upgrade by one format after another."""
+    return _split_data_parallel(_with_sizes(plan) if plan["schema_version"] == 1 else plan)
+
+
+def _split_data_parallel(plan: Document) -> Document:
+    """Say how many replicas there are, and how many shards of each."""
+    parallel = dict(plan["parallel"])
+    size, kind = parallel.pop("data_parallel_size"), parallel.pop("data_parallel")
+    axis = "data_parallel_shard_size" if kind == "fsdp" else "data_parallel_replicate_size"
+    return {**plan, "schema_version": 3, "parallel": {**parallel, axis: size}}
+
+
+def _with_sizes(plan: Document) -> Document:
     """Say the model's sizes beside its shape, and `external` for what was called `guest`."""
     model = _renamed(plan["model"])
     shape, described = model["shape"] or {}, model.get("described") or {}
@@ -20,7 +33,6 @@ def upgrade_plan(plan: Document) -> Document:
     }
     return {
         **plan,
-        "schema_version": 2,
         "model": {**model, **sizes},
         "order": _renamed(plan["order"]),
     }

@@ -6,14 +6,17 @@ Format versions, and what changed in each:
 
 1   first version
 2   a model's family and sizes, beside its shape
+3   `parallel` has the sizes of replicas and shards, for data_parallel_size and data_parallel
 """
 
-from typing import Annotated, Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
 from trnbench.protocol.model import ExternalModel, ModelShape
 from trnbench.protocol.orders import Precision, StepSettings, WorkOrder
+from trnbench.protocol.parallel import Layout, PipelineSchedule
 from trnbench.protocol.records import Described
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
@@ -110,14 +113,31 @@ class PlannedWorkload(Strict):
 
 
 class PlannedParallel(Strict):
-    """The ranks of the job; the sizes multiply to `world_size`."""
+    """The ranks of the job and their layout, field by field as in `protocol.parallel.Layout`."""
 
     world_size: int
-    tensor_parallel_size: int
-    pipeline_parallel_size: int
-    context_parallel_size: int
-    data_parallel_size: int
-    data_parallel: Literal["ddp", "fsdp"]
+    data_parallel_replicate_size: int = 1
+    data_parallel_shard_size: int = 1
+    context_parallel_size: int = 1
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    expert_parallel_size: int = 1
+    sequence_parallel: bool = True
+    reshard_after_forward: bool = True
+    pipeline_schedule: PipelineSchedule = "1f1b"
+    pipeline_stages_per_rank: int = 1
+    reason: str | None = None
+    """Why this layout; null in plans older than the choice."""
+
+    @classmethod
+    def of(cls, layout: Layout, reason: str | None = None) -> Self:
+        """Return a layout as a plan has it."""
+        return cls(world_size=layout.world_size, **asdict(layout), reason=reason)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout, as the worker is given it."""
+        return Layout(**self.model_dump(exclude={"world_size", "reason"}))
 
 
 class PlannedDevice(Strict):
@@ -167,7 +187,7 @@ class Prediction(Strict):
 class Plan(Strict):
     """One case, resolved; the worker receives `order` alone."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     trnbench_version: str
     suite: str
     case_id: str

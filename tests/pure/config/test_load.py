@@ -50,7 +50,7 @@ def test_a_suite_without_a_sweep_is_one_case_with_the_defaults() -> None:
     assert case.config.name == "my suite"
     assert case.config.model == "tiny-llama"
     assert case.config.workload.precision == "auto"
-    assert case.config.parallel.data_parallel == "ddp"
+    assert case.config.parallel.data_parallel_replicate_size == 1
     assert case.config.measure.relative_precision == 0.005
     assert case.config.price.instance == "auto"
     assert case.config.device == "auto"
@@ -350,12 +350,16 @@ def test_a_conflict_gets_the_place_of_its_key() -> None:
 def test_a_conflict_with_a_key_that_was_set_or_swept_blames_that_one() -> None:
     text = SUITE + "sweep: {workload.micro_batch_size: [3]}\n"
     batch = "workload.global_batch_size"
-    others = ["workload.micro_batch_size", "parallel.data_parallel_size"]
+    others = ["workload.micro_batch_size", "parallel.data_parallel_replicate_size"]
     places = [
         (text, {}, "suite.yaml, line 6"),
         (SUITE, {}, "suite.yaml, line 5"),
         (SUITE, {"workload.micro_batch_size": "3"}, "--set workload.micro_batch_size=3"),
-        (SUITE, {"parallel.data_parallel_size": "3"}, "--set parallel.data_parallel_size=3"),
+        (
+            SUITE,
+            {"parallel.data_parallel_replicate_size": "3"},
+            "--set parallel.data_parallel_replicate_size=3",
+        ),
         (text, {"workload.global_batch_size": "4"}, "--set workload.global_batch_size=4"),
     ]
     for written, overrides, place in places:

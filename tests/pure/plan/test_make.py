@@ -33,7 +33,7 @@ def test_global_is_micro_times_accumulation_times_data_parallel(
         {
             "workload.global_batch_size": str(micro * accumulation * data),
             "workload.micro_batch_size": str(micro),
-            "parallel.data_parallel_size": str(data),
+            "parallel.data_parallel_replicate_size": str(data),
         }
     )
     assert plan.workload.gradient_accumulation_steps == accumulation
@@ -50,7 +50,7 @@ def test_a_batch_that_does_not_come_out_even_is_a_conflict_with_a_size_that_does
     sizes = {
         "workload.global_batch_size": str(total),
         "workload.micro_batch_size": "null" if micro is None else str(micro),
-        "parallel.data_parallel_size": str(data),
+        "parallel.data_parallel_replicate_size": str(data),
     }
     conflict = conflict_of(sizes)
     assert conflict.path == ("workload", "global_batch_size")
@@ -61,7 +61,9 @@ def test_a_batch_that_does_not_come_out_even_is_a_conflict_with_a_size_that_does
 
 
 def test_without_a_micro_batch_each_rank_takes_its_share_in_one_pass() -> None:
-    plan = plan_case({"workload.global_batch_size": "32", "parallel.data_parallel_size": "4"})
+    plan = plan_case(
+        {"workload.global_batch_size": "32", "parallel.data_parallel_replicate_size": "4"}
+    )
     assert plan.workload.micro_batch_size == 8
     assert plan.workload.gradient_accumulation_steps == 1
 
@@ -71,13 +73,13 @@ def test_a_batch_that_does_not_come_out_even_is_told_with_the_sizes_around_it() 
         {
             "workload.global_batch_size": "96",
             "workload.micro_batch_size": "4",
-            "parallel.data_parallel_size": "16",
+            "parallel.data_parallel_replicate_size": "16",
         }
     )
     assert conflict.path == ("workload", "global_batch_size")
     assert conflict.message == (
         "workload.global_batch_size: 96 is not a multiple of micro_batch_size 4 x "
-        "data_parallel_size 16 = 64"
+        "16 data-parallel ranks = 64"
     )
     assert conflict.hint == "use 64 or 128, or change micro_batch_size"
 
@@ -116,14 +118,14 @@ def test_the_world_is_the_product_of_the_parallel_sizes() -> None:
         "parallel.tensor_parallel_size": "2",
         "parallel.pipeline_parallel_size": "2",
         "parallel.context_parallel_size": "4",
-        "parallel.data_parallel_size": "8",
-        "parallel.data_parallel": "fsdp",
+        "parallel.data_parallel_replicate_size": "2",
+        "parallel.data_parallel_shard_size": "4",
     }
     parallel = plan_case(sizes).parallel
     assert parallel.world_size == 128
     assert (parallel.tensor_parallel_size, parallel.pipeline_parallel_size) == (2, 2)
-    assert (parallel.context_parallel_size, parallel.data_parallel_size) == (4, 8)
-    assert parallel.data_parallel == "fsdp"
+    assert parallel.context_parallel_size == 4
+    assert (parallel.data_parallel_replicate_size, parallel.data_parallel_shard_size) == (2, 4)
 
 
 def test_a_conflict_is_explained_at_its_line() -> None:
@@ -140,7 +142,7 @@ def on_instance(name: str, ranks: int, **more: str) -> Plan:
     keys = {
         "device": "neuron",
         "price.instance": name,
-        "parallel.data_parallel_size": str(ranks),
+        "parallel.data_parallel_replicate_size": str(ranks),
         "workload.global_batch_size": str(ranks),
     }
     return plan_case(keys | more, found=None)
@@ -296,9 +298,9 @@ OTHER_WORK = [
     {"workload.gradient_clip_norm": "2.0"},
     {"workload.seed": "1"},
     {"workload.threads": "1"},
-    {"parallel.data_parallel_size": "2", "workload.global_batch_size": "16"},
+    {"parallel.data_parallel_replicate_size": "2", "workload.global_batch_size": "16"},
     {"parallel.tensor_parallel_size": "2"},
-    {"parallel.data_parallel": "fsdp"},
+    {"parallel.data_parallel_shard_size": "2", "workload.global_batch_size": "16"},
 ]
 
 

@@ -19,8 +19,7 @@ TRN2 = {
     "workload.global_batch_size": "64",
     "workload.micro_batch_size": "1",
     "parallel.tensor_parallel_size": "4",
-    "parallel.data_parallel_size": "16",
-    "parallel.data_parallel": "fsdp",
+    "parallel.data_parallel_shard_size": "16",
     "price.instance": "trn2.48xlarge",
 }
 
@@ -81,10 +80,10 @@ def test_the_states_of_a_small_model_are_sixteen_bytes_a_weight() -> None:
 
 
 def test_ranks_that_share_the_state_hold_less_of_it_and_copies_do_not() -> None:
-    more = {"parallel.data_parallel_size": "8"}
     alone = plan_case().prediction.memory_states_bytes
-    assert plan_case(more).prediction.memory_states_bytes == alone
-    shared = plan_case(more | {"parallel.data_parallel": "fsdp"}).prediction
+    copied = plan_case({"parallel.data_parallel_replicate_size": "8"}).prediction
+    assert copied.memory_states_bytes == alone
+    shared = plan_case({"parallel.data_parallel_shard_size": "8"}).prediction
     assert shared.memory_states_bytes == pytest.approx(alone / 8)
 
 
@@ -92,7 +91,7 @@ def test_a_known_model_fits_where_it_is_shared_out_and_not_on_one_device() -> No
     assert plan_case(TRN2, found=None).prediction.memory_verdict == "fits"
     alone = TRN2 | {
         "parallel.tensor_parallel_size": "1",
-        "parallel.data_parallel_size": "1",
+        "parallel.data_parallel_shard_size": "1",
         "workload.global_batch_size": "1",
     }
     assert plan_case(alone, found=None).prediction.memory_verdict == "does_not_fit"
@@ -139,7 +138,7 @@ def test_the_most_that_a_case_costs_is_its_time_or_its_limit(
         "price.instance": "trn2.48xlarge",
         "price.usd_per_hour": "34",
         "measure.max_minutes": "15",
-        "parallel.data_parallel_size": ranks,
+        "parallel.data_parallel_replicate_size": ranks,
         "workload.global_batch_size": ranks,
     }
     plan = plan_case(keys if limit is None else keys | {"measure.max_usd": limit}, found=None)

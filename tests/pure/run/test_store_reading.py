@@ -115,7 +115,7 @@ def test_a_damaged_plan_or_result_is_told_with_its_file(tmp_path: Path, content:
 def test_a_plan_of_a_newer_version_is_told_by_the_key_that_differs(tmp_path: Path) -> None:
     case = write_case(tmp_path / "case")
     document = json.loads(case.plan_path.read_text(encoding="utf-8"))
-    for key, value in (("schema_version", 3), ("new_field", 1)):
+    for key, value in (("schema_version", 4), ("new_field", 1)):
         case.plan_path.write_text(json.dumps(document | {key: value}), encoding="utf-8")
         with pytest.raises(DataError, match=f": {key}: "):
             read_plan(case.path)

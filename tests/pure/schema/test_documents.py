@@ -31,8 +31,14 @@ PRICE = {
     "region": "us-east-2", "zone": None, "date": "2026-07-22", "source": "the pricing page",
     "note": None, "retrieved_at": None,
 }  # fmt: skip
+LAYOUT = {
+    "data_parallel_replicate_size": 1, "data_parallel_shard_size": 1, "context_parallel_size": 1,
+    "tensor_parallel_size": 1, "pipeline_parallel_size": 1, "expert_parallel_size": 1,
+    "sequence_parallel": True, "reshard_after_forward": True, "pipeline_schedule": "1f1b",
+    "pipeline_stages_per_rank": 1,
+}  # fmt: skip
 PLAN = {
-    "schema_version": 2,
+    "schema_version": 3,
     "trnbench_version": "1.0",
     "suite": "my suite",
     "case_id": "a-1",
@@ -48,10 +54,7 @@ PLAN = {
         "gradient_accumulation_steps": 2, "precision": "fp32", "optimizer": "adamw",
         "tokens_per_step": 1024, "step": STEP,
     },
-    "parallel": {
-        "world_size": 1, "tensor_parallel_size": 1, "pipeline_parallel_size": 1,
-        "context_parallel_size": 1, "data_parallel_size": 1, "data_parallel": "ddp",
-    },
+    "parallel": {"world_size": 1, **LAYOUT, "reason": "one processor"},
     "device": {
         "backend": "cpu", "accelerator": None, "instance": None, "is_instance_recognised": False,
         "devices_used": 1, "devices_per_chip": 1, "chips_used": 1, "chips_billed": 1,
@@ -83,7 +86,7 @@ PLAN = {
         },
         "stream": {"alphabet_size": 64, "noise": 0.1, "seed": 42}, "backend": "cpu",
         "threads": None, "measure_ceiling": True, "seed": 42,
-        "execution": "eager", "device_index": None,
+        "execution": "eager", "device_index": None, "layout": LAYOUT,
         "gate": None, "step": STEP, "external": None,
     },
 }  # fmt: skip
@@ -257,7 +260,7 @@ def test_text_is_not_taken_for_a_number_nor_a_number_for_text() -> None:
 
 
 @pytest.mark.parametrize(("model", "document"), DOCUMENTS)
-@pytest.mark.parametrize("version", [0, 3, "1", None])
+@pytest.mark.parametrize("version", [0, 4, "1", None])
 def test_another_version_is_refused(
     model: type[Strict], document: dict[str, Any], version: object
 ) -> None:

@@ -81,12 +81,12 @@ def test_the_logits_take_fourteen_bytes_an_entry() -> None:
 
 def test_sharding_over_more_ranks_frees_what_was_published() -> None:
     """From 8 to 128 ranks an 8B model's state shrinks by 14.02 GiB; 15.0 to 15.4 were measured."""
-    few, many = (predict("llama3-8b", data=n, is_sharded=True).states_bytes for n in (8, 128))
+    few, many = (predict("llama3-8b", shard=n).states_bytes for n in (8, 128))
     assert round((few - many) / GIB, 2) == 14.02
 
 
 def test_a_sharded_model_of_seventy_billion_holds_the_published_state() -> None:
-    found = predict("llama3.1-70b", tensor=32, data=2, is_sharded=True)
+    found = predict("llama3.1-70b", tensor=32, shard=2)
     assert round(found.states_bytes / GIB, 1) == 16.4
 
 
@@ -105,13 +105,13 @@ def test_ranks_that_copy_the_state_each_hold_all_of_it() -> None:
 def test_gathered_weights_are_the_embeddings_and_two_blocks() -> None:
     """bf16 copies of embedding, head and two blocks; gradients of one block in bf16 and fp32."""
     root, block = 2 * 525_336_576, 218_112_000
-    found = predict("llama3-8b", data=8, is_sharded=True)
+    found = predict("llama3-8b", shard=8)
     assert found.gathered_bytes == (2 * root + 4 * block) + (6 * block + 2 * root)
 
 
 def test_a_tied_embedding_is_gathered_once() -> None:
     root, block = 128_256 * 2048, 60_821_504
-    found = predict("llama3.2-1b", data=8, is_sharded=True)
+    found = predict("llama3.2-1b", shard=8)
     assert found.gathered_bytes == (2 * root + 4 * block) + (6 * block + 2 * root)
 
 
@@ -215,8 +215,7 @@ rank_sets: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "tensor": powers,
         "pipeline": powers,
         "context": powers,
-        "data": powers,
-        "is_sharded": st.booleans(),
+        "shard": powers,
     }
 )
 # An encoder's head works on a part of its tokens that is rounded: it does not double exactly.
@@ -243,9 +242,9 @@ def test_more_sequences_need_more_memory_and_the_same_state(
 def test_sharding_never_holds_more_state_than_copying(
     name: str, precision: Precision, ranks: dict[str, Any]
 ) -> None:
-    copied = predict(name, precision=precision, **{**ranks, "is_sharded": False})
-    sharded = predict(name, precision=precision, **{**ranks, "is_sharded": True})
-    group = ranks["data"] * ranks["context"]
+    copied = predict(name, precision=precision, **{**ranks, "shard": 1})
+    sharded = predict(name, precision=precision, **ranks)
+    group = ranks["shard"] * ranks["context"] if ranks["shard"] > 1 else 1
     assert sharded.states_bytes == pytest.approx(copied.states_bytes / group, rel=1e-12)
     assert (sharded.gathered_bytes > 0) == (group > 1)
     assert copied.gathered_bytes == 0

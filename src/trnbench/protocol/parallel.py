@@ -1,0 +1,152 @@
+"""How one job spreads over devices: the layout of its ranks, and the place of each among them.
+
+The axes of the mesh, outermost first: pipeline, replicate, shard, context, tensor. So the ranks of
+one tensor group are neighbours, on one chip where it has as many devices.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Axis = Literal["pipeline", "replicate", "shard", "context", "tensor"]
+
+AXES: tuple[Axis, ...] = ("pipeline", "replicate", "shard", "context", "tensor")
+"""Of the mesh, outermost first."""
+
+PipelineSchedule = Literal["gpipe", "1f1b", "interleaved_1f1b", "zero_bubble"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The sizes of a job's mesh, whose product is the number of ranks, and how each axis works."""
+
+    data_parallel_replicate_size: int = 1
+    """Groups that each hold the whole state, and share their gradients (DDP)."""
+    data_parallel_shard_size: int = 1
+    """Ranks that the state of one replica is sharded over (FSDP2); with replicas, HSDP."""
+    context_parallel_size: int = 1
+    """Ranks that each have a part of every sequence."""
+    tensor_parallel_size: int = 1
+    """Ranks that each have a part of every matmul."""
+    pipeline_parallel_size: int = 1
+    """Ranks that each have some of the blocks."""
+    expert_parallel_size: int = 1
+    """Ranks, of one tensor group, that each have some of the experts; multiplies to nothing."""
+    sequence_parallel: bool = True
+    """Whether tensor ranks also share out the tokens between their matmuls."""
+    reshard_after_forward: bool = True
+    """Whether shard ranks free gathered weights after the forward pass, to gather them again."""
+    pipeline_schedule: PipelineSchedule = "1f1b"
+    pipeline_stages_per_rank: int = 1
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of the job."""
+        return math.prod(self.size(axis) for axis in AXES)
+
+    @property
+    def data_parallel_size(self) -> int:
+        """Ranks, or groups of ranks, that are each given sequences of their own."""
+        return self.data_parallel_replicate_size * self.data_parallel_shard_size
+
+    def size(self, axis: Axis) -> int:
+        """Return the ranks along an axis."""
+        sizes: dict[Axis, int] = {
+            "pipeline": self.pipeline_parallel_size,
+            "replicate": self.data_parallel_replicate_size,
+            "shard": self.data_parallel_shard_size,
+            "context": self.context_parallel_size,
+            "tensor": self.tensor_parallel_size,
+        }
+        return sizes[axis]
+
+    def index(self, rank: int, axis: Axis) -> int:
+        """Return a rank's index along an axis."""
+        inner = math.prod(self.size(each) for each in AXES[AXES.index(axis) + 1 :])
+        return rank // inner % self.size(axis)
+
+    def data_index(self, rank: int) -> int:
+        """Return which of the data-parallel parts of a step a rank is given."""
+        shards = self.data_parallel_shard_size
+        return self.index(rank, "replicate") * shards + self.index(rank, "shard")
+
+
+SINGLE = Layout()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A worker's place among the ranks of its job, and where they meet."""
+
+    rank: int = 0
+    local_rank: int = 0
+    """Among the ranks of this machine."""
+    world_size: int = 1
+    local_world_size: int = 1
+    node: int = 0
+    address: str = "127.0.0.1"
+    """IPv4 address of rank 0's machine: the Neuron runtime takes no name."""
+    port: int = 0
+    """Of rank 0's store."""
+    store_descriptor: int | None = None
+    """Of the listening socket of that port, in rank 0; it was bound by the parent, so that nothing
+    takes the port in between."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the job has one rank."""
+        return self.world_size == 1
+
+
+ALONE = Seat()
+
+
+# --- what each rank of several reports ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seated:
+    """One rank of several, once its model is built: what it drives, and which program it runs."""
+
+    kind: Literal["seated"] = "seated"
+    at_seconds: float
+    rank: int
+    node: int
+    device: str
+    """As torch names it."""
+    device_id: str | None
+    """What no other device of the job has; null for a processor, which ranks share."""
+    process_group: str
+    """torch.distributed's backend, as found in the group, not as asked for."""
+    program: str
+    """Digest of what all ranks must have alike: settings, choices, names and sizes of weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Communication:
+    """One rank's time in collectives, in some steps under the profiler after the timed ones."""
+
+    kind: Literal["communication"] = "communication"
+    at_seconds: float
+    rank: int
+    steps: int
+    window_seconds: float | None
+    """Of these steps; null where the profiler does not see collectives, and `reason` says why."""
+    seconds: float | None
+    """In which any collective was under way."""
+    exposed_seconds: float | None
+    """Of those, in which nothing else was; null where the profiler cannot tell."""
+    operations: dict[str, float]
+    """Seconds by the profiler's name of the collective."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One rank's weights after the last step: ranks that hold the same part must agree."""
+
+    kind: Literal["replica"] = "replica"
+    at_seconds: float
+    rank: int
+    steps: int
+    digest: str
