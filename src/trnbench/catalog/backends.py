@@ -82,6 +82,8 @@ class Backend:
     """The vendor's tool that times collectives; None where our ranks do."""
     is_counted_by_tool: bool = False
     """Whether the vendor's tool counts the devices: a probe would leave them busy."""
+    process_group: str | None = None
+    """torch.distributed's backend between the ranks of a job; None: a job has one device."""
     device_variable: str | None = None
     """Names the one device that a worker may claim; unset, it would claim all."""
     fixed_variables: Mapping[str, str] = field(default_factory=dict)
@@ -120,6 +122,7 @@ ROWS = (
         _NEURON_CORES,
         name="neuron",
         compiling="always",
+        process_group="neuron",
         fixed_variables={
             AUTOLOAD: "1",
             # Without it, a graph that does not compile may run eagerly and be timed as compiled.
@@ -157,6 +160,7 @@ ROWS = (
         name="cuda",
         vendors=("NVIDIA", "AMD"),
         compiling="where_it_pays",
+        process_group="nccl",
         has_fp8=True,
         measures_ceiling=True,
         meter=Meter("nvml", "the GPUs' boards, without the rest of the machine", is_of_device=True),
@@ -168,6 +172,7 @@ ROWS = (
     Backend(
         name="cpu",
         is_host=True,
+        process_group="gloo",
         measures_ceiling=True,
         loss_chunk_bytes=GIB // 128,
         meter=Meter(
