@@ -34,10 +34,14 @@ NAMES = {
         "aten::_index_put_impl_", "aten::masked_fill_", "aten::scatter_add",
     ),
     "copies, fills and conversions": (
+        "fsdp::all_gather_copy_in", "fsdp::split_with_sizes_copy", "fsdp::chunk_cat",
         "aten::copy_", "aten::_to_copy", "aten::cat", "aten::fill_",
         "Memset (Device)", "Memcpy DtoD (Device -> Device)", "aten::_copy_from",
     ),
     "framework": (
+        "FSDP::all_gather (model.blocks.0)", "FSDP::post_backward_reduce (0)",
+        "DistributedDataParallel.forward", "torch::distributed::reducer::mul_out",
+        "torch.distributed.ddp.reducer::copy_bucket_to_grad",
         "aten::view", "aten::as_strided", "aten::empty_strided", "aten::t", "aten::detach",
         "autograd::engine::evaluate_function: MulBackward0", "AddmmBackward0", "_LinearBackward",
         "torch::autograd::AccumulateGrad", "TorchDynamo Cache Lookup", "cudaLaunchKernel",
@@ -45,7 +49,8 @@ NAMES = {
     "waiting for the device": ("cudaDeviceSynchronize", "cudaStreamSynchronize"),
     "communication": (
         "nccl:all_reduce", "c10d::allreduce_", "ncclDevKernel_AllReduce_Sum_f32_RING_LL(x)",
-        "gloo:all_reduce",
+        "gloo:all_reduce", "c10d::_allgather_base_", "_c10d_functional::wait_tensor",
+        "record_param_comms", "nccl:_all_gather_base",
     ),
     "normalisation and elementwise": (
         "aten::mul", "aten::add_", "aten::sum", "aten::_fused_rms_norm", "aten::native_layer_norm",

@@ -8,7 +8,8 @@ import torch
 from torch._C._autograd import DeviceType
 
 from trnbench.protocol.records import OperatorTime
-from trnbench.train.profiler import STEP, WINDOW, operator_times, save_trace
+from trnbench.train.events import WINDOW
+from trnbench.train.profiler import STEP, operator_times, save_trace
 
 
 def event(name: str, begin: float, end: float, **changes: Any) -> SimpleNamespace:

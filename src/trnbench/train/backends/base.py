@@ -171,6 +171,13 @@ class Backend:
         """Return arguments of torch's profiler for this device; it may write to the folder."""
         return {}
 
+    @property
+    def unseen_communication(self) -> str | None:
+        """Return why torch's profiler cannot show a run's collectives; None where it may."""
+        if self.is_asynchronous and self.profiler_activity is None:
+            return f"torch's profiler shows no time of {self.name} devices"
+        return None
+
     # --- what it reports --------------------------------------------------------------------------
 
     def device_name(self) -> str:

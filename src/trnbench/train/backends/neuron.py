@@ -126,6 +126,17 @@ class NeuronBackend(Backend):
             "on_trace_ready": profiling.NeuronProfiler(config).export_trace,
         }
 
+    @property
+    def unseen_communication(self) -> str | None:
+        """Return why a run is not profiled for its collectives.
+
+        Source: AWS Neuron documentation, tools/neuron-explorer/how-to-profile-pytorch (2.33).
+        """
+        return (
+            "the profiler that shows collectives takes some 5 GB of the device's memory, so none "
+            "is on in a run; see `trnbench profile`"
+        )
+
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the Neuron packages."""
         return installed_versions(
