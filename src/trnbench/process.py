@@ -27,28 +27,76 @@ class LineTooLongError(Exception):
     """More came without a line's end than a line may hold; it was thrown away."""
 
 
+class Guardian:
+    """Kills process groups once this process is gone, however it ended.
+
+    It is a shell in a session of its own, which reads their numbers from a pipe that only this
+    process holds.
+    """
+
+    _SCRIPT = """\
+while read -r sign group; do
+  kept=
+  for each in $groups; do [ "$each" = "$group" ] || kept="$kept $each"; done
+  groups=$kept
+  [ "$sign" = - ] || groups="$groups $group"
+done
+for each in $groups; do kill -s KILL -- "-$each"; done
+"""
+
+    def __init__(self) -> None:
+        """Start it; raise an OSError if it cannot be started."""
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", self._SCRIPT, "trnbench-guardian"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+
+    def watch(self, group: int) -> None:
+        """Kill this group when we are gone."""
+        _write(self._process.stdin, f"+ {group}\n".encode())
+
+    def release(self, group: int) -> None:
+        """Leave this group alone from now on: it is gone, and its number may be another's."""
+        _write(self._process.stdin, f"- {group}\n".encode())
+
+    def close(self) -> None:
+        """End it; what it still watches is killed."""
+        _close(self._process.stdin)
+        self._process.wait()
+
+
 class Child:
     """A running child process, seen from the parent."""
 
     def __init__(
         self,
         command: Sequence[str],
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str | None] | None = None,
         *,
         lines_option: str | None = None,
+        descriptors: Sequence[int] = (),
+        guardian: Guardian | None = None,
     ) -> None:
         """Start it.
 
         Args:
             command: the program and its arguments.
-            environment: variables on top of the parent's own.
+            environment: variables on top of the parent's own; None takes one away.
             lines_option: the option that names the descriptor on which the child sends its lines;
                 the end of what it prints is kept then. None: its lines are what it prints on
                 standard output, and the end of standard error is kept.
+            descriptors: of this process, which the child inherits under the same numbers.
+            guardian: of several children; None: it has its own.
 
         Raises:
             OSError: it cannot be started.
         """
+        self._guardian = guardian or Guardian()
+        self._has_own_guardian = guardian is None
         lines, lines_end = os.pipe()
         tail, tail_end = os.pipe()
         named = [] if lines_option is None else [lines_option, str(lines_end)]
@@ -58,41 +106,31 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=tail_end if named else lines_end,
                 stderr=tail_end,
-                pass_fds=(lines_end,) if named else (),
+                pass_fds=(*((lines_end,) if named else ()), *descriptors),
                 start_new_session=True,
-                env={**os.environ, **(environment or {})},
+                env=_changed(os.environ, environment or {}),
             )
-            self.pid = self._process.pid
-            self._guardian = self._start_guardian()
         except OSError:
             os.close(lines)
             os.close(tail)
+            if self._has_own_guardian:
+                self._guardian.close()
             raise
         finally:
             os.close(lines_end)
             os.close(tail_end)
+        self.pid = self._process.pid
+        self._guardian.watch(self.pid)
         self._lines, self._tail_pipe = lines, tail
         self._open = [lines, tail]
         for descriptor in self._open:
             os.set_blocking(descriptor, False)
         _enlarge(lines)
+        if self._process.stdin is not None:
+            _enlarge(self._process.stdin.fileno())
         self._rest = b""
         self._tail = b""
-
-    def _start_guardian(self) -> "subprocess.Popen[bytes]":
-        script = 'read -r line || kill -s KILL -- "-$1"'
-        try:
-            return subprocess.Popen(
-                ["/bin/sh", "-c", script, "trnbench-guardian", str(self.pid)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError:
-            self._process.kill()
-            self._process.wait()
-            raise
+        self._printed = 0
 
     @property
     def exit_code(self) -> int | None:
@@ -103,6 +141,11 @@ class Child:
     def descriptors(self) -> list[int]:
         """What to wait on for something to read; without the pipes that the child has closed."""
         return list(self._open)
+
+    @property
+    def output_descriptor(self) -> int | None:
+        """The pipe of what it prints; None once the child has closed it."""
+        return self._tail_pipe if self._tail_pipe in self._open else None
 
     @property
     def has_closed_lines(self) -> bool:
@@ -132,36 +175,44 @@ class Child:
             if not content:
                 return
             self._tail = (self._tail + content)[-_TAIL_BYTES:]
+            self._printed += len(content)
 
-    def output_tail(self) -> str:
-        """Return the end of what it printed."""
+    @property
+    def printed_bytes(self) -> int:
+        """How much of what it prints was read so far."""
+        return self._printed
+
+    def output_tail(self, since: int = 0) -> str:
+        """Return the end of what it printed, after its first `since` bytes."""
         self.read_output()
-        return self._tail.decode(errors="replace")
+        new = min(self._printed - since, len(self._tail))
+        return self._tail[len(self._tail) - new :].decode(errors="replace")
 
     def write(self, content: bytes) -> None:
         """Write to its standard input; its exit code says whether it is gone."""
-        if self._process.stdin is None:
-            raise RuntimeError("the child was started without standard input")
-        _enlarge(self._process.stdin.fileno())
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(content)
-            self._process.stdin.flush()
+        _write(self._process.stdin, content)
+
+    def signal(self, number: int) -> None:
+        """Send it, and nothing that it started, a signal."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            self._process.send_signal(number)
 
     def terminate(self) -> None:
         """Ask it, and everything that it started, to end."""
         if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
+            self._signal_group(signal.SIGTERM)
 
     def end(self, grace_seconds: float = 0.0) -> None:
         """Kill it and everything that it started, after the time that it has to end by itself."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_seconds)
-        self._signal(signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_SECONDS)
         _close(self._process.stdin)
-        _close(self._guardian.stdin, b"the group is gone\n")
-        self._guardian.wait()
+        self._guardian.release(self.pid)
+        if self._has_own_guardian:
+            self._guardian.close()
         os.close(self._lines)
         os.close(self._tail_pipe)
 
@@ -177,15 +228,29 @@ class Child:
             self._open.remove(descriptor)
         return content
 
-    def _signal(self, number: int) -> None:
+    def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
 
-def _close(pipe: IO[bytes] | None, last: bytes = b"") -> None:
+def _changed(inherited: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return an environment with some variables set, and those of None taken away."""
+    merged: dict[str, str | None] = {**inherited, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _write(pipe: IO[bytes] | None, content: bytes) -> None:
+    """Write to a pipe whose reader may be gone."""
+    if pipe is None:
+        raise RuntimeError("the process was started without standard input")
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(content)
+        pipe.flush()
+
+
+def _close(pipe: IO[bytes] | None) -> None:
     if pipe is not None:
         with contextlib.suppress(BrokenPipeError):
-            pipe.write(last)
             pipe.close()
 
 

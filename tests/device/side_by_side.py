@@ -13,7 +13,7 @@ from trnbench.protocol.orders import Command, Train, WorkOrder
 from trnbench.protocol.records import CHILD_RECORDS, Failed
 from trnbench.run import worker
 from trnbench.run.environment import environment_of_worker
-from trnbench.run.worker import Exited, Line
+from trnbench.run.job import Exited, Line
 
 PATIENCE_SECONDS = 1800.0
 

@@ -15,11 +15,12 @@ from trnbench.analysis.records import is_valid_block
 from trnbench.machine.telemetry import Recorder
 from trnbench.protocol.records import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
+from trnbench.run.job import Job
 from trnbench.run.outcomes import End
 from trnbench.run.stopping import Budget, NextBlock, StoppingRule
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
-from trnbench.run.worker import Job, converse
+from trnbench.run.worker import converse
 from trnbench.schema.measurement import Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result

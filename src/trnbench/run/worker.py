@@ -1,201 +1,46 @@
-"""A job's workers: started, their records yielded as they come, every bad end raised.
+"""The one conversation with a job's workers: records yielded as they come, bad ends raised.
 
-The one conversation with workers, for cases, microbenchmarks, profiles and questions, of one rank
-or many. Each worker leads a process group of its own, and none is left when the job is over.
+It is that of cases, microbenchmarks, profiles and questions, of one rank or many.
 """
 
 import math
 import re
-import selectors
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
-from trnbench.errors import ConfigError
-from trnbench.process import Child, LineTooLongError
-from trnbench.protocol.codec import ProtocolError, decode, encode
-from trnbench.protocol.orders import PROTOCOL_VERSION, Command, Finish, Task, encode_task
-from trnbench.protocol.records import (
-    CHILD_RECORDS,
-    Block,
-    ChildRecord,
-    Failed,
-    Finished,
-    Phase,
-)
+from trnbench.protocol.codec import ProtocolError, decode
+from trnbench.protocol.orders import PROTOCOL_VERSION, Task
+from trnbench.protocol.records import CHILD_RECORDS, ChildRecord, Failed
+from trnbench.run import hang as hangs
 from trnbench.run import outcomes
+from trnbench.run.job import Exited, Job, Line, Overflow, Rank, Variables
 from trnbench.run.outcomes import End
 from trnbench.run.watch import Clock, HangWatch
 
 ENTRY = Path(__file__).resolve().parents[1] / "train" / "entry.py"
 
-TICK_SECONDS = 0.2
-"""A job yields an event at least this often."""
-
 SETTLE_SECONDS = 2.0
 """How long the other ranks are read after one has failed: a rank that only lost its peer may have
 said so before the peer's death was seen."""
 
-Rank = int
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One whole line that a worker sent on its record pipe."""
-
-    rank: Rank
-    text: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Overflow:
-    """A worker sent more than a line can hold without ending one."""
-
-    rank: Rank
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """A worker is gone and all that it sent has been read."""
-
-    rank: Rank
-    exit_code: int
-    """Negative: the signal that ended it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """No worker sent anything for a moment."""
-
-
-Event = Line | Overflow | Exited | Silence
-
-
-class Job:
-    """Workers that were started together, one a rank; leaving its `with` block ends them all."""
-
-    def __init__(
-        self, commands: Sequence[Sequence[str]], variables: Sequence[Mapping[str, str]] = ()
-    ) -> None:
-        """Start a worker for each command.
-
-        Args:
-            commands: in the order of ranks; the option for the record pipe is added here.
-            variables: of each rank's environment, on top of the parent's own.
-
-        Raises:
-            ConfigError: an interpreter cannot be started; no worker is left.
-        """
-        self._workers: list[Child] = []
-        self._phases = ["start"] * len(commands)
-        self.finished: set[Rank] = set()
-        """Ranks that have done their task."""
-        self._pending: deque[Event] = deque()
-        try:
-            for command, added in zip(commands, variables or [{}] * len(commands), strict=True):
-                self._workers.append(Child(command, added, lines_option="--records-fd"))
-        except OSError as error:
-            self.end(0.0)
-            raise ConfigError(
-                f"{command[0]}: cannot be started: {error.strerror}",
-                hint="name a Python interpreter with `--python PATH`",
-            ) from error
-        self._running = set(range(len(commands)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    @property
-    def ranks(self) -> int:
-        """How many workers it has."""
-        return len(self._phases)
-
-    @property
-    def pids(self) -> list[int]:
-        """Of its workers, in the order of ranks."""
-        return [worker.pid for worker in self._workers]
-
-    def phase(self, rank: Rank = 0) -> str:
-        """Return what a worker is doing, as far as its records say."""
-        return self._phases[rank]
-
-    def output_tail(self, rank: Rank = 0) -> str:
-        """Return the end of what a worker and its libraries printed."""
-        return self._workers[rank].output_tail()
-
-    def give(self, rank: Rank, task: Task) -> None:
-        """Send a worker its task."""
-        self._workers[rank].write(encode_task(task).encode() + b"\n")
-
-    def send(self, command: Command) -> None:
-        """Send all workers a command; `events` shows whether one is gone."""
-        if isinstance(command, Finish):
-            self._phases = ["end"] * self.ranks
-        for worker in self._workers:
-            worker.write(encode(command).encode() + b"\n")
-
-    def events(self) -> Iterator[Event]:
-        """Yield what happens, at least every `TICK_SECONDS`, until every worker is gone."""
-        while self._pending or self._running:
-            if not self._pending:
-                self._wait()
-            yield self._pending.popleft()
-
-    def _wait(self) -> None:
-        """Wait for a moment, and queue what happened."""
-        running = [(rank, self._workers[rank]) for rank in sorted(self._running)]
-        with selectors.DefaultSelector() as selector:
-            for _, worker in running:
-                for descriptor in worker.descriptors:
-                    selector.register(descriptor, selectors.EVENT_READ)
-            selector.select(TICK_SECONDS)
-        for rank, worker in running:
-            exit_code = worker.exit_code  # before reading: all that it sent is there then
-            try:
-                lines = worker.read_lines()
-            except LineTooLongError:
-                self._pending.append(Overflow(rank))
-                continue
-            worker.read_output()
-            self._pending.extend(Line(rank, line) for line in lines)
-            if not lines and exit_code is not None:
-                self._running.remove(rank)
-                self._pending.append(Exited(rank, exit_code))
-        if not self._pending:
-            self._pending.append(Silence())
-
-    def note(self, rank: Rank, record: ChildRecord) -> None:
-        """Keep what a record says of its worker's progress."""
-        if isinstance(record, Phase):
-            self._phases[rank] = record.name
-        elif isinstance(record, Block):
-            self._phases[rank] = "measure" if record.purpose == "measure" else "warm up"
-        elif isinstance(record, Finished):
-            self.finished.add(rank)
-
-    def end(self, grace_seconds: float = 3.0) -> None:
-        """End the workers and everything that they started, within one time of grace for all."""
-        for worker in self._workers:
-            worker.terminate()
-        deadline = time.monotonic() + grace_seconds
-        while self._workers:
-            self._workers.pop(0).end(max(deadline - time.monotonic(), 0.0))
-
-
-def start(python: str, tasks: Sequence[Task], variables: Sequence[Mapping[str, str]] = ()) -> Job:
+def start(
+    python: str,
+    tasks: Sequence[Task],
+    variables: Sequence[Variables] = (),
+    descriptors: Mapping[Rank, int] | None = None,
+) -> Job:
     """Start workers under an interpreter on this machine, one for each task in order of ranks.
+
+    `descriptors` of this process are inherited, each by one rank.
 
     Raises:
         ConfigError: the interpreter cannot be started.
     """
-    job = Job([[python, str(ENTRY)]] * len(tasks), variables)
+    job = Job([[python, str(ENTRY)]] * len(tasks), variables, descriptors)
     for rank, task in enumerate(tasks):
         job.give(rank, task)
     return job
@@ -245,7 +90,7 @@ def converse(
         check()
         if watch.is_hung(clock()):
             hint = hang_hint or f"if that is no hang, allow more than measure.hang_seconds={hang:g}"
-            raise _hang(job, watch.silent_seconds(clock()), hint)
+            raise hangs.end_of(job, watch.silent_seconds(clock()), hint)
     raise RuntimeError("the workers' events ended without an end")
 
 
@@ -272,26 +117,21 @@ def _named(job: Job, rank: Rank, end: End) -> End:
     return replace(end, reason=f"rank {rank} of {job.ranks}: {end.reason}")
 
 
-def _hang(job: Job, silent_seconds: float, hint: str) -> End:
-    if job.ranks == 1:
-        return outcomes.of_hang(silent_seconds, hint, repr(job.phase()), job.output_tail())
-    ranks = range(job.ranks)
-    phases = ", ".join(f"{job.phase(rank)!r} (rank {rank})" for rank in ranks)
-    output = "\n".join(f"rank {rank}: {job.output_tail(rank).strip()}" for rank in ranks)
-    return outcomes.of_hang(silent_seconds, hint, phases, output)
-
-
 # --- which rank failed first ----------------------------------------------------------------------
 
 _LOST_PEER = re.compile(
-    r"connection (closed|reset|refused|was closed)|closed by (remote )?peer|broken pipe"
-    r"|remote process exited|socket timeout|peer .*(gone|disconnect)",
+    r"connection (closed|reset|refused|was (likely )?closed)|closed by (remote )?peer|broken pipe"
+    r"|remote process exited|ncclRemoteError|socket timeout|peer .*(gone|disconnect)"
+    r"|timed out waiting \d+ms for (recv|send) operation|wait timeout after \d+ms"
+    r"|client socket has (failed to connect|timed out)",
     re.IGNORECASE,
 )
 """What a rank says that only lost another one.
 
-Sources: gloo/transport/tcp/pair.cc ("Connection closed by peer"); NCCL's ncclRemoteError ("remote
-process exited or there was a network error"); errno's own texts. Read 2026-11-30."""
+Sources: gloo/transport/tcp/pair.cc ("Connection closed by peer") and unbound_buffer.cc ("Timed out
+waiting 8000ms for recv operation"); NCCL's ncclRemoteError ("remote process exited or there was a
+network error"); torch's TCPStore and socket.cpp ("Connection was likely closed", "wait timeout
+after 300000ms", "The client socket has timed out"); errno's own texts. Read 2026-11-30."""
 
 _OWN_DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE}
 """Signals that end a rank whatever its peers do; a rank whose peer is gone aborts or exits."""

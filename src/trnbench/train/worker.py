@@ -5,9 +5,11 @@ It sends records and obeys commands; the parent decides how many steps come next
 
 import argparse
 import contextlib
+import faulthandler
 import gc
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -33,6 +35,8 @@ if TYPE_CHECKING:  # torch is imported by the tasks that need it, and an invento
 
 def main(arguments: Sequence[str]) -> None:
     """Do one task; its last record is `Finished`, or `Failed` with what went wrong."""
+    # A parent that takes the job for hung asks so for each thread's stack; no lock is needed.
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
     parser = argparse.ArgumentParser(prog="trnbench worker")
     parser.add_argument("--records-fd", type=int, default=1)
     # Libraries print to descriptor 1, so records have another.

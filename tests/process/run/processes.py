@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from trnbench.run.worker import Event, Exited, Job, Line
+from trnbench.run.job import Event, Exited, Job, Line
 
 START = """\
 import os, signal, subprocess, sys

@@ -17,14 +17,7 @@ from trnbench.process import MAX_LINE_BYTES
 from trnbench.protocol.codec import decode
 from trnbench.protocol.orders import COMMANDS, Command, Finish, ProbeDevices, RunBlock
 from trnbench.protocol.records import CHILD_RECORDS, Finished, Phase, Probe
-from trnbench.run.worker import (
-    TICK_SECONDS,
-    Exited,
-    Job,
-    Line,
-    Overflow,
-    Silence,
-)
+from trnbench.run.job import TICK_SECONDS, Exited, Job, Line, Overflow, Silence
 from trnbench.run.worker import start as start_job
 
 Start = Callable[[str], Job]

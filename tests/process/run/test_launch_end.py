@@ -11,7 +11,7 @@ import pytest
 
 from tests.command import heed_signals
 from tests.process.run.processes import all_events, are_gone, next_line, script_command
-from trnbench.run.worker import Exited, Job
+from trnbench.run.job import Exited, Job
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,9 +29,9 @@ signal.pause()
 PARENT = """\
 import signal, sys
 from tests.process.run.processes import next_line
-from trnbench.run.worker import Job
+from trnbench.run.job import Job
 worker = Job([sys.argv[1:]])
-print(next_line(worker).decode().strip(), worker._workers[0]._guardian.pid, flush=True)
+print(next_line(worker).decode().strip(), worker._guardian.pid, flush=True)
 sys.stdin.read()
 """
 

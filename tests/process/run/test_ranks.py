@@ -12,9 +12,10 @@ from tests.process.run.processes import are_gone, script_command
 from trnbench.errors import ConfigError
 from trnbench.protocol.orders import Finish, RunBlock
 from trnbench.protocol.records import ChildRecord, Finished, Phase
+from trnbench.run.job import Event, Exited, Job, Line, Rank
 from trnbench.run.outcomes import End
 from trnbench.run.watch import descendants_cpu_seconds
-from trnbench.run.worker import Event, Exited, Job, Line, Rank, converse
+from trnbench.run.worker import converse
 
 SAY = """\
 import json

@@ -16,10 +16,10 @@ from trnbench.protocol.codec import encode
 from trnbench.protocol.orders import PROTOCOL_VERSION, Command, RunBlock
 from trnbench.protocol.records import Block, Environment, Finished, Phase
 from trnbench.run.case import CaseRun, Observer, Progress
+from trnbench.run.job import Event, Job, Line, Silence
 from trnbench.run.stopping import GRACE_SECONDS, Budget, NextBlock
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Interruption
-from trnbench.run.worker import Event, Job, Line, Silence
 from trnbench.schema.measurement import Outcome
 from trnbench.schema.plan import Plan
 

@@ -1,0 +1,267 @@
+"""A job's workers as one: started together, read as they send, ended together.
+
+Reading costs as much as there is to read, whatever the number of ranks: 64 ranks send a block each
+between two timed ones.
+"""
+
+import contextlib
+import operator
+import selectors
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from trnbench.errors import ConfigError
+from trnbench.process import Child, Guardian, LineTooLongError
+from trnbench.protocol.codec import encode
+from trnbench.protocol.orders import Command, Finish, Task, encode_task
+from trnbench.protocol.records import Block, ChildRecord, Finished, Phase
+
+TICK_SECONDS = 0.2
+"""A job yields an event at least this often, and looks for workers that are gone."""
+
+SOON_SECONDS = 0.01
+"""A worker that closed its pipes is about to exit."""
+
+STACK_SECONDS = 3.0
+"""How long the workers have to write their stacks: each takes milliseconds, on a free processor."""
+
+STACK_SIGNAL = signal.SIGUSR1
+"""At which a worker writes the Python stack of each of its threads to standard error."""
+
+Rank = int
+
+Variables = Mapping[str, str | None]
+"""Of a worker, on top of the parent's own; None takes one away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One whole line that a worker sent on its record pipe."""
+
+    rank: Rank
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """A worker sent more than a line can hold without ending one."""
+
+    rank: Rank
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A worker is gone and all that it sent has been read."""
+
+    rank: Rank
+    exit_code: int
+    """Negative: the signal that ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No worker sent anything for a moment."""
+
+
+Event = Line | Overflow | Exited | Silence
+
+
+class Job:
+    """Workers that were started together, one a rank; leaving its `with` block ends them all."""
+
+    def __init__(
+        self,
+        commands: Sequence[Sequence[str]],
+        variables: Sequence[Variables] = (),
+        descriptors: Mapping[Rank, int] | None = None,
+    ) -> None:
+        """Start a worker for each command.
+
+        Args:
+            commands: in the order of ranks; the option for the record pipe is added here.
+            variables: of each rank's environment.
+            descriptors: of this process, which a rank inherits under the same number.
+
+        Raises:
+            ConfigError: an interpreter cannot be started; no worker is left.
+        """
+        self._workers: list[Child] = []
+        self._phases = ["start"] * len(commands)
+        self._progress = [0] * len(commands)
+        self.finished: set[Rank] = set()
+        """Ranks that have done their task."""
+        self._pending: deque[Event] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._guardian: Guardian | None = None
+        try:
+            self._guardian = Guardian()
+            for rank, command in enumerate(commands):
+                inherited = (descriptors or {}).get(rank)
+                self._workers.append(
+                    Child(
+                        command,
+                        variables[rank] if variables else {},
+                        lines_option="--records-fd",
+                        descriptors=() if inherited is None else (inherited,),
+                        guardian=self._guardian,
+                    )
+                )
+        except OSError as error:
+            self.end(0.0)
+            raise ConfigError(
+                f"{command[0]}: cannot be started: {error.strerror}",
+                hint="name a Python interpreter with `--python PATH`",
+            ) from error
+        self._running = set(range(len(commands)))
+        self._watched: list[list[int]] = [list(worker.descriptors) for worker in self._workers]
+        for rank, open_ones in enumerate(self._watched):
+            for descriptor in open_ones:
+                self._selector.register(descriptor, selectors.EVENT_READ, rank)
+        self._look_at = time.monotonic() + TICK_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def ranks(self) -> int:
+        """How many workers it has."""
+        return len(self._phases)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of its workers, in the order of ranks."""
+        return [worker.pid for worker in self._workers]
+
+    def phase(self, rank: Rank = 0) -> str:
+        """Return what a worker is doing, as far as its records say."""
+        return self._phases[rank]
+
+    def progress(self, rank: Rank) -> int:
+        """Return how many phases and blocks a worker has sent."""
+        return self._progress[rank]
+
+    def output_tail(self, rank: Rank = 0) -> str:
+        """Return the end of what a worker and its libraries printed."""
+        return self._workers[rank].output_tail()
+
+    def give(self, rank: Rank, task: Task) -> None:
+        """Send a worker its task."""
+        self._workers[rank].write(encode_task(task).encode() + b"\n")
+
+    def send(self, command: Command) -> None:
+        """Send all workers a command; `events` shows whether one is gone."""
+        if isinstance(command, Finish):
+            self._phases = ["end"] * self.ranks
+        line = encode(command).encode() + b"\n"
+        for worker in self._workers:
+            worker.write(line)
+
+    def note(self, rank: Rank, record: ChildRecord) -> None:
+        """Keep what a record says of its worker's progress."""
+        self._progress[rank] += isinstance(record, Phase | Block)
+        if isinstance(record, Phase):
+            self._phases[rank] = record.name
+        elif isinstance(record, Block):
+            self._phases[rank] = "measure" if record.purpose == "measure" else "warm up"
+        elif isinstance(record, Finished):
+            self.finished.add(rank)
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def events(self) -> Iterator[Event]:
+        """Yield what happens, at least every `TICK_SECONDS`, until every worker is gone."""
+        while self._pending or self._running:
+            if not self._pending:
+                self._wait()
+            yield self._pending.popleft()
+
+    def _wait(self) -> None:
+        """Wait for a moment, and queue what happened."""
+        pause = max(self._look_at - time.monotonic(), 0.0)
+        ranks: set[Rank] = {key.data for key, _ in self._selector.select(pause)}
+        now = time.monotonic()
+        if now >= self._look_at:  # not every exit shows on a pipe: a child may hold its end open
+            self._look_at = now + TICK_SECONDS
+            ranks = set(self._running)
+        for rank in sorted(ranks & self._running):
+            self._read(rank)
+        if not self._pending:
+            self._pending.append(Silence())
+
+    def _read(self, rank: Rank) -> None:
+        """Queue what one worker sent, and whether it is gone."""
+        worker = self._workers[rank]
+        exit_code = worker.exit_code  # before reading: all that it sent is there then
+        try:
+            self._pending.extend(Line(rank, line) for line in worker.read_lines())
+        except LineTooLongError:
+            self._pending.append(Overflow(rank))
+            return
+        worker.read_output()
+        self._unwatch(
+            rank, [each for each in self._watched[rank] if each not in worker.descriptors]
+        )
+        if exit_code is not None:
+            self._running.remove(rank)
+            self._unwatch(rank, list(self._watched[rank]))
+            self._pending.append(Exited(rank, exit_code))
+
+    def _unwatch(self, rank: Rank, closed: Sequence[int]) -> None:
+        """Wait no more for what a worker closed."""
+        if not closed:
+            return
+        for descriptor in closed:
+            self._selector.unregister(descriptor)
+            self._watched[rank].remove(descriptor)
+        if not self._watched[rank]:
+            self._look_at = min(self._look_at, time.monotonic() + SOON_SECONDS)
+
+    # --- a hang ---------------------------------------------------------------------------------
+
+    def stacks(self) -> list[str]:
+        """Have every worker write its stacks, and return what each wrote; it may be nothing."""
+        for worker in self._workers:
+            worker.read_output()
+        before = [worker.printed_bytes for worker in self._workers]
+        for worker in self._workers:
+            worker.signal(STACK_SIGNAL)
+        last, deadline = before, time.monotonic() + STACK_SECONDS
+        while time.monotonic() < deadline:
+            self._wait_for_output(TICK_SECONDS)
+            printed = [worker.printed_bytes for worker in self._workers]
+            if printed == last and all(map(operator.lt, before, printed)):
+                break
+            last = printed
+        return [
+            worker.output_tail(since) for worker, since in zip(self._workers, before, strict=True)
+        ]
+
+    def _wait_for_output(self, seconds: float) -> None:
+        """Read what the workers print within a moment; return as soon as there was any."""
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                if worker.output_descriptor is not None:
+                    selector.register(worker.output_descriptor, selectors.EVENT_READ, worker)
+            for key, _ in selector.select(seconds):
+                key.data.read_output()
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def end(self, grace_seconds: float = 3.0) -> None:
+        """End the workers and everything that they started, within one time of grace for all."""
+        for worker in self._workers:
+            worker.terminate()
+        deadline = time.monotonic() + grace_seconds
+        with contextlib.closing(self._selector):
+            while self._workers:
+                self._workers.pop(0).end(max(deadline - time.monotonic(), 0.0))
+        if self._guardian is not None:
+            self._guardian.close()
+            self._guardian = None
