@@ -8,13 +8,15 @@ Shapes: R rows that have a target, C rows of a chunk, D model width, V vocabular
 tokens and masked positions.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
-from trnbench.train.layers.linear import linear
+from trnbench.train.layers.linear import Reader, linear, whole
+from trnbench.train.layers.vocabulary_loss import VocabularyPart, entropies
 from trnbench.train.models.base import Model
 
 ADDED_ROWS = 2048
@@ -51,6 +53,11 @@ class Objective(Trainable):
     """One of our families with its loss; all logits exist at once, or those of a chunk."""
 
     model: Model
+    read: Reader = staticmethod(whole)
+    enter: Callable[[torch.Tensor], torch.Tensor] = staticmethod(whole)
+    """From this rank's tokens to all tokens of a group that shares them out."""
+    part: VocabularyPart | None = None
+    """Of the vocabulary, where ranks share it out; None: all of it."""
 
     def __init__(self, model: Model, *, loss_chunk_rows: int | None = None) -> None:
         super().__init__()
@@ -65,11 +72,13 @@ class Objective(Trainable):
         """Return the losses of one pass."""
         hidden = self.model.hidden(inputs, positions)
         weight, bias = self.model.head_parameters()
-        rows, right = hidden.rows.flatten(0, -2), targets.flatten()
-        if self.loss_chunk_rows is None:
+        rows, right = self.enter(hidden.rows).flatten(0, -2), targets.flatten()
+        weight, chunk_rows = self.read(weight), self.loss_chunk_rows
+        if chunk_rows is None and self.part is None:
             entropy = plain_loss(rows, weight, bias, right)
         else:
-            entropy = chunked_loss(rows, weight, bias, right, self.loss_chunk_rows)
+            chunk_rows = chunk_rows or len(rows)
+            entropy = chunked_loss(rows, weight, bias, right, chunk_rows, self.part)
         total = entropy
         if hidden.balance is not None and self.balance_coefficient:
             total = entropy + self.balance_coefficient * hidden.balance
@@ -92,10 +101,11 @@ def chunked_loss(
     bias_V: torch.Tensor | None,
     targets_R: torch.Tensor,
     chunk_rows: int,
+    part: VocabularyPart | None = None,
 ) -> torch.Tensor:
-    """Return the same, `chunk_rows` rows of logits at a time."""
+    """Return the same, `chunk_rows` rows of logits at a time, which may be those of a part."""
     made: torch.Tensor = _ChunkedLoss.apply(
-        rows_RD, weight_VD, bias_V, targets_R.long(), chunk_rows
+        rows_RD, weight_VD, bias_V, targets_R.long(), chunk_rows, *(part or (None, None))
     )
     return made
 
@@ -111,7 +121,10 @@ class _ChunkedLoss(torch.autograd.Function):
         bias_V: torch.Tensor | None,
         targets_R: torch.Tensor,
         chunk_rows: int,
+        first: torch.Tensor | None,
+        group: Any,
     ) -> torch.Tensor:
+        part = None if first is None else VocabularyPart(first, group)
         cast_VD = weight_VD.to(rows_RD.dtype)
         total = torch.zeros((), dtype=torch.float32, device=rows_RD.device)
         parts_of_rows: list[torch.Tensor] = []
@@ -122,7 +135,7 @@ class _ChunkedLoss(torch.autograd.Function):
             logits_CV = torch.mm(rows_CD, cast_VD.t())
             if bias_V is not None:
                 logits_CV = logits_CV + bias_V.to(logits_CV.dtype)
-            losses_C1, gradient_CV = _entropies(logits_CV, targets_C[:, None])
+            losses_C1, gradient_CV = entropies(logits_CV, targets_C[:, None], part)
             total += losses_C1.sum()
             if of_bias is not None:
                 of_bias += gradient_CV.sum(0)
@@ -149,8 +162,7 @@ class _ChunkedLoss(torch.autograd.Function):
             of_rows * scale.to(of_rows.dtype),
             None if of_weight is None else of_weight.mul_(scale).to(weight_type),
             None if of_bias is None else of_bias.mul_(scale).to(bias_type),
-            None,
-            None,
+            *(None,) * 4,
         )
 
 
@@ -175,25 +187,3 @@ def _add_matmul(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) ->
         torch.ops.trnbench.add_product(total, left, right)
     else:
         total.add_(torch.mm(left, right))
-
-
-def _entropies(
-    logits_CV: torch.Tensor, targets_C1: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each row's cross-entropy, (C, 1), and its gradient by the logits, both in fp32."""
-    of_targets_C1 = logits_CV.gather(1, targets_C1).float()
-    if torch.compiler.is_compiling():
-        # One kernel over what is read anyway: the gradient is never stored in fp32.
-        sums_C1 = logits_CV.float().logsumexp(1, keepdim=True)
-        is_target_CV = torch.arange(logits_CV.shape[1], device=logits_CV.device) == targets_C1
-        gradient_CV = (logits_CV.float() - sums_C1).exp() - is_target_CV.float()
-        return sums_C1 - of_targets_C1, gradient_CV
-    # log sum exp from the likeliest entry, whose probability cannot underflow.
-    largest_C1 = logits_CV.amax(1, keepdim=True).float()
-    if logits_CV.device.type == "cpu":  # there it is nine times as fast if it need not cast
-        gradient_CV = torch.softmax(logits_CV.float(), 1)
-    else:
-        gradient_CV = torch.softmax(logits_CV, 1, dtype=torch.float32)
-    losses_C1 = largest_C1 - gradient_CV.amax(1, keepdim=True).log() - of_targets_C1
-    gradient_CV.scatter_add_(1, targets_C1, gradient_CV.new_full(targets_C1.shape, -1.0))
-    return losses_C1, gradient_CV

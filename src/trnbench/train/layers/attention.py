@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
 from trnbench.protocol.model import ModelShape
-from trnbench.train.layers.linear import Linear, RmsNorm
+from trnbench.train.layers.linear import Linear, Reader, RmsNorm, whole
 from trnbench.train.layers.rotary import rotate
 
 SINK_WIDTH = 8
@@ -118,6 +118,7 @@ class RotaryAttention(nn.Module):
     """Causal grouped-query attention with rotary positions."""
 
     core: AttentionCore = staticmethod(fused_attention)
+    read: Reader = staticmethod(whole)
 
     def __init__(self, shape: ModelShape, mask: Mask) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class RotaryAttention(nn.Module):
             rotate(k_BKTH, cosines_TH, sines_TH),
             v_BKTH,
             self.mask,
-            self.sink_bias,
+            None if self.sink_bias is None else self.read(self.sink_bias),
             self.core,
         )
         return self.output(mixed_BNTH.transpose(1, 2).flatten(2))

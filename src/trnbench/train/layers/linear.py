@@ -1,7 +1,7 @@
 """Layers with weights, and the MLPs made of them.
 
 Weights may be fp32 while a step runs in bf16: they are cast where they are read, and the gradient
-has the weight's own format.
+has the weight's own format. Ranks may share out a weight: `read` takes a rank's own part of it.
 
 Shapes: B batch, T tokens, D model width, F MLP width.
 """
@@ -14,6 +14,9 @@ from torch import nn
 
 from trnbench.protocol.model import ModelShape
 
+Reader = Callable[[torch.Tensor], torch.Tensor]
+"""From a layer's weight to what it computes with: all of it, or this rank's part."""
+
 LinearFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 """From x, (..., in), a weight, (out, in), and a bias to x W^T + b, all in the format of x."""
 
@@ -23,14 +26,24 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
     return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
+def whole(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight as it is; a `Reader`."""
+    return weight
+
+
 class Linear(nn.Linear):
     """A weight and the matmul with it."""
 
     function: LinearFunction = staticmethod(linear)
+    read: Reader = staticmethod(whole)
+    read_bias: Reader = staticmethod(whole)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out)."""
-        return self.function(x, self.weight, self.bias)
+        # torch's annotation does not know that it may be None.
+        bias: torch.Tensor | None = self._parameters["bias"]
+        own_bias = None if bias is None else self.read_bias(bias)
+        return self.function(x, self.read(self.weight), own_bias)
 
 
 def use_linear(model: nn.Module, function: LinearFunction) -> None:
@@ -43,9 +56,12 @@ def use_linear(model: nn.Module, function: LinearFunction) -> None:
 class RmsNorm(nn.RMSNorm):
     """Divides by the root of the mean square, which is taken in fp32."""
 
+    read: Reader = staticmethod(whole)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x's shape and format."""
-        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+        weight = self.read(self.weight).to(x.dtype)
+        return F.rms_norm(x, self.normalized_shape, weight, self.eps)
 
 
 class LayerNorm(nn.LayerNorm):

@@ -21,7 +21,8 @@ class LoraLinear(Linear):
 
     def __init__(self, frozen: Linear, lora: Lora) -> None:
         nn.Module.__init__(self)
-        self.weight, self.bias = frozen.weight, frozen.bias
+        self.weight = frozen.weight
+        self.register_parameter("bias", frozen.bias)
         self.in_features, self.out_features = frozen.in_features, frozen.out_features
         self.scale = lora.alpha / lora.rank
         self.adapter_in = nn.Parameter(torch.empty(lora.rank, self.in_features))
@@ -29,8 +30,8 @@ class LoraLinear(Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (..., out)."""
-        inner_R = self.function(x, self.adapter_in, None)
-        adapted = self.function(inner_R, self.adapter_out, None)
+        inner_R = self.function(x, self.read(self.adapter_in), None)
+        adapted = self.function(inner_R, self.read(self.adapter_out), None)
         return super().forward(x) + adapted * self.scale
 
 

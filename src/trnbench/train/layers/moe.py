@@ -5,7 +5,11 @@ multiplies all runs. How many rows an expert gets depends on the data. Compilers
 shape beforehand (Neuron, XLA) get a `capacity` instead: a fixed number of places for each expert,
 and a batched matmul; tokens beyond an expert's places skip it.
 
-Shapes: M tokens of the batch, D model width, E experts, X experts a token takes, F expert width,
+Ranks may share out the experts: each routes all tokens and computes what its own experts add.
+Without a capacity any number of rows may go to them, so it has room for all.
+
+Shapes: M tokens of the batch, D model width, E experts (of this rank,
+where weights or rows are meant), X experts a token takes, F expert width,
 R = M x X rows, P places of one expert; of a grouped matmul E runs, I inputs, O outputs.
 """
 
@@ -18,7 +22,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import nn
 
 from trnbench.protocol.model import Experts, ModelShape
-from trnbench.train.layers.linear import Linear, SwiGlu
+from trnbench.train.layers.linear import Linear, Reader, SwiGlu, whole
 
 CLAMP, SLOPE = 7.0, 1.702
 """gpt-oss's gate. Source: `swiglu_limit` and `swiglu_alpha` of its published config.json."""
@@ -38,11 +42,16 @@ class Routing(NamedTuple):
 class ExpertsMlp(nn.Module):
     """The experts of one block, in the place of a dense model's MLP."""
 
+    read: Reader = staticmethod(whole)
+
     def __init__(self, shape: ModelShape, experts: Experts) -> None:
         super().__init__()
         self.experts = experts
         self.capacity: float | None = None
         """Places of each expert over the rows that it gets on average; None: no limit."""
+        self.first_expert: torch.Tensor | None
+        """Number of this rank's first expert, on the device; None: it has them all."""
+        self.register_buffer("first_expert", None, persistent=False)
         width, size, count = shape.hidden_size, experts.size, experts.count
         self.router = Linear(width, count, bias=experts.biases)
         self.gate = nn.Parameter(torch.empty(count, width, size))
@@ -94,28 +103,48 @@ class ExpertsMlp(nn.Module):
 
     def _sorted(self, x_MD: torch.Tensor, chosen_MX: torch.Tensor) -> torch.Tensor:
         """Sort rows by expert, run the experts, and put the rows back in their order, (R, D)."""
-        expert_R, order_R = chosen_MX.flatten().sort(stable=True)
-        ends_E = _rows_of_each(chosen_MX, self.experts.count).cumsum(0).to(torch.int32)
+        count, own = self.experts.count, self.own_experts
+        expert_R, order_R = self._numbered(chosen_MX).sort(stable=True)
+        ends_E = _rows_of_each(expert_R, count)[:own].cumsum(0).to(torch.int32)
+        is_own_R1 = None if own == count else (expert_R < own)[:, None]
+
+        def kept(x: torch.Tensor) -> torch.Tensor:
+            # A kernel leaves the rows, and the gradients, of other ranks' experts undefined.
+            return x if is_own_R1 is None else torch.where(is_own_R1, x, 0.0)
+
         made_RD = self._run_experts(
             x_MD.index_select(0, order_R // self.experts.per_token),
-            lambda rows, weights: grouped_matmul(rows, weights, ends_E),
-            lambda bias_EO: bias_EO.index_select(0, expert_R),
+            lambda rows, weights: kept(grouped_matmul(kept(rows), weights, ends_E)),
+            lambda bias_EO: bias_EO.index_select(0, expert_R.clamp(max=own - 1)),
         )
         numbers_R = torch.arange(len(order_R), device=order_R.device)
         back_R = torch.empty_like(order_R).scatter_(0, order_R, numbers_R)
-        return made_RD.index_select(0, back_R)
+        return kept(made_RD).index_select(0, back_R)
+
+    @property
+    def own_experts(self) -> int:
+        """How many experts this rank has."""
+        return self.read(self.gate).shape[0]
+
+    def _numbered(self, chosen_MX: torch.Tensor) -> torch.Tensor:
+        """Return the experts' numbers, (R,), counted from this rank's first."""
+        expert_R = chosen_MX.flatten()
+        if self.first_expert is None:
+            return expert_R
+        return (expert_R - self.first_expert) % self.experts.count
 
     def _padded(self, x_MD: torch.Tensor, chosen_MX: torch.Tensor, places: int) -> torch.Tensor:
         """Give each expert a fixed number of places, first come first served, (R, D).
 
         Places are counted and not sorted into: Neuron's compiler cannot sort (NCC_EVRF029).
         """
-        count, width = self.experts.count, x_MD.shape[1]
-        expert_R = chosen_MX.flatten()
+        count, width = self.own_experts, x_MD.shape[1]
+        expert_R = self._numbered(chosen_MX)
         is_mine_RE = expert_R[:, None] == torch.arange(count, device=expert_R.device)
         place_R = (is_mine_RE.int().cumsum(0) * is_mine_RE).sum(1) - 1
         nowhere = count * places
-        slot_R = torch.where(place_R < places, expert_R * places + place_R, nowhere)
+        is_placed_R = (place_R < places) & (expert_R < count)
+        slot_R = torch.where(is_placed_R, expert_R * places + place_R, nowhere)
         rows_RD = x_MD[:, None].expand(-1, self.experts.per_token, -1).flatten(0, 1)
         slots_SD = rows_RD.new_zeros(nowhere + 1, width).index_copy(0, slot_R, rows_RD)
         x_EPD = slots_SD[:nowhere].unflatten(0, (count, places))
@@ -131,10 +160,11 @@ class ExpertsMlp(nn.Module):
         """Run each expert's gated MLP on its rows: x is (R, D) in runs, or (E, P, D)."""
 
         def layer(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-            made = multiply(x, weight.to(x.dtype))
+            weight_EIO = self.read(weight)
+            made = multiply(x, weight_EIO.to(x.dtype))
             if bias is None:
                 return made
-            return made + bias_of_rows(bias.view(self.experts.count, -1).to(x.dtype))
+            return made + bias_of_rows(self.read(bias).view(len(weight_EIO), -1).to(x.dtype))
 
         gate, up = layer(x, self.gate, self.gate_bias), layer(x, self.up, self.up_bias)
         if self.experts.clamped:
