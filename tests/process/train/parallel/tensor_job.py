@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -176,7 +175,7 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
 
 def main(folder: Path, rank: int, ranks: int) -> None:
     """Train every variant of so many ranks, and write what was found."""
-    store: Any = dist.FileStore(str(folder / "store"), ranks)
+    store = torch._C._distributed_c10d.FileStore(str(folder / "store"), ranks)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
     found = {}
     for name, variant in (VARIANTS if ranks == 2 else SHARDED).items():
