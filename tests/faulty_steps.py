@@ -5,7 +5,6 @@ from typing import Any
 import torch
 
 from trnbench.protocol.orders import WorkOrder
-from trnbench.train.backends.base import Backend
 from trnbench.train.layers.attention import fused_attention, use_core
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep
 from trnbench.train.objective import Objective
@@ -33,9 +32,9 @@ class SkippedBackward(TrainingStep):
 
 
 class FrozenLayer(TrainingStep):
-    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+    def __init__(self, objective: Objective, order: WorkOrder, *rest: Any) -> None:
         objective.model.blocks[0].requires_grad_(False)
-        super().__init__(objective, order, backend)
+        super().__init__(objective, order, *rest)
 
 
 class HalfTheBatch(TrainingStep):
@@ -70,12 +69,12 @@ class SkippedOptimizer(TrainingStep):
 
 
 class SeesTheFuture(TrainingStep):
-    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+    def __init__(self, objective: Objective, order: WorkOrder, *rest: Any) -> None:
         def unmasked(*heads: Any, **options: Any) -> torch.Tensor:
             return fused_attention(*heads, **{**options, "is_causal": False})
 
         use_core(objective.model, unmasked)
-        super().__init__(objective, order, backend)
+        super().__init__(objective, order, *rest)
 
 
 class NotANumber(TrainingStep):
@@ -87,16 +86,16 @@ class NotANumber(TrainingStep):
 class ComputesInBf16(TrainingStep):
     """A fault where fp32 was asked for."""
 
-    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+    def __init__(self, objective: Objective, order: WorkOrder, *rest: Any) -> None:
         objective.model.compute_dtype = torch.bfloat16
-        super().__init__(objective, order, backend)
+        super().__init__(objective, order, *rest)
 
 
 class NoPositions(TrainingStep):
-    def __init__(self, objective: Objective, order: WorkOrder, backend: Backend) -> None:
+    def __init__(self, objective: Objective, order: WorkOrder, *rest: Any) -> None:
         objective.model.get_buffer("cosines_TH").fill_(1.0)
         objective.model.get_buffer("sines_TH").fill_(0.0)
-        super().__init__(objective, order, backend)
+        super().__init__(objective, order, *rest)
 
 
 FAULTS: tuple[type[TrainingStep], ...] = (

@@ -58,6 +58,10 @@ class Stream:
 
     def batch(self, first: int, sequences: int) -> Batch:
         """Return sequences `first` to `first + sequences - 1`."""
+        return self.numbered(torch.arange(first, first + sequences))
+
+    def numbered(self, numbers: torch.Tensor) -> Batch:
+        """Return the sequences of these numbers, int64, in their order."""
         raise NotImplementedError
 
     def _draw(self, places: torch.Tensor, numbers: torch.Tensor, last: int) -> Words:
@@ -85,21 +89,20 @@ class TokenStream(Stream):
         self._positions = torch.arange(sequence_length + 1)[None, :]
         self._powers, self._offsets = _rule_powers(settings.alphabet_size)
 
-    def batch(self, first: int, sequences: int) -> Batch:
-        """Return sequences `first` to `first + sequences - 1`."""
-        symbols = self._symbols(first, sequences)
+    def numbered(self, numbers: torch.Tensor) -> Batch:
+        """Return the sequences of these numbers."""
+        symbols = self._symbols(numbers)
         oracle = self._loss_of_rule(symbols[:, 1:] != self._next(symbols[:, :-1]))
         tokens = symbols * self._spread
         return Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), oracle)
 
-    def _symbols(self, first: int, sequences: int) -> torch.Tensor:
+    def _symbols(self, numbers: torch.Tensor) -> torch.Tensor:
         """Return the symbols, (sequences, tokens + 1), without walking along the sequence.
 
         Since the last noisy position the rule has been applied a known number of times, and its
         powers are in a table.
         """
-        numbers = torch.arange(first, first + sequences)[:, None]
-        r0, r1, _, _ = self._draw(self._positions, numbers, self._split)
+        r0, r1, _, _ = self._draw(self._positions, numbers[:, None], self._split)
         is_drawn = r1 < self._noise_threshold
         is_drawn[:, 0] = True
         last_drawn = torch.where(is_drawn, self._positions, 0).cummax(dim=1).values
@@ -128,12 +131,11 @@ class MaskedTokenStream(TokenStream):
         edges = torch.arange(count + 1) * (sequence_length - 2) // count + 1
         self._starts, self._lengths = edges[:-1], edges[1:] - edges[:-1] - 1
 
-    def batch(self, first: int, sequences: int) -> Batch:
-        """Return sequences `first` to `first + sequences - 1`."""
-        symbols = self._symbols(first, sequences)
-        numbers = torch.arange(first, first + sequences)[:, None]
+    def numbered(self, numbers: torch.Tensor) -> Batch:
+        """Return the sequences of these numbers."""
+        symbols = self._symbols(numbers)
         stretches = torch.arange(len(self._starts))[None, :]
-        r0, _, _, _ = self._draw(stretches, numbers, self._split | _POSITION)
+        r0, _, _, _ = self._draw(stretches, numbers[:, None], self._split | _POSITION)
         positions = self._starts + ((r0 * self._lengths) >> 32)
         before, right, after = (symbols.gather(1, positions + d) for d in (-1, 0, 1))
         oracle = self._loss_of_neighbours(before, right, after)
@@ -178,9 +180,8 @@ class ImageStream(Stream):
         values = torch.stack(words, dim=1).flatten()[:wanted] >> 24
         self._images = values.to(torch.uint8).view(self._alphabet_size, *size)
 
-    def batch(self, first: int, sequences: int) -> Batch:
-        """Return images `first` to `first + sequences - 1`: bytes, (images, C, size, size)."""
-        numbers = torch.arange(first, first + sequences)
+    def numbered(self, numbers: torch.Tensor) -> Batch:
+        """Return the images of these numbers: bytes, (images, C, size, size)."""
         r0, r1, r2, _ = self._draw(torch.tensor(0), numbers, self._split | _LABEL)
         kind = self._symbol(r0)
         label = torch.where(r1 < self._noise_threshold, self._symbol(r2), kind)

@@ -16,6 +16,8 @@ from trnbench.train.backends.base import Backend, Timer
 from trnbench.train.data import Stream
 from trnbench.train.objective import Losses, Trainable
 from trnbench.train.optimizer import make_optimizer
+from trnbench.train.parallel.data import sequence_numbers, share_gradients, sharing
+from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
 
 Clock = Callable[[], float]
 
@@ -48,11 +50,14 @@ class StepOutcomes:
 
 
 class TrainingStep:
-    """Runs optimizer steps of one order on one device; counts them."""
+    """Runs this rank's part of an order's optimizer steps on its device; counts them."""
 
-    def __init__(self, objective: Trainable, order: WorkOrder, backend: Backend) -> None:
+    def __init__(
+        self, objective: Trainable, order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH
+    ) -> None:
         self.model = objective.model
-        self._forward: Callable[..., Losses] = backend.prepare(objective)
+        self._shared = share_gradients(objective, order, mesh)
+        self._forward: Callable[..., Losses] = backend.prepare(self._shared)
         self._backend = backend
         self._settings = order.optimizer
         self._parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -77,12 +82,17 @@ class TrainingStep:
         self._backend.end_step()
 
     def accumulate(self, tokens: StepTokens) -> torch.Tensor:
-        """Leave the gradients of the mean over all passes in the model; return the mean loss."""
-        share = 1.0 / len(tokens.passes)
+        """Leave the gradients of the mean over all passes and ranks in the model.
+
+        Returns the mean loss of this rank's passes.
+        """
+        last = len(tokens.passes)
+        share = 1.0 / last
         entropies: list[torch.Tensor] = []
-        for arguments in tokens.passes:
-            losses = self._forward(*arguments)
-            (losses.total if share == 1.0 else losses.total * share).backward()
+        for number, arguments in enumerate(tokens.passes, 1):
+            with sharing(self._shared, is_last=number == last):
+                losses = self._forward(*arguments)
+                (losses.total if share == 1.0 else losses.total * share).backward()
             entropies.append(losses.cross_entropy)
             self._imbalance = losses.imbalance
         return entropies[0] if share == 1.0 else torch.stack(entropies).mean()
@@ -95,13 +105,17 @@ class TrainingStep:
 
 
 def prepare_tokens(
-    stream: Stream, order: WorkOrder, first_step: int, steps: int, backend: Backend
+    stream: Stream,
+    order: WorkOrder,
+    first_step: int,
+    steps: int,
+    backend: Backend,
+    mesh: Mesh = ALONE_MESH,
 ) -> list[StepTokens]:
-    """Make the tokens of `steps` optimizer steps and put them on the device."""
-    sequences_per_step = order.micro_batch_size * order.gradient_accumulation_steps
+    """Make this rank's tokens of `steps` optimizer steps and put them on the device."""
     prepared = []
     for step in range(first_step, first_step + steps):
-        batch = stream.batch(step * sequences_per_step, sequences_per_step)
+        batch = stream.numbered(sequence_numbers(order, mesh, step))
         parts = [
             [None] * order.gradient_accumulation_steps
             if whole is None
@@ -139,10 +153,15 @@ def timed_block(
     synchronize: Callable[[], None],
     timer: Timer | None = None,
     clock: Clock = time.perf_counter,
+    meet: Callable[[], None] = ALONE_MESH.barrier,
 ) -> Timed:
-    """Time steps as one: wait, clock, steps, wait, clock, and nothing else in between."""
+    """Time steps as one: wait, meet, clock, steps, wait, clock, and nothing else in between.
+
+    Ranks meet before the clock, so that no rank's time has the others' coming in it.
+    """
     outcomes = StepOutcomes()
     synchronize()
+    meet()
     started = clock()
     if timer is not None:
         timer.start()

@@ -11,7 +11,7 @@ import importlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from trnbench.train.channel import finite
 from trnbench.train.external import BadModel
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable
+from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
 from trnbench.train.reference import (
     Reference,
     Start,
@@ -40,11 +41,15 @@ NEGLIGIBLE = 1e-6
 KEPT_ELEMENTS = 2**18
 """Of each weight whose update is measured: 1 MiB in fp32."""
 
-MakeStep = Callable[[Trainable, WorkOrder, Backend], TrainingStep]
+MakeStep = Callable[[Trainable, WorkOrder, Backend, Mesh], TrainingStep]
 
 
 def run_parity_gate(
-    order: WorkOrder, backend: Backend, folder: Path | None, make_step: MakeStep = TrainingStep
+    order: WorkOrder,
+    backend: Backend,
+    folder: Path | None,
+    make_step: MakeStep = TrainingStep,
+    mesh: Mesh = ALONE_MESH,
 ) -> dict[str, Any]:
     """Train the parity model on the device and return the fields of a `Parity`.
 
@@ -56,7 +61,9 @@ def run_parity_gate(
     # torch's optimizers import it, the case's too: that second is not the gate's.
     importlib.import_module("torch._dynamo")
     began = time.perf_counter()
-    reference, was_cached = find_reference(gate, order.stream, order.seed, folder)
+    # What D data-parallel ranks see in P passes, one process sees in P x D.
+    whole = replace(gate, passes=gate.passes * mesh.layout.data_parallel_size)
+    reference, was_cached = _find_together(whole, order, folder, mesh)
     reference_seconds = time.perf_counter() - began
     small = replace(
         order,
@@ -68,12 +75,12 @@ def run_parity_gate(
         step=gate.step,
         external=gate.external,
     )
-    tokens = prepare_tokens(make_stream(small), small, 0, gate.steps, backend)
+    tokens = prepare_tokens(make_stream(small), small, 0, gate.steps, backend, mesh)
     objective = fit(start_model(gate, order.seed, "production"), small, backend)
     model = objective.model
-    step = make_step(objective, small, backend)
+    step = make_step(objective, small, backend, mesh)
     points = [
-        _compare(start, model, step, tokens[0], gate, order.seed, reference)
+        _compare(start, model, step, tokens[0], gate, order.seed, reference, mesh)
         for start in starts_of(gate)
     ]
     _set_weights(model, start_model(gate, order.seed, "production"))
@@ -81,7 +88,7 @@ def run_parity_gate(
     for prepared in tokens:
         step.run(prepared, outcomes)
     backend.synchronize()
-    losses = [finite(float(loss)) for loss in outcomes.losses]
+    losses = [finite(mesh.mean(float(loss))) for loss in outcomes.losses]
     # Free the device's memory, and forget what was compiled for the small model.
     del objective, model, step, tokens, outcomes
     gc.collect()
@@ -98,6 +105,18 @@ def run_parity_gate(
     }
 
 
+def _find_together(
+    gate: GateOrder, order: WorkOrder, folder: Path | None, mesh: Mesh
+) -> tuple[Reference, bool]:
+    """Find the reference on rank 0, and give it to all: each would compute the same."""
+    if mesh.rank != 0:
+        fields, was_cached = mesh.broadcast(None)
+        return Reference(**fields), was_cached
+    reference, was_cached = find_reference(gate, order.stream, order.seed, folder)
+    mesh.broadcast((asdict(reference), was_cached))
+    return reference, was_cached
+
+
 def _compare(
     start: Start,
     model: torch.nn.Module,
@@ -106,9 +125,10 @@ def _compare(
     gate: GateOrder,
     seed: int,
     reference: Reference,
+    mesh: Mesh,
 ) -> ParityPoint:
     _set_weights(model, start_model(gate, seed, start))
-    loss = float(step.accumulate(tokens))
+    loss = mesh.mean(float(step.accumulate(tokens)))
     expected = reference.gradients[start]
     gradients = {name: p.grad for name, p in model.named_parameters()}
     found = {

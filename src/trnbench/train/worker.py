@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trnbench.protocol import orders, records
+from trnbench.protocol.parallel import ALONE, SINGLE, Replica, Seat, Seated
 from trnbench.train.channel import Channel, KnownFailure, describe_failure, explaining, finite
 from trnbench.train.software import (
     entry_points,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # torch is imported by the tasks that need it, and an invento
     from trnbench.train.data import Stream
     from trnbench.train.loop import StepTokens, Timed, TrainingStep
     from trnbench.train.objective import Trainable
+    from trnbench.train.parallel.mesh import Mesh
     from trnbench.train.software import Compilations
 
 
@@ -93,7 +95,7 @@ def describe_model(task: orders.DescribeModel, channel: Channel) -> None:
 
 def microbench(task: orders.Microbench, channel: Channel) -> None:
     """Time the single operations that a task names."""
-    with _opened(task, channel) as backend:
+    with _opened(task, channel) as (backend, _):
         from trnbench.train.microbench import measure_peaks
 
         channel.send(records.Phase, name="ceiling")
@@ -104,31 +106,34 @@ def microbench(task: orders.Microbench, channel: Channel) -> None:
 def train(task: orders.Train, channel: Channel) -> None:
     """Train as one order says, block by block as the parent commands."""
     order = task.order
-    with _opened(order, channel) as backend:
+    with _opened(order, channel, task.seat) as (backend, mesh):
         from trnbench.train.build import make_stream
         from trnbench.train.loop import TrainingStep
 
         if order.gate is not None:
-            _send_parity(order, backend, channel)
+            _send_parity(order, backend, mesh, channel)
         if order.measure_ceiling:
             _send_ceiling(order, backend, channel)
         channel.send(records.Phase, name="build")
-        step = TrainingStep(_build(order, backend, channel), order, backend)
+        step = TrainingStep(_build(order, backend, channel), order, backend, mesh)
         stream = make_stream(order)
+        _send_seated(order, step, backend, mesh, channel)
         channel.send(records.Phase, name="train")
-        _obey(order, step, stream, backend, channel)
+        _obey(order, step, stream, backend, mesh, channel)
         channel.send(records.Phase, name="teardown")
         peak_bytes, counted = backend.peak_memory_bytes()
         channel.send(records.Memory, peak_bytes=peak_bytes, counted=counted)
         if order.measure_ceiling and backend.is_shared:
             # Once more: other load on the processor may have ended or begun.
             _send_ceiling(order, backend, channel)
+        _send_replica(step, mesh, channel)
+        mesh.leave()
         channel.send(records.Finished, steps=step.steps_done)
 
 
 def profile(task: orders.ProfileSteps, channel: Channel) -> None:
     """Send where the time of an order's steps goes."""
-    with _opened(task.order, channel) as backend:
+    with _opened(task.order, channel, task.seat) as (backend, _):
         from trnbench.train.profiler import profile_steps
 
         channel.send(records.Phase, name="build")
@@ -146,20 +151,33 @@ DO: dict[type, Callable[[Any, Channel], None]] = {
 
 
 @contextlib.contextmanager
-def _opened(work: orders.WorkOrder | orders.Microbench, channel: Channel) -> "Iterator[Backend]":
-    """Open a device, send what it is, explain its errors while work is done on it, and close it."""
+def _opened(
+    work: orders.WorkOrder | orders.Microbench, channel: Channel, seat: Seat = ALONE
+) -> "Iterator[tuple[Backend, Mesh]]":
+    """Join the other ranks, then open a device, and send what it is; close it after the work.
+
+    While work is done on the device, its errors are explained.
+    """
     channel.send(records.Phase, name="probe")
     _import_torch()
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
+    from trnbench.train.parallel.mesh import Mesh
 
+    kind = backend_class(work.backend)
     claim = Claim(threads=work.threads, index=work.device_index)
+    layout = SINGLE
     if isinstance(work, orders.WorkOrder):
         claim = replace(claim, precision=work.precision, execution=work.execution)
-    backend = backend_class(work.backend).open(claim)
+        layout = work.layout
+    mesh = Mesh.join(seat, layout, kind.process_group)
+    if not seat.is_alone:
+        claim = replace(claim, index=kind.index_of(work.device_index, seat.local_rank))
+    backend = kind.open(claim)
     with explaining(backend):
+        mesh.lay_out(backend.device)
         _send_environment(work, backend, channel)
-        yield backend
+        yield backend, mesh
         backend.close()
 
 
@@ -170,13 +188,16 @@ def _send_environment(
 
     from trnbench.train.loop import clock_step_seconds
 
-    external = work.external if isinstance(work, orders.WorkOrder) else None
+    if isinstance(work, orders.WorkOrder):
+        external, ranks = work.external, work.layout.world_size
+    else:
+        external, ranks = None, work.ranks
     channel.send(
         records.Environment,
         wire_version=orders.PROTOCOL_VERSION,
         backend=backend.name,
         device_name=backend.device_name(),
-        device_count=work.ranks if isinstance(work, orders.Microbench) else 1,
+        device_count=ranks,
         asynchronous=backend.is_asynchronous,
         proven=backend.is_proven,
         threads=torch.get_num_threads() if backend.name == "cpu" else None,
@@ -186,12 +207,14 @@ def _send_environment(
     )
 
 
-def _send_parity(order: orders.WorkOrder, backend: "Backend", channel: Channel) -> None:
+def _send_parity(
+    order: orders.WorkOrder, backend: "Backend", mesh: "Mesh", channel: Channel
+) -> None:
     from trnbench.train.parity import run_parity_gate
     from trnbench.train.reference import cache_folder
 
     channel.send(records.Phase, name="gate")
-    channel.send(records.Parity, **run_parity_gate(order, backend, cache_folder()))
+    channel.send(records.Parity, **run_parity_gate(order, backend, cache_folder(), mesh=mesh))
 
 
 def _send_ceiling(order: orders.WorkOrder, backend: "Backend", channel: Channel) -> None:
@@ -214,11 +237,45 @@ def _build(order: orders.WorkOrder, backend: "Backend", channel: Channel) -> "Tr
     return objective
 
 
+def _send_seated(
+    order: orders.WorkOrder,
+    step: "TrainingStep",
+    backend: "Backend",
+    mesh: "Mesh",
+    channel: Channel,
+) -> None:
+    """Send what this rank of several drives, and the digest of what it is about to run."""
+    if mesh.is_alone:
+        return
+    from trnbench.train.parallel.agreement import program_digest
+
+    channel.send(
+        Seated,
+        rank=mesh.rank,
+        node=mesh.seat.node,
+        device=str(backend.device),
+        device_id=backend.device_id(),
+        process_group=mesh.library(backend.device),
+        program=program_digest(order, step.model, backend, mesh),
+    )
+
+
+def _send_replica(step: "TrainingStep", mesh: "Mesh", channel: Channel) -> None:
+    """Send a digest of this rank's weights: replicas must have the same."""
+    if mesh.is_alone:
+        return
+    from trnbench.train.parallel.agreement import weights_digest
+
+    digest = weights_digest(step.model)
+    channel.send(Replica, rank=mesh.rank, steps=step.steps_done, digest=digest)
+
+
 def _obey(
     order: orders.WorkOrder,
     step: "TrainingStep",
     stream: "Stream",
     backend: "Backend",
+    mesh: "Mesh",
     channel: Channel,
 ) -> None:
     """Run blocks of steps as the parent commands, until it commands to finish."""
@@ -242,9 +299,11 @@ def _obey(
         gc.collect()
         gc.disable()
         began = channel.now()
-        prepared = prepare_tokens(stream, order, first_step, command.steps, backend)
+        prepared = prepare_tokens(stream, order, first_step, command.steps, backend, mesh)
         prepare_seconds = channel.now() - began
-        timed = timed_block(step.run, prepared, backend.synchronize, backend.timer())
+        timed = timed_block(
+            step.run, prepared, backend.synchronize, backend.timer(), meet=mesh.barrier
+        )
         gc.enable()
         block = _block(command, first_step, prepare_seconds, timed, prepared)
         # Before the block: the parent decides upon that, and must know whether it compiled.

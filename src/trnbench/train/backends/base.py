@@ -73,6 +73,8 @@ class Backend:
     """Edges of square matmuls, the largest of which fill the device."""
     is_shared: ClassVar[bool] = False
     """Whether other work may run on it at any time: then a ceiling is measured twice."""
+    process_group: ClassVar[str | None] = None
+    """torch.distributed's library between such devices; None: a job has one device."""
     profiler_activity: ClassVar[str | None] = None
     """As torch's profiler names this device's work; None: it sees the host's alone."""
 
@@ -112,6 +114,11 @@ class Backend:
             note=problem,
             compiler_lacks=compiler_lacks,
         )
+
+    @classmethod
+    def index_of(cls, first: int | None, local_rank: int) -> int | None:
+        """Return the index of a rank's device among those of its machine, by that of the first."""
+        return (first or 0) + local_rank
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
@@ -183,6 +190,10 @@ class Backend:
     def device_name(self) -> str:
         """Return the driver's name of the device, or its kind."""
         return _driver_name(self.name)
+
+    def device_id(self) -> str | None:
+        """Return what no other device of the job has; None where ranks share one."""
+        return str(self.device)
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far."""

@@ -50,11 +50,17 @@ class CpuBackend(Backend):
     adamw: ClassVar[AdamW] = "fused"
     ceiling_sizes: ClassVar[tuple[int, ...]] = (512, 1024, 2048)
     is_shared: ClassVar[bool] = True
+    process_group: ClassVar[str | None] = "gloo"
 
     @classmethod
     def find(cls) -> FoundDevice | None:
         """Return the processor."""
         return find_processor()
+
+    @classmethod
+    def index_of(cls, first: int | None, local_rank: int) -> int | None:
+        """Return None: all ranks are on the processor."""
+        return None
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
@@ -75,6 +81,10 @@ class CpuBackend(Backend):
     def device_name(self) -> str:
         """Return the processor's model name."""
         return processor_name()
+
+    def device_id(self) -> str | None:
+        """Return None: ranks share the processor."""
+        return None
 
     def reset_peak_memory(self) -> None:
         """Reset the process's peak on Linux; elsewhere the peak is since its start."""

@@ -27,6 +27,7 @@ class CudaBackend(Backend):
 
     name: ClassVar[str] = "cuda"
     adamw: ClassVar[AdamW] = "fused"
+    process_group: ClassVar[str | None] = "nccl"
     profiler_activity: ClassVar[str | None] = "CUDA"
 
     @classmethod
@@ -62,6 +63,10 @@ class CudaBackend(Backend):
     def device_name(self) -> str:
         """Return the driver's name for the GPU."""
         return torch.cuda.get_device_name(self.device)
+
+    def device_id(self) -> str:
+        """Return the GPU's UUID, which does not depend on what is visible to this process."""
+        return str(torch.cuda.get_device_properties(self.device).uuid)
 
     def timer(self) -> Timer:
         """Return a pair of CUDA events."""

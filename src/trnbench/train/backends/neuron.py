@@ -33,12 +33,16 @@ WRONG_PACKAGE = (
 CACHE_VARIABLE = "TORCH_NEURONX_NEFF_CACHE_DIR"
 """The folder of compiled programs (documented by an example alone); the launcher sets it."""
 
+VISIBLE_VARIABLE = "NEURON_RT_VISIBLE_CORES"
+"""The cores that this process may use (runtime configuration guide)."""
+
 
 class NeuronBackend(Backend):
     """Trains on one logical NeuronCore."""
 
     name: ClassVar[str] = "neuron"
     compiler: ClassVar[str] = "neuron"
+    process_group: ClassVar[str | None] = "neuron"
     token_dtype: ClassVar[torch.dtype] = torch.int32
     """64-bit ones are narrowed by the compiler, or cost 20 to 30 % (compiler reference, 2.32)."""
     peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS[::-1]
@@ -61,6 +65,11 @@ class NeuronBackend(Backend):
             return None
         problem = WRONG_PACKAGE if generation == "stub" else pair_problem(installed_versions())
         return cls.found(cls.name, problem=problem)
+
+    @classmethod
+    def index_of(cls, first: int | None, local_rank: int) -> int | None:
+        """Return None: the runtime gives a process its core, and calls it the only one."""
+        return None
 
     @classmethod
     def open(cls, claim: Claim) -> Self:
@@ -89,6 +98,11 @@ class NeuronBackend(Backend):
         """Return the chip's family, such as `trn2` (not documented)."""
         properties = getattr(self._module, "get_device_properties", None)
         return str(properties(0).name) if properties is not None else self.name
+
+    def device_id(self) -> str | None:
+        """Return the core: the one made visible, or by its local rank the runtime's choice."""
+        core = os.environ.get(VISIBLE_VARIABLE) or os.environ.get("LOCAL_RANK")
+        return None if core is None else f"NeuronCore {core}"
 
     def compilations(self) -> Compilations:
         """Count programs by their files in the cache, those of eager operators included."""

@@ -1,0 +1,67 @@
+"""Two ranks train as one process does that sees the tokens of both."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.process.train.parallel.variants import VARIANTS, alone, train
+from tests.ranks import RankEnd, run_ranks
+
+LOSS, NORM = 2e-6, 5e-6
+"""Relative, in fp32; a weight's distance is relative to its norm."""
+LOW_LOSS, LOW_NORM = 1e-4, 5e-3
+"""In lower precision."""
+ADD_TWO_NUMBERS = ("ddp llama", "ddp tied", "ddp gpt2", "ddp chunked", "ddp bf16")
+"""Of these each rank has one pass, so that the sums have one order: they are equal to the bit."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def ends(folder: Path) -> list[RankEnd]:
+    """Return both ranks after all variants: they are started once."""
+    return run_ranks(folder, 2, "tests.process.train.parallel.variants", str(folder))
+
+
+@pytest.fixture(scope="module")
+def answers(ends: list[RankEnd]) -> list[dict[str, Any]]:
+    for end in ends:
+        assert end.exit_code == 0, end.printed
+    return [end.answer for end in ends]
+
+
+def mean(first: list[float], second: list[float]) -> list[float]:
+    return [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_two_ranks_train_as_one(name: str, answers: list[dict[str, Any]], folder: Path) -> None:
+    first, second = (answer[name] for answer in answers)
+    order = VARIANTS[name]
+    one = train(alone(order))
+    loss, norm = (LOSS, NORM) if order.precision == "fp32" else (LOW_LOSS, LOW_NORM)
+    losses = mean(first["losses"], second["losses"])
+    assert losses == pytest.approx(one.losses, rel=loss)
+    assert first["gradient_norms"] == pytest.approx(one.gradient_norms, rel=norm)
+    number = list(VARIANTS).index(name)
+    weights = torch.load(folder / f"{number}.pt", weights_only=True)
+    assert weights.keys() == one.weights.keys()
+    for key, whole in one.weights.items():
+        distance = (weights[key].float() - whole.float()).norm() / whole.float().norm()
+        assert distance < norm, key
+    if name in ADD_TWO_NUMBERS:
+        assert all(torch.equal(weights[key], whole) for key, whole in one.weights.items())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_ranks_agree_and_their_data_differ(name: str, answers: list[dict[str, Any]]) -> None:
+    first, second = (answer[name] for answer in answers)
+    assert first["gradient_norms"] == second["gradient_norms"]
+    assert first["digest"] == second["digest"]
+    assert first["program"] == second["program"]
+    assert first["losses"][0] != second["losses"][0]

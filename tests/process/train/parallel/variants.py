@@ -1,0 +1,124 @@
+"""One rank's side of `test_ranks`: trains every variant on its layout, and writes what came out.
+
+    python -m tests.process.train.parallel.variants SEAT FOLDER ANSWER
+
+The ranks import torch once for all variants: that is what they cost.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
+from tests.ranks import seat_argument
+from trnbench.protocol.model import ModelShape
+from trnbench.protocol.orders import Lora, StepSettings, WorkOrder
+from trnbench.protocol.parallel import Layout
+from trnbench.train.backends.base import Claim
+from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.build import build_objective, make_stream
+from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
+from trnbench.train.parallel.agreement import program_digest, weights_digest
+from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
+
+STEPS = 10
+DDP = Layout(data_parallel_replicate_size=2)
+TIED = replace(LLAMA, tied_embeddings=True)
+
+
+def variant(layout: Layout, shape: ModelShape = LLAMA, **changes: Any) -> WorkOrder:
+    """Return the order of a variant."""
+    return order_of(shape, layout=layout, **changes)
+
+
+def stepping(layout: Layout, **settings: Any) -> WorkOrder:
+    """Return the order of a variant whose step is executed otherwise."""
+    return variant(layout, step=StepSettings(**settings))
+
+
+DDP_VARIANTS = {
+    "llama": variant(DDP),
+    "three passes": variant(DDP, gradient_accumulation_steps=3),
+    "tied": variant(DDP, TIED),
+    "gpt2": variant(DDP, GPT2),
+    "bert": variant(DDP, BERT),
+    "vit": variant(DDP, VIT),
+    "moe": variant(DDP, MOE),
+    "chunked": stepping(DDP, loss_chunk_rows=8),
+    "recomputed": stepping(DDP, recompute="full"),
+    "adapters": stepping(DDP, lora=Lora(rank=4, alpha=8.0, targets="all")),
+    "documents": stepping(DDP, document_length=5),
+    "bf16": variant(DDP, precision="bf16"),
+    "bf16_master": variant(DDP, precision="bf16_master"),
+}
+VARIANTS = {f"ddp {name}": order for name, order in DDP_VARIANTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What some steps of a variant came to."""
+
+    losses: list[float]
+    gradient_norms: list[float]
+    weights: dict[str, torch.Tensor]
+    """Whole, after the last step."""
+    digest: str
+    program: str
+
+
+def train(order: WorkOrder, mesh: Mesh = ALONE_MESH) -> Trained:
+    """Train a few steps of an order on this rank of a mesh."""
+    claim = Claim(precision=order.precision, execution=order.execution, threads=1)
+    backend = CpuBackend.open(claim)
+    step = TrainingStep(build_objective(order, backend), order, backend, mesh)
+    outcomes = StepOutcomes()
+    for tokens in prepare_tokens(make_stream(order), order, 0, STEPS, backend, mesh):
+        step.run(tokens, outcomes)
+    return Trained(
+        [float(loss) for loss in outcomes.losses],
+        [float(norm) for norm in outcomes.gradient_norms],
+        {name: whole_of(p) for name, p in step.model.named_parameters()},
+        weights_digest(step.model),
+        program_digest(order, step.model, backend, mesh),
+    )
+
+
+def alone(order: WorkOrder) -> WorkOrder:
+    """Return the order of one rank that sees the tokens of all ranks, in as many more passes."""
+    passes = order.gradient_accumulation_steps * order.layout.data_parallel_size
+    return replace(order, layout=Layout(), gradient_accumulation_steps=passes)
+
+
+def whole_of(parameter: torch.Tensor) -> torch.Tensor:
+    """Return all of a weight; of a sharded one every rank must ask."""
+    whole = getattr(parameter, "full_tensor", parameter.clone)()
+    return whole.detach().clone()
+
+
+def main() -> None:
+    """Train every variant; rank 0 saves the weights."""
+    seat = seat_argument(sys.argv[1])
+    folder, answer = Path(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    joined = Mesh.join(seat, DDP, "gloo")
+    told = {}
+    for number, (name, order) in enumerate(VARIANTS.items()):
+        made = train(order, joined.relaid(order.layout, torch.device("cpu")))
+        if seat.rank == 0:
+            torch.save(made.weights, folder / f"{number}.pt")
+        told[name] = {
+            "losses": made.losses,
+            "gradient_norms": made.gradient_norms,
+            "digest": made.digest,
+            "program": made.program,
+        }
+    joined.leave()
+    answer.write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
