@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from tests.pure.run.plans import CPU, make_machine, plan_case
 from trnbench.analysis.analyze import analyze
+from trnbench.catalog.backends import backend_of
 from trnbench.model.flops import COUNTED_CONVENTION
 from trnbench.protocol.model import ExternalModel
 from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.parallel import Communication, Layout, Seated
 from trnbench.protocol.records import (
     Activity,
     Block,
@@ -32,7 +37,8 @@ from trnbench.schema.measurement import (
     Status,
     Watch,
 )
-from trnbench.schema.plan import Plan
+from trnbench.schema.plan import Plan, PlannedDevice, PlannedParallel
+from trnbench.schema.price import Price
 from trnbench.schema.result import Result
 
 PLAN_SHA256 = "0" * 64
@@ -228,3 +234,116 @@ def three_results() -> list[Result]:
         make_result(large, make_measurement(large, blocks=[], status="out_of_memory", memory=None)),
     ]
     return [result.model_copy(update={"trnbench_version": "0.1.0"}) for result in results]
+
+
+# --- jobs of several devices ----------------------------------------------------------------------
+
+
+H100S = PlannedDevice(
+    backend="cuda", accelerator="h100-sxm", instance="p5.48xlarge", is_instance_recognised=True,
+    devices_used=8, devices_per_chip=1, chips_used=8, chips_billed=8, instances_billed=1,
+    memory_bytes=80 * 2**30,
+)  # fmt: skip
+CORES = PlannedDevice(
+    backend="neuron", accelerator="trainium2", instance="trn2.48xlarge",
+    is_instance_recognised=True, devices_used=1, devices_per_chip=4, chips_used=1,
+    chips_billed=16, instances_billed=1, memory_bytes=24 * 2**30,
+)  # fmt: skip
+DEVICE_NAMES = {"cuda": "NVIDIA H100 80GB HBM3", "neuron": "trn2", "cpu": "AMD EPYC"}
+HOURLY = {"p5.48xlarge": "55.04", "p5.4xlarge": "6.88", "trn2.48xlarge": "35.76"}
+
+
+def make_job_plan(
+    layout: Layout | None = None, device: PlannedDevice = H100S, **changes: Any
+) -> Plan:
+    """Return the plan of tiny-llama as one job of a layout, on these devices; by default FSDP2."""
+    layout = layout or Layout(data_parallel_shard_size=device.devices_used)
+    plan = make_plan()
+    order = replace(plan.order, layout=layout, backend=device.backend)
+    parallel = PlannedParallel.of(layout, "weights and moments do not fit one device")
+    price = Price(
+        usd_per_hour=Decimal(HOURLY[device.instance or ""]), instance=device.instance,
+        option="on_demand", region="us-east-1", date=date(2026, 7, 10), source="a page",
+    )  # fmt: skip
+    return plan.model_copy(
+        update={
+            "case_id": f"tiny-llama-fp32-{device.backend}-{device.devices_used}",
+            "parallel": parallel, "device": device, "order": order, "price": price, **changes,
+        }
+    )  # fmt: skip
+
+
+def make_job(plan: Plan | None = None, **changes: Any) -> Measurement:
+    """Return what would have been recorded of a job of several ranks that all did well."""
+    plan = plan or make_job_plan()
+    backend, count = plan.order.backend, plan.parallel.world_size
+    blocks = [
+        replace(
+            block,
+            rank_seconds=[
+                block.seconds * (1 - 0.001 * ((rank + at) % count)) for rank in range(count)
+            ],
+        )
+        for at, block in enumerate(make_blocks(steady_times()))
+    ]
+    made = make_measurement(plan, blocks=blocks, ceiling=None)
+    end = blocks[-1].at_seconds
+    assert made.environment is not None
+    assert made.memory is not None
+    made.environment = replace(
+        made.environment, device_name=DEVICE_NAMES[backend], device_count=count, threads=None,
+        asynchronous=True,
+    )  # fmt: skip
+    peaks: list[int | None] = [(512 + 8 * rank % 24) * 2**20 for rank in range(count)]
+    made.memory = Memory(
+        at_seconds=end, peak_bytes=max(peak or 0 for peak in peaks), counted="device_allocated",
+        rank_peak_bytes=peaks,
+    )  # fmt: skip
+    made.seats = [make_seat(rank, backend) for rank in range(count)]
+    made.communications = [
+        Communication(
+            at_seconds=end, rank=rank, steps=3, window_seconds=0.15, seconds=0.03 + 0.0005 * rank,
+            exposed_seconds=0.009 + 0.0003 * rank,
+            operations={"all_gather": 0.02, "reduce_scatter": 0.01},
+        )
+        for rank in range(count)
+    ]  # fmt: skip
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def make_seat(rank: int, backend: str = "cuda", **changes: Any) -> Seated:
+    """Return what a rank reports of its device and its program."""
+    seat = Seated(
+        at_seconds=0.6, rank=rank, node=0, device=f"{backend}:{rank}",
+        device_id=None if backend == "cpu" else f"device-{rank}",
+        process_group=backend_of(backend).process_group or "", program="a digest",
+    )  # fmt: skip
+    return replace(seat, **changes)
+
+
+def job_results() -> list[Result]:
+    """Return a job on all of a machine's devices, one device of its kind, and one of 64 idle."""
+    one = H100S.model_copy(
+        update={"devices_used": 1, "chips_used": 1, "chips_billed": 1, "instance": "p5.4xlarge"}
+    )
+    alone = make_job_plan(Layout(), one)
+    part = make_job_plan(Layout(), CORES)
+    slower = [6.5 * seconds for seconds in steady_times()]
+    results = [
+        make_result(make_job_plan(), make_job()),
+        make_result(alone, make_single(alone, slower)),
+        make_result(part, make_single(part, slower)),
+    ]
+    return [result.model_copy(update={"trnbench_version": "0.1.0"}) for result in results]
+
+
+def make_single(plan: Plan, times: Sequence[float]) -> Measurement:
+    """Return what would have been recorded of one rank on an accelerator."""
+    made = make_measurement(plan, blocks=make_blocks(times), ceiling=None)
+    assert made.environment is not None
+    made.environment = replace(
+        made.environment, device_name=DEVICE_NAMES[plan.order.backend], threads=None
+    )
+    return made

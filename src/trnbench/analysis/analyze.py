@@ -8,6 +8,7 @@ from trnbench.analysis.checks import CHECKS, find_validity
 from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.checks.training import entropy_of
 from trnbench.analysis.metrics import DERIVED, MEASURED, Basis, unknown
+from trnbench.analysis.ranks import summarize_ranks
 from trnbench.analysis.statistics import RULES
 from trnbench.model.flops import active_parameter_count
 from trnbench.schema.measurement import Measurement
@@ -81,6 +82,8 @@ def analyze(
         utilization=utilization,
         learning=_learning(case),
         energy=case.energy,
+        parallel=plan.parallel,
+        ranks=summarize_ranks(case),
         price=plan.price,
         price_reason=plan.price_reason,
         checks=checks,
@@ -103,7 +106,7 @@ def _utilization(case: Case) -> ResultUtilization:
         peak_source=case.peak.source,
         peak_reason=case.peak.reason,
         fp8=case.peak.fp8,
-        used_share=_used_share(case.plan.device),
+        used_share=case.plan.device.used_share,
         ceiling_flops_per_second=case.ceiling.flops_per_second,
         ceiling_source=case.ceiling.source,
         ceiling_reason=case.ceiling.reason,
@@ -114,11 +117,6 @@ def _flops_source(model: PlannedModel) -> str:
     if model.external is None:
         return "the shape"
     return "torch's counter" if model.shape is None else "its config, of a known family"
-
-
-def _used_share(device: PlannedDevice) -> float:
-    """Return which part of the billed chips' devices the job drives."""
-    return min(device.devices_used / (device.chips_billed * device.devices_per_chip), 1.0)
 
 
 def _model(model: PlannedModel) -> PlannedModel:
@@ -197,6 +195,7 @@ def _basis(
         total_seconds=timing.total_seconds,
         joules_per_token=metrics.get("joules_per_token") or unknown(NOT_METERED),
         instances_billed=device.instances_billed,
+        chips_used=device.chips_used if device.accelerator else None,
         chips_billed=device.chips_billed if device.accelerator else None,
         utilization=utilization,
         price=price,

@@ -3,15 +3,13 @@
 `MEASURED` come from a case's records. `DERIVED` come from the throughput, a peak and a price, so
 that a stored result can be re-costed without its records. Intervals are those of the throughput.
 
-Source: docs/metrics.md, "Step time", "Statistics", "MFU", "Energy" and "Cost". Billing: EC2 user
-guide, "On-Demand Instances" (Linux by the second, sixty at least) and "Capacity Blocks pricing and
-billing" (one to fourteen days, then whole weeks to twenty-six); read 2026-11.
+Source: docs/metrics.md, "Step time", "Statistics", "MFU", "Energy" and "Cost".
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.case import Case
 from trnbench.analysis.energy import JOULES_PER_KWH, find_site
 from trnbench.analysis.statistics import Interval
@@ -19,14 +17,10 @@ from trnbench.analysis.step_time import StepTimes
 from trnbench.catalog.backends import backend_of
 from trnbench.model.flops import FULL_CONVENTION, mixed_rate
 from trnbench.schema.price import Price
-from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import MetricValue, ResultUtilization
-from trnbench.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, say_flops_per_second
+from trnbench.units import SECONDS_PER_HOUR, say_flops_per_second
 
-LEAST_SECONDS = 60
-LONGEST_IN_DAYS = 14
-
-_BY_SECOND = ("on_demand", "spot", "savings_plan_1y", "savings_plan_3y")
+NO_CHIP = "no accelerator chip is known to be in this machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +30,9 @@ class Basis:
     tokens_per_second: MetricValue
     total_seconds: float
     instances_billed: int
+    chips_used: int | None
+    """None where no accelerator is known, as is the next one."""
     chips_billed: int | None
-    """None where no accelerator is known."""
     joules_per_token: MetricValue
     utilization: ResultUtilization
     price: Price | None
@@ -282,6 +277,18 @@ def _utilization(
     return value
 
 
+def tokens_per_second_per_chip(basis: Basis) -> MetricValue:
+    """Divided by the chips that the job drove, wholly or in part."""
+    if basis.chips_used is None:
+        return unknown(NO_CHIP)
+    return scaled(basis.tokens_per_second, 1 / basis.chips_used)
+
+
+def tokens_per_second_per_instance(basis: Basis) -> MetricValue:
+    """Divided by the instances that are billed."""
+    return scaled(basis.tokens_per_second, 1 / basis.instances_billed)
+
+
 def usd_per_million_tokens(basis: Basis) -> MetricValue:
     """At this throughput, on all instances that are billed."""
     return _priced(basis, lambda usd: reciprocal(basis.tokens_per_second, usd * 1e6))
@@ -297,7 +304,7 @@ def usd_per_chip_hour(basis: Basis) -> MetricValue:
 
     def of_chip(usd_per_second: float) -> MetricValue:
         if basis.chips_billed is None:
-            return unknown("no accelerator chip is known to be in this machine")
+            return unknown(NO_CHIP)
         return exactly(usd_per_second * SECONDS_PER_HOUR / basis.chips_billed)
 
     return _priced(basis, of_chip)
@@ -343,22 +350,6 @@ def _priced(basis: Basis, figure: Callable[[float], MetricValue]) -> MetricValue
     return figure(float(basis.price.usd_per_hour) * basis.instances_billed / SECONDS_PER_HOUR)
 
 
-def billed_seconds(option: PriceOption, seconds: float) -> float:
-    """Return the seconds on the bill, had the machine been rented for this job alone.
-
-    Of a reservation, or a machine that the user owns, the job's seconds count: it is paid for
-    anyway.
-    """
-    if math.isinf(seconds):
-        return seconds
-    if option == "capacity_block":
-        days = max(1, math.ceil(seconds / SECONDS_PER_DAY))
-        return (days if days <= LONGEST_IN_DAYS else math.ceil(days / 7) * 7) * SECONDS_PER_DAY
-    if option in _BY_SECOND:
-        return max(LEAST_SECONDS, math.ceil(seconds))
-    return seconds
-
-
 MEASURED: Mapping[str, Callable[[Case], MetricValue]] = {
     metric.__name__: metric
     for metric in (
@@ -372,9 +363,10 @@ MEASURED: Mapping[str, Callable[[Case], MetricValue]] = {
 DERIVED: Mapping[str, Callable[[Basis], MetricValue]] = {
     metric.__name__: metric
     for metric in (
-        mfu, mfu_full, mfu_used_devices, mfu_bf16_equivalent, hfu, ceiling_utilization,
-        usd_per_million_tokens, tokens_per_usd, usd_per_chip_hour, usd_per_model_exaflop,
-        usd_per_peak_petaflop_hour, grams_co2e_per_million_tokens, case_usd, case_billed_usd,
+        tokens_per_second_per_chip, tokens_per_second_per_instance, mfu, mfu_full,
+        mfu_used_devices, mfu_bf16_equivalent, hfu, ceiling_utilization, usd_per_million_tokens,
+        tokens_per_usd, usd_per_chip_hour, usd_per_model_exaflop, usd_per_peak_petaflop_hour,
+        grams_co2e_per_million_tokens, case_usd, case_billed_usd,
     )
 }  # fmt: skip
 

@@ -42,7 +42,7 @@ def find_peak(plan: Plan, ceilings: Sequence[Ceiling]) -> Peak:
         missing = "the case ended before the processor's peak was measured"
         if not plan.order.measure_ceiling:
             missing = "measure.ceiling is off, and a processor has no other peak"
-        return _best_median(ceilings, 1, missing)
+        return _best_median(ceilings, plan.device.devices_used, missing)
     if plan.device.accelerator is None:
         return Peak(reason="the catalog has no peak of this device")
     chip = accelerators()[plan.device.accelerator]

@@ -249,7 +249,7 @@ def _metric(by: str | None, constraint: "Constraint | None") -> str:
         return "train_seconds" if is_race else "train_usd"
     if by in TO_TRAIN and constraint is None:
         raise ConfigError(f"--by {by}: applies only to a job", hint=JOB_HINT)
-    known = (*METRICS, "tokens_per_second_per_chip", *TO_TRAIN)
+    known = (*METRICS, *TO_TRAIN)
     if by not in known:
         raise ConfigError(
             f"--by {by}: is not a metric",

@@ -8,8 +8,8 @@ interval is Young's (Communications of the ACM 17, 1974).
 import math
 from dataclasses import dataclass, field, replace
 
+from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.energy import Footprint, Site, footprint
-from trnbench.analysis.metrics import billed_seconds
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import Result

@@ -220,6 +220,7 @@ _QUERIES = (
     _Query("memory_used_bytes", "nvmlDeviceGetMemoryInfo", part="used"),
     _Query("temperature_celsius", "nvmlDeviceGetTemperature", ("NVML_TEMPERATURE_GPU",)),
     _Query("power_watts", "nvmlDeviceGetPowerUsage", factor=1e-3),
+    _Query("power_limit_watts", "nvmlDeviceGetEnforcedPowerLimit", factor=1e-3),
     _Query("core_clock_hertz", "nvmlDeviceGetClockInfo", ("NVML_CLOCK_SM",), factor=1e6),
     _Query("memory_clock_hertz", "nvmlDeviceGetClockInfo", ("NVML_CLOCK_MEM",), factor=1e6),
     _Query("ecc_corrected", _ECC, ("NVML_MEMORY_ERROR_TYPE_CORRECTED", "NVML_VOLATILE_ECC")),

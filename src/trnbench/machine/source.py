@@ -26,6 +26,7 @@ QUANTITIES: Mapping[str, str] = {
     # Heat, power, clocks.
     "temperature_celsius": "the device's own sensor; of the host, its hottest sensor",
     "power_watts": "power now, or mean since the last reading where only energy is counted",
+    "power_limit_watts": "the power cap in force",
     "energy_joules": "energy since this source was opened, never falling",
     "core_clock_hertz": "clock of the device's processors",
     "memory_clock_hertz": "clock of the device's memory",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from pydantic import BaseModel
 
+from trnbench.analysis.idle import idle_note
 from trnbench.reports.document import Rows, Value, name_and_path, read_path
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 from trnbench.schema.result import Result
@@ -89,6 +90,10 @@ def _doubts(result: Result) -> str | None:
     return "; ".join(f"{c.name}: {c.verdict}: {c.evidence}" for c in checks) or None
 
 
+def _idle(result: Result) -> str | None:
+    return idle_note(result.device)
+
+
 COLUMNS: tuple[Column, ...] = (
     # which case
     _result("run_id", "name of the run's folder"),
@@ -132,6 +137,19 @@ COLUMNS: tuple[Column, ...] = (
     _result("threads"),
     _result("torch_version=versions.torch", "of the child"),
     _result("python_version=versions.python", "of the child"),
+    _result("device.devices_used"),
+    _result("device.devices_billed"),
+    Column("idle_note", "what of the billed devices is idle, and what it costs", _idle),
+    _result("layout=parallel.in_words", "axes of the mesh with their ranks, outermost first"),
+    _result("parallel.world_size", "ranks of the job"),
+    _result("parallel.data_parallel_replicate_size", "replicas of the whole state (DDP, HSDP)"),
+    _result("parallel.data_parallel_shard_size", "shards of one replica's state (FSDP2)"),
+    _result("parallel.context_parallel_size", "parts of a sequence"),
+    _result("parallel.tensor_parallel_size", "parts of a matmul"),
+    _result("parallel.pipeline_parallel_size", "pipeline stages, a rank each"),
+    _result("parallel.expert_parallel_size", "ranks of a tensor group that share out the experts"),
+    _result("layout_reason=parallel.reason", "why this layout"),
+    _result("process_group=ranks.process_group"),
     # how fast
     *_estimate("tokens_per_second", "tokens of a step over the mean step time, whole job"),
     *_estimate("tokens_per_second_per_device", "the same for one device"),
@@ -166,6 +184,36 @@ COLUMNS: tuple[Column, ...] = (
     _result("launch_deviation_ci95_low=spread.between_launches_low", LOW),
     _result("launch_deviation_ci95_high=spread.between_launches_high", HIGH),
     _result("launch_deviation_expected=spread.within_launches"),
+    *_estimate("tokens_per_second_per_chip", "of the chips that the job drove, wholly or in part"),
+    *_estimate("tokens_per_second_per_instance", "of the instances that are billed"),
+    *_estimate(
+        "scaling_efficiency",
+        "tokens/s per device over one device's, where that is among the results; 1 is linear",
+    ),
+    # the ranks of a job
+    _result("ranks.slowest_rank", "the one whose median step is the longest"),
+    _result("slowest_rank_share=ranks.slow_share"),
+    _result(
+        "rank_time_spread=ranks.time_spread",
+        "median step of the slowest rank over that of the fastest of its pipeline stage, less 1",
+    ),
+    _result("ranks.fullest_rank", "the one with the most peak memory"),
+    _result("least_rank_memory_bytes=ranks.least_memory_bytes"),
+    _result(
+        "communication_share=ranks.communication.share",
+        "part of a step's time in which a collective was under way, mean over ranks, 0 to 1",
+    ),
+    _result("most_communication_share=ranks.communication.most_share"),
+    _result(
+        "exposed_communication_share=ranks.communication.exposed_share",
+        "that part of it in which nothing else was under way, mean over ranks",
+    ),
+    _result("most_exposed_communication_share=ranks.communication.most_exposed_share"),
+    _result(
+        "overlapped_communication_share=ranks.communication.overlapped_share",
+        "`communication_share` less the exposed part: other work was under way too",
+    ),
+    _result("communication_reason=ranks.communication_reason"),
     # energy
     _figure("mean_power_watts", "mean while it measured, of `energy_scope`"),
     *_estimate("joules_per_token", "mean power over tokens per second"),

@@ -7,11 +7,13 @@ from typing import Any
 
 from trnbench import __version__
 from trnbench.analysis.energy import find_site
+from trnbench.analysis.scaling import with_scaling
 from trnbench.cost.comparability import comparability_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.reports import document as doc
 from trnbench.reports import texts
 from trnbench.reports.columns import COLUMNS, row, rows_of
+from trnbench.reports.ranks import notes_of_devices
 from trnbench.schema.result import MetricValue, Result, ResultCompilation, ResultSpread, Validity
 from trnbench.units import say_bytes, say_count, say_percent, say_seconds, say_usd
 
@@ -37,7 +39,7 @@ def _document(results: Sequence[Result], page: doc.Page) -> doc.Document:
 
 
 def _rows(results: Sequence[Result]) -> doc.Rows:
-    return rows_of(COLUMNS, results)
+    return rows_of(COLUMNS, with_scaling(results))
 
 
 def _record(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def _record(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
                 },
                 "checks": [check.model_dump() for check in result.checks],
             }
-            for result in results
+            for result in with_scaling(results)
         ],
     }
 
@@ -70,7 +72,7 @@ def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
         device_cell(result),
         interval_cell(metrics["tokens_per_second"], texts.RATE),
         interval_cell(metrics["step_time_mean_seconds"], texts.SECONDS),
-        texts.say_or_unknown(metrics["mfu"].value, say_percent),
+        texts.say_or_unknown(figure(result, "mfu_used_devices"), say_percent),
         texts.say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
         f"${price.usd_per_hour}/h {' '.join(texts.price_terms(price))}" if price else doc.UNKNOWN,
         interval_cell(metrics["usd_per_million_tokens"], texts.USD),
@@ -94,6 +96,8 @@ def device_cell(result: Result) -> str:
     name = result.device_name or result.device.backend
     if result.threads:
         return f"{name}, {result.threads} threads"
+    if result.device.devices_idle:
+        return f"{result.device_count} of {result.device.devices_billed} x {name}"
     return f"{result.device_count} x {name}" if result.device_count > 1 else name
 
 
@@ -124,14 +128,22 @@ def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
 
     Without `today`, the day of reading, it does not say how the prices compare.
     """
-    names = [f"{r.model.name} ({r.workload.precision}, {r.device.backend})" for r in results]
+    names = [*map(_name, results)]
     said = (
-        (note, name) for result, name in zip(results, names, strict=True) for note in _notes(result)
+        (note, name)
+        for result, name in zip(results, names, strict=True)
+        for note in (*_notes(result), *notes_of_devices(result, results))
     )
     notes = [*texts.say_once(said, names), *_measuring(results)]
     return (
         notes if today is None else notes + comparability_notes([r.price for r in results], today)
     )
+
+
+def _name(result: Result) -> str:
+    count, backend = result.device.devices_used, result.device.backend
+    device = backend if count == 1 else f"{count} x {backend}"
+    return f"{result.model.name} ({result.workload.precision}, {device})"
 
 
 def _measuring(results: Sequence[Result]) -> Iterable[str]:

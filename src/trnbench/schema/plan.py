@@ -9,6 +9,7 @@ Format versions, and what changed in each:
 3   `parallel` has the sizes of replicas and shards, for data_parallel_size and data_parallel
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from trnbench.protocol.model import ExternalModel, ModelShape
 from trnbench.protocol.orders import Precision, StepSettings, WorkOrder
-from trnbench.protocol.parallel import Layout, PipelineSchedule
+from trnbench.protocol.parallel import AXES, Layout, PipelineSchedule
 from trnbench.protocol.records import Described
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
@@ -139,6 +140,26 @@ class PlannedParallel(Strict):
         """The layout, as the worker is given it."""
         return Layout(**self.model_dump(exclude={"world_size", "reason"}))
 
+    @property
+    def in_words(self) -> str:
+        """The axes of more than one rank, outermost first, and what on them is not the default."""
+        layout = self.layout
+        sizes = {axis: layout.size(axis) for axis in AXES}
+        said = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
+        return ", ".join([said or "one device", *self._unusual()])
+
+    def _unusual(self) -> Iterator[str]:
+        if self.pipeline_parallel_size > 1:
+            yield f"schedule {self.pipeline_schedule}"
+        if self.pipeline_stages_per_rank > 1:
+            yield f"{self.pipeline_stages_per_rank} stages a rank"
+        if self.expert_parallel_size > 1:
+            yield f"experts over {self.expert_parallel_size} ranks"
+        if self.tensor_parallel_size > 1 and not self.sequence_parallel:
+            yield "without sequence parallelism"
+        if self.data_parallel_shard_size > 1 and not self.reshard_after_forward:
+            yield "weights stay gathered after the forward pass"
+
 
 class PlannedDevice(Strict):
     """What the job runs on, as far as it is known before it starts."""
@@ -160,6 +181,23 @@ class PlannedDevice(Strict):
     instances_billed: int
     memory_bytes: float | None
     """Of one device; null where it is not known."""
+
+    @property
+    def devices_billed(self) -> int:
+        """Devices of the billed chips; as many as are used where no chip is known."""
+        if self.accelerator is None:
+            return self.devices_used
+        return max(self.devices_used, self.chips_billed * self.devices_per_chip)
+
+    @property
+    def devices_idle(self) -> int:
+        """Billed devices that the job does not drive."""
+        return self.devices_billed - self.devices_used
+
+    @property
+    def used_share(self) -> float:
+        """The part of the billed devices that the job drives, 0 to 1."""
+        return self.devices_used / self.devices_billed
 
 
 class Prediction(Strict):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
-from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedWorkload
+from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
 from trnbench.schema.price import Price
 
 NORMAL_975 = 1.959964
@@ -209,6 +209,54 @@ class ResultEnergy(Strict):
     tdp_source: str | None
 
 
+class ResultCommunication(Strict):
+    """Time in collectives as parts of a step's, 0 to 1, from some steps under the profiler."""
+
+    ranks: int
+    """Whose profilers saw collectives."""
+    steps: int
+    share: float
+    """In which any collective was under way, mean over ranks."""
+    most_share: float
+    """The same of the rank with the most."""
+    most_rank: int
+    exposed_share: float | None
+    """In which a collective was under way and nothing else, mean over ranks; null where the
+    profiler cannot tell."""
+    most_exposed_share: float | None
+    """The same of the rank with the most."""
+    operations: dict[str, float]
+    """By the profiler's name of the collective, mean over ranks."""
+
+    @property
+    def overlapped_share(self) -> float | None:
+        """In which other work was under way beside a collective, mean over ranks."""
+        return None if self.exposed_share is None else self.share - self.exposed_share
+
+
+class ResultRanks(Strict):
+    """What the ranks of one job did beside each other."""
+
+    count: int
+    process_group: str | None
+    """torch.distributed's backend, as the ranks found it."""
+    step_seconds: tuple[float, ...] | None
+    """Median of each rank, in order; null where no step was measured."""
+    slowest_rank: int | None
+    slow_share: float | None
+    """Of the samples, those in which this rank took longest, 0 to 1."""
+    time_spread: float | None
+    """Its median over that of the fastest rank of its pipeline stage, less 1; null where each stage
+    has one."""
+    fullest_rank: int | None
+    """The one with the most peak memory; null where it is not known, as is the next one."""
+    least_memory_bytes: int | None
+    """Peak memory of the rank with the least."""
+    communication: ResultCommunication | None
+    communication_reason: str | None
+    """Why nothing is known of communication; null where it is."""
+
+
 class ResultLearning(Strict):
     """Whether it learned, on a stream whose entropy is known."""
 
@@ -244,6 +292,10 @@ class Result(Strict):
     learning: ResultLearning
     energy: ResultEnergy | None = None
     """Null in older results."""
+    parallel: PlannedParallel | None = None
+    """Null in older results, which are of one rank."""
+    ranks: ResultRanks | None = None
+    """Null for one rank."""
     price: Price | None
     price_reason: str | None
     checks: tuple[CheckOutcome, ...]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tests.builders import make_blocks, make_measurement, make_plan, make_result
 from trnbench.analysis import metrics
 from trnbench.analysis.analyze import recost
+from trnbench.analysis.billing import billed_seconds
 from trnbench.analysis.checks.device import check_possible
 from trnbench.analysis.metrics import (
     DERIVED,
     MEASURED,
     METRICS,
     Basis,
-    billed_seconds,
     exactly,
     of_interval,
     reciprocal,
@@ -55,6 +55,7 @@ def basis(
         total_seconds=1800.0,
         joules_per_token=joules or MetricValue(value=None, reason="nothing metered it"),
         instances_billed=instances,
+        chips_used=chips,
         chips_billed=chips,
         utilization=ResultUtilization(
             convention="matmul-causal-v1",

@@ -136,6 +136,16 @@ RESULT = {
         "kind": "counter", "scope": "the GPUs' boards", "source": "nvml", "is_valid": True,
         "reason": None, "mean_power_watts": 650.5, "tdp_bound_watts": 700.0, "tdp_source": "a page",
     },
+    "parallel": {"world_size": 2, **LAYOUT, "data_parallel_shard_size": 2, "reason": "two GPUs"},
+    "ranks": {
+        "count": 2, "process_group": "nccl", "step_seconds": [0.05, 0.051], "slowest_rank": 1,
+        "slow_share": 0.9, "time_spread": 0.02, "fullest_rank": 0, "least_memory_bytes": 12345,
+        "communication": {
+            "ranks": 2, "steps": 3, "share": 0.2, "most_share": 0.25, "most_rank": 0,
+            "exposed_share": 0.1, "most_exposed_share": 0.125, "operations": {"all_reduce": 0.2},
+        },
+        "communication_reason": None,
+    },
     "price": PRICE,
     "price_reason": None,
     "checks": [{"name": "learned", "verdict": "sound", "evidence": "it did", "advice": None}],
@@ -168,10 +178,13 @@ RUN = {
 }
 
 Path = tuple[str | int, ...]
-LATER = {"compilation", "energy", "launches", "spread", "seal"}
+LATER = {"compilation", "energy", "launches", "spread", "seal", "parallel", "ranks"}
 """Parts that files of an older version lack: they are read without."""
 
-FREE = {"swept", "flops_per_token", "metrics", "settings", "versions", "machine", "devices"}
+FREE = {
+    "swept", "flops_per_token", "metrics", "settings", "versions", "machine", "devices",
+    "operations",
+}  # fmt: skip
 """Mappings whose keys are not fixed, and what is inside them."""
 
 DOCUMENTS: list[tuple[type[Strict], dict[str, Any]]] = [

@@ -6,7 +6,7 @@ One file a subject, one line here. Rules and thresholds: docs/metrics.md, "Check
 from collections.abc import Callable, Mapping
 
 from trnbench.analysis.case import Case, Finding
-from trnbench.analysis.checks import device, measurement, parity, training
+from trnbench.analysis.checks import device, measurement, parity, ranks, training
 from trnbench.schema.result import CheckOutcome, Validity
 
 CHECKS: Mapping[str, Callable[[Case], Finding]] = {
@@ -27,7 +27,11 @@ CHECKS: Mapping[str, Callable[[Case], Finding]] = {
     "accounted_time": measurement.check_accounted_time,
     "clocks": measurement.check_clocks,
     "resolution": measurement.check_resolution,
-    "ranks": device.check_ranks,
+    "ranks": ranks.check_ranks,
+    "seats": ranks.check_seats,
+    "agreement": ranks.check_agreement,
+    "equal_devices": ranks.check_equal_devices,
+    "idle_devices": ranks.check_idle_devices,
     "placement": device.check_placement,
     "chip": device.check_chip,
     "fallback": device.check_fallback,

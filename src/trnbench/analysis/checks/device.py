@@ -1,6 +1,5 @@
 """Checks of the device and the machine: that they did the case's work, and no other."""
 
-import statistics
 from collections import Counter
 
 from trnbench.analysis.case import Case, Finding, doubtful, invalid, not_judged, sound
@@ -16,13 +15,6 @@ OWN = ("python", "torch")
 DEVICE_SOURCES = ("nvml", "neuron-monitor")
 
 FAULT_FLAGS = ("ecc_uncorrected", "errors_hardware")
-
-MAX_RANK_LAG = 0.02
-
-SLOWEST_OVER_EVEN = 3.0
-"""How many times as often as equal ranks, up to 90 % of samples, a slow rank is the slowest."""
-
-FEWEST_RANK_SAMPLES = 10
 
 
 def check_placement(case: Case) -> Finding:
@@ -160,29 +152,3 @@ def check_throttling(case: Case) -> Finding:
         return sound(f"no throttling in {len(valid)} readings")
     seen = ", ".join(f"{flag} in {count} readings" for flag, count in sorted(flags.items()))
     return doubtful(seen, "see to cooling and power, or replace the device; measure again")
-
-
-def check_ranks(case: Case) -> Finding:
-    """No rank is slower than the others most of the time, so that all wait for it.
-
-    Source: docs/metrics.md, "Checks", slow rank.
-    """
-    samples = [block.rank_seconds for block in case.measured_blocks]
-    by_rank = [seconds for seconds in samples if seconds is not None and len(seconds) > 1]
-    if not by_rank:
-        return not_judged("one rank has no other to be slower than")
-    count = min(map(len, by_rank))
-    if len(by_rank) < FEWEST_RANK_SAMPLES:
-        few = f"{len(by_rank)} samples of {count} ranks are too few to tell chance from a slow one"
-        return not_judged(few)
-    slowest = Counter(max(range(count), key=seconds.__getitem__) for seconds in by_rank)
-    rank, times = slowest.most_common(1)[0]
-    medians = [statistics.median(seconds[i] for seconds in by_rank) for i in range(count)]
-    own = medians.pop(rank)
-    lag = own / statistics.median(medians) - 1
-    share = times / len(by_rank)
-    seen = f"rank {rank} of {count} is the slowest in {share:.0%}, by {lag:+.1%}"
-    if share <= min(SLOWEST_OVER_EVEN / count, 0.9) or lag <= MAX_RANK_LAG:
-        return sound(seen)
-    advice = "all ranks wait for it: look at its device's clock, cooling and links, or replace it"
-    return doubtful(seen, advice)
