@@ -104,8 +104,8 @@ def _scaling(result: Result, results: Sequence[Result]) -> Iterator[str]:
     figure = scaling.efficiency
     ends = ""
     if figure.low is not None and figure.high is not None:
-        ends = f" [{figure.low:.1%}, {figure.high:.1%}]"
+        ends = f" [{say_percent(figure.low)}, {say_percent(figure.high)}]"
     yield (
-        f"scaling efficiency {figure.value:.1%}{ends}: a device's tokens/s over those of one "
+        f"scaling efficiency {say_percent(figure.value)}{ends}: a device's tokens/s over those of one "
         f"device alone ({scaling.base.case_id}, {scaling.kind} scaling)"
     )
