@@ -106,6 +106,6 @@ def _scaling(result: Result, results: Sequence[Result]) -> Iterator[str]:
     if figure.low is not None and figure.high is not None:
         ends = f" [{say_percent(figure.low)}, {say_percent(figure.high)}]"
     yield (
-        f"scaling efficiency {say_percent(figure.value)}{ends}: a device's tokens/s over those of one "
-        f"device alone ({scaling.base.case_id}, {scaling.kind} scaling)"
+        f"scaling efficiency {say_percent(figure.value)}{ends}: a device's tokens/s over those of "
+        f"one device alone ({scaling.base.case_id}, {scaling.kind} scaling)"
     )
