@@ -8,6 +8,11 @@ from trnbench.reports import texts
 from trnbench.schema.result import Result, ResultCommunication, ResultRanks
 from trnbench.units import say_bytes, say_percent
 
+SHARE = texts.Writer(
+    say_percent,
+    lambda value, low, high: f"{say_percent(value)} [{say_percent(low)}, {say_percent(high)}]",
+)
+
 MOST_OPERATIONS = 3
 """Collectives that are named, those with the most time."""
 
@@ -99,13 +104,11 @@ def _memory(ranks: ResultRanks, result: Result) -> Iterator[str]:
 
 def _scaling(result: Result, results: Sequence[Result]) -> Iterator[str]:
     scaling = find_scaling(result, results)
-    if scaling is None or scaling.efficiency.value is None:
+    if scaling is None:
         return
     figure = scaling.efficiency
-    ends = ""
-    if figure.low is not None and figure.high is not None:
-        ends = f" [{say_percent(figure.low)}, {say_percent(figure.high)}]"
+    share = texts.say_estimate(figure.value, figure.low, figure.high, SHARE)
     yield (
-        f"scaling efficiency {say_percent(figure.value)}{ends}: a device's tokens/s over those of "
-        f"one device alone ({scaling.base.case_id}, {scaling.kind} scaling)"
+        f"scaling efficiency {share}: a device's tokens/s over those of one device alone "
+        f"({scaling.base.case_id}, {scaling.kind} scaling)"
     )
