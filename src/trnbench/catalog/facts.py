@@ -22,8 +22,12 @@ class Fault:
     backends: frozenset[str]
     pattern: re.Pattern[str]
     reason: FailureReason
+    kind: Literal["cause", "status"]
+    """status: the text says that something failed and not why; a log may name the cause."""
     meaning: str
     fix: str
+    examples: tuple[str, ...]
+    """Texts that the pattern was written for, at least one for each of its alternatives."""
     source: str
 
 
@@ -44,9 +48,33 @@ def faults() -> tuple[Fault, ...]:
     return tuple(read_rows(Fault, "faults.csv", backends="backend"))
 
 
-def diagnose(backend: str, texts: Iterable[str]) -> Diagnosis | None:
-    """Return the first known fault in these texts, which come in order of relevance."""
-    known = [fault for fault in faults() if backend in fault.backends]
+def diagnose(backend: str, texts: Iterable[str], log: str = "") -> Diagnosis | None:
+    """Return the known fault that ended a worker; None where no text is known.
+
+    What names a cause goes before what says only that something failed, and errors before warnings.
+
+    Args:
+        backend: whose device it was.
+        texts: of the exception that ended it, in order of relevance.
+        log: what else was printed: it names the cause of what the texts leave open. A warning in it
+            counts only where there is no other text, or where libraries log errors as warnings.
+    """
+    said = [text for text in texts if text.strip()] or [log]
+    causes, statuses = (
+        [fault for fault in faults() if backend in fault.backends and fault.kind == kind]
+        for kind in ("cause", "status")
+    )
+    errors = [without_warnings(text) for text in (*said, log)]
+    failed = _first(causes, errors) or _first(statuses, errors[:-1])
+    if failed is None:
+        return _first(causes, said[:1]) or _first(statuses, said[:1])
+    if failed.fault.kind == "status":
+        of_libraries = _COLLECTIVES_ERROR.findall("\n".join([*said, log]))
+        failed = _first(causes, of_libraries) or failed
+    return failed
+
+
+def _first(known: Iterable[Fault], texts: Iterable[str]) -> Diagnosis | None:
     for text in texts:
         for fault in known:
             found = fault.pattern.search(text)
@@ -56,6 +84,23 @@ def diagnose(backend: str, texts: Iterable[str]) -> Diagnosis | None:
                 code = CODE.search(text)
                 return Diagnosis(fault, line, code[0] if code else None)
     return None
+
+
+_WARNING = re.compile(
+    r"^.{0,100}?(?:(?:^|[\s\[|])(?:WARN(?:ING)?|INFO|DEBUG|TRACE)(?=[\s\]|:])|Warning: ).*\n?"
+    r"|^(?:\[[WI]|[WI])\d{4}\b.*\n?",
+    re.MULTILINE,
+)
+"""A line of a log below the level of an error, as Neuron, NCCL, glog, torch and Python write it."""
+
+_COLLECTIVES_ERROR = re.compile(r"^.*\b(?:NCCL|CCOM) WARN\b.*$", re.MULTILINE)
+"""NCCL, and AWS's library after it, log each error as a warning. Source: NCCL documentation,
+environment variables, NCCL_DEBUG."""
+
+
+def without_warnings(text: str) -> str:
+    """Return a text without the lines of a log that are below the level of an error."""
+    return _WARNING.sub("", text)
 
 
 # --- what a kilowatt-hour emits -------------------------------------------------------------------

@@ -25,8 +25,8 @@ FailureReason = Literal[
 ]
 """What stopped the worker: the device is not here, another process holds it, or its driver does not
 answer; device or host memory; the compiler; an operator or a type that the chip lacks; ranks that
-wait for each other; the hardware; a compilation while it measured; a user's model that cannot be
-trained; a task of another version; else a bug of ours."""
+wait for each other; the hardware, or the software of the device; a compilation while it measured; a
+user's model that cannot be trained; a task of another version; else a bug of ours."""
 
 NeuronGeneration = Literal["native", "xla", "stub"]
 """Three packages share the name torch-neuronx: one makes torch's device `neuron`, one `xla`, and
@@ -336,6 +336,10 @@ class Failed:
     """The traceback, innermost call last."""
     code: str | None = None
     """The vendor's code, such as `NCC_EVRF004`."""
+    error: str | None = None
+    """The exception's class, with its module unless it is Python's own."""
+    raised_in: str | None = None
+    """The package whose Python code raised it, or called what raised it."""
 
 
 # --- a microbenchmark -----------------------------------------------------------------------------

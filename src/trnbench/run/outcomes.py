@@ -1,7 +1,9 @@
 """How a worker's work can end, with what to do about it; each is raised where it is noticed."""
 
+import re
 from dataclasses import dataclass
 
+from trnbench.catalog.backends import backend_of
 from trnbench.catalog.facts import Diagnosis, diagnose
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.protocol.records import Failed
@@ -53,27 +55,97 @@ def allow_more(limit: StopReason) -> str:
 
 def of_failure(backend: str | None, failed: Failed, output: str) -> End:
     """Say what a vendor's text means if it is a known one, else what the worker said."""
-    known = None
-    if backend is not None and failed.reason not in ("unavailable", "bad_model", "wrong_order"):
-        known = diagnose(backend, (failed.message, failed.detail, output))
-    if known is None:
+    if backend is None or failed.reason in ("bad_model", "wrong_order"):
         return End(failed.reason, failed.message, failed.hint, failed.detail)
-    return _diagnosed(known, failed.detail)
+    if failed.reason == "unavailable":
+        return _unavailable(backend, failed, output)
+    is_open = failed.reason in ("bug", "device_failure")
+    # A mistake in a program is none of the device's, whatever the log says.
+    log = output if is_open and not _is_mistake(backend, failed) else ""
+    known = diagnose(backend, (failed.message, _words(failed.detail)), log)
+    if known is not None and (is_open or known.fault.kind == "cause"):
+        return _diagnosed(known, failed.detail)
+    if failed.reason == "bug" and not _is_mistake(backend, failed):
+        return _unknown(failed)
+    return End(failed.reason, failed.message, failed.hint, failed.detail)
+
+
+MISTAKES = frozenset({
+    "ArithmeticError", "AssertionError", "AttributeError", "ImportError", "IndexError", "KeyError",
+    "LookupError", "ModuleNotFoundError", "NameError", "NotImplementedError", "RecursionError",
+    "StopIteration", "SyntaxError", "TypeError", "UnboundLocalError", "ValueError",
+    "ZeroDivisionError",
+})  # fmt: skip
+"""Python's exceptions that mean a mistake in a program."""
+
+VENDORS_PACKAGES = frozenset({
+    "intel_extension_for_pytorch", "libneuronxla", "neuronxcc", "nki", "torch_neuronx",
+    "torch_xla", "triton",
+})  # fmt: skip
+
+
+def _is_mistake(backend: str, failed: Failed) -> bool:
+    """Return whether a program failed, ours or the user's, and not what drives the device."""
+    if failed.raised_in in VENDORS_PACKAGES:
+        return False
+    if failed.error in MISTAKES:
+        return True
+    # On the processor torch itself is the software; its own classes say that it failed.
+    return backend_of(backend).is_host and "." not in (failed.error or "")
+
+
+def _unknown(failed: Failed) -> End:
+    kind = (failed.error or "error").rpartition(".")[2]
+    return End(
+        "device_failure",
+        f"the device's software failed, and trnbench does not know its words: {kind}: "
+        f"{failed.message}",
+        "the whole text is in the outcome's detail: look for it in the vendor's documents and "
+        "issues, and attach it to an issue of trnbench",
+        failed.detail,
+    )
+
+
+def _unavailable(backend: str, failed: Failed, output: str) -> End:
+    """Add why a device cannot be used, where an error or torch's warning says it."""
+    known = diagnose(backend, ("\n".join([failed.message, _words(failed.detail), output]),))
+    if known is None or known.fault.reason not in ("device_not_ready", "device_busy"):
+        return End(failed.reason, failed.message, failed.hint, failed.detail)
+    reason = f"{failed.message}; {known.fault.meaning}: {known.line}"
+    return End(failed.reason, reason, known.fault.fix, failed.detail)
+
+
+_CODE_IN_TRACE = re.compile(r'^  File ".*\n(?:    .*\n)*', re.MULTILINE)
+
+
+def _words(trace: str) -> str:
+    """Return what a traceback's exceptions say, without paths and source lines."""
+    return _CODE_IN_TRACE.sub("", trace)
+
+
+SIGNALS = {
+    -9: "signal 9 often is the kernel's out-of-memory killer: try a smaller batch",
+    137: "exit code 137 is signal 9, often the container's out-of-memory killer: try a smaller "
+    "batch, or give the container more memory",
+    -7: "signal 7 often is a full /dev/shm or disk: give a container more by `--shm-size`",
+    -4: "signal 4 is an instruction that this processor does not have: install a torch that was "
+    "built for it",
+}
+"""What often is behind an exit code. Source: Linux man-pages, signal(7); Docker's documentation."""
 
 
 def of_death(backend: str | None, exit_code: int, output: str, phase: str) -> End:
     """Say what is known of a worker that is gone without a last record."""
     output = output.strip()
-    known = None if backend is None else diagnose(backend, [output])
+    known = None if backend is None else diagnose(backend, [], output)
     if known is not None:
         return _diagnosed(known, output)
     how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
-    hint = None
-    if exit_code == -9:
-        hint = "signal 9 often is the kernel's out-of-memory killer: try a smaller batch"
     last = output.splitlines()[-1][:200] if output else ""
     reason = f"the worker died ({how}) in phase {phase!r}"
-    return End("died", f"{reason}: {last}" if last else reason, hint, output or None)
+    return End(
+        "died", f"{reason}: {last}" if last else reason, SIGNALS.get(exit_code), output or None
+    )
 
 
 def _diagnosed(known: Diagnosis, detail: str) -> End:

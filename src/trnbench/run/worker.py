@@ -180,4 +180,4 @@ def _dependence(failure: Failed | Exited, end: End) -> int:
         return 0
     if end.status == "collective_timeout" or _LOST_PEER.search(f"{end.reason}\n{end.detail}"):
         return 2
-    return 1 if end.status in ("bug", "died") else 0
+    return 1 if end.status in ("bug", "died", "device_failure") else 0

@@ -94,7 +94,20 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
         "message": first_line(error),
         "hint": hint,
         "detail": detail if len(detail) <= 8000 else f"{detail[:4000]}\n…\n{detail[-4000:]}",
+        "error": _class_name(error),
+        "raised_in": _package(error),
     }
+
+
+def _class_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _package(error: BaseException) -> str | None:
+    """Return the package of the innermost call that is Python's; None where there was no call."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else None
 
 
 def first_line(error: BaseException) -> str:

@@ -1,8 +1,11 @@
 """How a worker that did as it was told ends: with a figure, or without the time for one."""
 
+from dataclasses import replace
+
 import pytest
 
-from trnbench.run.outcomes import of_finish
+from trnbench.protocol.records import Failed
+from trnbench.run.outcomes import of_death, of_failure, of_finish
 
 
 def test_enough_samples_are_a_finish_whatever_stopped_them() -> None:
@@ -34,3 +37,66 @@ def test_a_limit_that_left_no_time_for_a_figure_is_no_finish(
 
 def test_what_was_not_finite_is_judged_by_its_check_and_not_called_late() -> None:
     assert of_finish(0, 5.0, "not_finite").status == "finished"
+
+
+def failed(message: str, error: str = "RuntimeError", raised_in: str = "trnbench") -> Failed:
+    """Return how a worker reports an exception that nothing in it explains."""
+    trace = f'Traceback:\n  File "gloo/x.py", line 1\n    y()\n{error}: {message}'
+    return Failed(
+        at_seconds=1.0, reason="bug", message=message, hint=None, detail=trace, error=error,
+        raised_in=raised_in,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("backend", "error", "raised_in", "status"),
+    [
+        # What the software of a device throws, known or not, is no bug of ours.
+        ("neuron", "RuntimeError", "trnbench", "device_failure"),
+        ("cuda", "torch.distributed.DistBackendError", "torch", "device_failure"),
+        ("neuron", "AssertionError", "torch_neuronx", "device_failure"),
+        ("xla", "OSError", "torch_xla", "device_failure"),
+        # A mistake in Python code is: ours, or in how we call torch.
+        ("neuron", "TypeError", "trnbench", "bug"),
+        ("cuda", "ValueError", "torch", "bug"),
+        # On the processor a RuntimeError is torch's word for wrong shapes.
+        ("cpu", "RuntimeError", "trnbench", "bug"),
+        ("cpu", "torch._inductor.exc.SomethingNew", "torch", "device_failure"),
+    ],
+)
+def test_a_text_that_is_not_known_is_told_with_its_words(
+    backend: str, error: str, raised_in: str, status: str
+) -> None:
+    end = of_failure(backend, failed("of next year", error, raised_in), "")
+    assert (end.status, "of next year" in end.reason) == (status, True)
+    assert "  File" in (end.detail or "")
+
+
+def test_a_mistake_is_not_explained_by_the_log_and_a_failure_is() -> None:
+    log = "ERROR TDRV:log_dev_mem Failed to allocate 4.000GB"
+    assert of_failure("neuron", failed("unknown"), log).status == "out_of_memory"
+    assert of_failure("neuron", failed("unknown", "TypeError"), log).status == "bug"
+
+
+def test_what_the_worker_explained_is_not_renamed_by_a_text_that_names_no_cause() -> None:
+    explained = replace(failed("torch._dynamo.exc.Stance: compiled again"), reason="recompiled")
+    assert of_failure("cuda", explained, "").status == "recompiled"
+    full = replace(failed("torch.OutOfMemoryError: CUDA out of memory"), reason="out_of_memory")
+    end = of_failure("cuda", full, "")
+    assert end.status == "out_of_memory"
+    assert "micro_batch_size" in (end.hint or "")
+
+
+def test_a_device_that_is_not_here_is_explained_by_torchs_warning() -> None:
+    gone = replace(failed("torch has no cuda device here"), reason="unavailable", hint="see doctor")
+    warning = "UserWarning: The NVIDIA driver on your system is too old (found version 11040)."
+    end = of_failure("cuda", gone, warning)
+    assert (end.status, "too old" in end.reason) == ("unavailable", True)
+    assert "driver" in (end.hint or "")
+    assert of_failure("cuda", gone, "").hint == "see doctor"
+
+
+@pytest.mark.parametrize("exit_code", [-9, 137])
+def test_a_worker_that_was_killed_is_told_as_out_of_memory(exit_code: int) -> None:
+    end = of_death("cuda", exit_code, "", "measure")
+    assert (end.status, "out-of-memory killer" in (end.hint or "")) == ("died", True)
