@@ -14,7 +14,7 @@ from trnbench.analysis.statistics import RULES
 from trnbench.compare.launches import Launch
 from trnbench.errors import ConfigError, Problem
 from trnbench.schema.comparison import Difference, DifferenceKind, Unmatched
-from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel
+from trnbench.schema.plan import Plan, PlannedModel
 from trnbench.schema.result import Result
 from trnbench.units import say_count
 
@@ -82,6 +82,7 @@ def setup_of(launch: Launch) -> Values:
     result, plan = launch.result, launch.plan
     step = result.workload.step
     rows = step.loss_chunk_rows
+    layout = result.parallel if plan is None else plan.parallel
     return {
         "micro_batch_size": result.workload.micro_batch_size,
         "gradient_accumulation_steps": result.workload.gradient_accumulation_steps,
@@ -90,21 +91,13 @@ def setup_of(launch: Launch) -> Values:
         "accelerator": result.device.accelerator,
         "device_count": result.device_count,
         "threads": result.threads,
-        "parallel": None if plan is None else _parallel(plan.parallel),
+        "parallel": layout and layout.in_words,
         "execution": None if plan is None else plan.order.execution,
         "activation_checkpointing": step.recompute,
         "loss": "whole" if rows is None else f"{rows} rows at a time",
         "adamw": step.adamw or "the device's own",
         "learning_rate": None if plan is None else plan.order.optimizer.learning_rate,
     }
-
-
-def _parallel(sizes: PlannedParallel) -> str:
-    return (
-        f"tensor {sizes.tensor_parallel_size} x pipeline {sizes.pipeline_parallel_size} x context "
-        f"{sizes.context_parallel_size} x replicate "
-        f"{sizes.data_parallel_replicate_size} x shard {sizes.data_parallel_shard_size}"
-    )
 
 
 def _reported(launch: Launch) -> Values:

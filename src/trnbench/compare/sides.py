@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from trnbench.analysis.idle import idle_note
 from trnbench.analysis.metrics import scaled, unknown
 from trnbench.compare.launches import Launch
 from trnbench.compare.matching import Group
@@ -143,7 +144,7 @@ def notes_of_sides(base: Side, cand: Side) -> list[str]:
 
 def _notes_of_side(side: Side) -> list[str]:
     notes = []
-    count = len(side.group.launches)
+    launches, count = side.group.launches, len(side.group.launches)
     if side.unusable:
         why = dict.fromkeys(f"{one.result.standing}, {one.why_not}" for one in side.unusable)
         notes.append(f"{len(side.unusable)} of {count} launches left out: {'; '.join(why)}")
@@ -157,6 +158,9 @@ def _notes_of_side(side: Side) -> list[str]:
             f"{unverified} of {count} launches taken as stored: their raw records were "
             "not kept, so their figures are not verified"
         )
+    notes += dict.fromkeys(
+        note for one in launches if (note := idle_note(one.result.device)) is not None
+    )
     notes += dict.fromkeys(launch.note for launch in side.usable if launch.note is not None)
     return notes
 

@@ -1,7 +1,9 @@
 """Which run is best, measured or published, by one metric, under one constraint.
 
-Only like work is in one ranking. A run that cannot be ranked is listed with its reason. Nothing is
-scaled to more machines than were run, unless the user says with which efficiency.
+Only like work is in one ranking, and runs that leave billed devices idle are in one of their own:
+their dollars are of a machine that is not at work. A run that cannot be ranked is listed with its
+reason. Nothing is scaled to more machines than were run, unless the user says with which
+efficiency.
 """
 
 import math
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from trnbench.analysis.idle import idle_chips_note, idle_note
 from trnbench.analysis.metrics import exactly, reciprocal, scaled, unknown
 from trnbench.catalog.instances import instances
 from trnbench.catalog.published import PublishedResult, is_same_model
@@ -24,7 +27,8 @@ NO_SPEED = "its tokens per second are not published"
 HIGHER_IS_BETTER = frozenset(
     {
         "tokens_per_second", "tokens_per_second_per_device", "tokens_per_second_per_chip",
-        "tokens_per_usd", "mfu", "mfu_full",
+        "tokens_per_second_per_instance", "tokens_per_usd", "mfu", "mfu_full", "mfu_used_devices",
+        "mfu_bf16_equivalent", "hfu", "ceiling_utilization",
     }
 )  # fmt: skip
 """Of every other metric the lowest is best."""
@@ -59,6 +63,8 @@ class RankedRun:
     """Why it must not be ranked, if so."""
     doubt: str | None
     """Which checks found it doubtful."""
+    idle: str | None = None
+    """What of the billed devices it leaves idle, and what that costs."""
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -71,6 +77,8 @@ def ranked_run(result: Result) -> RankedRun:
     device = result.device
     chip = device.accelerator or result.device_name or device.backend
     machine = f"{device.chips_billed} x {chip}" if device.accelerator else chip
+    if device.devices_idle:
+        machine = f"{device.devices_used} of {device.devices_billed} devices of {machine}"
     bad = [check for check in result.checks if check.verdict == result.standing]
     named = ", ".join(check.name for check in bad)
     objection = doubt = None
@@ -96,6 +104,7 @@ def ranked_run(result: Result) -> RankedRun:
         price_reason=result.price_reason,
         objection=objection,
         doubt=doubt,
+        idle=idle_note(device),
     )
 
 
@@ -137,6 +146,7 @@ def ranked_publication(
         price_reason=reason,
         objection=None if tokens_per_second else NO_SPEED,
         doubt=None,
+        idle=idle_chips_note(chips, billed, published.accelerator) if chips else None,
     )
 
 
@@ -220,7 +230,7 @@ def rank(
 
 
 def _by_work(runs: Sequence[RankedRun]) -> list[list[RankedRun]]:
-    """Group what trains one model, at one length, all of it or an adapter."""
+    """Group what trains one model, at one length, all of it or an adapter, on whole machines."""
     groups: list[list[RankedRun]] = []
     for run in runs:
         for group in groups:
@@ -229,6 +239,7 @@ def _by_work(runs: Sequence[RankedRun]) -> list[list[RankedRun]]:
                 is_same_model(run.model, other.model)
                 and run.sequence_length == other.sequence_length
                 and run.is_adapter_training == other.is_adapter_training
+                and (run.idle is None) == (other.idle is None)
             ):
                 group.append(run)
                 break
@@ -268,6 +279,8 @@ def _rank_alike(runs: Sequence[RankedRun], metric: str, constraint: Constraint |
     work = f"{first.model}, {first.sequence_length or 'unknown'} tokens a sequence"
     if first.is_adapter_training:
         work += ", low-rank adapter"
+    if first.idle is not None:
+        work += ", on a part of the machine that is paid for"
     return Ranking(work, rows, tuple(left_out))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from trnbench.analysis.idle import idle_note
 from trnbench.cost.training import (
     PUBLISHED_FAILURES_PER_INSTANCE_DAY,
     CostSheet,
@@ -40,7 +41,8 @@ def _rows(costs: Costs) -> doc.Rows:
         "best_usd=sheet.range.best.usd", "expected_usd=sheet.range.expected.usd",
         "worst_usd=sheet.range.worst.usd", "sheet.billed_usd",
         "expected_seconds=sheet.range.expected.total_seconds", "sheet.range.expected.goodput",
-        "sheet.price.usd_per_hour", "reason",
+        "sheet.price.usd_per_hour", "reason", "result.device.devices_used",
+        "result.device.devices_billed",
     )  # fmt: skip
     return doc.Rows(names, [[_finite(value) for value in row] for row in rows])
 
@@ -74,6 +76,7 @@ def _sheet_record(result: Result, sheet: CostSheet | str) -> dict[str, Any]:
             for swing in sheet.swings
         ],
         "energy": energy,
+        "idle": idle_note(result.device),
     }
 
 
@@ -86,13 +89,17 @@ REPORT: doc.Report[Costs] = doc.Report(document=_document, rows=_rows, record=_r
 
 def facts_of(sheet: CostSheet) -> list[tuple[str, str]]:
     """Return the sheet as labels and texts."""
-    rows = [("price", _price(sheet)), ("tokens", _tokens(sheet))]
+    idle = idle_note(sheet.result.device)
+    rows = [("price", _price(sheet))]
+    rows += [("idle", idle)] if idle is not None else []
+    rows += [("tokens", _tokens(sheet))]
     labels = (f"to train {say_count(sheet.job.tokens)}", "", "")
     rows += zip(labels, _training(sheet), strict=False)
     rows += [("assumed", ", ".join(_assumed(sheet))), ("depends on", "; ".join(_swings(sheet)))]
     if sheet.mfu_ladder:
         steps = (f"{mfu:.0%}: {say_usd(usd)}" for mfu, usd in sheet.mfu_ladder)
-        rows.append(("$ per M at MFU", ", ".join(steps)))
+        of_all = " (of all chips that are billed)" if idle is not None else ""
+        rows.append(("$ per M at MFU", ", ".join(steps) + of_all))
     return [*rows, ("energy", _energy(sheet)), ("measuring it", _measuring(sheet.result))]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from trnbench import __version__
 from trnbench.analysis.checks.parity import NO_SMALL_MODEL, SAY_SMALL
+from trnbench.analysis.idle import idle_note
 from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
 from trnbench.protocol.orders import StepSettings
 from trnbench.reports import document as doc
@@ -25,8 +26,10 @@ def _rows(plans: Sequence[Plan]) -> doc.Rows:
     return doc.rows_at(
         plans, "case_id", "suite", "model=model.name", "model.parameter_count", "device.backend",
         "workload.precision", "workload.global_batch_size", "workload.sequence_length",
-        "workload.tokens_per_step", "prediction.memory_bytes", "prediction.step_seconds",
-        "prediction.max_seconds", "price.usd_per_hour", "prediction.max_usd",
+        "workload.tokens_per_step", "layout=parallel.in_words", "layout_reason=parallel.reason",
+        "device.devices_used", "device.devices_billed", "prediction.memory_bytes",
+        "prediction.step_seconds", "prediction.max_seconds", "price.usd_per_hour",
+        "prediction.max_usd",
     )  # fmt: skip
 
 
@@ -50,14 +53,13 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     also = ", ".join(_extras(plan.workload.step))
     if also:
         yield "also", also
-    if ranks.world_size > 1:
-        yield (
-            "ranks",
-            f"{ranks.world_size} = tensor {ranks.tensor_parallel_size} x pipeline "
-            f"{ranks.pipeline_parallel_size} x context {ranks.context_parallel_size} x replicate "
-            f"{ranks.data_parallel_replicate_size} x shard {ranks.data_parallel_shard_size}",
-        )
+    if ranks.world_size > 1 or ranks.reason:
+        why = f" ({ranks.reason})" if ranks.reason else ""
+        yield "ranks", f"{ranks.world_size} = {ranks.in_words}{why}"
     yield "device", _device(plan)
+    idle = idle_note(plan.device)
+    if idle is not None:
+        yield "idle", idle
     yield "operations", _operations(plan)
     yield "memory", _memory(plan)
     if plan.order.gate is None:
@@ -126,6 +128,8 @@ def _extras(step: StepSettings) -> Iterator[str]:
 def _device(plan: Plan) -> str:
     device = plan.device
     chip = f", {device.chips_used} x {device.accelerator}" if device.accelerator else ""
+    if device.devices_used % device.devices_per_chip or device.devices_per_chip > 1:
+        chip = f", {plural(device.devices_used, 'device')} of{chip.removeprefix(',')}"
     billed = ""
     if device.instance:
         billed = f"; billed: {device.instances_billed} x {device.instance}"
@@ -158,10 +162,14 @@ def _memory(plan: Plan) -> str:
     if predicted.memory_bytes is None or predicted.memory_activations_bytes is None:
         return f"{state}{of}; what an external model's activations take is not known"
     return (
-        f"about {say_bytes(predicted.memory_bytes)}{of} on the fullest device "
+        f"about {say_bytes(predicted.memory_bytes)}{of} on the {_fullest(plan)} "
         f"({predicted.memory_verdict.replace('_', ' ')}): "
         f"{state}, activations {say_bytes(predicted.memory_activations_bytes)}"
     )
+
+
+def _fullest(plan: Plan) -> str:
+    return "fullest rank" if plan.parallel.world_size > 1 else "device"
 
 
 def _price(plan: Plan) -> str:

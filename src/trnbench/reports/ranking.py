@@ -12,6 +12,10 @@ from trnbench.units import say_count, say_interval, say_percent, say_seconds, sa
 
 PARETO = "*"
 PARETO_NOTE = f"{PARETO}: no other here is both cheaper and faster"
+IDLE_NOTE = (
+    "runs that leave billed devices idle are ranked apart: their dollars are of the whole machine, "
+    "and such a part of it says nothing of the whole"
+)
 PUBLISHED_NOTE = (
     "published: as its source says, not measured by trnbench; other counts, other timers"
 )
@@ -61,7 +65,7 @@ def _cells(row: Row, metric: str) -> tuple[str, ...]:
         say_or_unknown(run.usd_per_hour, "{:,.2f}".format),
         f"{run.price.option} {run.price.date}" if run.price else "",
         say_or_unknown(row.break_even_usd_per_hour, "{:,.2f}".format),
-        f"{origin}; {run.doubt}" if run.doubt else origin,
+        "; ".join(filter(None, (origin, run.doubt, run.idle))),
     )
 
 
@@ -91,6 +95,8 @@ def _notes(rankings: Sequence[Ranking], page: doc.Page) -> list[str]:
         notes.append(PARETO_NOTE)
     if any(row.run.origin == "published" for row in rows):
         notes.append(PUBLISHED_NOTE)
+    if any(row.run.idle for row in rows):
+        notes.append(IDLE_NOTE)
     if page.today is not None:
         notes += comparability_notes([row.run.price for row in rows], page.today)
     return notes
@@ -112,7 +118,7 @@ def _rows(ranked: Ranked) -> doc.Rows:
         "train_usd=row.trained.cost.usd", "train_seconds=row.trained.cost.total_seconds",
         "run.usd_per_hour", "price_option=run.price.option", "price_region=run.price.region",
         "price_date=run.price.date", "price_source=run.price.source",
-        "row.break_even_usd_per_hour", "run.doubt", "reason",
+        "row.break_even_usd_per_hour", "run.doubt", "run.idle", "reason",
     )  # fmt: skip
 
 

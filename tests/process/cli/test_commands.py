@@ -103,7 +103,7 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(tmp_path: Path) -> None:
     done = in_process("run", "llama3-8b-trn2.48xlarge", "--dry-run", cwd=tmp_path)
     assert done.code == 0
     assert "8,030,261,248" in done.out
-    assert "64 = tensor 4 x pipeline 1 x context 1 x data 16 (fsdp)" in done.out
+    assert "64 = shard 16 x tensor 4" in done.out
     assert "planned without the device" in done.err
     assert list(tmp_path.iterdir()) == []
 

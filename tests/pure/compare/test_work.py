@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.builders import CORES, H100S, make_job, make_job_plan, make_result, make_single
 from tests.comparisons import launch, side
-from trnbench.compare.launches import Launch
+from trnbench.analysis.idle import idle_note
+from trnbench.compare.launches import Launch, make_launch
 from trnbench.compare.matching import (
     WORK,
     differences_of,
@@ -13,7 +15,9 @@ from trnbench.compare.matching import (
     require_counterparts,
     work_of,
 )
+from trnbench.compare.sides import Side, notes_of_sides
 from trnbench.errors import ConfigError
+from trnbench.protocol.parallel import Layout
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
 
@@ -133,6 +137,37 @@ def test_the_nearest_case_is_named_for_one_that_has_no_counterpart() -> None:
     (lone,) = [case for case in matching.unmatched if case.side == "cand"]
     assert [difference.key for difference in lone.differences] == ["sequence_length"]
     assert lone.nearest == "tiny-llama (894k) 8x128 bf16"
+
+
+def of_layout(layout: Layout, *, has_plan: bool = True) -> Launch:
+    plan = make_job_plan(layout, H100S.model_copy(update={"devices_used": layout.world_size}))
+    return make_launch(
+        make_result(plan, make_job(plan)), plan if has_plan else None, None, digest=plan.case_id
+    )
+
+
+@pytest.mark.parametrize("has_plan", [True, False])
+def test_layouts_tell_counterparts_apart_and_are_named_where_they_differ(has_plan: bool) -> None:
+    ddp, fsdp = Layout(data_parallel_replicate_size=8), Layout(data_parallel_shard_size=8)
+    base = group_launches([of_layout(each, has_plan=has_plan) for each in (ddp, fsdp)])
+    cand = group_launches([of_layout(each, has_plan=has_plan) for each in (fsdp, ddp)])
+    assert len(base) == 2
+    for one, other in match_groups(base, cand, []).pairs:
+        assert differences_of(one, other, []) == ()
+    ((one, other),) = match_groups(base[:1], cand[:1], []).pairs
+    (found,) = differences_of(one, other, [])
+    assert (found.key, found.base, found.cand, found.kind) == (
+        "parallel", "replicate 8", "shard 8", "setup",
+    )  # fmt: skip
+
+
+def test_idle_devices_of_a_side_are_noted() -> None:
+    plan = make_job_plan(Layout(), CORES)
+    core = make_launch(make_result(plan, make_single(plan, [0.05] * 60)), plan, None, digest="core")
+    whole = of_layout(Layout(data_parallel_shard_size=8))
+    sides = [Side(label="BASE", group=one) for one in group_launches([whole, core])]
+    assert not any("idle" in note for note in notes_of_sides(sides[0], sides[0]))
+    assert f"BASE: {idle_note(CORES)}" in notes_of_sides(sides[1], sides[0])
 
 
 def test_a_side_without_cases_is_told() -> None:

@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as s
 
+from tests.builders import CORES, job_results
+from trnbench.analysis.idle import idle_note
 from trnbench.analysis.metrics import exactly, reciprocal, scaled
-from trnbench.cost.ranking import Constraint, RankedRun, Ranking, rank
+from trnbench.catalog.published import published_results
+from trnbench.cost.ranking import (
+    Constraint,
+    RankedRun,
+    Ranking,
+    rank,
+    ranked_publication,
+    ranked_run,
+)
 from trnbench.cost.training import Reliability, TrainingJob
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue
@@ -64,6 +74,45 @@ def test_only_like_work_stands_in_one_ranking() -> None:
         run("d", 1, "1", is_adapter_training=True),
     ]
     assert [names(r) for r in rank(made, "tokens_per_second")] == [["a", "c"], ["b"], ["d"]]
+
+
+def test_a_part_of_a_machine_never_stands_beside_whole_ones() -> None:
+    made = [
+        run("whole", 1000, "8"),
+        run("part", 9000, "8", idle="7 of 8 chips are idle"),
+        run("other part", 100, "1", idle="3 of 4 devices are idle"),
+    ]
+    whole, part = rank(made, "usd_per_million_tokens")
+    assert names(whole) == ["whole"]
+    assert names(part) == ["part", "other part"]
+    assert part.work == f"{whole.work}, on a part of the machine that is paid for"
+
+
+def test_a_result_says_what_it_leaves_idle_and_where_it_ran() -> None:
+    job, alone, core = map(ranked_run, job_results())
+    assert [each.machine for each in (job, alone, core)] == [
+        "8 x h100-sxm", "1 x h100-sxm", "1 of 64 devices of 16 x trainium2",
+    ]  # fmt: skip
+    assert (job.idle, alone.idle) == (None, None)
+    assert core.idle == idle_note(CORES)
+
+
+def test_a_published_run_on_some_chips_of_its_instance_is_apart_too() -> None:
+    published = next(each for each in published_results() if each.accelerators == 8)
+    known = ranked_publication(published, "p5.48xlarge", None, "none")
+    part = ranked_publication(replace(published, accelerators=2), "p5.48xlarge", None, "none")
+    assert known.idle is None
+    assert (part.idle or "").startswith("6 of 8 ")
+
+
+@pytest.mark.parametrize("metric", ["hfu", "mfu_used_devices", "tokens_per_second_per_instance"])
+def test_of_what_is_better_when_higher_the_highest_is_first(metric: str) -> None:
+    made = [
+        run(name, 1, "1", metrics={**run(name, 1, "1").metrics, metric: exactly(value)})
+        for name, value in (("low", 0.2), ("high", 0.5))
+    ]
+    (ranking,) = rank(made, metric)
+    assert names(ranking) == ["high", "low"]
 
 
 def test_what_cannot_be_ranked_is_told_with_its_reason() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_result
+from tests.builders import CORES, job_results, make_result
 from tests.pure.analysis.test_energy import gpus, readings, result
 from trnbench.analysis.analyze import recost
 from trnbench.analysis.energy import Site
+from trnbench.analysis.idle import idle_note
 from trnbench.cost.training import CostSheet, Reliability, TrainingJob, make_cost_sheet
 from trnbench.reports import render
 from trnbench.reports.cost import REPORT, facts_of
@@ -63,6 +64,16 @@ def test_the_expected_cost_is_tokens_times_price_over_speed_and_goodput() -> Non
     expected = made.range.expected
     assert expected.usd == pytest.approx(plain / expected.goodput)
     assert made.range.best.usd < expected.usd < made.range.worst.usd
+
+
+def test_idle_devices_are_said_with_what_they_cost() -> None:
+    job, _, core = job_results()
+    made = sheet(core)
+    facts = dict(facts_of(made))
+    assert facts["idle"] == record(made)["idle"] == idle_note(CORES)
+    assert facts["$ per M at MFU"].endswith(" (of all chips that are billed)")
+    assert "idle" not in dict(facts_of(sheet(job)))
+    assert record(sheet(job))["idle"] is None
 
 
 def test_a_capacity_block_is_billed_in_whole_days() -> None:

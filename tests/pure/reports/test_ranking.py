@@ -9,8 +9,9 @@ from datetime import date
 
 import pytest
 
-from tests.builders import WEIGHT_UPDATE, make_measurement, make_plan, make_result
+from tests.builders import CORES, WEIGHT_UPDATE, make_measurement, make_plan, make_result
 from tests.pure.cost.test_ranking import BILLION, run
+from trnbench.analysis.idle import idle_note
 from trnbench.analysis.metrics import unknown
 from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
 from trnbench.reports import FORMATS, render
@@ -39,6 +40,7 @@ def rankings() -> list[Ranking]:
             run("slow", 9_000, "8.11", instances=2, doubt="doubtful: tail"),
             run("bare", 1, None),
             run("=cmd", 500, "1", sequence_length=4096),
+            run("1 of 64 devices of 16 x trn2", 1_900, "35.76", idle=idle_note(CORES)),
         ],
         "usd_per_million_tokens",
     )  # fmt: skip
@@ -61,7 +63,8 @@ def test_markdown_is_as_it_was(check_golden: Callable[[str, str], None]) -> None
 def test_csv_has_a_row_for_each_and_no_formula() -> None:
     text = write("csv", rankings(), "usd_per_million_tokens", PAGE)
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [row["place"] for row in rows] == ["1", "2", "3", "", "1"]
+    assert [row["place"] for row in rows] == ["1", "2", "3", "", "1", "1"]
+    assert [bool(row["idle"]) for row in rows] == [False] * 5 + [True]
     assert rows[0]["ci95_low"] == "0.082"
     assert rows[3]["reason"] == "no price is known"
     assert rows[4]["machine"] == "'=cmd"
