@@ -14,7 +14,7 @@ PARETO = "*"
 PARETO_NOTE = f"{PARETO}: no other here is both cheaper and faster"
 IDLE_NOTE = (
     "runs that leave billed devices idle are ranked apart: their dollars are of the whole machine, "
-    "and such a part of it says nothing of the whole"
+    "their speed of a part of it"
 )
 PUBLISHED_NOTE = (
     "published: as its source says, not measured by trnbench; other counts, other timers"
