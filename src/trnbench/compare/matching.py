@@ -91,7 +91,7 @@ def setup_of(launch: Launch) -> Values:
         "accelerator": result.device.accelerator,
         "device_count": result.device_count,
         "threads": result.threads,
-        "parallel": layout and layout.in_words,
+        "parallel": None if layout is None else layout.in_words,
         "execution": None if plan is None else plan.order.execution,
         "activation_checkpointing": step.recompute,
         "loss": "whole" if rows is None else f"{rows} rows at a time",
