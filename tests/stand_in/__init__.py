@@ -25,6 +25,9 @@ class Settings(TypedDict, total=False):
     fallback_shape: Literal["list", "dict"]
     fault: str
     keep_parameters: bool
+    collectives: Literal["neuron", "gloo"]
+    link_bytes_per_second: float
+    slow_rank: str
     neuron_ls: Literal["idle", "busy", "none", "rubbish", "hangs", "trn1"]
     neuron_monitor: Literal["good", "rubbish", "hangs", "dies", "torn"]
     neuron_monitor_seconds: float

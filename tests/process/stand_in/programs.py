@@ -295,7 +295,7 @@ def surface() -> dict[str, Any]:
         "bf16": NEURON.is_bf16_supported() and torch.bfloat16 in NEURON.get_amp_supported_dtype(),
         "same draws": first == torch.randn(2, device=x.device).tolist(),
         "own": error_of(lambda: NEURON.set_device(2)),
-        "other": error_of(lambda: NEURON.set_device(0)),
+        "other": error_of(lambda: NEURON.set_device(1)),
         "allocated on other": error_of(lambda: torch.empty(1, device="neuron:1")),
     }
 

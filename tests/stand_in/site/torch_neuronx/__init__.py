@@ -27,13 +27,15 @@ the entry point group `torch.backends`, and then has `torch.device("neuron")`, `
 | STAND_IN_NEURON_MONITOR_SECONDS | none | its period, in place of the configured one |
 | TORCH_NEURONX_NEFF_CACHE_DIR | /tmp/neff_cache | where compiled graphs lie, as for the real one |
 | NEURON_RT_VISIBLE_CORES | all | the cores that this process claims, as for the real one |
+| STAND_IN_COLLECTIVES | neuron | gloo: the backend `neuron` quietly gives a group of gloo |
+| STAND_IN_LINK_BYTES_PER_SECOND | none | speed of collectives, whose time comes on top |
+| STAND_IN_SLOW_RANK | none | RANK@FACTOR: everything takes longer on that rank's device |
 | LOCAL_RANK | none | the one core that this process may use |
 
 `torch.neuron._stand_in` shows what happened: `.clock.waits`, `.tracker.calls` and more.
 
-Left out: pinned memory, `untyped_storage().resize_` (so FSDP), saving and loading device tensors,
-inductor, collectives. Tensors always say `neuron:0`, whatever the rank: torch's guard for backends
-written in Python knows one device.
+Left out: pinned memory, saving and loading device tensors, inductor. Tensors always say `neuron:0`,
+whatever the rank: torch's guard for backends written in Python knows one device.
 """
 
 import importlib

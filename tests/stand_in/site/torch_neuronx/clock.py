@@ -13,7 +13,8 @@ class DeviceClock:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # a backward pass gives work from a thread of its own
-        self._busy_until = 0.0
+        self.busy_until = 0.0
+        """In the time of `perf_counter`, which is the same in all processes of a Linux machine."""
         self.waits = 0
         """How often the host waited for the device: asked to, or because it read a value."""
         self.seconds_given = 0.0
@@ -22,15 +23,15 @@ class DeviceClock:
     def give(self, seconds: float) -> None:
         """Queue work behind what is there."""
         with self._lock:
-            self._busy_until = max(self._busy_until, time.perf_counter()) + seconds
+            self.busy_until = max(self.busy_until, time.perf_counter()) + seconds
             self.seconds_given += seconds
 
     def wait(self) -> None:
         """Return when the device is idle."""
         self.waits += 1
-        while (left := self._busy_until - time.perf_counter()) > 0:
+        while (left := self.busy_until - time.perf_counter()) > 0:
             time.sleep(left)
 
     def is_idle(self) -> bool:
         """Tell whether all work is done."""
-        return time.perf_counter() >= self._busy_until
+        return time.perf_counter() >= self.busy_until

@@ -15,7 +15,7 @@ def claim(folder: Path, visible: str | None) -> None:
     Raises:
         RuntimeError: another process has one of them, in the runtime's words.
     """
-    first, last = _named(visible)
+    first, last = named_cores(visible)
     folder.mkdir(parents=True, exist_ok=True)
     files = [
         os.open(folder / f"core-{core}", os.O_CREAT | os.O_WRONLY)
@@ -32,7 +32,8 @@ def claim(folder: Path, visible: str | None) -> None:
     )
 
 
-def _named(visible: str | None) -> tuple[int, int]:
+def named_cores(visible: str | None) -> tuple[int, int]:
+    """Return the first and the last core that a value of NEURON_RT_VISIBLE_CORES names."""
     if visible is None:
         return 0, LOGICAL_CORES - 1
     numbers = [int(number) for number in re.findall(r"\d+", visible)]

@@ -53,18 +53,14 @@ class Device:
             cores.claim(self.settings.cores, self.settings.visible_cores)
         self.is_started = True
 
-    def own_index(self) -> int:
-        """Return the index of the one core that this process may use."""
-        return self.settings.local_rank or 0
-
     def check_index(self, index: int | None) -> None:
-        """Refuse a core of another rank.
+        """Refuse a core of another rank; 0 is each process's only one, as torch counts.
 
         Raises:
             RuntimeError: in a multi-rank launch, another than this rank's was named.
         """
         rank = self.settings.local_rank
-        if rank is not None and index not in (None, rank):
+        if rank is not None and index not in (None, 0, rank):
             raise RuntimeError(f"rank {rank} owns neuron:{rank} alone, not neuron:{index}")
 
     def begin_copy(self, name: str) -> None:
@@ -83,6 +79,12 @@ class Device:
         speed = self.settings.flops_per_second
         self._begin(name, flops() / speed if speed else 0.0)
 
+    def begin_collective(self, name: str, size: int) -> None:
+        """Queue a collective that moves so many bytes."""
+        self.touch()
+        speed = self.settings.link_bytes_per_second
+        self._begin(name, size / speed if speed else 0.0)
+
     @contextmanager
     def in_graph(self) -> Iterator[None]:
         """Within it, this thread's ops belong to a compiled graph: none is compiled by itself."""
@@ -95,7 +97,7 @@ class Device:
     def _begin(self, name: str, seconds: float) -> None:
         self.tracker.count(name)
         self.faults.at_op()
-        self.clock.give(self.settings.op_seconds + seconds)
+        self.clock.give((self.settings.op_seconds + seconds) * self.settings.slowness)
 
     def _compile_eagerly(self, name: str, tensors: Sequence[torch.Tensor]) -> None:
         cost = self.settings.eager_compile_seconds

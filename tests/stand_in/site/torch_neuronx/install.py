@@ -22,10 +22,11 @@ def install() -> None:
             f"torch {torch.__version__} has no helper for devices written in Python: the stand-in "
             "for torch-neuronx needs torch 2.13"
         )
-    from torch_neuronx import autocast
+    from torch_neuronx import autocast, collectives
     from torch_neuronx.device import DEVICE, NAME
     from torch_neuronx.dispatch import KERNELS, run_op
     from torch_neuronx.module import make_module
+    from torch_neuronx.storage import let_storages_be_emptied
 
     module = make_module()
     set_up(NAME, backend_module=module)
@@ -39,6 +40,8 @@ def install() -> None:
         aten.impl("_has_compatible_shallow_copy_type", lambda *tensors: True, "PrivateUse1")
     autocast.register(aten)
     _libraries.extend((boxed, aten))
+    let_storages_be_emptied()
+    collectives.register()
     _complete_accelerator(module, list(DEVICE.memory.functions()))
 
 

@@ -51,7 +51,8 @@ def make_module() -> types.ModuleType:
         "_lazy_init": DEVICE.touch,
         "_is_in_bad_fork": lambda: DEVICE.is_forked_after_start,
         "device_count": lambda: LOGICAL_CORES,
-        "current_device": DEVICE.own_index,
+        # torch's guard for devices written in Python knows one device, and FSDP2 compares with it.
+        "current_device": lambda: 0,
         "set_device": set_device,
         "get_device_properties": lambda device=None: Properties(),
         "get_device_name": lambda device=None: Properties().name,

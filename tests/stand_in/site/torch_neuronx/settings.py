@@ -19,6 +19,7 @@ _CHOICES = {
     "MEMORY": ("nested", "flat", "none"),
     "FALLBACK_SHAPE": ("list", "dict"),
     "KEEP_PARAMETERS": ("0", "1"),
+    "COLLECTIVES": ("neuron", "gloo"),
 }
 
 
@@ -40,6 +41,16 @@ class Settings:
     fault_at: int | None
     keep_parameters: bool
     local_rank: int | None
+    collectives: str
+    link_bytes_per_second: float | None
+    slowness: float
+    """By what this rank's device takes longer for everything."""
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether anything takes time on the device."""
+        speeds = (self.op_seconds, self.flops_per_second, self.link_bytes_per_second)
+        return any(speeds)
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -59,7 +70,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     fallback = given.pop("FALLBACK", "")
     flops = given.pop("FLOPS_PER_SECOND", "")
     limit = given.pop("MEMORY_LIMIT_BYTES", "")
-    rank = environment.get("LOCAL_RANK", "")
+    link = given.pop("LINK_BYTES_PER_SECOND", "")
+    local_rank = environment.get("LOCAL_RANK", "")
+    slow_rank, _, factor = given.pop("SLOW_RANK", "").partition("@")
+    is_slow = slow_rank != "" and slow_rank == environment.get("RANK")
     cores = given.pop("CORES", "")
     settings = Settings(
         op_seconds=float(given.pop("OP_SECONDS", "0")),
@@ -69,17 +83,27 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         memory=_choice(given, "MEMORY"),
         memory_limit_bytes=int(limit) if limit else CORE_BYTES,
         cores=Path(cores) if cores else None,
-        visible_cores=environment.get("NEURON_RT_VISIBLE_CORES"),
+        visible_cores=_visible_cores(environment),
         fallback=tuple(name.strip() for name in fallback.split(",") if name.strip()),
         fallback_shape=_choice(given, "FALLBACK_SHAPE"),
         fault=fault or None,
         fault_at=int(at) if at else None,
         keep_parameters=_choice(given, "KEEP_PARAMETERS") == "1",
-        local_rank=int(rank) if rank else None,
+        local_rank=int(local_rank) if local_rank else None,
+        collectives=_choice(given, "COLLECTIVES"),
+        link_bytes_per_second=float(link) if link else None,
+        slowness=float(factor) if is_slow else 1.0,
     )
     if given:
         raise ValueError(f"unknown settings: {', '.join(_PREFIX + name for name in given)}")
     return settings
+
+
+def _visible_cores(environment: Mapping[str, str]) -> str | None:
+    """Return what the user named, else the core of this rank where a launcher has told both."""
+    named = environment.get("NEURON_RT_VISIBLE_CORES")
+    is_rank = "LOCAL_RANK" in environment and "LOCAL_WORLD_SIZE" in environment
+    return environment["LOCAL_RANK"] if named is None and is_rank else named
 
 
 def _choice(given: dict[str, str], name: str) -> str:

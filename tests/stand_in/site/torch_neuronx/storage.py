@@ -15,17 +15,65 @@ ON_CPU = DispatchKeySet(DispatchKey.CPU)
 """Ops sent here change a tensor's storage, shape or strides, and never look at its values."""
 
 
+_FREED = 255
+"""In each byte: NaN in every floating point format."""
+
+
 class Block:
     """The memory under one storage of the device; counted for as long as it lives."""
 
-    def __init__(self, memory: torch.UntypedStorage) -> None:
+    def __init__(self, memory: Any) -> None:
         self.size = 0  # for __del__, should there be no room
         DEVICE.memory.take(memory.nbytes())
         self.size = memory.nbytes()
         self.memory = memory
 
+    def resize(self, size: int) -> None:
+        """Free the whole, or take it again.
+
+        Raises:
+            RuntimeError: another size is asked for, or there is no room.
+        """
+        if size == self.size:
+            return
+        if size not in (0, self.memory.nbytes()):
+            raise RuntimeError("(stand-in) a storage can be emptied and refilled, and no more")
+        if size:
+            DEVICE.memory.take(size)
+        else:
+            self.memory.fill_(_FREED)
+            DEVICE.memory.give_back(self.size)
+        self.size = size
+
     def __del__(self) -> None:
         DEVICE.memory.give_back(self.size)
+
+
+def let_storages_be_emptied() -> None:
+    """Have `resize_` empty and refill the storages of the device: FSDP2 frees what it gathered.
+
+    The memory stays, filled with what reads as NaN, and counts as freed: a use after that is
+    caught. C++ never sees a change.
+    """
+    plain = {name: getattr(torch.UntypedStorage, name) for name in ("resize_", "size", "nbytes")}
+
+    def resize_(storage: Any, size: int) -> Any:
+        block = getattr(storage, "_block", None)
+        if block is None:
+            return plain["resize_"](storage, size)
+        block.resize(size)
+        return storage
+
+    def size(storage: Any) -> int:
+        block = getattr(storage, "_block", None)
+        return int(plain["size"](storage)) if block is None else block.size
+
+    def nbytes(storage: Any) -> int:
+        block = getattr(storage, "_block", None)
+        return int(plain["nbytes"](storage)) if block is None else block.size
+
+    for function in (resize_, size, nbytes):
+        setattr(torch.UntypedStorage, function.__name__, function)
 
 
 def is_ours(value: object) -> bool:
