@@ -29,15 +29,30 @@ Behaviour = Literal[
     "leaves_a_grandchild",
     "leaves_a_spinner",
     "old_protocol",
+    "is_stopped",
+    "crashes_after_its_last_record",
+    "has_the_tokens_of_rank_0",
+    "has_other_gradients",
+    "has_other_weights",
+    "has_another_program",
+    "has_no_seat",
+    "has_the_device_of_rank_0",
+    "has_another_process_group",
+    "skips_a_step",
 ]
 
-SCRIPT = """import json, math, os, signal, subprocess, sys, time
+SCRIPT = """import faulthandler, json, math, os, signal, subprocess, sys, time
 
+faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
 BEHAVIOUR, AT_STEP, STEP_SECONDS = {behaviour!r}, {at_step}, {step_seconds}
 BACKEND, WORDS = {backend!r}, {words!r}
 arguments = sys.argv[1:]
 document = json.loads(sys.stdin.readline())["task"]
 task = document["kind"]
+seat = document.get("seat") or dict(rank=0, world_size=1)
+rank, ranks = seat["rank"], seat["world_size"]
+if rank != {at_rank}:
+    BEHAVIOUR = "good"
 out = os.fdopen(int(arguments[-1]), "w", buffering=1)
 began = time.perf_counter()  # moved back by what a step says that it took
 
@@ -63,12 +78,18 @@ if task == "probe":
 order = document["order"]
 send("phase", name="probe")
 send("environment", wire_version=1 if BEHAVIOUR == "old_protocol" else {protocol}, backend=BACKEND,
-     device_name="a processor", device_count=1, asynchronous=False, proven=True, threads=2,
+     device_name="a processor", device_count=ranks, asynchronous=False, proven=True, threads=2,
      versions=dict(torch="0.0", python="3.11"), settings={{}})
 send("ceiling", dtype="float32", points=[dict(size=512, flops_per_second=[1e12, 1.1e12, 1e12])])
 send("phase", name="build")
 send("built", parameter_count={parameters}, parameter_bytes=4 * {parameters},
      embeddings_are_tied=False)
+if ranks > 1 and BEHAVIOUR != "has_no_seat":
+    unlike = {{"has_another_program": "0f" * 16}}.get(BEHAVIOUR, "ab" * 16)
+    device_id = 0 if BEHAVIOUR == "has_the_device_of_rank_0" else rank
+    group = "mpi" if BEHAVIOUR == "has_another_process_group" else "gloo"
+    send("seated", rank=rank, node=0, device="cpu", device_id=f"device {{device_id}}",
+         process_group=group, program=unlike)
 HANGS = ("hangs", "ignores_sigterm", "leaves_a_grandchild", "leaves_a_spinner")
 if BEHAVIOUR == "ignores_sigterm":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -88,6 +109,8 @@ for line in own if task == "profile" else sys.stdin:
             print("the device does not answer", flush=True)
             while True:
                 signal.pause()
+        if BEHAVIOUR == "is_stopped":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if BEHAVIOUR == "dies":
             print(WORDS, flush=True)
             sys.exit(7)
@@ -114,13 +137,18 @@ for line in own if task == "profile" else sys.stdin:
     bad = BEHAVIOUR == "not_finite" and step >= AT_STEP
     pace = 1e9 if BEHAVIOUR == "never_learns" else 8.0
     losses = [0.73 + 6.95 * math.exp(-(step + i) / pace) for i in range(n)]
-    seconds = n * STEP_SECONDS * (1 + 0.001 * (step % 3))
+    if rank and BEHAVIOUR != "has_the_tokens_of_rank_0":
+        losses = [loss + 0.001 * rank for loss in losses]
+    norm = 1.01 if BEHAVIOUR == "has_other_gradients" and step >= AT_STEP else 1.0
+    seconds = n * STEP_SECONDS * (1 + 0.001 * (step % 3)) * (1 + 0.01 * rank)
     began -= seconds
     send("block", purpose=command["purpose"], first_step=step, steps=n,
          seconds=seconds, prepare_seconds=0.0,
-         losses=[None if bad else loss for loss in losses], gradient_norms=[1.0] * n,
+         losses=[None if bad else loss for loss in losses], gradient_norms=[norm] * n,
          oracle_losses=[0.73] * n)
     step += n
+    if BEHAVIOUR == "skips_a_step" and step > AT_STEP:
+        step, BEHAVIOUR = step - 1, "good"
 send("phase", name="teardown")
 if task == "profile":
     with open(document["trace"], "w") as trace:
@@ -129,7 +157,12 @@ if task == "profile":
     send("profiled", warmup_steps=5, steps=5, plain_seconds=[1.0, 1.0], profiled_seconds=1.25,
          window_seconds=1.25, operators=[own_time])
 send("memory", peak_bytes=123456789, counted="process_rss")
+if ranks > 1:
+    digest = "0f" * 16 if BEHAVIOUR == "has_other_weights" else "ab" * 16
+    send("replica", rank=rank, steps=step, digest=digest)
 send("finished", steps=step)
+if BEHAVIOUR == "crashes_after_its_last_record":
+    os.kill(os.getpid(), signal.SIGSEGV)
 """
 
 TINY_LLAMA_PARAMETERS = 893_568
@@ -140,6 +173,7 @@ def fake_python(
     behaviour: Behaviour = "good",
     *,
     at_step: int = 12,
+    at_rank: int = 0,
     step_seconds: float = 0.25,
     backend: str = "cpu",
     words: str = "RuntimeError: something went wrong in /home/somebody/torch/lib.py",
@@ -150,6 +184,7 @@ def fake_python(
         folder: where to put it.
         behaviour: what it does from `at_step` on.
         at_step: the first step at which it misbehaves.
+        at_rank: of a job, the one rank that misbehaves.
         step_seconds: what it says that a step took; no time passes.
         backend: of the one device that it says it has.
         words: what it says when it dies, aborts or fails.
@@ -159,6 +194,7 @@ def fake_python(
         SCRIPT.format(
             behaviour=behaviour,
             at_step=at_step,
+            at_rank=at_rank,
             step_seconds=step_seconds,
             backend=backend,
             words=words,

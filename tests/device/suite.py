@@ -261,16 +261,6 @@ class DeviceSuite:
                 job.end()
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
-    def test_several_devices_in_one_job_are_refused_for_now(
-        self, device: FoundDevice, tmp_path: Path
-    ) -> None:
-        """Proves that a plan for several devices is never run on one under its name."""
-        done = self.run(tmp_path, "--set", "parallel.data_parallel_replicate_size=2")
-        assert done.code == 3
-        assert "this version trains on one and plans for more" in done.err
-        assert "see the plan with `--dry-run`, or set the sizes under `parallel` to 1" in done.err
-        assert not (tmp_path / "out").exists()
-
     def test_a_device_that_is_not_there_is_refused(
         self, device: FoundDevice, tmp_path: Path
     ) -> None:

@@ -86,6 +86,8 @@ class Backend:
     """torch.distributed's backend between the ranks of a job; None: a job has one device."""
     device_variable: str | None = None
     """Names the one device that a worker may claim; unset, it would claim all."""
+    launch_variables: tuple[str, ...] = ()
+    """Where another launch on this machine meets: inherited, they would join it."""
     fixed_variables: Mapping[str, str] = field(default_factory=dict)
     default_variables: Mapping[str, str] = field(default_factory=dict)
     """Set where the user has not; `{caches}` is the user's folder for trnbench's caches."""
@@ -111,6 +113,7 @@ _NEURON_CORES = Backend(
     collectives_tool="nccom-test",
     is_counted_by_tool=True,
     device_variable="NEURON_RT_VISIBLE_CORES",
+    launch_variables=("NEURON_RT_ROOT_COMM_ID",),
     profiling_variables=(
         INSPECT, "NEURON_FRAMEWORK_DEBUG", "NKI_DEBUG_INFO", "XLA_IR_DEBUG", "XLA_HLO_DEBUG",
     ),

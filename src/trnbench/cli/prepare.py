@@ -48,17 +48,28 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
     machine = describe_machine()
     make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
     # First without devices: an error in a config needs no search for them.
-    drafts = make(machine=machine, devices=None)
+    make(machine=machine, devices=None)
     machine, devices = look_around(machine, python)
-    for case, draft in zip(cases, drafts, strict=True):
+    for case in cases:
         require_device(case.config.device, devices)
-        if draft.parallel.world_size > 1:
-            raise UnavailableError(
-                f"{draft.suite}: `parallel` asks for {draft.parallel.world_size} devices; this "
-                "version trains on one and plans for more",
-                hint="see the plan with `--dry-run`, or set the sizes under `parallel` to 1",
-            )
-    return Prepared(make(machine=machine, devices=devices), python, machine, devices)
+    plans = make(machine=machine, devices=devices)
+    for plan in plans:
+        require_ranks(plan)
+    return Prepared(plans, python, machine, devices)
+
+
+def require_ranks(plan: "Plan") -> None:
+    """Refuse a job of several ranks on a device whose ranks cannot exchange tensors here."""
+    from trnbench.catalog.backends import BACKENDS, backend_of
+
+    ranks, backend = plan.parallel.world_size, plan.order.backend
+    if ranks == 1 or backend_of(backend).process_group is not None:
+        return
+    able = ", ".join(row.name for row in BACKENDS.values() if row.process_group is not None)
+    raise UnavailableError(
+        f"{plan.suite}: `parallel` asks for {ranks} ranks, and a job on {backend} has one",
+        hint=f"set the sizes under `parallel` to 1, or train on one of {able}",
+    )
 
 
 def plan_only(cases: "Sequence[CaseConfig]", python: str, form: "FormatChoice") -> None:

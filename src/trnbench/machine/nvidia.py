@@ -267,13 +267,13 @@ class NvmlSource:
 
     def __init__(self, nvml: Nvml, subject: Subject) -> None:
         self._nvml = nvml
-        self._worker_pid = subject.worker_pid
+        self._worker_pids = frozenset(subject.worker_pids)
         count = nvml.library.nvmlDeviceGetCount()
         handles = [nvml.library.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
         uuids = [nvml.text("nvmlDeviceGetUUID", handle) for handle in handles]
         kinds = {nvml.text("nvmlDeviceGetName", handle) for handle in handles}
         visible = subject.environment.get("CUDA_VISIBLE_DEVICES")
-        chosen = visible_indices(visible, uuids)[: subject.device_count]
+        chosen = visible_indices(visible, uuids)[subject.first_device :][: subject.device_count]
         is_by_uuid = "GPU-" in (visible or "")
         is_ordered = subject.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
         self._note = None
@@ -343,12 +343,12 @@ class NvmlSource:
         In a container NVML may tell the host's process numbers: where none is known as the
         worker's, nothing can be said of the others.
         """
-        if self._worker_pid is None:
+        if not self._worker_pids:
             return {}
         processes = self._nvml.ask("nvmlDeviceGetComputeRunningProcesses", device.handle)
         if processes is None:
             return {}
-        ours = sum(_session_of(process.pid) == self._worker_pid for process in processes)
+        ours = sum(_session_of(process.pid) in self._worker_pids for process in processes)
         if processes and not ours:
             return {}
         return {"foreign_processes": float(len(processes) - ours)}

@@ -48,10 +48,12 @@ QUANTITIES: Mapping[str, str] = {
 class Subject:
     """The run beside which is read, as far as the sources must know it."""
 
-    worker_pid: int | None = None
-    """Leader of the worker's session: what runs on a device outside of it is foreign."""
+    worker_pids: tuple[int, ...] = ()
+    """Leaders of the workers' sessions: what runs on a device outside of them is foreign."""
+    first_device: int = 0
+    """Of those that the run can see, the first that it drives."""
     device_count: int | None = None
-    """Devices that the run drives, the first of those that it can see; None: all."""
+    """Devices that the run drives, from that one on; None: all."""
     period_seconds: float = 1.0
     """How often a source that runs by itself reports."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)

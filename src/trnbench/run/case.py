@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Protocol
 
 from trnbench.analysis.records import is_valid_block
+from trnbench.catalog.backends import backend_of
 from trnbench.machine.telemetry import Recorder
 from trnbench.protocol.records import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
-from trnbench.run.job import Job
+from trnbench.run.job import Job, Rank
 from trnbench.run.outcomes import End
+from trnbench.run.ranks import Merged, RankRecords
 from trnbench.run.stopping import Budget, NextBlock, StoppingRule
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
-from trnbench.run.worker import converse
+from trnbench.run.worker import converse, named
 from trnbench.schema.measurement import Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
@@ -65,7 +67,7 @@ class Observer(Protocol):
 
 
 class CaseRun:
-    """Drives one job through one plan. Rank 0 decides; the other ranks obey the same commands."""
+    """Drives one job through one plan: all its ranks obey the same commands."""
 
     def __init__(
         self,
@@ -88,6 +90,9 @@ class CaseRun:
         self._budget = budget or Budget.of(plan)
         self._rule = StoppingRule(plan.measure, self._budget.reason)
         self._next_block = NextBlock()
+        order = plan.order
+        group = backend_of(order.backend).process_group
+        self._ranks = RankRecords(order.layout, group, order.precision)
         self._load: LoadWatch | None = None
         """None before the training begins."""
         self._steps = 0
@@ -107,8 +112,7 @@ class CaseRun:
                 clock=self._clock,
                 check=self._check,
             ):
-                if rank == 0:  # its blocks hold the times and losses of all ranks
-                    self._take(record)
+                self._take(rank, record)
             end = outcomes.of_finish(self._rule.samples, self._elapsed(), self._rule.stopped)
         except End as early:
             end = early
@@ -118,11 +122,16 @@ class CaseRun:
 
     # --- at each record -------------------------------------------------------------------------
 
-    def _take(self, record: ChildRecord) -> None:
+    def _take(self, rank: Rank, record: ChildRecord) -> None:
         if isinstance(record, Block) and not is_valid_block(record):
             what = f"{record.steps} steps that took {record.seconds:g} s"
-            raise outcomes.of_garbage(what, self._job.output_tail())
-        self._file.append(record)
+            end = outcomes.of_garbage(what, self._job.output_tail(rank))
+            raise named(self._job, rank, end)
+        for merged in self._ranks.take(rank, record):
+            self._file.append(merged)
+            self._act_on(merged)
+
+    def _act_on(self, record: Merged) -> None:
         match record:
             case Environment():
                 self._rule.is_asynchronous = record.asynchronous
@@ -130,6 +139,8 @@ class CaseRun:
                 self._notify()
                 if record.name == "train":
                     self._load = LoadWatch(self._job.pids, self._clock)
+                    # Every rank is built and none has run a step. A rank that should compile
+                    # first, for the others to find it in the cache, would be commanded alone here.
                     self._command_next()
             case Activity():
                 self._next_block.note_activity(record)

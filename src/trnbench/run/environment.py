@@ -5,15 +5,38 @@ with the measurement. `catalog/backends.py` has each backend's variables.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from trnbench.catalog.backends import AUTOLOAD, backend_of
 from trnbench.errors import ConfigError
 from trnbench.protocol.orders import Microbench, WorkOrder
+from trnbench.protocol.parallel import Seat
 from trnbench.protocol.records import NeuronGeneration
 
 Variables = dict[str, str]
+
+FOREIGN_LAUNCH = (
+    "GROUP_RANK",
+    "GROUP_WORLD_SIZE",
+    "ROLE_NAME",
+    "ROLE_RANK",
+    "ROLE_WORLD_SIZE",
+    "TORCHELASTIC_ERROR_FILE",
+    "TORCHELASTIC_MAX_RESTARTS",
+    "TORCHELASTIC_RESTART_COUNT",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_SIGNALS_TO_HANDLE",
+    "TORCHELASTIC_USE_AGENT_STORE",
+)
+"""What torchrun sets for its own ranks. A rank of ours that inherited them would look for
+torchrun's store. Source: torch 2.13, distributed/elastic/agent/server/local_elastic_agent.py."""
+
+OF_ONE_LAUNCH = ("MASTER_PORT",)
+"""Other at each launch, and so left out of records."""
+
+THREADS = "OMP_NUM_THREADS"
 
 
 def user_cache_folder() -> Path:
@@ -46,10 +69,88 @@ def environment_of_worker(
         name: inherited.get(name, value.format(caches=caches / "trnbench"))
         for name, value in backend.default_variables.items()
     }
-    if backend.device_variable is not None:
+    if backend.device_variable is not None and _ranks(work) == 1:
         variables[backend.device_variable] = _one_device(work, inherited, backend.device_variable)
     off = {name: "0" for name in backend.profiling_variables if inherited.get(name, "0") != "0"}
     return {**variables, **backend.fixed_variables, **off}
+
+
+def environment_of_rank(
+    work: WorkOrder, seat: Seat, inherited: Mapping[str, str], caches: Path
+) -> dict[str, str | None]:
+    """Return the variables of one rank's worker; None takes an inherited one away.
+
+    Raises:
+        ConfigError: the user set a variable that the backend or the job cannot work with.
+    """
+    variables: dict[str, str | None] = {**environment_of_worker(work, inherited, caches)}
+    if seat.is_alone:
+        return variables
+    backend = backend_of(work.backend)
+    if backend.device_variable is not None:
+        variables[backend.device_variable] = _device_of(
+            work, seat, inherited.get(backend.device_variable), backend.device_variable
+        )
+    share = max((os.cpu_count() or 1) // seat.local_world_size, 1)
+    threads = work.threads or inherited.get(THREADS) or share
+    return {
+        **variables,
+        **dict.fromkeys((*FOREIGN_LAUNCH, *backend.launch_variables)),
+        "RANK": str(seat.rank),
+        "LOCAL_RANK": str(seat.local_rank),
+        "WORLD_SIZE": str(seat.world_size),
+        "LOCAL_WORLD_SIZE": str(seat.local_world_size),
+        "MASTER_ADDR": seat.address,
+        "MASTER_PORT": str(seat.port),
+        THREADS: str(threads),
+    }
+
+
+def recorded(variables: Mapping[str, str | None]) -> Variables:
+    """Return what a launch's record has of a rank's variables: those set, of any launch."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if value is not None and name not in OF_ONE_LAUNCH
+    }
+
+
+def _ranks(work: WorkOrder | Microbench) -> int:
+    return 1 if isinstance(work, Microbench) else work.layout.world_size
+
+
+def _device_of(work: WorkOrder, seat: Seat, named: str | None, variable: str) -> str | None:
+    """Return the one device of a rank; None where its runtime finds it by LOCAL_RANK.
+
+    A range that the user exported is shared out: none may reach a rank, which claims one device.
+    """
+    first = work.device_index
+    if named is None:
+        return str(first + seat.local_rank) if first else None
+    devices = _listed(named, variable)
+    ranks = seat.local_world_size
+    if len(devices) < ranks or (first is not None and devices[0] != first):
+        wanted = f"{ranks} from {work.backend}:{first}" if first is not None else str(ranks)
+        raise ConfigError(
+            f"{variable}={named}: names {len(devices)}, and the job takes {wanted}",
+            hint=f"unset {variable}, or ask for as many devices as it names",
+        )
+    return str(devices[seat.local_rank])
+
+
+def _listed(text: str, variable: str) -> list[int]:
+    """Return the devices that a list of numbers and ranges names, such as `0-3,8`."""
+    devices: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part, re.ASCII)
+        if found is None:
+            raise ConfigError(
+                f"{variable}={text}: is no list of numbers and ranges",
+                hint=f"write it as 0-3 or 0,1,2,3, or unset {variable}",
+            )
+        first = int(found[1])
+        devices += range(first, int(found[2] or first) + 1)
+    return devices
 
 
 def _one_device(work: WorkOrder | Microbench, inherited: Mapping[str, str], variable: str) -> str:

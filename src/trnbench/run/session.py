@@ -14,19 +14,19 @@ from pathlib import Path
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
 from trnbench.catalog.backends import backend_of
-from trnbench.errors import RunError
+from trnbench.errors import RunError, UnavailableError
 from trnbench.machine.describe import Devices, Machine, redact_variables
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.prices.base import utc_now
 from trnbench.protocol.orders import Train
 from trnbench.run.case import CaseRun, Observer
-from trnbench.run.environment import environment_of_worker, user_cache_folder
+from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
+from trnbench.run.meeting import Meeting
 from trnbench.run.results import load_result
 from trnbench.run.stopping import Budget
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.watch import Interruption
-from trnbench.run.worker import start
 from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result, RunCase, RunDocument
@@ -227,11 +227,20 @@ class Session:
 
     def _follow(self, plan: Plan, records: MeasurementFile, budget: Budget) -> Outcome:
         """Start the workers, follow them to their end, and leave none."""
-        variables = environment_of_worker(plan.order, os.environ, user_cache_folder())
-        records.append(Launch(at_seconds=0.0, variables=redact_variables(variables)))
-        task = Train(order=plan.order)
-        with start(self._python, [task], [variables]) as job, contextlib.ExitStack() as stack:
-            recorder = _recorder(plan, job.pids[0], variables)
+        order, caches = plan.order, user_cache_folder()
+        has_own_ports = bool(backend_of(order.backend).launch_variables)
+        with contextlib.ExitStack() as stack:
+            try:
+                meeting = Meeting(order.layout.world_size, has_own_ports=has_own_ports)
+            except UnavailableError as error:
+                return _refused(error)
+            seats = stack.enter_context(meeting).seats
+            variables = [environment_of_rank(order, seat, os.environ, caches) for seat in seats]
+            told = recorded(variables[0])
+            records.append(Launch(at_seconds=0.0, variables=redact_variables(told)))
+            tasks = [Train(order=order, seat=seat) for seat in seats]
+            job = stack.enter_context(meeting.start(self._python, tasks, variables))
+            recorder = _recorder(plan, job.pids, told)
             if recorder is not None:
                 stack.callback(recorder.close)
             return CaseRun(
@@ -303,12 +312,19 @@ def too_large(plan: Plan) -> Outcome | None:
     )
 
 
-def _recorder(plan: Plan, worker_pid: int, variables: Mapping[str, str]) -> Recorder | None:
+def _refused(error: UnavailableError) -> Outcome:
+    """Return the outcome of a launch that could not be started."""
+    problem = error.problems[0]
+    return Outcome(at_seconds=0.0, status="unavailable", reason=problem.message, hint=problem.hint)
+
+
+def _recorder(plan: Plan, pids: Sequence[int], variables: Mapping[str, str]) -> Recorder | None:
     """Open the telemetry beside a case, unless the plan has none."""
     if not plan.measure.telemetry:
         return None
     subject = Subject(
-        worker_pid=worker_pid,
+        worker_pids=tuple(pids),
+        first_device=plan.order.device_index or 0,
         device_count=plan.device.devices_used,
         period_seconds=TELEMETRY_SECONDS,
         environment={**os.environ, **variables},

@@ -18,11 +18,15 @@ Clock = Callable[[], float]
 MIN_SECONDS = 2.0
 """Shorter than this, the kernel's clock ticks of 10 ms would say more than the load does."""
 
+MAX_SHARE = 0.01
+"""Of the parent's time, for looks."""
+
 
 class LoadWatch:
     """Compares the machine's busy time with that of the workers and our own.
 
-    It is read between timed blocks, never inside one, and costs about a millisecond each time.
+    It is read between timed blocks, never inside one. A look costs as much as there are processes
+    on the machine, whatever the number of ranks; where that is long, looks are rare.
     """
 
     def __init__(self, pids: Sequence[int], clock: Clock = time.perf_counter) -> None:
@@ -31,15 +35,19 @@ class LoadWatch:
         self._cpus = psutil.cpu_count() or 1
         self._last_clock = clock()
         self._last_busy = _busy_seconds()
-        self._last_ours = self._our_seconds()
+        self._last_ours, _ = self._read()
+        self._pause = MIN_SECONDS
 
     def look(self, at_seconds: float, purpose: Purpose) -> Watch | None:
         """Return the load since the last look, or None if that was too short ago."""
         now = self._clock()
         elapsed = now - self._last_clock
-        if elapsed < MIN_SECONDS:
+        if elapsed < self._pause:
             return None
-        busy, ours = _busy_seconds(), self._our_seconds()
+        began = time.thread_time()
+        busy = _busy_seconds()
+        ours, resident_bytes = self._read()
+        self._pause = max(MIN_SECONDS, (time.thread_time() - began) / MAX_SHARE)
         foreign = (busy - self._last_busy) - (ours - self._last_ours)
         self._last_clock, self._last_busy, self._last_ours = now, busy, ours
         return Watch(
@@ -47,22 +55,37 @@ class LoadWatch:
             purpose=purpose,
             seconds=elapsed,
             foreign_cpu_share=min(max(foreign / (elapsed * self._cpus), 0.0), 1.0),
-            worker_rss_bytes=int(self._sum(lambda process: process.memory_info().rss)),
+            worker_rss_bytes=resident_bytes,
         )
 
-    def _our_seconds(self) -> float:
-        return _cpu_seconds(psutil.Process()) + self._sum(_cpu_seconds)
+    def _read(self) -> tuple[float, int]:
+        """Return processor seconds and resident bytes: of the workers and all that they started.
 
-    def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
-        """Add up a figure over the workers and all that they started."""
-        total = 0.0
-        for pid in self._pids:
-            with contextlib.suppress(psutil.Error):  # a worker that is gone adds nothing
-                leader = psutil.Process(pid)
-                for process in [leader, *leader.children(recursive=True)]:
-                    with contextlib.suppress(psutil.Error):
-                        total += figure(process)
-        return total
+        Our own processor time counts too.
+        """
+        seconds, resident_bytes = _cpu_seconds(psutil.Process()), 0
+        for pid in _family(self._pids):
+            with contextlib.suppress(psutil.Error):  # one that is gone adds nothing
+                process = psutil.Process(pid)
+                with process.oneshot():
+                    seconds += _cpu_seconds(process)
+                    resident_bytes += process.memory_info().rss
+        return seconds, resident_bytes
+
+
+def _family(pids: Sequence[int]) -> set[int]:
+    """Return some processes and all that descend from them, by one look at the process table."""
+    children: dict[int, list[int]] = {}
+    for process in psutil.process_iter(["ppid"]):
+        children.setdefault(process.info["ppid"], []).append(process.pid)
+    family: set[int] = set()
+    found = list(pids)
+    while found:
+        pid = found.pop()
+        if pid not in family:
+            family.add(pid)
+            found += children.get(pid, ())
+    return family
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

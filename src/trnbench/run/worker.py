@@ -107,10 +107,10 @@ def _read(job: Job, line: Line) -> ChildRecord:
 
 
 def _garbage(job: Job, rank: Rank, what: str) -> End:
-    return _named(job, rank, outcomes.of_garbage(what, job.output_tail(rank)))
+    return named(job, rank, outcomes.of_garbage(what, job.output_tail(rank)))
 
 
-def _named(job: Job, rank: Rank, end: End) -> End:
+def named(job: Job, rank: Rank, end: End) -> End:
     """Name the rank, where there are several."""
     if job.ranks == 1:
         return end
@@ -156,7 +156,7 @@ def _first_cause(
     first = min(ends, key=lambda each: _dependence(failures[each], ends[each]))
     others = [f"rank {each}: {end.reason}" for each, end in ends.items() if each != first]
     detail = "\n".join(filter(None, [ends[first].detail, *others]))
-    return _named(job, first, replace(ends[first], detail=detail or None))
+    return named(job, first, replace(ends[first], detail=detail or None))
 
 
 def _failure_in(line: Line) -> Failed | None:

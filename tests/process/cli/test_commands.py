@@ -134,7 +134,6 @@ def test_a_dry_run_has_every_format(tmp_path: Path) -> None:
         (["run", "--device", "neuron"], 3, "'neuron' is not here"),
         (["run", "--python", "/bin/false"], 3, "did not answer as a Python with torch"),
         (["run", "--python", "/nowhere/python"], 2, "cannot be started"),
-        (["run", "--set", "parallel.data_parallel_replicate_size=2"], 3, "asks for 2 devices"),
         (["run", "-o", "/proc/nowhere"], 2, "cannot be written"),
     ],
 )

@@ -304,10 +304,14 @@ def worker() -> Iterator[int]:
         yield process.pid
 
 
+def pids_of(worker_pid: int | None) -> tuple[int, ...]:
+    return () if worker_pid is None else (worker_pid,)
+
+
 def foreign(worker_pid: int | None, *pids: int) -> float | None:
     processes = [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in pids]
     library = FakeNvml(nvmlDeviceGetComputeRunningProcesses=processes)
-    return one_reading(library, worker_pid=worker_pid).values.get("foreign_processes")
+    return one_reading(library, worker_pids=pids_of(worker_pid)).values.get("foreign_processes")
 
 
 def test_processes_outside_of_the_worker_s_session_are_foreign(worker: int) -> None:
@@ -324,7 +328,7 @@ def test_where_the_worker_is_not_recognised_nothing_is_said_of_the_others(worker
 
 def test_where_processes_are_not_told_none_are_counted(worker: int) -> None:
     library = FakeNvml(nvmlDeviceGetComputeRunningProcesses=NOT_SUPPORTED)
-    assert "foreign_processes" not in one_reading(library, worker_pid=worker).values
+    assert "foreign_processes" not in one_reading(library, worker_pids=(worker,)).values
 
 
 # --- which GPUs ---------------------------------------------------------------------------------
@@ -371,6 +375,7 @@ def test_that_nothing_is_visible_or_a_slice_alone_is_told() -> None:
 def test_of_the_visible_gpus_only_those_are_read_that_the_run_drives() -> None:
     library = FakeNvml(nvmlDeviceGetCount=4)
     assert opened(library, device_count=1).indices == [0]
+    assert opened(library, device_count=2, first_device=1).indices == [1, 2]
     environment = {"CUDA_VISIBLE_DEVICES": "3,2,1"}
     assert opened(library, device_count=2, environment=environment).indices == [3, 2]
 

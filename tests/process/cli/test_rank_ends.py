@@ -1,0 +1,127 @@
+"""However a job of several ranks ends: the outcome names the rank, and none is left."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import only_case, processes_named, records_of, trnbench
+from tests.fake_python import Behaviour, fake_python
+
+# A quarter of a second is said for each step, so that samples are single steps.
+CONFIG = """
+name: ranks
+model: tiny-llama
+workload: {sequence_length: 64, global_batch_size: 3, threads: 1, learning_rate: 0.003}
+parallel: {data_parallel_replicate_size: 3}
+measure: {relative_precision: 0.02, min_seconds: 0, min_samples: 50, gate: false}
+"""
+
+
+def run(folder: Path, python: str, *settings: str) -> tuple[int, str, list[dict[str, Any]]]:
+    """Run a job of three ranks; return the exit code, what was printed, and the records."""
+    config = folder / "ranks.yaml"
+    config.write_text(CONFIG)
+    options = [option for setting in settings for option in ("--set", setting)]
+    done = trnbench("run", config, "-o", folder / "run", "--python", python, *options)
+    assert "Traceback" not in done.err
+    assert processes_named(str(folder)) == []
+    return done.code, done.err, records_of(only_case(folder / "run"))
+
+
+def of_kind(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [record for record in records if record["kind"] == kind]
+
+
+def test_the_ranks_of_a_job_are_written_as_one(tmp_path: Path) -> None:
+    code, words, records = run(tmp_path, fake_python(tmp_path))
+    assert code == 0, words
+    blocks = of_kind(records, "block")
+    assert len(blocks) > 50
+    for block in blocks:
+        first, second, third = block["rank_seconds"]
+        assert first < second < third == block["seconds"]
+    assert [block["first_step"] for block in blocks] == list(range(len(blocks)))
+    assert of_kind(records, "environment")[0]["device_count"] == 3
+    assert [seat["rank"] for seat in of_kind(records, "seated")] == [0, 1, 2]
+    (memory,) = of_kind(records, "memory")
+    assert memory["rank_peak_bytes"] == [123456789] * 3
+    assert len(of_kind(records, "replica")) == 3
+    assert of_kind(records, "rank_fault") == []
+    assert records[-1]["status"] == "finished"
+    # The mean of the three ranks' losses, which differ by a thousandth from one to the next.
+    own = 0.73 + 6.95
+    assert blocks[0]["losses"] == pytest.approx([own + 0.001])
+
+
+def test_a_rank_that_crashes_after_its_last_record_has_done_its_work(tmp_path: Path) -> None:
+    python = fake_python(tmp_path, "crashes_after_its_last_record", at_rank=2)
+    code, words, records = run(tmp_path, python)
+    assert code == 0, words
+    assert records[-1]["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "reason"),
+    [
+        ("dies", "died", r"rank 1 of 3: .*exit code 7.*something went wrong"),
+        ("is_killed", "died", r"rank 1 of 3: .*signal 9"),
+        ("garbage", "garbage", r"rank 1 of 3: .*no record.*Segmentation fault"),
+        ("endless_line", "garbage", r"rank 1 of 3: .*line without an end"),
+        ("out_of_memory", "out_of_memory", r"rank 1 of 3: no room for 9 GiB"),
+        ("hangs", "hung", r"rank 1 of 3 sent less than the others, in <module>"),
+        ("is_stopped", "hung", r"rank 1 of 3 is stopped by a signal"),
+        ("has_no_seat", "garbage", r"rank 1 of 3: .*without a seat"),
+        ("has_another_program", "bug", r"rank 1 of 3 built another program than rank 0"),
+        ("old_protocol", "wrong_order", r"has version 1 of the protocol"),
+    ],
+)
+def test_the_rank_that_fails_is_named(
+    behaviour: Behaviour, status: str, reason: str, tmp_path: Path
+) -> None:
+    python = fake_python(tmp_path, behaviour, at_rank=1)
+    code, words, records = run(tmp_path, python, "measure.hang_seconds=5")
+    assert code == 4, words
+    assert records[-1]["status"] == status
+    assert re.search(reason, records[-1]["reason"])
+    if status == "hung":
+        assert "ranks 0, 2, innermost call first:\n  File" in records[-1]["detail"]
+        assert "in <module>" in records[-1]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "what", "ranks", "evidence"),
+    [
+        ("has_the_tokens_of_rank_0", "losses", [0, 1], "the same tokens"),
+        ("has_other_gradients", "gradient_norms", [1], "in step 12 the norm .* is 1 .* 1.01 on"),
+        ("has_other_weights", "weights", [1], "the weights of rank 1 are not those"),
+        ("has_the_device_of_rank_0", "device", [0, 1], "ranks 0-1 drive one device"),
+        ("has_another_process_group", "process_group", [1], "is 'mpi' and not 'gloo'"),
+        ("skips_a_step", "steps", [1], "rank 1 ran 1 steps from step 12 on"),
+    ],
+)
+def test_a_rank_that_contradicts_the_others_is_recorded_once(
+    behaviour: Behaviour, what: str, ranks: list[int], evidence: str, tmp_path: Path
+) -> None:
+    python = fake_python(tmp_path, behaviour, at_rank=1)
+    _, _, records = run(tmp_path, python)
+    faults = of_kind(records, "rank_fault")
+    assert [(fault["what"], fault["ranks"]) for fault in faults] == [(what, ranks)]
+    assert re.search(evidence, faults[0]["evidence"])
+
+
+def test_the_limit_of_time_is_the_job_s_and_a_second_run_continues(tmp_path: Path) -> None:
+    python = fake_python(tmp_path)
+    run(tmp_path, python, "measure.launches=2")
+    (case,) = (tmp_path / "run").glob("*/plan.json")
+    assert len(list(case.parent.glob("measurement*.jsonl"))) == 2
+    done = trnbench(
+        "run", tmp_path / "ranks.yaml", "-o", tmp_path / "run", "--python", python,
+        "--set", "measure.launches=2", "--format", "json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (result,) = json.loads(done.out)["results"]
+    assert result["launches"] == 2
+    assert len(list(case.parent.glob("measurement*.jsonl"))) == 2
