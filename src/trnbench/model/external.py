@@ -71,9 +71,8 @@ _QWEN_EXPERTS = {
     "per_token": "num_experts_per_tok",
     "size": "moe_intermediate_size",
 }
-_SILU = {"hidden_act": ("silu",), "mlp_bias": (False,), "pretraining_tp": (1,)}
+_SILU = {"hidden_act": ("silu",), "mlp_bias": (False,)}
 _UNBIASED = {"attention_bias": (False,)}
-_UNWINDOWED = {"use_sliding_window": (False,)}
 _EVERY_BLOCK: Mapping[str, tuple[Any, ...]] = {
     "decoder_sparse_step": (1,),
     "mlp_only_layers": ([], None),
@@ -84,36 +83,36 @@ TYPES: Mapping[str, _Type] = {
     "mistral": _Type(family="llama", keys=_WINDOWED, allowed=_SILU),
     "qwen2": _Type(
         family="llama",
-        keys=_ROTARY,
+        keys=_WINDOWED,
         fixed={"attention_biases": "qkv"},
-        allowed={**_SILU, **_UNWINDOWED},
+        allowed=_SILU,
     ),
     "qwen3": _Type(
         family="llama",
-        keys=_ROTARY,
+        keys=_WINDOWED,
         fixed={"qk_norm": True},
-        allowed={**_SILU, **_UNBIASED, **_UNWINDOWED},
+        allowed={**_SILU, **_UNBIASED},
     ),
     "mixtral": _Type(family="moe", keys=_WINDOWED, experts=_LOCAL_EXPERTS, allowed=_SILU),
     "qwen3_moe": _Type(
         family="moe",
-        keys=_ROTARY,
+        keys=_WINDOWED,
         experts=_QWEN_EXPERTS,
         fixed={"qk_norm": True},
-        allowed={**_SILU, **_UNBIASED, **_UNWINDOWED, **_EVERY_BLOCK},
+        allowed={**_SILU, **_UNBIASED, **_EVERY_BLOCK},
     ),
     "qwen2_moe": _Type(
         family="moe",
-        keys=_ROTARY,
+        keys=_WINDOWED,
         experts={**_QWEN_EXPERTS, "shared_size": "shared_expert_intermediate_size"},
         fixed={"attention_biases": "qkv"},
-        allowed={**_SILU, **_UNWINDOWED, **_EVERY_BLOCK},
+        allowed={**_SILU, **_EVERY_BLOCK},
     ),
     "gpt_oss": _Type(
         family="moe",
         keys=_WINDOWED,
         experts=_LOCAL_EXPERTS,
-        fixed={"attention_biases": "all", "attention_sinks": True, "full_attention_every": 2},
+        fixed={"attention_biases": "all", "attention_sinks": True},
     ),
     "gpt2": _Type(family="gpt2", keys=_GPT2, allowed={"add_cross_attention": (False,)}),
     "bert": _Type(
@@ -122,6 +121,11 @@ TYPES: Mapping[str, _Type] = {
         allowed={"add_cross_attention": (False,), "is_decoder": (False,)},
     ),
 }
+
+FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
+KINDS_OF_ATTENTION = (FULL, SLIDING, CHUNKED)
+WITHOUT_ATTENTION = ("linear_attention", "conv", "mamba", "recurrent", "moe")
+"""Values of `layer_types`: whose keys are known, and which have none."""
 
 _ALIASES: Mapping[str, tuple[str, ...]] = {"num_experts": ("num_local_experts",)}
 """Keys that transformers 4 and 5 call differently."""
@@ -147,6 +151,10 @@ def shape_of_config(config: Config) -> ModelShape | None:
     sizes = {ours: config.get(theirs) for ours, theirs in known.keys.items()}
     sizes = {ours: value for ours, value in sizes.items() if value is not None}
     sizes |= {"family": known.family, "rope_theta": _rope_theta(config), **known.fixed}
+    windows = _windows(config)
+    if windows is None:
+        return None
+    sizes = {ours: value for ours, value in {**sizes, **windows}.items() if value is not None}
     if known.family == "gpt2":
         sizes.setdefault("intermediate_size", 4 * int(str(sizes["hidden_size"])))
     if known.experts:
@@ -157,11 +165,7 @@ def shape_of_config(config: Config) -> ModelShape | None:
         shape = complete_shape(sizes)
     except (KeyError, TypeError, ZeroDivisionError):
         return None
-    # Which blocks have the window is known of gpt-oss alone.
-    kinds = config.get("layer_types")
-    is_mixed = isinstance(kinds, list) and len(set(kinds)) > 1
-    is_unknown = is_mixed and shape.sliding_window and not shape.full_attention_every
-    return None if is_unknown else shape
+    return shape
 
 
 def small_values(config: Config, shape: ModelShape) -> dict[str, Any]:
@@ -172,6 +176,8 @@ def small_values(config: Config, shape: ModelShape) -> dict[str, Any]:
         for ours, theirs in known.keys.items()
         if theirs in config and ours not in ("tied_embeddings", "init_std")
     }
+    if shape.sliding_window is None:
+        values.pop("sliding_window", None)  # its `layer_types` have none
     if shape.experts is not None:
         values |= {
             _key(config, theirs): getattr(shape.experts, ours)
@@ -183,6 +189,61 @@ def small_values(config: Config, shape: ModelShape) -> dict[str, Any]:
     # The token stream has none of these marks, and a small vocabulary may not hold them.
     marks = ("pad_token_id", "bos_token_id", "eos_token_id")
     return values | {mark: None for mark in marks if config.get(mark) is not None}
+
+
+def _windows(config: Config) -> dict[str, Any] | None:
+    """Return which blocks have the config's window, as our sizes; None where ours cannot say it.
+
+    Without `layer_types` every block has it, if there is one.
+    """
+    kinds = config.get("layer_types")
+    if not isinstance(kinds, list):
+        return {}
+    if not set(kinds) <= {FULL, SLIDING}:
+        return None
+    is_full = [kind == FULL for kind in kinds]
+    if all(is_full):
+        return {"sliding_window": None}
+    if not any(is_full):
+        return {}
+    every = is_full.index(True) + 1
+    is_regular = all(full == (number % every == 0) for number, full in enumerate(is_full, start=1))
+    return {"full_attention_every": every} if is_regular else None
+
+
+def attended_keys(config: Config, sequence_length: int) -> float | None:
+    """Return the mean number of keys that a query of a decoder attends to, over its layers.
+
+    None where the config does not tell, or its layers are of unlike sizes. Means: of a causal mask
+    s / 2, with a window W - W^2 / 2s, within chunks the mean by tokens (docs/metrics.md, "FLOPs").
+    """
+    kinds, window = config.get("layer_types"), config.get("sliding_window")
+    if config.get("use_sliding_window") is False or not isinstance(window, int):
+        window = None
+    if not isinstance(kinds, list):
+        kinds = [FULL if window is None else SLIDING]
+    wide, usual = config.get("global_head_dim"), config.get("head_dim")
+    if not set(kinds) <= {*KINDS_OF_ATTENTION, *WITHOUT_ATTENTION} or wide not in (None, usual):
+        return None
+    chunk = config.get("attention_chunk_size")
+    keys = {
+        FULL: sequence_length / 2,
+        SLIDING: None if window is None else _keys_in_window(window, sequence_length),
+        CHUNKED: _keys_in_chunks(chunk, sequence_length) if isinstance(chunk, int) else None,
+    }
+    found = [keys[kind] for kind in kinds if kind in keys]
+    known = [each for each in found if each is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+def _keys_in_window(window: int, tokens: int) -> float:
+    shown = min(window, tokens)
+    return shown - shown**2 / (2 * tokens)
+
+
+def _keys_in_chunks(chunk: int, tokens: int) -> float:
+    whole, rest = divmod(tokens, chunk)
+    return (whole * chunk**2 + rest**2) / (2 * tokens)
 
 
 def _is_allowed(known: _Type, config: Config) -> bool:

@@ -1,16 +1,24 @@
 """External models: the values of their configs, their place in a plan, and their small twins."""
 
+import itertools
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, ModelConfig
-from trnbench.model.external import SIZE_KEYS, shape_of_config, small_values
+from trnbench.model.external import SIZE_KEYS, attended_keys, shape_of_config, small_values
 from trnbench.model.families import ALPHABET_SIZE, LEAST_MASKED_LENGTH, family_of
-from trnbench.model.flops import active_parameter_count, parameter_count
-from trnbench.plan.rules import check_window, fp8_conflict
+from trnbench.model.flops import (
+    COUNTED_CONVENTION,
+    DEFAULT_CONVENTION,
+    FULL_CONVENTION,
+    active_parameter_count,
+    parameter_count,
+)
+from trnbench.plan.rules import fp8_conflict
 from trnbench.protocol.model import ExternalModel, ModelShape
 from trnbench.protocol.records import Described
 from trnbench.schema.plan import PlannedModel
@@ -27,7 +35,10 @@ MULTIPLES = (
 )
 """Pairs of keys of which the first must be a multiple of the second."""
 
-EXPERTS_PER_TOKEN, EXPERTS = "num_experts_per_tok", ("num_local_experts", "num_experts")
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_k")
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+
+PADDING, VOCABULARY = "pad_token_id", "vocab_size"
 
 ENCODERS = (
     "albert", "bert", "big_bird", "camembert", "data2vec-text", "electra", "ernie",
@@ -64,7 +75,10 @@ that cannot be trained."""
 
 def check_values(values: Mapping[str, Any]) -> None:
     """Refuse sizes in a config of transformers that are not sizes or do not fit together."""
-    for key in sorted(SIZE_KEYS & values.keys()):
+    for key, value in sorted(values.items()):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _conflict(f"{key}: {value} is no number", "give a finite one")
+    for key in sorted(values.keys() & {*SIZE_KEYS, "head_dim"}):
         size = values[key]
         is_whole = isinstance(size, int) and not isinstance(size, bool)
         if size is not None and not (is_whole and size >= 1):
@@ -76,13 +90,19 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise _conflict(
                 f"{larger}={whole} is not a multiple of {smaller}={part}", "change one of them"
             )
-    taken = values.get(EXPERTS_PER_TOKEN)
-    for key in EXPERTS:
-        if taken is not None and values.get(key) is not None and taken > values[key]:
+    for key, experts in itertools.product(EXPERTS_PER_TOKEN, EXPERTS):
+        taken, there = values.get(key), values.get(experts)
+        if isinstance(taken, int) and isinstance(there, int) and taken > there:
             raise _conflict(
-                f"{EXPERTS_PER_TOKEN}={taken} is more than {key}={values[key]}",
+                f"{key}={taken} is more than {experts}={there}",
                 "a token is sent to some of the experts",
             )
+    mark, vocabulary = values.get(PADDING), values.get(VOCABULARY)
+    if isinstance(mark, int) and isinstance(vocabulary, int) and mark >= vocabulary:
+        raise _conflict(
+            f"{PADDING}={mark} is no token of {VOCABULARY}={vocabulary}",
+            f"give `{PADDING}: null`, or one below",
+        )
 
 
 def _conflict(fault: str, hint: str) -> Conflict:
@@ -115,6 +135,7 @@ def choose_external(config: Config, known: KnownExternal, name: str | None) -> P
         shape=shape,
         external=external,
         described=described,
+        notes=_notes(known, config.workload.sequence_length),
     )
 
 
@@ -167,9 +188,6 @@ def _check_length(known: KnownExternal, length: int) -> None:
             f"{length} is too short for an external model",
             hint=f"use at least {LEAST_MASKED_LENGTH}",
         )
-    window = config.get("sliding_window")
-    if isinstance(window, int) and config.get("use_sliding_window", True):
-        check_window(window, known.external.target, length, "model.config.sliding_window")
 
 
 def _check_options(external: ExternalModel, config: Config) -> None:
@@ -195,6 +213,35 @@ def _check_options(external: ExternalModel, config: Config) -> None:
                 f"{ranks} would split {external.target}, whose parts are not known",
                 hint="use 1",
             )
+
+
+def counted_flops(model: PlannedModel, sequence_length: int) -> dict[str, float]:
+    """Return the FLOPs of a token by convention, as torch counted them over all keys.
+
+    Without the keys that the mask hides they are comparable with our families', where the config
+    tells which those are.
+    """
+    external, described = model.external, model.described
+    if described is None or described.flops_per_token is None:
+        return {}
+    whole, of_key = described.flops_per_token, described.flops_per_key
+    if external is None or external.task != "next_token" or of_key is None:
+        return {COUNTED_CONVENTION: whole}
+    keys = attended_keys(json.loads(described.config or "{}"), sequence_length)
+    if keys is None:
+        return {COUNTED_CONVENTION: whole}
+    causal = whole - of_key * (sequence_length - keys)
+    return {DEFAULT_CONVENTION: causal, FULL_CONVENTION: whole, COUNTED_CONVENTION: whole}
+
+
+def _notes(known: KnownExternal, sequence_length: int) -> tuple[str, ...]:
+    """Return what its config asks for and is not done, a sentence each."""
+    window = known.config.get("sliding_window")
+    notes = known.described.notes
+    is_used = known.config.get("use_sliding_window") is not False
+    if isinstance(window, int) and window >= sequence_length and is_used:
+        notes = [*notes, f"sliding_window={window} is no window at {sequence_length} tokens"]
+    return tuple(notes)
 
 
 # --- for the parity gate --------------------------------------------------------------------------

@@ -41,7 +41,13 @@ from trnbench.protocol.orders import (
     WorkOrder,
 )
 from trnbench.protocol.parallel import Layout
-from trnbench.schema.plan import Plan, PlannedModel, PlannedParallel, PlannedWorkload
+from trnbench.schema.plan import (
+    Plan,
+    PlannedModel,
+    PlannedParallel,
+    PlannedWorkload,
+    Prediction,
+)
 from trnbench.schema.price import Price
 
 STREAM_NOISE = 0.1
@@ -104,6 +110,7 @@ def make_plan(
     check_instance(config, target, machine, is_priced=price is not None)
     _check_max_usd(config, price, price_reason)
     work = _plan_work(config, model, workload, parallel, target)
+    prediction = predict(model, workload, parallel, device, config.measure, target, price)
     return Plan(
         trnbench_version=__version__,
         suite=config.name,
@@ -116,10 +123,16 @@ def make_plan(
         measure=config.measure,
         price=price,
         price_reason=price_reason,
-        flops_convention=COUNTED_CONVENTION if model.shape is None else DEFAULT_CONVENTION,
-        prediction=predict(model, workload, parallel, device, config.measure, target, price),
+        flops_convention=_convention(prediction),
+        prediction=prediction,
         order=replace(work, gate=_plan_gate(config, model, work)),
     )
+
+
+def _convention(prediction: Prediction) -> str:
+    """Return the convention of MFU: without what the mask hides, where that is known."""
+    known = prediction.flops_per_token
+    return DEFAULT_CONVENTION if DEFAULT_CONVENTION in known else COUNTED_CONVENTION
 
 
 def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:

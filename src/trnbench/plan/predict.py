@@ -7,7 +7,6 @@ from typing import Literal
 
 from trnbench.model.flops import (
     CONVENTIONS,
-    COUNTED_CONVENTION,
     DEFAULT_CONVENTION,
     flops_per_token,
     fp8_flops_per_token,
@@ -22,6 +21,7 @@ from trnbench.model.memory import (
     predict_memory,
 )
 from trnbench.plan.device import Target
+from trnbench.plan.external import counted_flops
 from trnbench.protocol.model import ModelShape
 from trnbench.schema.plan import (
     MeasureConfig,
@@ -56,11 +56,11 @@ def predict(
         max_usd = max_usd if measure.max_usd is None else min(max_usd, measure.max_usd)
     shape, length, step = model.shape, workload.sequence_length, workload.step
     if shape is None:  # what its number of weights alone says
-        counted = model.described.flops_per_token if model.described else None
+        wasted = model.described.wasted_flops_per_token if model.described else 0.0
         bytes_per_weight = sum(STATE_BYTES_PER_PARAMETER[workload.precision])
         return Prediction(
-            flops_per_token={} if counted is None else {COUNTED_CONVENTION: counted},
-            recomputed_flops_per_token=0.0 if step.recompute == "none" else None,
+            flops_per_token=counted_flops(model, length),
+            recomputed_flops_per_token=wasted if step.recompute == "none" else None,
             memory_bytes=None,
             memory_states_bytes=bytes_per_weight
             * model.parameter_count

@@ -1,6 +1,6 @@
 """What is trained: one of our families by its sizes, or an external model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -102,6 +102,8 @@ class ExternalModel:
     """A JSON object: the whole config, or the function's arguments by name."""
     checked_keys: list[str]
     """Those of `arguments` that the class must know: a person wrote them, not a config file."""
+    file_keys: list[str] = field(default_factory=list)
+    """Those that a config file has."""
     task: ExternalTask = "next_token"
     vocabulary_size: int | None = None
     """Null until the model has been described."""

@@ -1,7 +1,7 @@
 """What a worker sends: what it found, and what it measures while it works."""
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from trnbench.protocol.orders import Purpose
@@ -94,6 +94,12 @@ class Described:
     """Of a forward and a backward pass, by torch's counter; null: `flops_reason` says why."""
     flops_reason: str | None
     versions: dict[str, str]
+    wasted_flops_per_token: float = 0.0
+    """Computed beyond those without need: experts that a token is not sent to."""
+    flops_per_key: float | None = None
+    """Of `flops_per_token`, what each key that a token attends to costs; null: not known."""
+    notes: list[str] = field(default_factory=list)
+    """What its config asks for and is not done, a sentence each."""
 
 
 # --- a training, a profile ------------------------------------------------------------------------

@@ -56,6 +56,8 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     if ranks.world_size > 1 or ranks.reason:
         why = f" ({ranks.reason})" if ranks.reason else ""
         yield "ranks", f"{ranks.world_size} = {ranks.in_words}{why}"
+    for note in plan.model.notes:
+        yield "note", note
     yield "device", _device(plan)
     idle = idle_note(plan.device)
     if idle is not None:

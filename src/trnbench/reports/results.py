@@ -214,8 +214,11 @@ def _operation_notes(result: Result) -> Iterable[str]:
                 f"its FLOPs: by {used.flops_source}, over all keys: not comparable with MFU by "
                 f"{DEFAULT_CONVENTION}"
             )
+        elif result.model.shape is None:
+            yield f"its FLOPs: by {used.flops_source}, without the keys that its mask hides"
         else:
             yield f"its FLOPs: by the formula, from {used.flops_source}"
+    yield from result.model.notes
     share = figure(result, "ceiling_utilization")
     if share is not None and used.ceiling_source != used.peak_source:
         yield f"{say_percent(share)} of the ceiling {used.ceiling_source}"

@@ -5,6 +5,7 @@ that builds it. Plans are made from the answers, and read nothing themselves.
 """
 
 import json
+import math
 import platform
 import re
 import time
@@ -202,6 +203,7 @@ def require_device(asked: str, devices: Devices) -> FoundDevice:
 
 # --- external models ------------------------------------------------------------------------------
 
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 CLASS_NAME = re.compile(r"[A-Z]\w*")
 FUNCTION_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -238,7 +240,7 @@ def external_of(model: ModelConfig) -> ExternalModel:
     if model.python is None:
         kind: ExternalKind = "huggingface"
         target, values = _class_and_values(model.huggingface or "", given)
-        task = _task_of(target)
+        task = _task_of(target, values)
         check_values({**values, **given})
     else:
         kind, target, values, task = "python", model.python, {}, "next_token"
@@ -251,8 +253,9 @@ def external_of(model: ModelConfig) -> ExternalModel:
     return ExternalModel(
         kind=kind,
         target=target,
-        arguments=json.dumps({**values, **given}, sort_keys=True),
+        arguments=json.dumps({**_cut_along(values, given), **given}, sort_keys=True),
         checked_keys=sorted(given),
+        file_keys=sorted(values),
         task=task,
     )
 
@@ -276,6 +279,7 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
     if CLASS_NAME.fullmatch(named):
         return named, {}
     path = Path(named)
+    path = path / "config.json" if path.is_dir() else path
     if path.suffix != ".json":
         raise Conflict(
             "model.huggingface",
@@ -284,16 +288,20 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
             "config.json and name that",
         )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document, dict):
-            raise ValueError(f"it holds a {type(document).__name__}, not names with values")
+        document = read_json_object(path.read_text(encoding="utf-8-sig"))
         classes: Any = given.get("architectures") or document.get("architectures")
         target = classes if isinstance(classes, str) else classes[0]
-    except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:
+    except OSError as error:
         raise Conflict(
             "model.huggingface",
-            f"{named} cannot be read as a config: {error}",
+            f"{named} cannot be read: {error.strerror}",
             hint="paths count from the folder that trnbench is run in",
+        ) from error
+    except ValueError as error:
+        raise Conflict(
+            "model.huggingface",
+            f"{named} is no config: {error}",
+            hint="save the model's config.json again: JSON, whose numbers are finite",
         ) from error
     except (TypeError, IndexError, KeyError):
         raise Conflict(
@@ -304,7 +312,38 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
     return str(target), document
 
 
-def _task_of(target: str) -> ExternalTask:
+def _cut_along(values: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's values, its lists with one entry a block cut to fewer blocks."""
+    for key in LAYER_KEYS:
+        before, after = values.get(key), given.get(key)
+        if isinstance(before, int) and isinstance(after, int) and 0 < after < before:
+            return {
+                name: value[:after] if isinstance(value, list) and len(value) == before else value
+                for name, value in values.items()
+            }
+    return values
+
+
+def read_json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object; raise `ValueError` for another value, a key twice, or no number."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise ValueError(f"it has the key {twice!r} twice")
+        bad = next((key for key, v in pairs if isinstance(v, float) and not math.isfinite(v)), None)
+        if bad is not None:
+            raise ValueError(f"{bad} is {dict(pairs)[bad]}, which is no number in JSON")
+        return dict(pairs)
+
+    document = json.loads(text, object_pairs_hook=once)
+    if not isinstance(document, dict):
+        raise ValueError(f"it holds a {type(document).__name__}, not names with values")
+    return document
+
+
+def _task_of(target: str, values: Mapping[str, Any]) -> ExternalTask:
     for end, task in TASKS.items():
         if target.endswith(end):
             return task
@@ -312,6 +351,17 @@ def _task_of(target: str) -> ExternalTask:
     near = [end for end in TASKS if target.lower().endswith(end.lower())]
     if near:
         hint = f"did you mean {target[: -len(near[0])]}{near[0]}?"
+    elif isinstance(values.get("text_config"), dict):
+        decoder = target.removesuffix("ForConditionalGeneration") + "ForCausalLM"
+        hint = (
+            "its text model stands under `text_config`: save that as a file of its own, with the "
+            f"class of its decoder, e.g. `architectures: [{decoder}]`"
+        )
+    elif values.get("auto_map"):
+        hint = (
+            "its code comes with its weights (auto_map) and is not run; name a class of "
+            f"transformers that ends in {', '.join(TASKS)}, or wrap the code by `model.python`"
+        )
     elif target.endswith("ForImageClassification"):
         hint = "images are for trnbench's own models: `model: vit-b16`, or sizes of `family: vit`"
     raise Conflict(

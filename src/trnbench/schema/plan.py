@@ -77,6 +77,8 @@ class PlannedModel(Strict):
     external: ExternalModel | None = None
     described: Described | None = None
     """What a worker found of the external model, before a device was used."""
+    notes: tuple[str, ...] = ()
+    """What its config asks for and is not done, a sentence each."""
 
     @property
     def external_name(self) -> str | None:

@@ -1,10 +1,6 @@
-"""External models: transformers classes built from their config, and modules of the user's.
-
-Nothing is downloaded: a class gets its config's sizes and random weights.
-"""
+"""External models: their loss, and modules of the user's (huggingface.py has transformers')."""
 
 import contextlib
-import difflib
 import importlib
 import inspect
 import json
@@ -12,7 +8,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +23,8 @@ from trnbench.train.models.base import rows_at
 from trnbench.train.objective import Losses, Trainable
 
 VOCABULARY_NAMES = ("vocabulary_size", "vocab_size")
-DROPOUT = "drop"
-"""Part of the name of each dropout rate in a config."""
+BALANCE_COEFFICIENTS = ("router_aux_loss_coef", "aux_loss_coef")
+"""Names, in a config of transformers, of the balance loss's weight; without one it has none."""
 
 
 class BadModel(KnownFailure):
@@ -55,6 +51,9 @@ class ExternalObjective(Trainable):
         """Arguments of a class beside its tokens."""
         # Looked up here: code that a compiler traces must not look for methods.
         self._own_step: Callable[..., Any] = getattr(module, "training_step", module)
+        config = getattr(module, "config", None)
+        found = [getattr(config, name) for name in BALANCE_COEFFICIENTS if hasattr(config, name)]
+        self._balance_coefficient: float = found[0] if found else 0.0
 
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None
@@ -69,9 +68,8 @@ class ExternalObjective(Trainable):
         entropy = F.cross_entropy(rows.flatten(0, -2).float(), targets.flatten())
         total = entropy
         balance = getattr(made, "aux_loss", None)
-        if balance is not None:
-            config: Any = self.model.config
-            total = entropy + config.router_aux_loss_coef * balance.to(entropy.device)
+        if balance is not None and self._balance_coefficient:
+            total = entropy + self._balance_coefficient * balance.to(entropy.device)
         return Losses(total, entropy.detach(), None)
 
 
@@ -110,8 +108,12 @@ def build_external(external: ExternalModel, seed: int) -> nn.Module:
         BadModel: there is no such class or function, or it refuses its arguments.
     """
     torch.manual_seed(seed)
-    make = _huggingface if external.kind == "huggingface" else _python
-    return make(external).train()
+    if external.kind == "python":
+        return _python(external).train()
+    # Imported here: it needs this module's words for what is wrong.
+    from trnbench.train.huggingface import build_class
+
+    return build_class(external).train()
 
 
 def vocabulary_of(module: nn.Module, target: str) -> int:
@@ -163,61 +165,6 @@ def _place_of(error: BaseException) -> str:
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
-# --- classes of transformers ----------------------------------------------------------------------
-
-
-def _huggingface(external: ExternalModel) -> nn.Module:
-    install = "install it for that interpreter: `pip install transformers`"
-    transformers = _import("transformers", install)
-    kind = getattr(transformers, external.target, None)
-    config_class = getattr(kind, "config_class", None)
-    if kind is None or config_class is None:
-        known = [name for name in dir(transformers) if name.endswith(("CausalLM", "MaskedLM"))]
-        raise BadModel(
-            f"transformers {transformers.__version__} has no model class {external.target}",
-            hint=_nearest(external.target, known) or "name one as LlamaForCausalLM",
-        )
-    values: dict[str, Any] = json.loads(external.arguments)
-    _check_keys(external, config_class)
-    own = config_class.model_type
-    given = values.get("model_type", own)
-    if given != own:
-        raise BadModel(
-            f"{external.target} is of model_type {own}, and its config of {given}",
-            hint="name the class of that family: `architectures` under `model.config`",
-        )
-    with blaming(external, "its config", "correct `model.config`, or the config.json"):
-        config = config_class(**{**values, "use_cache": False})
-        # With dropout no two devices agree: it is off, unless the user's config sets it.
-        for name, value in config.to_dict().items():
-            if DROPOUT in name and isinstance(value, float) and name not in external.checked_keys:
-                setattr(config, name, 0.0)
-        module: nn.Module = kind(config)
-    if not any(DROPOUT in key for key in external.checked_keys):
-        for each in module.modules():
-            if isinstance(each, nn.Dropout):
-                each.p = 0.0
-    return module
-
-
-def _check_keys(external: ExternalModel, config_class: Any) -> None:
-    """Refuse keys of the user's config that transformers would ignore."""
-    known = {*config_class().to_dict(), *getattr(config_class, "attribute_map", {})}
-    known |= {"architectures", "attn_implementation", "experts_implementation"}
-    known |= {"tie_word_embeddings", "model_type"}
-    for key in external.checked_keys:
-        if key not in known:
-            raise BadModel(
-                f"{config_class.__name__} has no key {key!r}",
-                hint=_nearest(key, known) or "leave it out",
-            )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else None
-
-
 # --- modules of the user's ------------------------------------------------------------------------
 
 
@@ -226,7 +173,9 @@ def _python(external: ExternalModel) -> nn.Module:
     if os.getcwd() not in sys.path:  # noqa: PTH109 - an entry of sys.path is text
         sys.path.append(os.getcwd())  # noqa: PTH109
     with blaming(external, f"importing {package}", "it is imported to be built: mend it"):
-        imported = _import(package, "install it for that interpreter, or run from where it is")
+        imported = import_or_refuse(
+            package, "install it for that interpreter, or run from where it is"
+        )
         build = getattr(imported, function, None)
     if not callable(build):
         raise BadModel(
@@ -249,7 +198,8 @@ def _python(external: ExternalModel) -> nn.Module:
     return module
 
 
-def _import(name: str, hint: str) -> Any:
+def import_or_refuse(name: str, hint: str) -> Any:
+    """Import a module, or raise `BadModel`."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,6 +1,7 @@
 """Models that are not ours, from a config's words to a plan; nothing is asked of an interpreter."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,16 +104,112 @@ def test_what_torch_could_not_count_has_no_count_and_says_why() -> None:
     assert plan.prediction.flops_per_token == {}
 
 
+def test_what_the_mask_hides_is_left_out_where_the_config_tells_it() -> None:
+    config = json.dumps({"sliding_window": 32, "layer_types": ["sliding_attention"]})
+    told = described(config=config, flops_per_token=6000.0, flops_per_key=12.0)
+    plan = plan_external(told, "{huggingface: OwnForCausalLM}")
+    hidden = 128 - (32 - 32**2 / 256)
+    assert plan.prediction.flops_per_token[plan.flops_convention] == 6000 - 12 * hidden
+    assert plan.flops_convention == DEFAULT_CONVENTION
+    assert plan.prediction.flops_per_token[COUNTED_CONVENTION] == 6000
+    unknown = plan_external(replace(told, flops_per_key=None), "{huggingface: OwnForCausalLM}")
+    assert unknown.flops_convention == COUNTED_CONVENTION
+
+
+def test_what_is_computed_without_need_is_no_model_flop() -> None:
+    plan = plan_external(described(wasted_flops_per_token=900.0))
+    assert plan.prediction.flops_per_token == {COUNTED_CONVENTION: 6000}
+    assert plan.prediction.recomputed_flops_per_token == 900
+
+
+def test_what_a_config_asks_for_and_is_not_done_is_noted_in_the_plan() -> None:
+    told = described(config=json.dumps({"sliding_window": 256}), notes=["no second head"])
+    notes = plan_external(told).model.notes
+    assert notes == ("no second head", "sliding_window=256 is no window at 128 tokens")
+    off = json.dumps({"sliding_window": 256, "use_sliding_window": False})
+    assert plan_external(described(config=off)).model.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "window", "every"),
+    [
+        (["full_attention"] * 4, None, None),
+        (["sliding_attention"] * 4, 128, None),
+        (["sliding_attention", "full_attention"] * 2, 128, 2),
+        (["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"], 128, 3),
+    ],
+)
+def test_windows_are_those_of_the_layers_that_the_config_names(
+    kinds: list[str], window: int | None, every: int | None
+) -> None:
+    shape = shape_of_config(
+        {**LLAMA, "model_type": "mistral", "layer_types": kinds, "sliding_window": 128}
+    )
+    assert shape is not None
+    assert (shape.sliding_window, shape.full_attention_every) == (window, every)
+
+
+def test_layers_in_an_order_of_their_own_are_left_to_torchs_counter() -> None:
+    for kinds in (["full_attention", "sliding_attention"], ["chunked_attention"] * 2):
+        config = {**LLAMA, "model_type": "mistral", "layer_types": kinds, "sliding_window": 128}
+        assert shape_of_config(config) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"a": 1, "a": 2}', "has the key 'a' twice"),
+        ('{"rope": {"theta": NaN}}', "theta is nan"),
+        ('{"eps": -Infinity}', "eps is -inf"),
+        ("[1]", "it holds a list"),
+        ("{", "Expecting property name"),
+    ],
+)
+def test_a_file_that_is_no_json_object_of_finite_numbers_is_refused(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(Conflict, match=f"is no config: .*{re.escape(says)}"):
+        external_of(ModelConfig(huggingface=str(tmp_path / "config.json")))
+
+
+def test_a_folder_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    text = json.dumps({"architectures": ["LlamaForCausalLM"], "hidden_size": 64})
+    (tmp_path / "config.json").write_text(text, encoding="utf-8-sig")
+    external = external_of(ModelConfig(huggingface=str(tmp_path)))
+    assert (external.target, external.file_keys) == (
+        "LlamaForCausalLM", ["architectures", "hidden_size"]
+    )  # fmt: skip
+
+
+def test_fewer_blocks_cut_the_files_lists_along(tmp_path: Path) -> None:
+    file = {"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 4, "layer_types": [*"abcd"]}
+    (tmp_path / "config.json").write_text(json.dumps(file))
+    asked = ModelConfig(huggingface=str(tmp_path), config={"num_hidden_layers": 2})
+    assert json.loads(external_of(asked).arguments)["layer_types"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("target", "file", "hint"),
+    [
+        ("OwnForConditionalGeneration", {"text_config": {}}, "[OwnForCausalLM]"),
+        ("OwnModel", {"auto_map": {"AutoModel": "x.Y"}}, "is not run"),
+    ],
+)
+def test_a_file_whose_class_has_no_loss_leads_on(
+    target: str, file: dict[str, Any], hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [target], **file}))
+    with pytest.raises(Conflict) as caught:
+        external_of(ModelConfig(huggingface=str(tmp_path)))
+    assert hint in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("told", "overrides", "key", "says"),
     [
         (described(vocabulary_size=63), {}, ("model", "python"), "the token stream has 64"),
         (described(trained_count=0), {}, ("model", "python"), "no weight that can be trained"),
-        (
-            described(config=json.dumps({"sliding_window": 256})), {},
-            ("model", "config", "sliding_window"),
-            "model.config.sliding_window: 256 tokens of mine:build is longer than the sequence",
-        ),
         (
             described(config=json.dumps({"n_positions": 64})), {},
             ("workload", "sequence_length"), "longer than the 64 positions",
@@ -146,7 +243,7 @@ def test_what_an_external_model_cannot_do_is_refused_with_its_key(
         ({"python": "a:b", "huggingface": "LlamaForCausalLM"}, "does not go with"),
         ({"python": "a:b", "layers": 4}, "model.layers: does not go with model.python"),
         ({"huggingface": "meta-llama/Llama-3.1-8B"}, "neither a class nor the path"),
-        ({"huggingface": "/nowhere/config.json"}, "cannot be read as a config"),
+        ({"huggingface": "/nowhere/config.json"}, "cannot be read: No such file"),
         ({"huggingface": "LlamaModel"}, "no loss that the token stream is for"),
     ],
 )

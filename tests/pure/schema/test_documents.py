@@ -47,7 +47,7 @@ PLAN = {
         "name": "tiny-llama", "family": "llama", "parameter_count": 893568,
         "active_parameter_count": 893568, "layers": 2, "hidden_size": 128,
         "vocabulary_size": 2048, "source": "ours", "shape": SHAPE, "external": None,
-        "described": None,
+        "described": None, "notes": [],
     },
     "workload": {
         "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
