@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from trnbench.model.external import attended_keys
 from trnbench.protocol.model import ExternalModel
@@ -73,7 +74,7 @@ def test_experts_that_compute_every_token_are_counted_by_the_need_and_the_rest_a
 
 @pytest.mark.parametrize("target", ["OPTForCausalLM", "BloomForCausalLM"])
 def test_a_class_that_takes_no_mask_of_four_dimensions_is_counted(target: str) -> None:
-    sizes = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
+    sizes: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
     more = {"ffn_dim": 256, "word_embed_proj_dim": 64} if target.startswith("OPT") else {}
     found = described(of_file(target, **sizes, **more, vocab_size=256, pad_token_id=1))
     assert found.flops_per_token == 6 * (4 * 12 * 64**2 + HEAD) + 12 * 64 * 4 * 128
@@ -87,7 +88,7 @@ def test_a_grouped_convolution_is_counted_by_its_groups() -> None:
     rest = (None, [1], [2], [1], False, [0], 16, [True, True])
     forward = 2 * 34 * 16 * 3
     assert flops_of_convolution_backward(gradient, inputs, weight, *rest) == 2 * forward
-    with counting.FlopCounterMode(display=False, custom_mapping=counting.FORMULAS) as counter:
+    with FlopCounterMode(display=False, custom_mapping=counting.FORMULAS) as counter:
         module(torch.zeros(1, 16, 32, requires_grad=True)).sum().backward()
     assert counter.get_total_flops() == 3 * forward
     assert external.task == "next_token"
@@ -234,7 +235,7 @@ def test_what_changes_the_work_and_is_not_done_is_noted() -> None:
 
 
 def test_a_balance_loss_has_the_weight_that_its_config_names() -> None:
-    sizes = {
+    sizes: dict[str, Any] = {
         "num_hidden_layers": 1, "hidden_size": 32, "num_key_value_heads": 2, "kv_channels": 8,
         "intermediate_size": 32, "num_local_experts": 4, "num_experts_per_tok": 2,
         "vocab_size": 256, "output_router_logits": True,
