@@ -75,7 +75,9 @@ def test_experts_that_compute_every_token_are_counted_by_the_need_and_the_rest_a
 @pytest.mark.parametrize("target", ["OPTForCausalLM", "BloomForCausalLM"])
 def test_a_class_that_takes_no_mask_of_four_dimensions_is_counted(target: str) -> None:
     sizes: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
-    more = {"ffn_dim": 256, "word_embed_proj_dim": 64} if target.startswith("OPT") else {}
+    more: dict[str, Any] = (
+        {"ffn_dim": 256, "word_embed_proj_dim": 64} if target.startswith("OPT") else {}
+    )
     found = described(of_file(target, **sizes, **more, vocab_size=256, pad_token_id=1))
     assert found.flops_per_token == 6 * (4 * 12 * 64**2 + HEAD) + 12 * 64 * 4 * 128
 
