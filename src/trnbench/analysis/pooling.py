@@ -20,6 +20,7 @@ from trnbench.schema.result import (
     MetricValue,
     Result,
     ResultEnergy,
+    ResultRanks,
     ResultSpread,
     ResultTiming,
     Verdict,
@@ -66,6 +67,7 @@ def pool(plan: Plan, results: Sequence[Result]) -> Result:
             "launches": launches,
             "spread": spread,
             "energy": _energy(figures or results),
+            "ranks": _ranks(figures or results),
             "checks": checks,
             "measurement_bytes": sum(result.measurement_bytes for result in results),
         }
@@ -156,6 +158,29 @@ def _energy(results: Sequence[Result]) -> ResultEnergy | None:
         watts.append(energy.mean_power_watts)
     first = results[0].energy
     return first and first.model_copy(update={"mean_power_watts": fmean(watts)})
+
+
+def _ranks(results: Sequence[Result]) -> ResultRanks | None:
+    """Return the ranks of the launch in which they are furthest apart, with the fullest of all."""
+    ranks = [result.ranks for result in results if result.ranks is not None]
+    if not ranks:
+        return None
+    apart = max(ranks, key=lambda each: each.time_spread or 0.0)
+    memory = [
+        (result.metrics["peak_memory_bytes"].value or 0.0, result.ranks)
+        for result in results
+        if result.ranks is not None
+    ]
+    _, full = max(memory, key=lambda each: each[0])
+    told = next((each for each in (apart, *ranks) if each.communication is not None), apart)
+    return apart.model_copy(
+        update={
+            "fullest_rank": full.fullest_rank,
+            "least_memory_bytes": full.least_memory_bytes,
+            "communication": told.communication,
+            "communication_reason": told.communication_reason,
+        }
+    )
 
 
 def _checks(results: Sequence[Result]) -> list[CheckOutcome]:

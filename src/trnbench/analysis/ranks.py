@@ -15,9 +15,6 @@ from trnbench.protocol.records import Block
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.result import ResultCommunication, ResultRanks
 
-MAX_CLIPPED = 1.01
-"""Parts of a step above one by more than this are an error; below it they are rounding."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankTimes:
@@ -78,8 +75,6 @@ def find_communication(
     if not seen:
         return None, records[0].reason or "the profiler saw no collective"
     shares = {each.rank: _part(each, each.seconds) for each in seen}
-    if max(shares.values()) > MAX_CLIPPED:
-        return None, "the profiler saw more time in collectives than there was"
     exposed = [_part(e, e.exposed_seconds) for e in seen if e.exposed_seconds is not None]
     knows_exposed = len(exposed) == len(seen)
     names = sorted({name for each in seen for name in each.operations})

@@ -84,6 +84,7 @@ def _faults(measurement: Measurement) -> Iterator[Fault]:
         if not 0 <= watch.foreign_cpu_share <= 1:
             yield f"says that others used {watch.foreign_cpu_share:.0%} of the processors", EDITED
     yield from _faults_of_gate(measurement)
+    yield from _faults_of_ranks(measurement)
 
 
 def faults_of_block(block: Block) -> Iterator[Fault]:
@@ -149,6 +150,23 @@ def _faults_of_gate(measurement: Measurement) -> Iterator[Fault]:
             yield f"holds a distance of {distance:g}", EDITED
     if movement is not None and (movement.least or 0.0) > (movement.most or math.inf):
         yield f"holds a least movement of {movement.least:g}, above the most", EDITED
+
+
+def _faults_of_ranks(measurement: Measurement) -> Iterator[Fault]:
+    """No part of a time is longer than the whole, and no peak of memory is below zero."""
+    memory = measurement.memory
+    for rank, peak in enumerate((memory and memory.rank_peak_bytes) or ()):
+        if peak is not None and not 0 <= peak <= MOST_COUNTED:
+            yield f"says that rank {rank} held {peak} bytes at most", EDITED
+    for each in measurement.communications:
+        window, seconds = each.window_seconds or 0.0, each.seconds or 0.0
+        if seconds > window * (1 + ROUNDING):
+            of = f"{seconds:g} s of {window:g} s"
+            yield f"says that rank {each.rank} was in collectives for {of}", EDITED
+        parts = [*each.operations.values(), each.exposed_seconds or 0.0]
+        if not all(0 <= part <= seconds * (1 + ROUNDING) for part in parts):
+            of = f"{max(parts, key=abs):g} s of {seconds:g} s"
+            yield f"says that a part of rank {each.rank}'s collectives took {of}", EDITED
 
 
 def _faults_of_fields(measurement: Measurement) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from trnbench import __version__
 from trnbench.analysis.energy import find_site
+from trnbench.analysis.idle import idle_note
 from trnbench.analysis.scaling import with_scaling
 from trnbench.cost.comparability import comparability_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
@@ -301,6 +302,12 @@ def _offer(offered: Offered) -> tuple[str, ...]:
 def _offer_notes(offered: Sequence[Offered], page: doc.Page) -> list[str]:
     prices = [each.result.price for each in offered]
     notes = [f"{price.option}: {price.note}" for price in prices if price and price.note]
+    idle = (
+        (note, model_cell(each.result))
+        for each in offered
+        if (note := idle_note(each.result.device)) is not None
+    )
+    notes += texts.say_once(idle, (model_cell(each.result) for each in offered))
     if page.today is not None:
         notes += comparability_notes(prices, page.today)
     return [*dict.fromkeys(notes)]

@@ -15,7 +15,9 @@ from tests.builders import (
     make_seat,
 )
 from trnbench.analysis.idle import idle_note
+from trnbench.analysis.pooling import pool
 from trnbench.analysis.ranks import find_communication, find_rank_times, find_waiting, peers_of
+from trnbench.errors import DataError
 from trnbench.protocol.parallel import Communication, Layout
 from trnbench.protocol.records import Memory
 from trnbench.schema.measurement import Measurement, RankFault, Reading
@@ -269,8 +271,6 @@ def test_what_the_profiler_cannot_tell_stays_unknown() -> None:
     )
     assert find_communication([blind]) == (None, "it is blind")
     assert find_communication([]) == (None, "no step was profiled for its communication")
-    impossible = find_communication([communication(0, 1.2, 0.1)])
-    assert impossible == (None, "the profiler saw more time in collectives than there was")
     assert find_waiting([communication(0, 0.2, 0.1)], LAYOUT) is None
 
 
@@ -382,3 +382,52 @@ def test_rates_are_of_the_job_of_a_chip_a_device_and_an_instance() -> None:
         assert figure.low is not None
     of_used = result.metrics["mfu_used_devices"].value
     assert of_used == pytest.approx(4 * (result.metrics["mfu"].value or 0.0))
+
+
+# --- several launches -----------------------------------------------------------------------------
+
+
+def test_of_several_launches_the_worst_of_each_is_shown() -> None:
+    plan = make_job_plan()
+    calm, apart = job(plan), timed([1.0, 0.9] * 4, communications=[])
+    memory = Memory(
+        at_seconds=9.0, peak_bytes=9 * 2**30, counted="device_allocated",
+        rank_peak_bytes=[2**30] * 7 + [9 * 2**30],
+    )  # fmt: skip
+    full = job(plan, memory=memory)
+    ranks = pool(plan, [calm, apart, full]).ranks
+    assert ranks is not None
+    assert calm.ranks is not None
+    assert ranks.time_spread == pytest.approx(1 / 0.9 - 1)
+    assert (ranks.fullest_rank, ranks.least_memory_bytes) == (7, 2**30)
+    assert ranks.communication == calm.ranks.communication
+    assert ranks.communication_reason is None
+    alone = make_result(make_plan())
+    assert pool(make_plan(), [alone, alone]).ranks is None
+
+
+# --- records that no job can have written ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seconds": 1.2}, "rank 3 was in collectives for 1.2 s of 1 s"),
+        ({"exposed_seconds": 0.3}, "a part of rank 3's collectives took 0.3 s of 0.2 s"),
+        ({"operations": {"all_reduce": 0.4}}, "a part of rank 3's collectives took 0.4 s of 0.2 s"),
+        ({"operations": {"all_reduce": -0.1}}, "a part of rank 3's collectives took -0.1 s"),
+        ({"window_seconds": None}, "rank 3 was in collectives for 0.2 s of 0 s"),
+    ],
+)
+def test_more_communication_than_there_was_time_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    records = [replace(communication(3, 0.2, 0.1), **changes)]
+    with pytest.raises(DataError, match=said):
+        job(communications=records)
+
+
+def test_a_memory_below_zero_is_refused() -> None:
+    memory = Memory(at_seconds=9.0, peak_bytes=5, counted="c", rank_peak_bytes=[5, -1])
+    with pytest.raises(DataError, match="rank 1 held -1 bytes"):
+        job(memory=memory)
