@@ -428,6 +428,7 @@ def test_more_communication_than_there_was_time_is_refused(
 
 
 def test_a_memory_below_zero_is_refused() -> None:
-    memory = Memory(at_seconds=9.0, peak_bytes=5, counted="c", rank_peak_bytes=[5, -1])
+    peaks: list[int | None] = [5, -1]
+    memory = Memory(at_seconds=9.0, peak_bytes=5, counted="c", rank_peak_bytes=peaks)
     with pytest.raises(DataError, match="rank 1 held -1 bytes"):
         job(memory=memory)
