@@ -183,8 +183,8 @@ def test_ranks_that_contradict_each_other_make_it_invalid(what: Any) -> None:
     found = judged("agreement", result)
     assert found.verdict == "invalid"
     assert found.evidence == (
-        f"ranks 0, 1 contradict each other in their {what.replace('_', ' ')}: both have 7.61 at "
-        "step 3 (and 1 more contradictions)"
+        f"ranks contradict each other, {what.replace('_', ' ')}: both have 7.61 at step 3 (and 1 "
+        "more)"
     )
     assert result.standing == "invalid"
 
@@ -390,10 +390,10 @@ def test_rates_are_of_the_job_of_a_chip_a_device_and_an_instance() -> None:
 def test_of_several_launches_the_worst_of_each_is_shown() -> None:
     plan = make_job_plan()
     calm, apart = job(plan), timed([1.0, 0.9] * 4, communications=[])
+    peaks: list[int | None] = [2**30] * 7 + [9 * 2**30]
     memory = Memory(
-        at_seconds=9.0, peak_bytes=9 * 2**30, counted="device_allocated",
-        rank_peak_bytes=[2**30] * 7 + [9 * 2**30],
-    )  # fmt: skip
+        at_seconds=9.0, peak_bytes=9 * 2**30, counted="device_allocated", rank_peak_bytes=peaks
+    )
     full = job(plan, memory=memory)
     ranks = pool(plan, [calm, apart, full]).ranks
     assert ranks is not None

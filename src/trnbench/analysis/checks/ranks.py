@@ -114,9 +114,9 @@ def check_agreement(case: Case) -> Finding:
     faults = case.measurement.rank_faults
     if faults:
         first = faults[0]
-        more = f" (and {len(faults) - 1} more contradictions)" if len(faults) > 1 else ""
-        what, which = first.what.replace("_", " "), _listed(first.ranks)
-        seen = f"ranks {which} contradict each other in their {what}: {first.evidence}{more}"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        what = first.what.replace("_", " ")
+        seen = f"ranks contradict each other, {what}: {first.evidence}{more}"
         advice = "the ranks did not train one model together: nothing follows from its figures"
         return invalid(seen, advice)
     if case.plan.parallel.world_size == 1:
