@@ -390,7 +390,7 @@ def test_rates_are_of_the_job_of_a_chip_a_device_and_an_instance() -> None:
 def test_of_several_launches_the_worst_of_each_is_shown() -> None:
     plan = make_job_plan()
     calm, apart = job(plan), timed([1.0, 0.9] * 4, communications=[])
-    peaks: list[int | None] = [2**30] * 7 + [9 * 2**30]
+    peaks: list[int | None] = [*[2**30] * 7, 9 * 2**30]
     memory = Memory(
         at_seconds=9.0, peak_bytes=9 * 2**30, counted="device_allocated", rank_peak_bytes=peaks
     )
