@@ -144,7 +144,9 @@ def test_a_good_case_is_sound_in_every_check() -> None:
     result = make_result()
     sound = [check.name for check in result.checks if check.verdict == "sound"]
     untold = {check.name for check in result.checks if check.verdict == "not_judged"}
-    of_several = {"agreement", "equal_devices", "idle_devices", "ranks", "seats"}
+    of_several = {
+        "agreement", "equal_devices", "idle_devices", "peer_access", "ranks", "seats",
+    }  # fmt: skip
     assert untold == {"chip", "clocks", "fallback", "throttling", *of_several}, "none here"
     assert len(sound) + len(untold) == len(result.checks)
     assert result.standing == "sound"
@@ -171,7 +173,7 @@ def test_a_chip_by_its_own_name_is_sound_and_by_an_unknown_one_not_judged(told: 
 
 def test_every_check_is_tried_here() -> None:
     tried = {*TRIPPED, "plan", "parameters"}
-    tried |= {"agreement", "equal_devices", "idle_devices", "seats"}  # in test_ranks.py
+    tried |= {"agreement", "equal_devices", "idle_devices", "peer_access", "seats"}
     assert {check.name for check in make_result().checks} == tried
 
 

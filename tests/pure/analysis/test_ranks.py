@@ -313,6 +313,22 @@ def test_devices_whose_state_was_not_read_are_not_judged() -> None:
     assert judged("equal_devices", job(readings=other)).verdict == NOT_JUDGED
 
 
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [("7 of 7", "sound"), ("6 of 7", "doubtful"), ("0 of 7, by NCCL_P2P_DISABLE", "doubtful"),
+     (None, NOT_JUDGED)],
+)  # fmt: skip
+def test_devices_that_reach_each_other_through_the_host_are_a_doubt(
+    told: str | None, verdict: str
+) -> None:
+    environment = make_job().environment
+    assert environment is not None
+    settings = {} if told is None else {"peer_access": told}
+    found = judged("peer_access", job(environment=replace(environment, settings=settings)))
+    assert found.verdict == verdict
+    assert bool(found.advice) == (verdict == "doubtful")
+
+
 # --- idle devices ---------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ CHECKS: Mapping[str, Callable[[Case], Finding]] = {
     "seats": ranks.check_seats,
     "agreement": ranks.check_agreement,
     "equal_devices": ranks.check_equal_devices,
+    "peer_access": ranks.check_peer_access,
     "idle_devices": ranks.check_idle_devices,
     "placement": device.check_placement,
     "chip": device.check_chip,

@@ -176,6 +176,20 @@ def _readings_by_device(case: Case) -> dict[int, list[Reading]]:
     return found
 
 
+def check_peer_access(case: Case) -> Finding:
+    """The job's devices reach each other without the host's memory in between."""
+    environment = case.measurement.environment
+    told = None if environment is None else environment.settings.get("peer_access")
+    if case.plan.device.devices_used == 1 or told is None:
+        return not_judged("the job has one device, or its software does not say")
+    reached, _, rest = told.partition(" of ")
+    seen = f"rank 0's device reaches {told} others directly"
+    if reached == rest.partition(",")[0]:
+        return sound(seen)
+    advice = "collectives go through the host: see `nvidia-smi topo -p2p r` and NCCL_P2P_DISABLE"
+    return doubtful(seen, advice)
+
+
 def check_idle_devices(case: Case) -> Finding:
     """Which of the billed devices are idle.
 

@@ -3,7 +3,8 @@
 This project has not run this file on a GPU yet, and each result made by it says so.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
 import torch
@@ -85,6 +86,9 @@ class CudaBackend(Backend):
                 matmul.allow_bf16_reduced_precision_reduction
             ).lower(),
             "attention": attention_kernel(heads),
+            **peer_access(
+                self.device.index, torch.cuda.device_count(), torch.cuda.can_device_access_peer
+            ),
         }
 
     def versions(self) -> Mapping[str, str]:
@@ -110,6 +114,23 @@ def attention_kernel(heads: torch.Tensor) -> str:
         return "unknown to this torch"
     name = SDPBackend(choose(heads, heads, heads, None, 0.0, True)).name
     return name.removesuffix("_ATTENTION").lower()
+
+
+def peer_access(
+    device: int, count: int, can_access: Callable[[int, int], bool]
+) -> Mapping[str, str]:
+    """Return how many of the other GPUs this one reaches without the host's memory in between.
+
+    Nothing where there is no other. Source: NCCL documentation, environment variables,
+    NCCL_P2P_DISABLE.
+    """
+    others = [index for index in range(count) if index != device]
+    if not others:
+        return {}
+    if os.environ.get("NCCL_P2P_DISABLE", "0") != "0":
+        return {"peer_access": f"0 of {len(others)}, by NCCL_P2P_DISABLE"}
+    reached = sum(can_access(device, other) for other in others)
+    return {"peer_access": f"{reached} of {len(others)}"}
 
 
 def _require_fp8(device: torch.device) -> None:
