@@ -46,7 +46,8 @@ def find_rank_times(blocks: Sequence[Block], layout: Layout) -> RankTimes | None
     found = [(b.rank_seconds, b.steps) for b in blocks if b.rank_seconds is not None]
     if not found or len(found[0][0]) < 2:
         return None
-    times = np.array([[spent / steps for spent in seconds] for seconds, steps in found])
+    times = np.array([seconds for seconds, _ in found])
+    times /= np.array([[steps] for _, steps in found])
     medians = np.median(times, axis=0)
     groups = peers_of(layout, len(medians))
     spreads = [medians[peers].max() / medians[peers].min() - 1 for peers in groups]

@@ -1,6 +1,7 @@
 """Checks of the device and the machine: that they did the case's work, and no other."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from trnbench.analysis.case import Case, Finding, doubtful, invalid, not_judged, sound
 from trnbench.analysis.energy import MAX_FOREIGN_CPU_SHARE, foreign_cpu_share
@@ -25,7 +26,7 @@ def check_placement(case: Case) -> Finding:
     dtypes = {"bfloat16" if order.precision in ("pure_bf16", "bf16_master") else "float32"}
     if order.step.lora is not None and order.precision != "fp32":
         dtypes |= {"bfloat16"}  # frozen weights
-    seen = f"weights on {', '.join(built.placement)}"
+    seen = f"weights on {_few(built.placement)}"
     wrong = [
         place
         for place in built.placement
@@ -33,8 +34,15 @@ def check_placement(case: Case) -> Finding:
     ]
     if not wrong:
         return sound(seen)
-    seen += f"; {order.backend} in {' and '.join(sorted(dtypes))} was asked for"
+    seen = (
+        f"weights on {_few(wrong)}; {order.backend} in {' and '.join(sorted(dtypes))} was asked for"
+    )
     return invalid(seen, "this is a bug in the backend: please report it")
+
+
+def _few(places: Sequence[str]) -> str:
+    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+    return ", ".join(places[:4]) + more
 
 
 def check_chip(case: Case) -> Finding:
