@@ -1,6 +1,6 @@
 """What the ranks of a job did beside each other: their times, memory and communication.
 
-Source: docs/metrics.md, "Ranks".
+Source: docs/metrics.md, "Several ranks".
 """
 
 from collections.abc import Sequence

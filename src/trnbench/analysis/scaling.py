@@ -1,6 +1,6 @@
 """How much of one device's speed each device of a job keeps: a figure of two results.
 
-Source: docs/metrics.md, "Ranks".
+Source: docs/metrics.md, "Several ranks".
 """
 
 import math

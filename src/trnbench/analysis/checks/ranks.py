@@ -1,6 +1,6 @@
 """Checks of the ranks of a job: that they are those that were planned, agree, and are alike.
 
-Rules and thresholds: docs/metrics.md, "Checks" and "Ranks".
+Rules and thresholds: docs/metrics.md, "Checks" and "Several ranks".
 """
 
 import itertools
