@@ -183,6 +183,8 @@ ROWS = (
             "processor packages, without memory and the rest of the machine",
             is_of_device=False,
         ),
+        # A vendor's extension is not needed, may claim its device, and may fail to load.
+        fixed_variables={AUTOLOAD: "0"},
         default_variables={GLIBC: UNFRAGMENTED, KEEP_TRACED: "1"},
     ),
 )

@@ -4,15 +4,20 @@ Sources: AWS Neuron documentation 2.32 and 2.33, neuron-runtime/nrt-troubleshoot
 about-neuron/arch/neuron-features/logical-neuroncore-config, release-notes/2.33.0.
 """
 
-from trnbench.catalog.backends import backend_of
+from trnbench.catalog.backends import BACKENDS, backend_of
 from trnbench.machine.describe import Inspection
-from trnbench.machine.findings import Finding, absent, join_words, ok, problem, warning
+from trnbench.machine.findings import (
+    FIRST_CORES,
+    Finding,
+    absent,
+    join_words,
+    ok,
+    problem,
+    warning,
+)
 
 LNC_VARIABLES = ("NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE")
 """The documented name, and an older one."""
-
-FIRST_CORES = ("trn1", "inf2")
-"""Families whose chips the native packages do not support."""
 
 
 def accelerator(seen: Inspection) -> Finding | None:
@@ -48,6 +53,11 @@ def neuron_driver(seen: Inspection) -> Finding | None:
     if neuron.device_files or neuron.chips:
         version = f" {neuron.driver_version}" if neuron.driver_version else ""
         return ok(f"driver{version}")
+    if neuron.is_hidden and neuron.pci_devices:
+        return absent(
+            f"this container was given none of its host's Neuron chips ({neuron.pci_devices} on "
+            "the bus): to train on one, pass it by `--device=/dev/neuron0`",
+        )
     if not neuron.pci_devices and not _is_neuron_instance(seen):
         return None
     if neuron.is_driver_loaded:
@@ -76,6 +86,11 @@ def neuron_tools(seen: Inspection) -> Finding | None:
 def nvidia_driver(seen: Inspection) -> Finding | None:
     """Whether GPUs that are here have their driver, and it answers."""
     nvidia = seen.chips.nvidia
+    if nvidia.is_hidden and nvidia.pci_devices:
+        return absent(
+            f"this container was given none of its host's NVIDIA devices ({nvidia.pci_devices} on "
+            "the bus): to train on one, start it with `--gpus all`",
+        )
     if not nvidia.is_here:
         return None
     if not nvidia.is_driver_loaded:
@@ -87,16 +102,50 @@ def nvidia_driver(seen: Inspection) -> Finding | None:
     if nvidia.reason is not None:
         return warning(
             f"{nvidia.reason}: memory, ECC and who holds the GPUs are not known",
-            "`pip install nvidia-ml-py` beside trnbench; then see what `nvidia-smi` says",
+            _mend_nvml(nvidia.reason),
         )
-    lost = nvidia.pci_devices - len(nvidia.gpus)
-    if lost > 0:
+    if nvidia.lost:
         return problem(
-            f"the driver sees {len(nvidia.gpus)} of {nvidia.pci_devices} NVIDIA devices",
-            "see `nvidia-smi` and `sudo dmesg | grep -i NVRM`; a GPU that fell off the bus needs a "
-            "restart of the machine",
+            f"the driver counts GPUs that it cannot open: {'; '.join(nvidia.lost)}",
+            LOST_GPU,
         )
-    return ok(f"driver {nvidia.driver_version}")
+    unseen = nvidia.device_files - len(nvidia.gpus)
+    if unseen > 0 and not seen.host.is_container:
+        return problem(
+            f"the driver sees {len(nvidia.gpus)} of {nvidia.device_files} NVIDIA GPUs",
+            LOST_GPU,
+        )
+    given = ""
+    if nvidia.pci_devices > len(nvidia.gpus):
+        given = (
+            f"; {len(nvidia.gpus)} of the {nvidia.pci_devices} NVIDIA devices on the bus are here"
+        )
+    return ok(f"driver {nvidia.driver_version}{given}")
+
+
+LOST_GPU = (
+    "see `nvidia-smi` and `sudo dmesg | grep -i NVRM`; a GPU that fell off the bus needs a restart "
+    "of the machine"
+)
+
+NVML_FIXES = {
+    "not installed": "`pip install nvidia-ml-py` beside trnbench",
+    "mismatch": "the driver was updated under its running module: restart the machine; in a "
+    "container, start it again",
+    "Unknown Error": "start the container again: its rights to the devices were lost, as a reload "
+    "of systemd on the host does",
+    "Insufficient Permissions": "let this account open /dev/nvidia*; to a container, give them by "
+    "`--gpus all`",
+    "no NVIDIA driver": "its library libnvidia-ml.so is not here: install the driver's package; in "
+    "a container, start it with `--gpus all`",
+}
+"""Parts of what NVML says, and what helps. Sources: NVML documentation, nvmlReturn_t; NVIDIA
+Container Toolkit documentation, troubleshooting, read 2026-11-30."""
+
+
+def _mend_nvml(reason: str) -> str:
+    fixes = (fix for part, fix in NVML_FIXES.items() if part.lower() in reason.lower())
+    return next(fixes, "see what `nvidia-smi` says")
 
 
 def holders(seen: Inspection) -> Finding | None:
@@ -114,7 +163,7 @@ def holders(seen: Inspection) -> Finding | None:
         said.append(f"{process} holds {names[0]}{others}")
     return problem(
         "; ".join(said),
-        "wait until it has ended, or end it yourself; its cores are free some ten seconds later. "
+        "wait until it has ended, or end it yourself; its cores are free up to a minute later. "
         "trnbench never ends a process of others",
     )
 
@@ -178,7 +227,17 @@ def devices(seen: Inspection) -> Finding | None:
             "import torch in that interpreter to see its error, or name another with "
             "`--python PATH`",
         )
-    backends = [device.backend for device in seen.devices.found]
+    lacking = [
+        f"{device.backend}: {device.note}"
+        for device in seen.devices.found
+        if not device.supported and device.backend not in BACKENDS
+    ]
+    if lacking:
+        return warning(
+            f"torch has what cannot be trained on: {join_words(lacking)}",
+            "name another device: `trnbench run --device cpu`",
+        )
+    backends = [device.backend for device in seen.devices.found if device.supported]
     is_host_alone = bool(backends) and all(backend_of(name).is_host for name in backends)
     if is_host_alone and (seen.chips.neuron.is_here or seen.chips.nvidia.is_here):
         return problem(

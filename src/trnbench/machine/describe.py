@@ -79,7 +79,7 @@ class Machine:
     def to_json(self) -> dict[str, Any]:
         """Return what a result keeps of it."""
         kept = {**asdict(self.host), **asdict(self.ec2), "variables": self.variables}
-        for name in ("huge_pages_free", "is_ec2", "reason"):
+        for name in ("huge_pages_free", "is_ec2", "is_container", "reason"):
             del kept[name]
         return {
             **kept,

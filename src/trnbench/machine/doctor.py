@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from trnbench.machine import chip_findings, findings
+from trnbench.machine import chip_findings, findings, neuron_findings
 from trnbench.machine.describe import Inspection
 from trnbench.machine.findings import Finding
 
@@ -15,11 +15,13 @@ FINDINGS: tuple[Callable[[Inspection], Finding | None], ...] = (
     chip_findings.holders,
     findings.interpreter,
     findings.torch,
-    findings.neuron_stub,
-    findings.neuron_missing,
-    findings.neuron_generations,
-    findings.neuron_pair,
-    findings.neuron_python,
+    neuron_findings.neuron_stub,
+    neuron_findings.neuron_missing,
+    neuron_findings.neuron_generations,
+    neuron_findings.neuron_pair,
+    neuron_findings.neuron_compiler,
+    neuron_findings.neuron_lite,
+    neuron_findings.neuron_python,
     chip_findings.neuron_hardware,
     findings.torch_build,
     chip_findings.devices,

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from trnbench.machine.look import ROOT, list_names, read_lines, read_word
+from trnbench.machine.look import ROOT, is_container, list_names, read_lines, read_word
 from trnbench.machine.source import Subject, reading
 from trnbench.schema.measurement import Reading
 
@@ -43,6 +43,7 @@ class Host:
     """Whether the firmware says so."""
     instance: str | None
     """EC2's instance type, where the firmware says it."""
+    is_container: bool = False
 
 
 def look_at_host(root: Path = ROOT) -> Host:
@@ -66,6 +67,7 @@ def look_at_host(root: Path = ROOT) -> Host:
         huge_page_bytes=None if page is None else page * 1024,
         is_ec2=read_word(firmware / "sys_vendor") == "Amazon EC2",
         instance=firmware_instance(firmware),
+        is_container=is_container(root),
     )
 
 

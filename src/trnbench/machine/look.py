@@ -39,6 +39,26 @@ def list_names(folder: Path, pattern: str = "*") -> list[str]:
         return []
 
 
+def is_container(root: Path = ROOT) -> bool:
+    """Return whether this is a container, which sees its host's buses and not all of its devices.
+
+    Source: the files that Docker and Podman write; systemd, CONTAINER_INTERFACE; Kubernetes and
+    containerd leave their names in the control group of the first process, or only an overlay as
+    the root file system.
+    """
+    files = (".dockerenv", "run/.containerenv", "run/systemd/container")
+    if any((root / file).exists() for file in files):
+        return True
+    group = " ".join(read_lines(root / "proc/1/cgroup"))
+    if any(name in group for name in ("docker", "kubepods", "containerd", "libpod", "lxc")):
+        return True
+    mounts = (line.split(" - ") for line in read_lines(root / "proc/self/mountinfo"))
+    return any(
+        len(halves) == 2 and halves[0].split()[4:5] == ["/"] and halves[1].startswith("overlay ")
+        for halves in mounts
+    )
+
+
 def count_pci_devices(root: Path, vendor: str, ids: tuple[str, ...] = (), kind: str = "") -> int:
     """Count a vendor's devices on the PCI bus, which are there with and without a driver.
 

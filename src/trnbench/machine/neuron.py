@@ -16,6 +16,7 @@ from trnbench.machine.look import (
     Holder,
     count_pci_devices,
     find_tool,
+    is_container,
     list_names,
     program_of,
     read_lines,
@@ -64,11 +65,14 @@ class Neuron:
     """The instance type, where the tool says it."""
     reason: str | None = None
     """Why nothing is known of chips that are here."""
+    is_hidden: bool = False
+    """Whether this is a container that was given none of the chips on its host's bus."""
 
     @property
     def is_here(self) -> bool:
         """Whether there is a chip, usable or not."""
-        return bool(self.chips or self.device_files or self.pci_devices)
+        on_bus = 0 if self.is_hidden else self.pci_devices
+        return bool(self.chips or self.device_files or on_bus)
 
     @property
     def logical_cores(self) -> int | None:
@@ -125,6 +129,7 @@ def look_at_neuron(root: Path = ROOT, seconds: float = LS_SECONDS) -> Neuron:
         driver_version=driver_version,
         instance=instance,
         reason=reason,
+        is_hidden=not (chips or device_files) and is_container(root),
     )
     if seen.is_here or tool is not None:
         return replace(seen, system_packages=_system_packages(root))

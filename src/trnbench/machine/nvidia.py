@@ -3,10 +3,8 @@
 NVML is asked through the package nvidia-ml-py, if it is installed; it makes no context on a GPU.
 """
 
-import contextlib
-import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,61 +13,18 @@ from trnbench.machine.look import (
     ROOT,
     Holder,
     count_pci_devices,
+    is_container,
     list_names,
     program_of_process,
     read_lines,
     read_word,
 )
+from trnbench.machine.nvml import Nvml, visible_indices
 from trnbench.machine.source import Absent, Subject, failure, reading
 from trnbench.schema.measurement import Reading
 
 _NVIDIA = "0x10de"
 _DISPLAY = "0x03"
-_NO_DRIVER = ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded")
-
-
-class Nvml:
-    """A session with NVML; what this driver, GPU or binding cannot tell is None."""
-
-    @classmethod
-    def open(cls, library: Any = None) -> "Nvml | Absent":
-        """Start it, or say why it cannot be; `library` stands in for the module `pynvml`."""
-        if library is None:
-            try:
-                library = importlib.import_module("pynvml")
-            except ImportError:
-                return Absent("the package nvidia-ml-py is not installed")
-        try:
-            library.nvmlInit()
-        except library.NVMLError as error:
-            has_no_driver = type(error).__name__ in _NO_DRIVER
-            return Absent("no NVIDIA driver" if has_no_driver else f"NVML: {error}")
-        return cls(library)
-
-    def __init__(self, library: Any) -> None:
-        self.library = library
-        self.last_error = "nothing is supported"
-
-    def ask(self, function: str, *arguments: Any) -> Any:
-        """Return what NVML answers, or None."""
-        call = getattr(self.library, function, None)
-        if call is None:
-            return None
-        try:
-            return call(*arguments)
-        except self.library.NVMLError as error:
-            self.last_error = str(error)
-            return None
-
-    def text(self, function: str, *arguments: Any) -> str:
-        """Return a text that NVML answers, or an empty one; older bindings return bytes."""
-        answer = self.ask(function, *arguments)
-        return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer or "")
-
-    def close(self) -> None:
-        """End it."""
-        with contextlib.suppress(self.library.NVMLError):
-            self.library.nvmlShutdown()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +44,14 @@ class Nvidia:
 
     gpus: tuple[Gpu, ...] = ()
     holders: tuple[Holder, ...] = ()
+    lost: tuple[str, ...] = ()
+    """Of the GPUs that the driver counts, those that it cannot open, and why."""
     pci_devices: int = 0
+    """On the bus of the machine; a container sees them all, whatever it was given."""
+    device_files: int = 0
+    """`/dev/nvidia*` of single GPUs."""
+    is_hidden: bool = False
+    """Whether this is a container that was given none of them."""
     is_driver_loaded: bool = False
     driver_version: str | None = None
     cuda_version: str | None = None
@@ -100,7 +62,7 @@ class Nvidia:
     @property
     def is_here(self) -> bool:
         """Whether there is a GPU, usable or not."""
-        return bool(self.gpus or self.pci_devices)
+        return bool(self.gpus or self.pci_devices) and not self.is_hidden
 
     def kept(self) -> dict[str, Any] | None:
         """Return what a result keeps of it: no process of anybody."""
@@ -120,6 +82,9 @@ def look_at_nvidia(root: Path = ROOT, library: Any = None) -> Nvidia:
         return there  # loading NVML takes longer than all the rest
     nvml = Nvml.open(library)
     if isinstance(nvml, Absent):
+        # The driver's files under /proc are those of the host.
+        if not there.device_files and is_container(root):
+            return replace(there, gpus=(), is_hidden=True)
         return replace(there, reason=nvml.reason)
     try:
         return _ask_nvml(nvml, there)
@@ -138,17 +103,19 @@ def _look_without_nvml(root: Path) -> Nvidia:
     return Nvidia(
         gpus=tuple(gpus),
         pci_devices=count_pci_devices(root, _NVIDIA, kind=_DISPLAY),
+        device_files=len(list_names(root / "dev", "nvidia[0-9]*")),
         is_driver_loaded=version is not None or (root / "proc/driver/nvidia").is_dir(),
         driver_version=version,
     )
 
 
 def _ask_nvml(nvml: Nvml, there: Nvidia) -> Nvidia:
-    gpus, holders = [], []
+    gpus, holders, lost = [], [], []
     for number in range(nvml.ask("nvmlDeviceGetCount") or 0):
         handle = nvml.ask("nvmlDeviceGetHandleByIndex", number)
         if handle is None:
-            continue  # fallen off the bus: the count of PCI devices shows it
+            lost.append(f"GPU {number}: {nvml.last_error}")
+            continue
         memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
         gpus.append(
             Gpu(
@@ -165,6 +132,7 @@ def _ask_nvml(nvml: Nvml, there: Nvidia) -> Nvidia:
         there,
         gpus=tuple(gpus),
         holders=tuple(holders),
+        lost=tuple(lost),
         is_driver_loaded=True,
         driver_version=nvml.text("nvmlSystemGetDriverVersion") or there.driver_version,
         cuda_version=f"{version // 1000}.{version % 1000 // 10}" if version else None,
@@ -260,6 +228,8 @@ class NvmlSource:
             if found.indices:
                 return found
             why = "the run can see no NVIDIA GPU"
+            if found.all_are_lost:
+                why = f"NVML cannot list the GPUs: {nvml.last_error}"
             if "MIG-" in subject.environment.get("CUDA_VISIBLE_DEVICES", ""):
                 why = "the run has a slice of a GPU (MIG), which has no figures of its own"
         nvml.close()
@@ -269,17 +239,23 @@ class NvmlSource:
         self._nvml = nvml
         self._worker_pids = frozenset(subject.worker_pids)
         count = nvml.library.nvmlDeviceGetCount()
-        handles = [nvml.library.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-        uuids = [nvml.text("nvmlDeviceGetUUID", handle) for handle in handles]
-        kinds = {nvml.text("nvmlDeviceGetName", handle) for handle in handles}
+        opened = [(n, nvml.ask("nvmlDeviceGetHandleByIndex", n)) for n in range(count)]
+        # A GPU that is lost has no handle, and CUDA does not count it either.
+        found = [(index, handle) for index, handle in opened if handle is not None]
+        self.all_are_lost = count > 0 and not found
+        uuids = [nvml.text("nvmlDeviceGetUUID", handle) for _, handle in found]
+        kinds = {nvml.text("nvmlDeviceGetName", handle) for _, handle in found}
         visible = subject.environment.get("CUDA_VISIBLE_DEVICES")
         chosen = visible_indices(visible, uuids)[subject.first_device :][: subject.device_count]
         is_by_uuid = "GPU-" in (visible or "")
         is_ordered = subject.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
         self._note = None
-        if 0 < len(chosen) < len(handles) and len(kinds) > 1 and not (is_by_uuid or is_ordered):
-            chosen, self._note = list(range(len(handles))), _UNORDERED
-        self._devices = [_Device(n, handles[n], nvml.ask(_ENERGY, handles[n])) for n in chosen]
+        if 0 < len(chosen) < len(found) and len(kinds) > 1 and not (is_by_uuid or is_ordered):
+            chosen, self._note = list(range(len(found))), _UNORDERED
+        self._devices = [
+            _Device(index, handle, nvml.ask(_ENERGY, handle))
+            for index, handle in (found[n] for n in chosen)
+        ]
 
     @property
     def indices(self) -> list[int]:
@@ -360,27 +336,6 @@ class NvmlSource:
         bits = [1 << n for n in range((reasons or 0).bit_length()) if reasons >> n & 1]
         flags = [CLOCK_REASONS.get(bit, f"clocks_reason_{bit:#x}") for bit in bits]
         return flags + (["ecc_uncorrected"] if values.get("ecc_uncorrected") else [])
-
-
-def visible_indices(visible: str | None, uuids: Sequence[str]) -> list[int]:
-    """Return NVML's indices of the GPUs that `CUDA_VISIBLE_DEVICES` leaves, in its order.
-
-    As in CUDA, an entry is an index or a UUID, which may be cut short, and from the first that
-    fits no GPU on nothing is visible. A slice of a GPU (`MIG-…`) has no figures of its own.
-    """
-    if visible is None:
-        return list(range(len(uuids)))
-    chosen: list[int] = []
-    for entry in (entry.strip() for entry in visible.split(",")):
-        if entry.isdecimal():
-            fits = [n for n in range(len(uuids)) if str(n) == entry]
-        else:
-            is_uuid = entry.startswith("GPU-")
-            fits = [n for n, uuid in enumerate(uuids) if is_uuid and uuid.startswith(entry)]
-        if len(fits) != 1 or fits[0] in chosen:
-            break
-        chosen += fits
-    return chosen
 
 
 def _session_of(pid: int) -> int | None:

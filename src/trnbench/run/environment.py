@@ -45,12 +45,17 @@ def user_cache_folder() -> Path:
     return Path(named) if named else Path.home() / ".cache"
 
 
+WITHOUT_EXTENSIONS: Mapping[str, str] = {AUTOLOAD: "0"}
+"""Of a worker that needs no device but the processor: a vendor's extension may claim its device, or
+fail to load."""
+
+
 def environment_of_probe(generation: NeuronGeneration | None) -> Variables:
     """Return the variables of a probe, which must not load native TorchNeuron.
 
     Loading it may claim cores, and a core that was claimed is busy for some seconds after.
     """
-    return {AUTOLOAD: "0"} if generation == "native" else {}
+    return dict(WITHOUT_EXTENSIONS) if generation == "native" else {}
 
 
 def environment_of_worker(

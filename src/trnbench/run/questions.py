@@ -27,7 +27,7 @@ from trnbench.protocol.model import ExternalKind, ExternalModel, ExternalTask
 from trnbench.protocol.orders import DescribeModel, ProbeDevices, TakeInventory, Task
 from trnbench.protocol.records import Described, FailureReason, FoundDevice, Inventory, Probe
 from trnbench.redact import redact
-from trnbench.run.environment import environment_of_probe
+from trnbench.run.environment import WITHOUT_EXTENSIONS, environment_of_probe
 from trnbench.run.outcomes import End
 from trnbench.run.worker import converse, start
 
@@ -119,9 +119,33 @@ def probe_devices(python: str, inventory: Inventory | None = None) -> Devices:
     """
     inventory = inventory or take_inventory(python)
     variables = environment_of_probe(inventory.neuron)
-    probe = ask_worker(python, ProbeDevices(), Probe, PROBE_SECONDS, variables)
-    found = sorted(probe.devices, key=lambda device: best_first(device.backend))
+    broken: list[FoundDevice] = []
+    try:
+        probe = ask_worker(python, ProbeDevices(), Probe, PROBE_SECONDS, variables)
+    except UnavailableError as error:
+        if variables or BROKEN_EXTENSION not in str(error):
+            raise
+        # It hides itself alone: torch's own devices are there without it.
+        probe = ask_worker(python, ProbeDevices(), Probe, PROBE_SECONDS, WITHOUT_EXTENSIONS)
+        broken = [_broken(name) for name in inventory.entry_points.get("torch.backends", ())]
+    found = sorted([*broken, *probe.devices], key=lambda device: best_first(device.backend))
     return Devices(tuple(found), probe.versions)
+
+
+BROKEN_EXTENSION = "Failed to load the backend extension"
+"""Source: torch 2.13, torch/__init__.py, `_import_device_backends`."""
+
+
+def _broken(name: str) -> FoundDevice:
+    return FoundDevice(
+        backend=name,
+        device_name=name,
+        device_count=0,
+        proven=False,
+        supported=False,
+        note=f"its extension of torch cannot be imported: `python -c 'import {name}'` in that "
+        "environment says why",
+    )
 
 
 DEVICE_FILES = ("dev/kfd", "dev/dri/renderD*", "dev/accel/*", "dev/nvidia*", "dev/dxg")
@@ -222,7 +246,9 @@ def describer(python: str) -> Describe:
             external = external_of(model)
             task = DescribeModel(external=external, sequence_length=sequence_length)
             try:
-                described = ask_worker(python, task, Described, DESCRIBE_SECONDS)
+                described = ask_worker(
+                    python, task, Described, DESCRIBE_SECONDS, WITHOUT_EXTENSIONS
+                )
             except ConfigError as error:
                 hint = error.problems[0].hint
                 raise Conflict(f"model.{external.kind}", f"{error}", hint=hint) from None

@@ -27,7 +27,8 @@ from trnbench.protocol.records import FoundDevice, NeuronGeneration
 
 PACKAGES = (
     "torch", "torch-neuronx", "torch-xla", "libneuronxla", "neuronx-cc", "nki",
-    "neuronx-distributed", "numpy", "triton", "transformers", "torchao",
+    "neuronx-distributed", "libtorch-neuronx-lite", "vllm-neuron", "islpy", "numpy", "triton",
+    "transformers", "torchao",
 )  # fmt: skip
 """Distributions whose version decides how training runs."""
 
@@ -36,6 +37,9 @@ ENTRY_POINT_GROUPS = ("torch.backends", "torch_dynamo_backends")
 
 FIRST_NATIVE = (2, 10)
 """torch-neuronx of this version and later makes the device `neuron`; earlier ones make `xla`."""
+
+BEFORE_RELEASE = (0,)
+"""The major number of the native package before its first release; XLA's began at 1."""
 
 STUB_VERSIONS = {"torch-neuronx": ("1.0",), "neuronx-cc": ("1.0", "1.0.post1")}
 """Empty packages of the public index under the same names; importing one fails."""
@@ -83,8 +87,9 @@ def generation_of(version: str) -> NeuronGeneration:
     """Tell the generation of torch-neuronx by its version."""
     if version in STUB_VERSIONS["torch-neuronx"]:
         return "stub"
-    numbers = re.findall(r"\d+", version)[:2]
-    return "native" if tuple(map(int, numbers)) >= FIRST_NATIVE else "xla"
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    is_native = numbers >= FIRST_NATIVE or numbers[:1] == BEFORE_RELEASE
+    return "native" if is_native else "xla"
 
 
 def missing_for_processor(

@@ -47,6 +47,7 @@ def test_libfabric_is_asked_whether_it_offers_efa(
     root: Path, script: str, has_provider: bool | None, reason: str | None
 ) -> None:
     (root / "sys/class/infiniband/efa_0").mkdir(parents=True)
+    write(root, "dev/infiniband/uverbs0")
     write_tool(root, "opt/amazon/efa/bin/fi_info", script)
     network = look_at_network(root, seconds=0.2 if reason else 10)
     assert (network.has_provider, network.reason) == (has_provider, reason)
@@ -56,3 +57,20 @@ def test_without_efa_libfabric_is_not_asked(root: Path) -> None:
     write_tool(root, "opt/amazon/efa/bin/fi_info", OFFERED)
     network = look_at_network(root)
     assert (network.efa_devices, network.has_provider, network.kept()) == ((), None, None)
+
+
+@pytest.mark.parametrize("given", [[], ["uverbs1"]])
+def test_efa_whose_device_file_is_not_here_says_nothing_of_libfabric(
+    root: Path, given: list[str]
+) -> None:
+    # sysfs is the host's: a container sees there what it cannot open, beside what it can.
+    for number, name in enumerate(("efa_0", "mlx5_0")):
+        (root / f"sys/class/infiniband/{name}").mkdir(parents=True)
+        write(root, f"sys/class/infiniband_verbs/uverbs{number}/ibdev", f"{name}\n")
+    for name in given:
+        write(root, f"dev/infiniband/{name}")
+    write_tool(root, "opt/amazon/efa/bin/fi_info", "exit 61")
+    network = look_at_network(root)
+    assert (network.is_hidden, network.has_provider) == (True, None)
+    write(root, "dev/infiniband/uverbs0")
+    assert look_at_network(root).has_provider is False

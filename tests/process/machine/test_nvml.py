@@ -11,7 +11,8 @@ from typing import Any
 import pynvml
 import pytest
 
-from trnbench.machine.nvidia import CLOCK_REASONS, NvmlSource, visible_indices
+from trnbench.machine.nvidia import CLOCK_REASONS, NvmlSource
+from trnbench.machine.nvml import visible_indices
 from trnbench.machine.source import QUANTITIES, Absent, Subject
 from trnbench.schema.measurement import Reading
 
@@ -135,6 +136,18 @@ def test_without_a_gpu_nvml_is_ended_again() -> None:
     library = FakeNvml(nvmlDeviceGetCount=0)
     assert reason(library) == "the run can see no NVIDIA GPU"
     assert library.ended == 1
+
+
+def test_a_gpu_that_is_lost_does_not_hide_the_others() -> None:
+    def handle(index: int) -> int:
+        if index == 0:
+            raise LOST
+        return index
+
+    library = FakeNvml(nvmlDeviceGetCount=2, nvmlDeviceGetHandleByIndex=handle)
+    assert opened(library).indices == [1]
+    # CUDA does not count it either.
+    assert opened(library, environment={"CUDA_VISIBLE_DEVICES": "0"}).indices == [1]
 
 
 def test_a_gpu_that_cannot_be_opened_makes_the_source_absent() -> None:

@@ -8,8 +8,15 @@ import pytest
 
 from tests.command import trnbench
 from tests.pure.machine.inspections import PLAIN
+from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Accelerators, look_at_accelerators
-from trnbench.run.questions import probe_devices, processor_alone, take_inventory
+from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.run.questions import (
+    probe_devices,
+    processor_alone,
+    require_device,
+    take_inventory,
+)
 
 FORBIDDEN = "raise ImportError('torch was imported')\n"
 
@@ -83,3 +90,38 @@ def test_a_run_still_asks_torch_before_anything_is_written(tmp_path: Path) -> No
     assert done.code == 3
     assert "torch was imported" in done.err
     assert not (tmp_path / "run").exists()
+
+
+EXTENSION = """
+import json, os, sys
+task = json.loads(sys.stdin.readline())["task"]["kind"]
+out = os.fdopen(int(sys.argv[-1]), "w")
+def send(kind, **fields):
+    out.write(json.dumps(dict(kind=kind, at_seconds=0.0, **fields)) + chr(10))
+cpu = dict(backend="cpu", device_name="x", device_count=1, proven=True)
+if task == "inventory":
+    send("inventory", wire_version=VERSION, python="3.11", versions=dict(torch="0.0"), neuron=None,
+         processor=cpu, entry_points={"torch.backends": ["torch_far"]})
+elif os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") != "0":
+    send("failed", reason="bug", hint=None, detail="",
+         message="Failed to load the backend extension: torch_far. You can disable it")
+else:
+    send("probe", wire_version=VERSION, devices=[cpu], versions={})
+send("finished", steps=0)
+"""
+"""An interpreter in which `import torch` raises, as long as torch loads its extensions."""
+
+
+def test_an_extension_that_cannot_be_loaded_hides_itself_alone(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    program = EXTENSION.replace("VERSION", str(PROTOCOL_VERSION))
+    python.write_text(f"#!{sys.executable}\n{program}")
+    python.chmod(0o755)
+    devices = probe_devices(str(python))
+    assert [(each.backend, each.supported) for each in devices.found] == [
+        ("torch_far", False), ("cpu", True),
+    ]  # fmt: skip
+    assert require_device("cpu", devices).backend == "cpu"
+    with pytest.raises(UnavailableError, match=r"torch_far.*cannot be imported") as refused:
+        require_device("auto", devices)
+    assert "--device cpu" in (refused.value.problems[0].hint or "")

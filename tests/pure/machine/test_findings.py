@@ -1,6 +1,7 @@
 """Each mix-up is named, with its fix; and a sound machine has none."""
 
 import inspect
+import re
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from tests.pure.machine.inspections import (
 )
 from tests.pure.run.plans import CPU
 from tests.pure.run.plans import H100 as TORCH_H100
-from trnbench.machine import chip_findings, findings
+from trnbench.machine import chip_findings, findings, neuron_findings
 from trnbench.machine.describe import Devices, Inspection
 from trnbench.machine.doctor import FINDINGS, diagnose
 from trnbench.machine.ec2 import Ec2
@@ -73,7 +74,7 @@ def test_a_sound_trn2_has_nothing_wrong() -> None:
 def test_every_finding_has_the_name_of_its_function_and_every_function_is_listed() -> None:
     written = {
         name
-        for module in (findings, chip_findings)
+        for module in (findings, chip_findings, neuron_findings)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and "Finding | None" in str(inspect.signature(function).return_annotation)
@@ -163,7 +164,7 @@ def test_two_generations_in_one_environment_are_a_problem(
         ("2.13.0+cpu", "2.14.3.0.1", "native", "problem"),
         ("2.12.1", "2.12.3.0.1", "native", "warning"),
         ("2.14.0", "2.14.1.0.1", "native", "warning"),
-        ("2.9.0", "2.9.0.2.15.32035", "xla", "warning"),
+        ("2.9.0", "0.1.0+abc", "native", "warning"),
         ("2.13.0", "2.9.0.2.15.32035", "xla", "problem"),
     ],
 )
@@ -179,6 +180,52 @@ def test_a_torch_that_pip_put_in_its_place_is_told_with_the_one_to_install() -> 
     assert "torch-neuronx 2.14.3.0.1 was built for torch 2.14" in found.evidence
     assert found.fix is not None
     assert "torch==2.14.*" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("versions", "generation"),
+    [
+        ({**XLA, "neuronx-cc": "1.0"}, "xla"),
+        ({**XLA, "torch-neuronx": "1.0"}, "stub"),
+        ({"torch": "2.9.1", "torch-neuronx": "1.0"}, "stub"),
+        ({"torch": "2.9.1", "torch-xla": "2.9.0"}, None),
+        ({**XLA, "torch": "2.13.0"}, "xla"),
+        ({**XLA, "torch-xla": "2.8.1"}, "xla"),
+        ({**XLA, "torch-xla": "2.11.0"}, "xla"),
+        (XLA, "xla"),
+        ({name: version for name, version in XLA.items() if name != "neuronx-cc"}, "xla"),
+    ],
+)
+def test_no_advice_takes_an_xla_environment_to_the_native_generation(
+    versions: dict[str, str], generation: NeuronGeneration | None
+) -> None:
+    found = wrong(with_packages(versions, generation, "3.11.9", TRN1))
+    assert found
+    for finding in found.values():
+        assert not re.search(r"2\.1[0-9]|2_1[0-9]", finding.fix or ""), finding
+
+
+def test_an_early_native_package_is_native_and_says_nothing_of_its_torch() -> None:
+    found = wrong(with_packages({**NATIVE, "torch-neuronx": "0.1.0+abc"}))["neuron_pair"]
+    assert "torch 0.1" not in f"{found.evidence} {found.fix}"
+    assert "pip install" not in (found.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("versions", "generation", "name", "said"),
+    [
+        ({"torch": "2.14.0", "torch-neuronx": "2.14.3.0.1"}, "native", "neuron_compiler", "is not"),
+        ({**XLA, "torch-xla": "2.8.1"}, "xla", "neuron_pair", "needs torch-xla 2.9"),
+        ({**XLA, "islpy": "2026.2.1"}, "xla", "neuron_compiler", "NCC_ISMP902"),
+        ({**NATIVE, "libtorch-neuronx-lite": "0.2"}, "native", "neuron_lite", "cannot train"),
+    ],
+)
+def test_packages_that_cannot_work_together_are_told(
+    versions: dict[str, str], generation: NeuronGeneration, name: str, said: str
+) -> None:
+    found = wrong(with_packages(versions, generation))
+    assert said in found[name].evidence
+    assert "neuron_compiler" not in wrong(with_packages({**XLA, "islpy": "2026.1"}, "xla"))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +358,8 @@ def test_a_variable_of_lnc_that_fits_is_fine_and_without_chips_no_matter() -> No
     ("nvidia", "standing", "said"),
     [
         (Nvidia(pci_devices=8), "problem", "without its driver"),
-        (replace(H100, pci_devices=2), "problem", "sees 1 of 2"),
+        (replace(H100, lost=("GPU 1: GPU is lost",)), "problem", "GPU 1: GPU is lost"),
+        (replace(H100, device_files=2), "problem", "sees 1 of 2"),
         (replace(H100, reason="NVML: mismatch"), "warning", "NVML: mismatch"),
     ],
 )
@@ -320,6 +368,35 @@ def test_gpus_that_the_driver_does_not_give_are_told(
 ) -> None:
     found = wrong(make_inspection(nvidia=nvidia))["nvidia_driver"]
     assert (found.verdict, said in found.evidence) == (standing, True)
+
+
+def test_nothing_that_a_container_was_not_given_is_a_fault() -> None:
+    container = replace(HOST, is_container=True)
+    some = replace(H100, pci_devices=8, device_files=8)
+    none = replace(H100, gpus=(), pci_devices=8, is_hidden=True)
+    cuda = make_inventory({"torch": "2.13.0+cu130"})
+    assert wrong(make_inspection(host=container, nvidia=some, inventory=cuda)) == {}
+    assert wrong(make_inspection(nvidia=replace(H100, pci_devices=8), inventory=cuda)) == {}
+    only_cpu = Devices((CPU,), {})
+    hidden = make_inspection(host=container, nvidia=none, devices=only_cpu)
+    assert (wrong(hidden), verdict(hidden, "nvidia_driver")) == ({}, "absent")
+    chips = Neuron(pci_devices=16, is_driver_loaded=True, is_hidden=True)
+    hidden = make_inspection(host=container, neuron=chips, devices=only_cpu)
+    assert (wrong(hidden), verdict(hidden, "neuron_driver")) == ({}, "absent")
+
+
+@pytest.mark.parametrize(
+    ("reason", "fix"),
+    [
+        ("the package nvidia-ml-py is not installed", "pip install"),
+        ("NVML: Driver/library version mismatch", "restart the machine"),
+        ("NVML: Unknown Error", "start the container again"),
+        ("NVML: of next year", "nvidia-smi"),
+    ],
+)
+def test_each_failure_of_nvml_has_its_own_fix(reason: str, fix: str) -> None:
+    found = wrong(make_inspection(nvidia=replace(H100, reason=reason)))["nvidia_driver"]
+    assert fix in (found.fix or "")
 
 
 # --- what is around -------------------------------------------------------------------------------
@@ -353,6 +430,17 @@ def test_efa_is_missed_only_where_there_may_be_several_machines() -> None:
     assert verdict(make_inspection(ec2=trn2_48xlarge(), network=there), "efa") == "ok"
     unoffered = wrong(make_inspection(network=replace(there, has_provider=False)))
     assert "FI_PROVIDER=efa" in (unoffered["efa"].fix or "")
+
+
+def test_efa_that_this_process_cannot_open_or_beside_another_fabric_is_no_fault() -> None:
+    hidden = Network(efa_devices=("a",), is_hidden=True)
+    seen = make_inspection(ec2=trn2_48xlarge(), network=hidden)
+    assert verdict(seen, "efa") == "absent"
+    assert "huge_pages" not in wrong(seen)
+    beside = Network(efa_devices=("a",), has_provider=False, other_rdma_devices=8)
+    assert verdict(make_inspection(network=beside), "efa") == "absent"
+    inside = make_inspection(ec2=trn2_48xlarge(), host=replace(HOST, is_container=True))
+    assert "efa" not in wrong(inside)
 
 
 def test_efa_without_huge_pages_is_a_warning() -> None:
@@ -390,6 +478,9 @@ def test_an_accelerator_that_torch_does_not_use_is_a_problem() -> None:
     used = make_inspection(nvidia=H100, inventory=cuda, devices=Devices((TORCH_H100, CPU), {}))
     assert wrong(used) == {}
     assert verdict(make_inspection(devices=Devices((CPU,), {})), "devices") == "ok"
+    far = replace(CPU, backend="torch_far", supported=False, note="its extension is broken")
+    found = wrong(make_inspection(devices=Devices((far, CPU), {})))["devices"]
+    assert "torch_far: its extension is broken" in found.evidence
 
 
 def test_a_torch_that_cannot_be_imported_is_a_problem() -> None:

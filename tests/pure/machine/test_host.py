@@ -1,12 +1,15 @@
 """The host's figures: from the real machine, and from one whose counters are scripted."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
+from tests.pure.machine.places import write
 from trnbench.machine.host import TEMPERATURE_SECONDS, HostSource
+from trnbench.machine.look import is_container
 from trnbench.machine.source import QUANTITIES, Subject
 
 
@@ -91,3 +94,25 @@ def test_the_sensors_are_asked_less_often_than_the_rest() -> None:
     moments = [0.0, 1.0, TEMPERATURE_SECONDS - 0.1, TEMPERATURE_SECONDS, TEMPERATURE_SECONDS + 1]
     told = [at for at in moments if "temperature_celsius" in source.read(at)[0].values]
     assert told == [0.0, TEMPERATURE_SECONDS]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "is_one"),
+    [
+        (".dockerenv", "", True),
+        ("run/.containerenv", "", True),
+        ("proc/1/cgroup", "12:cpu:/kubepods/burstable/pod1\n", True),
+        ("proc/self/mountinfo", "30 1 0:24 / / rw,relatime - overlay overlay rw\n", True),
+        (
+            "proc/self/mountinfo",
+            "30 1 8:1 / / rw - ext4 a rw\n31 30 0:24 / /x - overlay o\n",
+            False,
+        ),
+        ("proc/1/cgroup", "0::/init.scope\n", False),
+    ],
+)
+def test_a_container_is_known_by_what_its_makers_leave(
+    path: str, text: str, is_one: bool, tmp_path: Path
+) -> None:
+    write(tmp_path, path, text)
+    assert is_container(tmp_path) == is_one

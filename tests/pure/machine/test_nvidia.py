@@ -102,6 +102,19 @@ def test_a_gpu_that_fell_off_the_bus_is_missed(tmp_path: Path) -> None:
     lost = FakeNvml.NVMLError("GPU is lost")
     nvidia = look_at_nvidia(tmp_path, FakeNvml(**{"handle 1": lost}))
     assert (len(nvidia.gpus), nvidia.pci_devices) == (1, 2)
+    assert nvidia.lost == ("GPU 1: GPU is lost",)
+
+
+def test_a_container_that_was_given_none_of_its_host_s_gpus_has_none(tmp_path: Path) -> None:
+    write_pci(tmp_path, "0000:01:00.0", "0x10de", "0x2330", "0x030200")
+    write(tmp_path, "proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t NVIDIA L4\n")
+    silent = FakeNvml(nvmlInit=FakeNvml.NVMLError("Library Not Found"))
+    assert look_at_nvidia(tmp_path, silent).is_here
+    write(tmp_path, ".dockerenv")
+    hidden = look_at_nvidia(tmp_path, silent)
+    assert (hidden.is_here, hidden.is_hidden, hidden.pci_devices) == (False, True, 1)
+    write(tmp_path, "dev/nvidia0")
+    assert look_at_nvidia(tmp_path, silent).is_here
 
 
 def test_a_driver_that_does_not_answer_is_told(tmp_path: Path) -> None:

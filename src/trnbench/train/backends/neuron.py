@@ -85,8 +85,7 @@ class NeuronBackend(Backend):
             raise Unavailable(
                 "torch-neuronx is installed and torch has no `neuron` device: its backend was not "
                 "loaded, or the driver finds no chip",
-                hint="see `trnbench doctor`, and `neuron-ls`; TORCH_DEVICE_BACKEND_AUTOLOAD=0 "
-                "must not be set",
+                hint="see `trnbench doctor`, and `neuron-ls`",
             )
         # Op tracking is not documented: where it is absent, fallbacks are unknown.
         clear = undocumented("clear_op_tracking")
@@ -166,8 +165,9 @@ def pair_problem(versions: Mapping[str, str]) -> str | None:
     torch_version, neuron_version = versions.get("torch"), versions["torch-neuronx"]
     if torch_version is None:
         return f"torch-neuronx {neuron_version} is installed and torch is not"
-    if torch_version.split(".")[:2] == neuron_version.split(".")[:2]:
-        return None
+    is_early = neuron_version.startswith("0.")
+    if is_early or torch_version.split(".")[:2] == neuron_version.split(".")[:2]:
+        return None  # an early version does not say its torch
     return (
         f"torch-neuronx {neuron_version} was not built for torch {torch_version}: both must begin "
         "with the same two numbers; make the environment anew, and let nothing upgrade torch"
