@@ -16,6 +16,8 @@ from trnbench.analysis.statistics import Samples
 
 MIN_SEGMENT = 8
 MIN_TAIL = 30
+MOST_WARMUP = 2 / 3
+"""Of a series: with a longer warm-up, the last level may be one of several."""
 MOST_EXAMINED = 2000
 """A longer series is searched by the means of neighbours, so that it takes milliseconds."""
 
@@ -78,6 +80,14 @@ def _judged(
         if len(segment) >= 10 and rise > max(math.log(1.02), 4 * error):
             slower = f"{_percent(rise)} slower than an earlier stretch"
             return SteadyState(start=start, verdict="slowdown", evidence=slower)
+    back = _fell_back(left_out, tail, noise)
+    if back is not None:
+        switched = f"it became {_percent(back)} slower and fast again, which no warm-up does"
+        return SteadyState(start=start, verdict="no_steady", evidence=switched)
+    warmup, whole = sum(len(segment) for segment in left_out), start + len(tail)
+    if warmup > MOST_WARMUP * whole:
+        most = f"{warmup * size} of {whole * size} samples came before the last change of level"
+        return SteadyState(start=start, verdict="no_steady", evidence=most)
     half = len(tail) // 2
     shift = float(np.median(tail[half:]) - np.median(tail[:half]))
     error = _standard_error(noise, half, len(tail) - half)
@@ -85,6 +95,20 @@ def _judged(
         shifted = f"the second half differs from the first by {_percent(shift)}"
         return SteadyState(start=start, verdict="drift", evidence=shifted)
     return SteadyState(start=start, verdict="steady", evidence=f"{len(tail)} samples in one level")
+
+
+def _fell_back(left_out: list[Samples], tail: Samples, noise: _Noise) -> float | None:
+    """Return by how much an earlier level rose before it fell to the last; None if none did.
+
+    A warm-up is one approach to a level: each level is faster than the one before.
+    """
+    for before, after in itertools.pairwise([*left_out, tail]):
+        rise = float(np.median(after) - np.median(before))
+        error = _standard_error(noise, len(before), len(after))
+        is_long = min(len(before), len(after)) >= 10
+        if after is not tail and is_long and rise > max(math.log(1.02), 4 * error):
+            return rise
+    return None
 
 
 def _percent(log_ratio: float) -> str:

@@ -157,9 +157,8 @@ def test_an_operator_that_fell_back(operators: dict[str, int] | None, verdict: s
 def test_work_at_the_ceiling_is_possible_and_above_it_is_not(part: float, verdict: str) -> None:
     plan = make_plan()
     result = make_result(plan)
-    highest = max(
-        value.value or 0.0 for name, value in result.metrics.items() if name.startswith("mfu")
-    )
+    highest = result.metrics["mfu"].value
+    assert highest is not None
     peak = result.utilization.peak_flops_per_second
     assert peak is not None
     found = check("possible", ceiling=[peak * highest / part] * 3)

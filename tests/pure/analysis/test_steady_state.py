@@ -147,6 +147,19 @@ def test_only_a_stretch_of_ten_samples_tells_of_a_slowdown(fast: int, verdict: s
     assert find_steady_state([1.0] * fast + [1.05] * 60).verdict == verdict
 
 
+def test_switching_between_levels_is_no_warm_up() -> None:
+    fast_last = np.concatenate([np.tile([1.2] * 15 + [1.0] * 15, 9), np.ones(30)])
+    found = find_steady_state(fast_last * quiet(300))
+    assert found.verdict == "no_steady"
+    assert "slower and fast again" in found.evidence
+
+
+def test_a_last_level_that_is_a_small_part_of_the_series_is_none_to_rely_on() -> None:
+    found = find_steady_state(quiet(100) * np.where(np.arange(100) >= 68, 1.0, 1.1))
+    assert found.verdict == "no_steady"
+    assert found.evidence == "68 of 100 samples came before the last change of level"
+
+
 def test_levels_within_one_percent_are_one_level() -> None:
     found = find_steady_state(quiet(100) * np.where(np.arange(100) >= 40, 1.008, 1.0))
     assert (found.start, found.verdict) == (0, "steady")
