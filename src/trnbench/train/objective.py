@@ -56,6 +56,8 @@ class Objective(Trainable):
     read: Reader = staticmethod(whole)
     enter: Callable[[torch.Tensor], torch.Tensor] = staticmethod(whole)
     """From this rank's tokens to all tokens of a group that shares them out."""
+    over_ranks: Callable[[torch.Tensor], torch.Tensor] = staticmethod(whole)
+    """The mean over such a group, of figures without a gradient."""
     part: VocabularyPart | None = None
     """Of the vocabulary, where ranks share it out; None: all of it."""
 
@@ -82,7 +84,7 @@ class Objective(Trainable):
         total = entropy
         if hidden.balance is not None and self.balance_coefficient:
             total = entropy + self.balance_coefficient * hidden.balance
-        return Losses(total, entropy.detach(), hidden.imbalance)
+        return Losses(total, self.over_ranks(entropy.detach()), hidden.imbalance)
 
 
 def plain_loss(

@@ -92,7 +92,7 @@ def attend(
     tokens, width = q_BNTH.shape[2:]
     scale = width**-0.5
     if sinks_N is not None:
-        q_BNTH, k_BKTH, v_BKTH = _with_sinks(q_BNTH, k_BKTH, v_BKTH, sinks_N / scale)
+        q_BNTH, k_BKTH, v_BKTH = with_sinks(q_BNTH, k_BKTH, v_BKTH, sinks_N / scale)
     mix = functools.partial(core, scale=scale)
     length = mask.document_length
     if length is None or length >= tokens:
@@ -114,10 +114,15 @@ def attend(
     return mixed if sinks_N is None else mixed[..., :width]
 
 
+Attend = Callable[..., torch.Tensor]
+"""`attend`, or what does the same where ranks share out the tokens."""
+
+
 class RotaryAttention(nn.Module):
     """Causal grouped-query attention with rotary positions."""
 
     core: AttentionCore = staticmethod(fused_attention)
+    attend: Attend = staticmethod(attend)
     read: Reader = staticmethod(whole)
 
     def __init__(self, shape: ModelShape, mask: Mask) -> None:
@@ -145,7 +150,7 @@ class RotaryAttention(nn.Module):
         q_BNTH = self.query_norm(self.query(x_BTD).view(by_head)).transpose(1, 2)
         k_BKTH = self.key_norm(self.key(x_BTD).view(by_head)).transpose(1, 2)
         v_BKTH = self.value(x_BTD).view(by_head).transpose(1, 2)
-        mixed_BNTH = attend(
+        mixed_BNTH = self.attend(
             rotate(q_BNTH, cosines_TH, sines_TH),
             rotate(k_BKTH, cosines_TH, sines_TH),
             v_BKTH,
@@ -160,6 +165,7 @@ class JoinedAttention(nn.Module):
     """Multi-head attention with biases, queries, keys and values from one matmul."""
 
     core: AttentionCore = staticmethod(fused_attention)
+    attend: Attend = staticmethod(attend)
 
     def __init__(self, shape: ModelShape, mask: Mask) -> None:
         super().__init__()
@@ -175,7 +181,7 @@ class JoinedAttention(nn.Module):
         q_BNTH, k_BNTH, v_BNTH = (
             part.view(by_head).transpose(1, 2) for part in self.query_key_value(x_BTD).chunk(3, -1)
         )
-        mixed_BNTH = attend(q_BNTH, k_BNTH, v_BNTH, self.mask, core=self.core)
+        mixed_BNTH = self.attend(q_BNTH, k_BNTH, v_BNTH, self.mask, core=self.core)
         return self.output(mixed_BNTH.transpose(1, 2).flatten(2))
 
 
@@ -219,7 +225,7 @@ def _one_document(heads: Heads, mask: Mask, mix: Mix, has_sinks: bool) -> torch.
     # Every query sees the sink. As the first key, with a first query whose outcome is dropped, it
     # fits a causal mask, which all kernels have.
     first = torch.zeros_like(q[:, :, :1])
-    k, v = _sink_first(k, v)
+    k, v = sink_first(k, v)
     return mix(torch.cat((first, q), 2), k, v, is_causal=True)[:, :, 1:]
 
 
@@ -236,7 +242,7 @@ def _banded(heads: Heads, window: int, mix: Mix, has_sinks: bool) -> torch.Tenso
     k, v = (_pairs_of_bands(x, bands, window) for x in (k, v))
     allowed = _band_mask(bands, window, q.device)
     if has_sinks:
-        k, v = _sink_first(k, v)
+        k, v = sink_first(k, v)
         allowed = F.pad(allowed, (1, 0), value=True)
     allowed = allowed.repeat(batch, 1, 1, 1)
     mixed = mix(q, k, v, allowed=allowed)
@@ -260,7 +266,7 @@ def _band_mask(bands: int, window: int, device: torch.device) -> torch.Tensor:
     return inside & ~(is_first & (key < window))
 
 
-def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: torch.Tensor) -> Heads:
+def with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: torch.Tensor) -> Heads:
     """Widen the heads so that a key with a one in the first new column scores the head's sink.
 
     So sinks run on every kernel, although none has them.
@@ -270,7 +276,7 @@ def _with_sinks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, logits_N: tor
     return torch.cat((q, logit, rest), -1), F.pad(k, (0, SINK_WIDTH)), F.pad(v, (0, SINK_WIDTH))
 
 
-def _sink_first(k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def sink_first(k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Put the sink first: a key of one in the column of the queries' logits, a value of 0."""
     key, value = torch.zeros_like(k[:, :, :1]), torch.zeros_like(v[:, :, :1])
     key[..., -SINK_WIDTH] = 1

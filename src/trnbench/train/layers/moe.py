@@ -43,6 +43,8 @@ class ExpertsMlp(nn.Module):
     """The experts of one block, in the place of a dense model's MLP."""
 
     read: Reader = staticmethod(whole)
+    over_ranks: Callable[[torch.Tensor], torch.Tensor] = staticmethod(whole)
+    """The mean over ranks that share out the tokens, without a gradient."""
 
     def __init__(self, shape: ModelShape, experts: Experts) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class ExpertsMlp(nn.Module):
         weights_MX, chosen_MX = torch.topk(shares_ME, taken, dim=-1)
         if self.experts.normalized:
             weights_MX = weights_MX / weights_MX.sum(dim=-1, keepdim=True)
-        rows_E = _rows_of_each(chosen_MX, count)
+        rows_E = self.over_ranks(_rows_of_each(chosen_MX, count))
         per_token_E = rows_E.float() / len(x_MD)
         balance = count * (per_token_E * shares_ME.mean(dim=0)).sum()
         imbalance = rows_E.max() * count / chosen_MX.numel()
