@@ -1,7 +1,8 @@
 """From an order to what is trained: the model on its device, in its number formats, with its loss.
 
 First a model is built on the CPU in fp32, so that its weights are the same for every device; then
-it is brought to the device and set to the order's precision and recomputation.
+it is brought to the device and set to the order's precision and recomputation. Of several ranks
+each leaves its own part of it there.
 """
 
 from typing import Any
@@ -19,18 +20,20 @@ from trnbench.train.layers.linear import use_linear
 from trnbench.train.models import build_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective, Trainable
+from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
+from trnbench.train.parallel.split import split
 from trnbench.train.precision import matmul_dtype, parameter_dtype
 
 
-def build_objective(order: WorkOrder, backend: Backend) -> Trainable:
-    """Build the order's model and its loss on the device."""
+def build_objective(order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH) -> Trainable:
+    """Build the order's model and its loss, of it this rank's part, on the device."""
     if order.external is not None:
-        return fit(build_external(order.external, order.seed), order, backend)
+        return fit(build_external(order.external, order.seed), order, backend, mesh)
     model = build_model(order.own_shape, order.sequence_length, order.seed, order.step)
-    return fit(model, order, backend)
+    return fit(model, order, backend, mesh)
 
 
-def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
+def fit(model: nn.Module, order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH) -> Trainable:
     """Bring a model that is on the CPU in fp32 to the device and the order's precision."""
     for parameter in model.parameters():
         # What is frozen is kept in the format that matmuls read it in.
@@ -45,7 +48,9 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend) -> Trainable:
     if matmul_dtype(order.precision) != parameter_dtype(order.precision):
         model.compute_dtype = matmul_dtype(order.precision)
     model.blocks.recompute = order.step.recompute
-    return Objective(model, loss_chunk_rows=order.step.loss_chunk_rows)
+    objective = Objective(model, loss_chunk_rows=order.step.loss_chunk_rows)
+    split(objective, mesh)
+    return objective
 
 
 def _fit_external(module: nn.Module, order: WorkOrder) -> ExternalObjective:

@@ -18,6 +18,8 @@ from trnbench.train.objective import Losses, Trainable
 from trnbench.train.optimizer import make_optimizer
 from trnbench.train.parallel.data import sequence_numbers, share_gradients, sharing
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
+from trnbench.train.parallel.split import tokens_of_rank
+from trnbench.train.parallel.whole import sum_parts, whole_of
 
 Clock = Callable[[], float]
 
@@ -71,7 +73,8 @@ class TrainingStep:
         """Run one optimizer step."""
         self._set_learning_rate()
         loss = self.accumulate(tokens)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip_norm)
+        limit = self._settings.gradient_clip_norm
+        norm = whole_of(torch.nn.utils.clip_grad_norm_(self._parameters, limit))
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
@@ -95,6 +98,7 @@ class TrainingStep:
                 (losses.total if share == 1.0 else losses.total * share).backward()
             entropies.append(losses.cross_entropy)
             self._imbalance = losses.imbalance
+        sum_parts(self._parameters)
         return entropies[0] if share == 1.0 else torch.stack(entropies).mean()
 
     def _set_learning_rate(self) -> None:
@@ -119,7 +123,7 @@ def prepare_tokens(
         parts = [
             [None] * order.gradient_accumulation_steps
             if whole is None
-            else _on_device(whole.split(order.micro_batch_size), backend)
+            else _on_device(tokens_of_rank(whole, mesh).split(order.micro_batch_size), backend)
             for whole in (batch.inputs, batch.targets, batch.positions)
         ]
         passes = [Pass(*tensors) for tensors in zip(*parts, strict=True)]

@@ -25,7 +25,9 @@ from trnbench.train.channel import finite
 from trnbench.train.external import BadModel
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable
+from trnbench.train.parallel.agreement import local_of
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
+from trnbench.train.parallel.whole import set_whole, whole_of
 from trnbench.train.reference import (
     Reference,
     Start,
@@ -76,7 +78,7 @@ def run_parity_gate(
         external=gate.external,
     )
     tokens = prepare_tokens(make_stream(small), small, 0, gate.steps, backend, mesh)
-    objective = fit(start_model(gate, order.seed, "production"), small, backend)
+    objective = fit(start_model(gate, order.seed, "production"), small, backend, mesh)
     model = objective.model
     step = make_step(objective, small, backend, mesh)
     points = [
@@ -130,7 +132,9 @@ def _compare(
     _set_weights(model, start_model(gate, seed, start))
     loss = mesh.mean(float(step.accumulate(tokens)))
     expected = reference.gradients[start]
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+    gradients = {
+        name: None if p.grad is None else whole_of(p.grad) for name, p in model.named_parameters()
+    }
     found = {
         name: torch.zeros_like(whole) if (g := gradients[name]) is None else sampled(g)
         for name, whole in expected.items()
@@ -171,7 +175,7 @@ def _set_weights(model: torch.nn.Module, source: torch.nn.Module) -> None:
     """Copy weights in place: what was compiled for the model stays valid."""
     with torch.no_grad():
         for to, by in zip(model.parameters(), source.parameters(), strict=True):
-            to.copy_(by)
+            set_whole(to, by)
 
 
 class WeightSample:
@@ -214,11 +218,11 @@ class WeightSample:
 
 
 def _first_rows(parameter: torch.nn.Parameter) -> torch.Tensor:
-    """Return a copy of the first rows on the CPU in fp32.
+    """Return a copy of the first rows, of this rank's, on the CPU in fp32.
 
     Of experts' weights, (expert, in, out), the first of each expert: some get no token in a step.
     """
-    whole = parameter.detach()
+    whole = local_of(parameter)
     if whole.ndim == 3:
         rows = max(1, KEPT_ELEMENTS // (whole.shape[0] * whole.shape[2]))
         return whole[:, :rows].to("cpu", torch.float32, copy=True)

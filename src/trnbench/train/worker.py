@@ -115,7 +115,7 @@ def train(task: orders.Train, channel: Channel) -> None:
         if order.measure_ceiling:
             _send_ceiling(order, backend, channel)
         channel.send(records.Phase, name="build")
-        step = TrainingStep(_build(order, backend, channel), order, backend, mesh)
+        step = TrainingStep(_build(order, backend, mesh, channel), order, backend, mesh)
         stream = make_stream(order)
         _send_seated(order, step, backend, mesh, channel)
         channel.send(records.Phase, name="train")
@@ -133,11 +133,11 @@ def train(task: orders.Train, channel: Channel) -> None:
 
 def profile(task: orders.ProfileSteps, channel: Channel) -> None:
     """Send where the time of an order's steps goes."""
-    with _opened(task.order, channel, task.seat) as (backend, _):
+    with _opened(task.order, channel, task.seat) as (backend, mesh):
         from trnbench.train.profiler import profile_steps
 
         channel.send(records.Phase, name="build")
-        profile_steps(task, _build(task.order, backend, channel), backend, channel)
+        profile_steps(task, _build(task.order, backend, mesh, channel), backend, channel)
 
 
 DO: dict[type, Callable[[Any, Channel], None]] = {
@@ -228,11 +228,13 @@ def _send_ceiling(order: orders.WorkOrder, backend: "Backend", channel: Channel)
         backend.empty_cache()  # the model's peak memory must not include the matmuls'
 
 
-def _build(order: orders.WorkOrder, backend: "Backend", channel: Channel) -> "Trainable":
+def _build(
+    order: orders.WorkOrder, backend: "Backend", mesh: "Mesh", channel: Channel
+) -> "Trainable":
     from trnbench.train.build import build_objective, describe_built
 
     backend.reset_peak_memory()
-    objective = build_objective(order, backend)
+    objective = build_objective(order, backend, mesh)
     channel.send(records.Built, **describe_built(objective))
     return objective
 

@@ -6,12 +6,14 @@ figures of each row: the log of its sum of exponentials, and the target's logit,
 Shapes: C rows of a chunk, V vocabulary, of this rank where it is split.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch.distributed import ProcessGroup
 
 from trnbench.train.parallel.collectives import gathered
+
+if TYPE_CHECKING:  # a build of torch may be without it
+    from torch.distributed import ProcessGroup
 
 
 class VocabularyPart(NamedTuple):
@@ -19,7 +21,7 @@ class VocabularyPart(NamedTuple):
 
     first: torch.Tensor
     """Its first entry, on the device: so all ranks' programs are alike."""
-    group: ProcessGroup
+    group: "ProcessGroup"
 
 
 def entropies(
@@ -66,7 +68,7 @@ def _softmax(logits_CV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _over_ranks(
-    sums_C1: torch.Tensor, of_targets_C1: torch.Tensor, group: ProcessGroup
+    sums_C1: torch.Tensor, of_targets_C1: torch.Tensor, group: "ProcessGroup"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return both figures of the whole vocabulary, by one all-gather."""
     own_1C2 = torch.cat((sums_C1, of_targets_C1), 1)[None]

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
-from torch import nn
 from torch.distributed import ProcessGroup
 
 from trnbench.train.layers.attention import (
@@ -32,22 +31,10 @@ from trnbench.train.models.gpt2 import Gpt2
 from trnbench.train.models.llama import Llama
 from trnbench.train.objective import Objective
 from trnbench.train.parallel.collectives import gathered, scattered, summed
+from trnbench.train.parallel.split import own_chunks, own_tokens
 
 TOKENS = 2
 """The dimension of tokens, of (B, heads, T, H)."""
-
-
-def own_chunks(rank: int, ranks: int) -> tuple[int, int]:
-    """Return which chunks a rank has, of twice as many as ranks."""
-    return rank, 2 * ranks - 1 - rank
-
-
-def own_tokens(whole: torch.Tensor, dimension: int, rank: int, ranks: int) -> torch.Tensor:
-    """Return a rank's part of a tensor along its dimension of tokens, in their order."""
-    if ranks == 1:
-        return whole
-    chunks = whole.chunk(2 * ranks, dimension)
-    return torch.cat([chunks[number] for number in own_chunks(rank, ranks)], dimension)
 
 
 def split_context(objective: Objective, group: ProcessGroup) -> None:

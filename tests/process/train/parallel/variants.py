@@ -74,7 +74,7 @@ def train(order: WorkOrder, mesh: Mesh = ALONE_MESH) -> Trained:
     """Train a few steps of an order on this rank of a mesh."""
     claim = Claim(precision=order.precision, execution=order.execution, threads=1)
     backend = CpuBackend.open(claim)
-    step = TrainingStep(build_objective(order, backend), order, backend, mesh)
+    step = TrainingStep(build_objective(order, backend, mesh), order, backend, mesh)
     outcomes = StepOutcomes()
     for tokens in prepare_tokens(make_stream(order), order, 0, STEPS, backend, mesh):
         step.run(tokens, outcomes)
