@@ -96,7 +96,9 @@ def device_cell(result: Result) -> str:
     """Return what it was trained on."""
     name = result.device_name or result.device.backend
     if result.threads:
-        return f"{name}, {result.threads} threads"
+        threads = texts.plural(result.threads, "thread")
+        ranks = result.device_count
+        return f"{name}, {ranks} ranks of {threads}" if ranks > 1 else f"{name}, {threads}"
     if result.device.devices_idle:
         return f"{result.device_count} of {result.device.devices_billed} x {name}"
     return f"{result.device_count} x {name}" if result.device_count > 1 else name
