@@ -19,6 +19,7 @@ import pytest
 from tests.command import Done, only_case, records_of, run_to_end
 from tests.device.side_by_side import Job
 from tests.pure.run.plans import plan_case
+from trnbench.config.device import read_device
 from trnbench.errors import UnavailableError
 from trnbench.machine.neuron import look_at_neuron
 from trnbench.protocol.orders import Finish, RunBlock
@@ -57,7 +58,7 @@ def find_device(backend: str) -> FoundDevice | str:
     """Return the device if this interpreter can use it, else why not; nothing claims it."""
     try:
         devices = with_chips(probe_devices(sys.executable), look_at_neuron())
-        require_device(backend, devices)
+        require_device(read_device(backend), devices)
     except UnavailableError as error:
         return str(error)
     return next(device for device in devices.found if device.backend == backend)

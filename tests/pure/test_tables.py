@@ -9,6 +9,7 @@ from tests.builders import make_measurement, make_result
 from tests.pure.run.plans import TODAY, make_case, make_machine
 from trnbench.catalog.backends import BACKENDS, Backend, Meter
 from trnbench.catalog.models import models
+from trnbench.config.device import DeviceConfig
 from trnbench.config.load import CaseConfig
 from trnbench.machine.describe import Devices
 from trnbench.model.families import FAMILIES, Family
@@ -101,7 +102,10 @@ def test_a_row_made_up_for_each_table_is_taken_without_another_edit(
     model = case.config.model
     assert not isinstance(model, str)
     config = case.config.model_copy(
-        update={"model": model.model_copy(update={"family": "twin"}), "device": "acme"}
+        update={
+            "model": model.model_copy(update={"family": "twin"}),
+            "device": DeviceConfig.model_construct(kind="acme"),
+        }
     )
     plan = planned(replace(case, config=config), "acme")
     assert (plan.order.backend, plan.model.family) == ("acme", "twin")

@@ -84,6 +84,9 @@ class Backend:
     """Whether the vendor's tool counts the devices: a probe would leave them busy."""
     process_group: str | None = None
     """torch.distributed's backend between the ranks of a job; None: a job has one device."""
+    tensor_ranks: int | None = None
+    """Ranks of a tensor group, neighbours with the fastest links, where sharding alone does not
+    fit; None: no layout is chosen with any."""
     device_variable: str | None = None
     """Names the one device that a worker may claim; unset, it would claim all."""
     launch_variables: tuple[str, ...] = ()
@@ -112,6 +115,8 @@ _NEURON_CORES = Backend(
     unmetered="Neuron's tools report no power in watts, and AWS publishes no thermal rating",
     collectives_tool="nccom-test",
     is_counted_by_tool=True,
+    # Source: AWS Neuron documentation, training/best-practices (2.33): tensor 4 inside one chip.
+    tensor_ranks=4,
     device_variable="NEURON_RT_VISIBLE_CORES",
     launch_variables=("NEURON_RT_ROOT_COMM_ID",),
     profiling_variables=(

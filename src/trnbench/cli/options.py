@@ -18,6 +18,7 @@ from trnbench.schema.rent import PriceSourceName, RentOption
 
 if TYPE_CHECKING:
     from trnbench.compare.gates import Terms
+    from trnbench.config.device import DeviceConfig
 
 DEFAULT_RESULTS = Path("results")
 
@@ -79,8 +80,9 @@ class FormatChoice:
 DeviceChoice = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME[:INDEX]",
-        help=f"The device to use; it replaces the config's: auto, {', '.join(BACKENDS)}.",
+        metavar="NAME[:FIRST[-LAST]]",
+        help=f"The devices to use; it replaces the config's: auto, {', '.join(BACKENDS)}. With "
+        "numbers, counted from 0, those of its kind: cuda:1, neuron:0-15.",
     ),
 ]
 Interpreter = Annotated[
@@ -227,6 +229,17 @@ def _read_margin(text: str) -> float:
 
 
 # --- how texts are read ---------------------------------------------------------------------------
+
+
+def read_device_option(text: str | None) -> "DeviceConfig":
+    """Read `--device` by the same rule as a config's key."""
+    from trnbench.config.device import read_device
+
+    try:
+        return read_device(text or "auto")
+    except ValueError as error:
+        what, _, hint = str(error).partition("; ")
+        raise ConfigError(f"--device {text}: {what}", hint=hint) from None
 
 
 def read_rate(option: str, text: str | None) -> Decimal | None:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import TERMINAL, DeviceChoice, FormatOption, Interpreter
+from trnbench.cli.options import (
+    TERMINAL,
+    DeviceChoice,
+    FormatOption,
+    Interpreter,
+    read_device_option,
+)
 from trnbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -160,9 +166,9 @@ def peak(
         show(REPORT, read_peak(folders.again), format_)
         return
     machine, devices = look_around(describe_machine(), python)
-    found = require_device(device or "auto", devices)
-    index = (device or "").partition(":")[2]
-    request = sizes.request(int(index) if index else None, machine.host.memory_bytes)
+    asked = read_device_option(device)
+    found = require_device(asked, devices)
+    request = sizes.request(asked.first, machine.host.memory_bytes)
     plan = plan_peak(request, found, datetime.now(UTC))
     folder = folders.output or default_folder(found.backend, Path("peaks"))
     document, signal = _measure(plan, folder, python)

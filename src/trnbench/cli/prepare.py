@@ -72,8 +72,14 @@ def require_ranks(plan: "Plan") -> None:
     )
 
 
-def plan_only(cases: "Sequence[CaseConfig]", python: str, form: "FormatChoice") -> None:
-    """Print plans; without torch or the device they are made as far as they go without it."""
+def plan_only(
+    cases: "Sequence[CaseConfig]", python: str, form: "FormatChoice", *, is_strict: bool = False
+) -> None:
+    """Print plans; where `run` would refuse one here, say so, and plan without the device.
+
+    Raises:
+        UnavailableError: with `is_strict`, `run` would refuse one.
+    """
     from trnbench.cli.output import show
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.make import plan_all
@@ -81,17 +87,60 @@ def plan_only(cases: "Sequence[CaseConfig]", python: str, form: "FormatChoice") 
     from trnbench.run.questions import describer, require_device
 
     machine = describe_machine()
-    make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
-    make(machine=machine, devices=None)
-    devices = None
+    make = partial(plan_all, today=datetime.now(UTC).date(), describe=describer(python))
+    plans = make(cases, machine=machine, devices=None)
+    refused: dict[str, list[str]] = {}
     try:
         machine, devices = look_around(machine, python, is_dry=True)
-        for case in cases:
-            require_device(case.config.device, devices)
     except UnavailableError as error:
-        # To plan for a machine that is somewhere else is what a dry run is for.
-        sys.stderr.write(f"planned without the device: {error}\n")
-    show(REPORT, make(machine=machine, devices=devices), form.name)
+        refused[str(error)] = [plan.case_id for plan in plans]
+    else:
+        for number, case in enumerate(cases):
+            try:
+                require_device(case.config.device, devices)
+                require_instance(case, plans[number], machine, devices)
+                (plans[number],) = make([case], machine=machine, devices=devices)
+            except UnavailableError as error:
+                refused.setdefault(str(error), []).append(plans[number].case_id)
+    show(REPORT, plans, form.name)
+    # To plan for a machine that is somewhere else is what a dry run is for.
+    for why, names in refused.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        sys.stderr.write(
+            f"{names[0]}{more}: planned without the device: `run` would refuse it here: {why}\n"
+        )
+    if refused and is_strict:
+        count = sum(map(len, refused.values()))
+        raise UnavailableError(
+            f"--strict: `run` would refuse {count} of {len(plans)} plans on this machine",
+            hint="run them on a machine that they suit, or leave --strict out",
+        )
+
+
+def require_instance(
+    case: "CaseConfig", plan: "Plan", machine: "Machine", devices: "Devices"
+) -> None:
+    """Require that this machine is the instance that a config names, if its chips are others.
+
+    Raises:
+        UnavailableError: it has another number of devices of that chip, or other chips.
+    """
+    from trnbench.catalog.accelerators import accelerator_of_device
+    from trnbench.catalog.instances import instances
+    from trnbench.run.questions import require_device
+
+    named = instances().get(case.config.price.instance)
+    found = require_device(case.config.device, devices)
+    if named is None or named.accelerator is None or machine.instance == named.name:
+        return
+    there, here = named.chips * plan.device.devices_per_chip, found.device_count
+    chip = accelerator_of_device(found.device_name)
+    if chip != named.accelerator or here != there:
+        said = f"{here} of {chip.name if chip else found.device_name}"
+        raise UnavailableError(
+            f"{named.name} has {there} devices of {named.accelerator.name}, and here are {said}",
+            hint="leave `price.instance` out to plan for this machine",
+        )
 
 
 def look_around(

@@ -44,7 +44,10 @@ class RunOptions:
         show_default=False,
     )
     dry_run: bool = cli_option(
-        False, "--dry-run", help="Print the plan and its predictions; train nothing."
+        False,
+        "--dry-run",
+        help="Print the plan and its predictions; train nothing. With --strict, exit with code 3 "
+        "if a plan cannot run on this machine.",
     )
 
 
@@ -70,14 +73,14 @@ def run(
         }
     )
     if how.ab is None:
-        if gate != options.GateOptions():
+        if gate != options.GateOptions(strict=gate.strict and how.dry_run):
             raise ConfigError(
                 "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
                 hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
             )
         cases = read_cases(configs, overrides)
         if how.dry_run:
-            plan_only(cases, case.python, form)
+            plan_only(cases, case.python, form, is_strict=gate.strict)
         else:
             _measure(prepare(cases, case.python), output, form)
         return
@@ -90,7 +93,7 @@ def run(
     overrides = {LAUNCHES_KEY: str(DEFAULT_AB_LAUNCHES), **overrides}
     first, second = (read_cases([config], overrides) for config in how.ab)
     if how.dry_run:
-        plan_only([*first, *second], case.python, form)
+        plan_only([*first, *second], case.python, form, is_strict=gate.strict)
         return
     prepared = prepare([*first, *second], case.python)
     arms = prepared.plans[: len(first)], prepared.plans[len(first) :]

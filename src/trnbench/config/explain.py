@@ -18,6 +18,15 @@ Schema = Mapping[str, Any]
 """JSON Schema of a key."""
 
 
+RENAMED: Mapping[KeyPath, str] = {
+    ("parallel", "data_parallel_size"): "parallel.data_parallel_shard_size for FSDP2, or "
+    "parallel.data_parallel_replicate_size for DDP",
+    ("parallel", "data_parallel"): "parallel.data_parallel_replicate_size for ddp, "
+    "parallel.data_parallel_shard_size for fsdp, and both for hsdp",
+}
+"""Keys of older versions, and what to write instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where each value of a config came from: `--set`, the sweep, or a line of the file."""
@@ -106,6 +115,8 @@ def _explain(error: Any, path: KeyPath, schema: Schema) -> tuple[str, str]:
     key = str(path[-1]) if path else ""
     node = _schema_at(path, schema)
     keys = ", ".join(node.get("properties", ()))
+    if kind == "extra_forbidden" and path in RENAMED:
+        return f"is no longer a key (its value is {value})", f"use {RENAMED[path]}"
     if kind == "extra_forbidden":
         known = sorted(_schema_at(path[:-1], schema).get("properties", ()))
         return f"is not a key (its value is {value})", _near(key, known)

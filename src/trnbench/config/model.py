@@ -6,10 +6,11 @@ fit together are found when a plan is made, because they depend on the model.
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from trnbench.catalog.backends import BACKENDS
+from trnbench.config.device import DeviceChoice, DeviceConfig
 from trnbench.model.families import FAMILIES
+from trnbench.protocol.parallel import PipelineSchedule
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import MeasureConfig
 from trnbench.schema.price import UsdPerHour
@@ -22,28 +23,37 @@ else:
 
 Count = Annotated[int, Field(gt=0, le=10**9)]
 
-DEVICES = ("auto", *BACKENDS)
+AUTO = -1
+"""A size that is what is left of the devices."""
 
 
-def check_device(name: str) -> str:
-    """Return the name, `auto` or a backend with or without an index."""
-    kind, colon, index = name.partition(":")
-    if kind not in DEVICES:
-        raise ValueError(f"is not known; use one of {', '.join(DEVICES)}")
-    if colon and (kind == "auto" or not index.isdecimal()):
-        raise ValueError(f"has no index; write e.g. {'cuda' if kind == 'auto' else kind}:0")
-    return name
+def _read_size(value: Any) -> Any:
+    return AUTO if value == "auto" else value
 
 
-DeviceName = Annotated[
-    str,
-    AfterValidator(check_device),
-    Field(
-        examples=["cuda:0"],
-        json_schema_extra={"pattern": f"^(auto|({'|'.join(BACKENDS)})(:[0-9]+)?)$"},
+def _check_size(value: int) -> int:
+    if value != AUTO and not 1 <= value <= MOST_RANKS:
+        raise ValueError(f"is no number of ranks; use 1 to {MOST_RANKS}, or auto for what is left")
+    return value
+
+
+MOST_RANKS = 10**6
+
+Size = Annotated[
+    int,
+    BeforeValidator(_read_size),
+    AfterValidator(_check_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MOST_RANKS},
+                {"enum": ["auto", AUTO]},
+            ],
+            "examples": [4],
+        }
     ),
 ]
-"""A device as configs and the command line name it."""
+"""Ranks along one axis: a number, or `auto`, also written -1, for what is left."""
 
 
 class RopeScalingConfig(Strict):
@@ -207,19 +217,41 @@ class WorkloadConfig(Strict):
     """Places of each expert over the tokens that it gets on average: those beyond go without it.
     By default as many as come, but on neuron and xla, whose shapes must not move, 2."""
     threads: Annotated[Count, Field(le=4096, examples=[2])] | None = None
-    """Threads of the CPU backend; by default torch's choice."""
+    """Threads of each rank of the CPU backend; by default torch's choice, of several ranks an equal
+    part of the processors."""
 
 
 class ParallelConfig(Strict):
-    """How one job spreads over devices; the sizes multiply to the number of ranks."""
+    """How one job spreads over its devices; the sizes multiply to the number of ranks.
 
-    data_parallel_replicate_size: Count = 1
+    Nothing of it is needed: by default a job takes every device that `device` gives it, as copies
+    (DDP) where a copy fits one device, else sharded (FSDP2), and the plan says why. A size that is
+    not written is 1, but for the data ranks: where neither of the first two is written, they fill
+    what is left. One size can be auto (-1): what the others leave.
+    """
+
+    data_parallel_replicate_size: Size | None = None
     """Groups that each hold the whole state (DDP)."""
-    data_parallel_shard_size: Count = 1
+    data_parallel_shard_size: Size | None = None
     """Ranks that the state is sharded over (FSDP2); with replicas, HSDP."""
-    context_parallel_size: Count = 1
-    tensor_parallel_size: Count = 1
-    pipeline_parallel_size: Count = 1
+    context_parallel_size: Size | None = None
+    """Ranks that each have a part of every sequence."""
+    tensor_parallel_size: Size | None = None
+    """Ranks that each have a part of every matmul; on Trainium best the cores of one chip."""
+    pipeline_parallel_size: Size | None = None
+    """Ranks that each have some of the blocks; the passes of gradient accumulation are its
+    microbatches."""
+    expert_parallel_size: Size | None = None
+    """Ranks of a tensor group that whole experts are shared out over: the tensor size, which is the
+    default. It adds no ranks."""
+    sequence_parallel: bool = True
+    """Whether tensor ranks also share out the tokens between their matmuls."""
+    reshard_after_forward: bool = True
+    """Whether shard ranks free gathered weights after the forward pass; false takes more memory and
+    gathers them once."""
+    pipeline_schedule: PipelineSchedule = "1f1b"
+    pipeline_stages_per_rank: Annotated[Count, Field(le=1024)] = 1
+    """More than one with interleaved_1f1b or zero_bubble alone."""
 
 
 class PriceConfig(Strict):
@@ -253,9 +285,10 @@ class Config(Strict):
     """A model of `trnbench models`, or a mapping of your own sizes."""
     workload: WorkloadConfig
     parallel: ParallelConfig = ParallelConfig()
-    device: DeviceName = "auto"
-    """What to train on; auto: the best device that is here. With a number it is that one of
-    several, counted from 0: `cuda:1`."""
+    device: DeviceChoice = DeviceConfig()
+    """What to train on: auto, every device of the best kind that is here and free; a kind, every
+    one of it; `cuda:1`, that one of several, counted from 0; `neuron:0-15`, those; or a mapping,
+    `{kind: neuron, count: 16}`. A processor is one process unless `count` or `parallel` say so."""
     measure: MeasureConfig = MeasureConfig()
     price: PriceConfig = PriceConfig()
     sweep: Annotated[

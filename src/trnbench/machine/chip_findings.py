@@ -15,9 +15,7 @@ from trnbench.machine.findings import (
     problem,
     warning,
 )
-
-LNC_VARIABLES = ("NEURON_LOGICAL_NC_CONFIG", "NEURON_RT_VIRTUAL_CORE_SIZE")
-"""The documented name, and an older one."""
+from trnbench.machine.logical_cores import VARIABLES
 
 
 def accelerator(seen: Inspection) -> Finding | None:
@@ -189,7 +187,7 @@ def neuron_hardware(seen: Inspection) -> Finding | None:
 def logical_cores(seen: Inspection) -> Finding | None:
     """Whether the variables of LNC agree with each other and with the chips."""
     variables = seen.machine.variables
-    asked = {name: variables[name] for name in LNC_VARIABLES if name in variables}
+    asked = {name: variables[name] for name in VARIABLES if name in variables}
     here = seen.chips.neuron.logical_core_config
     if not asked or not (seen.chips.neuron.is_here or (seen.inventory and seen.inventory.neuron)):
         return None

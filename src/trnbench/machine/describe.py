@@ -13,6 +13,7 @@ from typing import Any
 
 from trnbench.machine.ec2 import BASE_URL, SECONDS, Ec2, ask_ec2
 from trnbench.machine.host import Host, look_at_host
+from trnbench.machine.logical_cores import LogicalCores, look_at_logical_cores
 from trnbench.machine.look import ROOT
 from trnbench.machine.network import Network, look_at_network
 from trnbench.machine.neuron import Neuron, look_at_neuron
@@ -57,6 +58,17 @@ class Machine:
     """Those that decide how training runs."""
     chips: Accelerators = field(default_factory=Accelerators)
     """None of any kind until they were looked at."""
+    logical_cores: LogicalCores = field(default_factory=LogicalCores)
+    """What was set for LNC."""
+
+    @property
+    def logical_core_config(self) -> int | None:
+        """Physical NeuronCores in a logical one; None where nothing says it.
+
+        A variable wins over what the chips are set to, which `neuron-ls` says, else the file.
+        """
+        asked = self.logical_cores
+        return asked.by_variable or self.chips.neuron.logical_core_config or asked.by_file
 
     @property
     def instance(self) -> str | None:
@@ -112,7 +124,12 @@ def describe_machine(
     """
     host = look_at_host(root)
     ec2 = ask_ec2(metadata_url, metadata_seconds) if host.is_ec2 else Ec2()
-    return Machine(host=host, ec2=ec2, variables=kept_variables(environment))
+    return Machine(
+        host=host,
+        ec2=ec2,
+        variables=kept_variables(environment),
+        logical_cores=look_at_logical_cores(environment, root),
+    )
 
 
 def look_at_accelerators(root: Path = ROOT, nvml: Any = None) -> Accelerators:

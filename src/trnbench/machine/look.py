@@ -122,6 +122,12 @@ class Holder:
     pid: int
     program: str | None
     """The file name of what runs; None where it cannot be seen, as from inside a container."""
+    index: int | None = None
+    """Of the chip or the GPU, as its vendor's tool counts them; None where that is not known."""
+
+    def __str__(self) -> str:
+        """Say who holds it."""
+        return f"{self.program or 'a process'} (pid {self.pid}) holds {self.device}"
 
 
 def program_of(command_line: str) -> str | None:

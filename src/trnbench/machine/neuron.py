@@ -151,7 +151,7 @@ def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ..
     holders = tuple(
         holder
         for entry, chip in zip(entries, chips, strict=True)
-        for holder in _holders(entry, f"Neuron device {chip.index}")
+        for holder in _holders(entry, chip.index)
     )
     types = [entry.get("instance_type") for entry in entries]
     return chips, holders, next((name for name in types if isinstance(name, str) and name), None)
@@ -174,13 +174,14 @@ def _chip(entry: dict[str, Any], number: int) -> NeuronChip:
     )
 
 
-def _holders(entry: dict[str, Any], device: str) -> list[Holder]:
+def _holders(entry: dict[str, Any], index: int) -> list[Holder]:
     processes = entry.get("neuron_processes")
     found = []
     for process in processes if isinstance(processes, list) else ():
         pid = _whole(process.get("pid")) if isinstance(process, dict) else None
         if pid is not None:
-            found.append(Holder(device, pid, program_of(str(process.get("command") or ""))))
+            program = program_of(str(process.get("command") or ""))
+            found.append(Holder(f"Neuron device {index}", pid, program, index))
     return found
 
 

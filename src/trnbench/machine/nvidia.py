@@ -126,7 +126,8 @@ def _ask_nvml(nvml: Nvml, there: Nvidia) -> Nvidia:
             )
         )
         for process in nvml.ask("nvmlDeviceGetComputeRunningProcesses", handle) or ():
-            holders.append(Holder(f"GPU {number}", process.pid, program_of_process(process.pid)))
+            program = program_of_process(process.pid)
+            holders.append(Holder(f"GPU {number}", process.pid, program, number))
     version = nvml.ask("nvmlSystemGetCudaDriverVersion")
     return replace(
         there,

@@ -48,6 +48,8 @@ class Family:
     """Whether the norm follows the addition, so that the MLP's output is needed again."""
     has_head_transform: bool = False
     """Whether a square matmul precedes the head."""
+    is_split: bool = False
+    """Whether its matmuls, sequences and blocks can be shared out, and not its data alone."""
     needs: Literal["experts", "image"] | None = None
     """The part of a shape that its models have and no others do."""
     alphabet_size: int = ALPHABET_SIZE
@@ -126,6 +128,7 @@ _ROTARY = Family(
     norm_bytes=8,
     mlp_bytes=8,
     is_rotary=True,
+    is_split=True,
 )
 _LAYER_NORM = Family(
     name="",

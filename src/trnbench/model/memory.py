@@ -11,6 +11,7 @@ from trnbench.model import flops
 from trnbench.model.families import embedding_parameters, family_of
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Precision, StepSettings
+from trnbench.protocol.parallel import SINGLE, Layout
 
 STATE_BYTES_PER_PARAMETER: dict[Precision, tuple[int, int, int]] = {
     "fp32": (4, 4, 8),
@@ -36,17 +37,6 @@ COMFORTABLE_SHARE = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranks:
-    """The ranks of the job along each axis."""
-
-    tensor: int = 1
-    pipeline: int = 1
-    context: int = 1
-    shard: int = 1
-    """Ranks that each have a part of the state (FSDP2)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPrediction:
     """Bytes on the rank that needs the most."""
 
@@ -68,27 +58,29 @@ def predict_memory(
     sequence_length: int,
     micro_batch_size: int,
     precision: Precision,
-    ranks: Ranks,
+    layout: Layout = SINGLE,
+    passes: int = 1,
     step: StepSettings = flops.PLAIN,
 ) -> MemoryPrediction:
-    """Predict the peak memory of the rank that needs the most."""
-    tokens = micro_batch_size * sequence_length / ranks.context
+    """Predict the peak memory of the rank that needs the most; a step has `passes` on each rank."""
+    tensor = layout.tensor_parallel_size
+    tokens = micro_batch_size * sequence_length / layout.context_parallel_size
     width = 4 if precision == "fp32" else 2
-    states = _state_bytes(shape, precision, ranks, step)
-    gathered = _gathered_bytes(shape, ranks)
-    # A stage of a pipeline has its part of the layers, and that many more passes in flight.
+    states = _state_bytes(shape, precision, layout, step)
+    gathered = _gathered_bytes(shape, layout)
     blocks = range(shape.layers)
     kept = sum(_kept_bytes_per_token(shape, layer, width, step) for layer in blocks)
-    activations = (kept + width * shape.hidden_size) * tokens / ranks.tensor
-    sequence_copies = 8 * shape.hidden_size * tokens if ranks.tensor > 1 else 0.0
+    kept *= _passes_in_flight(layout, passes) / layout.pipeline_parallel_size
+    activations = (kept + width * shape.hidden_size) * tokens / tensor
+    sequence_copies = 8 * shape.hidden_size * tokens if tensor > 1 else 0.0
     recomputed = 0.0
     if step.recompute != "none":
         one_block = _block_bytes_per_token(shape, shape.layers - 1, width, step)
-        recomputed = one_block * tokens / ranks.tensor
-    logits = _logits_bytes(shape, tokens, sequence_length, step) / ranks.tensor
+        recomputed = one_block * tokens / tensor
+    logits = _logits_bytes(shape, tokens, sequence_length, step) / tensor
     # The head needs one of the two copies of the sequence.
     working = max(sequence_copies + recomputed, logits + sequence_copies / 2)
-    factor = TENSOR_PARALLEL_FACTOR if ranks.tensor * ranks.pipeline > 1 else 1.0
+    factor = TENSOR_PARALLEL_FACTOR if tensor * layout.pipeline_parallel_size > 1 else 1.0
     return MemoryPrediction(
         states_bytes=states,
         gathered_bytes=gathered,
@@ -98,15 +90,35 @@ def predict_memory(
     )
 
 
+def _passes_in_flight(layout: Layout, passes: int) -> float:
+    """Return how many passes a pipeline's first rank has begun and not ended.
+
+    Source: Narayanan et al., arXiv 2104.04473, sections 2.2 and 2.3.
+    """
+    ranks, stages = layout.pipeline_parallel_size, layout.pipeline_stages_per_rank
+    if ranks == 1:
+        return 1.0
+    if layout.pipeline_schedule == "gpipe":
+        return passes
+    more = (ranks - 1) / (ranks * stages) if stages > 1 else 0.0
+    return min(ranks, passes) * (1 + more)
+
+
+def _shards(layout: Layout) -> int:
+    """Return the ranks that the state of one stage and tensor part is sharded over."""
+    shards = layout.data_parallel_shard_size
+    return shards * layout.context_parallel_size if shards > 1 else 1
+
+
 def _state_bytes(
-    shape: ModelShape, precision: Precision, ranks: Ranks, step: StepSettings
+    shape: ModelShape, precision: Precision, layout: Layout, step: StepSettings
 ) -> float:
     """Of a frozen weight only the copy that matmuls read is there."""
     weights: float = flops.parameter_count(shape)
-    if ranks.pipeline > 1:
+    if layout.pipeline_parallel_size > 1:
         blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
-        weights = blocks / ranks.pipeline + embedding_parameters(shape)
-    split = ranks.tensor * (ranks.shard * ranks.context if ranks.shard > 1 else 1)
+        weights = blocks / layout.pipeline_parallel_size + embedding_parameters(shape)
+    split = layout.tensor_parallel_size * _shards(layout)
     of_each = sum(STATE_BYTES_PER_PARAMETER[precision])
     if step.lora is None:
         return of_each * weights / split
@@ -126,15 +138,15 @@ def _logits_bytes(
     return shape.vocabulary_size * (CHUNK_BYTES_PER_ENTRY * chunk + 4 * shape.hidden_size)
 
 
-def _gathered_bytes(shape: ModelShape, ranks: Ranks) -> float:
+def _gathered_bytes(shape: ModelShape, layout: Layout) -> float:
     """FSDP2: bf16 copies of the embeddings and two blocks, gradients of them and of one block."""
-    if ranks.shard == 1:
+    if _shards(layout) == 1:
         return 0.0
     block = flops.block_parameters(shape, shape.layers - 1)
     embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
     copies = 2 * embeddings + 2 * 2 * block
     gradients = 6 * block + 2 * embeddings
-    return (copies + gradients) / ranks.tensor
+    return (copies + gradients) / layout.tensor_parallel_size
 
 
 def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:

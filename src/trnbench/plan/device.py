@@ -13,8 +13,6 @@ from trnbench.prices.base import PriceRequest
 from trnbench.protocol.records import FoundDevice
 from trnbench.schema.plan import PlannedDevice, PlannedParallel
 
-LOGICAL_CORES = "NEURON_LOGICAL_NC_CONFIG"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -61,7 +59,7 @@ def choose_target(config: Config, devices: Devices | None, machine: Machine) -> 
 
     The driver's name for the device identifies the chip, else the instance does.
     """
-    backend = config.device.partition(":")[0]
+    backend = config.device.kind
     here = devices.found if devices else ()
     found = next((each for each in here if backend in ("auto", each.backend)), None)
     rented = machine.instance if config.price.instance == "auto" else config.price.instance
@@ -141,14 +139,15 @@ def plan_device(
     """Work out how many devices and chips the job has, and how many are billed."""
     chip, instance, ranks = target.accelerator, target.instance, parallel.world_size
     per_chip, used, billed, rented = 1, 1, 1, 1
-    memory: float | None = machine.host.memory_bytes if target.row.is_host else None
+    # Ranks on a processor share the machine's memory.
+    memory: float | None = machine.host.memory_bytes / ranks if target.row.is_host else None
     if chip is not None:
-        per_chip = _devices_per_chip(chip, machine)
+        per_chip = devices_per_chip(chip, machine)
         used = billed = math.ceil(ranks / per_chip)
         if instance and instance.accelerator == chip:
             rented = math.ceil(used / instance.chips)
             billed = rented * instance.chips
-        memory = None if chip.memory_bytes is None else chip.memory_bytes / per_chip
+        memory = _memory_of_device(chip, per_chip, ranks)
     return PlannedDevice(
         backend=target.backend,
         accelerator=chip.name if chip else None,
@@ -163,12 +162,25 @@ def plan_device(
     )
 
 
-def _devices_per_chip(accelerator: Accelerator, machine: Machine) -> int:
+def devices_per_chip(accelerator: Accelerator, machine: Machine) -> int:
     """Return the devices that torch sees for one chip.
 
-    Source: AWS Neuron documentation, logical-neuroncore-config (2.32): the variable says whether
-    one physical core or two make a logical one; two is the default from trn2 on.
+    Source: AWS Neuron documentation, logical-neuroncore-config (2.32): one physical core or two
+    make a logical one; two is the default from trn2 on.
     """
-    if machine.variables.get(LOGICAL_CORES) == "1" and accelerator.cores_per_chip is not None:
+    if machine.logical_core_config == 1 and accelerator.cores_per_chip is not None:
         return accelerator.cores_per_chip
     return accelerator.devices_per_chip
+
+
+def _memory_of_device(chip: Accelerator, per_chip: int, ranks: int) -> float | None:
+    """Return the memory that one rank has to itself.
+
+    A chip has a bank of memory for each device at the default LNC. At LNC 1 two cores see the same
+    bank: one rank alone has all of it, two neighbours share it.
+    Source: AWS Neuron documentation, about-neuron/arch/neuron-hardware/trainium2 (2.32).
+    """
+    if chip.memory_bytes is None:
+        return None
+    sharing = max(1, min(per_chip // chip.devices_per_chip, ranks))
+    return chip.memory_bytes / chip.devices_per_chip / sharing

@@ -205,14 +205,6 @@ def _check_options(external: ExternalModel, config: Config) -> None:
             f"goes with trnbench's own models alone, not with {external.target}",
             hint="leave it out, or do it in the module itself",
         )
-    for key in ("tensor_parallel_size", "pipeline_parallel_size", "context_parallel_size"):
-        ranks = getattr(config.parallel, key)
-        if ranks != 1:
-            raise Conflict(
-                f"parallel.{key}",
-                f"{ranks} would split {external.target}, whose parts are not known",
-                hint="use 1",
-            )
 
 
 def counted_flops(model: PlannedModel, sequence_length: int) -> dict[str, float]:

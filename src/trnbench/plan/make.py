@@ -23,14 +23,15 @@ from trnbench.plan.device import (
     check_instance,
     check_target,
     choose_target,
-    plan_device,
 )
 from trnbench.plan.external import Describe, choose_external
+from trnbench.plan.layout import Choice, Job, choose_layout
 from trnbench.plan.model import choose_model
 from trnbench.plan.parity import plan_external_gate, plan_gate
 from trnbench.plan.predict import predict
 from trnbench.plan.rules import check_config
-from trnbench.plan.step import plan_execution, plan_workload
+from trnbench.plan.step import plan_execution
+from trnbench.plan.supply import find_supply
 from trnbench.prices import find_price, sources_for
 from trnbench.prices.base import PriceRequest
 from trnbench.protocol.orders import (
@@ -40,14 +41,7 @@ from trnbench.protocol.orders import (
     StreamSettings,
     WorkOrder,
 )
-from trnbench.protocol.parallel import Layout
-from trnbench.schema.plan import (
-    Plan,
-    PlannedModel,
-    PlannedParallel,
-    PlannedWorkload,
-    Prediction,
-)
+from trnbench.schema.plan import Plan, PlannedModel, PlannedWorkload, Prediction
 from trnbench.schema.price import Price
 
 STREAM_NOISE = 0.1
@@ -102,14 +96,22 @@ def make_plan(
     target = choose_target(config, devices, machine)
     check_target(config, target, machine)
     model = _choose_model(config, describe)
-    parallel = _plan_parallel(config)
     request = _price_request(config, machine, today)
-    device = plan_device(target, parallel, machine, request)
-    workload = plan_workload(config, model, parallel, device, target)
+    choice = choose_layout(
+        Job(
+            config=config,
+            model=model,
+            target=target,
+            supply=find_supply(config.device, target, machine),
+            machine=machine,
+            request=request,
+        )
+    )
+    parallel, device, workload = choice.parallel, choice.device, choice.workload
     price, price_reason = _plan_price(config, request)
     check_instance(config, target, machine, is_priced=price is not None)
     _check_max_usd(config, price, price_reason)
-    work = _plan_work(config, model, workload, parallel, target)
+    work = _plan_work(config, model, choice, target, machine)
     prediction = predict(model, workload, parallel, device, config.measure, target, price)
     return Plan(
         trnbench_version=__version__,
@@ -147,10 +149,6 @@ def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
     return model
 
 
-def _plan_parallel(config: Config) -> PlannedParallel:
-    return PlannedParallel.of(Layout(**config.parallel.model_dump()))
-
-
 def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
     asked = config.price
     request = machine.price_request(today)
@@ -183,15 +181,11 @@ def _check_max_usd(config: Config, price: Price | None, reason: str | None) -> N
 
 
 def _plan_work(
-    config: Config,
-    model: PlannedModel,
-    workload: PlannedWorkload,
-    parallel: PlannedParallel,
-    target: Target,
+    config: Config, model: PlannedModel, choice: Choice, target: Target, machine: Machine
 ) -> WorkOrder:
     """Return what the worker is given, without the parity gate."""
     asked, ceiling = config.workload, config.measure.ceiling
-    index = config.device.partition(":")[2]
+    workload = choice.workload
     alphabet = ALPHABET_SIZE if model.shape is None else family_of(model.shape).alphabet_size
     return WorkOrder(
         wire_version=PROTOCOL_VERSION,
@@ -212,15 +206,22 @@ def _plan_work(
         ),
         stream=StreamSettings(alphabet_size=alphabet, noise=STREAM_NOISE, seed=asked.seed),
         backend=target.backend,
-        threads=asked.threads,
+        threads=_threads(asked.threads, choice.parallel.world_size, target, machine),
         measure_ceiling=target.row.measures_ceiling if ceiling is None else ceiling,
         seed=asked.seed,
         execution=plan_execution(config, model, target),
-        device_index=int(index) if index else None,
-        layout=parallel.layout,
+        device_index=choice.first_device,
+        layout=choice.parallel.layout,
         step=workload.step,
         external=model.external,
     )
+
+
+def _threads(asked: int | None, ranks: int, target: Target, machine: Machine) -> int | None:
+    """Return a rank's threads; of several ranks on one processor each has an equal part."""
+    if asked is not None or ranks == 1 or not target.likely_row.is_host:
+        return asked
+    return max(1, machine.host.logical_cpus // ranks)
 
 
 def _plan_gate(config: Config, model: PlannedModel, work: WorkOrder) -> GateOrder | None:

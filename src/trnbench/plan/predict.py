@@ -17,7 +17,6 @@ from trnbench.model.memory import (
     COMFORTABLE_SHARE,
     STATE_BYTES_PER_PARAMETER,
     MemoryPrediction,
-    Ranks,
     predict_memory,
 )
 from trnbench.plan.device import Target
@@ -109,7 +108,7 @@ def _predict_step(
     seconds = estimate_step_seconds(
         flops_per_token=flops_of_token,
         tokens_per_step=workload.tokens_per_step,
-        chips=device.chips_used,
+        chips=device.devices_used / device.devices_per_chip,
         peak_flops_per_second=peak,
     )
     part = f"{PLANNED_EFFICIENCY:.0%} of {chip.name}'s datasheet peak"
@@ -117,7 +116,7 @@ def _predict_step(
 
 
 def estimate_step_seconds(
-    *, flops_per_token: float, tokens_per_step: int, chips: int, peak_flops_per_second: float
+    *, flops_per_token: float, tokens_per_step: int, chips: float, peak_flops_per_second: float
 ) -> float:
     """Divide the step's FLOPs by what the chips are planned to reach."""
     return flops_per_token * tokens_per_step / (chips * peak_flops_per_second * PLANNED_EFFICIENCY)
@@ -133,12 +132,8 @@ def memory_of(
         micro_batch_size=workload.micro_batch_size,
         precision=workload.precision,
         step=workload.step,
-        ranks=Ranks(
-            tensor=parallel.tensor_parallel_size,
-            pipeline=parallel.pipeline_parallel_size,
-            context=parallel.context_parallel_size,
-            shard=parallel.data_parallel_shard_size,
-        ),
+        passes=workload.gradient_accumulation_steps,
+        layout=parallel.layout,
     )
 
 

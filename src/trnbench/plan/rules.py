@@ -1,4 +1,4 @@
-"""Every rule that the sizes of a model obey: alone, with the workload, and with the ranks."""
+"""Every rule that the sizes of a model obey: alone, and with the workload."""
 
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config, WorkloadConfig
@@ -32,9 +32,8 @@ def check_shape(shape: ModelShape) -> None:
 
 
 def check_config(shape: ModelShape, name: str, config: Config) -> None:
-    """Refuse a workload and a split over ranks that do not fit the sizes of a model."""
+    """Refuse a workload that does not fit the sizes of a model."""
     workload = config.workload
-    _check_ranks(shape, name, config)
     if workload.precision == "fp8":
         _check_fp8(shape, name, workload)
     _check_length(shape, name, workload.sequence_length)
@@ -174,28 +173,6 @@ def _check_rope_scaling(shape: ModelShape) -> None:
 
 
 # --- with the rest of the config ------------------------------------------------------------------
-
-
-def _check_ranks(shape: ModelShape, name: str, config: Config) -> None:
-    sizes, length = config.parallel, config.workload.sequence_length
-    tensor, pipeline = sizes.tensor_parallel_size, sizes.pipeline_parallel_size
-    experts = tensor if shape.experts is None else shape.experts.count
-    for axis, ranks, total, what, key in (
-        ("tensor", tensor, shape.kv_heads, "key heads (kv_heads)", "model.kv_heads"),
-        ("tensor", tensor, shape.heads, "heads", "model.heads"),
-        ("pipeline", pipeline, shape.layers, "layers", "model.layers"),
-        ("tensor", tensor, experts, "experts", "model.experts.count"),
-        ("context", sizes.context_parallel_size, length, "tokens a sequence",
-         "workload.sequence_length"),
-    ):  # fmt: skip
-        if total % ranks:
-            divisors = [n for n in range(1, min(total, 512) + 1) if total % n == 0]
-            raise Conflict(
-                f"parallel.{axis}_parallel_size",
-                f"{ranks} does not divide the {total} {what} of {name}",
-                hint=f"use one of {', '.join(map(str, divisors[:12]))}",
-                others=[key],
-            )
 
 
 def fp8_conflict(name: str, family: str) -> Conflict:

@@ -14,6 +14,7 @@ from trnbench.plan.device import Target
 from trnbench.plan.predict import memory_of, memory_verdict
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Execution, Lora, Precision, Recompute, StepSettings
+from trnbench.protocol.parallel import Layout
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
 
 LEAST_CHUNK_ROWS = 128
@@ -39,27 +40,14 @@ def plan_workload(
     target: Target,
 ) -> PlannedWorkload:
     """Resolve what one step trains on, and how."""
-    asked, data = config.workload, parallel.layout.data_parallel_size
-    micro = asked.micro_batch_size or max(1, asked.global_batch_size // data)
-    per_pass = micro * data
-    if asked.global_batch_size % per_pass:
-        raise Conflict(
-            "workload.global_batch_size",
-            f"{asked.global_batch_size} is not a multiple of micro_batch_size {micro} x "
-            f"{data} data-parallel ranks = {per_pass}",
-            hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
-            others=[
-                "workload.micro_batch_size",
-                "parallel.data_parallel_replicate_size",
-                "parallel.data_parallel_shard_size",
-            ],
-        )
+    asked = config.workload
+    micro, passes = split_batch(asked, parallel.layout)
     usual: Precision = "fp32" if target.likely_row.is_host else "bf16"
     workload = PlannedWorkload(
         sequence_length=asked.sequence_length,
         global_batch_size=asked.global_batch_size,
         micro_batch_size=micro,
-        gradient_accumulation_steps=asked.global_batch_size // per_pass,
+        gradient_accumulation_steps=passes,
         precision=usual if asked.precision == "auto" else asked.precision,
         optimizer=asked.optimizer,
         tokens_per_step=asked.global_batch_size * asked.sequence_length,
@@ -78,6 +66,29 @@ def plan_workload(
         if memory_verdict(memory, device, target) in ("fits", "unknown"):
             break
     return tried
+
+
+def split_batch(asked: WorkloadConfig, layout: Layout) -> tuple[int, int]:
+    """Return the sequences of a pass of one data rank, and the passes of a step.
+
+    By default there is one pass, or as many as a pipeline has ranks: they are its microbatches.
+    """
+    data, usual = layout.data_parallel_size, layout.pipeline_parallel_size
+    micro = asked.micro_batch_size or max(1, asked.global_batch_size // (data * usual))
+    per_pass = micro * data
+    if asked.global_batch_size % per_pass:
+        raise Conflict(
+            "workload.global_batch_size",
+            f"{asked.global_batch_size} is not a multiple of micro_batch_size {micro} x "
+            f"{data} data-parallel ranks = {per_pass}",
+            hint=f"use {_multiples(asked.global_batch_size, per_pass)}, or change micro_batch_size",
+            others=[
+                "workload.micro_batch_size",
+                "parallel.data_parallel_replicate_size",
+                "parallel.data_parallel_shard_size",
+            ],
+        )
+    return micro, asked.global_batch_size // per_pass
 
 
 def _with(workload: PlannedWorkload, step: StepSettings) -> PlannedWorkload:

@@ -44,7 +44,7 @@ REPORT: doc.Report[Sequence[Plan]] = doc.Report(
 
 
 def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
-    predicted, measure, ranks = plan.prediction, plan.measure, plan.parallel
+    predicted, measure = plan.prediction, plan.measure
     yield "model", _model(plan.model)
     if plan.swept:
         yield "swept", ", ".join(f"{key}={value}" for key, value in plan.swept.items())
@@ -53,9 +53,7 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     also = ", ".join(_extras(plan.workload.step))
     if also:
         yield "also", also
-    if ranks.world_size > 1 or ranks.reason:
-        why = f" ({ranks.reason})" if ranks.reason else ""
-        yield "ranks", f"{ranks.world_size} = {ranks.in_words}{why}"
+    yield "ranks", _ranks(plan)
     for note in plan.model.notes:
         yield "note", note
     yield "device", _device(plan)
@@ -115,6 +113,17 @@ def _carried_out(plan: Plan) -> str:
         f"execution {order.execution}{unseen}, activation checkpointing {step.recompute}, "
         f"loss {loss}, AdamW {adamw}"
     )
+
+
+def _ranks(plan: Plan) -> str:
+    """Say how many ranks there are, along which axes, and why."""
+    ranks = plan.parallel
+    said = "1" if ranks.world_size == 1 else f"{ranks.world_size} = {ranks.in_words}"
+    first = plan.order.device_index
+    if first is not None:
+        last = first + ranks.world_size - 1
+        said += f", device {first}" if last == first else f", devices {first} to {last}"
+    return said if ranks.reason is None else f"{said} ({ranks.reason})"
 
 
 def _extras(step: StepSettings) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from trnbench.catalog.backends import backend_of, best_first
+from trnbench.config.device import DeviceConfig
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
 from trnbench.errors import ConfigError, TrnbenchError, UnavailableError
@@ -193,20 +194,19 @@ def _with_chips(device: FoundDevice, seen: Neuron) -> FoundDevice:
     return replace(device, device_name=family, device_count=seen.logical_cores or 1)
 
 
-def require_device(asked: str, devices: Devices) -> FoundDevice:
-    """Return the device of a backend's name, with or without an index, or of `auto`.
+def require_device(asked: DeviceConfig, devices: Devices) -> FoundDevice:
+    """Return the device of the kind that is asked for, or the best one.
 
     Raises:
-        UnavailableError: it is not here, this version cannot drive it, or `auto` would have to
-            pass over an accelerator that is here.
+        UnavailableError: it is not here, this version cannot drive it, `auto` would have to pass
+            over an accelerator that is here, or there are not so many.
     """
     usable = [device.backend for device in devices.found if device.supported]
-    kind, _, index = asked.partition(":")
-    device = next((each for each in devices.found if kind in ("auto", each.backend)), None)
+    device = next((d for d in devices.found if asked.kind in ("auto", d.backend)), None)
     if device is None:
         found = ", ".join(usable) or "nothing"
         raise UnavailableError(
-            f"device {asked!r} is not here; that interpreter's torch can use: {found}",
+            f"device {str(asked)!r} is not here; that interpreter's torch can use: {found}",
             hint="check its driver, or use `--device auto`, or another interpreter by "
             "`--python PATH`",
         )
@@ -215,11 +215,11 @@ def require_device(asked: str, devices: Devices) -> FoundDevice:
             f"device {device.backend!r} is here, but {device.note or 'cannot be used'}",
             hint=f"to train on another, name it: --device {' | '.join(usable)}",
         )
-    if index and int(index) >= device.device_count:
-        last = device.device_count - 1
+    last = device.device_count - 1
+    is_counted = not backend_of(device.backend).is_host
+    if is_counted and asked.last is not None and asked.last > last:
         raise UnavailableError(
-            f"device {device.backend}:{index} is not here: there are {device.device_count}, "
-            "counted from 0",
+            f"device {asked} is not here: there are {device.device_count}, counted from 0",
             hint=f"use {device.backend}:0{f' to {device.backend}:{last}' if last else ''}",
         )
     return device

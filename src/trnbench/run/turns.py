@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from trnbench.catalog.accelerators import accelerator_of_device
+from trnbench.config.device import DeviceConfig
 from trnbench.errors import ConfigError, RunError, UnavailableError
 from trnbench.machine.describe import Devices, Machine
 from trnbench.protocol.orders import PROTOCOL_VERSION
@@ -134,7 +135,12 @@ def check_again(arm: Arm, device_names: frozenset[str]) -> None:
                 "whose worker this version cannot drive",
                 hint="measure both sides again with this version",
             )
-        here = require_device(plan.order.backend, arm.devices)
+        asked = DeviceConfig(
+            kind=plan.order.backend,
+            first=plan.order.device_index or 0,
+            count=plan.device.devices_used,
+        )
+        here = require_device(asked, arm.devices)
         if _is_another(plan, here.device_name, device_names):
             measured_on = plan.device.accelerator or ", ".join(sorted(device_names))
             raise UnavailableError(

@@ -104,8 +104,16 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(tmp_path: Path) -> None:
     assert done.code == 0
     assert "8,030,261,248" in done.out
     assert "64 = shard 16 x tensor 4" in done.out
-    assert "planned without the device" in done.err
+    assert "planned without the device: `run` would refuse it here: device 'neuron'" in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_strict_dry_run_ends_with_3_where_the_plan_cannot_run(tmp_path: Path) -> None:
+    refused = in_process("run", "llama3-8b-trn2.48xlarge", "--dry-run", "--strict", cwd=tmp_path)
+    assert refused.code == 3
+    assert "64 = shard 16 x tensor 4" in refused.out, "the plan is printed all the same"
+    assert "--strict: `run` would refuse 1 of 1 plans on this machine" in refused.err
+    assert in_process("run", "--dry-run", "--strict", cwd=tmp_path).code == 0
 
 
 def test_a_dry_run_needs_no_torch(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.configs import parse_config
+from trnbench.config.device import DeviceConfig
 from trnbench.config.load import (
     MAX_CASES,
     CaseConfig,
     Conflict,
     read_config,
 )
-from trnbench.config.model import ModelConfig
+from trnbench.config.model import ModelConfig, ParallelConfig
 from trnbench.errors import ConfigError, Problem
 
 SUITE = """\
@@ -50,10 +51,10 @@ def test_a_suite_without_a_sweep_is_one_case_with_the_defaults() -> None:
     assert case.config.name == "my suite"
     assert case.config.model == "tiny-llama"
     assert case.config.workload.precision == "auto"
-    assert case.config.parallel.data_parallel_replicate_size == 1
+    assert case.config.parallel == ParallelConfig()
     assert case.config.measure.relative_precision == 0.005
     assert case.config.price.instance == "auto"
-    assert case.config.device == "auto"
+    assert case.config.device == DeviceConfig()
 
 
 def test_a_file_is_read_like_its_text(tmp_path: Path) -> None:

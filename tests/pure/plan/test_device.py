@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.pure.run.plans import CPU, H100, conflict_of, make_machine, plan_case
+from trnbench.config.device import read_device
 from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Devices
+from trnbench.machine.logical_cores import LogicalCores
 from trnbench.machine.neuron import Neuron, NeuronChip
 from trnbench.protocol.records import FoundDevice
 from trnbench.run.questions import require_device, with_chips
@@ -125,15 +127,27 @@ def test_fp8_refuses_what_its_products_cannot_take(
 
 
 @pytest.mark.parametrize(
-    ("config", "cores", "gib"), [({}, 4, 24), ({"NEURON_LOGICAL_NC_CONFIG": "1"}, 8, 12)]
+    ("set_to", "ranks", "cores", "gib"),
+    [
+        (LogicalCores(), 1, 4, 24),
+        (LogicalCores(), 4, 4, 24),
+        (LogicalCores(by_variable=1), 1, 8, 24),
+        (LogicalCores(by_file=1), 1, 8, 24),
+        (LogicalCores(by_variable=2, by_file=1), 4, 4, 24),
+        (LogicalCores(by_variable=1), 2, 8, 12),
+        (LogicalCores(by_file=1), 8, 8, 12),
+    ],
 )
-def test_a_logical_core_has_its_part_of_the_chip(
-    config: dict[str, str], cores: int, gib: int
+def test_a_logical_core_sees_a_bank_which_two_share_at_lnc_1(
+    set_to: LogicalCores, ranks: int, cores: int, gib: int
 ) -> None:
-    machine = replace(make_machine("trn2.3xlarge"), variables=config)
-    device = plan_case(found=(TRN2,), machine=machine).device
+    """Source: AWS Neuron documentation, Trainium2: four banks of 24 GiB for eight cores."""
+    machine = replace(make_machine("trn2.3xlarge"), logical_cores=set_to)
+    found = replace(TRN2, device_count=cores)
+    asked = {"device": f"{{kind: neuron, count: {ranks}}}"}
+    device = plan_case(asked, found=(found,), machine=machine).device
     assert (device.accelerator, device.devices_per_chip) == ("trainium2", cores)
-    assert (device.devices_used, device.chips_used, device.chips_billed) == (1, 1, 1)
+    assert (device.devices_used, device.chips_used, device.chips_billed) == (ranks, 1, 1)
     assert device.memory_bytes == gib * 2**30
 
 
@@ -152,9 +166,9 @@ def test_more_threads_than_processors_are_refused_where_they_would_train() -> No
 def test_an_index_is_kept_and_one_out_of_range_is_refused() -> None:
     assert plan_case({"device": "cuda:3"}, found=(H100,)).order.device_index == 3
     devices = Devices((H100, CPU), {})
-    require_device("cuda:7", devices)
+    require_device(read_device("cuda:7"), devices)
     with pytest.raises(UnavailableError, match="cuda:8 is not here: there are 8"):
-        require_device("cuda:8", devices)
+        require_device(read_device("cuda:8"), devices)
 
 
 def test_chips_are_the_parent_s_to_count() -> None:
@@ -168,4 +182,4 @@ def test_packages_without_a_chip_are_told_and_not_passed_over() -> None:
     probed = FoundDevice(backend="neuron", device_name="neuron", device_count=1, proven=False)
     devices = with_chips(Devices((probed, CPU), {}), Neuron())
     with pytest.raises(UnavailableError, match="no Neuron chip is plugged in"):
-        require_device("auto", devices)
+        require_device(read_device("auto"), devices)

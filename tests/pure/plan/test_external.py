@@ -222,7 +222,7 @@ def test_a_file_whose_class_has_no_loss_leads_on(
         (described(), {"workload__lora": "{rank: 4}"}, ("workload", "lora"), "trnbench's own"),
         (
             described(), {"parallel__tensor_parallel_size": "2"},
-            ("parallel", "tensor_parallel_size"), "would split",
+            ("parallel", "tensor_parallel_size"), "a model of your own",
         ),
     ],
 )  # fmt: skip

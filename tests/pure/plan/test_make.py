@@ -120,6 +120,7 @@ def test_the_world_is_the_product_of_the_parallel_sizes() -> None:
         "parallel.context_parallel_size": "4",
         "parallel.data_parallel_replicate_size": "2",
         "parallel.data_parallel_shard_size": "4",
+        "workload.global_batch_size": "16",
     }
     parallel = plan_case(sizes).parallel
     assert parallel.world_size == 128
@@ -152,9 +153,9 @@ def on_instance(name: str, ranks: int, **more: str) -> Plan:
     ("instance", "ranks", "used", "billed", "rented"),
     [
         ("trn2.48xlarge", 1, 1, 16, 1),
-        ("trn2.48xlarge", 5, 2, 16, 1),
+        ("trn2.48xlarge", 8, 2, 16, 1),
         ("trn2.48xlarge", 64, 16, 16, 1),
-        ("trn2.48xlarge", 65, 17, 32, 2),
+        ("trn2.48xlarge", 128, 32, 32, 2),
         ("trn2.48xlarge", 256, 64, 64, 4),
         ("trn2.3xlarge", 4, 1, 1, 1),
         ("trn2.3xlarge", 8, 2, 2, 2),

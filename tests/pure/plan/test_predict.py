@@ -128,7 +128,7 @@ def test_the_longest_time_is_the_plan_s_own_limit() -> None:
 
 @pytest.mark.parametrize(
     ("ranks", "limit", "usd"),
-    [("64", None, 8.5), ("65", None, 17.0), ("64", "3", 3.0), ("64", "30", 8.5)],
+    [("64", None, 8.5), ("128", None, 17.0), ("64", "3", 3.0), ("64", "30", 8.5)],
 )
 def test_the_most_that_a_case_costs_is_its_time_or_its_limit(
     ranks: str, limit: str | None, usd: float

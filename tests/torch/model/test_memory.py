@@ -13,13 +13,21 @@ from trnbench.model.flops import parameter_count
 from trnbench.model.memory import (
     TENSOR_PARALLEL_FACTOR,
     MemoryPrediction,
-    Ranks,
     predict_memory,
 )
 from trnbench.protocol.model import Experts, ModelShape
 from trnbench.protocol.orders import Precision, Recompute, StepSettings
+from trnbench.protocol.parallel import Layout
 from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.units import GIB
+
+LAYOUT_KEYS = {
+    "tensor": "tensor_parallel_size",
+    "pipeline": "pipeline_parallel_size",
+    "context": "context_parallel_size",
+    "shard": "data_parallel_shard_size",
+    "data": "data_parallel_replicate_size",
+}
 
 
 def predict(
@@ -35,7 +43,7 @@ def predict(
         sequence_length=length,
         micro_batch_size=micro,
         precision=precision,
-        ranks=Ranks(**ranks),
+        layout=Layout(**{LAYOUT_KEYS[axis]: size for axis, size in ranks.items()}),
     )
 
 
@@ -163,7 +171,6 @@ def kept_by_experts(capacity: float | None, recompute: Recompute = "none") -> fl
         sequence_length=64,
         micro_batch_size=1,
         precision="fp32",
-        ranks=Ranks(),
         step=StepSettings(expert_capacity=capacity, recompute=recompute),
     ).activations_bytes
 
