@@ -8,6 +8,7 @@ import pytest
 
 from tests.command import trnbench
 from tests.pure.machine.inspections import PLAIN
+from trnbench.config.device import read_device
 from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Accelerators, look_at_accelerators
 from trnbench.protocol.orders import PROTOCOL_VERSION
@@ -121,7 +122,7 @@ def test_an_extension_that_cannot_be_loaded_hides_itself_alone(tmp_path: Path) -
     assert [(each.backend, each.supported) for each in devices.found] == [
         ("torch_far", False), ("cpu", True),
     ]  # fmt: skip
-    assert require_device("cpu", devices).backend == "cpu"
+    assert require_device(read_device("cpu"), devices).backend == "cpu"
     with pytest.raises(UnavailableError, match=r"torch_far.*cannot be imported") as refused:
-        require_device("auto", devices)
+        require_device(read_device("auto"), devices)
     assert "--device cpu" in (refused.value.problems[0].hint or "")
