@@ -73,7 +73,8 @@ def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
         device_cell(result),
         interval_cell(metrics["tokens_per_second"], texts.RATE),
         interval_cell(metrics["step_time_mean_seconds"], texts.SECONDS),
-        texts.say_or_unknown(figure(result, "mfu_used_devices"), say_percent),
+        # Older results have the one of all billed devices alone.
+        texts.say_or_unknown(metrics.get("mfu_used_devices", metrics["mfu"]).value, say_percent),
         texts.say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
         f"${price.usd_per_hour}/h {' '.join(texts.price_terms(price))}" if price else doc.UNKNOWN,
         interval_cell(metrics["usd_per_million_tokens"], texts.USD),
@@ -231,7 +232,8 @@ def _energy_notes(result: Result) -> Iterable[str]:
     energy, joules = result.energy, figure(result, "joules_per_token")
     if energy is None or joules is None:
         return
-    yield f"{joules:.3g} J a token at {energy.mean_power_watts:.4g} W: {energy.scope}"
+    idle = "; what idle devices draw is not in it" if result.device.devices_idle else ""
+    yield f"{joules:.3g} J a token at {energy.mean_power_watts:.4g} W: {energy.scope}{idle}"
     grams = result.metrics.get("grams_co2e_per_million_tokens")
     if grams is not None and grams.value is not None:
         site = find_site(result.price)

@@ -13,6 +13,8 @@ from tests.builders import (
     make_result,
     three_results,
 )
+from tests.pure.analysis.test_energy import gpus, readings
+from tests.pure.analysis.test_energy import result as result_of_gpus
 from trnbench.analysis.idle import idle_note
 from trnbench.protocol.parallel import Layout
 from trnbench.reports.columns import row
@@ -90,3 +92,28 @@ def test_two_results_of_one_model_have_names_that_tell_them_apart() -> None:
     said = notes_of([JOB, ALONE])
     assert any(note.startswith("tiny-llama (fp32, 8 x cuda): 8 ranks") for note in said)
     assert any(note.startswith("tiny-llama (fp32, cuda): MFU") for note in said)
+
+
+def test_of_older_results_the_mfu_of_all_billed_chips_is_shown() -> None:
+    metrics = {name: each for name, each in CORE.metrics.items() if name != "mfu_used_devices"}
+    older = CORE.model_copy(update={"metrics": metrics})
+    assert cells_of(older)[4] == "0.00043 %"
+
+
+def test_metered_energy_says_that_idle_devices_are_not_in_it() -> None:
+    metered = result_of_gpus(readings("nvml", watts=600.0), gpus())
+    assert metered.device.devices_idle == 7
+    (said,) = [note for note in notes_of([metered]) if " J a token" in note]
+    assert said.endswith("; what idle devices draw is not in it")
+
+
+def test_the_energy_of_a_job_is_that_of_all_its_devices() -> None:
+    both = [replace(each, device=device) for device in (0, 1) for each in readings("nvml")]
+    one, two = result_of_gpus(readings("nvml"), gpus()), result_of_gpus(both, gpus(2))
+    assert one.energy is not None
+    assert two.energy is not None
+    assert two.energy.is_valid
+    assert two.energy.mean_power_watts == pytest.approx(2 * (one.energy.mean_power_watts or 0.0))
+    lacking = result_of_gpus(readings("nvml"), gpus(2)).energy
+    assert lacking is not None
+    assert lacking.reason == "1 GPUs were metered and the job drove 2"
