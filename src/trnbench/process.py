@@ -15,6 +15,7 @@ from typing import IO
 MAX_LINE_BYTES = 16 * 2**20
 """A record of a thousand steps has some 60 kB, a report of 64 NeuronCores some 160 kB."""
 
+_READ_BYTES = 2**16
 _MAX_READ_BYTES = 2 * MAX_LINE_BYTES
 _PIPE_BYTES = 2**20
 """The kernel's usual 64 kB would hold back a long line over several reads."""
@@ -162,6 +163,8 @@ class Child:
         while size < _MAX_READ_BYTES and (content := self._read(self._lines)):
             parts.append(content)
             size += len(content)
+            if len(content) < _READ_BYTES:  # the pipe is empty
+                break
         *lines, self._rest = b"".join(parts).split(b"\n")
         if not lines and len(self._rest) > MAX_LINE_BYTES:
             self._rest = b""
@@ -176,6 +179,8 @@ class Child:
                 return
             self._tail = (self._tail + content)[-_TAIL_BYTES:]
             self._printed += len(content)
+            if len(content) < _READ_BYTES:
+                return
 
     @property
     def printed_bytes(self) -> int:
@@ -221,7 +226,7 @@ class Child:
         if descriptor not in self._open:
             return b""
         try:
-            content = os.read(descriptor, 2**16)
+            content = os.read(descriptor, _READ_BYTES)
         except BlockingIOError:
             return b""
         if not content:

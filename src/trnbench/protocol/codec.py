@@ -8,6 +8,7 @@ import math
 import sys
 import types
 import typing
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -77,68 +78,127 @@ def from_json(cls: type[T], document: Any, where: str = "") -> T:
     if unknown:
         raise ProtocolError(f"{where or cls.__name__}: unknown field {min(unknown)!r}")
     arguments = {}
-    for name, (annotation, is_required) in fields.items():
+    for name, (read, is_required) in fields.items():
         if name in document:
-            arguments[name] = _checked(annotation, document[name], f"{where}{name}")
+            arguments[name] = read(document[name], f"{where}{name}")
         elif is_required:
             raise ProtocolError(f"{where or cls.__name__}: missing field {name!r}")
     return cls(**arguments)
 
 
+Reader = Callable[[Any, str], Any]
+"""Returns a value as its annotation wants it, or raises a `ProtocolError` that names the place.
+
+A reader is made once for each annotation: the parent reads one block of every rank between two
+timed ones."""
+
+
 @functools.cache
-def _fields_of(cls: type) -> dict[str, tuple[Any, bool]]:
-    """Return the annotation of each field, and whether it has no default."""
+def _fields_of(cls: type) -> dict[str, tuple[Reader, bool]]:
+    """Return the reader of each field, and whether it has no default."""
     hints = typing.get_type_hints(cls)
     return {
-        f.name: (hints[f.name], f.default is f.default_factory is dataclasses.MISSING)
+        f.name: (_reader(hints[f.name]), f.default is f.default_factory is dataclasses.MISSING)
         for f in dataclasses.fields(cls)
     }
 
 
-def _checked(annotation: Any, value: Any, where: str) -> Any:
-    """Return `value` as `annotation` wants it; an int serves as a float, nothing else is converted.
-
-    Refused are NaN, infinities and ints that no float can hold: such a value is sent as null.
-    """
-    origin = typing.get_origin(annotation)
+@functools.cache
+def _reader(annotation: Any) -> Reader:
+    """Return what reads values of an annotation; an int serves as a float, else all stay as is."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if dataclasses.is_dataclass(annotation):
-        return from_json(annotation, value, f"{where}.")  # type: ignore[arg-type]
+        return lambda value, where: from_json(annotation, value, f"{where}.")  # type: ignore[arg-type]
     if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(annotation):
-            with contextlib.suppress(ProtocolError):
-                return _checked(option, value, where)
-    elif origin is list and isinstance(value, list):
-        (item,) = typing.get_args(annotation)
-        if _are_numbers(item, value):
+        return _union_reader(annotation, [_reader(option) for option in arguments])
+    if origin is list:
+        return _list_reader(annotation, arguments[0])
+    if origin is dict:
+        return _dict_reader(annotation, arguments[1])
+    if annotation is float:
+        return _read_float
+
+    if annotation is str:
+        return _read_text
+    options = frozenset(arguments if origin is Literal else ())
+
+    def read_scalar(value: Any, where: str) -> Any:
+        if type(value) is annotation if origin is None else _is_among(value, options):
             return value
-        return [_checked(item, entry, where) for entry in value]
-    elif origin is dict and isinstance(value, dict):
-        _, item = typing.get_args(annotation)
-        return {
-            _checked(str, k, where): _checked(item, entry, f"{where}.{k}")
-            for k, entry in value.items()
-        }
-    elif annotation is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        raise _wrong(annotation, value, where)
+
+    return read_scalar
+
+
+def _is_among(value: Any, options: frozenset[Any]) -> bool:
+    return isinstance(value, str) and value in options
+
+
+def _read_text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not (value.isascii() or _is_whole(value)):
+        raise _wrong(str, value, where)
+    return value
+
+
+def _is_whole(text: str) -> bool:
+    """Tell whether a text holds no half of a surrogate pair, which fits into no file."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _read_float(value: Any, where: str) -> float:
+    """Refuse NaN, infinities and ints that no float can hold: such a value is sent as null."""
+    if type(value) in (float, int) and abs(value) <= sys.float_info.max:
         return float(value)
-    elif _is_scalar(annotation, value):
-        return value
+    raise _wrong(float, value, where)
+
+
+def _union_reader(annotation: Any, options: Sequence[Reader]) -> Reader:
+    is_optional = types.NoneType in typing.get_args(annotation)
+
+    def read(value: Any, where: str) -> Any:
+        if value is None and is_optional:
+            return None
+        for option in options:
+            with contextlib.suppress(ProtocolError):
+                return option(value, where)
+        raise _wrong(annotation, value, where)
+
+    return read
+
+
+def _list_reader(annotation: Any, item: Any) -> Reader:
+    read_item = _reader(item)
+    may_be_numbers = item is float or item == float | None
+
+    def read(value: Any, where: str) -> Any:
+        if not isinstance(value, list):
+            raise _wrong(annotation, value, where)
+        if may_be_numbers and _are_numbers(value):
+            return value
+        return [read_item(entry, where) for entry in value]
+
+    return read
+
+
+def _dict_reader(annotation: Any, item: Any) -> Reader:
+    read_key, read_item = _reader(str), _reader(item)
+
+    def read(value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            raise _wrong(annotation, value, where)
+        return {read_key(k, where): read_item(entry, f"{where}.{k}") for k, entry in value.items()}
+
+    return read
+
+
+def _wrong(annotation: Any, value: Any, where: str) -> ProtocolError:
     named = getattr(annotation, "__name__", None) or annotation
-    raise ProtocolError(f"{where}: {str(value)[:60]!r} is not {named}")
+    return ProtocolError(f"{where}: {str(value)[:60]!r} is not {named}")
 
 
-def _are_numbers(item: Any, values: list[Any]) -> bool:
+def _are_numbers(values: list[Any]) -> bool:
     """Tell quickly that a list holds finite floats: the losses of a run are millions.
 
     False says nothing: each entry is checked then.
     """
-    if item is not float and item != float | None:
-        return False
     return {float}.issuperset(map(type, values)) and all(map(math.isfinite, values))
-
-
-def _is_scalar(annotation: Any, value: Any) -> bool:
-    if typing.get_origin(annotation) is Literal:
-        return value in typing.get_args(annotation)
-    if annotation is str and isinstance(value, str):  # half a surrogate pair fits into no file
-        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
-    return annotation in (bool, int, types.NoneType) and type(value) is annotation

@@ -9,7 +9,7 @@ import operator
 import selectors
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -91,14 +91,14 @@ class Job:
         """
         self._workers: list[Child] = []
         self._phases = ["start"] * len(commands)
-        self._progress = [0] * len(commands)
+        self._progress: Counter[Rank] = Counter()
         self.finished: set[Rank] = set()
         """Ranks that have done their task."""
         self._pending: deque[Event] = deque()
         self._selector = selectors.DefaultSelector()
         self._guardian: Guardian | None = None
         try:
-            self._guardian = Guardian()
+            self._guardian = Guardian() if commands else None
             for rank, command in enumerate(commands):
                 inherited = (descriptors or {}).get(rank)
                 self._workers.append(
@@ -173,6 +173,11 @@ class Job:
         elif isinstance(record, Finished):
             self.finished.add(rank)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more has happened than `events` has yielded."""
+        return bool(self._pending)
+
     # --- what happens ---------------------------------------------------------------------------
 
     def events(self) -> Iterator[Event]:
@@ -187,36 +192,40 @@ class Job:
         pause = max(self._look_at - time.monotonic(), 0.0)
         ranks: set[Rank] = {key.data for key, _ in self._selector.select(pause)}
         now = time.monotonic()
-        if now >= self._look_at:  # not every exit shows on a pipe: a child may hold its end open
+        if now < self._look_at:
+            for rank in sorted(ranks):
+                self._read(rank)
+        else:  # not every exit shows on a pipe: a child of the worker may hold its end open
             self._look_at = now + TICK_SECONDS
-            ranks = set(self._running)
-        for rank in sorted(ranks & self._running):
-            self._read(rank)
+            for rank in sorted(self._running):
+                self._look(rank)
         if not self._pending:
             self._pending.append(Silence())
 
-    def _read(self, rank: Rank) -> None:
+    def _look(self, rank: Rank) -> None:
         """Queue what one worker sent, and whether it is gone."""
-        worker = self._workers[rank]
-        exit_code = worker.exit_code  # before reading: all that it sent is there then
-        try:
-            self._pending.extend(Line(rank, line) for line in worker.read_lines())
-        except LineTooLongError:
-            self._pending.append(Overflow(rank))
-            return
-        worker.read_output()
-        self._unwatch(
-            rank, [each for each in self._watched[rank] if each not in worker.descriptors]
-        )
-        if exit_code is not None:
+        exit_code = self._workers[rank].exit_code  # before reading: all that it sent is there then
+        if self._read(rank) and exit_code is not None:
             self._running.remove(rank)
             self._unwatch(rank, list(self._watched[rank]))
             self._pending.append(Exited(rank, exit_code))
 
+    def _read(self, rank: Rank) -> bool:
+        """Queue what one worker sent; tell whether that was all."""
+        worker = self._workers[rank]
+        try:
+            self._pending.extend(Line(rank, line) for line in worker.read_lines())
+        except LineTooLongError:
+            self._pending.append(Overflow(rank))
+            return False
+        worker.read_output()
+        still_open = worker.descriptors
+        if len(still_open) < len(self._watched[rank]):
+            self._unwatch(rank, [each for each in self._watched[rank] if each not in still_open])
+        return True
+
     def _unwatch(self, rank: Rank, closed: Sequence[int]) -> None:
         """Wait no more for what a worker closed."""
-        if not closed:
-            return
         for descriptor in closed:
             self._selector.unregister(descriptor)
             self._watched[rank].remove(descriptor)

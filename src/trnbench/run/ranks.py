@@ -59,6 +59,7 @@ class RankRecords:
         self._activities: dict[Rank, Activity] = {}
         self._is_activity_new = False
         self._ended_seconds = 0.0
+        self._with_losses = contradictions.ranks_with_losses(layout)
 
     def take(self, rank: Rank, record: ChildRecord) -> list[Merged]:
         """Take in one rank's record; return those of the job that are complete now, in order.
@@ -115,7 +116,7 @@ class RankRecords:
         if self._is_activity_new:
             self._is_activity_new = False
             yield merging.merge(list(self._activities.values()))
-        block = merging.merge_blocks(blocks, contradictions.ranks_with_losses(self._layout))
+        block = merging.merge_blocks(blocks, self._with_losses)
         # Ranks' clocks began at different moments: no block is over before it can have been.
         over = self._ended_seconds + block.prepare_seconds + block.seconds
         self._ended_seconds = max(block.at_seconds, over)

@@ -65,7 +65,7 @@ def converse(
         hang: seconds without a record from any rank that are a hang, if no compiler is at work.
         hang_hint: what to do about one; None names `measure.hang_seconds`.
         clock: of hangs.
-        check: called after every event, at least every `TICK_SECONDS`; it may raise an `End`.
+        check: called after what came at once, at least every `TICK_SECONDS`; it may raise an `End`.
 
     Raises:
         End: a worker failed, is gone, sent what is no record, or is of another version; or all
@@ -87,6 +87,8 @@ def converse(
                 raise _first_cause(job, rank, event, backend, clock)
             case Overflow(rank):
                 raise _garbage(job, rank, "a line without an end")
+        if job.has_more:  # 64 ranks send at once
+            continue
         check()
         if watch.is_hung(clock()):
             hint = hang_hint or f"if that is no hang, allow more than measure.hang_seconds={hang:g}"

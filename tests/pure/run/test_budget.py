@@ -14,6 +14,7 @@ from tests.pure.run.plans import plan_case
 from tests.pure.run.scripted_worker import make_block
 from trnbench.protocol.codec import encode
 from trnbench.protocol.orders import PROTOCOL_VERSION, Command, RunBlock
+from trnbench.protocol.parallel import Seated
 from trnbench.protocol.records import Block, Environment, Finished, Phase
 from trnbench.run.case import CaseRun, Observer, Progress
 from trnbench.run.job import Event, Job, Line, Silence
@@ -118,9 +119,18 @@ class TwoRanks(Scripted):
 
     def events(self) -> Iterator[Event]:
         for event in super().events():
+            if isinstance(event, Line) and b'"train"' in event.text:
+                yield from (Line(rank, encode(seat(rank)).encode()) for rank in (0, 1))
             yield event
             if isinstance(event, Line):
                 yield Line(1, event.text)
+
+
+def seat(rank: int) -> Seated:
+    return Seated(
+        at_seconds=0.0, rank=rank, node=0, device="cpu", device_id=None, process_group="gloo",
+        program="a" * 32,
+    )  # fmt: skip
 
 
 def follow(
@@ -212,11 +222,12 @@ def test_compiling_without_an_end_is_ended_at_the_limit_and_its_grace(tmp_path: 
     assert worker.now == pytest.approx(180.0 + GRACE_SECONDS, abs=1.0)
 
 
-def test_of_several_ranks_the_records_of_the_first_alone_are_kept_and_decide(
+def test_the_blocks_of_several_ranks_are_kept_as_one_which_decides(
     tmp_path: Path,
 ) -> None:
     worker = TwoRanks([Step(2.0)])
-    assert follow(worker, tmp_path).status == "finished"
+    plan = plan_case({"measure.max_minutes": "3", "parallel.data_parallel_replicate_size": "2"})
+    assert follow(worker, tmp_path, plan).status == "finished"
     lines = (tmp_path / "measurement.jsonl").read_text().splitlines()
     blocks = [each for each in map(json.loads, lines) if each["kind"] == "block"]
     assert [block["first_step"] for block in blocks] == list(range(worker.steps))
