@@ -40,10 +40,10 @@ ROWS = {"output", "down"}
 
 
 def split_model(objective: Objective, mesh: DeviceMesh, *, sequence_parallel: bool) -> None:
-    """Leave this rank's part of the model on its device.
+    """Leave this rank's part of the model.
 
     Args:
-        objective: a model with its loss, alike on all ranks.
+        objective: a model with its loss, alike on all ranks; its weights may have no memory yet.
         mesh: of one dimension, the ranks of this rank's tensor group.
         sequence_parallel: whether ranks share out the tokens between regions, too.
 
@@ -59,7 +59,7 @@ def split_model(objective: Objective, mesh: DeviceMesh, *, sequence_parallel: bo
     model.norm.read = read_part if sequence_parallel else read_whole
     rank, size = mesh.get_local_rank(), mesh.size()
     rows = model.shape.vocabulary_size // size
-    first = torch.tensor(rank * rows, device=model.embedding.weight.device)
+    first = torch.tensor(rank * rows, device=mesh.device_type)
     _share_out(model, mesh, {"embedding.weight": Shard(0), "head.weight": Shard(0)})
     model.embedding = SplitEmbedding(model.embedding, first, region, model.compute_dtype)
     objective.read, objective.enter = read_part, region.enter
@@ -77,7 +77,7 @@ def _split_block(block: nn.Module, mesh: DeviceMesh, region: "TensorRegion") -> 
                 module.read_bias = SharedBias(mesh.size())
         elif isinstance(module, ExpertsMlp):
             own = module.experts.count // mesh.size()
-            first = torch.tensor(mesh.get_local_rank() * own, device=module.gate.device)
+            first = torch.tensor(mesh.get_local_rank() * own, device=mesh.device_type)
             module.first_expert = first
             module.read = read_part
         elif isinstance(module, RotaryAttention):
