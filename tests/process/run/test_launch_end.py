@@ -30,8 +30,9 @@ PARENT = """\
 import signal, sys
 from tests.process.run.processes import next_line
 from trnbench.run.job import Job
-worker = Job([sys.argv[1:]])
-print(next_line(worker).decode().strip(), worker._guardian.pid, flush=True)
+worker = Job([sys.argv[1:]] * 3)
+pids = [next_line(worker).decode().strip() for _ in range(3)]
+print(*pids, worker._guardian.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -102,13 +103,13 @@ def test_ending_leaves_no_process_no_zombie_and_no_descriptor(
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_a_parent_that_is_killed_takes_its_worker_with_it(
+def test_a_parent_that_is_killed_takes_its_workers_with_it(
     tmp_path: Path, how: signal.Signals
 ) -> None:
     with start_parent(tmp_path) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 3
+        assert len(pids) == 7  # three workers, their children, the guardian
         assert all(psutil.pid_exists(pid) for pid in pids)
         parent.send_signal(how)
     assert parent.returncode == -how

@@ -180,6 +180,74 @@ def test_ranks_that_all_lost_each_other_are_ended_and_one_is_named(tmp_path: Pat
     assert end.reason.endswith("Connection closed by peer [127.0.0.1]:41027")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[../gloo/transport/tcp/pair.cc:546] Connection closed by peer [127.0.0.1]:41027",
+        "Timed out waiting 8000ms for recv operation to complete",
+        "failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shut",
+        "wait timeout after 300000ms, keys: /default_pg/0//cuda//timeout_dump",
+        "The client socket has timed out after 60000ms while trying to connect",
+        "NCCL Error 6: remote process exited or there was a network error",
+    ],
+)
+def test_the_echo_of_another_s_end_is_not_the_culprit(words: str, tmp_path: Path) -> None:
+    end = end_of(
+        tmp_path,
+        f"fail('bug', {words!r})",
+        f"print({words!r}, flush=True); os.abort()",
+        "wait_for_failures(); fail('bug', 'an own mistake')",
+        after=2,
+    )
+    assert end.reason == "rank 2 of 3: an own mistake"
+    assert end.detail is not None
+    assert words[:40] in end.detail
+
+
+def test_an_abort_over_unequal_sizes_is_no_echo(tmp_path: Path) -> None:
+    # As gloo ends a process whose collective has another size than its peer's.
+    abort = "terminate called after throwing an instance of 'gloo::EnforceNotMet'"
+    end = end_of(
+        tmp_path,
+        LOST,
+        f"wait_for_failures(); print({abort!r}, flush=True); os.abort()",
+        after=1,
+    )
+    assert end.reason.startswith("rank 1 of 2: ")
+    assert "gloo::EnforceNotMet" in end.reason
+
+
+def test_a_rank_that_prints_without_end_takes_no_memory_of_ours(tmp_path: Path) -> None:
+    prints = "for _ in range(256): os.write(1, b'x' * 2**20)\nsend('finished', steps=1)"
+    before = psutil.Process().memory_info().rss
+    with Job(commands(tmp_path, prints, "send('finished', steps=2)")) as job:
+        assert steps_of(job) == {0: 1, 1: 2}
+        assert len(job.output_tail(0)) == 32 * 1024
+    assert psutil.Process().memory_info().rss - before < 2**24
+
+
+def test_a_rank_that_is_stopped_is_named_and_the_others_stacks_are_told(tmp_path: Path) -> None:
+    stacks = "import faulthandler; faulthandler.register(signal.SIGUSR1, chain=False)\n"
+    clock = Clock()
+    stop = "os.kill(os.getpid(), signal.SIGSTOP)"
+    with Job(commands(tmp_path, stacks + QUIET, QUIET.replace("wait()", stop))) as job:
+        pids = job.pids
+
+        def look() -> None:
+            is_stopped = psutil.Process(pids[1]).status() == psutil.STATUS_STOPPED
+            if is_stopped and "waiting" in job.output_tail(0):
+                clock.now += 60.1
+
+        with pytest.raises(End) as raised:
+            list(converse(job, hang=60, clock=clock, check=look))
+    assert raised.value.reason.startswith("rank 1 of 2 is stopped by a signal: no record")
+    assert raised.value.detail is not None
+    assert "rank 0, innermost call first:\n  File" in raised.value.detail
+    assert "in wait\n" in raised.value.detail
+    assert "rank 1: no stack" in raised.value.detail
+    assert are_gone(pids)
+
+
 def test_the_others_are_ended_without_waiting_for_what_they_wait_for(tmp_path: Path) -> None:
     end = end_of(tmp_path, QUIET, "fail('compile_failure', 'no such operator')", QUIET)
     assert end.reason == "rank 1 of 3: no such operator"
