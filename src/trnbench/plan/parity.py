@@ -1,12 +1,14 @@
 """The parity model of a case: small enough for the CPU, and built of the same parts.
 
 It has the case's family, head width, grouping of heads, kind and proportions of the MLP, precision,
-execution and kernels; two layers, short sequences and a small vocabulary. A step has two passes, so
-that accumulation is compared with one pass of all sequences.
+execution, kernels and layout of ranks; two layers, short sequences and a small vocabulary, or as
+many as the layout shares out. A step has two passes, or as many as a pipeline has ranks, so that
+accumulation is compared with one pass of all sequences.
 
 Source of the sizes: docs/metrics.md, "The parity gate".
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -46,7 +48,12 @@ EXTERNAL_LEARNING_RATE = 1e-3
 
 def plan_gate(work: WorkOrder) -> GateOrder:
     """Return the parity gate of an order of one of our models."""
-    length = min(SEQUENCE_LENGTH, work.sequence_length)
+    layout = work.layout
+    tokens = min(SEQUENCE_LENGTH, work.sequence_length)
+    # Of the tokens each context rank has two chunks, and of its part each tensor rank has one.
+    chunks = 2 * layout.context_parallel_size if layout.context_parallel_size > 1 else 1
+    among_tensor = layout.tensor_parallel_size if layout.sequence_parallel else 1
+    length = _multiple(tokens, chunks * among_tensor)
     shape, step = parity_shape(work, work.own_shape, length), work.step
     rate = LEARNING_RATE * min(1.0, LEAST_WIDTH / shape.hidden_size)
     document = step.document_length
@@ -56,7 +63,7 @@ def plan_gate(work: WorkOrder) -> GateOrder:
         shape=shape,
         sequence_length=length if shape.image is None else shape.max_positions,
         sequences_a_pass=SEQUENCES_A_PASS if shape.image is None else IMAGES_A_PASS,
-        passes=PASSES,
+        passes=_multiple(PASSES, layout.pipeline_parallel_size),
         steps=STEPS,
         optimizer=replace(work.optimizer, learning_rate=rate, lr_warmup_steps=WARMUP_STEPS),
         step=replace(
@@ -102,20 +109,22 @@ def parity_shape(work: WorkOrder, shape: ModelShape, sequence_length: int) -> Mo
     """
     queries_a_key = shape.heads // shape.kv_heads
     group_width = queries_a_key * shape.head_dim
-    kv_heads = min(shape.kv_heads, -(-LEAST_WIDTH // group_width))
+    layout, tensor = work.layout, work.layout.tensor_parallel_size
+    kv_heads = _multiple(min(shape.kv_heads, -(-LEAST_WIDTH // group_width)), tensor)
     heads = kv_heads * queries_a_key
     hidden = min(shape.hidden_size, max(LEAST_WIDTH, heads * shape.head_dim))
     part = hidden / shape.hidden_size
     window = shape.sliding_window
+    stages = layout.pipeline_parallel_size * layout.pipeline_stages_per_rank
     is_windowed = window is not None and window < work.sequence_length
     small = replace(
         shape,
-        layers=min(LAYERS, shape.layers),
+        layers=min(max(LAYERS, stages), shape.layers),
         hidden_size=hidden,
         heads=heads,
         kv_heads=kv_heads,
-        intermediate_size=_scaled(shape.intermediate_size, part),
-        vocabulary_size=min(VOCABULARY_SIZE, shape.vocabulary_size),
+        intermediate_size=_scaled(shape.intermediate_size, part, tensor),
+        vocabulary_size=_multiple(min(VOCABULARY_SIZE, shape.vocabulary_size), tensor),
         max_positions=max(sequence_length, min(shape.max_positions, SEQUENCE_LENGTH)),
         sliding_window=min(WINDOW, sequence_length) if is_windowed else None,
         experts=None if shape.experts is None else _few(shape.experts, shape, part, work),
@@ -129,17 +138,27 @@ def parity_shape(work: WorkOrder, shape: ModelShape, sequence_length: int) -> Mo
 
 def _few(experts: Experts, shape: ModelShape, part: float, work: WorkOrder) -> Experts:
     count, taken = min(experts.count, EXPERTS), min(experts.per_token, EXPERTS)
+    tensor = work.layout.tensor_parallel_size
     if work.precision != "fp32":
-        count = taken = min(experts.count, LOW_PRECISION_EXPERTS)
+        count = taken = _multiple(min(experts.count, LOW_PRECISION_EXPERTS), tensor)
     return replace(
         experts,
-        count=count,
+        count=_multiple(count, tensor),
         per_token=taken,
         size=_scaled(experts.size, part),
-        shared_size=_scaled(experts.shared_size, part) if experts.shared_size else 0,
+        shared_size=_scaled(experts.shared_size, part, tensor) if experts.shared_size else 0,
         dense_layers=min(experts.dense_layers, LAYERS - 1, shape.layers - 1),
     )
 
 
-def _scaled(width: int, part: float) -> int:
-    return max(MLP_MULTIPLE, round(width * part / MLP_MULTIPLE) * MLP_MULTIPLE)
+def _scaled(width: int, part: float, ranks: int = 1) -> int:
+    edge = math.lcm(MLP_MULTIPLE, ranks)
+    return max(edge, round(width * part / edge) * edge)
+
+
+def _multiple(least: int, of: int) -> int:
+    """Return the least multiple that is not below `least`.
+
+    The layout divides the case's size, so where that is not below, neither is it exceeded.
+    """
+    return -(-least // of) * of

@@ -8,6 +8,8 @@ from tests.pure.train.orders import make_order
 from trnbench.catalog.models import models
 from trnbench.plan.parity import LEAST_WIDTH, parity_shape, plan_gate
 from trnbench.plan.rules import check_shape
+from trnbench.protocol.orders import Precision
+from trnbench.protocol.parallel import Layout
 
 NAMES = sorted(models())
 
@@ -31,6 +33,38 @@ def test_every_model_of_the_catalog_has_a_small_one_of_its_make() -> None:
             assert getattr(small, kept) == getattr(shape, kept)
 
     check_each(NAMES, check)
+
+
+def test_a_layout_divides_the_small_model_as_it_does_the_case() -> None:
+    def check(layout: Layout, precision: Precision) -> None:
+        for name in ("llama3-8b", "mixtral-8x7b"):
+            work = make_order(
+                models()[name].shape, layout=layout, sequence_length=4096, precision=precision
+            )
+            gate = plan_gate(work)
+            small = gate.shape
+            assert small is not None
+            tensor, stages = layout.tensor_parallel_size, layout.pipeline_parallel_size
+            stages *= layout.pipeline_stages_per_rank
+            sizes = [small.kv_heads, small.heads, small.vocabulary_size, small.intermediate_size]
+            if small.experts is not None:
+                sizes.append(small.experts.count)
+            assert [size % tensor for size in sizes] == [0] * len(sizes)
+            assert small.layers % stages == 0
+            assert gate.passes % layout.pipeline_parallel_size == 0
+            assert gate.sequence_length % (2 * layout.context_parallel_size * tensor) == 0
+
+    layouts = (
+        Layout(tensor_parallel_size=4),
+        Layout(tensor_parallel_size=8, context_parallel_size=8),
+        Layout(pipeline_parallel_size=4),
+        Layout(
+            pipeline_parallel_size=4,
+            pipeline_stages_per_rank=2,
+            pipeline_schedule="interleaved_1f1b",
+        ),
+    )
+    check_each([(each, name) for each in layouts for name in ("fp32", "bf16")], check)
 
 
 def test_a_plan_orders_a_gate_with_the_case_s_own_optimizer_but_for_its_rate() -> None:
