@@ -6,6 +6,7 @@ Source: AWS Neuron documentation 2.32, tools/neuron-sys-tools/neuron-ls; public 
 """
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from trnbench.protocol.orders import CollectiveTask
 
 LS_SECONDS = 5.0
 
+_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+
 TOOLS = "opt/aws/neuron/bin"
 """Where Neuron's packages put their tools; not every image has it on its PATH."""
 
@@ -46,6 +49,8 @@ class NeuronChip:
     """Physical cores in a logical one (LNC); None on chips that know only one."""
     memory_bytes: int | None
     numa_node: int | None
+    processors: str | None = None
+    """Those on its NUMA node, as Linux lists them."""
     connected_to: tuple[int, ...]
 
 
@@ -159,13 +164,14 @@ def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ..
 
 def _chip(entry: dict[str, Any], number: int) -> NeuronChip:
     index, node = _whole(entry.get("neuron_device")), _whole(entry.get("numa_node"))
-    connected = entry.get("connected_to")
+    connected, near = entry.get("connected_to"), entry.get("cpu_affinity")
     return NeuronChip(
         index=number if index is None else index,
         logical_cores=_whole(entry.get("nc_count")),
         logical_core_config=_whole(entry.get("logical_neuroncore_config")),
         memory_bytes=_whole(entry.get("memory_size")),
         numa_node=None if node is None or node < 0 else node,
+        processors=near if isinstance(near, str) and _LIST.fullmatch(near) else None,
         connected_to=tuple(
             there
             for there in map(_whole, connected if isinstance(connected, list) else ())

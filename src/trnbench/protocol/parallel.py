@@ -91,6 +91,8 @@ class Seat:
     store_descriptor: int | None = None
     """Of the listening socket of that port, in rank 0; it was bound by the parent, so that nothing
     takes the port in between."""
+    processors: str | None = None
+    """To which the rank binds itself, as Linux lists them (`0-47,96-143`); None: to none."""
 
     @property
     def is_alone(self) -> bool:
@@ -139,6 +141,9 @@ class Communication:
     operations: dict[str, float]
     """Seconds by the profiler's name of the collective."""
     reason: str | None = None
+    transports: dict[str, int] | None = None
+    """The rank's connections by what moves their bytes, as the library itself wrote down; null
+    where it says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import contextlib
 import random
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self
 
 from trnbench.errors import UnavailableError
@@ -77,6 +78,12 @@ class Meeting:
         """Close our copy of the socket."""
         if self._socket is not None:
             self._socket.close()
+
+
+def bound(seats: Sequence[Seat], processors: Sequence[str | None]) -> list[Seat]:
+    """Give each seat the processors near its device; those beyond the end are not known."""
+    near = [*processors, *[None] * len(seats)]
+    return [replace(seat, processors=near[seat.local_rank]) for seat in seats]
 
 
 def _listening(has_own_ports: bool, ranks: int) -> socket.socket:

@@ -16,13 +16,14 @@ from trnbench.analysis.analyze import recost
 from trnbench.catalog.backends import backend_of
 from trnbench.errors import RunError, UnavailableError
 from trnbench.machine.describe import Devices, Machine, redact_variables
+from trnbench.machine.placement import Placement, place_devices
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.prices.base import utc_now
-from trnbench.protocol.orders import Train
+from trnbench.protocol.orders import Train, WorkOrder
 from trnbench.run.case import CaseRun, Observer
 from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
-from trnbench.run.meeting import Meeting
+from trnbench.run.meeting import Meeting, bound
 from trnbench.run.results import load_result
 from trnbench.run.stopping import Budget
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
@@ -80,7 +81,7 @@ class Session:
             plans: the cases, in order; a case that is there twice is measured once.
             folder: for results; made if it is not there.
             python: the interpreter that trains.
-            machine: this machine, for run.json.
+            machine: this machine, for run.json and for where its devices are plugged in.
             devices: what the interpreter can train on, for run.json.
             observer: notified of all that happens.
             interruption: checked between events.
@@ -91,6 +92,7 @@ class Session:
         self._plans = list({plan.case_id: plan for plan in plans}.values())
         self._folder = folder
         self._python = python
+        self._machine = machine
         self._observer = observer
         self._interruption = interruption
         self._rounds = max(plan.measure.launches for plan in self._plans)
@@ -234,10 +236,14 @@ class Session:
                 meeting = Meeting(order.layout.world_size, has_own_ports=has_own_ports)
             except UnavailableError as error:
                 return _refused(error)
-            seats = stack.enter_context(meeting).seats
+            placement = self._place(order)
+            near = placement.processors if plan.measure.numa_binding == "node" else ()
+            seats = bound(stack.enter_context(meeting).seats, near)
             variables = [environment_of_rank(order, seat, os.environ, caches) for seat in seats]
             told = recorded(variables[0])
-            records.append(Launch(at_seconds=0.0, variables=redact_variables(told)))
+            records.append(
+                Launch(at_seconds=0.0, variables=redact_variables(told), links=placement.links)
+            )
             tasks = [Train(order=order, seat=seat) for seat in seats]
             job = stack.enter_context(meeting.start(self._python, tasks, variables))
             recorder = _recorder(plan, job.pids, told)
@@ -252,6 +258,14 @@ class Session:
                 recorder=recorder,
                 budget=budget,
             ).follow()
+
+    def _place(self, order: WorkOrder) -> Placement:
+        """Find where the devices of several ranks are plugged in."""
+        ranks, chips = order.layout.world_size, self._machine.chips
+        if ranks == 1:
+            return Placement()
+        first = order.device_index or 0
+        return place_devices(order.backend, first, ranks, chips.neuron, self._machine.instance)
 
     def _conclude(self, run: RunFolder, number: int, plan: Plan) -> None:
         """Write the result of a case that is over, once."""

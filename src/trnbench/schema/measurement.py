@@ -78,6 +78,9 @@ class Launch:
     at_seconds: float
     variables: dict[str, str]
     """Paths and names are removed."""
+    links: dict[str, int] | None = None
+    """Pairs of the job's devices by what joins them, in the words of the vendor's tool; null: not
+    known, or one device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,9 @@ class MeasureConfig(Strict):
     GPU."""
     telemetry: bool = True
     """Whether to read utilisation, memory, temperature and power beside the run."""
+    numa_binding: Literal["node", "none"] = "node"
+    """node: each rank of several runs on the processors that are near its device, where those are
+    known; none: wherever the system puts it."""
     hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """Seconds without a record from the worker after which it counts as hung and is ended. Allow
     for the longest compilation."""

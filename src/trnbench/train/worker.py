@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trnbench.protocol import orders, records
 from trnbench.protocol.parallel import ALONE, SINGLE, Replica, Seat, Seated
+from trnbench.train.binding import bind
 from trnbench.train.channel import Channel, KnownFailure, describe_failure, explaining, finite
 from trnbench.train.software import (
     entry_points,
@@ -159,6 +160,7 @@ def _opened(
     While work is done on the device, its errors are explained.
     """
     channel.send(records.Phase, name="probe")
+    bound = bind(seat.processors)
     _import_torch()
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
@@ -170,19 +172,24 @@ def _opened(
     if isinstance(work, orders.WorkOrder):
         claim = replace(claim, precision=work.precision, execution=work.execution)
         layout = work.layout
-    mesh = Mesh.join(seat, layout, kind.process_group)
+    choices = {}
     if not seat.is_alone:
         claim = replace(claim, index=kind.index_of(work.device_index, seat.local_rank))
+        choices = {"numa_binding": bound}
+    mesh = Mesh.join(seat, layout, kind, claim.index)
     backend = kind.open(claim)
     with explaining(backend):
         mesh.lay_out(backend.device)
-        _send_environment(work, backend, channel)
+        _send_environment(work, backend, channel, choices)
         yield backend, mesh
         backend.close()
 
 
 def _send_environment(
-    work: orders.WorkOrder | orders.Microbench, backend: "Backend", channel: Channel
+    work: orders.WorkOrder | orders.Microbench,
+    backend: "Backend",
+    channel: Channel,
+    choices: dict[str, str],
 ) -> None:
     import torch
 
@@ -202,7 +209,7 @@ def _send_environment(
         proven=backend.is_proven,
         threads=torch.get_num_threads() if backend.name == "cpu" else None,
         versions={**library_versions(external), **backend.versions()},
-        settings=dict(backend.settings()),
+        settings={**backend.settings(), **choices},
         clock_step_seconds=clock_step_seconds(),
     )
 

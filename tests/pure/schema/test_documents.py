@@ -64,7 +64,7 @@ PLAN = {
         "launches": 3,
         "relative_precision": 0.005, "min_samples": 50, "max_samples": 1000, "min_seconds": 30.0,
         "max_minutes": 15.0, "max_usd": None, "gate": True, "ceiling": None,
-        "telemetry": True, "hang_seconds": 600.0,
+        "telemetry": True, "numa_binding": "node", "hang_seconds": 600.0,
     },
     "price": PRICE,
     "price_reason": None,

@@ -6,7 +6,7 @@ One file a subject, one line here. Rules and thresholds: docs/metrics.md, "Check
 from collections.abc import Callable, Mapping
 
 from trnbench.analysis.case import Case, Finding
-from trnbench.analysis.checks import device, measurement, parity, ranks, training
+from trnbench.analysis.checks import device, links, measurement, parity, ranks, training
 from trnbench.schema.result import CheckOutcome, Validity
 
 CHECKS: Mapping[str, Callable[[Case], Finding]] = {
@@ -32,6 +32,8 @@ CHECKS: Mapping[str, Callable[[Case], Finding]] = {
     "agreement": ranks.check_agreement,
     "equal_devices": ranks.check_equal_devices,
     "peer_access": ranks.check_peer_access,
+    "transports": links.check_transports,
+    "links": links.check_links,
     "idle_devices": ranks.check_idle_devices,
     "placement": device.check_placement,
     "chip": device.check_chip,

@@ -127,6 +127,17 @@ class Backend:
         Raises:
             Unavailable: it is not here, or cannot do what the claim asks.
         """
+        cls.require(claim.index)
+        torch.set_float32_matmul_precision("highest")
+        return cls(claim)
+
+    @classmethod
+    def require(cls, index: int | None) -> None:
+        """Require that the device is here, without claiming it.
+
+        Raises:
+            Unavailable: it is not here, or there are fewer of its kind.
+        """
         found = cls.find()
         if found is None or not found.supported:
             why = f": {found.note}" if found else ""
@@ -134,14 +145,17 @@ class Backend:
                 f"torch has no {cls.name} device here{why}",
                 hint="see `trnbench doctor`, or train on another: `--device auto`",
             )
-        if claim.index is not None and claim.index >= found.device_count:
+        if index is not None and index >= found.device_count:
             raise Unavailable(
-                f"device {cls.name}:{claim.index} is not here: there are {found.device_count}, "
+                f"device {cls.name}:{index} is not here: there are {found.device_count}, "
                 "counted from 0",
                 hint=f"use {cls.name}:0 to {cls.name}:{found.device_count - 1}",
             )
-        torch.set_float32_matmul_precision("highest")
-        return cls(claim)
+
+    @classmethod
+    def group_options(cls, index: int | None) -> Mapping[str, Any]:
+        """Return arguments of `init_process_group`, which is called before the device is opened."""
+        return {}
 
     def close(self) -> None:
         """Give the device back; the process ends after it."""
@@ -156,6 +170,8 @@ class Backend:
         """Return what the training step calls: the model itself, or compiled for the device."""
         if self.claim.execution == "eager":
             return model
+        # Else what is compiled too often runs eagerly from then on, without a word.
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         return torch.compile(model, backend=self.compiler, dynamic=False)
 
     def end_step(self) -> None:
@@ -227,6 +243,10 @@ class Backend:
         """Return the operators that ran on the processor instead; None where not counted."""
         return None
 
+    def transports(self) -> dict[str, int] | None:
+        """Count this rank's connections to others by what moves their bytes; None: not told."""
+        return None
+
     def settings(self) -> Mapping[str, str]:
         """Return the numeric settings in force, for the record."""
         return {
@@ -249,6 +269,8 @@ class Backend:
             return "out_of_memory", "the device has not enough memory for this model and batch"
         if isinstance(error, torch.AcceleratorError):
             return "device_failure", "the device reported an error"
+        if "fail_on_recompile_limit_hit" in str(error):
+            return "recompiled", "a step had to be compiled more often than torch allows"
         if "fail_on_recompile" in str(error):
             return "recompiled", "a measured step had to be compiled again"
         return None

@@ -4,10 +4,15 @@ This project has not run this file on a GPU yet, and each result made by it says
 """
 
 import os
+import re
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
+import torch.distributed as dist
 from torch.nn.attention import SDPBackend
 
 from trnbench.protocol.orders import AdamW
@@ -30,6 +35,8 @@ class CudaBackend(Backend):
     adamw: ClassVar[AdamW] = "fused"
     process_group: ClassVar[str | None] = "nccl"
     profiler_activity: ClassVar[str | None] = "CUDA"
+    nccl_log: ClassVar[Path | None] = None
+    """Where NCCL writes how this rank's connections are made; None where it is not asked to."""
 
     @classmethod
     def find(cls) -> FoundDevice | None:
@@ -57,6 +64,14 @@ class CudaBackend(Backend):
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         return opened
+
+    @classmethod
+    def group_options(cls, index: int | None) -> Mapping[str, Any]:
+        """Choose the GPU before the group is made: NCCL would take the first one for every rank."""
+        cls.require(index)
+        torch.cuda.set_device(index or 0)
+        cls.nccl_log = log_connections()
+        return {"device_id": torch.device("cuda", index or 0)}
 
     def _device(self, index: int | None) -> torch.device:
         return torch.device("cuda", index or 0)
@@ -86,10 +101,20 @@ class CudaBackend(Backend):
                 matmul.allow_bf16_reduced_precision_reduction
             ).lower(),
             "attention": attention_kernel(heads),
+            **nccl_variables(os.environ),
             **peer_access(
                 self.device.index, torch.cuda.device_count(), torch.cuda.can_device_access_peer
             ),
         }
+
+    def transports(self) -> dict[str, int] | None:
+        """Count NCCL's connections by what moves their bytes, such as `P2P` and `NET/OFI`."""
+        return None if self.nccl_log is None else read_transports(self.nccl_log.read_text())
+
+    def close(self) -> None:
+        """Take NCCL's log away."""
+        if self.nccl_log is not None:
+            self.nccl_log.unlink(missing_ok=True)
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of CUDA or ROCm that torch was built with, and of cuDNN."""
@@ -98,6 +123,7 @@ class CudaBackend(Backend):
             "cuda": torch.version.cuda,
             "rocm": torch.version.hip,
             "cudnn": None if cudnn is None else str(cudnn),
+            "nccl": nccl_version(),
             "compute_capability": ".".join(map(str, torch.cuda.get_device_capability(self.device))),
         }
         return {name: version for name, version in found.items() if version}
@@ -131,6 +157,46 @@ def peer_access(
         return {"peer_access": f"0 of {len(others)}, by NCCL_P2P_DISABLE"}
     reached = sum(can_access(device, other) for other in others)
     return {"peer_access": f"{reached} of {len(others)}"}
+
+
+def log_connections() -> Path | None:
+    """Have NCCL write how it connects ranks to a file; None where the user has set its log.
+
+    It does so once a connection, not once a collective. Source: NCCL documentation, environment
+    variables, NCCL_DEBUG, NCCL_DEBUG_SUBSYS and NCCL_DEBUG_FILE.
+    """
+    if any(name.startswith("NCCL_DEBUG") for name in os.environ):
+        return None
+    descriptor, name = tempfile.mkstemp(prefix="trnbench-nccl-")
+    os.close(descriptor)
+    os.environ |= {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "INIT", "NCCL_DEBUG_FILE": name}
+    return Path(name)
+
+
+def nccl_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that decide how NCCL works, but for its log and for paths."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith("NCCL_") and not name.startswith("NCCL_DEBUG") and "/" not in value
+    }
+
+
+def read_transports(log: str) -> dict[str, int] | None:
+    """Count the connections in NCCL's log; None where it tells of none.
+
+    Within a machine they are by peer access (P2P) or through the host's memory (SHM), between
+    machines by a network, whose plugin is named. Source: NCCL 2.28, src/transport.
+    """
+    found = Counter(re.findall(r"-> \S+ (?:\[\w+\] )?via (P2P|SHM|NET/\w+)", log))
+    return dict(found) or None
+
+
+def nccl_version() -> str | None:
+    """Return the version of NCCL, or of RCCL; None where torch has neither."""
+    if not (dist.is_available() and dist.is_nccl_available()):
+        return None
+    return ".".join(map(str, torch.cuda.nccl.version()))
 
 
 def _require_fp8(device: torch.device) -> None:

@@ -37,6 +37,10 @@ VISIBLE_VARIABLE = "NEURON_RT_VISIBLE_CORES"
 """The cores that this process may use (runtime configuration guide)."""
 
 
+HOST_COLLECTIVES = ("TORCH_NEURONX_ENABLE_HOST_CC", "NEURON_RT_ENABLE_HOST_CC")
+"""The variable and its name before 2.33."""
+
+
 class NeuronBackend(Backend):
     """Trains on one logical NeuronCore."""
 
@@ -102,6 +106,15 @@ class NeuronBackend(Backend):
         """Return the core: the one made visible, or by its local rank the runtime's choice."""
         core = os.environ.get(VISIBLE_VARIABLE) or os.environ.get("LOCAL_RANK")
         return None if core is None else f"NeuronCore {core}"
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the numeric settings, and whether the host takes part in collectives.
+
+        That takes away what collectives are made with, and two of their algorithms (AWS Neuron
+        documentation, release-notes/components/runtime, 2.32).
+        """
+        named = {name: os.environ[name] for name in HOST_COLLECTIVES if name in os.environ}
+        return {**super().settings(), **named}
 
     def compilations(self) -> Compilations:
         """Count programs by their files in the cache, those of eager operators included."""

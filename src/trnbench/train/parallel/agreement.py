@@ -17,8 +17,8 @@ from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.parallel.mesh import Mesh
 
-OWN_SETTINGS = ("affinity",)
-"""Settings in which ranks differ by right: each may be bound to processors of its own."""
+OWN_SETTINGS = ("affinity", "peer_access")
+"""Settings in which ranks differ by right: the processors of each, and what its device reaches."""
 
 SAMPLED_ELEMENTS = 2**14
 """Of each weight, evenly spaced."""

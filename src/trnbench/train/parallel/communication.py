@@ -44,7 +44,7 @@ def profile_communication(
     """
     fields: dict[str, Any] = {
         "window_seconds": None, "seconds": None, "exposed_seconds": None, "operations": {},
-        "reason": backend.unseen_communication,
+        "reason": backend.unseen_communication, "transports": backend.transports(),
     }  # fmt: skip
     if fields["reason"] is None:
         try:

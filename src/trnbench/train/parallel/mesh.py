@@ -12,6 +12,7 @@ import datetime
 import io
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -19,6 +20,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from trnbench.protocol.parallel import ALONE, AXES, SINGLE, Axis, Layout, Seat
+from trnbench.train.backends.base import Backend
 from trnbench.train.channel import KnownFailure
 
 PATIENCE = datetime.timedelta(days=1)
@@ -44,13 +46,16 @@ class Mesh:
         self._host: dist.ProcessGroup | None = None
 
     @classmethod
-    def join(cls, seat: Seat, layout: Layout, library: str | None) -> Self:
+    def join(
+        cls, seat: Seat, layout: Layout, kind: type[Backend], index: int | None = None
+    ) -> Self:
         """Wait for all ranks and make the groups; touch no device.
 
         Args:
             seat: this rank's.
             layout: of the job; its sizes multiply to the seat's world.
-            library: torch.distributed's name of what moves tensors between such devices.
+            kind: of the devices.
+            index: of this rank's, which its backend opens next.
 
         Raises:
             KnownFailure: torch cannot do it here, or layout and seat do not fit.
@@ -62,6 +67,7 @@ class Mesh:
                 f"the layout is of {layout.world_size} ranks, and the job has {seat.world_size}",
                 reason="wrong_order",
             )
+        library = kind.process_group
         if library is None or not dist.is_available() or not dist.is_gloo_available():
             raise KnownFailure(
                 "torch moves no data between such devices here",
@@ -69,7 +75,7 @@ class Mesh:
                 hint="train on one device: set no size under `parallel:`",
             )
         mesh = cls(seat, layout)
-        mesh._host = _join(seat, library)
+        mesh._host = _join(seat, library, kind.group_options(index))
         return mesh
 
     def lay_out(self, device: torch.device) -> None:
@@ -181,7 +187,7 @@ class Mesh:
 ALONE_MESH = Mesh()
 
 
-def _join(seat: Seat, library: str) -> dist.ProcessGroup:
+def _join(seat: Seat, library: str, options: Mapping[str, Any]) -> dist.ProcessGroup:
     """Join the default group and make gloo's; return that."""
     if seat.local_world_size == seat.world_size and sys.platform in _LOOPBACK:
         # Else gloo looks its address up by the host's name, which may have none.
@@ -199,7 +205,12 @@ def _join(seat: Seat, library: str) -> dist.ProcessGroup:
         **listening,
     )
     dist.init_process_group(
-        library, store=store, rank=seat.rank, world_size=seat.world_size, timeout=PATIENCE
+        library,
+        store=store,
+        rank=seat.rank,
+        world_size=seat.world_size,
+        timeout=PATIENCE,
+        **options,
     )
     if library == "gloo":
         world = dist.group.WORLD

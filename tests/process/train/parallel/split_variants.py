@@ -90,7 +90,7 @@ def main() -> None:
     folder, answer = Path(sys.argv[3]), Path(sys.argv[4])
     torch.set_num_threads(1)
     CpuBackend.compiler = "aot_eager"  # captures and differentiates, and builds no C++
-    joined = Mesh.join(seat, next(iter(variants.values())).layout, "gloo")
+    joined = Mesh.join(seat, next(iter(variants.values())).layout, CpuBackend)
     told = {}
     for number, (name, order) in enumerate(variants.items()):
         made = train(order, joined.relaid(order.layout, torch.device("cpu")))

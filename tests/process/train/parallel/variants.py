@@ -104,7 +104,7 @@ def main() -> None:
     seat = seat_argument(sys.argv[1])
     folder, answer = Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
-    joined = Mesh.join(seat, DDP, "gloo")
+    joined = Mesh.join(seat, DDP, CpuBackend)
     told = {}
     for number, (name, order) in enumerate(VARIANTS.items()):
         made = train(order, joined.relaid(order.layout, torch.device("cpu")))

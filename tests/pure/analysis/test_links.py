@@ -1,0 +1,69 @@
+"""What joins a job's devices, as far as vendors' tools and libraries say, and how it is judged."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.builders import make_job, make_job_plan, make_result, make_seat
+from trnbench.protocol.parallel import Communication
+from trnbench.schema.measurement import Launch
+from trnbench.schema.result import CheckOutcome
+
+
+def judged(
+    name: str,
+    *,
+    transports: dict[str, int] | None = None,
+    links: dict[str, int] | None = None,
+    nodes: int = 1,
+) -> CheckOutcome:
+    plan = make_job_plan()
+    made = make_job(plan)
+    made.launch = Launch(at_seconds=0.0, variables={}, links=links)
+    seats = [make_seat(rank) for rank in range(8)]
+    made.seats = [replace(seat, node=seat.rank * nodes // 8) for seat in seats]
+    made.communications = [
+        Communication(
+            at_seconds=1.0, rank=rank, steps=2, window_seconds=None, seconds=None,
+            exposed_seconds=None, operations={}, reason="unseen", transports=transports,
+        )
+        for rank in range(8)
+    ]  # fmt: skip
+    (found,) = [check for check in make_result(plan, made).checks if check.name == name]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("transports", "nodes", "verdict", "said"),
+    [
+        (None, 1, "not_judged", "does not say"),
+        ({"P2P": 4}, 1, "sound", "P2P (32)"),
+        ({"P2P": 4, "SHM": 1}, 1, "doubtful", "the host's memory is between devices"),
+        ({"NET/Socket": 1}, 1, "doubtful", "between devices of one machine"),
+        ({"NET/OFI": 1}, 1, "doubtful", "between devices of one machine"),
+        ({"P2P": 4, "NET/OFI": 1}, 2, "sound", "NET/OFI"),
+        ({"P2P": 4, "NET/Socket": 1}, 2, "doubtful", "between machines"),
+    ],
+)
+def test_bytes_that_take_a_slow_way_are_a_doubt(
+    transports: dict[str, int] | None, nodes: int, verdict: str, said: str
+) -> None:
+    found = judged("transports", transports=transports, nodes=nodes)
+    assert (found.verdict, said in found.evidence) == (verdict, True)
+    assert bool(found.advice) == (verdict == "doubtful")
+
+
+@pytest.mark.parametrize(
+    ("links", "verdict"),
+    [
+        (None, "not_judged"),
+        ({"NV18": 28}, "sound"),
+        ({"NV12": 14, "NV18": 14}, "sound"),
+        ({"SYS": 20, "PHB": 8}, "sound"),
+        ({"NV18": 21, "SYS": 7}, "doubtful"),
+    ],
+)
+def test_a_gpu_without_the_others_links_is_a_doubt(
+    links: dict[str, int] | None, verdict: str
+) -> None:
+    assert judged("links", links=links).verdict == verdict
