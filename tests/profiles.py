@@ -5,6 +5,7 @@ from typing import Any, Literal
 from tests.builders import make_plan
 from trnbench.analysis.profile import make_profile
 from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.parallel import Communication
 from trnbench.protocol.records import Environment, OperatorTime, Profiled
 from trnbench.schema.profile import Profile
 
@@ -50,6 +51,22 @@ def make_profiled(*operators: OperatorTime, window_seconds: float = 1.0) -> Prof
         profiled_seconds=window_seconds,
         window_seconds=window_seconds,
         operators=list(operators),
+    )
+
+
+def make_communication(
+    seconds: float | None, exposed_seconds: float | None, reason: str | None = None
+) -> Communication:
+    """Return a rank's time in collectives in five steps of a second together."""
+    return Communication(
+        at_seconds=9.0,
+        rank=0,
+        steps=5,
+        window_seconds=None if seconds is None else 1.0,
+        seconds=seconds,
+        exposed_seconds=exposed_seconds,
+        operations={} if seconds is None else {"gloo:all_reduce": seconds},
+        reason=reason,
     )
 
 

@@ -2,9 +2,10 @@
 
 Source: 2 FLOP a multiply-add; attention under a causal mask counts half of the scores, and three
 times the forward pass for training (docs/metrics.md, "FLOPs"); bytes as STREAM counts them
-(McCalpin, memory bandwidth and machine balance, 1995): copy 2 arrays, triad 3; a collective's bus
-bandwidth as in nccl-tests (doc/PERFORMANCE.md): 2 (n - 1) / n of the array for all-reduce,
-(n - 1) / n for all-gather and reduce-scatter.
+(McCalpin, memory bandwidth and machine balance, 1995): copy 2 arrays, triad 3; a collective's
+algorithm bandwidth is its bytes over its time, and its bus bandwidth that times a factor of the n
+ranks (nccl-tests, doc/PERFORMANCE.md, read 2026-11-30): 2 (n - 1) / n for all-reduce, (n - 1) / n
+for all-gather, reduce-scatter and all-to-all, 1 for broadcast and send/receive.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +15,10 @@ from typing import Literal
 
 from trnbench.analysis.energy import MAX_FOREIGN_CPU_SHARE
 from trnbench.catalog.accelerators import accelerators
+from trnbench.catalog.backends import backend_of
 from trnbench.protocol.orders import (
     AttentionTask,
+    Collective,
     CollectiveTask,
     MatmulTask,
     MoveTask,
@@ -75,8 +78,14 @@ def amount_of(task: PeakTask, ranks: int = 1) -> float:
         case MoveTask():
             return float((2 if task.motion == "copy" else 3) * task.array_bytes)
         case CollectiveTask():
-            factor = 2 if task.operation == "all_reduce" else 1
-            return factor * (ranks - 1) / ranks * task.whole_bytes
+            return bus_factor(task.operation, ranks) * task.whole_bytes
+
+
+def bus_factor(operation: Collective, ranks: int) -> float:
+    """Return a collective's bus bandwidth over its algorithm bandwidth."""
+    if operation in ("broadcast", "send_receive"):
+        return 1.0
+    return (2 if operation == "all_reduce" else 1) * (ranks - 1) / ranks
 
 
 def rate_of(reading: PeakReading) -> Rate | None:
@@ -91,6 +100,23 @@ def rate_of(reading: PeakReading) -> Rate | None:
         high=amount / min(reading.seconds),
         unit="FLOP/s" if is_work else "B/s",
     )
+
+
+def algorithm_rate_of(reading: PeakReading) -> float | None:
+    """Return a collective's bytes over its median time; None for what is none or has no rate."""
+    rate = rate_of(reading)
+    if rate is None or not isinstance(reading.task, CollectiveTask):
+        return None
+    return rate.value / bus_factor(reading.task.operation, reading.ranks)
+
+
+def place_of(reading: PeakReading, document: PeakDocument) -> str:
+    """Say whether a collective's ranks, which are neighbours, are in one chip; "" for processes."""
+    seen = document.environment
+    if seen is None or backend_of(seen.backend).is_host:
+        return ""
+    chips = -(-reading.ranks // document.devices_per_chip)
+    return "in one chip" if chips == 1 else f"across {chips} chips"
 
 
 def lines_of(document: PeakDocument) -> list[Line]:
@@ -176,7 +202,7 @@ def _peers(reading: PeakReading) -> str:
     if isinstance(reading.task, MatmulTask | AttentionTask):
         return f"matmuls in {reading.task.precision}"
     if isinstance(reading.task, CollectiveTask):
-        return f"collective {reading.task.operation}"
+        return f"collective {reading.task.operation} of {reading.ranks}"
     return reading.group
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 
 from trnbench import __version__
 from trnbench.catalog.facts import class_of
+from trnbench.protocol.parallel import Communication
 from trnbench.protocol.records import Environment, OperatorTime, Profiled
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import Profile, ProfiledClass, ProfiledOperator
@@ -21,6 +22,7 @@ def make_profile(
     *,
     made_at: str,
     captured_files: int = 0,
+    communication: Communication | None = None,
 ) -> Profile:
     """Classify and sort a worker's answer; `made_at` is UTC, ISO 8601."""
     is_device = any(operator.device_seconds for operator in profiled.operators)
@@ -56,6 +58,7 @@ def make_profile(
         classes=classes,
         operators=operators,
         captured_files=captured_files,
+        communication=communication,
     )
 
 

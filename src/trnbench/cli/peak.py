@@ -71,7 +71,7 @@ class Sizes:
         min=1,
         max=4096,
         help="Devices between which collectives are timed; 1 times none.",
-        show_default="all devices here; 2 processes on a CPU",
+        show_default="every number that divides the devices here; 2 processes on a CPU",
     )
     square: list[int] | None = cli_option(
         None,
@@ -217,5 +217,5 @@ def _measure(plan: "PeakPlan", folder: Path, python: str) -> "tuple[PeakDocument
             interruption=interruption,
             notify=lambda reading: typer.echo(reading_as_line(reading), err=True),
         )
-        run.measure_by_tool(plan.by_tool, plan.ranks)
+        run.measure_by_tool(plan.by_tool)
         return run.measure(plan.parts), interruption.signal

@@ -212,7 +212,13 @@ def _system_packages(root: Path) -> dict[str, str]:
 
 TOOL = "nccom-test"
 SECONDS = 300.0
-OPERATIONS = {"all_reduce": "allr", "all_gather": "allg", "reduce_scatter": "redsct"}
+OPERATIONS: dict[str, str] = {
+    "all_reduce": "allr",
+    "all_gather": "allg",
+    "reduce_scatter": "redsct",
+    "all_to_all": "alltoall",
+}
+"""The tool's names. Source: AWS Neuron documentation, tools/neuron-sys-tools/nccom-test (2.32)."""
 SIZE_KEY, TIME_KEY = "size(B)", "time:avg(us)"
 
 

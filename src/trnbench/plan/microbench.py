@@ -1,5 +1,6 @@
 """What `trnbench peak` times on the device that is here, from what was asked for."""
 
+import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,12 +12,14 @@ from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.backends import backend_of
 from trnbench.catalog.models import models
 from trnbench.errors import ConfigError, did_you_mean
+from trnbench.machine.neuron import OPERATIONS
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
 from trnbench.plan.device import Target
 from trnbench.plan.rules import FP8_FAMILIES, FP8_MULTIPLE
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import (
     AttentionTask,
+    Collective,
     CollectiveTask,
     MatmulTask,
     Microbench,
@@ -35,9 +38,8 @@ PROCESSES = 2
 
 Arithmetic = Literal["fp32", "bf16", "fp8"]
 Layout = Literal["nt", "nn", "tn"]
-Collective = Literal["all_reduce", "all_gather", "reduce_scatter"]
 
-COLLECTIVES: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatter")
+COLLECTIVES: tuple[Collective, ...] = typing.get_args(Collective)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,17 @@ class Planned:
     task: PeakTask
     count: int = 1
     """How many of it a training step makes."""
+    ranks: int = 1
+    """How many do it together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tasks that the same workers time, and the message that asks the first of the ranks."""
+    """Tasks that the same workers time, and what each of the workers is asked, but for its seat."""
 
     planned: Sequence[Planned]
     task: Microbench
+    ranks: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +125,6 @@ class PeakPlan:
     parts: Sequence[Part]
     by_tool: Sequence[Planned]
     """Collectives that the vendor's tool times."""
-    ranks: int
-    """Of collectives; 1: there are none."""
 
 
 def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan:
@@ -135,15 +138,14 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     usual = PROCESSOR if backend.is_host else ACCELERATOR
     shape = _shape_of(asked.model or usual.model)
     sizes = _sizes(asked, usual, shape)
-    ranks = _ranks(asked.ranks, found)
+    worlds = _worlds(asked.ranks, found)
     chip = accelerator_of_device(found.device_name)
     if "fp8" in asked.precisions:
         lack = Target(backend=found.backend, accelerator=chip).fp8_lack
         _require_fp8(lack, sizes, shape)
     singles = single_tasks(sizes, shape, asked.precisions)
     if backend.is_host and asked.memory_bytes is not None:
-        _require_room(sizes, singles, asked.memory_bytes)
-    together = tuple(collective_tasks(sizes)) if ranks > 1 else ()
+        _require_room(sizes, singles, max(worlds, default=1), asked.memory_bytes)
     task = Microbench(
         backend=found.backend,
         device_index=asked.device_index,
@@ -153,16 +155,24 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
         tasks=[each.task for each in singles],
     )
     parts = [Part(singles, task)]
-    is_by_tool = backend.collectives_tool is not None
-    if together and not is_by_tool:
-        tasks = [each.task for each in together]
-        parts.append(Part(together, replace(task, tasks=tasks, ranks=ranks)))
+    by_tool: list[Planned] = []
+    for world in worlds:
+        together = collective_tasks(sizes, world, is_largest=world == max(worlds))
+        if backend.collectives_tool is not None:
+            by_tool += together
+        else:
+            tasks = [each.task for each in together]
+            together_task = replace(task, tasks=tasks, device_index=None)  # the first so many
+            parts.append(Part(together, together_task, world))
     return PeakPlan(
         document=_document(sizes, chip, singles, now),
         parts=parts,
-        by_tool=together if is_by_tool else (),
-        ranks=ranks,
+        by_tool=[each for each in by_tool if _is_of_tool(each.task)],
     )
+
+
+def _is_of_tool(task: PeakTask) -> bool:
+    return isinstance(task, CollectiveTask) and task.operation in OPERATIONS
 
 
 def _document(
@@ -244,16 +254,24 @@ def _matmul(
     return MatmulTask(name=name, precision=precision, m=m, n=n, k=k, layout=layout)
 
 
-def collective_tasks(sizes: Sizes) -> list[Planned]:
-    """Return what several devices do together."""
+def collective_tasks(sizes: Sizes, ranks: int, *, is_largest: bool = True) -> list[Planned]:
+    """Return what so many ranks do together.
+
+    Of a part of the machine the smallest and the largest message alone are timed: they show
+    latency and bandwidth.
+    """
+    messages = sorted(set(sizes.collective_bytes))
     return [
         Planned(
             "collective",
             operation.replace("_", "-"),
-            CollectiveTask(name=f"{operation} {size}", operation=operation, whole_bytes=size),
+            CollectiveTask(
+                name=f"{operation} {size} of {ranks}", operation=operation, whole_bytes=size
+            ),
+            ranks=ranks,
         )
         for operation in COLLECTIVES
-        for size in sizes.collective_bytes
+        for size in (messages if is_largest else sorted({messages[0], messages[-1]}))
     ]
 
 
@@ -300,8 +318,11 @@ def _shape_of(name: str) -> ModelShape:
     )
 
 
-def _ranks(asked: int | None, found: FoundDevice) -> int:
-    """Return the ranks of collectives."""
+def _worlds(asked: int | None, found: FoundDevice) -> list[int]:
+    """Return the numbers of ranks between which collectives are timed, the fewest first.
+
+    By default that is every number that divides the devices here.
+    """
     is_host = backend_of(found.backend).is_host
     here = PROCESSES if is_host else found.device_count
     if asked is not None and not is_host and asked > here:
@@ -309,7 +330,8 @@ def _ranks(asked: int | None, found: FoundDevice) -> int:
             f"--ranks {asked}: there are {here} {found.backend} devices here",
             hint=f"use up to {here}, or leave it off",
         )
-    return asked or here
+    worlds = [n for n in range(2, here + 1) if here % n == 0] if asked is None else [asked]
+    return [n for n in worlds if n > 1]
 
 
 def _require_fp8(lack: str | None, sizes: Sizes, shape: ModelShape) -> None:
@@ -333,14 +355,16 @@ def _require_fp8(lack: str | None, sizes: Sizes, shape: ModelShape) -> None:
             )
 
 
-def _require_room(sizes: Sizes, singles: Sequence[Planned], memory_bytes: float) -> None:
+def _require_room(
+    sizes: Sizes, singles: Sequence[Planned], ranks: int, memory_bytes: float
+) -> None:
     square, message = max(sizes.squares), max(sizes.collective_bytes)
     of_model = f"--model {sizes.model}, --batch {sizes.batch}, --sequence-length {sizes.tokens}"
     in_model = max(_bytes_of(each.task) for each in singles if each.group in ("model", "attention"))
     for option, taken in (
         (f"--square {square}", 3 * FLOAT_BYTES * square**2),
         (f"--array-mib {sizes.array_bytes // MIB}", 3 * sizes.array_bytes),
-        (f"--message-mib {message / MIB:g}", 4 * message),
+        (f"--message-mib {message / MIB:g}", 3 * ranks * message),
         (of_model, in_model),
     ):
         if taken > memory_bytes / 2:

@@ -29,6 +29,11 @@ its attention; all of it."""
 AdamW = Literal["fused", "foreach", "for-loop"]
 """torch's implementations."""
 
+Collective = Literal[
+    "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_receive"
+]
+"""send_receive: each rank sends to the next and receives from the one before, in a ring."""
+
 Purpose = Literal["warmup", "measure"]
 
 
@@ -241,7 +246,7 @@ class CollectiveTask:
 
     kind: Literal["collective"] = "collective"
     name: str
-    operation: Literal["all_reduce", "all_gather", "reduce_scatter"]
+    operation: Collective
     whole_bytes: int
     """What each rank holds before or after, whichever is more."""
 
@@ -262,10 +267,7 @@ class Microbench:
     seconds_per_repeat: float
     """Each repeat runs its task as often as fills this time, at least once."""
     tasks: list[PeakTask]
-    rank: int = 0
-    ranks: int = 1
-    rendezvous: str | None = None
-    """A file by which the ranks find each other; null for one rank."""
+    seat: Seat = ALONE
 
 
 Task = TakeInventory | ProbeDevices | DescribeModel | Train | ProfileSteps | Microbench
@@ -307,6 +309,8 @@ class Finish:
     """Command: report memory, close the device and end."""
 
     kind: Literal["finish"] = "finish"
+    communication_steps: int = 0
+    """Steps that ranks of several run under the profiler first, for `Communication`; 0: none."""
 
 
 Command = RunBlock | Finish

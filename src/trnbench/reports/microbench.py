@@ -15,15 +15,22 @@ TITLES: dict[Group, str] = {
     "model": "Matmuls of {model}, {tokens:,} tokens a pass",
     "memory": "Memory",
     "attention": "Attention of {model}, one layer, causal mask",
-    "collective": "Collectives on fp32, bus bandwidth",
+    "collective": "Collectives on fp32",
 }
 COLUMNS = doc.columns(
-    "what", "pass", "in", ">rate", ">lowest to highest", ">of best", ">of datasheet", "size"
-)
+    "what", "pass", "in", ">ranks", "where", ">algorithm", ">rate", ">lowest to highest",
+    ">of best", ">of datasheet", "size",
+)  # fmt: skip
 PASS_OF_LAYOUT = {"nt": "forward", "nn": "dX", "tn": "dW"}
 ALONE = (
     "of six repeats: the median, and the lowest and highest, which contain the true median 97 "
     "times in 100 for any distribution"
+)
+
+BANDWIDTHS = (
+    "of collectives, `algorithm` is the bytes over the time, and `rate` is the bus bandwidth: that "
+    "times 2 (n - 1) / n for all-reduce, (n - 1) / n for all-gather, reduce-scatter and "
+    "all-to-all, 1 for broadcast and send-receive, between n ranks (nccl-tests, PERFORMANCE.md)"
 )
 
 
@@ -39,7 +46,7 @@ def _document(document: PeakDocument, page: doc.Page) -> doc.Document:
     parts: list[doc.Part] = [doc.Heading(_device(document)), doc.Lines([*_facts(document)])]
     lines = analysis.lines_of(document)
     for group, title in TITLES.items():
-        rows = [_cells(line) for line in lines if line.reading.group == group]
+        rows = [_cells(line, document) for line in lines if line.reading.group == group]
         if not rows:
             continue
         kept = [n for n in range(len(COLUMNS)) if any(row[n] for row in rows)]
@@ -57,15 +64,16 @@ def _rows(document: PeakDocument) -> doc.Rows:
             "line": line,
             "precision": _arithmetic(line.reading),
             "size": _size(line.reading),
+            "algorithm": analysis.algorithm_rate_of(line.reading),
         }
         for line in analysis.lines_of(document)
     ]
     return doc.rows_at(
         lines, "document.started_at", "document.environment.device_name", "line.reading.group",
         "line.reading.task.name", "precision", "size", "line.reading.count", "line.reading.ranks",
-        "line.reading.source", "rate=line.rate.value", "rate_lowest=line.rate.low",
-        "rate_highest=line.rate.high", "line.rate.unit", "line.of_best", "line.of_datasheet",
-        "line.reading.reason",
+        "line.reading.source", "algorithm_rate=algorithm", "rate=line.rate.value",
+        "rate_lowest=line.rate.low", "rate_highest=line.rate.high", "line.rate.unit",
+        "line.of_best", "line.of_datasheet", "line.reading.reason",
     )  # fmt: skip
 
 
@@ -109,6 +117,8 @@ def _facts(document: PeakDocument) -> Iterator[str]:
         yield "the project has not run this backend on such a device"
     yield from filter(None, [analysis.load_of_others(document)])
     yield ALONE
+    if any(reading.group == "collective" for reading in document.readings):
+        yield BANDWIDTHS
 
 
 def _fact(ceiling: analysis.Ceiling, document: PeakDocument) -> str:
@@ -130,13 +140,18 @@ def _fact(ceiling: analysis.Ceiling, document: PeakDocument) -> str:
     )
 
 
-def _cells(line: analysis.Line) -> tuple[str, ...]:
+def _cells(line: analysis.Line, document: PeakDocument) -> tuple[str, ...]:
     reading, rate = line.reading, line.rate
-    size = _size(reading)
+    size = _size(reading, is_in_table=True)
+    is_collective = reading.group == "collective"
+    algorithm = analysis.algorithm_rate_of(reading)
     return (
         reading.label,
         _pass(reading),
-        _arithmetic(reading),
+        _arithmetic(reading) if not is_collective else "",
+        str(reading.ranks) if is_collective else "",
+        analysis.place_of(reading, document) if is_collective else "",
+        "" if rate is None or algorithm is None else _say(rate, algorithm),
         "none" if rate is None else _rate(rate),
         "" if rate is None or len(reading.seconds) == 1 else _range(rate),
         "" if line.of_best is None else say_percent(line.of_best),
@@ -160,8 +175,11 @@ def _pass(reading: PeakReading) -> str:
     return task.passes if isinstance(task, AttentionTask) else ""
 
 
-def _size(reading: PeakReading, *, is_alone: bool = False) -> str:
-    """Say how large an operation is and, unless it is alone, how often a step has it."""
+def _size(reading: PeakReading, *, is_alone: bool = False, is_in_table: bool = False) -> str:
+    """Say how large an operation is and, unless it is alone, how often a step has it.
+
+    A table has a column of a collective's ranks.
+    """
     task = reading.task
     times = f", {reading.count} times" if reading.count > 1 and not is_alone else ""
     match task:
@@ -174,7 +192,8 @@ def _size(reading: PeakReading, *, is_alone: bool = False) -> str:
             return f"{task.batch} x {task.tokens} tokens, {heads}{times}"
         case CollectiveTask():
             by = "" if reading.source == "torch" else f", by {reading.source}"
-            return f"{say_bytes(task.whole_bytes)}, {reading.ranks} ranks{by}"
+            ranks = "" if is_in_table else f", {reading.ranks} ranks"
+            return f"{say_bytes(task.whole_bytes)}{ranks}{by}"
 
 
 def _rate(rate: analysis.Rate) -> str:

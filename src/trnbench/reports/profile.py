@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from trnbench.analysis.profile import seconds_of
 from trnbench.catalog.backends import backend_of
 from trnbench.catalog.facts import OTHERS
+from trnbench.protocol.parallel import Communication
 from trnbench.reports import document as doc
 from trnbench.reports.texts import plural
 from trnbench.schema.profile import Profile
@@ -74,6 +75,8 @@ def _facts(profile: Profile) -> Iterator[str]:
         f"times are self times of operators, on the {profile.attributed_to}; shares are of the "
         "profiled wall time"
     )
+    if profile.communication is not None:
+        yield _communication(profile.communication, profile.environment.device_count)
     if profile.profiler_cost > DISTORTED:
         yield (
             f"under the profiler a step took {1 + profile.profiler_cost:.2g} times as long, by its "
@@ -99,6 +102,21 @@ def _facts(profile: Profile) -> Iterator[str]:
         more = f" and {len(others) - MOST_OTHERS} more" if len(others) > MOST_OTHERS else ""
         known = "others match no row of catalog/operator_classes.csv"
         yield f"{known}: {', '.join(named)}{more}"
+
+
+def _communication(seen: Communication, ranks: int) -> str:
+    """Say which part of the profiled time was collectives', and which part was that alone."""
+    whose = f"this is rank {seen.rank} of {ranks}"
+    if seen.seconds is None or not seen.window_seconds:
+        return f"{whose}; its time in collectives is unknown: {seen.reason}"
+    said = f"collectives were under way {_part(seen.seconds, seen)} of the time"
+    if seen.exposed_seconds is not None:
+        said += f", and {_part(seen.exposed_seconds, seen)} while nothing else worked"
+    return f"{whose}: {said}; waits for other ranks count"
+
+
+def _part(seconds: float, seen: Communication) -> str:
+    return say_percent(seconds / seen.window_seconds) if seen.window_seconds else "none"
 
 
 def _class_rows(profile: Profile) -> list[tuple[str, ...]]:

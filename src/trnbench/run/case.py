@@ -14,12 +14,13 @@ from typing import Protocol
 from trnbench.analysis.records import is_valid_block
 from trnbench.catalog.backends import backend_of
 from trnbench.machine.telemetry import Recorder
+from trnbench.protocol.orders import Finish
 from trnbench.protocol.records import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
 from trnbench.run.job import Job, Rank
 from trnbench.run.outcomes import End
 from trnbench.run.ranks import Merged, RankRecords
-from trnbench.run.stopping import Budget, NextBlock, StoppingRule
+from trnbench.run.stopping import Budget, NextBlock, StoppingRule, communication_steps
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import converse, named
@@ -167,6 +168,10 @@ class CaseRun:
         command = self._rule.next_command(is_out_of_budget=spent)
         for decision in self._rule.take_decisions():
             self._file.append(replace(decision, at_seconds=self._elapsed()))
+        if isinstance(command, Finish) and self._job.ranks > 1:
+            left = self._budget.seconds - self._elapsed()
+            steps = communication_steps(self._rule.mean_step_seconds, left)
+            command = replace(command, communication_steps=steps)
         self._job.send(command)
 
     # --- between records ------------------------------------------------------------------------

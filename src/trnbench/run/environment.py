@@ -81,7 +81,7 @@ def environment_of_worker(
 
 
 def environment_of_rank(
-    work: WorkOrder, seat: Seat, inherited: Mapping[str, str], caches: Path
+    work: WorkOrder | Microbench, seat: Seat, inherited: Mapping[str, str], caches: Path
 ) -> dict[str, str | None]:
     """Return the variables of one rank's worker; None takes an inherited one away.
 
@@ -121,10 +121,12 @@ def recorded(variables: Mapping[str, str | None]) -> Variables:
 
 
 def _ranks(work: WorkOrder | Microbench) -> int:
-    return 1 if isinstance(work, Microbench) else work.layout.world_size
+    return work.seat.world_size if isinstance(work, Microbench) else work.layout.world_size
 
 
-def _device_of(work: WorkOrder, seat: Seat, named: str | None, variable: str) -> str | None:
+def _device_of(
+    work: WorkOrder | Microbench, seat: Seat, named: str | None, variable: str
+) -> str | None:
     """Return the one device of a rank; None where its runtime finds it by LOCAL_RANK.
 
     A range that the user exported is shared out: none may reach a rank, which claims one device.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
+from trnbench.catalog.backends import backend_of
 from trnbench.errors import UnavailableError
 from trnbench.protocol.orders import Task
 from trnbench.protocol.parallel import ALONE, Seat
@@ -57,6 +58,11 @@ class Meeting:
                 )
                 for rank in range(ranks)
             ]
+
+    @classmethod
+    def of(cls, backend: str, ranks: int) -> Self:
+        """Return the meeting of ranks whose devices are of this kind."""
+        return cls(ranks, has_own_ports=bool(backend_of(backend).launch_variables))
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,6 @@ times those, before a worker claims a core.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,18 +12,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trnbench.catalog.backends import backend_of
 from trnbench.errors import ConfigError, DataError, RunError
 from trnbench.machine.neuron import TOOL, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
 from trnbench.protocol.orders import CollectiveTask, Microbench
 from trnbench.protocol.records import Environment, PeakPoint
 from trnbench.redact import redact
-from trnbench.run.environment import environment_of_worker, user_cache_folder
+from trnbench.run.environment import environment_of_rank, user_cache_folder
+from trnbench.run.job import Job
+from trnbench.run.meeting import Meeting
 from trnbench.run.outcomes import End
 from trnbench.run.store import StorageFull, first_fault, write_whole
 from trnbench.run.watch import Interruption, LoadWatch
-from trnbench.run.worker import converse, start
+from trnbench.run.worker import converse
 from trnbench.schema.measurement import Watch
 from trnbench.schema.microbench import PeakDocument, PeakReading
 
@@ -88,7 +88,7 @@ class PeakRun:
             self._keep(status="finished", reason=None)
         return self.document
 
-    def measure_by_tool(self, planned: Sequence[Planned], ranks: int) -> None:
+    def measure_by_tool(self, planned: Sequence[Planned]) -> None:
         """Time collectives by the vendor's tool; where there is none, the readings say so."""
         tool = find_nccom_test() if planned else None
         for each in planned:
@@ -97,13 +97,13 @@ class PeakRun:
             task = each.task
             timed: float | str = f"{TOOL} is not here: it comes with aws-neuronx-tools"
             if tool is not None and isinstance(task, CollectiveTask):
-                timed = time_collective(tool, task, ranks)
+                timed = time_collective(tool, task, each.ranks)
             self._add(
                 PeakReading(
                     group=each.group,
                     label=each.label,
                     task=task,
-                    ranks=ranks,
+                    ranks=each.ranks,
                     source="nccom-test",
                     runs=None,
                     seconds=(timed,) if isinstance(timed, float) else (),
@@ -114,26 +114,22 @@ class PeakRun:
     def _measure(self, part: Part) -> None:
         """Measure one part with one worker a rank; rank 0 sends the figures of all."""
         planned = {each.task.name: each for each in part.planned}
-        with tempfile.TemporaryDirectory() as folder:
-            tasks = _of_ranks(part.task, Path(folder))
-            caches = user_cache_folder()
-            variables = [environment_of_worker(task, os.environ, caches) for task in tasks]
-            with start(self._python, tasks, variables) as job:
-                load = LoadWatch(job.pids)
-                for rank, record in converse(
-                    job,
-                    backend=part.task.backend,
-                    hang=HANG_SECONDS,
-                    hang_hint=HANG_HINT,
-                    check=self._interruption.check,
-                ):
-                    if rank != 0:
-                        continue
-                    if isinstance(record, Environment) and self.document.environment is None:
-                        self._keep(environment=record)
-                    elif isinstance(record, PeakPoint) and record.name in planned:
-                        self._note_load(load)
-                        self._take(planned[record.name], record, part.task.ranks)
+        with start_ranks(self._python, part.task, part.ranks) as job:
+            load = LoadWatch(job.pids)
+            for rank, record in converse(
+                job,
+                backend=part.task.backend,
+                hang=HANG_SECONDS,
+                hang_hint=HANG_HINT,
+                check=self._interruption.check,
+            ):
+                if rank != 0:
+                    continue
+                if isinstance(record, Environment) and self.document.environment is None:
+                    self._keep(environment=record)
+                elif isinstance(record, PeakPoint) and record.name in planned:
+                    self._note_load(load)
+                    self._take(planned[record.name], record)
 
     def _note_load(self, load: LoadWatch) -> None:
         """Keep what others did since the last time, while workers can still be told apart."""
@@ -145,14 +141,14 @@ class PeakRun:
         share = used / sum(watch.seconds for watch in self._watches)
         self.document = self.document.model_copy(update={"foreign_cpu_share": share})
 
-    def _take(self, planned: Planned, point: PeakPoint, ranks: int) -> None:
+    def _take(self, planned: Planned, point: PeakPoint) -> None:
         self._add(
             PeakReading(
                 group=planned.group,
                 label=planned.label,
                 task=planned.task,
                 count=planned.count,
-                ranks=ranks,
+                ranks=planned.ranks,
                 runs=point.runs or None,
                 seconds=tuple(point.seconds),
                 reason=None if point.reason is None else redact(point.reason),
@@ -174,20 +170,13 @@ class PeakRun:
             ) from full
 
 
-def _of_ranks(first: Microbench, folder: Path) -> list[Microbench]:
-    """Return the task of each rank: its device, and a file by which the ranks find each other."""
-    if first.ranks == 1:
-        return [first]
-    rendezvous = str(folder / "ranks")
-    return [
-        replace(
-            first,
-            rank=rank,
-            rendezvous=rendezvous,
-            device_index=None if backend_of(first.backend).is_host else rank,
-        )
-        for rank in range(first.ranks)
-    ]
+def start_ranks(python: str, task: Microbench, ranks: int) -> Job:
+    """Start a worker for each rank, with its seat."""
+    caches = user_cache_folder()
+    with Meeting.of(task.backend, ranks) as meeting:
+        tasks = [replace(task, seat=seat) for seat in meeting.seats]
+        variables = [environment_of_rank(each, each.seat, os.environ, caches) for each in tasks]
+        return meeting.start(python, tasks, variables)
 
 
 def read_peak(folder: Path) -> PeakDocument:

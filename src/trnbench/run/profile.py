@@ -11,23 +11,27 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from trnbench.analysis.profile import make_profile
 from trnbench.catalog.backends import INSPECT, backend_of
 from trnbench.errors import ConfigError, RunError, TrnbenchError, UnavailableError
 from trnbench.protocol.orders import ProfileSteps
+from trnbench.protocol.parallel import ALONE, Communication, Seat
 from trnbench.protocol.records import Environment, Profiled
 from trnbench.redact import redact
 from trnbench.run import outcomes
-from trnbench.run.environment import environment_of_worker, user_cache_folder
+from trnbench.run.environment import environment_of_rank, user_cache_folder
+from trnbench.run.meeting import Meeting
 from trnbench.run.outcomes import End
 from trnbench.run.session import too_large
 from trnbench.run.store import RunFolder, StorageFull, write_whole
 from trnbench.run.watch import Interruption
-from trnbench.run.worker import converse, start
+from trnbench.run.worker import converse
 from trnbench.schema.plan import Plan
 from trnbench.schema.profile import Profile
 
@@ -74,7 +78,7 @@ def profile_case(
         UnavailableError: a device or a library is not here.
         RunError: the steps failed, or the profile could not be written.
     """
-    variables = variables_of(plan, os.environ, user_cache_folder())
+    variables_of(plan, os.environ, user_cache_folder())  # refused before anything is written
     refusal = too_large(plan)
     if refusal is not None:
         raise RunError(f"{plan.case_id}: {refusal.reason}", hint=refusal.hint or "")
@@ -99,9 +103,9 @@ def profile_case(
                 f"{plan.case_id}: {WARMUP_STEPS} steps to warm up, {steps} under the profiler, "
                 "as many without it before and after"
             )
-            records = _run_worker(plan, python, task, variables, interruption)
-            if records is not None:
-                profile = _keep(plan, folder, task, *records)
+            sent = _run_ranks(plan, python, task, interruption)
+            if sent is not None:
+                profile = _keep(plan, folder, task, *sent)
     finally:
         held.close()
         if profile is None and not was_there:
@@ -110,8 +114,10 @@ def profile_case(
     return profile
 
 
-def variables_of(plan: Plan, inherited: Mapping[str, str], caches: Path) -> dict[str, str]:
-    """Return the variables of a worker that profiles, on top of the inherited ones.
+def variables_of(
+    plan: Plan, inherited: Mapping[str, str], caches: Path, seat: Seat = ALONE
+) -> dict[str, str | None]:
+    """Return the variables of a rank of a job that is profiled, on top of the inherited ones.
 
     The user may set what makes a compiler keep names for a profile; a timed run switches it off.
 
@@ -127,39 +133,37 @@ def variables_of(plan: Plan, inherited: Mapping[str, str], caches: Path) -> dict
             "profiler cannot both be on",
             hint=f"unset {INSPECT}",
         )
-    decided = environment_of_worker(plan.order, inherited, caches)
+    decided = environment_of_rank(plan.order, seat, inherited, caches)
     return {name: value for name, value in decided.items() if name not in profiling_variables}
 
 
-def _run_worker(
-    plan: Plan,
-    python: str,
-    task: ProfileSteps,
-    variables: Mapping[str, str],
-    interruption: Interruption,
-) -> tuple[Environment, Profiled] | None:
-    """Run the worker to its end; None if a signal ended it."""
-    environment: Environment | None = None
-    profiled: Profiled | None = None
-    with start(python, [task], [variables]) as job:
+def _run_ranks(
+    plan: Plan, python: str, task: ProfileSteps, interruption: Interruption
+) -> tuple[Environment, Profiled, Communication | None] | None:
+    """Run every rank to its end, and rank 0 under the profiler; None if a signal ended them."""
+    sent: dict[type, Any] = {}  # by rank 0, the last of each kind
+    caches = user_cache_folder()
+    with Meeting.of(plan.order.backend, plan.order.layout.world_size) as meeting:
+        tasks = [replace(task, seat=seat) for seat in meeting.seats]
+        variables = [variables_of(plan, os.environ, caches, seat) for seat in meeting.seats]
+        job = meeting.start(python, tasks, variables)
+    with job:
         try:
-            for _, record in converse(
+            for rank, record in converse(
                 job,
                 backend=plan.order.backend,
                 hang=plan.measure.hang_seconds,
                 check=interruption.check,
             ):
-                if isinstance(record, Environment):
-                    environment = record
-                elif isinstance(record, Profiled):
-                    profiled = record
-            if environment is None or profiled is None:
+                if rank == 0:
+                    sent[type(record)] = record
+            if Environment not in sent or Profiled not in sent:
                 raise outcomes.of_garbage("no profile", job.output_tail())
         except End as end:
             if interruption.signal is not None:
                 return None
             raise _error_of(plan, end) from None
-    return environment, profiled
+    return sent[Environment], sent[Profiled], sent.get(Communication)
 
 
 def _error_of(plan: Plan, end: End) -> TrnbenchError:
@@ -172,13 +176,19 @@ def _error_of(plan: Plan, end: End) -> TrnbenchError:
 
 
 def _keep(
-    plan: Plan, folder: Path, task: ProfileSteps, environment: Environment, profiled: Profiled
+    plan: Plan,
+    folder: Path,
+    task: ProfileSteps,
+    environment: Environment,
+    profiled: Profiled,
+    communication: Communication | None,
 ) -> Profile:
     captured = (folder / CAPTURE_FOLDER).rglob("*")
     profile = make_profile(
         plan,
         environment,
         profiled,
+        communication=communication,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         captured_files=sum(1 for file in captured if file.is_file()),
     )

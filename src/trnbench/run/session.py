@@ -230,10 +230,9 @@ class Session:
     def _follow(self, plan: Plan, records: MeasurementFile, budget: Budget) -> Outcome:
         """Start the workers, follow them to their end, and leave none."""
         order, caches = plan.order, user_cache_folder()
-        has_own_ports = bool(backend_of(order.backend).launch_variables)
         with contextlib.ExitStack() as stack:
             try:
-                meeting = Meeting(order.layout.world_size, has_own_ports=has_own_ports)
+                meeting = Meeting.of(order.backend, order.layout.world_size)
             except UnavailableError as error:
                 return _refused(error)
             placement = self._place(order)

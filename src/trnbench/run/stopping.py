@@ -245,6 +245,25 @@ class Budget:
         return (self.earlier_seconds + elapsed_seconds) * self.usd_per_second
 
 
+COMMUNICATION_STEPS = 5
+COMMUNICATION_SECONDS = 30.0
+"""Of what comes after the last timed block, in steps and at most in time: choices."""
+
+PROFILER_COST = 2.0
+"""How many times as long a step is assumed to take under the profiler."""
+
+
+def communication_steps(step_seconds: float | None, left_seconds: float) -> int:
+    """Return how many steps a job of several ranks runs under the profiler after the timed ones.
+
+    One more runs first. There are none where not even one has room in what is left of the budget.
+    """
+    if not step_seconds:
+        return 0
+    room = min(left_seconds, COMMUNICATION_SECONDS) / (PROFILER_COST * step_seconds)
+    return max(min(int(room) - 1, COMMUNICATION_STEPS), 0)
+
+
 class NextBlock:
     """How long the next block may take: as long as the last in which nothing was compiled.
 

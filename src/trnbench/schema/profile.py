@@ -8,6 +8,7 @@ Format versions, and what changed in each:
 
 from typing import Literal
 
+from trnbench.protocol.parallel import Communication
 from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
 from trnbench.schema.plan import Plan
@@ -70,6 +71,8 @@ class Profile(Strict):
     """The longest first."""
     captured_files: int
     """Files that a vendor's own profiler wrote beside the trace."""
+    communication: Communication | None = None
+    """Of rank 0, whose profile this is; null for a job of one rank, and in older files."""
 
     @property
     def profiler_cost(self) -> float:

@@ -15,11 +15,12 @@ MICROSECOND = 1e-6
 
 OPERATOR = re.compile(r"[a-z_]\w*::\w+")
 
-_COLLECTIVE = re.compile(
-    r"(gloo|nccl|rccl|xccl):|(c10d|_c10d_functional)::|(nccl|rccl)(Dev)?Kernel"
-)
-"""Work of a process group, calls of torch.distributed, kernels of NCCL and RCCL, by how their names
-begin (torch 2.13, torch/csrc/distributed/c10d; NCCL 2.28)."""
+_COLLECTIVE = re.compile(r"(gloo|nccl|rccl|xccl):|(nccl|rccl)(Dev)?Kernel")
+"""Work of a process group, and kernels of NCCL and RCCL, by how their names begin (torch 2.13,
+torch/csrc/distributed/c10d; NCCL 2.28)."""
+
+_CALL = re.compile(r"(c10d|_c10d_functional)::")
+"""Calls that hand a collective to a process group or wait for it."""
 
 _COMPILED = "CompiledFxGraph"
 """In the mark around a graph that Inductor compiled."""
@@ -39,7 +40,7 @@ def is_host(event: Any) -> bool:
 
 
 def is_collective(name: str) -> bool:
-    """Tell whether an operator, a kernel or a process group's work of this name is a collective."""
+    """Tell whether a process group's work or a kernel of this name is a collective."""
     return _COLLECTIVE.match(name) is not None
 
 
@@ -54,9 +55,11 @@ def lane_of(event: Any) -> Hashable:
 
 
 def level_of(event: Any) -> Level:
-    """Return what an event is; on the host, a mark may span a wait for a collective."""
+    """Return what an event is; on the host, a mark or a call may span a wait for a collective."""
     if is_collective(event.name):
         return Level.COLLECTIVE
+    if _CALL.match(event.name):
+        return Level.MARK
     if not is_host(event) or OPERATOR.fullmatch(event.name) or _COMPILED in event.name:
         return Level.WORK
     return Level.MARK

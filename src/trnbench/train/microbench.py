@@ -7,13 +7,12 @@ clocks and threads. Operands have mean zero and variance one: zeros multiply fas
 Source: docs/metrics.md, "A CPU's peak", "The measured ceiling".
 """
 
-import contextlib
-import datetime
 import functools
 import gc
 import math
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ import torch.distributed as dist
 
 from trnbench.protocol import orders
 from trnbench.protocol.records import CeilingPoint, PeakPoint
-from trnbench.train.backends.base import Backend, Unavailable
+from trnbench.train.backends.base import Backend
 from trnbench.train.channel import Channel, first_line
 from trnbench.train.layers import fp8
 from trnbench.train.layers.attention import Mask, attend
@@ -35,9 +34,8 @@ TRIAD_FACTOR = 0.5
 REPEATS, SECONDS_PER_REPEAT = 5, 0.1
 """Of each size of a ceiling."""
 
-LIBRARIES = {"cpu": "gloo", "cuda": "nccl"}
-"""torch.distributed's library, by backend. Neuron's own tool measures its chips."""
-PATIENCE = datetime.timedelta(seconds=120)
+_LACKS = re.compile(r"does not support|not implemented|not supported", re.IGNORECASE)
+"""What torch says of an operation that a process group does not have, on every rank alike."""
 
 Work = Callable[[], object]
 
@@ -53,30 +51,33 @@ class Repeats:
 
 
 def measure_peaks(job: orders.Microbench, backend: Backend, channel: Channel) -> None:
-    """Time every task and send its result; of several ranks the first one sends."""
-    with _process_group(job, backend):
-        for task in job.tasks:
-            fields = _measure(task, job, backend)
-            if job.rank == 0:
-                channel.send(PeakPoint, name=task.name, **fields)
-            gc.collect()
-            backend.empty_cache()
+    """Time every task and send its result; of several ranks the first one sends.
+
+    The ranks have joined their process group.
+    """
+    for task in job.tasks:
+        fields = _measure(task, job, backend)
+        if job.seat.rank == 0:
+            channel.send(PeakPoint, name=task.name, **fields)
+        gc.collect()
+        backend.empty_cache()
 
 
 def _measure(task: orders.PeakTask, job: orders.Microbench, backend: Backend) -> dict[str, Any]:
+    is_alone = job.seat.is_alone
     try:
         made = repeat(
-            make_work(backend, task, job.ranks),
+            make_work(backend, task, job.seat.world_size),
             backend,
             repeats=job.repeats,
             seconds_per_repeat=job.seconds_per_repeat,
-            slowest=None if job.ranks == 1 else functools.partial(_slowest, backend=backend),
+            slowest=None if is_alone else functools.partial(_slowest, backend=backend),
         )
     except (RuntimeError, MemoryError) as error:
-        if job.ranks > 1:
+        reason = first_line(error)
+        if not is_alone and not _LACKS.search(reason):
             raise  # the other ranks are waiting for this one
         explained = backend.explain(error)
-        reason = first_line(error)
         if explained is not None:
             reason = f"{explained[1]}: {reason}"
         return {"runs": 0, "seconds": [], "reason": reason}
@@ -202,36 +203,46 @@ def _values(backend: Backend, dtype: torch.dtype, *shape: int) -> torch.Tensor:
 def _collective(backend: Backend, task: orders.CollectiveTask, ranks: int) -> Work:
     part = max(task.whole_bytes // FLOAT_BYTES // ranks, 1)
     # Zeros: sums of sums of anything else would grow to infinity.
-    whole_array = torch.zeros(part * ranks, device=backend.device)
-    part_array = torch.zeros(part, device=backend.device)
-    if task.operation == "all_reduce":
-        return lambda: dist.all_reduce(whole_array)
-    if task.operation == "all_gather":
-        return lambda: dist.all_gather_into_tensor(whole_array, part_array)
-    return lambda: dist.reduce_scatter_tensor(part_array, whole_array)
+    whole = torch.zeros(part * ranks, device=backend.device)
+    other = torch.zeros(part, device=backend.device)
+    match task.operation:
+        case "all_reduce":
+            return lambda: dist.all_reduce(whole)
+        case "all_gather":
+            gather = _renamed("all_gather_single", "all_gather_into_tensor")
+            return lambda: gather(whole, other)
+        case "reduce_scatter":
+            reduce = _renamed("reduce_scatter_single", "reduce_scatter_tensor")
+            return lambda: reduce(other, whole)
+        case "broadcast":
+            return lambda: dist.broadcast(whole, src=0)
+        case "all_to_all":
+            received = torch.zeros_like(whole)
+            return lambda: dist.all_to_all_single(received, whole)
+        case "send_receive":
+            return _ring(whole)
 
 
-@contextlib.contextmanager
-def _process_group(task: orders.Microbench, backend: Backend) -> Iterator[None]:
-    """Join the process group of all ranks, if there are several, and leave it after the work."""
-    if task.ranks == 1:
-        yield
-        return
-    library = LIBRARIES.get(backend.name)
-    if library is None or not dist.is_available() or not dist.is_backend_available(library):
-        raise Unavailable(
-            f"torch moves no data between {backend.name} devices here",
-            hint="measure without collectives: --ranks 1",
-        )
-    dist.init_process_group(
-        library,
-        init_method=f"file://{task.rendezvous}",
-        rank=task.rank,
-        world_size=task.ranks,
-        timeout=PATIENCE,
-    )
-    yield
-    dist.destroy_process_group()  # not after an error: it would wait for the other ranks
+def _renamed(new: str, old: str) -> Callable[..., object]:
+    """Return a collective by its name since torch 2.13, or by the one before."""
+    found: Callable[..., object] = getattr(dist, new, None) or getattr(dist, old)
+    return found
+
+
+def _ring(sent: torch.Tensor) -> Work:
+    """Return a pass of an array from each rank to the next."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    received = torch.zeros_like(sent)
+
+    def pass_on() -> None:
+        both = [
+            dist.P2POp(dist.isend, sent, (rank + 1) % ranks),
+            dist.P2POp(dist.irecv, received, (rank - 1) % ranks),
+        ]
+        for each in dist.batch_isend_irecv(both):
+            each.wait()
+
+    return pass_on
 
 
 def _slowest(seconds: float, backend: Backend) -> float:

@@ -4,6 +4,7 @@ The steps are those of `train`. They are timed without the profiler too, before 
 that its own cost is known.
 """
 
+import contextlib
 import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,8 @@ import torch
 from torch.profiler import record_function
 
 from trnbench.protocol.orders import ProfileSteps
-from trnbench.protocol.records import Finished, OperatorTime, Phase, Profiled
+from trnbench.protocol.parallel import Communication
+from trnbench.protocol.records import OperatorTime, Phase, Profiled
 from trnbench.train.backends.base import Backend
 from trnbench.train.build import make_stream
 from trnbench.train.channel import Channel
@@ -30,6 +32,8 @@ from trnbench.train.events import (
 )
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens, timed_block
 from trnbench.train.objective import Trainable
+from trnbench.train.parallel.communication import UNKNOWN_COMMUNICATION, communication_in
+from trnbench.train.parallel.mesh import Mesh
 from trnbench.train.spans import Level, Span, share_out
 
 STEP = "trnbench: step"
@@ -48,21 +52,25 @@ class Row(NamedTuple):
 
 
 def profile_steps(
-    task: ProfileSteps, objective: Trainable, backend: Backend, channel: Channel
-) -> None:
+    task: ProfileSteps, objective: Trainable, backend: Backend, mesh: Mesh, channel: Channel
+) -> int:
     """Warm up, time steps, profile as many, time as many again, and send the outcome.
 
     Under the profiler one more step runs first, which is not counted: the profiler starts in it.
+    Of several ranks the first one is profiled and sends; the others run the same steps.
+
+    Returns the steps that were made.
     """
     order = task.order
-    step = TrainingStep(objective, order, backend)
+    step = TrainingStep(objective, order, backend, mesh)
     stream = make_stream(order)
 
     def tokens(steps: int) -> list[StepTokens]:
-        return prepare_tokens(stream, order, step.steps_done, steps, backend)
+        return prepare_tokens(stream, order, step.steps_done, steps, backend, mesh)
 
     def plain_seconds() -> float:
-        return timed_block(step.run, tokens(task.steps), backend.synchronize).seconds
+        prepared = tokens(task.steps)
+        return timed_block(step.run, prepared, backend.synchronize, meet=mesh.barrier).seconds
 
     def marked(given: StepTokens, outcomes: StepOutcomes) -> None:
         with record_function(STEP):
@@ -77,30 +85,59 @@ def profile_steps(
     gc.disable()
     before = plain_seconds()
     channel.send(Phase, name="train")
-    with torch.profiler.profile(
-        activities=activities_of(backend), **backend.profiler_options(task.capture)
-    ) as profiler:
+    with _profiler(task, backend, mesh) as profiler:
         timed_block(step.run, tokens(1), backend.synchronize)
         prepared = tokens(task.steps)
+        mesh.barrier()
         with record_function(WINDOW):
             profiled = timed_block(marked, prepared, backend.synchronize)
     channel.send(Phase, name="train")
     after = plain_seconds()
     gc.enable()
     channel.send(Phase, name="teardown")
+    if profiler is not None:
+        _send(task, profiler, (before, profiled.seconds, after), backend, mesh, channel)
+    return step.steps_done
+
+
+def _profiler(
+    task: ProfileSteps, backend: Backend, mesh: Mesh
+) -> contextlib.AbstractContextManager[Any]:
+    """Return torch's profiler; of several ranks, for the first one alone."""
+    if mesh.rank != 0:
+        return contextlib.nullcontext()
+    return torch.profiler.profile(
+        activities=activities_of(backend), **backend.profiler_options(task.capture)
+    )
+
+
+def _send(
+    task: ProfileSteps,
+    profiler: Any,
+    seconds: tuple[float, float, float],
+    backend: Backend,
+    mesh: Mesh,
+    channel: Channel,
+) -> None:
+    """Save the trace and send what is in it; `seconds` are before the profiler, under and after."""
+    before, profiled, after = seconds
     events = profiler.events()
     window = next(event.time_range for event in events if event.name == WINDOW)
     save_trace(profiler, task.trace)
+    if not mesh.is_alone:
+        found = communication_in(events, is_asynchronous=backend.is_asynchronous)
+        channel.send(
+            Communication, rank=mesh.rank, steps=task.steps, **{**UNKNOWN_COMMUNICATION, **found}
+        )
     channel.send(
         Profiled,
         warmup_steps=task.warmup_steps,
         steps=task.steps,
         plain_seconds=[before, after],
-        profiled_seconds=profiled.seconds,
+        profiled_seconds=profiled,
         window_seconds=(window.end - window.start) * MICROSECOND,
         operators=operator_times(events, window.start, window.end),
     )
-    channel.send(Finished, steps=step.steps_done)
 
 
 def operator_times(events: Iterable[Any], begin: float, end: float) -> list[OperatorTime]:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trnbench.protocol import orders, records
-from trnbench.protocol.parallel import ALONE, SINGLE, Replica, Seat, Seated
+from trnbench.protocol.parallel import ALONE, Layout, Replica, Seat, Seated
 from trnbench.train.binding import bind
 from trnbench.train.channel import Channel, KnownFailure, describe_failure, explaining, finite
 from trnbench.train.software import (
@@ -96,11 +96,12 @@ def describe_model(task: orders.DescribeModel, channel: Channel) -> None:
 
 def microbench(task: orders.Microbench, channel: Channel) -> None:
     """Time the single operations that a task names."""
-    with _opened(task, channel) as (backend, _):
+    with _opened(task, channel, task.seat) as (backend, mesh):
         from trnbench.train.microbench import measure_peaks
 
         channel.send(records.Phase, name="ceiling")
         measure_peaks(task, backend, channel)
+        mesh.leave()
         channel.send(records.Finished, steps=0)
 
 
@@ -120,10 +121,16 @@ def train(task: orders.Train, channel: Channel) -> None:
         stream = make_stream(order)
         _send_seated(order, step, backend, mesh, channel)
         channel.send(records.Phase, name="train")
-        _obey(order, step, stream, backend, mesh, channel)
+        finish = _obey(order, step, stream, backend, mesh, channel)
         channel.send(records.Phase, name="teardown")
         peak_bytes, counted = backend.peak_memory_bytes()
         channel.send(records.Memory, peak_bytes=peak_bytes, counted=counted)
+        if not mesh.is_alone:
+            from trnbench.train.parallel.communication import profile_communication
+
+            profile_communication(
+                finish.communication_steps, step, stream, order, backend, mesh, channel
+            )
         if order.measure_ceiling and backend.is_shared:
             # Once more: other load on the processor may have ended or begun.
             _send_ceiling(order, backend, channel)
@@ -138,7 +145,10 @@ def profile(task: orders.ProfileSteps, channel: Channel) -> None:
         from trnbench.train.profiler import profile_steps
 
         channel.send(records.Phase, name="build")
-        profile_steps(task, _build(task.order, backend, mesh, channel), backend, channel)
+        objective = _build(task.order, backend, mesh, channel)
+        steps = profile_steps(task, objective, backend, mesh, channel)
+        mesh.leave()
+        channel.send(records.Finished, steps=steps)
 
 
 DO: dict[type, Callable[[Any, Channel], None]] = {
@@ -168,7 +178,7 @@ def _opened(
 
     kind = backend_class(work.backend)
     claim = Claim(threads=work.threads, index=work.device_index)
-    layout = SINGLE
+    layout = Layout(data_parallel_replicate_size=seat.world_size)
     if isinstance(work, orders.WorkOrder):
         claim = replace(claim, precision=work.precision, execution=work.execution)
         layout = work.layout
@@ -198,7 +208,7 @@ def _send_environment(
     if isinstance(work, orders.WorkOrder):
         external, ranks = work.external, work.layout.world_size
     else:
-        external, ranks = None, work.ranks
+        external, ranks = None, work.seat.world_size
     channel.send(
         records.Environment,
         wire_version=orders.PROTOCOL_VERSION,
@@ -286,7 +296,7 @@ def _obey(
     backend: "Backend",
     mesh: "Mesh",
     channel: Channel,
-) -> None:
+) -> orders.Finish:
     """Run blocks of steps as the parent commands, until it commands to finish."""
     from trnbench.train.loop import prepare_tokens, timed_block
     from trnbench.train.parity import WeightSample
@@ -324,6 +334,7 @@ def _obey(
         if weights is not None:
             channel.send(records.WeightUpdate, **weights.moved(step.steps_done))
             weights = None
+    return command
 
 
 def _block(

@@ -14,6 +14,7 @@ import typer
 from tests.command import COMMAND, heed_signals, trnbench
 from tests.stand_in import stand_in_environment
 from trnbench.cli.main import app
+from trnbench.plan.microbench import COLLECTIVES
 from trnbench.run.microbench import HANG_HINT
 
 SMALL = (
@@ -37,7 +38,9 @@ def test_a_processor_is_measured_kept_and_printed_again(tmp_path: Path) -> None:
     assert groups == {"square", "model", "memory", "attention", "collective"}
     assert all(len(each["seconds"]) == 6 for each in made["readings"]), "a task was not timed"
     assert all(second > 0 for each in made["readings"] for second in each["seconds"])
-    assert {each["ranks"] for each in made["readings"] if each["group"] == "collective"} == {2}
+    together = [each for each in made["readings"] if each["group"] == "collective"]
+    assert {each["ranks"] for each in together} == {2}
+    assert {each["task"]["operation"] for each in together} == set(COLLECTIVES)
     assert "all matmuls of tiny-gpt2 together" in done.out
     assert str(tmp_path) not in json.dumps(made)
 
@@ -63,7 +66,7 @@ def test_the_stand_in_s_cores_are_measured_and_its_tool_times_collectives(tmp_pa
     assert done.code == 0, done.err
     made = read(tmp_path / "p")
     tool = [each for each in made["readings"] if each["source"] == "nccom-test"]
-    assert [each["seconds"] for each in tool] == [[pytest.approx(10e-6 + 10485 / 1e10)]] * 3
+    assert [each["seconds"] for each in tool] == [[pytest.approx(10e-6 + 10485 / 1e10)]] * 4
     timed = [each for each in made["readings"] if each["source"] == "torch"]
     assert all(each["seconds"] for each in timed), [each["reason"] for each in timed]
     assert made["environment"]["backend"] == "neuron"

@@ -2,12 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trnbench.analysis.microbench import amount_of, ceilings_of, lines_of, load_of_others, rate_of
+from tests.profiles import ENVIRONMENT
+from trnbench.analysis.microbench import (
+    algorithm_rate_of,
+    amount_of,
+    ceilings_of,
+    lines_of,
+    load_of_others,
+    place_of,
+    rate_of,
+)
 from trnbench.plan.microbench import Arithmetic
 from trnbench.protocol.orders import (
     AttentionTask,
@@ -81,10 +91,42 @@ def test_a_collective_is_rated_by_its_bus() -> None:
         task = CollectiveTask(name="c", operation=operation, whole_bytes=1000)  # type: ignore[arg-type]
         return amount_of(task, ranks)
 
-    # nccl-tests, doc/PERFORMANCE.md: 2 (n - 1) / n and (n - 1) / n.
+    # nccl-tests, doc/PERFORMANCE.md: 2 (n - 1) / n, (n - 1) / n and 1.
     assert bus_bytes("all_reduce", 2) == 1000
     assert bus_bytes("all_reduce", 8) == 1750
-    assert bus_bytes("all_gather", 8) == bus_bytes("reduce_scatter", 8) == 875
+    parts = ("all_gather", "reduce_scatter", "all_to_all")
+    assert [bus_bytes(each, 8) for each in parts] == [875, 875, 875]
+    assert [bus_bytes(each, 8) for each in ("broadcast", "send_receive")] == [1000, 1000]
+
+
+def test_a_collective_has_an_algorithm_bandwidth_and_nothing_else_has() -> None:
+    task = CollectiveTask(name="c", operation="all_reduce", whole_bytes=1000)
+    timed = reading(task, [2.0], "collective", ranks=8)
+    rate = rate_of(timed)
+    assert rate is not None
+    assert (rate.value, algorithm_rate_of(timed)) == (875.0, 500.0)
+    assert algorithm_rate_of(reading(product(8, 8, 8), [1.0])) is None
+    assert algorithm_rate_of(reading(task, [], "collective", ranks=8)) is None
+
+
+def test_collectives_are_compared_between_as_many_ranks() -> None:
+    task = CollectiveTask(name="c", operation="all_reduce", whole_bytes=1000)
+    two, eight = (reading(task, [s], "collective", ranks=n) for s, n in ((1.0, 2), (4.0, 8)))
+    assert [line.of_best for line in lines_of(document(two, eight))] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("backend", "ranks", "place"),
+    [("neuron", 2, "in one chip"), ("neuron", 4, "in one chip"), ("neuron", 16, "across 4 chips"),
+     ("cpu", 2, "")],
+)  # fmt: skip
+def test_a_collective_s_ranks_are_in_one_chip_or_across_some(
+    backend: str, ranks: int, place: str
+) -> None:
+    task = CollectiveTask(name="c", operation="all_reduce", whole_bytes=1000)
+    seen = replace(ENVIRONMENT, backend=backend)
+    whole = document(accelerator="trainium2").model_copy(update={"environment": seen})
+    assert place_of(reading(task, [1.0], "collective", ranks=ranks), whole) == place
 
 
 def test_a_rate_is_that_of_the_median_repeat_between_those_of_the_slowest_and_the_fastest() -> None:

@@ -1,12 +1,14 @@
 """From what `trnbench peak` was asked for to what will be timed, by whom."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from trnbench.errors import ConfigError
-from trnbench.plan.microbench import PeakPlan, PeakRequest, plan_peak
+from trnbench.machine.neuron import OPERATIONS
+from trnbench.plan.microbench import COLLECTIVES, MIB, Part, PeakPlan, PeakRequest, plan_peak
 from trnbench.protocol.orders import AttentionTask, CollectiveTask, MatmulTask, MoveTask
 from trnbench.protocol.records import FoundDevice
 
@@ -30,34 +32,59 @@ def test_a_processor_is_given_work_of_its_size_and_two_processes() -> None:
     made = plan(CPU)
     alone, together = made.parts
     assert (made.document.model, made.document.tokens) == ("gpt2-124m", 1024)
-    assert (alone.task.ranks, together.task.ranks) == (1, 2)
+    assert (alone.ranks, together.ranks) == (1, 2)
     assert {type(task) for task in alone.task.tasks} == {MatmulTask, MoveTask, AttentionTask}
     assert {type(task) for task in together.task.tasks} == {CollectiveTask}
-    assert made.by_tool == ()
+    assert made.by_tool == []
     assert made.document.accelerator is None
     products = [each.task.name for each in alone.planned if each.group == "model"]
     assert made.document.planned_products == tuple(products)
     assert {name.partition(" ")[0] for name in products} == {"fp32", "bf16"}
 
 
-def test_gpus_are_given_larger_work_and_take_part_all_together() -> None:
+def test_gpus_are_given_larger_work_and_take_part_in_each_number_that_divides_them() -> None:
     made = plan(H100)
     assert (made.document.model, made.document.tokens) == ("llama3-8b", 8192)
-    assert [part.task.ranks for part in made.parts] == [1, 8]
+    assert [part.ranks for part in made.parts] == [1, 2, 4, 8]
+    assert all(each.ranks == part.ranks for part in made.parts for each in part.planned)
     assert (made.document.accelerator, made.document.devices_per_chip) == ("h100-sxm", 1)
+
+
+def test_a_part_of_the_machine_is_timed_with_the_smallest_and_the_largest_message() -> None:
+    _, two, _, eight = plan(H100).parts
+
+    def sizes(part: Part) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for task in part.task.tasks:
+            assert isinstance(task, CollectiveTask)
+            found.setdefault(task.operation, []).append(task.whole_bytes)
+        return found
+
+    assert set(sizes(two)) == set(sizes(eight)) == set(COLLECTIVES)
+    assert set(map(tuple, sizes(two).values())) == {(64 * 1024, 1024 * MIB)}
+    assert {len(each) for each in sizes(eight).values()} == {5}
+    only = plan(H100, messages_mib=(1.0,)).parts
+    assert set(map(tuple, sizes(only[1]).values())) == {(MIB,)}
+
+
+def test_a_number_of_ranks_that_was_asked_for_is_the_only_one() -> None:
+    assert [part.ranks for part in plan(H100, ranks=4).parts] == [1, 4]
+    assert [part.ranks for part in plan(CPU, ranks=3).parts] == [1, 3]
 
 
 def test_collectives_between_neuron_cores_are_left_to_the_vendor_s_tool() -> None:
     made = plan(TRN2)
-    assert [part.task.ranks for part in made.parts] == [1]
-    assert made.ranks == 64
-    assert {type(each.task) for each in made.by_tool} == {CollectiveTask}
+    assert [part.ranks for part in made.parts] == [1]
+    assert sorted({each.ranks for each in made.by_tool}) == [2, 4, 8, 16, 32, 64]
+    told = {each.task.operation for each in made.by_tool if isinstance(each.task, CollectiveTask)}
+    assert told == set(OPERATIONS), "what the tool is known to time"
     assert (made.document.accelerator, made.document.devices_per_chip) == ("trainium2", 4)
 
 
 def test_one_device_has_no_collectives() -> None:
     assert len(plan(CPU, ranks=1).parts) == 1
-    assert plan(TRN2, ranks=1).by_tool == ()
+    assert plan(TRN2, ranks=1).by_tool == []
+    assert len(plan(replace(H100, device_count=1)).parts) == 1
 
 
 def test_sizes_that_were_asked_for_take_the_place_of_the_usual() -> None:

@@ -26,7 +26,8 @@ def test_no_two_tasks_have_one_name(sizes: Sizes, name: str) -> None:
     shape = models()[name].shape
     planned = [
         *single_tasks(replace(sizes, batch=1, tokens=128), shape, ("fp32", "bf16")),
-        *collective_tasks(sizes),
+        *collective_tasks(sizes, 2),
+        *collective_tasks(sizes, 4),
     ]
     names = Counter(each.task.name for each in planned)
     assert names.most_common(1)[0][1] == 1

@@ -9,7 +9,13 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import make_plan
-from tests.profiles import ENVIRONMENT, make_operator, make_profiled, rich_profile
+from tests.profiles import (
+    ENVIRONMENT,
+    make_communication,
+    make_operator,
+    make_profiled,
+    rich_profile,
+)
 from trnbench.analysis.profile import make_profile
 from trnbench.reports import render
 from trnbench.reports.document import Page
@@ -39,6 +45,19 @@ def test_shares_of_steps_that_were_slowed_are_doubted_aloud() -> None:
     slowed = rich_profile(plain_seconds=[0.1, 0.1], profiled_seconds=0.31)
     assert "3.1 times as long" in text_of(slowed)
     assert "times as long" not in text_of(rich_profile())
+
+
+def test_a_rank_s_time_in_collectives_is_said_with_its_exposed_part() -> None:
+    ranks = replace(ENVIRONMENT, device_count=2)
+    seen = rich_profile(communication=make_communication(0.4, 0.1), environment=ranks)
+    assert (
+        "this is rank 0 of 2: collectives were under way 40.0 % of the time, and 10.0 % while "
+        "nothing else worked"
+    ) in text_of(seen)
+    unseen = make_communication(None, None, reason="the profiler showed none")
+    said = text_of(rich_profile(communication=unseen, environment=ranks))
+    assert "its time in collectives is unknown: the profiler showed none" in said
+    assert "rank 0" not in text_of(rich_profile())
 
 
 def test_the_json_reads_back_as_the_profile() -> None:

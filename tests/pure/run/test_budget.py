@@ -13,12 +13,18 @@ from tests.builders import make_activity
 from tests.pure.run.plans import plan_case
 from tests.pure.run.scripted_worker import make_block
 from trnbench.protocol.codec import encode
-from trnbench.protocol.orders import PROTOCOL_VERSION, Command, RunBlock
+from trnbench.protocol.orders import PROTOCOL_VERSION, Command, Finish, RunBlock
 from trnbench.protocol.parallel import Seated
 from trnbench.protocol.records import Block, Environment, Finished, Phase
 from trnbench.run.case import CaseRun, Observer, Progress
 from trnbench.run.job import Event, Job, Line, Silence
-from trnbench.run.stopping import GRACE_SECONDS, Budget, NextBlock
+from trnbench.run.stopping import (
+    COMMUNICATION_STEPS,
+    GRACE_SECONDS,
+    Budget,
+    NextBlock,
+    communication_steps,
+)
 from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Interruption
 from trnbench.schema.measurement import Outcome
@@ -234,6 +240,38 @@ def test_the_blocks_of_several_ranks_are_kept_as_one_which_decides(
     assert worker.unanswered == 0
 
 
+class Pair(Scripted):
+    """Two ranks, of which the second sends nothing before its end."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        super().__init__(steps)
+        self._phases = ["start", "start"]
+
+    def events(self) -> Iterator[Event]:
+        yield from super().events()
+        yield Line(1, encode(Finished(at_seconds=self.now, steps=self.steps)).encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "finish"),
+    [(Scripted, Finish()), (Pair, Finish(communication_steps=COMMUNICATION_STEPS))],
+)
+def test_several_ranks_end_with_steps_under_the_profiler_and_one_rank_does_not(
+    kind: type[Scripted], finish: Finish, tmp_path: Path
+) -> None:
+    worker, commands = kind([Step(0.5)]), list[Command]()
+    send = worker.send
+
+    def noted(command: Command) -> None:
+        commands.append(command)
+        send(command)
+
+    worker.send = noted  # type: ignore[method-assign]
+    assert follow(worker, tmp_path).status == "finished"
+    assert commands[-1] == finish
+    assert finish not in commands[:-1]
+
+
 # --- what is said of it -------------------------------------------------------------------------
 
 
@@ -262,3 +300,21 @@ def test_of_dollars_the_sum_is_told(tmp_path: Path) -> None:
     assert outcome.reason.startswith(
         "measure.max_usd: 0.6 was passed in phase 'gate' (1.5 minutes, $0.9)"
     )
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "left_seconds", "steps"),
+    [
+        (0.1, 600.0, 5),
+        (4.0, 600.0, 2),  # 30 s hold three steps that take twice as long, of which one is first
+        (8.0, 600.0, 0),
+        (0.1, 0.9, 3),
+        (0.1, 0.3, 0),
+        (0.1, -5.0, 0),
+        (None, 600.0, 0),
+    ],
+)
+def test_steps_under_the_profiler_have_room_in_what_is_left(
+    step_seconds: float | None, left_seconds: float, steps: int
+) -> None:
+    assert communication_steps(step_seconds, left_seconds) == steps

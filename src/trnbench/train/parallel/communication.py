@@ -4,16 +4,18 @@ It includes the wait for ranks that come later: a collective is under way from t
 """
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch.profiler import record_function
 
+from trnbench.protocol.orders import WorkOrder
 from trnbench.protocol.parallel import Communication
 from trnbench.protocol.records import Phase
 from trnbench.train.backends.base import Backend
 from trnbench.train.channel import Channel, first_line
+from trnbench.train.data import Stream
 from trnbench.train.events import (
     MICROSECOND,
     WINDOW,
@@ -21,59 +23,67 @@ from trnbench.train.events import (
     collective_time_of,
     is_host,
 )
-from trnbench.train.loop import StepOutcomes, StepTokens
+from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
+from trnbench.train.parallel.mesh import Mesh
 
 UNSEEN = "torch's profiler showed no collective in these steps"
+NO_ROOM = "no step under the profiler had room in the budget, or in half a minute"
 UNSEEN_DEVICE = "torch's profiler showed no time of the device"
 
-Run = Callable[[StepTokens, StepOutcomes], None]
+UNKNOWN_COMMUNICATION: Mapping[str, Any] = {
+    "window_seconds": None, "seconds": None, "exposed_seconds": None, "operations": {},
+    "reason": None,
+}  # fmt: skip
+"""Fields of a `Communication` of which nothing was seen."""
 
 
 def profile_communication(
-    run: Run,
-    prepare: Callable[[int], list[StepTokens]],
     steps: int,
+    step: TrainingStep,
+    stream: Stream,
+    order: WorkOrder,
     backend: Backend,
+    mesh: Mesh,
     channel: Channel,
-    rank: int,
 ) -> None:
     """Run one step in which the profiler starts and `steps` more, and send what it saw of them.
 
     Every rank of the job must call it with as many steps. A failure is said in the record and ends
     nothing: all that was timed is on disk.
     """
-    fields: dict[str, Any] = {
-        "window_seconds": None, "seconds": None, "exposed_seconds": None, "operations": {},
-        "reason": backend.unseen_communication, "transports": backend.transports(),
-    }  # fmt: skip
-    if fields["reason"] is None:
+    reason = backend.unseen_communication or (None if steps else NO_ROOM)
+    fields = {**UNKNOWN_COMMUNICATION, "reason": reason, "transports": backend.transports()}
+    if reason is None:
+        prepared = prepare_tokens(stream, order, step.steps_done, 1 + steps, backend, mesh)
         try:
-            fields.update(_measure(run, prepare, steps, backend, channel))
+            fields.update(_measure(step, prepared, backend, mesh, channel))
         except (RuntimeError, MemoryError) as error:
             fields["reason"] = f"these steps failed: {first_line(error)}"
-    channel.send(Communication, rank=rank, steps=steps, **fields)
+    channel.send(Communication, rank=mesh.rank, steps=steps, **fields)
 
 
 def _measure(
-    run: Run,
-    prepare: Callable[[int], list[StepTokens]],
-    steps: int,
+    step: TrainingStep,
+    prepared: list[StepTokens],
     backend: Backend,
+    mesh: Mesh,
     channel: Channel,
 ) -> dict[str, Any]:
-    prepared = prepare(1 + steps)
+    outcomes = StepOutcomes()
     gc.disable()
     try:
         with torch.profiler.profile(activities=activities_of(backend)) as profiler:
-            run(prepared[0], StepOutcomes())
+            step.run(prepared[0], outcomes)
             backend.synchronize()
+            mesh.barrier()
+            channel.send(Phase, name="teardown")  # a sign of life: a step may be long
             with record_function(WINDOW):
                 for tokens in prepared[1:]:
-                    run(tokens, StepOutcomes())
+                    step.run(tokens, outcomes)
                 backend.synchronize()
     finally:
         gc.enable()
-    channel.send(Phase, name="teardown")  # reading many events takes a while
+    channel.send(Phase, name="teardown")
     return communication_in(profiler.events(), is_asynchronous=backend.is_asynchronous)
 
 

@@ -1,0 +1,293 @@
+"""Promise: from 1 to 2 ranks our efficiency is at least that of the best peer on the same job.
+
+Ours, plain torchrun and Hugging Face's accelerate train the same model (our objective, its AdamW,
+clipping) on this processor with one thread a rank, as replicas that share gradients over gloo; they
+differ in who starts the ranks, where these meet and how gradients are shared. Each rank has as many
+tokens, whatever the number of ranks, so that the efficiency is a step's time of one rank over that
+of two. All six jobs stand ready at once and make blocks of steps in turns, the order reversed each
+round, so that the machine's noise falls on all alike. A ratio is the median over rounds of two
+blocks of the same round, with a 95 % interval by the order statistics of those ratios.
+
+    python -m benchmarks.scaling --accelerate PYTHON      # 5 minutes on two quiet cores
+
+PYTHON is an interpreter of an environment that has torch and accelerate; without it, accelerate is
+left out. A block in which others took more than a tenth of the processors is made again.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from benchmarks.peers.bursts import JOBS, Asked
+from benchmarks.peers.contestants import ROOT
+from benchmarks.peers.plan import make_job_plan
+from benchmarks.step_speed import FOREIGN_SHARE, TRIES, say_interval
+from trnbench.catalog.backends import GLIBC, UNFRAGMENTED
+from trnbench.machine.describe import describe_machine
+from trnbench.protocol.codec import encode
+from trnbench.protocol.orders import RunBlock, Train, WorkOrder
+from trnbench.protocol.parallel import Layout
+from trnbench.protocol.records import Block, Phase
+from trnbench.run.environment import environment_of_rank, user_cache_folder
+from trnbench.run.meeting import Meeting
+from trnbench.run.worker import converse
+
+OURS = "trnbench"
+WARMUP_STEPS = 6
+SIZES = (1, 2)
+
+
+class Team(Protocol):
+    """The ranks of one job, which make blocks of steps on command."""
+
+    pids: Sequence[int]
+    """Of its processes, or of those that started them."""
+
+    def block(self, steps: int) -> float:
+        """Let them make so many steps; return the seconds of the slowest rank."""
+        ...
+
+    def end(self) -> None:
+        """End them."""
+
+
+class Ours:
+    """Our own workers, started and commanded as `trnbench run` does."""
+
+    def __init__(self, order: WorkOrder, ranks: int) -> None:
+        work = replace(order, layout=Layout(data_parallel_replicate_size=ranks))
+        meeting = Meeting(ranks)
+        variables = [
+            environment_of_rank(work, seat, os.environ, user_cache_folder())
+            for seat in meeting.seats
+        ]
+        tasks = [Train(order=work, seat=seat) for seat in meeting.seats]
+        self._job = meeting.start(sys.executable, tasks, variables)
+        self._records = converse(self._job, backend="cpu")
+        self.pids: Sequence[int] = self._job.pids
+        training = 0
+        while training < ranks:
+            _, record = next(self._records)
+            training += isinstance(record, Phase) and record.name == "train"
+        self.block(WARMUP_STEPS)
+
+    def block(self, steps: int) -> float:
+        """Command a block."""
+        self._job.send(RunBlock(steps=steps, purpose="warmup"))
+        seconds: list[float] = []
+        while len(seconds) < self._job.ranks:
+            _, record = next(self._records)
+            if isinstance(record, Block):
+                seconds.append(record.seconds)
+        return max(seconds)
+
+    def end(self) -> None:
+        """End the workers."""
+        self._job.end()
+
+
+class Peer:
+    """Ranks that torchrun or accelerate starts."""
+
+    def __init__(self, command: Sequence[str], order: Path, log: Path) -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        with log.open("w") as said:
+            self._process = subprocess.Popen(
+                [*command, "--order", str(order), "--driver", str(port)],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=ROOT,
+                env={
+                    **os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "OMP_NUM_THREADS": "1",
+                    "GLOO_SOCKET_IFNAME": "lo", GLIBC: UNFRAGMENTED,
+                },
+            )  # fmt: skip
+        self.pids: Sequence[int] = [self._process.pid]
+        listening.settimeout(1.0)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                self._socket, _ = listening.accept()
+                break
+            if self._process.poll() is not None:
+                raise SystemExit(f"a peer ended: {' '.join(command)}\n{log.read_text()[-3000:]}")
+        listening.close()
+        self._socket.settimeout(None)
+        self._lines = self._socket.makefile("rw")
+
+    def block(self, steps: int) -> float:
+        """Tell rank 0 how many steps."""
+        self._lines.write(f"{steps}\n")
+        self._lines.flush()
+        return float(json.loads(self._lines.readline()))
+
+    def end(self) -> None:
+        """Close rank 0's socket, at which all ranks end."""
+        self._lines.close()
+        self._socket.close()
+        self._process.wait()
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one contestant has shown, round by round."""
+
+    seconds: dict[int, list[float]]
+    """Of a step, by the number of ranks."""
+
+    @property
+    def efficiencies(self) -> list[float]:
+        """A step of one rank over one of two, in the same round."""
+        return [one / two for one, two in zip(*(self.seconds[n] for n in SIZES), strict=True)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--accelerate", metavar="PYTHON", help="an interpreter that has accelerate")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--steps", type=int, default=6, help="of one block")
+    options = parser.parse_args()
+    asked = Asked(
+        job=JOBS["small"], device="cpu", precision="fp32", execution="eager", threads=1,
+        records_fd=1,
+    )  # fmt: skip
+    order = replace(
+        make_job_plan(asked).order, threads=1, gate=None, measure_ceiling=False, execution="eager"
+    )
+    say_what(asked, options)
+    with tempfile.TemporaryDirectory() as folder, all_ready(order, options, Path(folder)) as teams:
+        loud, seen = measure(teams, options.rounds, options.steps)
+    report(seen, loud, asked.job.sequences * asked.job.tokens)
+
+
+def say_what(asked: Asked, options: argparse.Namespace) -> None:
+    """Print the machine and the job."""
+    machine = describe_machine().host
+    job = asked.job
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
+        f"{machine.operating_system}, Python {platform.python_version()}, torch "
+        f"{metadata.version('torch')}, load average {os.getloadavg()[0]:.1f}"
+    )
+    print(
+        f"{job.weights:,} weights, {job.sequences} x {job.tokens} tokens a rank, fp32, eager, one "
+        f"thread a rank, replicas over gloo; {options.rounds} rounds of blocks of {options.steps} "
+        "steps, in turns",
+        flush=True,
+    )
+
+
+@contextlib.contextmanager
+def all_ready(
+    order: WorkOrder, options: argparse.Namespace, folder: Path
+) -> Iterator[dict[tuple[str, int], Team]]:
+    """Start every contestant with one rank and with two, and end them all."""
+    written = folder / "order.json"
+    written.write_text(encode(order))
+    module = ["-m", "benchmarks.peers.ranks", "--how"]
+    teams: dict[tuple[str, int], Team] = {}
+    try:
+        for ranks in SIZES:
+            teams[OURS, ranks] = Ours(order, ranks)
+            torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+            torchrun += [f"--nproc-per-node={ranks}", *module, "torchrun"]
+            teams["torchrun", ranks] = Peer(torchrun, written, folder / f"torchrun-{ranks}")
+            if options.accelerate:
+                launch = [options.accelerate, "-m", "accelerate.commands.launch", "--cpu"]
+                launch += [f"--num_processes={ranks}", "--num_machines=1", "--mixed_precision=no"]
+                launch += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
+                launch += [*module, "accelerate"]
+                teams["accelerate", ranks] = Peer(launch, written, folder / f"accelerate-{ranks}")
+        yield teams
+    finally:
+        for team in teams.values():
+            team.end()
+
+
+def measure(
+    teams: Mapping[tuple[str, int], Team], rounds: int, steps: int
+) -> tuple[int, dict[str, Seen]]:
+    """Let all make blocks in turns; return how many were made again, and what was seen."""
+    seen = {name: Seen({n: [] for n in SIZES}) for name, _ in teams}
+    loud = 0
+    for number in range(rounds):
+        turns = list(teams)
+        for name, ranks in turns if number % 2 == 0 else reversed(turns):
+            for _ in range(TRIES):
+                seconds, foreign = quiet_block(teams[name, ranks], steps)
+                if foreign <= FOREIGN_SHARE:
+                    break
+                loud += 1
+            seen[name].seconds[ranks].append(seconds / steps)
+    return loud, seen
+
+
+def quiet_block(team: Team, steps: int) -> tuple[float, float]:
+    """Return a block's seconds, and the share of the processors that others took meanwhile."""
+    busy, total, own = *machine_seconds(), team_seconds(team.pids)
+    seconds = team.block(steps)
+    busy_after, total_after = machine_seconds()
+    others = busy_after - busy - (team_seconds(team.pids) - own)
+    return seconds, others / max(total_after - total, 1e-3)
+
+
+def machine_seconds() -> tuple[float, float]:
+    """Return the seconds in which processors were busy, and all of them."""
+    times = psutil.cpu_times()
+    every = math.fsum(times) - times.guest - times.guest_nice
+    return every - times.idle - times.iowait, every
+
+
+def team_seconds(pids: Sequence[int]) -> float:
+    """Return the processor time of processes and of all below them."""
+    total = 0.0
+    for pid in pids:
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            times = each.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def report(seen: Mapping[str, Seen], loud: int, tokens: int) -> None:
+    """Print each contestant's steps and efficiency, and ours over its."""
+    print(f"{loud} blocks made again because of others' load")
+    ours = seen[OURS]
+    for name, one in seen.items():
+        alone, both = (statistics.median(one.seconds[n]) for n in SIZES)
+        efficiency = statistics.median(one.efficiencies)
+        print(
+            f"  {name:<12}1 rank {alone * 1e3:6.1f} ms {tokens / alone:7,.0f} tokens/s  2 ranks "
+            f"{both * 1e3:6.1f} ms {2 * tokens / both:7,.0f} tokens/s  efficiency "
+            f"{efficiency:.3f}{say_interval(one.efficiencies)}"
+        )
+        if name != OURS:
+            pairs = zip(ours.efficiencies, one.efficiencies, strict=True)
+            ratios = [a / b for a, b in pairs]
+            steps = [b / a for a, b in zip(ours.seconds[2], one.seconds[2], strict=True)]
+            print(
+                f"{'':14}ours / {name}: efficiency {statistics.median(ratios):.3f}"
+                f"{say_interval(ratios)}, tokens/s of 2 ranks {statistics.median(steps):.3f}"
+                f"{say_interval(steps)}"
+            )
+
+
+if __name__ == "__main__":
+    main()
