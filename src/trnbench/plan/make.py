@@ -152,7 +152,8 @@ def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
 def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:
     asked = config.price
     request = machine.price_request(today)
-    if asked.instance != "auto":
+    is_here = asked.instance == machine.instance and machine.ec2.region is not None
+    if asked.instance != "auto" and not is_here:
         request = PriceRequest(instance=asked.instance, today=today)
     return request.choose(
         option=asked.option,

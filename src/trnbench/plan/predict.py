@@ -22,6 +22,7 @@ from trnbench.model.memory import (
 from trnbench.plan.device import Target
 from trnbench.plan.external import counted_flops
 from trnbench.protocol.model import ModelShape
+from trnbench.protocol.parallel import Layout
 from trnbench.schema.plan import (
     MeasureConfig,
     PlannedDevice,
@@ -75,7 +76,7 @@ def predict(
     recomputed = recomputed_flops_per_token(shape, length, step)
     memory = memory_of(shape, workload, parallel)
     work = flops[DEFAULT_CONVENTION] + recomputed
-    seconds, reason = _predict_step(shape, work, workload, device, target)
+    seconds, reason = _predict_step(shape, work, workload, parallel.layout, device, target)
     return Prediction(
         flops_per_token=flops,
         recomputed_flops_per_token=recomputed,
@@ -94,6 +95,7 @@ def _predict_step(
     shape: ModelShape,
     flops_of_token: float,
     workload: PlannedWorkload,
+    layout: Layout,
     device: PlannedDevice,
     target: Target,
 ) -> tuple[float | None, str]:
@@ -111,6 +113,7 @@ def _predict_step(
         chips=device.devices_used / device.devices_per_chip,
         peak_flops_per_second=peak,
     )
+    seconds *= 1 + pipeline_bubble(layout, workload.gradient_accumulation_steps)
     part = f"{PLANNED_EFFICIENCY:.0%} of {chip.name}'s datasheet peak"
     return seconds, f"an estimate: {part}, fitted to no measurement"
 
@@ -120,6 +123,15 @@ def estimate_step_seconds(
 ) -> float:
     """Divide the step's FLOPs by what the chips are planned to reach."""
     return flops_per_token * tokens_per_step / (chips * peak_flops_per_second * PLANNED_EFFICIENCY)
+
+
+def pipeline_bubble(layout: Layout, passes: int) -> float:
+    """Return the time that a pipeline's ranks wait, over the time that they work.
+
+    Source: Narayanan et al., arXiv 2104.04473, section 2.2.
+    """
+    waiting = layout.pipeline_parallel_size - 1
+    return waiting / (layout.pipeline_stages_per_rank * passes)
 
 
 def memory_of(

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from trnbench.catalog.models import models
 from trnbench.model.flops import flops_per_token
-from trnbench.plan.predict import PLANNED_EFFICIENCY, estimate_step_seconds
+from trnbench.plan.predict import PLANNED_EFFICIENCY, estimate_step_seconds, pipeline_bubble
+from trnbench.protocol.parallel import Layout
 
 
 def test_the_worked_example_of_one_trainium_instance_holds() -> None:
@@ -34,3 +35,10 @@ def test_more_chips_take_less_and_more_tokens_take_more(
     assert seconds(2 * tokens, chips) == pytest.approx(2 * once)
     assert seconds(tokens, 2 * chips) == pytest.approx(once / 2)
     assert once > flops * tokens / chips / peak
+
+
+def test_a_pipeline_waits_for_its_first_and_last_passes() -> None:
+    assert pipeline_bubble(Layout(), 1) == 0
+    assert pipeline_bubble(Layout(pipeline_parallel_size=4), 4) == pytest.approx(0.75)
+    interleaved = Layout(pipeline_parallel_size=4, pipeline_stages_per_rank=2)
+    assert pipeline_bubble(interleaved, 8) == pytest.approx(3 / 16)

@@ -370,6 +370,16 @@ def test_a_machine_that_knows_its_place_and_how_it_is_rented_has_its_own_rate() 
     assert (elsewhere.option, elsewhere.region) == ("on_demand", "us-east-1")
 
 
+def test_a_machine_that_is_named_as_well_still_knows_its_region() -> None:
+    """A p5en's capacity blocks cost differently by region."""
+    ec2 = Ec2(region="us-west-1", life_cycle="capacity-block")
+    machine = replace(make_machine("p5en.48xlarge"), ec2=ec2)
+    named = {"price.instance": "p5en.48xlarge", "price.option": "capacity_block"}
+    price = plan_case(named, found=(H100,), machine=machine).price
+    assert price is not None
+    assert price.region == "us-west-1"
+
+
 def test_a_recognised_machine_needs_its_region_for_a_rate() -> None:
     machine = make_machine("m7i.xlarge")
     without = plan_case(machine=machine)
