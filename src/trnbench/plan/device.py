@@ -147,6 +147,9 @@ def plan_device(
         if instance and instance.accelerator == chip:
             rented = math.ceil(used / instance.chips)
             billed = rented * instance.chips
+        elif target.found is not None:
+            # No instance type says how many chips are paid for: those of this machine are.
+            billed = max(used, math.ceil(target.found.device_count / per_chip))
         memory = _memory_of_device(chip, per_chip, ranks)
     return PlannedDevice(
         backend=target.backend,

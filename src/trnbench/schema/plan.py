@@ -182,7 +182,8 @@ class PlannedDevice(Strict):
     devices_per_chip: int = 1
     chips_used: int
     chips_billed: int
-    """Chips of the instances that are paid for; as many as are used where no instance is named."""
+    """Chips of the instances that are paid for; where no instance type is known those of this
+    machine that torch sees, and where no device was looked for as many as are used."""
     instances_billed: int
     memory_bytes: float | None
     """Of one device; null where it is not known."""

@@ -11,6 +11,8 @@ from trnbench.catalog.accelerators import accelerators
 from trnbench.model.flops import fp8_flops_per_token
 from trnbench.protocol.records import Ceiling, CeilingPoint, FoundDevice
 
+ONE_H100 = replace(H100, device_count=1)
+
 
 def test_a_cpu_has_the_best_of_the_medians_that_were_measured() -> None:
     points = [
@@ -31,7 +33,7 @@ def test_a_cpu_that_was_not_measured_has_no_peak() -> None:
 
 @pytest.mark.parametrize(("precision", "tflops"), [("bf16", 989.4), ("pure_bf16", 989.4)])
 def test_a_known_chip_has_its_makers_dense_figure(precision: str, tflops: float) -> None:
-    plan = make_plan({"workload.precision": precision}, found=(H100,))
+    plan = make_plan({"workload.precision": precision}, found=(ONE_H100,))
     found = find_peak(plan, [])
     assert found.flops_per_second == pytest.approx(tflops * 1e12, rel=1e-3)
     assert found.source is not None
@@ -50,10 +52,20 @@ def test_an_unknown_chip_has_none_and_never_a_neighbours() -> None:
 
 def test_every_billed_chip_counts_not_only_those_used() -> None:
     plan = make_plan({"price.instance": "p5.48xlarge"}, found=(H100,))
-    one = find_peak(make_plan(found=(H100,)), []).flops_per_second
+    one = find_peak(make_plan(found=(ONE_H100,)), []).flops_per_second
     assert one is not None
     assert plan.device.chips_used == 1
     assert find_peak(plan, []).flops_per_second == pytest.approx(8 * one)
+    unnamed = find_peak(make_plan(found=(H100,)), [])
+    assert unnamed.flops_per_second == pytest.approx(8 * one)
+
+
+def test_each_rank_has_its_part_of_a_processor_s_peak() -> None:
+    plan, points = make_plan(), [CeilingPoint(size=512, flops_per_second=[1e11])]
+    two = plan.model_copy(update={"device": plan.device.model_copy(update={"devices_used": 2})})
+    found = find_peak(two, [Ceiling(at_seconds=1.0, dtype="float32", points=points)])
+    assert found.flops_per_second == 2e11
+    assert "2 x 512 x 512" in (found.source or "")
 
 
 def test_the_better_of_two_measurements_counts_because_other_work_only_slows() -> None:
@@ -70,7 +82,7 @@ def test_the_better_of_two_measurements_counts_because_other_work_only_slows() -
 
 
 def test_a_chip_has_a_ceiling_beside_its_peak_for_the_devices_that_it_drives() -> None:
-    plan = make_plan(found=(H100,))
+    plan = make_plan(found=(ONE_H100,))
     points = [CeilingPoint(size=4096, flops_per_second=[6e14, 7e14, 6.5e14])]
     measured = [Ceiling(at_seconds=1.0, dtype="bfloat16", points=points)]
     assert find_ceiling(plan, measured).flops_per_second == 6.5e14
@@ -82,7 +94,7 @@ def test_a_chip_has_a_ceiling_beside_its_peak_for_the_devices_that_it_drives() -
 
 
 def test_work_that_is_partly_fp8_has_the_rate_of_both_parts_one_after_the_other() -> None:
-    plan = make_plan({"workload.precision": "fp8"}, found=(H100,))
+    plan = make_plan({"workload.precision": "fp8"}, found=(ONE_H100,))
     found, chip = find_peak(plan, []), accelerators()[plan.device.accelerator or ""]
     flops, mix = plan.prediction.flops_per_token["matmul-causal-v1"], found.fp8
     assert mix is not None
@@ -99,7 +111,7 @@ def test_work_that_is_partly_fp8_has_the_rate_of_both_parts_one_after_the_other(
 
 
 def test_a_ceiling_of_fp8_is_made_of_two() -> None:
-    plan = make_plan({"workload.precision": "fp8"}, found=(H100,))
+    plan = make_plan({"workload.precision": "fp8"}, found=(ONE_H100,))
     bf16, fp8 = (
         Ceiling(
             at_seconds=1.0,
@@ -118,7 +130,7 @@ def test_a_ceiling_of_fp8_is_made_of_two() -> None:
 
 
 def test_a_chip_without_a_published_fp8_peak_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = make_plan({"workload.precision": "fp8"}, found=(H100,))
+    plan = make_plan({"workload.precision": "fp8"}, found=(ONE_H100,))
     lacking = {
         plan.device.accelerator: replace(
             accelerators()[plan.device.accelerator or ""], fp8_flops_per_second=None
