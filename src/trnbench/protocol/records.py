@@ -169,6 +169,8 @@ class Parity:
     losses: list[float | None]
     """Of the first steps, in nats."""
     reference_losses: list[float]
+    known_answers: dict[str, list[float | None]] = field(default_factory=dict)
+    """Of small models on the CPU: loss and gradient norm, and both by another implementation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from trnbench.train.backends.base import Backend
 from trnbench.train.build import fit, make_stream
 from trnbench.train.channel import finite
 from trnbench.train.external import BadModel
+from trnbench.train.known_answers import compare_known_answers
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable
 from trnbench.train.parallel.agreement import local_of
@@ -104,6 +105,7 @@ def run_parity_gate(
         "points": points,
         "losses": losses,
         "reference_losses": reference.losses,
+        "known_answers": {} if gate.shape is None else compare_known_answers(gate.shape.family),
     }
 
 

@@ -9,6 +9,7 @@ Pascanu et al., "On the difficulty of training recurrent neural networks", ICML 
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -74,9 +75,19 @@ def content_key(gate: GateOrder, stream: StreamSettings, seed: int) -> str:
         "seed": seed,
         "torch": torch.__version__,
         "machine": platform.machine(),
+        "code": _code_digest(),
     }
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Return a hash of the code that computes it: another version's reference is not this one's."""
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("models/*.py")), *sorted(here.glob("layers/*.py"))]
+    files += [here / name for name in ("reference.py", "data.py", "objective.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def cache_folder() -> Path:

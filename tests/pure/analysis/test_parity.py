@@ -25,6 +25,23 @@ def faults(precision: Any = "fp32", **changes: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([6.0, 7.0, 6.0, 7.0], None),
+        ([6.0002, 7.0, 6.0, 7.0], "the loss of llama is 6.0002 on the CPU, and 6.0 elsewhere"),
+        ([6.0, 7.001, 6.0, 7.0], "the gradient of llama is 7.001 on the CPU, and 7.0 elsewhere"),
+        ([None, 7.0, 6.0, 7.0], "the loss of llama is not finite"),
+    ],
+)
+def test_what_other_code_knows_is_a_fault_of_ours(
+    found: list[float | None], said: str | None
+) -> None:
+    parity = replace(PARITY, known_answers={"llama": found})
+    faults = list(find_faults(parity, TOLERANCES["bf16"]))
+    assert [fault[: len(said or "")] for fault in faults] == ([] if said is None else [said])
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"worst_distance": 1.1e-4}, "the gradient of blocks.0.mlp.up.weight is off by 0.00011"),
