@@ -190,6 +190,8 @@ def _opened(
     backend = kind.open(claim)
     with explaining(backend):
         mesh.lay_out(backend.device)
+        if not mesh.is_alone and kind.compiles_in_turn:
+            backend.in_turn = mesh.turns().in_turn
         _send_environment(work, backend, channel, choices)
         yield backend, mesh
         backend.close()

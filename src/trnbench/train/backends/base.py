@@ -68,6 +68,9 @@ class Backend:
     token_dtype: ClassVar[torch.dtype] = torch.int64
     compiler: ClassVar[str] = "inductor"
     """As torch.compile names it."""
+    compiles_in_turn: ClassVar[bool] = False
+    """Whether one rank compiles first, since a compilation takes much of the host, and the others
+    find it in a cache."""
     peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS
     ceiling_sizes: ClassVar[tuple[int, ...]] = (2048, 4096, 8192)
     """Edges of square matmuls, the largest of which fill the device."""
@@ -80,6 +83,8 @@ class Backend:
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self.in_turn: Callable[[str], Callable[..., Any]] | None = None
+        """Makes of torch.compile's backend one that waits for this rank's turn; None: none does."""
         self.device = self._device(claim.index)
 
     def _device(self, index: int | None) -> torch.device:
@@ -172,7 +177,8 @@ class Backend:
             return model
         # Else what is compiled too often runs eagerly from then on, without a word.
         torch._dynamo.config.fail_on_recompile_limit_hit = True
-        return torch.compile(model, backend=self.compiler, dynamic=False)
+        compiler = self.compiler if self.in_turn is None else self.in_turn(self.compiler)
+        return torch.compile(model, backend=compiler, dynamic=False)
 
     def end_step(self) -> None:
         """Send off a step's work, where the device waits for that."""

@@ -47,6 +47,7 @@ class NeuronBackend(Backend):
     name: ClassVar[str] = "neuron"
     compiler: ClassVar[str] = "neuron"
     process_group: ClassVar[str | None] = "neuron"
+    compiles_in_turn: ClassVar[bool] = True
     token_dtype: ClassVar[torch.dtype] = torch.int32
     """64-bit ones are narrowed by the compiler, or cost 20 to 30 % (compiler reference, 2.32)."""
     peaks: ClassVar[tuple[tuple[str, str, str], ...]] = PEAKS[::-1]

@@ -17,11 +17,13 @@ from typing import Any, Self
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from trnbench.protocol.parallel import ALONE, AXES, SINGLE, Axis, Layout, Seat
 from trnbench.train.backends.base import Backend
 from trnbench.train.channel import KnownFailure
+from trnbench.train.parallel.turns import Turns
 
 PATIENCE = datetime.timedelta(days=1)
 """For a rank that does not come. The parent finds a hang long before (`run/watch.py`), and knows
@@ -175,6 +177,15 @@ class Mesh:
         """Return the mean over all ranks of a number that is on the host."""
         values: list[float] = self.gather(value)
         return sum(values) / len(values)
+
+    def turns(self) -> Turns:
+        """Return this rank's turns at the compiler: each pipeline stage has its own program."""
+        stage = self.index("pipeline")
+        store = dist.PrefixStore(  # type: ignore[attr-defined]
+            f"compile/{stage}", distributed_c10d._get_default_store()
+        )
+        own = self.seat.world_size // self.size("pipeline")
+        return Turns(store, is_first=self.rank == stage * own)
 
     def leave(self) -> None:
         """Wait for all ranks and end the groups; not after an error, which others wait for."""

@@ -13,7 +13,6 @@ these are not known and say `(stand-in)`.
 import datetime
 import ipaddress
 import os
-import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +25,6 @@ from torch_neuronx.storage import is_ours, unwrap
 
 dist: Any = torch.distributed
 c10d: Any = torch._C._distributed_c10d
-frames: Any = torch._C._dynamo.eval_frame
 """Their stubs have each method in several forms; torch calls one of them."""
 
 TOO_EARLY = "Neuron runtime should not be initialized before the init_process_group."
@@ -229,12 +227,7 @@ class _Several(dist.Work):  # type: ignore[misc]
 
 
 def register() -> None:
-    """Make the backend known to torch.distributed, and its methods nothing to be traced."""
-    whole = frames._FrameExecStrategy(frames._FrameAction.SKIP, frames._FrameAction.SKIP)
-    for kind in (NeuronGroup, _Held, _Several):
-        for method in vars(kind).values():
-            if isinstance(method, types.FunctionType):
-                frames.set_code_exec_strategy(method.__code__, whole)
+    """Make the backend known to torch.distributed."""
     dist.Backend.register_backend(NAME, _create, extended_api=False, devices=[NAME])
 
 

@@ -1,9 +1,12 @@
 """Making the device real to torch, once a process and for good: PrivateUse1 has one name."""
 
+import types
 from typing import Any
 
 import torch
 from torch.utils import backend_registration
+
+frames: Any = torch._C._dynamo.eval_frame
 
 _libraries: list[torch.library.Library] = []
 
@@ -22,7 +25,7 @@ def install() -> None:
             f"torch {torch.__version__} has no helper for devices written in Python: the stand-in "
             "for torch-neuronx needs torch 2.13"
         )
-    from torch_neuronx import autocast, collectives
+    from torch_neuronx import autocast, collectives, dispatch, storage
     from torch_neuronx.device import DEVICE, NAME
     from torch_neuronx.dispatch import KERNELS, run_op
     from torch_neuronx.module import make_module
@@ -40,9 +43,22 @@ def install() -> None:
         aten.impl("_has_compatible_shallow_copy_type", lambda *tensors: True, "PrivateUse1")
     autocast.register(aten)
     _libraries.extend((boxed, aten))
+    for part in (collectives, dispatch, storage):
+        hide_from_tracer(part)
     let_storages_be_emptied()
     collectives.register()
     _complete_accelerator(module, list(DEVICE.memory.functions()))
+
+
+def hide_from_tracer(module: Any) -> None:
+    """Have torch's tracer pass over a module's functions: C++ calls them, as it would its own."""
+    skip = frames._FrameAction.SKIP
+    whole = frames._FrameExecStrategy(skip, skip)
+    kinds = [value for value in vars(module).values() if isinstance(value, type)]
+    for place in (module, *kinds):
+        for function in vars(place).values():
+            if isinstance(function, types.FunctionType) and function.__module__ == module.__name__:
+                frames.set_code_exec_strategy(function.__code__, whole)
 
 
 def _complete_accelerator(module: Any, memory_functions: list[str]) -> None:
