@@ -19,6 +19,7 @@ import pytest
 from tests.command import Done, only_case, records_of, run_to_end
 from tests.device.side_by_side import Job
 from tests.pure.run.plans import plan_case
+from trnbench.catalog.backends import backend_of
 from trnbench.config.device import read_device
 from trnbench.errors import UnavailableError
 from trnbench.machine.neuron import look_at_neuron
@@ -105,9 +106,9 @@ class DeviceSuite:
     def run(
         self, folder: Path, *arguments: str, device: str | None = None, precision: str = "bf16"
     ) -> Done:
-        """Run the small suite as a user would."""
+        """Run the small suite as a user would, on the first device if none is named."""
         suite = folder / "suite.yaml"
-        suite.write_text(SUITE.format(device=device or self.backend, precision=precision))
+        suite.write_text(SUITE.format(device=device or f"{self.backend}:0", precision=precision))
         words = ("run", suite, "-o", folder / "out", *arguments)
         return run_to_end(words, cwd=folder, seconds=COMPILING_SECONDS)
 
@@ -261,6 +262,38 @@ class DeviceSuite:
             for job in jobs:
                 job.end()
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+    def test_two_ranks_train_what_one_device_trains(
+        self, device: FoundDevice, tmp_path: Path
+    ) -> None:
+        """Proves the device's own process group, on replicas (DDP) and on shards (FSDP2).
+
+        Ranks are on devices of their own, agree with each other, and have the losses of one device.
+        """
+        if device.device_count < 2:
+            pytest.skip("there is one device only")
+        alone = self.losses_of(tmp_path / "alone", f"{self.backend}:0")
+        for axis in ("replicate", "shard"):
+            folder = tmp_path / axis
+            sizes = ("--set", f"parallel.data_parallel_{axis}_size=2")
+            assert self.losses_of(folder, self.backend, *sizes) == pytest.approx(alone, rel=1e-4)
+            case = only_case(folder / "out")
+            seats = [record for record in records_of(case) if record["kind"] == "seated"]
+            assert len({seat["device_id"] for seat in seats}) == 2, seats
+            group = backend_of(self.backend).process_group
+            assert [seat["process_group"] for seat in seats] == [group] * 2
+            result = json.loads((case / "result.json").read_text())
+            checks = {check["name"]: check["verdict"] for check in result["checks"]}
+            for name in ("parity", "seats", "agreement", "placement", "movement"):
+                assert checks[name] == "sound", (axis, name, result["checks"])
+
+    def losses_of(self, folder: Path, device: str, *arguments: str) -> list[float]:
+        """Return the losses of the first steps of a run in fp32."""
+        folder.mkdir()
+        done = self.run(folder, *arguments, device=device, precision="fp32")
+        assert done.code == 0, done.err
+        blocks = [r for r in records_of(only_case(folder / "out")) if r["kind"] == "block"]
+        return [loss for block in blocks for loss in block["losses"]][:3]
 
     def test_a_device_that_is_not_there_is_refused(
         self, device: FoundDevice, tmp_path: Path

@@ -20,7 +20,7 @@ name: stand-in
 model: {family: llama, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
         vocabulary_size: 128, max_positions: 64, tied_embeddings: true}
 workload: {sequence_length: 16, global_batch_size: 4, learning_rate: 0.01, precision: fp32}
-device: neuron
+device: neuron:0
 measure: {min_samples: 8, max_samples: 8, min_seconds: 0, relative_precision: 0.9}
 """
 
