@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROOFS_OF_TIME = "waiting_waits"
 NO_FALLBACK = "nothing_falls_back"
 CLAIMS = "side_by_side"
+SEVERAL_RANKS = "two_ranks"
 SECONDS = 900
 """The whole suite in one test: four minutes on two slow cores that have nothing else to do."""
 
@@ -67,3 +68,9 @@ def test_a_device_that_hands_work_to_the_processor_does_not_pass(tmp_path: Path)
     done = run_suite(tmp_path, NO_FALLBACK, fallback="aten::mm")
     assert done.returncode == 1
     assert "aten::mm" in done.stdout
+
+
+def test_a_process_group_that_is_quietly_another_does_not_pass(tmp_path: Path) -> None:
+    done = run_suite(tmp_path, SEVERAL_RANKS, collectives="gloo")
+    assert done.returncode == 1
+    assert "in a process group of gloo and not of neuron" in done.stdout

@@ -23,6 +23,7 @@ from tests.stand_in import stand_in_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = "tests/device/test_neuron.py::TestNeuron::"
+TWO_RANKS = f"{SUITE}test_two_ranks_train_what_one_device_trains"
 AT_ONCE = 2
 
 
@@ -90,6 +91,29 @@ MUTATIONS = {
         "    if told:\n",
         "tests/pure/analysis/test_checks.py",
         "'fallback'",
+    ),
+    "a rank touches its device before the group is made": Mutation(
+        "train/worker.py",
+        "    mesh = Mesh.join(seat, layout, kind, claim.index)\n    backend = kind.open(claim)\n",
+        "    backend = kind.open(claim)\n    backend.synchronize()\n"
+        "    mesh = Mesh.join(seat, layout, kind, claim.index)\n",
+        TWO_RANKS,
+        "the device was touched before the process group",
+    ),
+    "two ranks are on one core": Mutation(
+        "run/environment.py",
+        '"LOCAL_RANK": str(seat.local_rank),',
+        '"LOCAL_RANK": "0",',
+        TWO_RANKS,
+        "another process holds the NeuronCores",
+    ),
+    "a group is made twice": Mutation(
+        "train/parallel/mesh.py",
+        '    if library == "gloo":\n',
+        "    dist.init_process_group(library, store=store, rank=seat.rank)\n"
+        '    if library == "gloo":\n',
+        TWO_RANKS,
+        "trying to initialize the default process group twice",
     ),
     "every core is claimed": Mutation(
         "run/environment.py",

@@ -50,7 +50,9 @@ class NeuronGroup(dist.ProcessGroup):  # type: ignore[misc]
         self._gloo: Any = kind(store, rank, size, timeout)
         self._is_whole = is_whole
         # Else the group has no name to be found by, and no device for objects.
-        self._register_backend(torch.device(NAME), dist.ProcessGroup.BackendType.CUSTOM, self._gloo)
+        kinds = dist.ProcessGroup.BackendType
+        own = kinds.GLOO if is_fallback else kinds.CUSTOM
+        self._register_backend(torch.device(NAME), own, self._gloo)
 
     def allreduce(self, tensors: list[torch.Tensor], opts: Any = None) -> Any:
         return self._run("allreduce", tensors, tensors, opts or c10d.AllreduceOptions())
