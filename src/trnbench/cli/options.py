@@ -1,5 +1,6 @@
 """The options that two commands share: single ones, and groups as dataclasses."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ TERMINAL, JSON = Format("terminal"), Format("json")
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[PATH]...",
+        metavar="PATH",
         help="Folders of cases, of runs, or of many runs.",
         show_default="results",
     ),
@@ -39,7 +40,7 @@ Paths = Annotated[
 Configs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CONFIG]...",
+        metavar="CONFIG",
         help="YAML files, or names of configs that ship with trnbench.",
         show_default="quick",
     ),
@@ -125,8 +126,29 @@ class CaseOptions:
                     hint="write e.g. --set workload.global_batch_size=16",
                 )
             overrides[key.strip()] = value
+        from trnbench.config.explain import OptionText
+
         typed = {"device": self.device, **(more or {})}
-        return overrides | {key: str(value) for key, value in typed.items() if value is not None}
+        return overrides | {
+            key: OptionText.of(
+                OPTION_OF_KEY[key],
+                str(value),
+                # YAML too: no name of a file is read as more.
+                json.dumps(str(value)) if isinstance(value, Path) else None,
+            )
+            for key, value in typed.items()
+            if value is not None
+        }
+
+
+OPTION_OF_KEY = {
+    "device": "--device",
+    "measure.launches": "--launches",
+    "price.file": "--prices",
+    "price.source": "--price-source",
+    "price.usd_per_hour": "--usd-per-hour",
+}
+"""Options that replace a key of the config."""
 
 
 # --- what an instance costs -----------------------------------------------------------------------

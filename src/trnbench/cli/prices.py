@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Instance = Annotated[
     str | None,
     typer.Argument(
-        metavar="[INSTANCE]",
+        metavar="INSTANCE",
         help="An instance type; without one, the default rates of every instance.",
         show_default=False,
     ),

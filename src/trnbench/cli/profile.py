@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Config = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CONFIG]",
+        metavar="CONFIG",
         help="A YAML file of one case, or the name of a config that ships with trnbench.",
         show_default="the first case of quick",
     ),

@@ -1,6 +1,5 @@
 """`trnbench run`: measure suites, or with `--ab` two configs in turns; print the results."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ def run(
         {
             "price.usd_per_hour": usd_per_hour,
             "price.source": price_source,
-            "price.file": prices and json.dumps(str(prices)),  # YAML too: no name is read as more
+            "price.file": prices,
             LAUNCHES_KEY: how.launches,
         }
     )
@@ -84,6 +83,11 @@ def run(
         else:
             _measure(prepare(cases, case.python), output, form)
         return
+    if any(name.startswith("-") for name in how.ab):
+        raise ConfigError(
+            f"run --ab {' '.join(how.ab)}: takes two configs, and one of these is an option",
+            hint="write `trnbench run --ab A.yaml B.yaml --dry-run`",
+        )
     if configs:
         raise ConfigError(
             f"run --ab takes exactly two configs; it was also given {' '.join(configs)}",

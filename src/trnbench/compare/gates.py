@@ -110,6 +110,14 @@ def _parse(text: str) -> Gate | Problem:
             f"--gate {text!r}: a change of {100 * limit:g}% cannot be",
             "use a limit above -100% and up to +10000%",
         )
+    is_asked_higher = match["relation"].startswith(">")
+    if is_asked_higher != (COMPARABLES[metric].better == "higher"):
+        better, meant = ("lower", "< +") if is_asked_higher else ("higher", "> -")
+        return Problem(
+            f"--gate {text!r}: {better} is better of {metric}, and this passes only where it is "
+            "worse",
+            f"write '{metric} {meant}{abs(100 * limit):g}%' to tolerate a loss of that size",
+        )
     return Gate(
         text=text.strip(), metric=metric, relation=cast(Relation, match["relation"]), limit=limit
     )

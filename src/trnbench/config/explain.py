@@ -71,8 +71,25 @@ def _dotted(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
+class OptionText(str):
+    """What an option other than `--set` gave a key, as YAML."""
+
+    __slots__ = ("typed",)
+    typed: str
+    """The option as it was typed."""
+
+    @classmethod
+    def of(cls, option: str, value: str, text: str | None = None) -> "OptionText":
+        """Return the YAML of an option's value, by default the value itself."""
+        made = cls(value if text is None else text)
+        made.typed = f"{option} {value}"
+        return made
+
+
 def say_set(key: str, text: str) -> str:
     """Show an option as it was typed, never at length."""
+    if isinstance(text, OptionText):
+        return _shortened(text.typed)
     return f"--set {key}={_shortened(text)}"
 
 

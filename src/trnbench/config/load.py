@@ -10,7 +10,7 @@ from typing import Any
 
 import pydantic
 
-from trnbench.config.explain import Places, covers, explain_faults, say_set, say_value
+from trnbench.config.explain import OptionText, Places, covers, explain_faults, say_set, say_value
 from trnbench.config.model import Config
 from trnbench.config.yaml import Document, parse_value, read_document
 from trnbench.errors import ConfigError
@@ -61,7 +61,7 @@ def check_document(
 ) -> list[CaseConfig]:
     """Check a parsed document and expand its sweep."""
     overrides = overrides or {}
-    values = {key: parse_value(text, f"--set {key}") for key, text in overrides.items()}
+    values = {key: parse_value(str(text), _option(key, text)) for key, text in overrides.items()}
     data = document.data
     if isinstance(data, dict):
         data = copy.deepcopy(data)
@@ -81,6 +81,10 @@ def check_document(
         case_places = Places(document, overrides, swept)
         cases.append(CaseConfig(_validate(one, case_places), swept, case_places))
     return cases
+
+
+def _option(key: str, text: str) -> str:
+    return text.typed.split()[0] if isinstance(text, OptionText) else f"--set {key}"
 
 
 def _check_sweep(sweep: Iterable[str], overrides: Mapping[str, str], places: Places) -> None:

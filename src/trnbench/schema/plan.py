@@ -177,14 +177,14 @@ class PlannedDevice(Strict):
     """The instance type that is paid for; null where none was named or recognised."""
     is_instance_recognised: bool
     """Whether the type was read from this machine, so that only its own region's rate counts."""
-    devices_used: int = 1
+    devices_used: Annotated[int, Field(ge=1)] = 1
     """Devices that the job drives, as torch counts them: logical NeuronCores, GPUs."""
-    devices_per_chip: int = 1
-    chips_used: int
-    chips_billed: int
+    devices_per_chip: Annotated[int, Field(ge=1)] = 1
+    chips_used: Annotated[int, Field(ge=1)]
+    chips_billed: Annotated[int, Field(ge=1)]
     """Chips of the instances that are paid for; where no instance type is known those of this
     machine that torch sees, and where no device was looked for as many as are used."""
-    instances_billed: int
+    instances_billed: Annotated[int, Field(ge=1)]
     memory_bytes: float | None
     """Of one device; null where it is not known."""
 

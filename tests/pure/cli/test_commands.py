@@ -25,6 +25,7 @@ def test_every_command_has_a_file_of_its_own_and_a_line_of_help() -> None:
     listed = in_process("--help").out
     for name in COMMANDS:
         assert f"\n  {name} " in listed
+    assert "..." not in listed.partition("Commands:")[2]  # nothing is cut short
 
 
 def test_the_version_is_told() -> None:
@@ -42,8 +43,11 @@ def test_the_version_is_told() -> None:
         (["run", "--set", "workload.sequence_lenght=4"], 2, "did you mean `sequence_length`"),
         (["run", "--set", "workload.sequence_length=[1]"], 2, "a list of 1 values"),
         (["run", "--set", "measure.max_usd=1"], 2, "cannot be kept without a price"),
-        (["run", "--usd-per-hour", "-3"], 2, "usd_per_hour"),
-        (["run", "--device", "tpu"], 2, "tpu"),
+        (["run", "--usd-per-hour", "-3"], 2, "--usd-per-hour -3: price.usd_per_hour: got"),
+        (["run", "--device", "tpu"], 2, "--device tpu: device: 'tpu' is not known"),
+        (["run", "--prices", "[1"], 2, "[1: no such file"),
+        (["run", "--ab", "quick", "--dry-run"], 2, "write `trnbench run --ab A.yaml B.yaml"),
+        (["peak", "--device", "gpu"], 2, "--device gpu: is not known; use one of auto, neuron"),
         (["report", "/nowhere"], 5, "no such folder"),
         (["report", "/tmp", "--usd-per-hour", "0"], 2, "--usd-per-hour 0"),
         (["report", "/tmp", "--prices", "/nowhere.csv"], 2, "no such file"),

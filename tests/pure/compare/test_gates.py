@@ -78,6 +78,9 @@ def test_a_gate_is_a_metric_a_relation_and_a_percentage(
         ("tokens_per_second > -1000%", "cannot be"),
         ("tokens_per_second < 1e9%", "is not a gate"),
         ("tokens_per_second < 99999999999%", "cannot be"),
+        ("tokens_per_second < -2%", "write 'tokens_per_second > -2%'"),
+        ("mfu <= 3%", "write 'mfu > -3%'"),
+        ("peak_memory_bytes > -2%", "write 'peak_memory_bytes < +2%'"),
     ],
 )
 def test_a_text_that_is_no_gate_is_told_with_what_is_allowed(text: str, said: str) -> None:

@@ -104,8 +104,11 @@ def test_the_price_that_a_result_was_given_later_is_kept(case: Path) -> None:
 
 
 def test_a_plan_that_was_changed_by_hand_is_refused(case: Path) -> None:
-    edit(case / PLAN_FILE, device__instances_billed=0)
+    edit(case / PLAN_FILE, device__instances_billed=2)
     with pytest.raises(DataError, match="is not the plan that its measurement was made by"):
+        load_launch(case)
+    edit(case / PLAN_FILE, device__instances_billed=0)
+    with pytest.raises(DataError, match="instances_billed: Input should be greater"):
         load_launch(case)
 
 
