@@ -165,9 +165,8 @@ def peak(
         _require_nothing_to_measure(context)
         show(REPORT, read_peak(folders.again), format_)
         return
-    _require_name(device)
+    asked = read_device_option(device)  # a typo is told before anything is looked at
     machine, devices = look_around(describe_machine(), python)
-    asked = read_device_option(device)
     found = require_device(asked, devices)
     request = sizes.request(asked.first, machine.host.memory_bytes)
     plan = plan_peak(request, found, datetime.now(UTC))
@@ -186,18 +185,6 @@ def peak(
             f"{folder}: {document.status}: {document.reason}",
             hint=document.hint or "what was measured before is kept",
         )
-
-
-def _require_name(device: str | None) -> None:
-    """Refuse what names no device on any machine, as a config does."""
-    from trnbench.config.model import check_device
-
-    try:
-        check_device(device or "auto")
-    except ValueError as error:
-        raise ConfigError(
-            f"--device {device}: {error}", hint="`trnbench doctor` shows which are here"
-        ) from None
 
 
 def _require_nothing_to_measure(context: typer.Context) -> None:

@@ -47,7 +47,7 @@ def test_the_version_is_told() -> None:
         (["run", "--device", "tpu"], 2, "--device tpu: device: 'tpu' is not known"),
         (["run", "--prices", "[1"], 2, "[1: no such file"),
         (["run", "--ab", "quick", "--dry-run"], 2, "write `trnbench run --ab A.yaml B.yaml"),
-        (["peak", "--device", "gpu"], 2, "--device gpu: is not known; use one of auto, neuron"),
+        (["peak", "--device", "gpu"], 2, "--device gpu: is not known"),
         (["report", "/nowhere"], 5, "no such folder"),
         (["report", "/tmp", "--usd-per-hour", "0"], 2, "--usd-per-hour 0"),
         (["report", "/tmp", "--prices", "/nowhere.csv"], 2, "no such file"),
