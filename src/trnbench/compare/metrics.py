@@ -163,6 +163,14 @@ COMPARABLES: Mapping[str, Comparable] = {
             unit="tokens_per_second", statistic="mean_time_per_device", is_default=False,
         ),
         Comparable(
+            name="tokens_per_second_per_chip", label="tokens/s/chip", better="higher",
+            unit="tokens_per_second", statistic="mean_time_per_chip", is_default=False,
+        ),
+        Comparable(
+            name="tokens_per_second_per_instance", label="tokens/s/instance", better="higher",
+            unit="tokens_per_second", statistic="mean_time_per_instance", is_default=False,
+        ),
+        Comparable(
             name="step_time_mean_seconds", label="mean step", better="lower", unit="seconds",
             statistic="mean_time", is_default=False,
         ),
@@ -173,6 +181,10 @@ COMPARABLES: Mapping[str, Comparable] = {
         Comparable(
             name="mfu", label="MFU", better="higher", unit="ratio", statistic="mfu",
             is_default=False,
+        ),
+        Comparable(
+            name="mfu_used_devices", label="MFU of used", better="higher", unit="ratio",
+            statistic="mfu_used", is_default=False,
         ),
         Comparable(
             name="peak_memory_bytes", label="peak memory", better="lower", unit="bytes",
