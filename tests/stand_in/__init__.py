@@ -28,7 +28,7 @@ class Settings(TypedDict, total=False):
     collectives: Literal["neuron", "gloo"]
     link_bytes_per_second: float
     slow_rank: str
-    neuron_ls: Literal["idle", "busy", "none", "rubbish", "hangs", "trn1"]
+    neuron_ls: Literal["idle", "busy", "none", "rubbish", "hangs", "trn1", "whole"]
     neuron_monitor: Literal["good", "rubbish", "hangs", "dies", "torn"]
     neuron_monitor_seconds: float
     nccom_test: Literal["good", "fails", "rubbish"]

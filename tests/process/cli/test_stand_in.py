@@ -97,3 +97,19 @@ def test_an_index_out_of_range_is_refused(tmp_path: Path) -> None:
     )
     assert done.code == 3
     assert "device neuron:4 is not here: there are 4, counted from 0" in done.err
+
+
+def test_a_config_for_64_cores_is_planned_for_those_that_the_tool_shows(tmp_path: Path) -> None:
+    """That `run` would take the plan is what `--strict` says: more ranks than can be tried here."""
+    environment = stand_in_environment(neuron_ls="whole")
+    words = ("run", "llama3-8b-trn2.48xlarge", "--dry-run", "--strict", "--format", "json")
+    done = trnbench(*words, cwd=tmp_path, **environment)
+    assert done.code == 0, done.err
+    (plan,) = json.loads(done.out)["plans"]
+    sizes = {name: size for name, size in plan["parallel"].items() if name.endswith("_size")}
+    assert {name: size for name, size in sizes.items() if size not in (1, 64)} == {
+        "data_parallel_shard_size": 16,
+        "tensor_parallel_size": 4,
+    }
+    fewer = trnbench(*words, cwd=tmp_path, **stand_in_environment())
+    assert fewer.code == 3

@@ -22,7 +22,7 @@ the entry point group `torch.backends`, and then has `torch.device("neuron")`, `
 | STAND_IN_FALLBACK_SHAPE | list | get_fallback_ops returns a list of names, or a dict with counts |
 | STAND_IN_FAULT | none | KIND or KIND@N: what fails, and at which op; see faults.py |
 | STAND_IN_KEEP_PARAMETERS | 0 | 1: `.to("neuron")` keeps Parameter objects, so tied weights |
-| STAND_IN_NEURON_LS | idle | what bin/neuron-ls answers: idle, busy, none, rubbish, hangs, trn1 |
+| STAND_IN_NEURON_LS | idle | bin/neuron-ls: idle, busy, none, rubbish, hangs, trn1, whole |
 | STAND_IN_NEURON_MONITOR | good | bin/neuron-monitor: good, rubbish, hangs, dies, torn |
 | STAND_IN_NEURON_MONITOR_SECONDS | none | its period, in place of the configured one |
 | TORCH_NEURONX_NEFF_CACHE_DIR | /tmp/neff_cache | where compiled graphs lie, as for the real one |
