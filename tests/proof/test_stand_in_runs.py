@@ -35,3 +35,12 @@ def test_a_warm_cache_is_told_from_a_cold_one(tmp_path: Path) -> None:
         result = json.loads((only_case(tmp_path / name) / "result.json").read_text())
         caches.append([result["compilation"][key] for key in ("cache", "graphs", "programs")])
     assert caches == [["cold", 1, 2], ["cached", 1, 0]]
+
+
+def test_a_runtime_that_crashes_after_the_last_step_spoils_no_job(tmp_path: Path) -> None:
+    """Seen in the field: SIGSEGV as the process group is destroyed, when all is measured."""
+    sizes = ("--set", "parallel.data_parallel_replicate_size=2", "--set", "device=neuron")
+    done, result = run(tmp_path, *sizes, fault="crashes_at_end")
+    assert done.code == 0, done.err
+    assert checks_of(result)["finished"] == "sound"
+    assert len([r for r in records_of(only_case(tmp_path / "out")) if r["kind"] == "replica"]) == 2

@@ -101,8 +101,7 @@ def microbench(task: orders.Microbench, channel: Channel) -> None:
 
         channel.send(records.Phase, name="ceiling")
         measure_peaks(task, backend, channel)
-        mesh.leave()
-        channel.send(records.Finished, steps=0)
+        _finish(mesh, channel, 0)
 
 
 def train(task: orders.Train, channel: Channel) -> None:
@@ -135,8 +134,7 @@ def train(task: orders.Train, channel: Channel) -> None:
             # Once more: other load on the processor may have ended or begun.
             _send_ceiling(order, backend, channel)
         _send_replica(step, mesh, channel)
-        mesh.leave()
-        channel.send(records.Finished, steps=step.steps_done)
+        _finish(mesh, channel, step.steps_done)
 
 
 def profile(task: orders.ProfileSteps, channel: Channel) -> None:
@@ -147,8 +145,17 @@ def profile(task: orders.ProfileSteps, channel: Channel) -> None:
         channel.send(records.Phase, name="build")
         objective = _build(task.order, backend, mesh, channel)
         steps = profile_steps(task, objective, backend, mesh, channel)
-        mesh.leave()
-        channel.send(records.Finished, steps=steps)
+        _finish(mesh, channel, steps)
+
+
+def _finish(mesh: "Mesh", channel: Channel, steps: int) -> None:
+    """Send the last record once all ranks are done, and then leave them.
+
+    A device's software may crash as its groups end, and what is measured is right all the same.
+    """
+    mesh.barrier()
+    channel.send(records.Finished, steps=steps)
+    mesh.leave()
 
 
 DO: dict[type, Callable[[Any, Channel], None]] = {

@@ -9,6 +9,7 @@
 | aborts | the first op | the runtime ends the process |
 | hangs | the first op | the call never returns |
 | compile_hangs | the first compile | the compiler never returns |
+| crashes_at_end | the process group is destroyed | the process dies of SIGSEGV |
 
 An op is what the device computes or copies; allocations and views are none. Without `@N` the first
 compile is that of the first graph or of the first op that computes.
@@ -18,6 +19,7 @@ compiler/error-codes, and public bug reports.
 """
 
 import os
+import signal
 import sys
 import time
 from typing import NoReturn
@@ -54,6 +56,7 @@ TEXTS = {
 
 _AT_START = ("busy", "init", "driver")
 _AT_COMPILE = ("hbm", "compiler_killed", "compiler_error", "unsupported", "compile_hangs")
+_AT_END = ("crashes_at_end",)
 
 
 class Faults:
@@ -74,12 +77,17 @@ class Faults:
         if self._at is None and self._kind in _AT_COMPILE:
             fail(self._kind)
 
+    def at_end(self) -> None:
+        """Fail if the end of the process group shall."""
+        if self._kind in _AT_END:
+            os.kill(os.getpid(), signal.SIGSEGV)
+
     def at_op(self) -> None:
         """Count one op, and fail if it is the one."""
         self._ops += 1
         if self._kind is None:
             return
-        if self._at is None and self._kind in (*_AT_START, *_AT_COMPILE):
+        if self._at is None and self._kind in (*_AT_START, *_AT_COMPILE, *_AT_END):
             return
         if self._ops == (self._at or 1):
             fail(self._kind)

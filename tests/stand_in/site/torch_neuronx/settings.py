@@ -7,7 +7,7 @@ from pathlib import Path
 
 FAULTS = (
     "busy", "init", "driver", "memory", "hbm", "compiler_killed", "compiler_error", "unsupported",
-    "timeout", "aborts", "hangs", "compile_hangs",
+    "timeout", "aborts", "hangs", "compile_hangs", "crashes_at_end",
 )  # fmt: skip
 
 CORE_BYTES = 24 * 1024**3
