@@ -63,6 +63,8 @@ class RankedRun:
     """Why it must not be ranked, if so."""
     doubt: str | None
     """Which checks found it doubtful."""
+    layout: str | None = None
+    """Of a job of several ranks, in words."""
     idle: str | None = None
     """What of the billed devices it leaves idle, and what that costs."""
 
@@ -79,6 +81,7 @@ def ranked_run(result: Result) -> RankedRun:
     machine = f"{device.chips_billed} x {chip}" if device.accelerator else chip
     if device.devices_idle:
         machine = f"{device.devices_used} of {device.devices_billed} devices of {machine}"
+    parallel = result.parallel
     bad = [check for check in result.checks if check.verdict == result.standing]
     named = ", ".join(check.name for check in bad)
     objection = doubt = None
@@ -104,6 +107,7 @@ def ranked_run(result: Result) -> RankedRun:
         price_reason=result.price_reason,
         objection=objection,
         doubt=doubt,
+        layout=None if parallel is None or parallel.world_size == 1 else parallel.in_words,
         idle=idle_note(device),
     )
 

@@ -55,10 +55,11 @@ def _cells(row: Row, metric: str) -> tuple[str, ...]:
     run = row.run
     copies = row.trained.copies if row.trained else 1
     origin = f"{run.origin} {run.day}: {run.source}"
+    where = f"{run.machine}, {run.layout}" if run.layout else run.machine
     return (
         str(row.place),
         PARETO if row.is_pareto else "",
-        run.machine if copies == 1 else f"{copies:,} times ({run.machine})",
+        where if copies == 1 else f"{copies:,} times ({where})",
         run.precision,
         _figure(row.value, metric),
         say_or_unknown(run.metrics["tokens_per_second"].value, "{:,.0f}".format),
@@ -121,7 +122,7 @@ def _rows(ranked: Ranked) -> doc.Rows:
         "train_usd=row.trained.cost.usd", "train_seconds=row.trained.cost.total_seconds",
         "run.usd_per_hour", "price_option=run.price.option", "price_region=run.price.region",
         "price_date=run.price.date", "price_source=run.price.source",
-        "row.break_even_usd_per_hour", "run.doubt", "run.idle", "reason",
+        "row.break_even_usd_per_hour", "run.doubt", "run.idle", "reason", "run.layout",
     )  # fmt: skip
 
 

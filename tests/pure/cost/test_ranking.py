@@ -94,6 +94,7 @@ def test_a_result_says_what_it_leaves_idle_and_where_it_ran() -> None:
         "8 x h100-sxm", "1 x h100-sxm", "1 of 64 devices of 16 x trainium2",
     ]  # fmt: skip
     assert (job.idle, alone.idle) == (None, None)
+    assert (job.layout, alone.layout, core.layout) == ("shard 8", None, None)
     assert core.idle == idle_note(CORES)
 
 

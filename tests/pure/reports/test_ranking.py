@@ -70,6 +70,17 @@ def test_csv_has_a_row_for_each_and_no_formula() -> None:
     assert rows[4]["machine"] == "'=cmd"
 
 
+def test_layouts_on_one_machine_are_told_apart() -> None:
+    made = rank(
+        [run("8 x h100", 2.0, "1", layout="shard 8"), run("8 x h100", 1.0, "1", layout="tensor 8")],
+        "tokens_per_second",
+    )
+    text = write("terminal", made, "tokens_per_second", PAGE)
+    assert "8 x h100, shard 8" in text
+    rows = csv.DictReader(io.StringIO(write("csv", made, "tokens_per_second", PAGE)))
+    assert [row["layout"] for row in rows] == ["shard 8", "tensor 8"]
+
+
 def test_json_says_what_a_job_comes_to() -> None:
     made = rank([run("a", 1e6, "36")], "train_seconds", Constraint(job=BILLION))
     document = json.loads(write("json", made, "train_seconds", PAGE))
