@@ -53,9 +53,10 @@ def _title(profile: Profile) -> str:
     plan, device = profile.plan, profile.environment
     work = plan.workload
     threads = f", {device.threads} threads" if device.threads else ""
+    ranks = f", {device.device_count} ranks" if device.device_count > 1 else ""
     return (
         f"{plan.model.name} {work.global_batch_size}x{work.sequence_length} {work.precision} "
-        f"{plan.order.execution} on {device.device_name}{threads}"
+        f"{plan.order.execution} on {device.device_name}{threads}{ranks}"
     )
 
 

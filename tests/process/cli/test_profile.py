@@ -26,6 +26,7 @@ model: tiny-gpt2
 workload: {sequence_length: 32, global_batch_size: 2, execution: eager, precision: fp32}
 measure: {hang_seconds: 100}
 """
+RANKS = f"{CONFIG}parallel: {{data_parallel_replicate_size: 2}}\n"
 FAST = """\
 name: profiled on a stand-in
 model: {family: llama, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
@@ -54,8 +55,9 @@ def trace_in(folder: Path) -> Any:
 # --- what really ran ------------------------------------------------------------------------------
 
 
-def test_a_case_is_profiled_for_real(config: Path, tmp_path: Path) -> None:
+def test_rank_0_of_a_job_is_profiled_for_real(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    config.write_text(RANKS)
     done = trnbench("profile", config, "--steps", 2, "-o", out, "--format", "csv", cwd=tmp_path)
     assert done.code == 0, done.err
     assert sorted(path.name for path in out.iterdir()) == ["profile.json", "trace.json.gz"]
@@ -70,6 +72,16 @@ def test_a_case_is_profiled_for_real(config: Path, tmp_path: Path) -> None:
     assert classes["matrix products"] > 0.01
     assert classes.get("others", 0.0) < 0.02, "most of what a GPT-2 does has a class"
     assert sum(classes.values()) + profile.unaccounted_share == pytest.approx(1.0)
+    seen = profile.communication
+    assert seen is not None
+    assert (seen.rank, seen.steps, seen.reason) == (0, 2, None)
+    assert seen.window_seconds is not None
+    assert seen.seconds is not None
+    assert seen.exposed_seconds is not None
+    assert 0 < seen.exposed_seconds < seen.seconds < seen.window_seconds
+    assert set(seen.operations) == {"gloo:all_reduce"}
+    exposed = seen.exposed_seconds / profile.window_seconds
+    assert classes["communication"] > exposed - 1e-6, "it has c10d's calls too"
     assert 0 < profile.unaccounted_share < 0.9
     steps = [e for e in trace_in(out)["traceEvents"] if e.get("name") == "trnbench: step"]
     assert len(steps) == 2
