@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trnbench.analysis.metrics import unknown
 from trnbench.schema.result import NORMAL_975, MetricValue, Result
 
 NAME = "scaling_efficiency"
@@ -50,7 +49,7 @@ def with_scaling(results: Sequence[Result]) -> list[Result]:
 
 def _with_scaling(result: Result, results: Sequence[Result]) -> Result:
     scaling = find_scaling(result, results)
-    figure = unknown(NO_BASE) if scaling is None else scaling.efficiency
+    figure = MetricValue(value=None, reason=NO_BASE) if scaling is None else scaling.efficiency
     return result.model_copy(update={"metrics": {**result.metrics, NAME: figure}})
 
 

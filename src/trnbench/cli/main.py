@@ -15,7 +15,7 @@ import typer.main
 
 from trnbench import __version__
 from trnbench.cli.groups import with_groups
-from trnbench.errors import ExitCode, TrnbenchError
+from trnbench.errors import ConfigError, ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
 
@@ -109,11 +109,18 @@ def main() -> None:
         log.debug("traceback of the error below", exc_info=error)
         _say(error)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # while modules load; a command that measures has its own way
+        sys.exit(ExitCode.INTERRUPTED)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # typer's code for it is 1, a bug's
             sys.exit(ExitCode.CLOSED_PIPE)
         raise
-    except Exception:  # noqa: BLE001 - what no command expects is a bug, and is reported as one
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            log.debug("traceback of the error below", exc_info=error)
+            what = f"{os.fsdecode(error.filename)}: {error.strerror}"
+            _say(ConfigError(what, hint="check the path, its permissions and the disk"))
+            sys.exit(ExitCode.CONFIG)
         traceback.print_exc()
         sys.stderr.write(
             "trnbench: this is a bug in trnbench; please report it with the lines above\n"
@@ -123,10 +130,16 @@ def main() -> None:
 
 def _say(error: TrnbenchError) -> None:
     """Write each problem in two lines: what is wrong, and how to fix it."""
+    lines = []
     for problem in error.problems:
-        sys.stderr.write(f"trnbench: {problem.message}\n")
+        lines.append(f"trnbench: {problem.message}\n")
         if problem.hint:
-            sys.stderr.write(f"          {problem.hint}\n")
+            lines.append(f"          {problem.hint}\n")
+    try:
+        sys.stderr.write("".join(lines))
+        sys.stderr.flush()
+    except OSError:  # a full disk behind it: the exit code still says what happened
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _make_writable(stream: TextIO | None) -> TextIO:

@@ -26,7 +26,6 @@ def report(
     flops_convention: FlopsConvention = None,
 ) -> None:
     """Show results as a table, CSV, Markdown or JSON; price them anew."""
-    from trnbench.analysis.analyze import recount
     from trnbench.cli.output import show
     from trnbench.cli.reprice import PriceFinder, load_results
     from trnbench.reports.results import OFFERS, REPORT
@@ -40,6 +39,8 @@ def report(
     problems: list[Problem] = []
     results = list(map(finder.reprice, load_results(paths, problems)))
     if flops_convention is not None:
+        from trnbench.analysis.analyze import recount
+
         results = [recount(result, flops_convention.value) for result in results]
     if results and all_options:
         offers = [offer for result in results for offer in finder.reprice_all(result)]

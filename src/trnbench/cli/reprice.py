@@ -5,34 +5,34 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trnbench.analysis.analyze import recost
 from trnbench.cli.options import DEFAULT_RESULTS, PriceChoice, read_rate
-from trnbench.compare.launches import Launch
 from trnbench.errors import DataError, Problem, UnavailableError
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.reports.results import Offered
+from trnbench.run.finding import find_cases
 from trnbench.run.results import load_result
-from trnbench.run.store import find_cases
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 from trnbench.schema.result import Result
+
+if TYPE_CHECKING:  # numpy, which stored results at their own price need not
+    from trnbench.compare.launches import Launch
 
 
 def load_results(paths: Sequence[Path] | None, problems: list[Problem]) -> Iterator[Result]:
     """Yield every result that can be read; add to `problems` what is wrong with the others."""
     for path in [DEFAULT_RESULTS] if paths is None else paths:
         try:
-            cases = list(find_cases([path]))
+            for case in find_cases([path]):
+                try:
+                    yield load_result(case)
+                except DataError as error:
+                    problems.extend(error.problems)
         except DataError as error:
             problems.extend(error.problems)
-            continue
-        for case in cases:
-            try:
-                yield load_result(case)
-            except DataError as error:
-                problems.extend(error.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class PriceFinder:
             return result
         return _at(result, self.find(result))
 
-    def reprice_launches(self, launches: Sequence[Launch]) -> list[Launch]:
+    def reprice_launches(self, launches: "Sequence[Launch]") -> "list[Launch]":
         """Return launches with their results at the price that was chosen."""
         return [replace(launch, result=self.reprice(launch.result)) for launch in launches]
 
@@ -115,6 +115,8 @@ class PriceFinder:
 
 
 def _at(result: Result, answer: Price | NoPrice) -> Result:
+    from trnbench.analysis.analyze import recost
+
     if isinstance(answer, Price):
         return recost(result, answer, None)
     return recost(result, None, f"{answer.reason}; {answer.hint}")

@@ -69,6 +69,9 @@ def read_text(path: Path, max_bytes: int, hint: str) -> str:
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder", hint="name a file inside it")
+        if path.is_fifo() and path.parts[:2] not in (("/", "dev"), ("/", "proc")):
+            # A named pipe would be waited for without an end; the shell's own are being written.
+            raise ConfigError(f"{path}: is a pipe", hint="name a file, or pipe it to /dev/stdin")
         with path.open("rb") as stream:
             content = stream.read(max_bytes + 1)
         if len(content) > max_bytes:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 from pydantic import BaseModel
 
 from trnbench.analysis.idle import idle_note
-from trnbench.reports.document import Rows, Value, name_and_path, read_path
+from trnbench.reports.document import Rows, Value, name_and_path, reader_of
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 from trnbench.schema.result import Result
 
@@ -45,7 +45,7 @@ def describe_columns(columns: Sequence[Column] | None = None) -> str:
 def _at(root: type, column: str, meaning: str | None = None) -> Column:
     """Return a column that `name_and_path` reads; without a meaning it has the schema's."""
     name, path = name_and_path(column)
-    return Column(name, meaning or described(root, path), lambda of: read_path(of, path))
+    return Column(name, meaning or described(root, path), reader_of(path))
 
 
 def described(root: type, path: str) -> str:

@@ -4,7 +4,7 @@ A report is one `Report`; a format (`as_….py`) is one function over it, and kn
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -160,18 +160,25 @@ def columns(*headings: str) -> tuple[Column, ...]:
     return tuple(Column(each.removeprefix(">"), each.startswith(">")) for each in headings)
 
 
-def read_path(of: Any, path: str) -> Value:
-    """Return the value at `a.b.c` below something; None below a None or a missing key."""
-    for step in path.split("."):
-        if of is None:
-            return None
-        of = of.get(step) if isinstance(of, Mapping) else getattr(of, step)
-    if isinstance(of, bool):
-        return int(of)
-    if isinstance(of, Decimal):
-        return float(of)
-    found: Value = of.isoformat() if isinstance(of, date) else of
-    return found
+def reader_of(path: str) -> Callable[[Any], Value]:
+    """Return a function that reads the value at `a.b.c`, made once for many rows."""
+    steps = path.split(".")
+
+    def read(of: Any) -> Value:
+        for step in steps:
+            if of is None:
+                return None
+            of = of.get(step) if isinstance(of, dict) else getattr(of, step)
+        if isinstance(of, bool):
+            return int(of)
+        if isinstance(of, float | int | str) or of is None:
+            return of
+        if isinstance(of, Decimal):
+            return float(of)
+        found: Value = of.isoformat() if isinstance(of, date) else of
+        return found
+
+    return read
 
 
 def name_and_path(column: str) -> tuple[str, str]:
@@ -183,7 +190,8 @@ def name_and_path(column: str) -> tuple[str, str]:
 def rows_at(items: Iterable[Any], *columns: str) -> Rows:
     """Return a row for each item, with the columns that `name_and_path` reads."""
     names, paths = zip(*map(name_and_path, columns), strict=True)
-    return Rows(names, [[read_path(item, path) for path in paths] for item in items])
+    readers = [reader_of(path) for path in paths]
+    return Rows(names, [[read(item) for read in readers] for item in items])
 
 
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -197,4 +205,7 @@ def is_steering(character: str) -> bool:
 
 def one_line(text: str) -> str:
     """Return a text, which may come from anyone, on one line, with dots for what would steer."""
-    return "".join("·" if is_steering(each) else each for each in " ".join(text.split()))
+    line = " ".join(text.split())
+    if line.isprintable():  # so it is nearly always, and no character steers
+        return line
+    return "".join("·" if is_steering(each) else each for each in line)

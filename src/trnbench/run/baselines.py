@@ -16,8 +16,9 @@ from typing import IO
 from trnbench.compare.launches import Launch
 from trnbench.compare.matching import group_launches
 from trnbench.errors import ConfigError, DataError, Problem
+from trnbench.run.finding import find_cases
 from trnbench.run.launches import load_launches
-from trnbench.run.store import find_cases, is_result_file
+from trnbench.run.store import is_result_file
 
 GIT_SECONDS = 120.0
 DEFAULT_GIT_PATH = "results"
@@ -133,13 +134,16 @@ def _load_cases(cases: Iterable[tuple[Path, str | None, str]]) -> list[Launch]:
     """Read cases by folder, the run's name if the folder does not say it, and their own name."""
     problems: list[Problem] = []
     launches: list[Launch] = []
-    for case, run_id, said in cases:
-        try:
-            launches += load_launches(case, run_id)
-        except DataError as error:
-            problems += [
-                Problem(p.message.replace(str(case), said), p.hint) for p in error.problems
-            ]
+    try:
+        for case, run_id, said in cases:
+            try:
+                launches += load_launches(case, run_id)
+            except DataError as error:
+                problems += [
+                    Problem(p.message.replace(str(case), said), p.hint) for p in error.problems
+                ]
+    except DataError as error:
+        problems += error.problems
     if problems:
         raise DataError.of(problems)
     return launches

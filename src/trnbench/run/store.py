@@ -17,9 +17,10 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, BinaryIO, Literal, Self, TypeVar
 
 import pydantic
 
@@ -236,28 +237,6 @@ def _full_disk_raised() -> Iterator[None]:
 # What is missing, damaged, or written by a newer version raises a DataError.
 
 
-def find_cases(paths: list[Path]) -> Iterator[Path]:
-    """Return every case folder at the paths or up to two levels below them, in order of name.
-
-    Raises:
-        DataError: a path does not exist, or holds no result.
-    """
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"{path}: no such folder", hint="name a folder of `trnbench run`")
-        folder = path if path.is_dir() else path.parent
-        names = (PLAN_FILE, RESULT_FILE)
-        is_case = any((folder / name).exists() for name in names)
-        levels = ("",) if is_case else ("*/", "*/*/")
-        patterns = [f"{level}{name}" for level in levels for name in names]
-        cases = sorted({found.parent for each in patterns for found in folder.glob(each)})
-        if not cases:
-            raise DataError(
-                f"{path}: holds no result", hint="name a folder that `trnbench run` wrote"
-            )
-        yield from cases
-
-
 def measurement_name(launch: int) -> str:
     """Return the name of the file of a launch's records; launches count from 1."""
     return MEASUREMENT_FILE if launch == 1 else f"measurement.{launch}.jsonl"
@@ -270,19 +249,20 @@ def is_result_file(name: str) -> bool:
 
 def measurement_paths(case: Path) -> list[Path]:
     """Return the files with a case's records, one a launch, in the order of launches."""
-    later = {
-        int(found[1]): path
-        for path in case.glob("measurement.*.jsonl")
-        if (found := _LATER_LAUNCH.fullmatch(path.name))
-    }
-    first = case / MEASUREMENT_FILE
-    return [*([first] if first.exists() else []), *(later[number] for number in sorted(later))]
+    numbers = []
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(case):  # noqa: PTH208 - a thousand cases are listed
+            if name == MEASUREMENT_FILE:
+                numbers.append(1)
+            elif found := _LATER_LAUNCH.fullmatch(name):
+                numbers.append(int(found[1]))
+    return [case / measurement_name(number) for number in sorted(numbers)]
 
 
 def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:
     """Read the raw records of a launch; each block keeps its steps unless `steps` takes them in."""
     try:
-        with path.open("rb") as lines:
+        with _open(path) as lines:
             return parse_measurement(lines, str(path), steps)
     except OSError as error:
         raise DataError(
@@ -324,15 +304,27 @@ def measurement_bytes(case: Path) -> int:
     return sum(path.stat().st_size for path in measurement_paths(case))
 
 
+def _open(path: Path) -> BinaryIO:
+    """Open a regular file; a pipe would be waited for without an end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError(f"{path}: is not a file", hint="take it out of the folder of results")
+    return path.open("rb")
+
+
 def _read_model(path: Path, model: type[Model]) -> Model:
     try:
-        text = path.read_bytes()
+        with _open(path) as file:
+            text = file.read()
         with contextlib.suppress(pydantic.ValidationError):
             return model.model_validate_json(text)
         return model.model_validate_json(_upgraded(text, model))
     except OSError as error:
+        is_gone = isinstance(error, FileNotFoundError)
         raise DataError(
-            f"{path}: cannot be read: {error.strerror}", hint="check its permissions"
+            f"{path}: cannot be read: {error.strerror}",
+            hint="put it back: a case's records cannot be read without it"
+            if is_gone
+            else "check its permissions",
         ) from error
     except pydantic.ValidationError as error:
         raise DataError(

@@ -49,6 +49,8 @@ def test_the_version_is_told() -> None:
         (["run", "--ab", "quick", "--dry-run"], 2, "write `trnbench run --ab A.yaml B.yaml"),
         (["peak", "--device", "gpu"], 2, "--device gpu: is not known"),
         (["report", "/nowhere"], 5, "no such folder"),
+        (["report", "a" * 300], 5, "File name too long"),
+        (["run", "a" * 300], 2, "File name too long"),
         (["report", "/tmp", "--usd-per-hour", "0"], 2, "--usd-per-hour 0"),
         (["report", "/tmp", "--prices", "/nowhere.csv"], 2, "no such file"),
         (["report", "--format", "pdf"], 2, "pdf"),

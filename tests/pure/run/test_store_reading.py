@@ -2,18 +2,20 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.pure.run.records import make_result, write_case
 from trnbench.errors import DataError
+from trnbench.run.finding import find_cases
+from trnbench.run.results import load_result
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,
     RESULT_FILE,
     CaseFolder,
-    find_cases,
     measurement_bytes,
     plan_sha256,
     read_plan,
@@ -60,10 +62,58 @@ def test_paths_keep_the_order_in_which_they_were_given(tmp_path: Path) -> None:
     assert list(find_cases([one, other])) == [one, other]
 
 
-def test_what_lies_deeper_is_not_searched(tmp_path: Path) -> None:
-    write_case(tmp_path / "one" / "two" / "three")
-    with pytest.raises(DataError, match="holds no result"):
-        list(find_cases([tmp_path]))
+def test_cases_are_found_at_any_depth_and_below_a_case_none_is_looked_for(tmp_path: Path) -> None:
+    deep = write_case(tmp_path / "base" / "1" / "run" / "a" / "case").path
+    write_case(deep / "inside")
+    write_case(tmp_path / ".hidden" / "case")
+    assert list(find_cases([tmp_path])) == [deep]
+
+
+def test_records_without_a_plan_are_a_case_too(tmp_path: Path) -> None:
+    case = write_case(tmp_path / "run" / "case")
+    (case.path / PLAN_FILE).unlink()
+    assert list(find_cases([tmp_path])) == [case.path]
+    with pytest.raises(DataError, match=r"plan\.json: cannot be read") as told:
+        load_result(case.path)
+    assert "put it back" in told.value.problems[0].hint
+
+
+def test_a_linked_run_is_found_and_a_circle_ends(tmp_path: Path) -> None:
+    case = write_case(tmp_path / "elsewhere" / "run" / "case")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "linked").symlink_to(case.path.parent)
+    (runs / "circle").symlink_to(runs)
+    assert list(find_cases([runs])) == [runs / "linked" / "case"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_folder_that_cannot_be_read_is_told_beside_what_was_found(tmp_path: Path) -> None:
+    write_case(tmp_path / "closed" / "case")
+    case = write_case(tmp_path / "open" / "case")
+    (tmp_path / "closed").chmod(0)
+    found = find_cases([tmp_path])
+    assert next(found) == case.path
+    with pytest.raises(DataError, match="closed: cannot be read: Permission denied"):
+        next(found)
+
+
+@pytest.mark.parametrize("name", [PLAN_FILE, RESULT_FILE, MEASUREMENT_FILE])
+def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(
+    name: str, tmp_path: Path
+) -> None:
+    case = write_case(tmp_path / "run" / "case")
+    (case.path / name).unlink(missing_ok=True)
+    os.mkfifo(case.path / name)
+    with pytest.raises(DataError, match="is not a file"):
+        {PLAN_FILE: read_plan, RESULT_FILE: read_result}.get(
+            name, lambda folder: read_records(folder / name)
+        )(case.path)
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="File name too long"):
+        list(find_cases([tmp_path / ("a" * 300)]))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +174,7 @@ def test_a_plan_of_a_newer_version_is_told_by_the_key_that_differs(tmp_path: Pat
 def test_a_case_without_files_is_told_and_asked_about(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: No such file") as caught:
         read_plan(tmp_path)
-    assert "permissions" in caught.value.problems[0].hint
+    assert "put it back" in caught.value.problems[0].hint
     with pytest.raises(DataError, match="cannot be read: No such file") as caught:
         read_records(tmp_path / MEASUREMENT_FILE)
     assert "ever started" in caught.value.problems[0].hint
