@@ -5,9 +5,13 @@ it is brought to the device and set to the order's precision and recomputation. 
 each leaves its own part of it there.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends.base import Backend
@@ -17,31 +21,82 @@ from trnbench.train.external import is_tied as is_external_tied
 from trnbench.train.layers import fp8
 from trnbench.train.layers.attention import use_core
 from trnbench.train.layers.linear import use_linear
-from trnbench.train.models import build_model
+from trnbench.train.models import build_model, draw_weights, make_model
 from trnbench.train.models.base import Model
 from trnbench.train.objective import Objective, Trainable
+from trnbench.train.parallel.data import shard_state
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
 from trnbench.train.parallel.split import split
 from trnbench.train.precision import matmul_dtype, parameter_dtype
 
 
 def build_objective(order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH) -> Trainable:
-    """Build the order's model and its loss, of it this rank's part, on the device."""
+    """Build the order's model and its loss on the device, or this rank's part of it.
+
+    A model that is shared out is never whole: neither on the device, nor on the host, where every
+    rank would hold one. It is laid out without memory, and filled weight by weight.
+    """
     if order.external is not None:
         return fit(build_external(order.external, order.seed), order, backend, mesh)
-    model = build_model(order.own_shape, order.sequence_length, order.seed, order.step)
-    return fit(model, order, backend, mesh)
+    if mesh.size("shard") == mesh.size("tensor") == 1:
+        model = build_model(order.own_shape, order.sequence_length, order.seed, order.step)
+        return fit(model, order, backend, mesh)
+    with without_memory():
+        model = make_model(order.own_shape, order.sequence_length, order.step)
+    objective = fit(model, order, backend, mesh)
+    _fill(objective, backend.device)
+    draw_weights(model, order.seed)
+    return objective
+
+
+@contextlib.contextmanager
+def without_memory() -> Iterator[None]:
+    """Put weights of new modules on torch's meta device; buffers, which are computed, stay."""
+
+    def to_meta(_: nn.Module, __: str, parameter: nn.Parameter | None) -> Any:
+        if parameter is None or parameter.is_meta:
+            return None
+        return nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+
+    handle = register_module_parameter_registration_hook(to_meta)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _fill(objective: nn.Module, device: torch.device) -> None:
+    """Give weights on the meta device memory on the device; buffers keep their values.
+
+    The whole objective at once: where torch pads a part, it does so before anything refers to it.
+    """
+    values = dict(objective.named_buffers())
+    objective.to_empty(device=device)
+    for name, buffer in objective.named_buffers():
+        buffer.copy_(values[name])
 
 
 def fit(model: nn.Module, order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH) -> Trainable:
-    """Bring a model that is on the CPU in fp32 to the device and the order's precision."""
+    """Bring a model that is on the CPU in fp32 to the device and the order's precision.
+
+    Of a model whose state is sharded the device never holds more than one whole block.
+    """
     for parameter in model.parameters():
         # What is frozen is kept in the format that matmuls read it in.
         kept = parameter_dtype if parameter.requires_grad else matmul_dtype
         parameter.data = parameter.data.to(kept(order.precision))
-    model = model.to(backend.device)
-    if not isinstance(model, Model):
-        return _fit_external(model, order)
+    if mesh.size("shard") == 1 and not any(p.is_meta for p in model.parameters()):
+        model = model.to(backend.device)
+    objective: Trainable
+    if isinstance(model, Model):
+        objective = _fit_own(model, order, backend, mesh)
+    else:
+        objective = _fit_external(model, order)
+    shard_state(objective, order, mesh)
+    return objective
+
+
+def _fit_own(model: Model, order: WorkOrder, backend: Backend, mesh: Mesh) -> Objective:
     use_core(model, backend.attention_core(matmul_dtype(order.precision)))
     if order.precision == "fp8":
         use_linear(model.blocks, fp8.linear)

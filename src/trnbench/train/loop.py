@@ -16,10 +16,11 @@ from trnbench.train.backends.base import Backend, Timer
 from trnbench.train.data import Stream
 from trnbench.train.objective import Losses, Trainable
 from trnbench.train.optimizer import make_optimizer
-from trnbench.train.parallel.data import sequence_numbers, share_gradients, sharing
+from trnbench.train.parallel.data import prepare, sequence_numbers, share_gradients, sharing
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
+from trnbench.train.parallel.norm import clip_gradients
+from trnbench.train.parallel.parts import Parts
 from trnbench.train.parallel.split import tokens_of_rank
-from trnbench.train.parallel.whole import sum_parts, whole_of
 
 Clock = Callable[[], float]
 
@@ -59,12 +60,16 @@ class TrainingStep:
     ) -> None:
         self.model = objective.model
         self._shared = share_gradients(objective, order, mesh)
-        self._forward: Callable[..., Losses] = backend.prepare(self._shared)
+        self._forward: Callable[..., Losses] = prepare(self._shared, order, backend)
         self._backend = backend
         self._settings = order.optimizer
-        self._parameters = [p for p in objective.parameters() if p.requires_grad]
+        self._mesh = mesh
+        self._parts = Parts(p for p in objective.parameters() if p.requires_grad)
         self._optimizer = make_optimizer(
-            self._parameters, order.optimizer, order.step.adamw or backend.adamw, order.precision
+            self._parts.parameters,
+            order.optimizer,
+            order.step.adamw or backend.adamw,
+            order.precision,
         )
         self._imbalance: torch.Tensor | None = None
         self.steps_done = 0
@@ -73,10 +78,11 @@ class TrainingStep:
         """Run one optimizer step."""
         self._set_learning_rate()
         loss = self.accumulate(tokens)
-        limit = self._settings.gradient_clip_norm
-        norm = whole_of(torch.nn.utils.clip_grad_norm_(self._parameters, limit))
+        self._parts.take_gradients()
+        norm = clip_gradients(self._parts, self._settings.gradient_clip_norm, self._mesh)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        self._parts.drop_gradients()
         self.steps_done += 1
         outcomes.losses.append(loss)
         outcomes.gradient_norms.append(norm.detach())
@@ -98,7 +104,7 @@ class TrainingStep:
                 (losses.total if share == 1.0 else losses.total * share).backward()
             entropies.append(losses.cross_entropy)
             self._imbalance = losses.imbalance
-        sum_parts(self._parameters)
+        self._parts.sum_gradients()
         return entropies[0] if share == 1.0 else torch.stack(entropies).mean()
 
     def _set_learning_rate(self) -> None:

@@ -26,9 +26,8 @@ from trnbench.train.external import BadModel
 from trnbench.train.known_answers import compare_known_answers
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.objective import Trainable
-from trnbench.train.parallel.agreement import local_of
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
-from trnbench.train.parallel.whole import set_whole, whole_of
+from trnbench.train.parallel.parts import local_of, put_whole, whole_of
 from trnbench.train.reference import (
     Reference,
     Start,
@@ -134,13 +133,9 @@ def _compare(
     _set_weights(model, start_model(gate, seed, start))
     loss = mesh.mean(float(step.accumulate(tokens)))
     expected = reference.gradients[start]
-    gradients = {
-        name: None if p.grad is None else whole_of(p.grad) for name, p in model.named_parameters()
-    }
-    found = {
-        name: torch.zeros_like(whole) if (g := gradients[name]) is None else sampled(g)
-        for name, whole in expected.items()
-    }
+    found = _whole_gradients(model, mesh)
+    for name, gradient in expected.items():
+        found.setdefault(name, torch.zeros_like(gradient))
     model.zero_grad(set_to_none=True)
     whole = _norm(expected.values())
     if gate.external is not None and not 0 < whole < math.inf:
@@ -163,7 +158,7 @@ def _compare(
         start=start,
         loss=finite(loss),
         reference_loss=reference.first_losses[start],
-        gradient_norm=finite(_norm(found.values())),
+        gradient_norm=finite(_norm(found[name] for name in expected)),
         reference_gradient_norm=whole,
         tensors=len(expected),
         worst_tensor=worst,
@@ -175,9 +170,21 @@ def _compare(
 
 def _set_weights(model: torch.nn.Module, source: torch.nn.Module) -> None:
     """Copy weights in place: what was compiled for the model stays valid."""
-    with torch.no_grad():
-        for to, by in zip(model.parameters(), source.parameters(), strict=True):
-            set_whole(to, by)
+    wholes = dict(source.named_parameters())
+    for name, parameter in model.named_parameters():
+        put_whole(parameter, wholes[name])
+
+
+def _whole_gradients(model: torch.nn.Module, mesh: Mesh) -> dict[str, torch.Tensor]:
+    """Return the sampled gradient of each weight that has one, of all of a pipeline's stages."""
+    mine = {
+        name: sampled(whole_of(p.grad))
+        for name, p in model.named_parameters()
+        if p.grad is not None
+    }
+    if mesh.size("pipeline") == 1:
+        return mine
+    return {name: each for stage in mesh.gather(mine) for name, each in stage.items()}
 
 
 class WeightSample:
@@ -193,14 +200,15 @@ class WeightSample:
             for name, p in model.named_parameters()
             if not is_adapted or name.endswith("adapter_out")
         }
-        self._before = {name: _first_rows(p) for name, p in self._weights.items()}
+        # Of a weight that is spread, this rank's part: it may have none of a short one.
+        rows = {name: _first_rows(p) for name, p in self._weights.items()}
+        self._before = {name: each for name, each in rows.items() if each.numel()}
 
     def moved(self, steps: int) -> dict[str, Any]:
         """Return the fields of a `WeightUpdate` after these steps."""
         relative, still = {}, []
-        for name, parameter in self._weights.items():
-            before = self._before[name]
-            change, scale = _norm([_first_rows(parameter) - before]), _norm([before])
+        for name, before in self._before.items():
+            change, scale = _norm([_first_rows(self._weights[name]) - before]), _norm([before])
             if change == 0:
                 still.append(name)
             elif scale > 0:
@@ -225,6 +233,8 @@ def _first_rows(parameter: torch.nn.Parameter) -> torch.Tensor:
     Of experts' weights, (expert, in, out), the first of each expert: some get no token in a step.
     """
     whole = local_of(parameter)
+    if not whole.numel():
+        return whole
     if whole.ndim == 3:
         rows = max(1, KEPT_ELEMENTS // (whole.shape[0] * whole.shape[2]))
         return whole[:, :rows].to("cpu", torch.float32, copy=True)

@@ -171,7 +171,7 @@ class Backend:
         """Return the attention function of this device in this format: torch's own."""
         return fused_attention
 
-    def prepare(self, model: torch.nn.Module) -> Callable[..., Any]:
+    def prepare(self, model: Callable[..., Any]) -> Callable[..., Any]:
         """Return what the training step calls: the model itself, or compiled for the device."""
         if self.claim.execution == "eager":
             return model

@@ -75,7 +75,7 @@ class XlaBackend(Backend):
         found: torch.device = self._xla.device(index)
         return found
 
-    def prepare(self, model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    def prepare(self, model: Callable[..., Any]) -> Callable[..., Any]:
         """Return the model itself: torch-xla compiles what it traces."""
         return model
 

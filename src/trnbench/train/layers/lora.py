@@ -12,6 +12,9 @@ from torch import nn
 from trnbench.protocol.orders import Lora
 from trnbench.train.layers.linear import Linear
 
+ADAPTER_IN, ADAPTER_OUT = "adapter_in", "adapter_out"
+"""Last parts of the names of adapters."""
+
 ATTENTION = ".attention."
 """Part of the name of each linear layer of attention."""
 
@@ -35,10 +38,9 @@ class LoraLinear(Linear):
         return super().forward(x) + adapted * self.scale
 
 
-def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
-    """Freeze a model's weights, and put adapters beside those of its blocks."""
+def add_adapters(model: nn.Module, lora: Lora) -> None:
+    """Freeze a model's weights, and put adapters beside those of its blocks, not drawn yet."""
     model.requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
     chosen = [
         (name, module)
         for name, module in model.named_modules()
@@ -47,11 +49,19 @@ def add_adapters(model: nn.Module, lora: Lora, seed: int) -> None:
         and (lora.targets == "all" or ATTENTION in name)
     ]
     for name, frozen in chosen:
-        adapted = LoraLinear(frozen, lora)
-        with torch.no_grad():
-            # The bound of torch's own linear layers, as in the paper's code.
-            bound = frozen.in_features**-0.5
-            adapted.adapter_in.uniform_(-bound, bound, generator=generator)
-            adapted.adapter_out.zero_()
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, adapted)
+        setattr(model.get_submodule(parent), child, LoraLinear(frozen, lora))
+
+
+def is_adapter(name: str) -> bool:
+    """Tell by a weight's name whether it is an adapter's."""
+    return name.endswith((ADAPTER_IN, ADAPTER_OUT))
+
+
+def draw_adapter(name: str, weight: torch.Tensor, generator: torch.Generator) -> None:
+    """Draw A from a uniform distribution; B is zero."""
+    if name.endswith(ADAPTER_OUT):
+        weight.zero_()
+        return
+    bound = weight.shape[1] ** -0.5  # that of torch's own linear layers, as in the paper's code
+    weight.uniform_(-bound, bound, generator=generator)

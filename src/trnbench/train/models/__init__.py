@@ -7,9 +7,10 @@ import torch
 
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import StepSettings
-from trnbench.train.layers.lora import add_adapters
+from trnbench.train.layers.lora import add_adapters, draw_adapter, is_adapter
 from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models.base import Model
+from trnbench.train.parallel.parts import is_spread, put_whole
 
 NAMES = tuple(file.name for file in pkgutil.iter_modules(__path__) if file.name != "base")
 
@@ -37,18 +38,40 @@ def build_model(
     Raises:
         KeyError: no such family.
     """
+    model = make_model(shape, sequence_length, step)
+    draw_weights(model, seed)
+    return model
+
+
+def make_model(shape: ModelShape, sequence_length: int, step: StepSettings | None = None) -> Model:
+    """Build the model without drawing its weights."""
     step = step or StepSettings()
     model = family_class(shape.family)(shape, sequence_length, step.document_length)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            _initialize(name, parameter, shape, generator)
     if step.lora is not None:
-        add_adapters(model, step.lora, seed)
+        add_adapters(model, step.lora)
     for module in model.modules():
         if isinstance(module, ExpertsMlp):
             module.capacity = step.expert_capacity
     return model
+
+
+@torch.no_grad()
+def draw_weights(model: Model, seed: int) -> None:
+    """Draw all weights in their order: the same for the same seed, wherever each rank has a part.
+
+    Where a weight is neither on the CPU nor whole in fp32, it is drawn beside, and copied.
+    """
+    generator, of_adapters = (torch.Generator().manual_seed(seed) for _ in range(2))
+    for name, parameter in model.named_parameters():
+        is_whole = not is_spread(parameter) and parameter.device.type == "cpu"
+        is_drawn_in_place = is_whole and parameter.dtype == torch.float32
+        whole = parameter if is_drawn_in_place else torch.empty(parameter.shape, device="cpu")
+        if is_adapter(name):
+            draw_adapter(name, whole, of_adapters)
+        else:
+            _initialize(name, whole, model.shape, generator)
+        if whole is not parameter:
+            put_whole(parameter, whole)
 
 
 def _initialize(

@@ -61,11 +61,16 @@ class Blocks(nn.ModuleList):
         """Run one of the blocks."""
         if self.recompute == "none" or not torch.is_grad_enabled():
             return block(*inputs)
-        chosen: dict[str, Any] = {}
-        if self.recompute == "selective":
-            chosen["context_fn"] = _contexts
-        # Nothing in a block is random: there is no state to restore.
-        return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False, **chosen)
+        return recomputed(block, self.recompute, *inputs)
+
+
+def recomputed(block: Callable[..., Any], recompute: Recompute, *inputs: Any) -> Any:
+    """Run a block so that the backward pass computes it again, `selective` or `full`."""
+    chosen: dict[str, Any] = {}
+    if recompute == "selective":
+        chosen["context_fn"] = _contexts
+    # Nothing in a block is random: there is no state to restore.
+    return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False, **chosen)
 
 
 def _policy(_context: Any, operator: Any, *_: Any, **__: Any) -> CheckpointPolicy:

@@ -16,6 +16,7 @@ from torch import nn
 from trnbench.protocol.orders import WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.parallel.mesh import Mesh
+from trnbench.train.parallel.parts import local_of
 
 OWN_SETTINGS = ("affinity", "peer_access")
 """Settings in which ranks differ by right: the processors of each, and what its device reaches."""
@@ -48,12 +49,6 @@ def describe_weights(model: nn.Module) -> list[str]:
 def weights_digest(model: nn.Module) -> str:
     """Return a hash of the bits of this rank's weights, of large ones an even sample."""
     return _hash_of(_bits_of(local_of(p)) for p in model.parameters())
-
-
-def local_of(tensor: torch.Tensor) -> torch.Tensor:
-    """Return this rank's part of a tensor that is spread over ranks; any other one as it is."""
-    part = getattr(tensor, "_local_tensor", tensor)
-    return part.detach()
 
 
 def _bits_of(tensor: torch.Tensor) -> bytes:

@@ -1,21 +1,29 @@
 """Data parallelism: which sequences a rank is given, and how gradients become those of all ranks.
 
 Replicas (DDP) each hold the whole state and average their gradients while the backward pass runs.
-In a step of several passes that happens once, in the last.
+Sharded ranks (FSDP2) each hold a part of every weight, gather a block's before it runs, and keep
+their part of the averaged gradients; shards in replicas (HSDP) do both. In a step of several passes
+gradients are averaged once, in the last.
 
-Source: Li et al., "PyTorch Distributed", VLDB 2020, sections 3.2.2 and 3.2.4.
+Source: Li et al., "PyTorch Distributed", VLDB 2020, sections 3.2.2 and 3.2.4; Zhao et al., "PyTorch
+FSDP", VLDB 2023.
 """
 
 import contextlib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trnbench.protocol.orders import WorkOrder
+from trnbench.protocol.orders import Recompute, WorkOrder
+from trnbench.train.backends.base import Backend
+from trnbench.train.models.base import Model, recomputed
+from trnbench.train.objective import Trainable
 from trnbench.train.parallel.mesh import Mesh
+from trnbench.train.precision import matmul_dtype, parameter_dtype
 
 _BUFFERS = (
     "forward_sync_buffers"  # since torch 2.13, where the old name warns
@@ -36,17 +44,62 @@ def sequence_numbers(order: WorkOrder, mesh: Mesh, step: int) -> torch.Tensor:
     return (turns[:, None] * micro + torch.arange(micro)).flatten()
 
 
+def shard_state(objective: Trainable, order: WorkOrder, mesh: Mesh) -> None:
+    """Leave a part of each weight on this rank: of block after block, then of the rest.
+
+    Weights may be on the CPU or on torch's meta device; a block's are moved as it is sharded.
+    """
+    if mesh.size("shard") == 1:
+        return
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    policy = MixedPrecisionPolicy()
+    if matmul_dtype(order.precision) != parameter_dtype(order.precision):
+        # Half of the bytes to gather; sums over ranks stay in fp32.
+        policy = MixedPrecisionPolicy(
+            param_dtype=matmul_dtype(order.precision), reduce_dtype=torch.float32
+        )
+    # Ranks that have parts of one sequence average their gradients as those of other sequences do.
+    dimensions = [
+        name for name in (mesh.joined("replicate"), mesh.joined("shard", "context")) if name
+    ]
+    options: dict[str, Any] = {"mesh": mesh.named(*dimensions), "mp_policy": policy}
+    for block in blocks_of(objective.model):
+        fully_shard(block, reshard_after_forward=mesh.layout.reshard_after_forward, **options)
+    # What the objective itself has is needed at both ends of a pass: it stays gathered between.
+    fully_shard(objective, reshard_after_forward=False, **options)
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that are sharded one by one: the blocks, of an external model its own.
+
+    Those are of the classes that transformers names as never split, or the members of the module
+    lists that are in no other.
+    """
+    if isinstance(model, Model):
+        return list(model.blocks)
+    named = set(getattr(model, "_no_split_modules", None) or ())
+    found = [module for module in model.modules() if type(module).__name__ in named]
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    if not found:
+        inner = {id(each) for outer in lists for each in outer.modules() if each is not outer}
+        found = [block for each in lists if id(each) not in inner for block in each]
+    within = {id(each) for module in found for each in module.modules() if each is not module}
+    return [module for module in found if id(module) not in within and any(module.parameters())]
+
+
 def share_gradients(objective: nn.Module, order: WorkOrder, mesh: Mesh) -> nn.Module:
     """Return what a step calls instead of the objective, so that gradients are those of all ranks.
 
     A model whose state is sharded needs nothing more: its gradients are reduced to shards.
     """
-    if mesh.size("replicate") == 1 or mesh.size("shard") > 1:
+    name = mesh.joined("replicate", "context")
+    if name is None or mesh.size("shard") > 1:
         return objective
     constants: dict[str, Any] = {_BUFFERS: False}  # they are the same on every rank
     made: nn.Module = DistributedDataParallel(
         objective,
-        process_group=mesh.group("replicate"),
+        process_group=mesh.named(name).get_group(),
         gradient_as_bucket_view=True,
         # A user's module may leave weights out of a step, and all ranks would wait for them.
         find_unused_parameters=order.external is not None,
@@ -55,8 +108,41 @@ def share_gradients(objective: nn.Module, order: WorkOrder, mesh: Mesh) -> nn.Mo
     return made
 
 
+def compiled_part(order: WorkOrder) -> str | None:
+    """Return what `execution: compile` compiles as one graph, for the record; None if nothing.
+
+    A sharded model's blocks are compiled one by one: between them weights are gathered.
+    """
+    if order.execution != "compile":
+        return None
+    return "block" if order.layout.data_parallel_shard_size > 1 else "model"
+
+
+def prepare(module: nn.Module, order: WorkOrder, backend: Backend) -> Callable[..., Any]:
+    """Return what a step calls: the module itself, or compiled as `compiled_part` says."""
+    if compiled_part(order) != "block":
+        return backend.prepare(module)
+    model = module.model if isinstance(module, Trainable) else module
+    for block in blocks_of(model):
+        recompute = model.blocks.recompute if isinstance(model, Model) else "none"
+        # The forward function alone: gathering weights is outside, in the module's hooks.
+        block.forward = backend.prepare(_recomputing(block.forward, recompute))
+    if isinstance(model, Model):
+        model.blocks.recompute = "none"  # it is within what was compiled
+    return module
+
+
+def _recomputing(run: Callable[..., Any], recompute: Recompute) -> Callable[..., Any]:
+    if recompute == "none":
+        return run
+    return lambda *inputs: recomputed(run, recompute, *inputs)
+
+
 def sharing(module: nn.Module, *, is_last: bool) -> contextlib.AbstractContextManager[None]:
-    """Return the context of one pass, forward and backward; gradients are shared in the last."""
+    """Return the context of one pass, forward and backward; gradients are averaged in the last."""
     if isinstance(module, DistributedDataParallel) and not is_last:
         return module.no_sync()
+    postpone = getattr(module, "set_requires_gradient_sync", None)
+    if postpone is not None:  # a sharded module
+        postpone(is_last)
     return contextlib.nullcontext()

@@ -124,6 +124,24 @@ class Mesh:
             raise RuntimeError(f"the job has no mesh with {', '.join(axes)}")
         return self._devices[axes] if axes != self.axes else self._devices
 
+    def joined(self, *axes: Axis) -> str | None:
+        """Return the name of one dimension made of these axes; None if none has several ranks.
+
+        Every rank must ask, as for each group.
+        """
+        several = tuple(axis for axis in axes if axis in self.axes)
+        if len(several) < 2:
+            return several[0] if several else None
+        name = "_".join(several)
+        self.devices(*several)._flatten(name)
+        return name
+
+    def named(self, *names: str) -> DeviceMesh:
+        """Return the part of the mesh with these dimensions, joined ones among them."""
+        if self._devices is None:
+            raise RuntimeError(f"the job has no mesh with {', '.join(names)}")
+        return self._devices[names]
+
     def group(self, axis: Axis) -> dist.ProcessGroup | None:
         """Return the ranks that differ from this one along the axis alone; None: there are none."""
         return self.devices(axis).get_group() if axis in self.axes else None

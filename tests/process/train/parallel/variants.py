@@ -24,9 +24,11 @@ from trnbench.train.build import build_objective, make_stream
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.parallel.agreement import program_digest, weights_digest
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
+from trnbench.train.parallel.parts import whole_of
 
 STEPS = 10
 DDP = Layout(data_parallel_replicate_size=2)
+FSDP = Layout(data_parallel_shard_size=2)
 TIED = replace(LLAMA, tied_embeddings=True)
 
 
@@ -55,7 +57,20 @@ DDP_VARIANTS = {
     "bf16": variant(DDP, precision="bf16"),
     "bf16_master": variant(DDP, precision="bf16_master"),
 }
-VARIANTS = {f"ddp {name}": order for name, order in DDP_VARIANTS.items()}
+FSDP_VARIANTS = {
+    **{name: replace(order, layout=FSDP) for name, order in DDP_VARIANTS.items()},
+    "gathered once": variant(
+        replace(FSDP, reshard_after_forward=False), gradient_accumulation_steps=2
+    ),
+    "selective": stepping(FSDP, recompute="selective"),
+    "for-loop": stepping(FSDP, adamw="for-loop"),
+    "foreach": stepping(FSDP, adamw="foreach"),
+    "pure_bf16": variant(FSDP, precision="pure_bf16"),
+}
+VARIANTS = {
+    **{f"ddp {name}": order for name, order in DDP_VARIANTS.items()},
+    **{f"fsdp {name}": order for name, order in FSDP_VARIANTS.items()},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +96,7 @@ def train(order: WorkOrder, mesh: Mesh = ALONE_MESH) -> Trained:
     return Trained(
         [float(loss) for loss in outcomes.losses],
         [float(norm) for norm in outcomes.gradient_norms],
-        {name: whole_of(p) for name, p in step.model.named_parameters()},
+        {name: whole_of(p).clone() for name, p in step.model.named_parameters()},
         weights_digest(step.model),
         program_digest(order, step.model, backend, mesh),
     )
@@ -91,12 +106,6 @@ def alone(order: WorkOrder) -> WorkOrder:
     """Return the order of one rank that sees the tokens of all ranks, in as many more passes."""
     passes = order.gradient_accumulation_steps * order.layout.data_parallel_size
     return replace(order, layout=Layout(), gradient_accumulation_steps=passes)
-
-
-def whole_of(parameter: torch.Tensor) -> torch.Tensor:
-    """Return all of a weight; of a sharded one every rank must ask."""
-    whole = getattr(parameter, "full_tensor", parameter.clone)()
-    return whole.detach().clone()
 
 
 def main() -> None:

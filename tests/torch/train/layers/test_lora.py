@@ -21,7 +21,6 @@ from trnbench.protocol.orders import Lora, Precision, StepSettings
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream
-from trnbench.train.layers.lora import add_adapters
 from trnbench.train.loop import StepOutcomes, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
 
@@ -33,8 +32,7 @@ CASES = [(LLAMA, ALL), (GPT2, ALL), (MOE, replace(ALL, targets="attention"))]
 def test_a_fresh_adapter_changes_nothing_and_its_weights_are_those_counted(
     shape: ModelShape, lora: Lora
 ) -> None:
-    plain, adapted = build_model(shape, 16, 1), build_model(shape, 16, 1)
-    add_adapters(adapted, lora, 1)
+    plain, adapted = build_model(shape, 16, 1), build_model(shape, 16, 1, StepSettings(lora=lora))
     tokens = torch.arange(16)[None, :]
     assert torch.equal(plain(tokens), adapted(tokens))
     trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
@@ -44,11 +42,11 @@ def test_a_fresh_adapter_changes_nothing_and_its_weights_are_those_counted(
 
 @pytest.mark.parametrize("targets", ["attention", "all"])
 def test_adapters_are_scaled_by_alpha_over_rank(targets: Literal["attention", "all"]) -> None:
-    model = build_model(replace(LLAMA, layers=1), 8, 1)
+    shape, lora = replace(LLAMA, layers=1), Lora(rank=4, alpha=2.0, targets=targets)
     x = torch.randn(3, LLAMA.hidden_size)
-    query: Any = model.get_submodule("blocks.0.attention.query")
+    query: Any = build_model(shape, 8, 1).get_submodule("blocks.0.attention.query")
     before = query(x)
-    add_adapters(model, Lora(rank=4, alpha=2.0, targets=targets), 1)
+    model = build_model(shape, 8, 1, StepSettings(lora=lora))
     adapted: Any = model.get_submodule("blocks.0.attention.query")
     with torch.no_grad():
         adapted.adapter_out.fill_(0.1)
