@@ -5,7 +5,7 @@ from datetime import date
 
 from trnbench.schema.price import Price
 
-OLD_DAYS = 90
+OLD_DAYS = 60
 """Rates of training instances moved by a third within five months of 2026."""
 
 

@@ -36,12 +36,12 @@ def test_different_regions_are_told() -> None:
 
 
 @pytest.mark.parametrize(("days", "is_old"), [(OLD_DAYS, False), (OLD_DAYS + 1, True)])
-def test_a_price_older_than_ninety_days_is_told_with_its_date(days: int, is_old: bool) -> None:
+def test_a_price_older_than_sixty_days_is_told_with_its_date(days: int, is_old: bool) -> None:
     notes = comparability_notes([price(days)], TODAY)
     assert bool(notes) is is_old
     if is_old:
         assert notes == [
-            "the price of trn2.48xlarge capacity_block us-east-2 is 91 days old (2026-08-24): "
+            "the price of trn2.48xlarge capacity_block us-east-2 is 61 days old (2026-09-23): "
             "look for a newer one"
         ]
 

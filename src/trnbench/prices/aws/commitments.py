@@ -40,6 +40,9 @@ PLAN_SECONDS: Mapping[RentOption, int] = {
 PLAN, PAYMENT = "Compute", "No Upfront"
 
 BLOCK_ACTION = "ec2:DescribeCapacityBlockOfferings"
+HALF_A_CENT = Decimal("0.005")
+"""Fees are in whole cents: that is how far one may be from its rate times its hours."""
+
 BLOCK_HOURS = 24
 """The shortest block; longer ones were never seen at another rate."""
 
@@ -173,12 +176,21 @@ class _Block(Answer):
             lasts = self.end_date - self.start_date
             if abs(lasts - timedelta(minutes=minutes)) > tolerance:
                 raise OddAnswerError("an offer whose dates and hours differ")
+            if more is None and lasts > timedelta(minutes=whole):
+                minutes = round(lasts / timedelta(minutes=1))  # the hours are whole ones, cut off
         return minutes
 
     def hours(self) -> Decimal:
         """Return the instance hours that its fee pays for."""
         with localcontext(prec=28):
             return shortest(Decimal(self.instance_count * self.minutes()) / 60)
+
+    def rates(self, rate: Decimal) -> tuple[Decimal, Decimal]:
+        """Return the lowest and the highest rate that its fee, in whole cents, may be of."""
+        exponent = int(self.upfront_fee.normalize().as_tuple().exponent)
+        rounding = HALF_A_CENT if exponent >= -2 else Decimal(0)
+        with localcontext(prec=28):
+            return rate - rounding / self.hours(), rate + rounding / self.hours()
 
     def usd_per_hour(self, today: date) -> Decimal:
         """Return the fee as a rate over the time that is paid for."""
@@ -223,7 +235,8 @@ def read_offers(offers: Sequence[Any], request: PriceRequest) -> Price | NoPrice
             f"{request.zone or request.region} now",
             "ask later, name another region, or use the bundled table (`price.source: table`)",
         )
-    if len({rate for rate, _ in found}) > 1:
+    lowest, highest = zip(*(offer.rates(rate) for rate, offer in found), strict=True)
+    if max(lowest) > min(highest):  # no one rate comes to all of the fees
         said = ", ".join(
             f"{offer.availability_zone} from {offer.start_date.date()} ${rate}"
             for rate, offer in sorted(found, key=lambda each: each[0])

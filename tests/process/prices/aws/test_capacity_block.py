@@ -119,6 +119,33 @@ def test_without_minutes_the_hours_count() -> None:
     assert usd(read_offers([plain], request())) == "35.7608"
 
 
+def test_offers_of_odd_lengths_whose_fees_are_whole_cents_are_of_one_rate() -> None:
+    # 35.7608 an hour: a day, and 8 hours 37 minutes, each rounded to a cent.
+    day = offer(UpfrontFee="858.26")
+    short = offer(
+        CapacityBlockDurationHours=8,
+        CapacityBlockDurationMinutes=517,
+        UpfrontFee="308.14",
+        StartDate="2026-11-26T02:53:00+00:00",
+        EndDate="2026-11-26T11:30:00+00:00",
+    )
+    taken = float(usd(read_offers([day, short], request())))
+    assert taken == pytest.approx(35.7608, abs=0.005 / 24)
+    dearer = {**short, "UpfrontFee": "308.16"}
+    assert "different rates" in reason(read_offers([day, dearer], request()), is_failure=False)
+
+
+def test_without_minutes_an_offer_s_own_start_and_end_say_how_long_it_is() -> None:
+    block = offer(
+        CapacityBlockDurationHours=8,
+        UpfrontFee="308.14",
+        StartDate="2026-11-26T02:53:00+00:00",
+        EndDate="2026-11-26T11:30:00+00:00",
+    )
+    del block["CapacityBlockDurationMinutes"]
+    assert float(usd(read_offers([block], request()))) == pytest.approx(35.7608, abs=0.001)
+
+
 def test_offers_at_different_rates_are_listed_and_none_is_taken() -> None:
     dearer = offer(UpfrontFee="960", AvailabilityZone="us-east-2a")
     said = reason(read_offers([*offers(), dearer], request()), is_failure=False)
