@@ -2,9 +2,10 @@
 
 Two gloo ranks train the same model with DDP: once as the parent's own workers, as `trnbench run`
 starts and commands them, and once as a plain loop under `torchrun --standalone`. Start-up is the
-time from the launch until every rank has made its first step; throughput is that of the slower
-rank, block by block of five steps. The launches alternate in the order ABBA. What `trnbench run`
-does beside is off on both sides: the probe, the parity gate, the ceiling.
+time from the launch until every rank has made its first step. Then both jobs are there, one of them
+waits, and they make blocks of five steps in turns, so that other load meets both alike; a block's
+time is that of the slower rank. Each pair of jobs is started anew, in the order ABBA. What
+`trnbench run` does beside is off on both sides: the probe, the parity gate, the ceiling.
 
     python benchmarks/launch.py [--pairs 6]
 """
@@ -19,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from scipy.special import stdtrit
 from trnbench.cli.prepare import prepare, read_cases
 from trnbench.machine.describe import describe_machine
 from trnbench.protocol.orders import Finish, RunBlock, Train
-from trnbench.protocol.records import Block, Phase
+from trnbench.protocol.records import Block, ChildRecord, Phase
 from trnbench.run.environment import environment_of_rank, user_cache_folder
 from trnbench.run.meeting import Meeting
 from trnbench.run.worker import converse
@@ -96,32 +97,96 @@ run(tokens(0))
 dist.barrier()
 if rank == 0:
     print("began", flush=True)
-seconds = []
 for block in range({blocks}):
+    if rank == 0:
+        sys.stdin.readline()
+    dist.barrier()
     prepared = [tokens(1 + block * {steps} + step) for step in range({steps})]
     dist.barrier()
     started = time.perf_counter()
     for each in prepared:
         run(each)
-    seconds.append(time.perf_counter() - started)
-slowest = torch.tensor(seconds)
-dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
-if rank == 0:
-    print(json.dumps(slowest.tolist()), flush=True)
+    slowest = torch.tensor(time.perf_counter() - started)
+    dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
+    if rank == 0:
+        print(slowest.item(), flush=True)
 dist.destroy_process_group()
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """What one launch of the job took."""
+class OurJob:
+    """The job as workers of this process, commanded as a run does."""
 
-    start_seconds: float
-    """Until every rank had made its first step."""
-    block_seconds: float
-    """Median over the timed blocks, of the slower rank."""
-    processor_seconds: float
-    """Of all processes of the launch, from its start to its end."""
+    def __init__(self, plan: Plan) -> None:
+        """Start it and make the first step."""
+        order, caches = plan.order, user_cache_folder()
+        with Meeting(RANKS) as meeting:
+            variables = [environment_of_rank(order, seat, {}, caches) for seat in meeting.seats]
+            tasks = [Train(order=order, seat=seat) for seat in meeting.seats]
+            self._job = meeting.start(sys.executable, tasks, variables)
+        self._records = converse(self._job, backend=order.backend)
+        self._hear(lambda record: isinstance(record, Phase) and record.name == "train")
+        self.block(steps=1)
+
+    def _hear(self, is_it: Callable[[ChildRecord], bool]) -> list[ChildRecord]:
+        """Return the next such record of each rank."""
+        heard: list[ChildRecord] = []
+        while len(heard) < RANKS:
+            _, record = next(self._records)
+            if is_it(record):
+                heard.append(record)
+        return heard
+
+    def block(self, steps: int = BLOCK_STEPS) -> float:
+        """Make a block, and return the slower rank's seconds."""
+        self._job.send(RunBlock(steps=steps, purpose="measure"))
+        blocks = self._hear(lambda record: isinstance(record, Block))
+        return max(block.seconds for block in blocks if isinstance(block, Block))
+
+    def end(self) -> None:
+        """Let it finish, and leave no process."""
+        with self._job:
+            self._job.send(Finish())
+            for _ in self._records:
+                pass
+
+
+class TorchrunJob:
+    """The same job as a plain loop under torchrun."""
+
+    def __init__(self, loop: Path, order: Path) -> None:
+        """Start it and make the first step."""
+        command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
+        self._process = subprocess.Popen(
+            [sys.executable, *command, str(loop), str(order)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        if self._answer() != "began":
+            raise RuntimeError("torchrun's job did not begin")
+
+    def _answer(self) -> str:
+        if self._process.stdout is None:
+            raise RuntimeError("the process was started without standard output")
+        return self._process.stdout.readline().strip()
+
+    def block(self) -> float:
+        """Make a block, and return the slower rank's seconds."""
+        if self._process.stdin is None:
+            raise RuntimeError("the process was started without standard input")
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def end(self) -> None:
+        """Wait for its end."""
+        with self._process:
+            pass
+
+
+AnyJob = OurJob | TorchrunJob
 
 
 def main() -> None:
@@ -134,7 +199,7 @@ def main() -> None:
         f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
         f"{machine.operating_system}, Python {platform.python_version()}"
     )
-    ours, theirs = [], []
+    starts, processors, blocks = list[float](), list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
         config, order, loop = (Path(folder) / name for name in ("c.yaml", "order.json", "loop.py"))
         config.write_text(CONFIG)
@@ -143,81 +208,73 @@ def main() -> None:
         source = str(Path(__file__).resolve().parents[1] / "src")
         loop.write_text(PLAIN_LOOP.format(source=source, blocks=BLOCKS, steps=BLOCK_STEPS))
         for pair in range(pairs):
-            if pair % 2:
-                ours.append(by_trnbench(plan))
-                theirs.append(by_torchrun(loop, order))
-            else:
-                theirs.append(by_torchrun(loop, order))
-                ours.append(by_trnbench(plan))
-            print(f"pair {pair + 1}: {said('trnbench', ours[-1])}; {said('torchrun', theirs[-1])}")
-    for name, figure, promise in (
-        ("start-up, wall", "start_seconds", "at most 1"),
-        ("processor time of the launch", "processor_seconds", "not promised"),
-        ("time of a block", "block_seconds", "at most 1 / 0.99"),
+            makers: list[Callable[[], AnyJob]] = [
+                lambda: OurJob(plan),
+                lambda: TorchrunJob(loop, order),
+            ]
+            ours, theirs = in_turns(makers, is_ours_first=pair % 2 == 1)
+            starts.append(ours.start_seconds / theirs.start_seconds)
+            processors.append(ours.processor_seconds / theirs.processor_seconds)
+            ratios = [a / b for a, b in zip(ours.blocks, theirs.blocks, strict=True)]
+            blocks.append(statistics.median(ratios))
+            print(
+                f"pair {pair + 1}: {said('trnbench', ours)}; {said('torchrun', theirs)}; ratio of "
+                f"blocks side by side {blocks[-1]:.3f}",
+                flush=True,
+            )
+    for name, ratios, promise in (
+        ("start-up, wall", starts, "at most 1"),
+        ("processor time of the launch", processors, "not promised"),
+        ("time of a block", blocks, f"at most {1 / 0.99:.3f}"),
     ):
-        ratios = [
-            getattr(a, figure) / getattr(b, figure) for a, b in zip(ours, theirs, strict=True)
-        ]
         mean, low, high = estimate(ratios)
         print(f"{name}, trnbench / torchrun: {mean:.3f} [{low:.3f}, {high:.3f}]; {promise}")
+
+
+@dataclass(slots=True)
+class Launched:
+    """What one launch of the job took."""
+
+    start_seconds: float = 0.0
+    """Until every rank had made its first step."""
+    processor_seconds: float = 0.0
+    """Of all processes of the launch, to the end."""
+    blocks: list[float] = field(default_factory=list)
+    """Of the slower rank."""
+
+
+def in_turns(makers: Sequence[Callable[[], AnyJob]], *, is_ours_first: bool) -> list[Launched]:
+    """Start both jobs, make their blocks in turns, and end them; return ours first."""
+    launched = [Launched(), Launched()]
+    order = (0, 1) if is_ours_first else (1, 0)
+    jobs: dict[int, AnyJob] = {}
+    for side in order:
+        began = time.perf_counter()
+        jobs[side] = makers[side]()
+        launched[side].start_seconds = time.perf_counter() - began
+    for number in range(BLOCKS):
+        for side in order if number % 2 else reversed(order):
+            launched[side].blocks.append(jobs[side].block())
+    for side in order:
+        before = processor_seconds()
+        jobs[side].end()
+        launched[side].processor_seconds = processor_seconds() - before
+    return launched
 
 
 def said(name: str, launched: Launched) -> str:
     """Write one launch's figures."""
     return (
-        f"{name} start {launched.start_seconds:.2f} s, block {1e3 * launched.block_seconds:.0f} "
-        f"ms, processor {launched.processor_seconds:.1f} s"
+        f"{name} start {launched.start_seconds:.2f} s, block "
+        f"{1e3 * statistics.median(launched.blocks):.0f} ms, "
+        f"processor {launched.processor_seconds:.1f} s"
     )
 
 
-def by_trnbench(plan: Plan) -> Launched:
-    """Launch the job as workers of this process, and command them as a run does."""
-    order, caches = plan.order, user_cache_folder()
-    before, began = processor_seconds(), time.perf_counter()
-    ready, blocks, started = 0, dict[int, list[float]](), 0.0
-    with Meeting(RANKS) as meeting:
-        variables = [environment_of_rank(order, seat, {}, caches) for seat in meeting.seats]
-        tasks = [Train(order=order, seat=seat) for seat in meeting.seats]
-        with meeting.start(sys.executable, tasks, variables) as job:
-            for rank, record in converse(job, backend=order.backend):
-                if isinstance(record, Phase) and record.name == "train":
-                    ready += 1
-                    if ready == RANKS:
-                        job.send(RunBlock(steps=1, purpose="warmup"))
-                elif isinstance(record, Block):
-                    blocks.setdefault(rank, []).append(record.seconds)
-                    if len({len(each) for each in blocks.values()}) > 1 or len(blocks) < RANKS:
-                        continue
-                    started = started or time.perf_counter()
-                    if len(blocks[0]) > BLOCKS:
-                        job.send(Finish())
-                    else:
-                        job.send(RunBlock(steps=BLOCK_STEPS, purpose="measure"))
-    slowest = [max(each) for each in zip(*(blocks[rank][1:] for rank in range(RANKS)), strict=True)]
-    return Launched(started - began, statistics.median(slowest), processor_seconds() - before)
-
-
-def by_torchrun(loop: Path, order: Path) -> Launched:
-    """Launch the plain loop by torchrun."""
-    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
-    before, began = processor_seconds(), time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, *command, str(loop), str(order)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        if process.stdout is None or process.stdout.readline().strip() != "began":
-            raise RuntimeError("torchrun's job did not begin")
-        started = time.perf_counter()
-        seconds = json.loads(process.stdout.readline())
-    return Launched(started - began, statistics.median(seconds), processor_seconds() - before)
-
-
 def processor_seconds() -> float:
-    """Return the processor time of this process and of all children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    """Return the processor time of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def estimate(ratios: Sequence[float]) -> tuple[float, float, float]:

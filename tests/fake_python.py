@@ -31,14 +31,9 @@ Behaviour = Literal[
     "old_protocol",
     "is_stopped",
     "crashes_after_its_last_record",
-    "has_the_tokens_of_rank_0",
-    "has_other_gradients",
-    "has_other_weights",
     "has_another_program",
     "has_no_seat",
-    "has_the_device_of_rank_0",
-    "has_another_process_group",
-    "skips_a_step",
+    "contradicts",
 ]
 
 SCRIPT = """import faulthandler, json, math, os, signal, subprocess, sys, time
@@ -86,8 +81,8 @@ send("built", parameter_count={parameters}, parameter_bytes=4 * {parameters},
      embeddings_are_tied=False)
 if ranks > 1 and BEHAVIOUR != "has_no_seat":
     unlike = {{"has_another_program": "0f" * 16}}.get(BEHAVIOUR, "ab" * 16)
-    device_id = 0 if BEHAVIOUR == "has_the_device_of_rank_0" else rank
-    group = "mpi" if BEHAVIOUR == "has_another_process_group" else "gloo"
+    device_id = 0 if BEHAVIOUR == "contradicts" else rank
+    group = "mpi" if BEHAVIOUR == "contradicts" else "gloo"
     send("seated", rank=rank, node=0, device="cpu", device_id=f"device {{device_id}}",
          process_group=group, program=unlike)
 HANGS = ("hangs", "ignores_sigterm", "leaves_a_grandchild", "leaves_a_spinner")
@@ -98,7 +93,7 @@ if BEHAVIOUR in ("leaves_a_grandchild", "leaves_a_spinner"):
     child = subprocess.Popen(spin if BEHAVIOUR == "leaves_a_spinner" else wait)
     print("grandchild", child.pid, flush=True)
 send("phase", name="train")
-step = 0
+step, has_skipped = 0, False
 own = [json.dumps(dict(kind="run", steps=5, purpose="warmup"))] * 4
 for line in own if task == "profile" else sys.stdin:
     command = json.loads(line)
@@ -137,9 +132,9 @@ for line in own if task == "profile" else sys.stdin:
     bad = BEHAVIOUR == "not_finite" and step >= AT_STEP
     pace = 1e9 if BEHAVIOUR == "never_learns" else 8.0
     losses = [0.73 + 6.95 * math.exp(-(step + i) / pace) for i in range(n)]
-    if rank and BEHAVIOUR != "has_the_tokens_of_rank_0":
+    if rank and BEHAVIOUR != "contradicts":
         losses = [loss + 0.001 * rank for loss in losses]
-    norm = 1.01 if BEHAVIOUR == "has_other_gradients" and step >= AT_STEP else 1.0
+    norm = 1.01 if BEHAVIOUR == "contradicts" and step >= AT_STEP else 1.0
     seconds = n * STEP_SECONDS * (1 + 0.001 * (step % 3)) * (1 + 0.01 * rank)
     began -= seconds
     send("block", purpose=command["purpose"], first_step=step, steps=n,
@@ -147,8 +142,8 @@ for line in own if task == "profile" else sys.stdin:
          losses=[None if bad else loss for loss in losses], gradient_norms=[norm] * n,
          oracle_losses=[0.73] * n)
     step += n
-    if BEHAVIOUR == "skips_a_step" and step > AT_STEP:
-        step, BEHAVIOUR = step - 1, "good"
+    if BEHAVIOUR == "contradicts" and step == AT_STEP + 1 and not has_skipped:
+        step, has_skipped = step - 1, True
 send("phase", name="teardown")
 if task == "profile":
     with open(document["trace"], "w") as trace:
@@ -158,7 +153,7 @@ if task == "profile":
          window_seconds=1.25, operators=[own_time])
 send("memory", peak_bytes=123456789, counted="process_rss")
 if ranks > 1:
-    digest = "0f" * 16 if BEHAVIOUR == "has_other_weights" else "ab" * 16
+    digest = "0f" * 16 if BEHAVIOUR == "contradicts" else "ab" * 16
     send("replica", rank=rank, steps=step, digest=digest)
 send("finished", steps=step)
 if BEHAVIOUR == "crashes_after_its_last_record":

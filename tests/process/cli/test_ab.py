@@ -155,3 +155,28 @@ def test_noise_is_told_in_a_narrow_window_and_in_markdown(
     assert "in turns" in done.out
     if form == "terminal":
         assert max(map(len, done.out.splitlines())) <= 60
+
+
+def test_arms_of_several_ranks_are_measured_in_turns_too(tmp_path: Path) -> None:
+    for name, micro in (("a", 2), ("b", 1)):
+        (tmp_path / f"{name}.yaml").write_text(CONFIG.format(name=name, micro=micro))
+    ranks = ("--set", "parallel.data_parallel_replicate_size=2", "--set", "workload.threads=1")
+    python = fake_python(tmp_path)
+    code, out, err = ab(
+        tmp_path, "--launches", 2, "-o", "out", "--python", python, "--json", *ranks
+    )
+    assert code == 0, err
+    (case,) = Comparison.model_validate_json(out).cases
+    assert (case.base.used, case.cand.used) == (2, 2)
+    assert case.base.device_count == case.cand.device_count == 2
+
+
+def test_a_job_of_several_ranks_against_itself_tells_what_a_gate_costs(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(CONFIG.format(name="a", micro=2))
+    ranks = ("--set", "parallel.data_parallel_replicate_size=2", "--set", "workload.threads=1")
+    done = in_process(
+        "noise", "a.yaml", "--launches", 3, "-o", "out", "--python", fake_python(tmp_path),
+        *ranks, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "launches" in done.out

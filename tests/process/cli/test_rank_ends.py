@@ -2,13 +2,23 @@
 
 import json
 import re
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command import only_case, processes_named, records_of, trnbench
+from tests.command import (
+    COMMAND,
+    heed_signals,
+    only_case,
+    processes_named,
+    records_of,
+    trnbench,
+)
 from tests.fake_python import Behaviour, fake_python
+from tests.process.run.processes import are_gone
 
 # A quarter of a second is said for each step, so that samples are single steps.
 CONFIG = """
@@ -91,25 +101,22 @@ def test_the_rank_that_fails_is_named(
         assert "in <module>" in records[-1]["detail"]
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "what", "ranks", "evidence"),
-    [
-        ("has_the_tokens_of_rank_0", "losses", [0, 1], "the same tokens"),
-        ("has_other_gradients", "gradient_norms", [1], "in step 12 the norm .* is 1 .* 1.01 on"),
-        ("has_other_weights", "weights", [1], "the weights of rank 1 are not those"),
-        ("has_the_device_of_rank_0", "device", [0, 1], "ranks 0-1 drive one device"),
-        ("has_another_process_group", "process_group", [1], "is 'mpi' and not 'gloo'"),
-        ("skips_a_step", "steps", [1], "rank 1 ran 1 steps from step 12 on"),
-    ],
-)
-def test_a_rank_that_contradicts_the_others_is_recorded_once(
-    behaviour: Behaviour, what: str, ranks: list[int], evidence: str, tmp_path: Path
-) -> None:
-    python = fake_python(tmp_path, behaviour, at_rank=1)
-    _, _, records = run(tmp_path, python)
+def test_a_rank_that_contradicts_the_others_is_recorded_once_for_each_kind(tmp_path: Path) -> None:
+    _, _, records = run(tmp_path, fake_python(tmp_path, "contradicts", at_rank=1))
     faults = of_kind(records, "rank_fault")
-    assert [(fault["what"], fault["ranks"]) for fault in faults] == [(what, ranks)]
-    assert re.search(evidence, faults[0]["evidence"])
+    expected = {
+        "device": ([0, 1], "ranks 0-1 drive one device"),
+        "process_group": ([1], "is 'mpi' and not 'gloo'"),
+        "losses": ([0, 1], "the same tokens"),
+        "gradient_norms": ([1], "in step 12 the norm .* is 1 .* 1.01 on"),
+        "steps": ([1], "rank 1 ran 1 steps from step 12 on"),
+        "weights": ([1], "the weights of rank 1 are not those"),
+    }
+    assert sorted(fault["what"] for fault in faults) == sorted(expected)
+    for fault in faults:
+        ranks, evidence = expected[fault["what"]]
+        assert fault["ranks"] == ranks
+        assert re.search(evidence, fault["evidence"])
 
 
 def test_the_limit_of_time_is_the_job_s_and_a_second_run_continues(tmp_path: Path) -> None:
@@ -125,3 +132,37 @@ def test_the_limit_of_time_is_the_job_s_and_a_second_run_continues(tmp_path: Pat
     (result,) = json.loads(done.out)["results"]
     assert result["launches"] == 2
     assert len(list(case.parent.glob("measurement*.jsonl"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "status"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, None)],
+)
+def test_stopped_from_outside_no_rank_is_left(
+    number: signal.Signals, code: int, status: str | None, tmp_path: Path
+) -> None:
+    config = tmp_path / "ranks.yaml"
+    config.write_text(CONFIG)
+    python = fake_python(tmp_path, "hangs", at_rank=1)
+    with subprocess.Popen(
+        [*COMMAND, "run", str(config), "-o", str(tmp_path / "run"), "--python", python],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_signals,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "measure" in line:
+                break
+        left = processes_named(str(tmp_path))
+        assert len(left) >= 4, "the parent and its three ranks"
+        process.send_signal(number)
+        words = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    assert "Traceback" not in words
+    assert are_gone(each.pid for each in left)
+    records = records_of(only_case(tmp_path / "run"))
+    assert sum(record["kind"] == "block" for record in records) >= 9
+    assert records[-1].get("status") == status
