@@ -37,7 +37,7 @@ import psutil
 from benchmarks.peers.bursts import JOBS, Asked
 from benchmarks.peers.contestants import ROOT
 from benchmarks.peers.plan import make_job_plan
-from benchmarks.step_speed import FOREIGN_SHARE, TRIES, say_interval
+from benchmarks.step_speed import FOREIGN_SHARE, say_interval
 from trnbench.catalog.backends import GLIBC, UNFRAGMENTED
 from trnbench.machine.describe import describe_machine
 from trnbench.protocol.codec import encode
@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--accelerate", metavar="PYTHON", help="an interpreter that has accelerate")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--steps", type=int, default=6, help="of one block")
+    parser.add_argument("--tries", type=int, default=6, help="of a block beside others' load")
     options = parser.parse_args()
     asked = Asked(
         job=JOBS["small"], device="cpu", precision="fp32", execution="eager", threads=1,
@@ -173,8 +174,8 @@ def main() -> None:
     )
     say_what(asked, options)
     with tempfile.TemporaryDirectory() as folder, all_ready(order, options, Path(folder)) as teams:
-        loud, seen = measure(teams, options.rounds, options.steps)
-    report(seen, loud, asked.job.sequences * asked.job.tokens)
+        seen = measure(teams, options)
+    report(seen, asked.job.sequences * asked.job.tokens)
 
 
 def say_what(asked: Asked, options: argparse.Namespace) -> None:
@@ -221,22 +222,27 @@ def all_ready(
             team.end()
 
 
-def measure(
-    teams: Mapping[tuple[str, int], Team], rounds: int, steps: int
-) -> tuple[int, dict[str, Seen]]:
-    """Let all make blocks in turns; return how many were made again, and what was seen."""
+def measure(teams: Mapping[tuple[str, int], Team], options: argparse.Namespace) -> dict[str, Seen]:
+    """Let all make blocks in turns; print what others' load did to them, and return the steps."""
     seen = {name: Seen({n: [] for n in SIZES}) for name, _ in teams}
-    loud = 0
-    for number in range(rounds):
+    again = loud = 0
+    for number in range(options.rounds):
         turns = list(teams)
         for name, ranks in turns if number % 2 == 0 else reversed(turns):
-            for _ in range(TRIES):
-                seconds, foreign = quiet_block(teams[name, ranks], steps)
+            for _ in range(options.tries):
+                seconds, foreign = quiet_block(teams[name, ranks], options.steps)
                 if foreign <= FOREIGN_SHARE:
                     break
+                again += 1
+            else:
+                again -= 1
                 loud += 1
-            seen[name].seconds[ranks].append(seconds / steps)
-    return loud, seen
+            seen[name].seconds[ranks].append(seconds / options.steps)
+    print(
+        f"{again} blocks made again because of others' load, {loud} of "
+        f"{options.rounds * len(teams)} taken beside it"
+    )
+    return seen
 
 
 def quiet_block(team: Team, steps: int) -> tuple[float, float]:
@@ -266,9 +272,8 @@ def team_seconds(pids: Sequence[int]) -> float:
     return total
 
 
-def report(seen: Mapping[str, Seen], loud: int, tokens: int) -> None:
+def report(seen: Mapping[str, Seen], tokens: int) -> None:
     """Print each contestant's steps and efficiency, and ours over its."""
-    print(f"{loud} blocks made again because of others' load")
     ours = seen[OURS]
     for name, one in seen.items():
         alone, both = (statistics.median(one.seconds[n]) for n in SIZES)

@@ -31,6 +31,7 @@ Behaviour = Literal[
     "old_protocol",
     "is_stopped",
     "crashes_after_its_last_record",
+    "dies_under_the_profiler",
     "has_another_program",
     "has_no_seat",
     "contradicts",
@@ -155,6 +156,11 @@ send("memory", peak_bytes=123456789, counted="process_rss")
 if ranks > 1:
     digest = "0f" * 16 if BEHAVIOUR == "contradicts" else "ab" * 16
     send("replica", rank=rank, steps=step, digest=digest)
+    open(f"{{__file__}}.{{rank}}", "w").close()
+    if BEHAVIOUR == "dies_under_the_profiler":
+        while not all(os.path.exists(f"{{__file__}}.{{each}}") for each in range(ranks)):
+            os.sched_yield()  # no rank runs such a step alone
+        sys.exit(7)
 send("finished", steps=step)
 if BEHAVIOUR == "crashes_after_its_last_record":
     os.kill(os.getpid(), signal.SIGSEGV)

@@ -11,6 +11,7 @@ from trnbench.analysis.microbench import REPEATS
 from trnbench.catalog.accelerators import Accelerator, accelerator_of_device
 from trnbench.catalog.backends import backend_of
 from trnbench.catalog.models import models
+from trnbench.catalog.worlds import worlds_of
 from trnbench.errors import ConfigError, did_you_mean
 from trnbench.machine.neuron import OPERATIONS
 from trnbench.model.matmuls import LayerMatmul, block_matmuls, training_matmuls
@@ -138,8 +139,8 @@ def plan_peak(asked: PeakRequest, found: FoundDevice, now: datetime) -> PeakPlan
     usual = PROCESSOR if backend.is_host else ACCELERATOR
     shape = _shape_of(asked.model or usual.model)
     sizes = _sizes(asked, usual, shape)
-    worlds = _worlds(asked.ranks, found)
     chip = accelerator_of_device(found.device_name)
+    worlds = _worlds(asked.ranks, found, chip)
     if "fp8" in asked.precisions:
         lack = Target(backend=found.backend, accelerator=chip).fp8_lack
         _require_fp8(lack, sizes, shape)
@@ -318,20 +319,30 @@ def _shape_of(name: str) -> ModelShape:
     )
 
 
-def _worlds(asked: int | None, found: FoundDevice) -> list[int]:
+def _worlds(asked: int | None, found: FoundDevice, chip: Accelerator | None) -> list[int]:
     """Return the numbers of ranks between which collectives are timed, the fewest first.
 
-    By default that is every number that divides the devices here.
+    By default that is every number that divides the devices here and that their runtime supports.
     """
     is_host = backend_of(found.backend).is_host
     here = PROCESSES if is_host else found.device_count
-    if asked is not None and not is_host and asked > here:
+    supported = None if chip is None else worlds_of(chip.name, chip.devices_per_chip)
+    if asked is None:
+        divisors = [n for n in range(2, here + 1) if here % n == 0]
+        return [n for n in divisors if supported is None or n in supported]
+    if not is_host and asked > here:
         raise ConfigError(
             f"--ranks {asked}: there are {here} {found.backend} devices here",
             hint=f"use up to {here}, or leave it off",
         )
-    worlds = [n for n in range(2, here + 1) if here % n == 0] if asked is None else [asked]
-    return [n for n in worlds if n > 1]
+    if supported is not None and asked not in supported:
+        possible = ", ".join(str(n) for n in supported if n <= here)
+        raise ConfigError(
+            f"--ranks {asked}: the runtime of {chip.name if chip else found.backend} supports "
+            f"{possible}",
+            hint="use one of these, or leave it off",
+        )
+    return [asked] if asked > 1 else []
 
 
 def _require_fp8(lack: str | None, sizes: Sizes, shape: ModelShape) -> None:

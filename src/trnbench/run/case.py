@@ -15,6 +15,7 @@ from trnbench.analysis.records import is_valid_block
 from trnbench.catalog.backends import backend_of
 from trnbench.machine.telemetry import Recorder
 from trnbench.protocol.orders import Finish
+from trnbench.protocol.parallel import Replica
 from trnbench.protocol.records import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
 from trnbench.run.job import Job, Rank
@@ -97,6 +98,7 @@ class CaseRun:
         self._load: LoadWatch | None = None
         """None before the training begins."""
         self._steps = 0
+        self._is_measured = False
         self._began = self._notified = self._synced = clock()
 
     def follow(self) -> Outcome:
@@ -114,12 +116,26 @@ class CaseRun:
                 check=self._check,
             ):
                 self._take(rank, record)
-            end = outcomes.of_finish(self._rule.samples, self._elapsed(), self._rule.stopped)
+            end = self._finish()
         except End as early:
-            end = early
+            end = self._late(early) if self._is_measured else early
             if end.status == "died" and end.hint is None:
                 end = replace(end, hint=OUTPUT_HINT)
         return end.outcome(self._elapsed())
+
+    def _finish(self) -> End:
+        return outcomes.of_finish(self._rule.samples, self._elapsed(), self._rule.stopped)
+
+    def _late(self, early: End) -> End:
+        """Return the end of a job that failed in its last part, where none of its figures are from.
+
+        What a person stopped stays stopped.
+        """
+        if early.status == self._interruption.status and self._interruption.signal is not None:
+            return early
+        end = self._finish()
+        what = f"{end.reason}; its communication is not known: {early.reason}"
+        return replace(end, reason=what, detail=early.detail)
 
     # --- at each record -------------------------------------------------------------------------
 
@@ -147,6 +163,8 @@ class CaseRun:
                 self._next_block.note_activity(record)
             case Block():
                 self._take_block(record)
+            case Replica():  # of all ranks at once: nothing that is judged comes after it
+                self._is_measured = True
 
     def _take_block(self, block: Block) -> None:
         self._steps = block.first_step + block.steps

@@ -124,16 +124,16 @@ def train(task: orders.Train, channel: Channel) -> None:
         channel.send(records.Phase, name="teardown")
         peak_bytes, counted = backend.peak_memory_bytes()
         channel.send(records.Memory, peak_bytes=peak_bytes, counted=counted)
-        if not mesh.is_alone:
+        if order.measure_ceiling and backend.is_shared:
+            # Once more: other load on the processor may have ended or begun.
+            _send_ceiling(order, backend, channel)
+        _send_replica(step, mesh, channel)
+        if not mesh.is_alone:  # last: whatever it comes to, all else was measured
             from trnbench.train.parallel.communication import profile_communication
 
             profile_communication(
                 finish.communication_steps, step, stream, order, backend, mesh, channel
             )
-        if order.measure_ceiling and backend.is_shared:
-            # Once more: other load on the processor may have ended or begun.
-            _send_ceiling(order, backend, channel)
-        _send_replica(step, mesh, channel)
         _finish(mesh, channel, step.steps_done)
 
 

@@ -73,6 +73,16 @@ def test_a_rank_that_crashes_after_its_last_record_has_done_its_work(tmp_path: P
     assert records[-1]["status"] == "finished"
 
 
+def test_a_rank_that_dies_in_the_steps_under_the_profiler_spoils_nothing(tmp_path: Path) -> None:
+    code, words, records = run(
+        tmp_path, fake_python(tmp_path, "dies_under_the_profiler", at_rank=1)
+    )
+    assert code == 0, words
+    assert records[-1]["status"] == "finished"
+    said = r"samples in .*; its communication is not known: rank 1 of 3: .*exit code 7"
+    assert re.search(said, records[-1]["reason"])
+
+
 @pytest.mark.parametrize(
     ("behaviour", "status", "reason"),
     [

@@ -81,6 +81,13 @@ def test_collectives_between_neuron_cores_are_left_to_the_vendor_s_tool() -> Non
     assert (made.document.accelerator, made.document.devices_per_chip) == ("trainium2", 4)
 
 
+def test_a_number_of_ranks_that_the_runtime_does_not_support_is_left_out_or_refused() -> None:
+    trn1 = replace(TRN2, device_name="trn1", device_count=32)
+    assert sorted({each.ranks for each in plan(trn1).by_tool}) == [2, 8, 16, 32], "no 4"
+    with pytest.raises(ConfigError, match=r"--ranks 4: .* supports 1, 2, 8, 16, 32"):
+        plan(trn1, ranks=4)
+
+
 def test_one_device_has_no_collectives() -> None:
     assert len(plan(CPU, ranks=1).parts) == 1
     assert plan(TRN2, ranks=1).by_tool == []

@@ -14,7 +14,7 @@ from trnbench.protocol.orders import WorkOrder
 from trnbench.protocol.parallel import Communication
 from trnbench.protocol.records import Phase
 from trnbench.train.backends.base import Backend
-from trnbench.train.channel import Channel, first_line
+from trnbench.train.channel import Channel
 from trnbench.train.data import Stream
 from trnbench.train.events import (
     MICROSECOND,
@@ -48,17 +48,13 @@ def profile_communication(
 ) -> None:
     """Run one step in which the profiler starts and `steps` more, and send what it saw of them.
 
-    Every rank of the job must call it with as many steps. A failure is said in the record and ends
-    nothing: all that was timed is on disk.
+    Every rank of the job must call it with as many steps.
     """
     reason = backend.unseen_communication or (None if steps else NO_ROOM)
     fields = {**UNKNOWN_COMMUNICATION, "reason": reason, "transports": backend.transports()}
     if reason is None:
         prepared = prepare_tokens(stream, order, step.steps_done, 1 + steps, backend, mesh)
-        try:
-            fields.update(_measure(step, prepared, backend, mesh, channel))
-        except (RuntimeError, MemoryError) as error:
-            fields["reason"] = f"these steps failed: {first_line(error)}"
+        fields.update(_measure(step, prepared, backend, mesh, channel))
     channel.send(Communication, rank=mesh.rank, steps=steps, **fields)
 
 
