@@ -52,24 +52,7 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
     machine, devices = look_around(machine, python)
     for case in cases:
         require_device(case.config.device, devices)
-    plans = make(machine=machine, devices=devices)
-    for plan in plans:
-        require_ranks(plan)
-    return Prepared(plans, python, machine, devices)
-
-
-def require_ranks(plan: "Plan") -> None:
-    """Refuse a job of several ranks on a device whose ranks cannot exchange tensors here."""
-    from trnbench.catalog.backends import BACKENDS, backend_of
-
-    ranks, backend = plan.parallel.world_size, plan.order.backend
-    if ranks == 1 or backend_of(backend).process_group is not None:
-        return
-    able = ", ".join(row.name for row in BACKENDS.values() if row.process_group is not None)
-    raise UnavailableError(
-        f"{plan.suite}: `parallel` asks for {ranks} ranks, and a job on {backend} has one",
-        hint=f"set the sizes under `parallel` to 1, or train on one of {able}",
-    )
+    return Prepared(make(machine=machine, devices=devices), python, machine, devices)
 
 
 def plan_only(
@@ -146,7 +129,7 @@ def require_instance(
 def look_around(
     machine: "Machine", python: str, *, is_dry: bool = False
 ) -> "tuple[Machine, Devices]":
-    """Probe for devices, and look at the chips at the same time.
+    """Look at the chips, and then probe for devices, which might else show the probe's own process.
 
     In a dry run torch is imported only if the answer depends on it.
     """
@@ -159,10 +142,10 @@ def look_around(
     with ThreadPoolExecutor(max_workers=1) as beside:
         seen = beside.submit(look_at_accelerators)
         inventory = questions.take_inventory(python)
+        chips = seen.result()
         if is_dry:
-            devices = questions.processor_alone(inventory, seen.result())
+            devices = questions.processor_alone(inventory, chips)
         devices = devices or questions.probe_devices(python, inventory=inventory)
-    chips = seen.result()
     return replace(machine, chips=chips), questions.with_chips(devices, chips.neuron)
 
 

@@ -37,10 +37,6 @@ Sizes = Mapping[Axis, int]
 SMALL_STATE_BYTES = 4 * GIB
 """Of a replica that is copied to devices whose memory is not known: each that trains has more."""
 
-WHOLE_MACHINE = False
-"""Whether a job takes every device that is here unless it asks for fewer; until all backends'
-workers have met, it takes one."""
-
 FITNESS = ("fits", "unknown", "tight", "does_not_fit")
 
 
@@ -168,9 +164,6 @@ def _choose_data_ranks(job: Job, asked: Asked) -> Choice:
     if asked.inner > 1:
         job.check(job.layout(asked.sizes))
     groups = _most_groups(job, asked.sizes)
-    is_seen = job.supply.instance is None and job.supply.total is not None
-    if not WHOLE_MACHINE and is_seen and not asked.written and job.config.device.count is None:
-        groups = 1
     if groups is None:
         return _settled(job, asked, asked.sizes, "the sizes are those under `parallel`")
     if groups == 1:

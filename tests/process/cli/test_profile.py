@@ -32,7 +32,7 @@ name: profiled on a stand-in
 model: {family: llama, layers: 1, hidden_size: 32, heads: 2, intermediate_size: 48,
         vocabulary_size: 128, max_positions: 64, tied_embeddings: true}
 workload: {sequence_length: 16, global_batch_size: 4, precision: fp32}
-device: neuron
+device: neuron:0
 """
 
 

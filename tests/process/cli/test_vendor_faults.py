@@ -13,7 +13,7 @@ CONFIG = """
 name: faults
 model: tiny-llama
 workload: {sequence_length: 64, global_batch_size: 2}
-device: neuron
+device: neuron:0
 measure: {gate: false}
 """
 TIMEOUT = (

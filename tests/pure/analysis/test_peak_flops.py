@@ -51,12 +51,12 @@ def test_an_unknown_chip_has_none_and_never_a_neighbours() -> None:
 
 
 def test_every_billed_chip_counts_not_only_those_used() -> None:
-    plan = make_plan({"price.instance": "p5.48xlarge"}, found=(H100,))
+    plan = make_plan({"price.instance": "p5.48xlarge", "device": "cuda:0"}, found=(H100,))
     one = find_peak(make_plan(found=(ONE_H100,)), []).flops_per_second
     assert one is not None
     assert plan.device.chips_used == 1
     assert find_peak(plan, []).flops_per_second == pytest.approx(8 * one)
-    unnamed = find_peak(make_plan(found=(H100,)), [])
+    unnamed = find_peak(make_plan({"device": "cuda:0"}, found=(H100,)), [])
     assert unnamed.flops_per_second == pytest.approx(8 * one)
 
 

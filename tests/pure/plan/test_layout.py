@@ -11,11 +11,6 @@ from trnbench.schema.plan import Plan
 TRN2_48 = FoundDevice(backend="neuron", device_name="trn2", device_count=64, proven=False)
 
 
-@pytest.fixture(autouse=True)
-def whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trnbench.plan.layout.WHOLE_MACHINE", True)
-
-
 def plan_of(
     model: str, found: FoundDevice | None, batch: int = 64, length: int = 4096, **keys: str
 ) -> Plan:

@@ -186,12 +186,12 @@ def test_a_device_s_memory_is_its_part_of_the_chip_s() -> None:
 def test_a_chip_is_known_by_what_its_driver_calls_it() -> None:
     device = plan_case(found=(H100, CPU)).device
     assert (device.backend, device.accelerator) == ("cuda", "h100-sxm")
-    assert (device.chips_used, device.instance) == (1, None)
+    assert (device.chips_used, device.instance) == (8, None)
 
 
 @pytest.mark.parametrize("here", [1, 8])
 def test_without_an_instance_type_all_chips_of_this_machine_are_paid_for(here: int) -> None:
-    device = plan_case(found=(replace(H100, device_count=here), CPU)).device
+    device = plan_case({"device": "cuda:0"}, found=(replace(H100, device_count=here), CPU)).device
     assert (device.devices_used, device.devices_billed) == (1, here)
     assert device.instances_billed == 1
 

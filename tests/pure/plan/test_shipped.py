@@ -76,9 +76,8 @@ def test_a_config_of_one_machine_takes_all_of_it_and_fits(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "instance", "sizes"), ANYWHERE)
 def test_a_config_for_any_machine_takes_all_of_it_and_fits(
-    name: str, instance: str, sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    name: str, instance: str, sizes: dict[str, int]
 ) -> None:
-    monkeypatch.setattr("trnbench.plan.layout.WHOLE_MACHINE", True)
     assert_takes_all(plan_on(name, instance), instance, sizes)
 
 

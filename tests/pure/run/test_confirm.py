@@ -107,7 +107,7 @@ def test_a_plan_of_another_version_is_refused() -> None:
 def test_a_device_that_is_not_here_is_refused() -> None:
     plan = make_plan()
     there = plan.model_copy(update={"order": dataclasses.replace(plan.order, backend="cuda")})
-    with pytest.raises(UnavailableError, match="'cuda' is not here"):
+    with pytest.raises(UnavailableError, match="'cuda:0' is not here"):
         check_again(again(plan=there), HERE)
 
 

@@ -5,9 +5,6 @@ from typing import Any
 
 import pytest
 
-from tests.pure.run.plans import plan_case
-from trnbench.cli.prepare import require_ranks
-from trnbench.errors import UnavailableError
 from trnbench.protocol.parallel import Communication, Layout, Replica, Seated
 from trnbench.protocol.records import (
     Activity,
@@ -18,7 +15,6 @@ from trnbench.protocol.records import (
     ChildRecord,
     Environment,
     Finished,
-    FoundDevice,
     Memory,
     Parity,
     ParityPoint,
@@ -329,16 +325,3 @@ def test_replicas_must_agree_and_shards_need_not() -> None:
     assert Ranks(layout).send(*given) == given
     (fault,) = faults(Ranks(layout).send(*given[:3], replace(given[3], digest="c")))
     assert (fault.what, fault.ranks) == ("weights", [3])
-
-
-# --- a device whose ranks cannot exchange tensors -----------------------------------------------
-
-
-def test_several_ranks_are_refused_where_the_device_has_no_process_group() -> None:
-    found = FoundDevice(backend="xla", device_name="xla", device_count=4, proven=False)
-    several = {"device": "xla", "parallel.data_parallel_replicate_size": "2"}
-    with pytest.raises(UnavailableError) as refused:
-        require_ranks(plan_case(several, found=(found,)))
-    assert "asks for 2 ranks, and a job on xla has one" in str(refused.value)
-    assert "neuron, cuda, cpu" in refused.value.problems[0].hint
-    require_ranks(plan_case({"parallel.data_parallel_replicate_size": "2"}))
