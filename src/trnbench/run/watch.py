@@ -129,11 +129,11 @@ class HangWatch:
         pids: Sequence[int],
         limit_seconds: float,
         now: float,
-        work_seconds: Callable[[int], float] | None = None,
+        work_seconds: Callable[..., float] | None = None,
     ) -> None:
         """Begin to watch: a longer silence of all workers, without work below one, is a hang.
 
-        `work_seconds` reads the processor time of all that a worker has started.
+        `work_seconds` reads the processor time of all that the workers have started.
         """
         self._pids = pids
         self._limit_seconds = limit_seconds
@@ -160,27 +160,23 @@ class HangWatch:
             return False
         if self.silent_seconds(now) > MOST_SILENCES * self._limit_seconds:
             return True
-        worked = sum(map(self._work_seconds, self._pids))
+        worked = self._work_seconds(*self._pids)
         is_working = worked - self._worked > LEAST_WORK * min(now - self._last_look, LOOK_SECONDS)
         self._worked, self._last_look = worked, now
         self._next_look = now + min(LOOK_SECONDS, self._limit_seconds)
         return not is_working
 
 
-def descendants_cpu_seconds(pid: int) -> float:
-    """Return the processor time of all that a process has started, ended or not."""
-    try:
-        process = psutil.Process(pid)
-        times = process.cpu_times()
-        children = process.children(recursive=True)
-    except psutil.Error:
-        return 0.0
-    total = times.children_user + times.children_system
-    for child in children:
+def descendants_cpu_seconds(*pids: int) -> float:
+    """Return the processor time of all that some processes have started, ended or not."""
+    total = 0.0
+    for pid in _family(pids):
         with contextlib.suppress(psutil.Error):  # gone since it was listed: its parent has its time
-            times = child.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return float(total)
+            times = psutil.Process(pid).cpu_times()
+            total += times.children_user + times.children_system
+            if pid not in pids:
+                total += times.user + times.system
+    return total
 
 
 # --- Ctrl-C and the request to end ----------------------------------------------------------------

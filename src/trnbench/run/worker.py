@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trnbench.protocol.codec import ProtocolError, decode
 from trnbench.protocol.orders import PROTOCOL_VERSION, Task
-from trnbench.protocol.records import CHILD_RECORDS, ChildRecord, Failed
+from trnbench.protocol.records import CHILD_RECORDS, ChildRecord, Failed, Finished
 from trnbench.run import hang as hangs
 from trnbench.run import outcomes
 from trnbench.run.job import Exited, Job, Line, Overflow, Rank, Variables
@@ -150,9 +150,13 @@ def _first_cause(
     for event in job.events():
         if isinstance(event, Exited) and event.rank not in job.finished:
             failures.setdefault(event.rank, event)
-        elif isinstance(event, Line) and (failed := _failure_in(event)):
-            failures.setdefault(event.rank, failed)
-        if len(failures) == job.ranks or clock() > deadline:
+        elif isinstance(event, Line):
+            last = _last_record_in(event)
+            if isinstance(last, Failed):
+                failures.setdefault(event.rank, last)
+            elif last is not None:
+                job.note(event.rank, last)
+        if len(failures.keys() | job.finished) == job.ranks or clock() > deadline:
             break
     ends = {each: _end_of(job, each, failures[each], backend) for each in failures}
     first = min(ends, key=lambda each: _dependence(failures[each], ends[each]))
@@ -161,12 +165,13 @@ def _first_cause(
     return named(job, first, replace(ends[first], detail=detail or None))
 
 
-def _failure_in(line: Line) -> Failed | None:
+def _last_record_in(line: Line) -> Failed | Finished | None:
+    """Return a worker's last record, if this is one."""
     try:
-        failed: Failed = decode(line.text, (Failed,))
+        last: Failed | Finished = decode(line.text, (Failed, Finished))
     except ProtocolError:
         return None
-    return failed
+    return last
 
 
 def _end_of(job: Job, rank: Rank, failure: Failed | Exited, backend: str | None) -> End:

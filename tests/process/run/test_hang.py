@@ -91,7 +91,7 @@ def test_work_is_that_of_all_descendants_ended_ones_too_and_not_the_worker_s_own
 
 def test_a_compiler_below_any_rank_is_work_of_the_job() -> None:
     work = {1: 0.0, 2: 0.0}
-    watch = HangWatch([1, 2], 600.0, 0.0, work.__getitem__)
+    watch = HangWatch([1, 2], 600.0, 0.0, lambda *pids: sum(work[pid] for pid in pids))
     work[2] = 400.0
     assert not watch.is_hung(600.1)
     assert watch.is_hung(600.1 + LOOK_SECONDS + 0.1)

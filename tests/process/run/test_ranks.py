@@ -204,6 +204,13 @@ def test_the_echo_of_another_s_end_is_not_the_culprit(words: str, tmp_path: Path
     assert words[:40] in end.detail
 
 
+def test_a_rank_that_finishes_meanwhile_is_no_second_failure(tmp_path: Path) -> None:
+    late = "wait_for_failures(); send('finished', steps=1); os._exit(0)"
+    end = end_of(tmp_path, "fail('bug', 'an own mistake')", late, after=1)
+    assert end.reason == "rank 0 of 2: an own mistake"
+    assert "rank 1" not in (end.detail or "")
+
+
 def test_an_abort_over_unequal_sizes_is_no_echo(tmp_path: Path) -> None:
     # As gloo ends a process whose collective has another size than its peer's.
     abort = "terminate called after throwing an instance of 'gloo::EnforceNotMet'"
