@@ -79,20 +79,22 @@ def _fill(objective: nn.Module, device: torch.device) -> None:
 def fit(model: nn.Module, order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH) -> Trainable:
     """Bring a model that is on the CPU in fp32 to the device and the order's precision.
 
-    Of a model whose state is sharded the device never holds more than one whole block.
+    Of a model whose state is sharded the device never holds more than one whole block: ours has no
+    memory yet, unless it is the gate's small one, and a user's is moved block by block.
     """
     for parameter in model.parameters():
         # What is frozen is kept in the format that matmuls read it in.
         kept = parameter_dtype if parameter.requires_grad else matmul_dtype
         parameter.data = parameter.data.to(kept(order.precision))
-    if mesh.size("shard") == 1 and not any(p.is_meta for p in model.parameters()):
+    is_whole = mesh.size("shard") == 1 or isinstance(model, Model)
+    if is_whole and not any(p.is_meta for p in model.parameters()):
         model = model.to(backend.device)
     objective: Trainable
     if isinstance(model, Model):
         objective = _fit_own(model, order, backend, mesh)
     else:
         objective = _fit_external(model, order)
-    shard_state(objective, order, mesh)
+    shard_state(objective, order, mesh, backend.device)
     return objective
 
 

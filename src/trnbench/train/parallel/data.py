@@ -25,6 +25,9 @@ from trnbench.train.objective import Trainable
 from trnbench.train.parallel.mesh import Mesh
 from trnbench.train.precision import matmul_dtype, parameter_dtype
 
+Moved = dict[torch.Tensor, Any]
+"""Tensors that were on the CPU, and what they are on the device."""
+
 _BUFFERS = (
     "forward_sync_buffers"  # since torch 2.13, where the old name warns
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
@@ -44,7 +47,7 @@ def sequence_numbers(order: WorkOrder, mesh: Mesh, step: int) -> torch.Tensor:
     return (turns[:, None] * micro + torch.arange(micro)).flatten()
 
 
-def shard_state(objective: Trainable, order: WorkOrder, mesh: Mesh) -> None:
+def shard_state(objective: Trainable, order: WorkOrder, mesh: Mesh, device: torch.device) -> None:
     """Leave a part of each weight on this rank: of block after block, then of the rest.
 
     Weights may be on the CPU or on torch's meta device; a block's are moved as it is sharded.
@@ -64,10 +67,32 @@ def shard_state(objective: Trainable, order: WorkOrder, mesh: Mesh) -> None:
         name for name in (mesh.joined("replicate"), mesh.joined("shard", "context")) if name
     ]
     options: dict[str, Any] = {"mesh": mesh.named(*dimensions), "mp_policy": policy}
+    moved: Moved = {}
     for block in blocks_of(objective.model):
+        move_states(block, device, moved)
         fully_shard(block, reshard_after_forward=mesh.layout.reshard_after_forward, **options)
+    move_states(objective, device, moved)
     # What the objective itself has is needed at both ends of a pass: it stays gathered between.
     fully_shard(objective, reshard_after_forward=False, **options)
+
+
+def move_states(module: nn.Module, device: torch.device, moved: Moved) -> None:
+    """Move what is on the CPU to the device; a weight that is in two places stays one.
+
+    `fully_shard` would move a weight in place, which torch can do for some devices alone.
+    """
+    for each in module.modules():
+        for kept in (each._parameters, each._buffers):
+            for name, tensor in kept.items():
+                if tensor is None or tensor.device.type != "cpu" or device.type == "cpu":
+                    continue
+                if tensor not in moved:
+                    there = tensor.detach().to(device)
+                    is_weight = isinstance(tensor, nn.Parameter)
+                    moved[tensor] = (
+                        nn.Parameter(there, tensor.requires_grad) if is_weight else there
+                    )
+                kept[name] = moved[tensor]
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
