@@ -38,16 +38,20 @@ class Turns:
         self._is_first = is_first
         self._patience = patience
         self._graphs = 0
+        self._compilers: dict[str, Compile] = {}
 
     def in_turn(self, compiler: str) -> Compile:
-        """Return a compiler for `torch.compile` that waits for its turn.
+        """Return a compiler for `torch.compile` that waits for its turn, each time the same.
 
-        Forward and backward are compiled in one turn: later, nothing would tell of the backward.
+        torch compiles anew for another one. Forward and backward are compiled in one turn: later,
+        nothing would tell of the backward.
         """
-        from torch._dynamo.backends.registry import lookup_backend
+        if compiler not in self._compilers:
+            from torch._dynamo.backends.registry import lookup_backend
 
-        torch._functorch.config.force_non_lazy_backward_lowering = True
-        return self.taking(lookup_backend(compiler))
+            torch._functorch.config.force_non_lazy_backward_lowering = True
+            self._compilers[compiler] = self.taking(lookup_backend(compiler))
+        return self._compilers[compiler]
 
     def taking(self, compile_graph: Compile) -> Compile:
         """Return a function that compiles as another does, when it is this rank's turn."""

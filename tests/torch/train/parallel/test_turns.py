@@ -56,3 +56,12 @@ def test_a_first_that_fails_is_no_word_that_it_has_compiled() -> None:
         Turns(store, is_first=True).taking(fails)()
     assert store.check(["0/begun"])
     assert not store.check(["0/done"])
+
+
+def test_blocks_that_are_compiled_one_by_one_share_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another compiler for each block would mean another compilation, up to torch's limit."""
+    monkeypatch.setattr("torch._functorch.config.force_non_lazy_backward_lowering", False)
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    turns = Turns(store, is_first=True)
+    compilers = {turns.in_turn("eager") for _ in range(3)}
+    assert len(compilers) == 1
