@@ -2,6 +2,7 @@
 
 import getpass
 import socket
+import sys
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,8 @@ NAME = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=5, max_size=12
         ("error:/home/bob/x.cpp:12: failed", "error:…/x.cpp:12: failed"),
         ("at file:///home/bob/x.py", "at …/x.py"),
         ("the folder /home/bob is full", "the folder /home is full"),
+        ("g++ x.cpp -I/home/bob/include -L/opt/team/lib -O3", "g++ x.cpp -I…/include -L…/lib -O3"),
+        ("-I/home/bob/my work/include -lgomp", "-I…/include -lgomp"),
         ("the folder /Users/bob/ is full", "the folder /home/ is full"),
     ],
 )  # fmt: skip
@@ -50,6 +53,14 @@ def test_a_path_is_cut_to_what_anybody_s_would_be(said: str, kept: str) -> None:
 )
 def test_what_is_no_path_of_this_machine_stays(said: str) -> None:
     assert redact(said) == said
+
+
+def test_a_folder_of_this_process_goes_though_its_name_has_a_blank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "prefix", "/home/bob/trn bench")
+    said = "ld: /home/bob/trn bench/lib/x.so and /home/bob/trn bench: not found"
+    assert redact(said) == "ld: …/lib/x.so and …: not found"
 
 
 @pytest.mark.parametrize("variable", ["LOGNAME", "USER"])

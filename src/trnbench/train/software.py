@@ -93,12 +93,16 @@ def generation_of(version: str) -> NeuronGeneration:
 
 
 def missing_for_processor(
-    variables: Mapping[str, str] = os.environ, find_program: Find = shutil.which
+    variables: Mapping[str, str] = os.environ,
+    find_program: Find = shutil.which,
+    prefix: str = sys.prefix,
 ) -> str | None:
     """Return what inductor lacks to compile for a processor, or None.
 
     Source: torch 2.13, torch/_inductor/config.py, `cpp.cxx`: `CXX`, else g++ (clang++ on macOS).
     """
+    if re.search(r"\s", prefix):
+        return "an environment in a path without blanks (its flags end at one)"
     named = variables.get("CXX")
     if any(map(find_program, [named] if named else ["g++", "clang++"])):
         return None

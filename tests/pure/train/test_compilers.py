@@ -21,6 +21,9 @@ def headers(tmp_path: Path) -> Path:
 def test_a_processor_needs_a_cpp_compiler(compiler: str) -> None:
     assert missing_for_processor({}, having(compiler)) is None
     assert missing_for_processor({}, having("gcc")) == "a C++ compiler (g++)"
+    lacking = missing_for_processor({}, having(compiler), "/home/someone/my tools")
+    assert lacking is not None
+    assert "path without blanks" in lacking
 
 
 def test_the_cpp_compiler_that_a_variable_names_is_the_one_that_counts() -> None:
