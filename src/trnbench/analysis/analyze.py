@@ -39,6 +39,7 @@ def analyze(
     plan_sha256: str,
     run_id: str,
     measurement_bytes: int,
+    is_going_on: bool = False,
 ) -> Result:
     """Derive everything that reports show of one case.
 
@@ -49,11 +50,12 @@ def analyze(
         run_id: the run that the case belongs to.
         measurement_bytes: length of the measurement's file; with another length the result is out
             of date.
+        is_going_on: whether the run still writes records.
 
     Raises:
         DataError: the records cannot have been measured.
     """
-    case = gather(plan, measurement, plan_sha256)
+    case = gather(plan, measurement, plan_sha256, is_going_on=is_going_on)
     measured = {name: compute(case) for name, compute in MEASURED.items()}
     utilization, timing = _utilization(case), _timing(case)
     basis = _basis(measured, timing, plan.device, utilization, plan.price, plan.price_reason)

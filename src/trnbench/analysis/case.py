@@ -63,8 +63,13 @@ invalid = partial(Finding, "invalid")
 not_judged = partial(Finding, "not_judged")
 
 
-def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Case:
-    """Check the records and summarize them; DataError if they cannot have been measured."""
+def gather(
+    plan: Plan, measurement: Measurement, plan_sha256: str, *, is_going_on: bool = False
+) -> Case:
+    """Check the records and summarize them; DataError if they cannot have been measured.
+
+    Records without an end were cut off, unless their run `is_going_on`.
+    """
     kept = measurement.steps
     steps = kept if isinstance(kept, StepDigest) else digest_of(measurement.blocks)
     validate_records(measurement, steps.fault)
@@ -72,8 +77,12 @@ def gather(plan: Plan, measurement: Measurement, plan_sha256: str) -> Case:
     cut_off = Outcome(
         at_seconds=last_seconds,
         status="cut_off",
-        reason="the run was cut off: its last record says nothing of an end",
-        hint="run the same command with the same `-o` folder to measure it again",
+        reason="the run is still going on: these are its records so far"
+        if is_going_on
+        else "the run was cut off: its last record says nothing of an end",
+        hint="wait until it has ended, and make the report again"
+        if is_going_on
+        else "run the same command with the same `-o` folder to measure it again",
     )
     return Case(
         plan=plan,

@@ -46,9 +46,24 @@ Configs = Annotated[
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="The format of the output.")]
+
+
+def read_output(text: str) -> Path:
+    """Refuse the empty name of an unset variable: it would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("is empty; name a file or a folder")
+    return Path(text)
+
+
 OutputFile = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of to stdout."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        parser=read_output,
+        help="Write to this file instead of to stdout.",
+    ),
 ]
 OutputFolder = Annotated[
     Path | None,
@@ -56,6 +71,7 @@ OutputFolder = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
+        parser=read_output,
         help="The folder for the results. If it holds an earlier run, that run is completed, and "
         "nothing is measured twice.",
         show_default="results/<date and suite>",

@@ -16,6 +16,7 @@ from trnbench.cli.options import (
     FormatOption,
     Interpreter,
     read_device_option,
+    read_output,
 )
 from trnbench.errors import ConfigError, RunError
 
@@ -134,6 +135,7 @@ class Folders:
         "--output",
         "-o",
         metavar="FOLDER",
+        parser=read_output,
         help="The folder for peak.json.",
         show_default="peaks/<date and device>",
     )

@@ -123,6 +123,7 @@ def derive(case: Path, run_id: str | None = None, *, for_comparison: bool = Fals
             plan_sha256=planned,
             run_id=run_id or case.resolve().parent.name,
             measurement_bytes=path.stat().st_size,
+            is_going_on=measurement.outcome is None and store.is_held(case.parent),
         )
         for path, measurement in zip(paths, measurements, strict=True)
     ]

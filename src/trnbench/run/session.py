@@ -132,6 +132,7 @@ class Session:
         run = RunFolder.open(self._folder)
         storage_full = None
         try:
+            run.require_same_suite(self._document.suites)
             run.write_document(self._document)
             self._observer.run_begins(self._folder, self._plans)
             for number, plan, launch in self._turns():

@@ -116,6 +116,36 @@ class RunFolder:
         """Write run.json."""
         write_whole(self.path / RUN_FILE, document.model_dump_json(indent=1))
 
+    def require_same_suite(self, suites: list[str]) -> None:
+        """Refuse a folder that holds the run of another suite, whose run.json would be lost.
+
+        Raises:
+            ConfigError: it does.
+        """
+        try:
+            earlier = _read_model(self.path / RUN_FILE, RunDocument).suites
+        except DataError:
+            return  # none, or none that anybody could still read
+        if set(earlier).isdisjoint(suites):
+            raise ConfigError(
+                f"{self.path}: holds a run of {', '.join(earlier)}, and this one is of "
+                f"{', '.join(suites)}",
+                hint="name another folder with `-o`",
+            )
+
+
+def is_held(run: Path) -> bool:
+    """Tell whether a process measures into a run's folder now, as far as Linux says it.
+
+    The lock is not tried: a run that begins at this moment would find it taken.
+    """
+    try:
+        inode = (run / _LOCK_FILE).stat().st_ino
+        locks = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return any(" FLOCK " in line and f":{inode} " in line for line in locks)
+
 
 class CaseFolder:
     """One case's folder."""

@@ -138,8 +138,8 @@ def test_a_folder_that_cannot_be_made_is_a_fault_of_the_command(tmp_path: Path) 
     assert "-o" in refused.value.problems[0].hint
 
 
-def test_the_run_s_document_is_written_whole(tmp_path: Path) -> None:
-    document = RunDocument(
+def make_document() -> RunDocument:
+    return RunDocument(
         trnbench_version="1",
         run_id="a-run",
         suites=["a suite"],
@@ -151,6 +151,10 @@ def test_the_run_s_document_is_written_whole(tmp_path: Path) -> None:
         versions={},
         cases=[RunCase(case_id="x", status="waiting")],
     )
+
+
+def test_the_run_s_document_is_written_whole(tmp_path: Path) -> None:
+    document = make_document()
     folder = RunFolder.open(tmp_path)
     folder.write_document(document)
     folder.close()
@@ -269,3 +273,13 @@ def test_closing_gives_the_descriptor_back(tmp_path: Path) -> None:
     write_case(tmp_path / "case")
     RunFolder.open(tmp_path).close()
     assert psutil.Process().num_fds() == before
+
+
+def test_a_folder_is_not_given_to_another_suite(tmp_path: Path) -> None:
+    run = RunFolder.open(tmp_path)
+    run.require_same_suite(["mine"])  # nothing is there yet
+    run.write_document(make_document())
+    run.require_same_suite(make_document().suites)
+    with pytest.raises(ConfigError, match="holds a run of a suite, and this one is of other"):
+        run.require_same_suite(["other"])
+    run.close()

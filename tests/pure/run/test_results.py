@@ -13,7 +13,7 @@ from tests.comparisons import edit
 from trnbench.errors import DataError
 from trnbench.protocol.codec import encode
 from trnbench.run.results import load_result
-from trnbench.run.store import CaseFolder
+from trnbench.run.store import CaseFolder, RunFolder
 
 
 @pytest.fixture
@@ -131,3 +131,15 @@ def test_nothing_to_read_is_told_by_its_path(case: Path) -> None:
     (case / "plan.json").unlink()
     with pytest.raises(DataError, match=r"plan\.json"):
         load_result(case)
+
+
+def test_a_case_that_is_being_measured_is_not_told_as_cut_off(case: Path) -> None:
+    records = case / "measurement.jsonl"
+    records.write_text("\n".join(records.read_text().splitlines()[:-1]) + "\n")
+    run = RunFolder.open(case.parent)
+    going_on = load_result(case)
+    run.close()
+    told = json.dumps(going_on.model_dump(mode="json"))
+    assert "still going on" in told
+    assert "cut off" not in told
+    assert "cut off" in load_result(case).outcome.reason
