@@ -38,14 +38,15 @@ def build_objective(order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH)
     """
     if order.external is not None:
         return fit(build_external(order.external, order.seed), order, backend, mesh)
-    if mesh.size("shard") == mesh.size("tensor") == 1:
+    if all(mesh.size(axis) == 1 for axis in ("shard", "tensor", "pipeline")):
         model = build_model(order.own_shape, order.sequence_length, order.seed, order.step)
         return fit(model, order, backend, mesh)
     with without_memory():
         model = make_model(order.own_shape, order.sequence_length, order.step)
+    sizes = {name: parameter.shape for name, parameter in model.named_parameters()}
     objective = fit(model, order, backend, mesh)
     _fill(objective, backend.device)
-    draw_weights(model, order.seed)
+    draw_weights(model, order.seed, sizes)
     return objective
 
 

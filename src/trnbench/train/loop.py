@@ -16,11 +16,17 @@ from trnbench.train.backends.base import Backend, Timer
 from trnbench.train.data import Stream
 from trnbench.train.objective import Losses, Trainable
 from trnbench.train.optimizer import make_optimizer
-from trnbench.train.parallel.data import prepare, sequence_numbers, share_gradients, sharing
+from trnbench.train.parallel.data import (
+    averaging_group,
+    prepare,
+    sequence_numbers,
+    share_gradients,
+    sharing,
+)
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
 from trnbench.train.parallel.norm import clip_gradients
 from trnbench.train.parallel.parts import Parts
-from trnbench.train.parallel.split import tokens_of_rank
+from trnbench.train.parallel.split import make_pipeline, tokens_of_rank
 
 Clock = Callable[[], float]
 
@@ -64,7 +70,11 @@ class TrainingStep:
         self._backend = backend
         self._settings = order.optimizer
         self._mesh = mesh
-        self._parts = Parts(p for p in objective.parameters() if p.requires_grad)
+        trained = [p for p in objective.parameters() if p.requires_grad]
+        self._parts = Parts(trained, averaging_group(mesh))
+        self._pipeline = make_pipeline(
+            objective, order.gradient_accumulation_steps, mesh, backend.device
+        )
         self._optimizer = make_optimizer(
             self._parts.parameters,
             order.optimizer,
@@ -95,6 +105,10 @@ class TrainingStep:
 
         Returns the mean loss of this rank's passes.
         """
+        if self._pipeline is not None:
+            loss, self._imbalance = self._pipeline.run(tokens.passes)
+            self._parts.sum_gradients()
+            return loss
         last = len(tokens.passes)
         share = 1.0 / last
         entropies: list[torch.Tensor] = []

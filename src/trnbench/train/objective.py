@@ -58,6 +58,8 @@ class Objective(Trainable):
     """From this rank's tokens to all tokens of a group that shares them out."""
     over_ranks: Callable[[torch.Tensor], torch.Tensor] = staticmethod(whole)
     """The mean over such a group, of figures without a gradient."""
+    is_split_backward: bool = False
+    """Whether a backward pass runs twice, for states and for weights."""
     part: VocabularyPart | None = None
     """Of the vocabulary, where ranks share it out; None: all of it."""
 
@@ -73,18 +75,22 @@ class Objective(Trainable):
     ) -> Losses:
         """Return the losses of one pass."""
         hidden = self.model.hidden(inputs, positions)
-        weight, bias = self.model.head_parameters()
-        rows, right = self.enter(hidden.rows).flatten(0, -2), targets.flatten()
-        weight, chunk_rows = self.read(weight), self.loss_chunk_rows
-        if chunk_rows is None and self.part is None:
-            entropy = plain_loss(rows, weight, bias, right)
-        else:
-            chunk_rows = chunk_rows or len(rows)
-            entropy = chunked_loss(rows, weight, bias, right, chunk_rows, self.part)
-        total = entropy
+        total = entropy = self.entropy(hidden.rows, targets)
         if hidden.balance is not None and self.balance_coefficient:
             total = entropy + self.balance_coefficient * hidden.balance
         return Losses(total, self.over_ranks(entropy.detach()), hidden.imbalance)
+
+    def entropy(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross-entropy of the head's input, (..., D), in fp32."""
+        weight, bias = self.model.head_parameters()
+        rows_RD, targets_R = self.enter(rows).flatten(0, -2), targets.flatten()
+        weight, chunk_rows = self.read(weight), self.loss_chunk_rows
+        if chunk_rows is None and self.part is None:
+            return plain_loss(rows_RD, weight, bias, targets_R)
+        chunk_rows = chunk_rows or len(rows_RD)
+        return chunked_loss(
+            rows_RD, weight, bias, targets_R, chunk_rows, self.part, self.is_split_backward
+        )
 
 
 def plain_loss(
@@ -104,10 +110,17 @@ def chunked_loss(
     targets_R: torch.Tensor,
     chunk_rows: int,
     part: VocabularyPart | None = None,
+    is_split_backward: bool = False,
 ) -> torch.Tensor:
     """Return the same, `chunk_rows` rows of logits at a time, which may be those of a part."""
     made: torch.Tensor = _ChunkedLoss.apply(
-        rows_RD, weight_VD, bias_V, targets_R.long(), chunk_rows, *(part or (None, None))
+        rows_RD,
+        weight_VD,
+        bias_V,
+        targets_R.long(),
+        chunk_rows,
+        *(part or (None, None)),
+        is_split_backward,
     )
     return made
 
@@ -125,6 +138,7 @@ class _ChunkedLoss(torch.autograd.Function):
         chunk_rows: int,
         first: torch.Tensor | None,
         group: Any,
+        is_split_backward: bool,
     ) -> torch.Tensor:
         part = None if first is None else VocabularyPart(first, group)
         cast_VD = weight_VD.to(rows_RD.dtype)
@@ -150,7 +164,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 else:
                     _add_matmul(of_weight, cast_CV.t(), rows_CD)
         count = len(rows_RD)
-        ctx.count = count
+        ctx.count, ctx.is_split_backward = count, is_split_backward
         ctx.types = weight_VD.dtype, None if bias_V is None else bias_V.dtype
         ctx.save_for_backward(torch.cat(parts_of_rows), of_weight, of_bias)
         return total / count
@@ -160,11 +174,13 @@ class _ChunkedLoss(torch.autograd.Function):
         of_rows, of_weight, of_bias = ctx.saved_tensors
         scale = gradient / ctx.count
         weight_type, bias_type = ctx.types
+        # In place, where no other pass needs them: the head's may be the largest of all gradients.
+        scaled = torch.mul if ctx.is_split_backward else torch.Tensor.mul_
         return (
             of_rows * scale.to(of_rows.dtype),
-            None if of_weight is None else of_weight.mul_(scale).to(weight_type),
-            None if of_bias is None else of_bias.mul_(scale).to(bias_type),
-            *(None,) * 4,
+            None if of_weight is None else scaled(of_weight, scale).to(weight_type),
+            None if of_bias is None else scaled(of_bias, scale).to(bias_type),
+            *(None,) * 5,
         )
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 
 import torch
 
@@ -56,22 +57,31 @@ def make_model(shape: ModelShape, sequence_length: int, step: StepSettings | Non
 
 
 @torch.no_grad()
-def draw_weights(model: Model, seed: int) -> None:
+def draw_weights(model: Model, seed: int, sizes: Mapping[str, torch.Size] | None = None) -> None:
     """Draw all weights in their order: the same for the same seed, wherever each rank has a part.
 
-    Where a weight is neither on the CPU nor whole in fp32, it is drawn beside, and copied.
+    Where a weight is neither on the CPU nor whole in fp32, it is drawn beside, and copied. `sizes`
+    has those of the whole model, of which a rank may have some: the others are drawn all the same.
     """
     generator, of_adapters = (torch.Generator().manual_seed(seed) for _ in range(2))
-    for name, parameter in model.named_parameters():
-        is_whole = not is_spread(parameter) and parameter.device.type == "cpu"
-        is_drawn_in_place = is_whole and parameter.dtype == torch.float32
-        whole = parameter if is_drawn_in_place else torch.empty(parameter.shape, device="cpu")
+    own: dict[str, torch.Tensor] = dict(model.named_parameters())
+    for name, size in (sizes or {name: p.shape for name, p in own.items()}).items():
+        parameter = own.get(name)
+        if parameter is None or not _is_drawn_in_place(parameter):
+            whole = torch.empty(size, device="cpu")
+        else:
+            whole = parameter
         if is_adapter(name):
             draw_adapter(name, whole, of_adapters)
         else:
             _initialize(name, whole, model.shape, generator)
-        if whole is not parameter:
+        if parameter is not None and whole is not parameter:
             put_whole(parameter, whole)
+
+
+def _is_drawn_in_place(parameter: torch.Tensor) -> bool:
+    is_whole = not is_spread(parameter) and parameter.device.type == "cpu"
+    return is_whole and parameter.dtype == torch.float32
 
 
 def _initialize(

@@ -40,11 +40,19 @@ class Llama(Model):
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
         """Return the normalised states of all tokens, (B, T, D); inputs are (B, T) ids."""
-        x_BTD = self.embed(self.embedding, inputs)
-        angles = self.cosines_TH.to(x_BTD.dtype), self.sines_TH.to(x_BTD.dtype)
+        x_BTD = self.begin(inputs)
+        angles = self.angles(x_BTD.dtype)
         for block in self.blocks:
             x_BTD = self.blocks.run(block, x_BTD, *angles)
         return Hidden(self.norm(x_BTD))
+
+    def begin(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the first block takes, (B, T, D)."""
+        return self.embed(self.embedding, inputs)
+
+    def angles(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what every block takes beside the states: cosines and sines, each (T, H/2)."""
+        return self.cosines_TH.to(dtype), self.sines_TH.to(dtype)
 
 
 class Block(nn.Module):

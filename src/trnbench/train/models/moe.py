@@ -27,8 +27,8 @@ class Moe(Llama):
 
     def hidden(self, inputs: torch.Tensor, positions: torch.Tensor | None = None) -> Hidden:
         """Return the normalised states of all tokens, (B, T, D), and how the experts were used."""
-        x_BTD = self.embed(self.embedding, inputs)
-        angles = self.cosines_TH.to(x_BTD.dtype), self.sines_TH.to(x_BTD.dtype)
+        x_BTD = self.begin(inputs)
+        angles = self.angles(x_BTD.dtype)
         routings: list[Routing] = []
         for block in self.blocks:
             made = self.blocks.run(block, x_BTD, *angles)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -102,7 +103,7 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     lists that are in no other.
     """
     if isinstance(model, Model):
-        return list(model.blocks)
+        return [block for block in model.blocks if any(True for _ in block.parameters())]
     named = set(getattr(model, "_no_split_modules", None) or ())
     found = [module for module in model.modules() if type(module).__name__ in named]
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
@@ -116,16 +117,19 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 def share_gradients(objective: nn.Module, order: WorkOrder, mesh: Mesh) -> nn.Module:
     """Return what a step calls instead of the objective, so that gradients are those of all ranks.
 
-    A model whose state is sharded needs nothing more: its gradients are reduced to shards.
+    A model whose state is sharded needs nothing more: its gradients are reduced to shards. Of one
+    that is split itself they are averaged after the last pass.
     """
     name = mesh.joined("replicate", "context")
-    if name is None or mesh.size("shard") > 1:
+    if name is None or mesh.size("shard") > 1 or _is_split(mesh):
         return objective
     constants: dict[str, Any] = {_BUFFERS: False}  # they are the same on every rank
     made: nn.Module = DistributedDataParallel(
         objective,
         process_group=mesh.named(name).get_group(),
         gradient_as_bucket_view=True,
+        # Else rank 0's positions would overwrite those of ranks with other tokens.
+        init_sync=mesh.size("context") == 1,
         # A user's module may leave weights out of a step, and all ranks would wait for them.
         find_unused_parameters=order.external is not None,
         **constants,
@@ -133,14 +137,32 @@ def share_gradients(objective: nn.Module, order: WorkOrder, mesh: Mesh) -> nn.Mo
     return made
 
 
+def averaging_group(mesh: Mesh) -> "dist.ProcessGroup | None":
+    """Return the ranks over which gradients are averaged after the last pass; None: earlier.
+
+    DDP does not take weights of which ranks have parts, and knows no stages.
+    """
+    name = mesh.joined("replicate", "context")
+    if name is None or mesh.size("shard") > 1 or not _is_split(mesh):
+        return None
+    return mesh.named(name).get_group()
+
+
+def _is_split(mesh: Mesh) -> bool:
+    return mesh.size("tensor") > 1 or mesh.size("pipeline") > 1
+
+
 def compiled_part(order: WorkOrder) -> str | None:
     """Return what `execution: compile` compiles as one graph, for the record; None if nothing.
 
-    A sharded model's blocks are compiled one by one: between them weights are gathered.
+    A sharded model's blocks are compiled one by one: between them weights are gathered. So are
+    those of a pipeline, whose stages are several modules.
     """
     if order.execution != "compile":
         return None
-    return "block" if order.layout.data_parallel_shard_size > 1 else "model"
+    layout = order.layout
+    is_in_blocks = layout.data_parallel_shard_size > 1 or layout.pipeline_parallel_size > 1
+    return "block" if is_in_blocks else "model"
 
 
 def prepare(module: nn.Module, order: WorkOrder, backend: Backend) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ step to all weights (clipping, AdamW) is done to plain tensors that share the pa
 costs no dispatch of DTensors, and every implementation of torch takes them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,9 @@ import torch.distributed as dist
 from torch import nn
 
 from trnbench.train.parallel.collectives import summed
+
+BUCKET_BYTES = 2**25
+"""Of gradients that are averaged by one collective: DDP's own buckets have 25 MiB."""
 
 
 def is_spread(tensor: torch.Tensor) -> bool:
@@ -67,11 +70,35 @@ def _is_partial(gradient: torch.Tensor) -> bool:
     return len(placements) == 1 and bool(placements[0].is_partial())
 
 
+@torch.no_grad()
+def average(tensors: Sequence[torch.Tensor], group: "dist.ProcessGroup") -> None:
+    """Average tensors over ranks, in place, as many at a time as `BUCKET_BYTES` hold."""
+    waiting = list(tensors)
+    while waiting:
+        taken = [waiting.pop(0)]
+        while waiting and waiting[0].dtype == taken[0].dtype:
+            if sum(each.nbytes for each in (*taken, waiting[0])) > BUCKET_BYTES:
+                break
+            taken.append(waiting.pop(0))
+        flat = torch.cat([each.flatten() for each in taken]) if len(taken) > 1 else taken[0]
+        dist.all_reduce(flat, group=group)
+        flat /= group.size()
+        if len(taken) > 1:
+            for each, mean in zip(taken, flat.split([t.numel() for t in taken]), strict=True):
+                each.copy_(mean.view_as(each))
+
+
 class Parts:
     """This rank's parts of the weights that are trained, as plain parameters."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        averaged_over: "dist.ProcessGroup | None" = None,
+    ) -> None:
         self._wholes = list(parameters)
+        self._averaged_over = averaged_over
+        """Ranks that have the same parts, and whose gradients are averaged after the last pass."""
         self._are_spread = any(map(is_spread, self._wholes))
         self.parameters = [nn.Parameter(local_of(p)) if is_spread(p) else p for p in self._wholes]
         """Of plain weights these are the weights themselves."""
@@ -79,6 +106,13 @@ class Parts:
         """Of each, whose ranks have different parts of it."""
 
     def sum_gradients(self) -> None:
+        """Make the gradients those of all ranks, where the backward pass has not."""
+        self._sum_parts()
+        if self._averaged_over is not None:
+            gradients = [local_of(p.grad) for p in self._wholes if p.grad is not None]
+            average(gradients, self._averaged_over)
+
+    def _sum_parts(self) -> None:
         """Sum the gradients of which each rank has a part, all in one collective.
 
         Clipping and AdamW would else sum them one after the other, each of them anew.

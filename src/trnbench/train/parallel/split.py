@@ -1,9 +1,14 @@
 """From a whole model to this rank's part of it, by each axis of the mesh that splits one."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from trnbench.train.objective import Objective
+from trnbench.train.objective import Objective, Trainable
 from trnbench.train.parallel.mesh import Mesh
+
+if TYPE_CHECKING:
+    from trnbench.train.parallel.pipeline import Pipeline
 
 
 def split(objective: Objective, mesh: Mesh) -> None:
@@ -18,6 +23,21 @@ def split(objective: Objective, mesh: Mesh) -> None:
 
         is_sequence = mesh.layout.sequence_parallel
         split_model(objective, mesh.devices("tensor"), sequence_parallel=is_sequence)
+    if mesh.size("pipeline") > 1:
+        from trnbench.train.parallel.pipeline import keep_stages
+
+        keep_stages(objective, mesh)
+
+
+def make_pipeline(
+    objective: Trainable, passes: int, mesh: Mesh, device: torch.device
+) -> "Pipeline | None":
+    """Return what runs the passes of a step where ranks have stages of a model, else None."""
+    if mesh.size("pipeline") == 1 or not isinstance(objective, Objective):
+        return None
+    from trnbench.train.parallel.pipeline import Pipeline
+
+    return Pipeline(objective, passes, mesh, device)
 
 
 def tokens_of_rank(whole_BT: torch.Tensor, mesh: Mesh) -> torch.Tensor:

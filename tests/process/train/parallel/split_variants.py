@@ -18,7 +18,7 @@ from tests.pure.train.orders import LLAMA, MOE, order_of
 from tests.ranks import seat_argument
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Execution, Lora, Precision, StepSettings, WorkOrder
-from trnbench.protocol.parallel import Layout
+from trnbench.protocol.parallel import Layout, PipelineSchedule
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.parallel.mesh import Mesh
 
@@ -51,7 +51,7 @@ def variant(
     )  # fmt: skip
 
 
-OF_TWO = {
+OF_TENSOR = {
     "sequence parallel": variant(TENSOR),
     "whole tokens": variant(WHOLE_TOKENS, QWEN3),
     "window, biases, passes": variant(TENSOR, WINDOW, passes=2),
@@ -71,6 +71,36 @@ COMPILED = {
     "compiled experts": variant(TENSOR, SHARED, execution="compile", loss_chunk_rows=8),
 }
 
+
+def staged(schedule: PipelineSchedule, stages: int = 1) -> Layout:
+    """Return the layout of two pipeline ranks."""
+    return Layout(
+        pipeline_parallel_size=2, pipeline_schedule=schedule, pipeline_stages_per_rank=stages
+    )
+
+
+ONE_F_ONE_B = staged("1f1b")
+FOUR_LAYERS = replace(QWEN3, layers=4)
+OF_STAGES = {
+    "gpipe": variant(staged("gpipe"), passes=4, recompute="full"),
+    "1f1b, chunked": variant(ONE_F_ONE_B, passes=4, loss_chunk_rows=8),
+    "interleaved": variant(staged("interleaved_1f1b", 2), FOUR_LAYERS, passes=4),
+    "zero bubble, chunked": variant(
+        staged("zero_bubble", 2), FOUR_LAYERS, passes=4, loss_chunk_rows=8
+    ),
+    "1f1b, bf16": variant(ONE_F_ONE_B, passes=2, precision="bf16"),
+    "1f1b, experts": variant(ONE_F_ONE_B, SHARED, passes=2),
+}
+
+OF_CONTEXT = {
+    "context": variant(CONTEXT, QWEN3, passes=2, loss_chunk_rows=8),
+    "context, a window, biases": variant(CONTEXT, WINDOW),
+    "context, documents, recomputed": variant(CONTEXT, document_length=5, recompute="full"),
+    "context, sinks": variant(CONTEXT, replace(GPT_OSS, layers=2)),
+    "context, experts": variant(CONTEXT, SHARED),
+    "context, bf16": variant(CONTEXT, TIED, precision="bf16"),
+}
+
 OF_FOUR = {
     "sharded": variant(SHARDED),
     "sharded, tied, chunked, passes": variant(
@@ -78,13 +108,18 @@ OF_FOUR = {
     ),
     "sharded, bf16, recomputed": variant(SHARDED, precision="bf16", recompute="full"),
     "sharded experts": variant(SHARDED, SHARED),
+    "replicated": variant(replace(TENSOR, data_parallel_replicate_size=2)),
+    "context": variant(replace(TENSOR, context_parallel_size=2)),
+    "context, sharded": variant(replace(CONTEXT, data_parallel_shard_size=2), SHARED),
+    "stages": variant(replace(ONE_F_ONE_B, tensor_parallel_size=2), passes=2),
+    "stages, replicated": variant(replace(ONE_F_ONE_B, data_parallel_replicate_size=2), passes=2),
 }
 
-SETS = {"two": OF_TWO, "compiled": COMPILED, "four": OF_FOUR}
+SETS = {"two": {**OF_TENSOR, **OF_STAGES, **OF_CONTEXT}, "compiled": COMPILED, "four": OF_FOUR}
 
 
 def main() -> None:
-    """Train every variant of a set; rank 0 saves the weights."""
+    """Train every variant of a set, and save the weights."""
     seat = seat_argument(sys.argv[1])
     variants = SETS[sys.argv[2]]
     folder, answer = Path(sys.argv[3]), Path(sys.argv[4])
@@ -94,8 +129,7 @@ def main() -> None:
     told = {}
     for number, (name, order) in enumerate(variants.items()):
         made = train(order, joined.relaid(order.layout, torch.device("cpu")))
-        if seat.rank == 0:
-            torch.save(made.weights, folder / f"{number}.pt")
+        torch.save(made.weights, folder / f"{number}-{seat.rank}.pt")
         told[name] = {
             "losses": made.losses,
             "gradient_norms": made.gradient_norms,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.process.train.parallel.test_tensor import check_ranks
+from tests.process.train.parallel.test_split import check_ranks
 
 
 def test_four_ranks_train_as_one_process(tmp_path: Path) -> None:
