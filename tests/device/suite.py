@@ -287,6 +287,20 @@ class DeviceSuite:
             for name in ("parity", "seats", "agreement", "placement", "movement"):
                 assert checks[name] == "sound", (axis, name, result["checks"])
 
+    def test_four_ranks_that_split_and_shard_agree(
+        self, device: FoundDevice, tmp_path: Path
+    ) -> None:
+        """Proves tensor ranks in shards, the layout of a whole Trainium: two of each."""
+        if device.device_count < 4:
+            pytest.skip("there are fewer than four devices")
+        sizes = [f"parallel.{name}_size=2" for name in ("data_parallel_shard", "tensor_parallel")]
+        words = [word for size in sizes for word in ("--set", size)]
+        done = self.run(tmp_path, *words, device=self.backend, precision="fp32")
+        assert done.code == 0, done.err
+        result = json.loads((only_case(tmp_path / "out") / "result.json").read_text())
+        checks = {check["name"]: check["verdict"] for check in result["checks"]}
+        assert {checks[name] for name in ("parity", "seats", "agreement")} == {"sound"}, result
+
     def losses_of(self, folder: Path, device: str, *arguments: str) -> list[float]:
         """Return the losses of the first steps of a run in fp32."""
         folder.mkdir()

@@ -115,6 +115,13 @@ MUTATIONS = {
         TWO_RANKS,
         "trying to initialize the default process group twice",
     ),
+    "a collective is not waited for": Mutation(
+        "train/parallel/norm.py",
+        "            dist.all_reduce(squares, group=group)\n",
+        "            dist.all_reduce(squares, group=group, async_op=True)\n",
+        TWO_RANKS,
+        "gradient norm not finite",
+    ),
     "every core is claimed": Mutation(
         "run/environment.py",
         "    if backend.device_variable is not None:\n",
@@ -149,7 +156,7 @@ def run_mutated(mutation: Mutation, folder: Path) -> subprocess.CompletedProcess
         env={**environment, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
     )
 
 

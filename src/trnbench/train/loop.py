@@ -65,7 +65,7 @@ class TrainingStep:
         self, objective: Trainable, order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH
     ) -> None:
         self.model = objective.model
-        self._shared = share_gradients(objective, order, mesh)
+        self._shared = share_gradients(objective, order, backend, mesh)
         self._forward: Callable[..., Losses] = prepare(self._shared, order, backend)
         self._backend = backend
         self._settings = order.optimizer

@@ -68,6 +68,8 @@ class Backend:
     token_dtype: ClassVar[torch.dtype] = torch.int64
     compiler: ClassVar[str] = "inductor"
     """As torch.compile names it."""
+    finds_unused_weights: ClassVar[bool] = True
+    """Whether DDP can look for weights that have no part in a step; else each must have one."""
     compiles_in_turn: ClassVar[bool] = False
     """Whether one rank compiles first, since a compilation takes much of the host, and the others
     find it in a cache."""

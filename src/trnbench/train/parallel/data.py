@@ -114,7 +114,9 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     return [module for module in found if id(module) not in within and any(module.parameters())]
 
 
-def share_gradients(objective: nn.Module, order: WorkOrder, mesh: Mesh) -> nn.Module:
+def share_gradients(
+    objective: nn.Module, order: WorkOrder, backend: Backend, mesh: Mesh
+) -> nn.Module:
     """Return what a step calls instead of the objective, so that gradients are those of all ranks.
 
     A model whose state is sharded needs nothing more: its gradients are reduced to shards. Of one
@@ -131,7 +133,7 @@ def share_gradients(objective: nn.Module, order: WorkOrder, mesh: Mesh) -> nn.Mo
         # Else rank 0's positions would overwrite those of ranks with other tokens.
         init_sync=mesh.size("context") == 1,
         # A user's module may leave weights out of a step, and all ranks would wait for them.
-        find_unused_parameters=order.external is not None,
+        find_unused_parameters=backend.finds_unused_weights and order.external is not None,
         **constants,
     )
     return made
