@@ -156,8 +156,6 @@ class CaseRun:
                 self._notify()
                 if record.name == "train":
                     self._load = LoadWatch(self._job.pids, self._clock)
-                    # Every rank is built and none has run a step. A rank that should compile
-                    # first, for the others to find it in the cache, would be commanded alone here.
                     self._command_next()
             case Activity():
                 self._next_block.note_activity(record)
