@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.command import only_case
+from tests.command import only_case, records_of
 from tests.device.suite import DeviceSuite
 from trnbench.protocol.records import FoundDevice
 
@@ -19,6 +19,18 @@ class TestGpu(DeviceSuite):
 
     def calls_itself(self, name: str) -> bool:
         return any(maker in name for maker in ("NVIDIA", "AMD", "Tesla", "GeForce", "Quadro"))
+
+    def test_nccl_tells_how_it_connects_two_gpus(self, device: FoundDevice, tmp_path: Path) -> None:
+        """Proves that NCCL's own log is read, by which a slow way between GPUs is noticed."""
+        if device.device_count < 2:
+            pytest.skip("there is one device only")
+        sizes = ("--set", "parallel.data_parallel_replicate_size=2")
+        done = self.run(tmp_path, *sizes, device=self.backend)
+        assert done.code == 0, done.err
+        case = only_case(tmp_path / "out")
+        told = [r["transports"] for r in records_of(case) if r["kind"] == "communication"]
+        assert len(told) == 2
+        assert all(told), told
 
     def test_fp8_trains_what_fp32_does_where_the_gpu_has_it(
         self, device: FoundDevice, tmp_path: Path

@@ -1,7 +1,8 @@
 """Ranks that run the same program compile it once: one first, and the others out of its cache.
 
 A vendor's compiler takes minutes of several processors and gigabytes of the host's memory for each
-graph; 64 ranks that begin with an empty cache would each start one.
+graph; 64 ranks that begin with an empty cache would each start one. Why so:
+docs/decisions/0029-one-rank-compiles-first.md.
 """
 
 import datetime
