@@ -12,10 +12,16 @@ from trnbench.cost.training import (
     checkpoint_interval_seconds,
 )
 from trnbench.reports import document as doc
-from trnbench.reports.results import device_cell, figure, interval_cell, model_cell
+from trnbench.reports.results import (
+    device_cell,
+    figure,
+    interval_cell,
+    model_cell,
+    validity_cell,
+)
 from trnbench.reports.texts import USD, plural, price_terms
 from trnbench.schema.result import Result
-from trnbench.units import say_count, say_percent, say_seconds, say_usd
+from trnbench.units import SECONDS_PER_DAY, say_count, say_percent, say_seconds, say_usd
 
 Costs = Sequence[tuple[Result, CostSheet | str]]
 """Results, each with its sheet or the reason why there is none."""
@@ -41,7 +47,7 @@ def _rows(costs: Costs) -> doc.Rows:
         "best_usd=sheet.range.best.usd", "expected_usd=sheet.range.expected.usd",
         "worst_usd=sheet.range.worst.usd", "sheet.billed_usd",
         "expected_seconds=sheet.range.expected.total_seconds", "sheet.range.expected.goodput",
-        "sheet.price.usd_per_hour", "reason", "result.device.devices_used",
+        "sheet.price.usd_per_hour", "reason", "result.standing", "result.device.devices_used",
         "result.device.devices_billed",
     )  # fmt: skip
     return doc.Rows(names, [[_finite(value) for value in row] for row in rows])
@@ -58,7 +64,7 @@ def _record(costs: Costs, page: doc.Page) -> dict[str, Any]:
 
 
 def _sheet_record(result: Result, sheet: CostSheet | str) -> dict[str, Any]:
-    head = {"case_id": result.case_id, "run_id": result.run_id}
+    head = {"case_id": result.case_id, "run_id": result.run_id, "standing": result.standing}
     if isinstance(sheet, str):
         return {**head, "reason": sheet}
     footprint = sheet.footprint
@@ -91,6 +97,8 @@ def facts_of(sheet: CostSheet) -> list[tuple[str, str]]:
     """Return the sheet as labels and texts."""
     idle = idle_note(sheet.result.device)
     rows = [("price", _price(sheet))]
+    if sheet.result.standing != "sound":
+        rows.append(("result", f"{validity_cell(sheet.result)}: see `trnbench report`"))
     rows += [("idle", idle)] if idle is not None else []
     rows += [("tokens", _tokens(sheet))]
     labels = (f"to train {say_count(sheet.job.tokens)}", "", "")
@@ -130,12 +138,12 @@ def _tokens(sheet: CostSheet) -> str:
 
 def _training(sheet: CostSheet) -> Iterable[str]:
     best, expected, worst = sheet.range.best, sheet.range.expected, sheet.range.worst
-    if not math.isfinite(expected.usd):
+    if not expected.total_seconds < LONGEST_YEARS * SECONDS_PER_YEAR:
         yield "it never ends: failures leave no time to get from one checkpoint to the next"
         return
     yield (
-        f"{say_usd(best.usd)} to {_usd(worst.usd, 'unbounded')}, expected "
-        f"{say_usd(expected.usd)}: {say_seconds(expected.total_seconds)} on "
+        f"{say_about(best.usd)} to {_usd(worst.usd, 'unbounded')}, expected "
+        f"{say_about(expected.usd)}: {_duration(expected.total_seconds)} on "
         f"{plural(sheet.result.device.instances_billed, 'instance')}, "
         f"{say_percent(expected.goodput)} goodput, {say_percent(expected.utilisation)} of the paid "
         "time productive"
@@ -146,8 +154,28 @@ def _training(sheet: CostSheet) -> Iterable[str]:
     yield f"(from {ends} half to twice the failures; the price is constant)"
 
 
+SECONDS_PER_YEAR = 365.25 * SECONDS_PER_DAY
+
+LONGEST_YEARS = 1000.0
+"""Of a job: one that takes longer is said to have no end."""
+
+MOST_USD = 1e12
+"""Of a job or of a million tokens: more is said to have no bound."""
+
+
 def _usd(value: float, endless: str) -> str:
-    return say_usd(value) if math.isfinite(value) else endless
+    return say_about(value) if value < MOST_USD else endless
+
+
+def say_about(value: float) -> str:
+    """Write dollars of an estimate, whose range leaves no more than three figures."""
+    amount = float(f"{value:.3g}")
+    return f"${amount:,.0f}" if amount >= 100 else say_usd(amount)
+
+
+def _duration(seconds: float) -> str:
+    years = seconds / SECONDS_PER_YEAR
+    return say_seconds(seconds) if years < 2 else f"{years:,.1f} years"
 
 
 def _assumed(sheet: CostSheet) -> Iterable[str]:
@@ -157,7 +185,8 @@ def _assumed(sheet: CostSheet) -> Iterable[str]:
         if assumed.failures_per_instance_day == PUBLISHED_FAILURES_PER_INSTANCE_DAY:
             published = " (Llama 3 405B on H100s, arXiv 2407.21783; none is published for Trainium)"
         days = 1 / assumed.failures_per_instance_day
-        yield f"a failure in {days:,.0f} days an instance{published}"
+        said = f"{days:,.0f} days" if days >= 3 else say_seconds(days * SECONDS_PER_DAY)
+        yield f"a failure in {said} an instance{published}"
         yield f"{say_seconds(assumed.restart_seconds)} to start again"
     else:
         yield "no failures"

@@ -78,7 +78,7 @@ def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
         texts.say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
         f"${price.usd_per_hour}/h {' '.join(texts.price_terms(price))}" if price else doc.UNKNOWN,
         interval_cell(metrics["usd_per_million_tokens"], texts.USD),
-        doc.Cell(_checks(result), STYLES[result.standing]),
+        doc.Cell(validity_cell(result), STYLES[result.standing]),
     )
 
 
@@ -112,7 +112,8 @@ def interval_cell(metric: MetricValue, write: texts.Writer) -> str:
     )
 
 
-def _checks(result: Result) -> str:
+def validity_cell(result: Result) -> str:
+    """Return the standing of a result, with the checks that it rests on."""
     if result.standing == "sound":
         return "sound"
     if result.standing == "failed":

@@ -1,6 +1,7 @@
 """A cost sheet: what it says of a result, and when it says that it cannot."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -54,6 +55,26 @@ def text(*arguments: Any) -> str:
 
 def test_it_looks_as_it_did(check_golden: Callable[[str, str], None]) -> None:
     check_golden("reports/cost-sheet.txt", text() + "\n")
+
+
+def test_a_job_of_ages_is_one_without_an_end_and_no_figure_has_more_digits_than_it_knows() -> None:
+    hopeless = Reliability(failures_per_instance_day=3, checkpoint_interval_seconds=30 * 86_400)
+    said = text(None, TrainingJob(tokens=1e9, reliability=hopeless))
+    assert "it never ends" in said
+    assert max(len(number) for number in re.findall(r"\$([\d,.]+)", said)) < 20
+    often = text(
+        None, TrainingJob(tokens=1e9, reliability=Reliability(failures_per_instance_day=24))
+    )
+    assert "a failure in 60 min an instance" in often
+    assert re.search(r"\d\.\d years on 1 instance", text(None, TrainingJob(tokens=2e12)))
+
+
+def test_a_doubt_of_the_result_stands_beside_its_money() -> None:
+    doubtful = metered().model_copy(update={"standing": "doubtful"})
+    said = dict(facts_of(sheet(doubtful)))["result"]
+    assert said.startswith("doubtful: ")
+    assert record(sheet(doubtful))["standing"] == "doubtful"
+    assert "result" not in dict(facts_of(sheet()))
 
 
 def test_the_expected_cost_is_tokens_times_price_over_speed_and_goodput() -> None:
