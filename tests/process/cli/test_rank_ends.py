@@ -12,10 +12,10 @@ import pytest
 from tests.command import (
     COMMAND,
     heed_signals,
+    in_process,
     only_case,
     processes_named,
     records_of,
-    trnbench,
 )
 from tests.fake_python import Behaviour, fake_python
 from tests.process.run.processes import are_gone
@@ -35,7 +35,7 @@ def run(folder: Path, python: str, *settings: str) -> tuple[int, str, list[dict[
     config = folder / "ranks.yaml"
     config.write_text(CONFIG)
     options = [option for setting in settings for option in ("--set", setting)]
-    done = trnbench("run", config, "-o", folder / "run", "--python", python, *options)
+    done = in_process("run", config, "-o", folder / "run", "--python", python, *options)
     assert "Traceback" not in done.err
     assert processes_named(str(folder)) == []
     return done.code, done.err, records_of(only_case(folder / "run"))
@@ -102,7 +102,7 @@ def test_the_rank_that_fails_is_named(
     behaviour: Behaviour, status: str, reason: str, tmp_path: Path
 ) -> None:
     python = fake_python(tmp_path, behaviour, at_rank=1)
-    code, words, records = run(tmp_path, python, "measure.hang_seconds=5")
+    code, words, records = run(tmp_path, python, "measure.hang_seconds=2")
     assert code == 4, words
     assert records[-1]["status"] == status
     assert re.search(reason, records[-1]["reason"])
@@ -134,7 +134,7 @@ def test_the_limit_of_time_is_the_job_s_and_a_second_run_continues(tmp_path: Pat
     run(tmp_path, python, "measure.launches=2")
     (case,) = (tmp_path / "run").glob("*/plan.json")
     assert len(list(case.parent.glob("measurement*.jsonl"))) == 2
-    done = trnbench(
+    done = in_process(
         "run", tmp_path / "ranks.yaml", "-o", tmp_path / "run", "--python", python,
         "--set", "measure.launches=2", "--format", "json",
     )  # fmt: skip
