@@ -71,17 +71,17 @@ def end_of(job: Job, silent_seconds: float, hint: str) -> End:
         for rank, state, text in zip(ranks, states, job.stacks(), strict=True)
     ]
     if job.ranks == 1:
-        said, phases = printed[0], repr(job.phase())
+        said, phases, who = printed[0], repr(job.phase()), "the worker"
     else:
         said = "\n".join(f"rank {rank}: {text}" for rank, text in enumerate(printed) if text)
-        phases = say_groups([repr(each.phase) for each in standings])
+        phases, who = say_groups([repr(each.phase) for each in standings]), "any rank"
     detail = "\n".join(filter(None, [say_stacks(standings), said]))
-    end = outcomes.of_hang(silent_seconds, hint, phases, detail)
+    end = outcomes.of_hang(silent_seconds, hint, phases, detail, who)
     late, why = find_late(standings)
     if not why:
         return end
-    who = f"{say_ranks(late)} of {job.ranks} {why}" if job.ranks > 1 else f"the worker {why}"
-    return replace(end, reason=f"{who}: {end.reason}")
+    culprit = f"{say_ranks(late)} of {job.ranks}" if job.ranks > 1 else "the worker"
+    return replace(end, reason=f"{culprit} {why}: {end.reason}")
 
 
 def find_late(standings: Sequence[Standing]) -> tuple[list[Rank], str]:

@@ -163,11 +163,13 @@ def of_garbage(what: str, output: str) -> End:
     )
 
 
-def of_hang(silent_seconds: float, hint: str, phase: str, output: str) -> End:
+def of_hang(
+    silent_seconds: float, hint: str, phase: str, output: str, who: str = "the worker"
+) -> End:
     """Say that nothing came for long; `phase` says what each rank was doing."""
     return End(
         "hung",
-        f"no record from the worker for {say_seconds(silent_seconds)} in phase {phase}, and no "
+        f"no record from {who} for {say_seconds(silent_seconds)} in phase {phase}, and no "
         "compiler at work",
         hint,
         output or None,
