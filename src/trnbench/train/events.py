@@ -20,7 +20,7 @@ _COLLECTIVE = re.compile(r"(gloo|nccl|rccl|xccl):|(nccl|rccl)(Dev)?Kernel")
 torch/csrc/distributed/c10d; NCCL 2.28)."""
 
 _CALL = re.compile(r"(c10d|_c10d_functional)::")
-"""Calls that hand a collective to a process group or wait for it."""
+"""Calls that hand a collective to a process group, with copies of their own, or wait for it."""
 
 _COMPILED = "CompiledFxGraph"
 """In the mark around a graph that Inductor compiled."""
@@ -55,11 +55,9 @@ def lane_of(event: Any) -> Hashable:
 
 
 def level_of(event: Any) -> Level:
-    """Return what an event is; on the host, a mark or a call may span a wait for a collective."""
-    if is_collective(event.name):
+    """Return what an event is; on the host, a mark may span a wait for a collective."""
+    if is_collective(event.name) or _CALL.match(event.name):
         return Level.COLLECTIVE
-    if _CALL.match(event.name):
-        return Level.MARK
     if not is_host(event) or OPERATOR.fullmatch(event.name) or _COMPILED in event.name:
         return Level.WORK
     return Level.MARK
@@ -93,5 +91,9 @@ def collective_time_of(events: Iterable[Any]) -> CollectiveTime:
     return CollectiveTime(
         found.seconds * MICROSECOND,
         found.exposed * MICROSECOND,
-        {name: seconds * MICROSECOND for name, seconds in found.operations.items()},
+        {
+            name: seconds * MICROSECOND
+            for name, seconds in found.operations.items()
+            if is_collective(name)
+        },
     )

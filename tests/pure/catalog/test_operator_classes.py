@@ -35,10 +35,12 @@ NAMES = {
     ),
     "copies, fills and conversions": (
         "fsdp::all_gather_copy_in", "fsdp::split_with_sizes_copy", "fsdp::chunk_cat",
+        "aten::_chunk_cat",
         "aten::copy_", "aten::_to_copy", "aten::cat", "aten::fill_",
         "Memset (Device)", "Memcpy DtoD (Device -> Device)", "aten::_copy_from",
     ),
     "framework": (
+        "PythonSubclass", "RegisterPostBackwardFunction", "_ToTorchTensor",
         "FSDP::all_gather (model.blocks.0)", "FSDP::post_backward_reduce (0)",
         "DistributedDataParallel.forward", "torch::distributed::reducer::mul_out",
         "torch.distributed.ddp.reducer::copy_bucket_to_grad",
