@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,13 +65,18 @@ def diagnose(backend: str, texts: Iterable[str], log: str = "") -> Diagnosis | N
         for kind in ("cause", "status")
     )
     errors = [without_warnings(text) for text in (*said, log)]
-    failed = _first(causes, errors) or _first(statuses, errors[:-1])
+    failed = _first(causes, errors) or _first_of_all(statuses, errors[:-1])
     if failed is None:
         return _first(causes, said[:1]) or _first(statuses, said[:1])
     if failed.fault.kind == "status":
         of_libraries = _COLLECTIVES_ERROR.findall("\n".join([*said, log]))
         failed = _first(causes, of_libraries) or failed
     return failed
+
+
+def _first_of_all(known: Iterable[Fault], texts: Sequence[str]) -> Diagnosis | None:
+    """Return the most specific of the faults, in whichever text it is."""
+    return next(filter(None, (_first([fault], texts) for fault in known)), None)
 
 
 def _first(known: Iterable[Fault], texts: Iterable[str]) -> Diagnosis | None:

@@ -93,6 +93,8 @@ OLD = "2026-Nov-30 1:1 WARN NRT:init please upgrade aws-neuronx-dkms"
         # An exception that is not known is not explained by a warning, but by an error.
         (["RuntimeError: of next year"], f"{EFA}\n{OLD}", None),
         (["RuntimeError: of next year"], f"{OLD}\n{FULL}", "out_of_memory"),
+        # Of two texts that name no cause, the one that says more, in whichever it is.
+        (["NRT Execution error occurred", "Stuck in collectives op"], "", "collective_timeout"),
         # What says only that something failed is explained by an error, and not by a warning.
         (["nrt_init failed. Status = 1"], "not available - Requested", "device_busy"),
         (["Failed to execute the device barrier 1"], OLD, "device_not_ready"),
