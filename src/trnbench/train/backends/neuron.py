@@ -100,6 +100,16 @@ class NeuronBackend(Backend):
             clear()
         return opened
 
+    def prepare(self, model: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile a replica as one graph, which torch would split by DDP's buckets.
+
+        Each graph takes the compiler minutes. Source: torch 2.13, torch/_dynamo/config.py,
+        `optimize_ddp`.
+        """
+        if self.claim.execution == "compile":
+            torch._dynamo.config.optimize_ddp = False
+        return super().prepare(model)
+
     def device_name(self) -> str:
         """Return the chip's family, such as `trn2` (not documented)."""
         properties = getattr(self._module, "get_device_properties", None)
