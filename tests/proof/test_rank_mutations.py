@@ -5,6 +5,7 @@ that copy must refuse its own figure.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import trnbench
-from tests.command import environment_of_copy, only_case
+from tests.command import environment_of_copy, only_case, records_of
 
 CONFIG = """
 name: mutated
@@ -86,6 +87,16 @@ MUTATIONS = {
 
 def run_mutated(mutation: Mutation, folder: Path) -> tuple[int, dict[str, str]]:
     """Run a job from a copy of the package that has the fault; return its checks' verdicts."""
+    done = run_copy(mutation, folder)
+    result = json.loads((only_case(folder / "run") / "result.json").read_text())
+    assert result["outcome"]["status"] == "finished", done.stderr
+    return done.returncode, {each["name"]: each["verdict"] for each in result["checks"]}
+
+
+def run_copy(
+    mutation: Mutation, folder: Path, *settings: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a job from a copy of the package that has the fault, to its end."""
     package = folder / "copy" / "trnbench"
     shutil.copytree(
         Path(trnbench.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
@@ -95,8 +106,8 @@ def run_mutated(mutation: Mutation, folder: Path) -> tuple[int, dict[str, str]]:
     assert text.count(mutation.before) == 1, f"{mutation.file} has changed: mend this test"
     place.write_text(text.replace(mutation.before, mutation.after))
     (folder / "mutated.yaml").write_text(mutation.config())
-    done = subprocess.run(
-        [sys.executable, "-m", "trnbench", "run", "mutated.yaml", "-o", "run"],
+    return subprocess.run(
+        [sys.executable, "-m", "trnbench", "run", "mutated.yaml", "-o", "run", *settings],
         cwd=folder,
         env={**environment_of_copy(package.parent), "XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
@@ -104,9 +115,6 @@ def run_mutated(mutation: Mutation, folder: Path) -> tuple[int, dict[str, str]]:
         timeout=280,
         check=False,
     )
-    result = json.loads((only_case(folder / "run") / "result.json").read_text())
-    assert result["outcome"]["status"] == "finished", done.stderr
-    return done.returncode, {each["name"]: each["verdict"] for each in result["checks"]}
 
 
 def invalid(verdicts: dict[str, str]) -> set[str]:
@@ -126,3 +134,28 @@ def test_the_run_refuses_its_own_figure(fault: str, tmp_path: Path) -> None:
     code, verdicts = run_mutated(MUTATIONS[fault], tmp_path)
     assert code == 4
     assert invalid(verdicts) >= MUTATIONS[fault].checks, verdicts
+
+
+SLEEPS = Mutation(
+    "train/parallel/data.py",
+    "    passes, micro = order.gradient_accumulation_steps, order.micro_batch_size\n"
+    "    ranks = mesh",
+    "    passes, micro = order.gradient_accumulation_steps, order.micro_batch_size\n"
+    f"    if {RANK_1} and step == 9:\n"
+    "        __import__('time').sleep(1e6)\n"
+    "    ranks = mesh",
+    frozenset(),
+)
+
+
+def test_the_rank_that_the_others_wait_for_is_named_with_its_stack(tmp_path: Path) -> None:
+    settings = ("--set", "measure.hang_seconds=10", "--set", "measure.gate=false")
+    done = run_copy(SLEEPS, tmp_path, *settings)
+    assert done.returncode == 4
+    outcome = records_of(only_case(tmp_path / "run"))[-1]
+    assert outcome["status"] == "hung"
+    assert outcome["reason"].startswith(
+        "rank 1 of 2 does not wait for the others, in sequence_numbers (parallel/data.py:"
+    )
+    assert re.search(r"rank 0, innermost call first:\n.* in barrier\n", outcome["detail"])
+    assert re.search(r"rank 1, innermost call first:\n.* in sequence_num", outcome["detail"])

@@ -23,6 +23,12 @@ _SECTION = re.compile(r"^(?=(?:Current thread|Thread) 0x)", re.MULTILINE)
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 """As CPython's faulthandler writes them, the innermost call first."""
 
+_WAITS = ("/torch/distributed/", "/train/parallel/mesh.py", "/train/parallel/turns.py")
+"""Files whose functions wait for other ranks, inside C++."""
+
+_BACKWARD = "_engine_run_backward"
+"""DDP and FSDP exchange gradients below it, where Python has no frame."""
+
 _STATES = {
     psutil.STATUS_STOPPED: "is stopped by a signal",
     psutil.STATUS_TRACING_STOP: "is stopped by a debugger",
@@ -50,12 +56,13 @@ class Standing:
 
     @property
     def depth(self) -> int:
-        """Return 2 in a collective, 1 elsewhere in torch, 0 in other code."""
+        """Return 2 where a rank may wait for others, 1 elsewhere in torch, 0 in other code."""
         found = _FRAME.search(self.stack)
-        path = "" if found is None else found[1]
-        if "/torch/distributed/" in path or "/train/parallel/" in path:
+        if found is None:
+            return 0
+        if any(part in found[1] for part in _WAITS) or found[3] == _BACKWARD:
             return 2
-        return 1 if "/torch/" in path else 0
+        return 1 if "/torch/" in found[1] else 0
 
 
 def end_of(job: Job, silent_seconds: float, hint: str) -> End:

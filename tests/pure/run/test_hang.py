@@ -51,11 +51,12 @@ def test_what_is_no_stack_is_none(text: str) -> None:
         ([standing(IN_BARRIER), standing(ASLEEP)], [1], "does not wait"),
         ([standing(ASLEEP), standing(IN_BACKWARD)], [0], "does not wait"),
         # Of three, the one that is elsewhere.
-        ([standing(IN_BACKWARD), standing(IN_BARRIER), standing(IN_BARRIER)], [0], "does not wait"),
+        ([standing(IN_BACKWARD), standing(IN_BARRIER), standing(IN_BARRIER)], [0], "is elsewhere"),
         # One that cannot write a stack is known by its process.
         ([standing(IN_BARRIER), standing(state="is stopped by a signal")], [1], "is stopped"),
         # All wait alike, or nothing is known: none is named.
         ([standing(IN_BARRIER), standing(IN_BARRIER)], [], ""),
+        ([standing(IN_BACKWARD), standing(IN_BARRIER)], [], ""),
         ([standing(), standing()], [], ""),
         ([standing(ASLEEP)], [], ""),
         ([standing(IN_BARRIER), standing()], [], ""),
