@@ -25,7 +25,7 @@ def report(
     all_options: options.AllOptions = False,
     flops_convention: FlopsConvention = None,
 ) -> None:
-    """Show results as a table, CSV, Markdown or JSON; price them anew."""
+    """Show results as a table, a web page, CSV, Markdown or JSON; price them anew."""
     from trnbench.cli.output import show
     from trnbench.cli.reprice import PriceFinder, load_results
     from trnbench.reports.results import OFFERS, REPORT

@@ -6,13 +6,14 @@ A format is one file and one line of `FORMATS`; a report is one file and one lin
 from collections.abc import Mapping
 from typing import Any
 
-from trnbench.reports import as_csv, as_json, as_markdown, as_terminal
+from trnbench.reports import as_csv, as_html, as_json, as_markdown, as_terminal
 from trnbench.reports.document import Format, Page, Report
 
 FORMATS: dict[str, Format] = {
     "terminal": as_terminal.render,
     "csv": as_csv.render,
     "markdown": as_markdown.render,
+    "html": as_html.render,
     "json": as_json.render,
 }
 """Formats that every report has."""

@@ -53,6 +53,7 @@ def _rows(comparison: schema.Comparison) -> doc.Rows:
 
 
 REPORT: doc.Report[schema.Comparison] = doc.Report(
+    title="Comparison",
     document=_document,
     rows=_rows,
     record=lambda comparison, page: comparison.model_dump(mode="json"),

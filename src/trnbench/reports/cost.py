@@ -90,7 +90,9 @@ def _all_finite(figures: Mapping[str, float]) -> dict[str, doc.Value]:
     return {name: _finite(value) for name, value in figures.items()}
 
 
-REPORT: doc.Report[Costs] = doc.Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Costs] = doc.Report(
+    title="Cost of a training", document=_document, rows=_rows, record=_record
+)
 
 
 def facts_of(sheet: CostSheet) -> list[tuple[str, str]]:

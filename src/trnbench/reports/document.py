@@ -111,9 +111,50 @@ class Table:
     """On a narrower terminal each row becomes a card; on a wider one all texts give way alike."""
     is_list: bool = False
     """A terminal writes no headings, and the last column always under its row."""
+    blank_repeats: bool = False
+    """An empty first cell stands for the one above it."""
 
 
 Part = Heading | Lines | Notes | Facts | Drawing | Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A figure of a chart, with its 95 % interval where it has one."""
+
+    label: str
+    x: float
+    x_low: float | None = None
+    x_high: float | None = None
+    y: float | None = None
+    y_low: float | None = None
+    y_high: float | None = None
+    style: Style | None = None
+    is_best: bool = False
+    """Of a scatter: on the frontier, which no other point beats on both axes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Points on one axis, a line each, or on two."""
+
+    title: str
+    sentence: str
+    """What it shows and how to read it."""
+    x_title: str
+    y_title: str | None = None
+    """None: a chart of one axis."""
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backing:
+    """What a page that is kept has beside the document: it need not be short."""
+
+    answer: Sequence[str] = ()
+    """The decisive figures in sentences; it comes first."""
+    charts: Sequence[Chart] = ()
+    parts: Sequence[Part] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +165,8 @@ class Document:
     conclusion: Sequence[Part] = ()
     """What was decided, the decisive part first: a page begins with it; a terminal ends with it in
     reverse, so that the decisive part is directly above the prompt."""
+    backing: Callable[[], Backing] = Backing
+    """Made only where a format shows it."""
 
 
 Value = str | int | float | None
@@ -143,6 +186,8 @@ T = TypeVar("T")
 class Report(Generic[T]):
     """One kind of report: what each kind of reader gets."""
 
+    title: str
+    """Of a page that has one."""
     document: Callable[[T, Page], Document]
     """For people: terminal, Markdown."""
     rows: Callable[[T], Rows]

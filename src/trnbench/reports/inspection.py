@@ -95,7 +95,9 @@ def _record(diagnosis: Diagnosis, page: doc.Page) -> dict[str, Any]:
     }
 
 
-REPORT: doc.Report[Diagnosis] = doc.Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Diagnosis] = doc.Report(
+    title="This machine", document=_document, rows=_rows, record=_record
+)
 
 # --- facts: labels, and a text beside each --------------------------------------------------------
 

@@ -94,7 +94,9 @@ def _record(document: PeakDocument, page: doc.Page) -> dict[str, Any]:
     return {**document.model_dump(mode="json"), "ceilings": ceilings}
 
 
-REPORT: doc.Report[PeakDocument] = doc.Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[PeakDocument] = doc.Report(
+    title="How fast this machine could be", document=_document, rows=_rows, record=_record
+)
 
 
 def _device(document: PeakDocument) -> str:

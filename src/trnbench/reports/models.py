@@ -69,5 +69,8 @@ def _records(listed: Listed) -> list[dict[str, Any]]:
 
 
 REPORT: doc.Report[Listed] = doc.Report(
-    document=_document, rows=_rows, record=lambda listed, page: {"models": _records(listed)}
+    title="Models",
+    document=_document,
+    rows=_rows,
+    record=lambda listed, page: {"models": _records(listed)},
 )

@@ -56,6 +56,7 @@ def _rows(floors: Sequence[NoiseFloor]) -> doc.Rows:
 
 
 REPORT: doc.Report[Sequence[NoiseFloor]] = doc.Report(
+    title="Noise of this machine",
     document=_document,
     rows=_rows,
     record=lambda floors, page: {

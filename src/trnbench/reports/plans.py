@@ -34,6 +34,7 @@ def _rows(plans: Sequence[Plan]) -> doc.Rows:
 
 
 REPORT: doc.Report[Sequence[Plan]] = doc.Report(
+    title="Plan",
     document=_document,
     rows=_rows,
     record=lambda plans, page: {

@@ -33,6 +33,7 @@ def _document(rows: Sequence[PriceRow], page: doc.Page) -> doc.Document:
 
 
 REPORT: doc.Report[Sequence[PriceRow]] = doc.Report(
+    title="Prices",
     document=_document,
     rows=lambda rows: doc.rows_at(rows, *PriceRow.__dataclass_fields__),
     record=lambda rows, page: {"prices": [asdict(row) for row in rows]},
@@ -81,6 +82,7 @@ def _live_records(answers: Answers) -> list[dict[str, Any]]:
 
 
 LIVE: doc.Report[Answers] = doc.Report(
+    title="Live prices",
     document=_live_document,
     rows=_live_rows,
     record=lambda answers, page: {"live": _live_records(answers)},
@@ -204,7 +206,7 @@ def _history_record(history: History, page: doc.Page) -> dict[str, Any]:
 
 
 HISTORY: doc.Report[History] = doc.Report(
-    document=_history_document, rows=_history_rows, record=_history_record
+    title="Prices over time", document=_history_document, rows=_history_rows, record=_history_record
 )
 
 

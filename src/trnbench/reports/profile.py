@@ -44,7 +44,10 @@ def _rows(profile: Profile) -> doc.Rows:
 
 
 REPORT: doc.Report[Profile] = doc.Report(
-    document=_document, rows=_rows, record=lambda profile, page: profile.model_dump(mode="json")
+    title="Where the time of a step goes",
+    document=_document,
+    rows=_rows,
+    record=lambda profile, page: profile.model_dump(mode="json"),
 )
 """Its record is what profile.json holds."""
 

@@ -136,4 +136,6 @@ def _record(ranked: Ranked, page: doc.Page) -> dict[str, Any]:
     return {"metric": ranked.metric, "ranked": records, "notes": notes}
 
 
-REPORT: doc.Report[Ranked] = doc.Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Ranked] = doc.Report(
+    title="Ranking", document=_document, rows=_rows, record=_record
+)

@@ -36,7 +36,14 @@ def _document(results: Sequence[Result], page: doc.Page) -> doc.Document:
     table = doc.Table(
         TABLE_COLUMNS, [cells_of(each) for each in results], cards_below=LEAST_TABLE_WIDTH
     )
-    return doc.Document([table, doc.Notes(notes_of(results, page.today))])
+    notes = doc.Notes(notes_of(results, page.today))
+    return doc.Document([table, notes], backing=lambda: _backing(results))
+
+
+def _backing(results: Sequence[Result]) -> doc.Backing:
+    from trnbench.reports.backing import backing_of
+
+    return backing_of(results)
 
 
 def _rows(results: Sequence[Result]) -> doc.Rows:
@@ -62,7 +69,9 @@ def _record(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
     }
 
 
-REPORT: doc.Report[Sequence[Result]] = doc.Report(document=_document, rows=_rows, record=_record)
+REPORT: doc.Report[Sequence[Result]] = doc.Report(
+    title="Training benchmark results", document=_document, rows=_rows, record=_record
+)
 
 
 def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
@@ -284,7 +293,8 @@ def _offers_document(offered: Sequence[Offered], page: doc.Page) -> doc.Document
         cells = _offer(each)
         rows.append(("", *cells[1:]) if each.result.case_id == last else cells)
         last = each.result.case_id
-    return doc.Document([doc.Table(OFFER_COLUMNS, rows, notes=_offer_notes(offered, page))])
+    notes = _offer_notes(offered, page)
+    return doc.Document([doc.Table(OFFER_COLUMNS, rows, notes=notes, blank_repeats=True)])
 
 
 def _offer(offered: Offered) -> tuple[str, ...]:
@@ -319,6 +329,7 @@ def _offer_notes(offered: Sequence[Offered], page: doc.Page) -> list[str]:
 
 
 OFFERS: doc.Report[Sequence[Offered]] = doc.Report(
+    title="Results under every way of renting",
     document=_offers_document,
     rows=lambda offered: _rows([each.result for each in offered]),
     record=lambda offered, page: _record([each.result for each in offered], page),

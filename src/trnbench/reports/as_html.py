@@ -1,0 +1,205 @@
+"""A report as one HTML file that needs no network: the answer, charts, tables, and every figure.
+
+All texts are escaped. The page's policy allows its own style and script by their hashes and nothing
+else, so that nothing is loaded from outside and no text of a result can run.
+Source: W3C, Content Security Policy Level 3, section 6.7.3, "Hashes" (read 2026-11).
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from trnbench.reports import document as doc
+
+MARKS: dict[doc.Style, str] = {"good": "g", "doubtful": "d", "bad": "b"}
+"""Each style's class; the style sheet gives it a colour and a mark of its own shape."""
+
+_FIGURE = re.compile(
+    r"[^\d+-]{0,2}([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?) ?(?:\[[^\]]*\])? ?([^\s\[\]]*)"
+)
+_UNITS = {
+    "µs": 1e-6, "ms": 1e-3, "min": 60, "h": 3600, "d": 86_400,
+    "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+    "MFLOP/s": 1e6, "GFLOP/s": 1e9, "TFLOP/s": 1e12, "PFLOP/s": 1e15,
+    "MB/s": 1e6, "GB/s": 1e9, "TB/s": 1e12,
+}  # fmt: skip
+
+
+def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
+    """Return the page: what was decided, charts, the document, what it rests on, every figure."""
+    document: doc.Document = report.document(of, page)
+    backing = document.backing()
+    main: list[str] = [f"<h1>{_text(report.title)}</h1>"]
+    main += [f'<p class="answer">{_text(sentence)}</p>' for sentence in backing.answer]
+    main += map(block, document.conclusion)
+    if backing.charts:
+        from trnbench.reports.charts import figure
+
+        charts = "\n".join(map(figure, backing.charts))
+        main.append(f'<div class="charts">\n{charts}\n</div>')
+    main += map(block, document.parts)
+    main += map(block, backing.parts)
+    main += _every_figure(report.rows(of))
+    return _page(report.title, "\n".join(each for each in main if each))
+
+
+def _page(title: str, main: str) -> str:
+    style, script = _asset("page.css"), _asset("page.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_text(title)} · trnbench</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"<main>\n{main}\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    from base64 import b64encode
+    from hashlib import sha256
+
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _text(text: str) -> str:
+    return escape(doc.one_line(text))
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def block(part: doc.Part) -> str:
+    """Return one part; "" where it says nothing."""
+    match part:
+        case doc.Heading():
+            beside = f" <small>{_text(part.beside)}</small>" if part.beside else ""
+            text = f"{_text(part.text)}{beside}"
+            level = max(2, part.level)
+            return f"<h{level}>{text}</h{level}>" if part.level else f'<p class="answer">{text}</p>'
+        case doc.Lines():
+            return "\n".join(f"<p>{_text(text)}</p>" for text in part.texts)
+        case doc.Notes():
+            return _notes(part.texts)
+        case doc.Facts():
+            return _facts(part.rows)
+        case doc.Drawing():
+            drawing = "\n".join(map(_drawn, part.draw(100).splitlines()))
+            return f'<pre tabindex="0">{drawing}</pre>'
+        case doc.Table():
+            return _table(part)
+
+
+def _drawn(line: str) -> str:
+    return escape("".join("·" if doc.is_steering(each) else each for each in line))
+
+
+def _notes(texts: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{_text(text)}</li>" for text in texts)
+    return f'<ol class="notes">\n{items}\n</ol>' if items else ""
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> str:
+    lines = [
+        f"<dt>{_text(label)}</dt><dd>{_text(text)}</dd>" if label else f"<dd>{_text(text)}</dd>"
+        for label, text in rows
+    ]
+    items = "\n".join(lines)
+    return f"<dl>\n{items}\n</dl>" if lines else ""
+
+
+def _table(table: doc.Table) -> str:
+    rows: list[Iterable[str]] = []
+    first: doc.Cell | str = ""
+    for row in table.rows:
+        cells = [*row]
+        if table.blank_repeats and not cells[0]:
+            cells[0] = first
+        first = cells[0]
+        rows.append(map(_cell, table.columns, cells))
+    notes = _notes(table.notes or ())
+    return _grid(table.columns, rows, "cards") + (f"\n{notes}" if notes else "")
+
+
+def _cell(column: doc.Column, cell: doc.Cell | str) -> str:
+    text, style = (cell.text, cell.style) if isinstance(cell, doc.Cell) else (cell, None)
+    classes = [*(["n"] if column.is_figure else []), *([MARKS[style]] if style else [])]
+    named = f' class="{" ".join(classes)}"' if classes else ""
+    value = sort_value(text) if column.is_figure else None
+    order = "" if value is None else f' data-v="{value:.9g}"'
+    return f"<td{named}{order}>{_text(text)}"
+
+
+def sort_value(text: str) -> float | None:
+    """Return the figure that a text begins with in base units, so that 2 s is above 27 ms."""
+    found = _FIGURE.match(text.strip())
+    if found is None:
+        return None
+    return float(found[1].replace(",", "")) * _UNITS.get(found[2], 1.0)
+
+
+def _grid(columns: Sequence[doc.Column], rows: Iterable[Iterable[str]], kind: str) -> str:
+    """Return a table that scrolls alone; the script adds sorting and the filter."""
+    heads = "".join(
+        f'<th scope="col"{" class=n" if column.is_figure else ""}>{_text(column.heading)}</th>'
+        for column in columns
+    )
+    body = "\n".join(f"<tr>{''.join(cells)}" for cells in rows)
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="table">\n'
+        f'<table class="{kind}">\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+    )
+
+
+# --- every figure ---------------------------------------------------------------------------------
+
+
+def _every_figure(found: doc.Rows) -> Iterator[str]:
+    """Show the columns of the CSV in full digits: once what all rows share, then a table."""
+    if not found.rows:
+        return
+    columns = [*zip(*found.rows, strict=True)]
+    is_same = [len({*column}) == 1 for column in columns]
+    shared = [
+        (name, str(column[0]))
+        for name, column, same in zip(found.names, columns, is_same, strict=True)
+        if same and column[0] is not None
+    ]
+    unknown = [
+        name
+        for name, column, same in zip(found.names, columns, is_same, strict=True)
+        if same and column[0] is None
+    ]
+    yield '<details class="all"><summary>Every figure, in full digits and base units</summary>'
+    if shared:
+        yield _facts(shared)
+    if not all(is_same):
+        yield _differing(found, is_same)
+    if unknown:
+        yield f"<p>Not known or not asked for: {_text(', '.join(unknown))}.</p>"
+    yield "</details>"
+
+
+def _differing(found: doc.Rows, is_same: Sequence[bool]) -> str:
+    shown = [number for number, same in enumerate(is_same) if not same]
+    heads = [
+        doc.Column(found.names[n], all(isinstance(r[n], int | float | None) for r in found.rows))
+        for n in shown
+    ]
+    rows = (("<td>" + _value(row[number]) for number in shown) for row in found.rows)
+    return _grid(heads, rows, "wide")
+
+
+def _value(value: doc.Value) -> str:
+    return "" if value is None else _text(value) if isinstance(value, str) else str(value)
