@@ -19,6 +19,8 @@ SPLITS: tuple[Axis, ...] = ("tensor", "context", "pipeline")
 
 SHOWN_SIZES = 12
 
+ZERO_BUBBLE = "zero_bubble"
+
 
 def check_split(model: PlannedModel, config: Config, layout: Layout, backend: Backend) -> None:
     """Refuse a layout that this backend, this kind of model or its sizes do not allow."""
@@ -142,6 +144,8 @@ def _check_pipeline(shape: ModelShape, name: str, config: Config, layout: Layout
             hint="use pipeline_stages_per_rank: 2, or pipeline_schedule: 1f1b",
             others=["parallel.pipeline_stages_per_rank"],
         )
+    if layout.pipeline_schedule == ZERO_BUBBLE:
+        _check_zero_bubble(config, layout)
     stages = ranks * each
     if shape.layers % stages:
         empty = stages - shape.layers
@@ -158,13 +162,33 @@ def _check_pipeline(shape: ModelShape, name: str, config: Config, layout: Layout
         )
 
 
+def _check_zero_bubble(config: Config, layout: Layout) -> None:
+    """Refuse what does not bear a backward pass in two parts, for states and for weights."""
+    hint = "use pipeline_schedule: 1f1b or interleaved_1f1b"
+    if layout.data_parallel_shard_size > 1:
+        raise Conflict(
+            "parallel.pipeline_schedule",
+            "zero_bubble computes gradients of weights later than those of states, and FSDP2 "
+            f"(data_parallel_shard_size {layout.data_parallel_shard_size}) frees weights before",
+            hint=f"{hint}, or data_parallel_replicate_size instead",
+            others=["parallel.data_parallel_shard_size"],
+        )
+    if config.workload.activation_checkpointing == "selective":
+        raise Conflict(
+            "parallel.pipeline_schedule",
+            "zero_bubble runs each backward pass twice, and torch recomputes selectively once",
+            hint=f"{hint}, or activation_checkpointing: full, none or auto",
+            others=["workload.activation_checkpointing"],
+        )
+
+
 def check_passes(layout: Layout, passes: int, per_pass: int) -> None:
     """Refuse a pipeline with fewer microbatches than ranks: some would never be busy.
 
     Its microbatches are the passes of gradient accumulation.
     """
     ranks = layout.pipeline_parallel_size
-    is_interleaved = layout.pipeline_schedule == "interleaved_1f1b"
+    is_interleaved = layout.pipeline_schedule in ("interleaved_1f1b", ZERO_BUBBLE)
     if passes >= ranks and not (is_interleaved and passes % ranks):
         return
     wanted = "a multiple of" if is_interleaved else "at least"

@@ -12,6 +12,7 @@ from trnbench.config.model import Config, WorkloadConfig
 from trnbench.model.families import family_of
 from trnbench.plan.device import Target
 from trnbench.plan.predict import memory_of, memory_verdict
+from trnbench.plan.splits import ZERO_BUBBLE
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Execution, Lora, Precision, Recompute, StepSettings
 from trnbench.protocol.parallel import Layout
@@ -58,9 +59,20 @@ def plan_workload(
             return workload
         return _with(workload, replace(workload.step, recompute="full"))
     step = _own_step(asked, model.own_shape, workload, target.row)
+    if step.expert_capacity is not None and parallel.context_parallel_size > 1:
+        raise Conflict(
+            "parallel.context_parallel_size",
+            f"{parallel.context_parallel_size} ranks that each have a part of a sequence cannot "
+            "say which of its tokens find room in an expert (workload.expert_capacity, or a device "
+            "whose shapes are static)",
+            hint="share out experts instead: tensor_parallel_size",
+            others=["workload.expert_capacity", "device"],
+        )
     if asked.activation_checkpointing != "auto":
         return _with(workload, replace(step, recompute=asked.activation_checkpointing))
     for recompute in RECOMPUTES:
+        if recompute == "selective" and parallel.layout.pipeline_schedule == ZERO_BUBBLE:
+            continue  # torch recomputes selectively once, and its backward pass has two parts
         tried = _with(workload, replace(step, recompute=recompute))
         memory = memory_of(model.own_shape, tried, parallel)
         if memory_verdict(memory, device, target) in ("fits", "unknown"):
@@ -203,6 +215,16 @@ def plan_execution(config: Config, model: PlannedModel, target: Target) -> Execu
             hint="use eager, or auto",
             others=["device"],
         )
+    parallel = config.parallel
+    if parallel.pipeline_schedule == ZERO_BUBBLE and parallel.pipeline_parallel_size != 1:
+        if asked == "compile" or compiling == "always":
+            raise Conflict(
+                "parallel.pipeline_schedule",
+                "zero_bubble runs each backward pass in two parts, and torch compiles it as one",
+                hint="use pipeline_schedule: 1f1b or interleaved_1f1b",
+                others=["workload.execution", "device"],
+            )
+        return "eager"
     if asked != "auto":
         return asked
     # What brings values to fp8 costs more than fp8 gains where it is not fused.

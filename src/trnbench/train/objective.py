@@ -69,6 +69,8 @@ class Objective(Trainable):
         self.loss_chunk_rows = loss_chunk_rows
         experts = model.shape.experts
         self.balance_coefficient = 0.0 if experts is None else experts.balance_coefficient
+        self.stages = nn.ModuleList()
+        """Of a pipeline: those of this rank, whose modules are the model's."""
 
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor, positions: torch.Tensor | None = None

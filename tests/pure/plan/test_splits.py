@@ -103,6 +103,33 @@ def test_stages_that_the_schedule_or_the_layers_do_not_fill_are_refused(
     assert said in conflict.message
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"parallel.data_parallel_shard_size": "2"}, "FSDP2 (data_parallel_shard_size 2)"),
+        ({"workload.activation_checkpointing": "selective"}, "recomputes selectively once"),
+        ({"workload.execution": "compile"}, "compiles it as one"),
+    ],
+)
+def test_zero_bubble_refuses_what_does_not_bear_two_backward_passes(
+    keys: dict[str, str], said: str
+) -> None:
+    zero_bubble = pipeline(pipeline_parallel_size="2", pipeline_schedule="zero_bubble")
+    assert plan_case(zero_bubble).order.execution == "eager"
+    conflict = conflict_of({**zero_bubble, **keys})
+    assert conflict.path == ("parallel", "pipeline_schedule")
+    assert said in conflict.message
+    assert "1f1b" in conflict.hint
+
+
+def test_context_ranks_do_not_share_the_places_of_experts() -> None:
+    keys = {"model": "tiny-moe", **BATCH, "parallel.context_parallel_size": "2"}
+    assert plan_case(keys).parallel.context_parallel_size == 2
+    conflict = conflict_of({**keys, "workload.expert_capacity": "2"})
+    assert conflict.path == ("parallel", "context_parallel_size")
+    assert "tensor_parallel_size" in conflict.hint
+
+
 def test_a_pipeline_needs_as_many_passes_as_ranks() -> None:
     keys = pipeline(pipeline_parallel_size="4")
     conflict = conflict_of({**keys, "workload.global_batch_size": "3"})

@@ -31,6 +31,8 @@ KEPT = (
     "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_fused_attention_overrideable",
+    "reduce_scatter_tensor",
+    "all_reduce",
 )
 """Operators of torch whose outcome `selective` keeps; it keeps that of our own too."""
 
@@ -75,7 +77,8 @@ def recomputed(block: Callable[..., Any], recompute: Recompute, *inputs: Any) ->
 
 def _policy(_context: Any, operator: Any, *_: Any, **__: Any) -> CheckpointPolicy:
     name = operator.name().partition("::")[2].partition(".")[0]
-    is_kept = operator.namespace == "trnbench" or (operator.namespace == "aten" and name in KEPT)
+    is_torchs = operator.namespace in ("aten", "_c10d_functional")
+    is_kept = operator.namespace == "trnbench" or (is_torchs and name in KEPT)
     return CheckpointPolicy.MUST_SAVE if is_kept else CheckpointPolicy.PREFER_RECOMPUTE
 
 

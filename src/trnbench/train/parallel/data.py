@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trnbench.protocol.orders import Recompute, WorkOrder
 from trnbench.train.backends.base import Backend
 from trnbench.train.models.base import Model, recomputed
-from trnbench.train.objective import Trainable
+from trnbench.train.objective import Objective, Trainable
 from trnbench.train.parallel.mesh import Mesh
 from trnbench.train.precision import matmul_dtype, parameter_dtype
 
@@ -74,7 +74,8 @@ def shard_state(objective: Trainable, order: WorkOrder, mesh: Mesh, device: torc
         fully_shard(block, reshard_after_forward=mesh.layout.reshard_after_forward, **options)
     move_states(objective, device, moved)
     # What the objective itself has is needed at both ends of a pass: it stays gathered between.
-    fully_shard(objective, reshard_after_forward=False, **options)
+    for root in roots_of(objective):
+        fully_shard(root, reshard_after_forward=False, **options)
 
 
 def move_states(module: nn.Module, device: torch.device, moved: Moved) -> None:
@@ -94,6 +95,12 @@ def move_states(module: nn.Module, device: torch.device, moved: Moved) -> None:
                         nn.Parameter(there, tensor.requires_grad) if is_weight else there
                     )
                 kept[name] = moved[tensor]
+
+
+def roots_of(objective: Trainable) -> list[nn.Module]:
+    """Return the modules that a step calls: the objective, or the stages of a pipeline."""
+    stages = objective.stages if isinstance(objective, Objective) else None
+    return list(stages) if stages else [objective]
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:

@@ -59,7 +59,7 @@ def stage_blocks(stage: int, stages: int, blocks: int) -> range:
 
 
 def keep_stages(objective: Objective, mesh: Mesh) -> None:
-    """Leave the parts of this rank's stages; what stays keeps its name.
+    """Leave the parts of this rank's stages, in `stages` too; what stays keeps its name.
 
     Raises:
         TypeError: the family has no way to be cut into stages.
@@ -76,12 +76,13 @@ def keep_stages(objective: Objective, mesh: Mesh) -> None:
     absent += [] if stages - 1 in own else ["norm", "head"]
     for name in absent:
         setattr(model, name, Absent())
+    objective.stages = nn.ModuleList(Stage(objective, number, stages) for number in own)
 
 
 class Stage(nn.Module):
     """One stage of a model, which shares its modules with it."""
 
-    def __init__(self, objective: Objective, number: int, stages: int, passes: int) -> None:
+    def __init__(self, objective: Objective, number: int, stages: int) -> None:
         super().__init__()
         model = objective.model
         if not isinstance(model, Llama):
@@ -96,7 +97,8 @@ class Stage(nn.Module):
         self._begin, self._angles, self._run = model.begin, model.angles, model.blocks.run
         experts = model.shape.experts
         layers = len(model.blocks) - (0 if experts is None else experts.dense_layers)
-        self._balance_scale = objective.balance_coefficient / layers / passes
+        self.passes = 1
+        self._balance_coefficient = objective.balance_coefficient / layers
         self._imbalance_scale = 1.0 / layers
         self.imbalance: torch.Tensor | None = None
         """This stage's share of the last pass's."""
@@ -115,7 +117,7 @@ class Stage(nn.Module):
                 x_BTD = made
         if routings:
             balance = torch.stack([each.balance for each in routings]).sum()
-            x_BTD = _WithLoss.apply(x_BTD, balance * self._balance_scale)
+            x_BTD = _WithLoss.apply(x_BTD, balance * (self._balance_coefficient / self.passes))
             imbalances = torch.stack([each.imbalance for each in routings])
             self.imbalance = imbalances.sum().detach() * self._imbalance_scale
         return x_BTD if self.norm is None else self.norm(x_BTD)
@@ -142,7 +144,9 @@ class Pipeline:
         count = stage_count(layout)
         self._group, self._over_ranks = group, objective.over_ranks
         numbers = own_stages(layout, mesh.index("pipeline"))
-        self._stages = [Stage(objective, number, count, passes) for number in numbers]
+        self._stages = [each for each in objective.stages if isinstance(each, Stage)]
+        for stage in self._stages:
+            stage.passes = passes
         stages = [
             PipelineStage(stage, number, count, device, group=group)
             for stage, number in zip(self._stages, numbers, strict=True)

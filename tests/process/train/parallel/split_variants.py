@@ -112,6 +112,9 @@ OF_FOUR = {
     "context": variant(replace(TENSOR, context_parallel_size=2)),
     "context, sharded": variant(replace(CONTEXT, data_parallel_shard_size=2), SHARED),
     "stages": variant(replace(ONE_F_ONE_B, tensor_parallel_size=2), passes=2),
+    "stages, sharded": variant(
+        replace(staged("interleaved_1f1b", 2), data_parallel_shard_size=2), FOUR_LAYERS, passes=4
+    ),
     "stages, replicated": variant(replace(ONE_F_ONE_B, data_parallel_replicate_size=2), passes=2),
 }
 
