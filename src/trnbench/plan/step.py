@@ -68,11 +68,20 @@ def plan_workload(
             hint="share out experts instead: tensor_parallel_size",
             others=["workload.expert_capacity", "device"],
         )
+    is_compiled = plan_execution(config, model, target) == "compile"
+    is_whole = parallel.tensor_parallel_size > 1 and is_compiled
+    if asked.activation_checkpointing == "selective" and is_whole:
+        raise Conflict(
+            "workload.activation_checkpointing",
+            "selective chooses operators, and tensor ranks recompute compiled blocks as a whole",
+            hint="use full, none or auto, or execution: eager",
+            others=["parallel.tensor_parallel_size", "workload.execution"],
+        )
     if asked.activation_checkpointing != "auto":
         return _with(workload, replace(step, recompute=asked.activation_checkpointing))
     for recompute in RECOMPUTES:
-        if recompute == "selective" and parallel.layout.pipeline_schedule == ZERO_BUBBLE:
-            continue  # torch recomputes selectively once, and its backward pass has two parts
+        if recompute == "selective" and (is_whole or parallel.pipeline_schedule == ZERO_BUBBLE):
+            continue  # a schedule that runs the backward pass in parts recomputes selectively once
         tried = _with(workload, replace(step, recompute=recompute))
         memory = memory_of(model.own_shape, tried, parallel)
         if memory_verdict(memory, device, target) in ("fits", "unknown"):

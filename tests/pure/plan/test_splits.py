@@ -122,6 +122,19 @@ def test_zero_bubble_refuses_what_does_not_bear_two_backward_passes(
     assert "1f1b" in conflict.hint
 
 
+def test_tensor_ranks_recompute_compiled_blocks_as_a_whole() -> None:
+    keys = {
+        "model": WIDE,
+        **BATCH,
+        "parallel.tensor_parallel_size": "2",
+        "workload.activation_checkpointing": "selective",
+    }
+    assert plan_case(keys).order.step.recompute == "selective"
+    conflict = conflict_of({**keys, "workload.execution": "compile"})
+    assert conflict.path == ("workload", "activation_checkpointing")
+    assert "full" in conflict.hint
+
+
 def test_context_ranks_do_not_share_the_places_of_experts() -> None:
     keys = {"model": "tiny-moe", **BATCH, "parallel.context_parallel_size": "2"}
     assert plan_case(keys).parallel.context_parallel_size == 2

@@ -165,13 +165,18 @@ def compiled_part(order: WorkOrder) -> str | None:
     """Return what `execution: compile` compiles as one graph, for the record; None if nothing.
 
     A sharded model's blocks are compiled one by one: between them weights are gathered. So are
-    those of a pipeline, whose stages are several modules.
+    those of a pipeline, whose stages are several modules, and those of tensor ranks that recompute:
+    torch 2.13 cannot compile what is recomputed with the weights' mesh in it.
     """
     if order.execution != "compile":
         return None
     layout = order.layout
     is_in_blocks = layout.data_parallel_shard_size > 1 or layout.pipeline_parallel_size > 1
-    return "block" if is_in_blocks else "model"
+    return "block" if is_in_blocks or _recomputes_outside(order) else "model"
+
+
+def _recomputes_outside(order: WorkOrder) -> bool:
+    return order.layout.tensor_parallel_size > 1 and order.step.recompute != "none"
 
 
 def prepare(module: nn.Module, order: WorkOrder, backend: Backend) -> Callable[..., Any]:
@@ -179,12 +184,13 @@ def prepare(module: nn.Module, order: WorkOrder, backend: Backend) -> Callable[.
     if compiled_part(order) != "block":
         return backend.prepare(module)
     model = module.model if isinstance(module, Trainable) else module
+    recompute: Recompute = "none"
+    if isinstance(model, Model) and not _recomputes_outside(order):
+        # Within what is compiled.
+        recompute, model.blocks.recompute = model.blocks.recompute, "none"
     for block in blocks_of(model):
-        recompute = model.blocks.recompute if isinstance(model, Model) else "none"
         # The forward function alone: gathering weights is outside, in the module's hooks.
         block.forward = backend.prepare(_recomputing(block.forward, recompute))
-    if isinstance(model, Model):
-        model.blocks.recompute = "none"  # it is within what was compiled
     return module
 
 
