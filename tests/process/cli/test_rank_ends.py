@@ -19,6 +19,7 @@ from tests.command import (
 )
 from tests.fake_python import Behaviour, fake_python
 from tests.process.run.processes import are_gone
+from trnbench.run import meeting as meetings
 
 # A quarter of a second is said for each step, so that samples are single steps.
 CONFIG = """
@@ -176,3 +177,14 @@ def test_stopped_from_outside_no_rank_is_left(
     records = records_of(only_case(tmp_path / "run"))
     assert sum(record["kind"] == "block" for record in records) >= 9
     assert records[-1].get("status") == status
+
+
+def test_without_a_port_to_meet_at_the_case_is_recorded_as_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meetings, "LOOPBACK", "192.0.2.1")  # of no interface (RFC 5737)
+    code, words, records = run(tmp_path, fake_python(tmp_path))
+    assert code == 4
+    assert [record["kind"] for record in records] == ["header", "outcome"]
+    assert records[-1]["status"] == "unavailable"
+    assert "have no port on 192.0.2.1 to meet at" in words
