@@ -273,7 +273,7 @@ class PriceConfig(Strict):
     source: PriceSourceName = "table"
     """table: the dated table that ships with trnbench, offline; live: the cloud, now, or an error;
     live_or_table: the cloud, and where it does not answer the table, with the reason. AWS is asked
-    by boto3: `pip install 'trnbench[aws]'`."""
+    by boto3: `pip install boto3`."""
 
 
 class Config(Strict):

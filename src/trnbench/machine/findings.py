@@ -185,7 +185,7 @@ def torch(seen: Inspection) -> Finding | None:
         return None
     if "torch" in seen.versions:
         return ok(f"torch {seen.versions['torch']}")
-    where = "install it (`pip install 'trnbench[train]'`), or name one by `--python PATH`"
+    where = "install it (`pip install torch`), or name one by `--python PATH`"
     if seen.chips.neuron.is_here:
         where = XLA_IMAGE if (seen.machine.instance or "").startswith(FIRST_CORES) else IMAGE
     return problem("the training interpreter has no torch", where)

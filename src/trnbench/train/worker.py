@@ -388,6 +388,6 @@ def _import_torch() -> None:
         raise KnownFailure(
             f"Python {platform.python_version()} cannot import torch: {error}",
             reason="unavailable",
-            hint="install torch for that interpreter (`pip install 'trnbench[train]'` where there "
+            hint="install torch for that interpreter (`pip install torch` where there "
             "is none), or name one that has it with `--python PATH`",
         ) from error

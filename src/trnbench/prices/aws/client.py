@@ -169,7 +169,7 @@ def connect(service: str, region: str) -> ReadOnlyClient:
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
         missing = "live prices of AWS need boto3, which is not installed"
-        how = f"`pip install 'trnbench[aws]'`, {INSTEAD}"
+        how = f"`pip install boto3`, {INSTEAD}"
         raise AskError(NoPrice(missing, how, is_failure=True)) from error
     settings = Config(
         connect_timeout=3,
