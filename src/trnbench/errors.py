@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     RUN = 4
     DATA = 5
     CHECK = 6
+    HUNG_UP = 129
     INTERRUPTED = 130
     CLOSED_PIPE = 141
     TERMINATED = 143

@@ -20,7 +20,14 @@ def render(report: Report[Any], of: Any, _page: Page) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_safe(cell) for cell in row] for row in rows)
+    whole = ["_bytes" in name for name in names]
+    writer.writerows(
+        [
+            _safe(round(cell) if is_whole and isinstance(cell, float) else cell)
+            for is_whole, cell in zip(whole, row, strict=True)
+        ]
+        for row in rows
+    )
     return text.getvalue()
 
 

@@ -174,6 +174,12 @@ TRACKER_UNITS: dict[Unit, str] = {
 }  # fmt: skip
 
 
+def _figure(metric: schema.MetricComparison, value: float) -> float:
+    """Return a figure; bytes are whole, and a mean of launches is rounded to them."""
+    is_bytes = COMPARABLES[metric.metric].unit == "bytes"
+    return round(value) if is_bytes else value
+
+
 def as_github_action_benchmark(comparison: schema.Comparison, page: Page) -> str:
     """Return a list of entries, one for each figure of CAND's that is better smaller."""
     entries = [
@@ -192,7 +198,7 @@ def _benchmark(
     entry: dict[str, str | float | None] = {
         "name": f"{case.name}: {metric.metric}",
         "unit": TRACKER_UNITS[COMPARABLES[metric.metric].unit],
-        "value": side.value,
+        "value": None if side.value is None else _figure(metric, side.value),
         "extra": f"CAND / BASE {view.say_ratio(metric.ratio)}: {view.say_verdict(metric)}\n"
         f"{view.say_launches(case.cand)}",
     }
@@ -218,7 +224,9 @@ def _bmf_measures(case: schema.CaseComparison) -> dict[str, dict[str, float]]:
         if metric.cand.value is not None:
             side = metric.cand
             ends = {"value": side.value, "lower_value": side.low, "upper_value": side.high}
-            known = {name: value for name, value in ends.items() if value is not None}
+            known = {
+                name: _figure(metric, value) for name, value in ends.items() if value is not None
+            }
             measures[metric.metric] = known
     doubtful = sum(launch.standing == "doubtful" for launch in case.cand.launches)
     measures["doubtful_launches"] = {"value": doubtful}
