@@ -186,7 +186,7 @@ def _doubts(results: Sequence[Result]) -> Iterator[doc.Part]:
         yield doc.Table(DOUBT_COLUMNS, rows)
 
 
-ENVIRONMENT_COLUMNS = doc.columns(">results", "device", "backend", "versions", "settings", "state")
+ENVIRONMENT_COLUMNS = doc.columns("device", "backend", "versions", "settings", "state", ">results")
 
 
 def _environment(results: Sequence[Result]) -> Iterator[doc.Part]:
@@ -205,7 +205,7 @@ def _environment(results: Sequence[Result]) -> Iterator[doc.Part]:
         counts[key] = counts.get(key, 0) + 1
     if counts:
         yield doc.Heading("Environment", 2)
-        rows = [(str(count), *key) for key, count in counts.items()]
+        rows = [(*key, str(count)) for key, count in counts.items()]
         yield doc.Table(ENVIRONMENT_COLUMNS, rows)
 
 

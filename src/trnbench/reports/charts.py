@@ -9,7 +9,7 @@ from trnbench.reports import document as doc
 from trnbench.units import say_rate
 
 WIDTH, HEIGHT = 640, 420
-LABEL_LETTERS = 50
+LABEL_LETTERS = 52
 """Of one line of a label; on a phone the letters are larger."""
 MOST_NUMBERED = 20
 """With more points they have no number; each says its name when it is pointed at."""
