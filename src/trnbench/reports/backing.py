@@ -101,8 +101,8 @@ def _lead(best: MetricValue, next_: MetricValue, name: str) -> str:
     errors = (best.relative_error, next_.relative_error)
     if errors[0] is None or errors[1] is None:
         return (
-            f"That is {say_change(ratio - 1)} beside the next, {name}; "
-            "without an interval of both, how sure that is cannot be said."
+            f"The lead over the next, {name}, is {say_change(ratio - 1)}; "
+            "one of the two has no interval, so that how sure it is is not known."
         )
     half = NORMAL_975 * math.hypot(errors[0], errors[1])
     low, high = ratio * math.exp(-half) - 1, ratio * math.exp(half) - 1
@@ -281,7 +281,8 @@ def _provenance(results: Sequence[Result]) -> Iterator[doc.Part]:
         ("tokens/s", f"{meanings['tokens_per_second']}; statistics by {rules}"),
         ("95 % intervals", intervals or "none could be made"),
         ("peak memory", meanings["peak_memory_bytes"]),
-        ("MFU", f"{meanings['mfu']}; FLOPs by {conventions}; peak: {peaks or 'not known'}"),
+        ("MFU", f"model FLOPs utilization of the devices driven, FLOPs by {conventions}"),
+        ("peak of the MFU", peaks or "not known"),
         ("$ per M tokens", "the price of an hour over the tokens that an hour trains"),
         ("prices", prices or "none"),
         ("measured", f"{say_rate(steps)} steps that count, in {say_rate(seconds)} s of cases"),

@@ -17,8 +17,10 @@ class Sheet {
   }
 
   nameCells() {
+    // A text that begins a row is its title; a figure needs its heading.
+    const first = this.heads[0].classList.contains('n') ? 0 : 1;
     for (const row of this.rows) {
-      for (let n = 1; n < row.cells.length; n++) row.cells[n].dataset.h = this.heads[n].textContent;
+      for (let n = first; n < row.cells.length; n++) row.cells[n].dataset.h = this.heads[n].textContent;
     }
   }
 

@@ -217,7 +217,7 @@ def test_the_answer_says_nothing_of_what_has_no_price_or_must_not_be_used() -> N
     unsure = priced(2000, 0.01)
     metrics = {k: v.model_copy(update=bare) for k, v in unsure.metrics.items()}
     without = unsure.model_copy(update={"metrics": metrics})
-    assert "how sure that is cannot be said" in answer(without, priced(1000, 0.01))
+    assert "is +100 %; one of the two has no interval" in answer(without, priced(1000, 0.01))
 
 
 def test_other_work_has_an_answer_of_its_own() -> None:
@@ -288,7 +288,7 @@ def test_a_ranking_begins_with_the_first_and_its_lead() -> None:
     first, second = ranked.rankings[0].rows[:2]
     lead = second.value.value / first.value.value - 1
     assert "llama3-8b, 8192 tokens a sequence: trn2, bf16 (measured) is first by usd_per_" in text
-    assert f"That is {say_change(lead)} beside the next, h100, fp8 (published);" in text
+    assert f"The lead over the next, h100, fp8 (published), is {say_change(lead)};" in text
     assert "Cost against speed: llama3-8b, 8192 tokens a sequence" in text
 
 
