@@ -1,8 +1,7 @@
 """The memory that one rank needs, term by term, predicted from a model's shape.
 
-Source: docs/metrics.md, "Memory". The terms were compared with published peaks of torchtitan, most
-of them with recomputation; with split tensors they fell short by 13 %, hence the factor. The error
-without recomputation is not known yet.
+Source: docs/metrics.md, "Memory". The terms are compared with torch's own count of what is alive
+(`benchmarks/memory.py`), for layouts of up to 64 ranks.
 """
 
 from dataclasses import dataclass
@@ -28,9 +27,8 @@ LOGITS_BYTES_PER_ENTRY = 14
 
 CHUNK_BYTES_PER_ENTRY = 10
 """Of a chunk: bf16 logits, fp32 copy that becomes the gradient, bf16 gradient, one temporary."""
-
-TENSOR_PARALLEL_FACTOR = 1.2
-"""By how much published peaks exceed the terms where tensors or layers are split."""
+FP32_CHUNK_BYTES_PER_ENTRY = 8
+"""Of a chunk in fp32: logits and their gradient."""
 
 COMFORTABLE_SHARE = 0.85
 """Of the device's memory; a job that needs more is called tight."""
@@ -43,13 +41,13 @@ class MemoryPrediction:
     states_bytes: float
     """Weights, gradients and the optimizer's state."""
     gathered_bytes: float
-    """Weights and gradients that FSDP has gathered at one time."""
+    """Weights that FSDP2 has gathered at one time, or bf16 copies of fp32 weights."""
     activations_bytes: float
     """What the blocks keep for the backward pass."""
     working_bytes: float
     """The most that the head's loss or one block needs beside them."""
     total_bytes: float
-    """The sum, raised by the factor for split tensors."""
+    """The sum."""
 
 
 def predict_memory(
@@ -67,26 +65,25 @@ def predict_memory(
     tokens = micro_batch_size * sequence_length / layout.context_parallel_size
     width = 4 if precision == "fp32" else 2
     states = _state_bytes(shape, precision, layout, step)
-    gathered = _gathered_bytes(shape, layout)
+    gathered = _gathered_bytes(shape, width, layout) + _cast_bytes(shape, precision, layout, step)
     blocks = range(shape.layers)
-    kept = sum(_kept_bytes_per_token(shape, layer, width, step) for layer in blocks)
+    kept = sum(_kept_bytes_per_token(shape, layer, width, step) for layer in blocks) / tensor
+    kept += shape.layers * _unsplit_bytes_per_token(shape, width, layout, step)
     kept *= _passes_in_flight(layout, passes) / layout.pipeline_parallel_size
-    activations = (kept + width * shape.hidden_size) * tokens / tensor
-    sequence_copies = 8 * shape.hidden_size * tokens if tensor > 1 else 0.0
-    recomputed = 0.0
+    activations = (kept + width * shape.hidden_size / tensor) * tokens
+    # The most that is there beside them: at the head, or in one block's backward pass.
+    head = _logits_bytes(shape, tokens, sequence_length, width, step) / tensor
+    block = _block_gradient_bytes(shape, layout)
     if step.recompute != "none":
-        one_block = _block_bytes_per_token(shape, shape.layers - 1, width, step)
-        recomputed = one_block * tokens / tensor
-    logits = _logits_bytes(shape, tokens, sequence_length, step) / tensor
-    # The head needs one of the two copies of the sequence.
-    working = max(sequence_copies + recomputed, logits + sequence_copies / 2)
-    factor = TENSOR_PARALLEL_FACTOR if tensor * layout.pipeline_parallel_size > 1 else 1.0
+        one = _block_bytes_per_token(shape, shape.layers - 1, width, step) / tensor
+        block += (one + _unsplit_bytes_per_token(shape, width, layout, flops.PLAIN)) * tokens
+    working = max(head, block)
     return MemoryPrediction(
         states_bytes=states,
         gathered_bytes=gathered,
         activations_bytes=activations,
         working_bytes=working,
-        total_bytes=factor * (states + gathered + activations + working),
+        total_bytes=states + gathered + activations + working,
     )
 
 
@@ -127,26 +124,78 @@ def _state_bytes(
 
 
 def _logits_bytes(
-    shape: ModelShape, tokens: float, sequence_length: int, step: StepSettings
+    shape: ModelShape, tokens: float, sequence_length: int, width: int, step: StepSettings
 ) -> float:
     """Logits of all targets, or of one chunk of them, with their gradients."""
     rows = tokens * family_of(shape).targets(sequence_length) / sequence_length
     if step.loss_chunk_rows is None:
         return LOGITS_BYTES_PER_ENTRY * rows * shape.vocabulary_size
     chunk = min(step.loss_chunk_rows, rows)
+    each = CHUNK_BYTES_PER_ENTRY if width == 2 else FP32_CHUNK_BYTES_PER_ENTRY
     # The head's gradient of one chunk is there before it is added to the sum.
-    return shape.vocabulary_size * (CHUNK_BYTES_PER_ENTRY * chunk + 4 * shape.hidden_size)
+    return shape.vocabulary_size * (each * chunk + 4 * shape.hidden_size)
 
 
-def _gathered_bytes(shape: ModelShape, layout: Layout) -> float:
-    """FSDP2: bf16 copies of the embeddings and two blocks, gradients of them and of one block."""
+def _cast_bytes(
+    shape: ModelShape, precision: Precision, layout: Layout, step: StepSettings
+) -> float:
+    """Copies in bf16 of fp32 weights, which autograd keeps: FSDP2 gathers them so and frees them.
+
+    Recomputation of whole blocks makes those of one block at a time.
+    """
+    if precision not in ("bf16", "fp8") or _shards(layout) > 1 or step.lora is not None:
+        return 0.0
+    split = layout.tensor_parallel_size
+    of_blocks = 0.0
+    if step.recompute == "none":
+        blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
+        of_blocks = blocks / layout.pipeline_parallel_size
+    return 2 * (of_blocks + embedding_parameters(shape)) / split
+
+
+def _gathered_bytes(shape: ModelShape, width: int, layout: Layout) -> float:
+    """FSDP2: copies of embedding and head and of two blocks, or of all that stay gathered."""
     if _shards(layout) == 1:
         return 0.0
-    block = flops.block_parameters(shape, shape.layers - 1)
     embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
-    copies = 2 * embeddings + 2 * 2 * block
-    gradients = 6 * block + 2 * embeddings
-    return (copies + gradients) / layout.tensor_parallel_size
+    blocks = shape.layers / layout.pipeline_parallel_size
+    block = flops.block_parameters(shape, shape.layers - 1)
+    gathered = min(2, blocks) if layout.reshard_after_forward else blocks
+    return width * (embeddings + gathered * block) / layout.tensor_parallel_size
+
+
+def _block_gradient_bytes(shape: ModelShape, layout: Layout) -> float:
+    """FSDP2: a block's gradients as they were made, and in fp32 as they are sent."""
+    if _shards(layout) == 1:
+        return 0.0
+    return 6 * flops.block_parameters(shape, shape.layers - 1) / layout.tensor_parallel_size
+
+
+def _unsplit_bytes_per_token(
+    shape: ModelShape, width: int, layout: Layout, step: StepSettings
+) -> float:
+    """Bytes of a block that tensor ranks keep beyond their part of it.
+
+    The inputs of attention, of the MLP and of what follows it are gathered; without sequence
+    parallelism norms and residuals are kept whole on every rank.
+    """
+    tensor, d = layout.tensor_parallel_size, shape.hidden_size
+    if tensor == 1:
+        return 0.0
+    others = 1 - 1 / tensor
+    if step.recompute == "full":
+        return 0.0 if layout.sequence_parallel else width * d * others
+    gathered = 3 * width * d
+    if layout.sequence_parallel:
+        return gathered * others
+    norms = 0 if step.recompute == "selective" else 2 * _norm_bytes(shape, width) * d
+    return (norms + 2 * width * d) * others
+
+
+def _norm_bytes(shape: ModelShape, width: int) -> float:
+    """Of a norm, per unit of its width: fp32 copies are as wide in every precision."""
+    norm = family_of(shape).norm_bytes
+    return norm if norm == 8 or width == 2 else 2 * norm
 
 
 def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
@@ -177,11 +226,11 @@ def _block_bytes_per_token(shape: ModelShape, layer: int, width: int, step: Step
     """
     d, q, f = shape.hidden_size, shape.heads * shape.head_dim, shape.intermediate_size
     family = family_of(shape)
-    norm, mlp = family.norm_bytes, family.mlp_bytes
+    norm, mlp = _norm_bytes(shape, width), family.mlp_bytes
     inner: float = mlp * f
     experts = flops.experts_of(shape, layer)
     if experts is not None:
         rows = flops.expert_rows_per_token(experts, step)
         routed = rows * (mlp * experts.size + 2 * d) + experts.per_token * 2 * d
         inner = routed + mlp * experts.shared_size + 8 * experts.count
-    return (2 * norm * d + 4 * d + 4 * q + 4 * q + inner + 4 * shape.heads) * width / 2
+    return 2 * norm * d + (4 * d + 4 * q + 4 * q + inner + 4 * shape.heads) * width / 2

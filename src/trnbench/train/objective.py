@@ -165,6 +165,8 @@ class _ChunkedLoss(torch.autograd.Function):
                     of_weight = torch.mm(cast_CV.t(), rows_CD).float()
                 else:
                     _add_matmul(of_weight, cast_CV.t(), rows_CD)
+            # Else they are there while the next chunk's are made: 8 bytes a logit more.
+            del logits_CV, gradient_CV, cast_CV
         count = len(rows_RD)
         ctx.count, ctx.is_split_backward = count, is_split_backward
         ctx.types = weight_VD.dtype, None if bias_V is None else bias_V.dtype

@@ -204,7 +204,9 @@ def sharing(module: nn.Module, *, is_last: bool) -> contextlib.AbstractContextMa
     """Return the context of one pass, forward and backward; gradients are averaged in the last."""
     if isinstance(module, DistributedDataParallel) and not is_last:
         return module.no_sync()
-    postpone = getattr(module, "set_requires_gradient_sync", None)
-    if postpone is not None:  # a sharded module
+    postpone = getattr(module, "set_requires_all_reduce", None)
+    if postpone is not None:
+        # Gradients go to their shards in every pass: else each rank would hold all of them, in
+        # fp32, between passes. Only the average over replicas (HSDP) can wait.
         postpone(is_last)
     return contextlib.nullcontext()
