@@ -1,9 +1,8 @@
 """Which run is best, measured or published, by one metric, under one constraint.
 
-Only like work is in one ranking, and runs that leave billed devices idle are in one of their own:
-their dollars are of a machine that is not at work. A run that cannot be ranked is listed with its
-reason. Nothing is scaled to more machines than were run, unless the user says with which
-efficiency.
+Only like work is in one ranking, and runs that leave billed devices idle have one of their own. A
+run that cannot be ranked is listed with its reason. Nothing is scaled to more machines than were
+run, unless the user says with which efficiency.
 """
 
 import math
@@ -24,13 +23,11 @@ from trnbench.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 UNCHECKED = "published figures count this their own way"
 NO_SPEED = "its tokens per second are not published"
 
-HIGHER_IS_BETTER = frozenset(
-    {
-        "tokens_per_second", "tokens_per_second_per_device", "tokens_per_second_per_chip",
-        "tokens_per_second_per_instance", "tokens_per_usd", "mfu", "mfu_full", "mfu_used_devices",
-        "mfu_bf16_equivalent", "hfu", "ceiling_utilization",
-    }
-)  # fmt: skip
+HIGHER_IS_BETTER = frozenset({
+    "tokens_per_second", "tokens_per_second_per_device", "tokens_per_second_per_chip",
+    "tokens_per_second_per_instance", "tokens_per_usd", "mfu", "mfu_full", "mfu_used_devices",
+    "mfu_bf16_equivalent", "hfu", "ceiling_utilization",
+})  # fmt: skip
 """Of every other metric the lowest is best."""
 
 TO_TRAIN = ("train_usd", "train_seconds")

@@ -16,6 +16,7 @@ from typing import Any
 from trnbench.plan.external import small_external
 from trnbench.protocol.model import Experts, ModelShape
 from trnbench.protocol.orders import GateOrder, WorkOrder
+from trnbench.protocol.parallel import Layout
 from trnbench.schema.plan import PlannedModel
 
 LAYERS = 2
@@ -25,6 +26,8 @@ SEQUENCE_LENGTH = 64
 SEQUENCES_A_PASS = 2
 PASSES = 2
 STEPS = 20
+MANY_RANKS, STEPS_OF_MANY = 8, 10
+"""Of more data-parallel ranks the reference, which sees the tokens of all, takes fewer steps."""
 LEARNING_RATE = 3e-3
 """Of a model of `LEAST_WIDTH`; wider ones take less, or rounding would outgrow faults."""
 WARMUP_STEPS = 5
@@ -62,9 +65,9 @@ def plan_gate(work: WorkOrder) -> GateOrder:
     return GateOrder(
         shape=shape,
         sequence_length=length if shape.image is None else shape.max_positions,
-        sequences_a_pass=SEQUENCES_A_PASS if shape.image is None else IMAGES_A_PASS,
+        sequences_a_pass=_sequences_a_pass(layout, is_images=shape.image is not None),
         passes=_multiple(PASSES, layout.pipeline_parallel_size),
-        steps=STEPS,
+        steps=STEPS if layout.data_parallel_size <= MANY_RANKS else STEPS_OF_MANY,
         optimizer=replace(work.optimizer, learning_rate=rate, lr_warmup_steps=WARMUP_STEPS),
         step=replace(
             step,
@@ -73,6 +76,13 @@ def plan_gate(work: WorkOrder) -> GateOrder:
             lora=lora if lora is None else replace(lora, rank=min(lora.rank, ADAPTER_RANK)),
         ),
     )
+
+
+def _sequences_a_pass(layout: Layout, *, is_images: bool) -> int:
+    """Return the sequences of each data-parallel rank: of many ranks fewer, but one at least."""
+    usual = IMAGES_A_PASS if is_images else SEQUENCES_A_PASS
+    ranks = layout.data_parallel_size
+    return usual if ranks <= SEQUENCES_A_PASS else max(1, usual // ranks)
 
 
 def plan_external_gate(
@@ -91,7 +101,7 @@ def plan_external_gate(
         shape=None,
         external=external,
         sequence_length=min(SEQUENCE_LENGTH, length),
-        sequences_a_pass=SEQUENCES_A_PASS,
+        sequences_a_pass=_sequences_a_pass(work.layout, is_images=False),
         passes=PASSES,
         steps=EXTERNAL_STEPS,
         optimizer=replace(

@@ -32,7 +32,7 @@ def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
     document: doc.Document = report.document(of, page)
     backing = document.backing()
     main: list[str] = [f"<h1>{_text(report.title)}</h1>"]
-    main += [f'<p class="answer">{_text(sentence)}</p>' for sentence in backing.answer]
+    main += [f'<p class="answer">{_prose(sentence)}</p>' for sentence in backing.answer]
     main += map(block, document.conclusion)
     if backing.charts:
         from trnbench.reports.charts import figure
@@ -72,8 +72,16 @@ def _hash(text: str) -> str:
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
+_DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+
+
 def _text(text: str) -> str:
     return escape(doc.one_line(text))
+
+
+def _prose(text: str) -> str:
+    """Return a text whose days are never broken over lines."""
+    return _DAY.sub(r"<time>\g<0></time>", _text(text))
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -88,7 +96,7 @@ def block(part: doc.Part) -> str:
             level = max(2, part.level)
             return f"<h{level}>{text}</h{level}>" if part.level else f'<p class="answer">{text}</p>'
         case doc.Lines():
-            return "\n".join(f"<p>{_text(text)}</p>" for text in part.texts)
+            return "\n".join(f"<p>{_prose(text)}</p>" for text in part.texts)
         case doc.Notes():
             return _notes(part.texts)
         case doc.Facts():
@@ -105,13 +113,13 @@ def _drawn(line: str) -> str:
 
 
 def _notes(texts: Sequence[str]) -> str:
-    items = "\n".join(f"<li>{_text(text)}</li>" for text in texts)
+    items = "\n".join(f"<li>{_prose(text)}</li>" for text in texts)
     return f'<ol class="notes">\n{items}\n</ol>' if items else ""
 
 
 def _facts(rows: Iterable[tuple[str, str]]) -> str:
     lines = [
-        f"<dt>{_text(label)}</dt><dd>{_text(text)}</dd>" if label else f"<dd>{_text(text)}</dd>"
+        f"<dt>{_text(label)}</dt><dd>{_prose(text)}</dd>" if label else f"<dd>{_prose(text)}</dd>"
         for label, text in rows
     ]
     items = "\n".join(lines)
@@ -134,10 +142,11 @@ def _table(table: doc.Table) -> str:
 def _cell(column: doc.Column, cell: doc.Cell | str) -> str:
     text, style = (cell.text, cell.style) if isinstance(cell, doc.Cell) else (cell, None)
     classes = [*(["n"] if column.is_figure else []), *([MARKS[style]] if style else [])]
+    classes += ["s"] if not column.heading else []
     named = f' class="{" ".join(classes)}"' if classes else ""
     value = sort_value(text) if column.is_figure else None
     order = "" if value is None else f' data-v="{value:.9g}"'
-    return f"<td{named}{order}>{_text(text)}"
+    return f"<td{named}{order}>{_prose(text)}"
 
 
 def sort_value(text: str) -> float | None:

@@ -1,13 +1,13 @@
-"""What a page of results has beside the table: the answer, charts, and what each figure rests on.
+"""What a page of results or of rankings has beside its table: the answer, charts, what it rests on.
 
 The answer ranks as `trnbench rank` does: like work alone, and neither invalid nor failed results.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trnbench.cost.ranking import RankedRun, Ranking, rank, ranked_run
+from trnbench.cost.ranking import HIGHER_IS_BETTER, RankedRun, Ranking, Row, rank, ranked_run
 from trnbench.reports import document as doc
 from trnbench.reports import texts
 from trnbench.reports.columns import COLUMNS
@@ -38,11 +38,14 @@ def backing_of(results: Sequence[Result]) -> doc.Backing:
         answer.append(
             f"{len(ranked) - MOST_WORKS} more kinds of work are below; `trnbench rank` ranks each."
         )
-    speeds = _speeds(results)
-    costs = [_costs(each) for each in ranked[:MOST_WORKS] if len(each.results) > 1]
-    charts = [*([speeds] if len(speeds.points) > 1 else []), *costs]
+    charts = [each for each in (_speeds(results), _launches(results)) if len(each.points) > 1]
+    costs = [
+        cost_chart(each.ranking, [_case(result) for result in each.results])
+        for each in ranked[:MOST_WORKS]
+        if len(each.results) > 1
+    ]
     parts = [*_doubts(results), *_environment(results), *_provenance(results)]
-    return doc.Backing(answer=answer, charts=charts, parts=parts)
+    return doc.Backing(answer=answer, charts=[*charts, *costs], parts=parts)
 
 
 # --- the answer -----------------------------------------------------------------------------------
@@ -98,8 +101,8 @@ def _lead(best: MetricValue, next_: MetricValue, name: str) -> str:
     errors = (best.relative_error, next_.relative_error)
     if errors[0] is None or errors[1] is None:
         return (
-            f"That is {say_change(ratio - 1)} beside the next, {name}; "
-            "without an interval of both, how sure that is cannot be said."
+            f"The lead over the next, {name}, is {say_change(ratio - 1)}; "
+            "one of the two has no interval, so that how sure it is is not known."
         )
     half = NORMAL_975 * math.hypot(errors[0], errors[1])
     low, high = ratio * math.exp(-half) - 1, ratio * math.exp(half) - 1
@@ -141,21 +144,51 @@ def _speeds(results: Sequence[Result]) -> doc.Chart:
     )
 
 
-def _costs(ranked: Ranked) -> doc.Chart:
+def _launches(results: Sequence[Result]) -> doc.Chart:
+    """Show each launch of the cases that were measured in more than one."""
     points = []
-    for row, result in zip(ranked.ranking.rows, ranked.results, strict=True):
+    for result in results:
+        launches = [each for each in result.launches if each.step_time_mean_seconds is not None]
+        for number, launch in enumerate(launches if len(launches) > 1 else [], 1):
+            mean, error = launch.step_time_mean_seconds or 0.0, launch.standard_error
+            half = None if error is None else NORMAL_975 * error * mean
+            points.append(
+                doc.Point(
+                    label=f"{_case(result)}, launch {number}",
+                    x=mean,
+                    x_low=None if half is None else mean - half,
+                    x_high=None if half is None else mean + half,
+                    style=STYLES[launch.standing],
+                )
+            )
+    cut = f" The first {MOST_BARS} of {len(points)}." if len(points) > MOST_BARS else ""
+    return doc.Chart(
+        title="Step time of each launch",
+        sentence="Mean of one optimizer step with the 95 % interval of its own steps; left "
+        f"is faster, and how much launches differ is what one launch cannot show.{cut}",
+        x_title="seconds",
+        points=points[:MOST_BARS],
+    )
+
+
+def cost_chart(ranking: Ranking, labels: Sequence[str]) -> doc.Chart:
+    """Return cost against speed of the runs that have both, with the labels of all rows."""
+    points = []
+    for row, label in zip(ranking.rows, labels, strict=True):
         metrics = row.run.metrics
         speed, cost = metrics["tokens_per_second"], metrics["usd_per_million_tokens"]
+        if speed.value is None or cost.value is None:
+            continue
         points.append(
             doc.Point(
-                label=f"{_case(result)}{_at(row.run)}",
-                x=speed.value or 0.0, x_low=speed.low, x_high=speed.high,
+                label=label + _at(row.run),
+                x=speed.value, x_low=speed.low, x_high=speed.high,
                 y=cost.value, y_low=cost.low, y_high=cost.high,
-                style=STYLES[result.standing], is_best=row.is_pareto,
+                style="doubtful" if row.run.doubt else "good", is_best=row.is_pareto,
             )
         )  # fmt: skip
     return doc.Chart(
-        title=f"Cost against speed: {ranked.ranking.work}",
+        title=f"Cost against speed: {ranking.work}",
         sentence="Dollars per million tokens against tokens per second, both with the 95 % "
         "interval; lower is cheaper, right is faster. The line joins those that no other beats on "
         "both.",
@@ -163,6 +196,26 @@ def _costs(ranked: Ranked) -> doc.Chart:
         y_title="$ per million tokens",
         points=points,
     )
+
+
+def backing_of_rankings(
+    rankings: Sequence[Ranking], metric: str, name: Callable[[Row], str], say: Callable[[Row], str]
+) -> doc.Backing:
+    """Return the first of each ranking, its lead, and cost against speed, by each row's name."""
+    answer, charts = [], []
+    for ranking in [each for each in rankings if each.rows][:MOST_WORKS]:
+        best, *others = ranking.rows
+        sentence = f"{ranking.work}: {name(best)} is first by {metric}: {say(best)}"
+        sentence += f"{_at(best.run)}."
+        if others:
+            pair = (best.value, others[0].value)
+            is_high = metric in HIGHER_IS_BETTER
+            sentence += f" {_lead(*(pair if is_high else pair[::-1]), name(others[0]))}"
+        doubt = f" It is {best.run.doubt}." if best.run.doubt else ""
+        answer.append(sentence + doubt)
+        chart = cost_chart(ranking, [name(row) for row in ranking.rows])
+        charts += [chart] if len(chart.points) > 1 else []
+    return doc.Backing(answer=answer, charts=charts)
 
 
 # --- what it rests on -----------------------------------------------------------------------------
@@ -186,7 +239,7 @@ def _doubts(results: Sequence[Result]) -> Iterator[doc.Part]:
         yield doc.Table(DOUBT_COLUMNS, rows)
 
 
-ENVIRONMENT_COLUMNS = doc.columns(">results", "device", "backend", "versions", "settings", "state")
+ENVIRONMENT_COLUMNS = doc.columns("device", "backend", "versions", "settings", "state", ">results")
 
 
 def _environment(results: Sequence[Result]) -> Iterator[doc.Part]:
@@ -205,7 +258,7 @@ def _environment(results: Sequence[Result]) -> Iterator[doc.Part]:
         counts[key] = counts.get(key, 0) + 1
     if counts:
         yield doc.Heading("Environment", 2)
-        rows = [(str(count), *key) for key, count in counts.items()]
+        rows = [(*key, str(count)) for key, count in counts.items()]
         yield doc.Table(ENVIRONMENT_COLUMNS, rows)
 
 
@@ -228,7 +281,8 @@ def _provenance(results: Sequence[Result]) -> Iterator[doc.Part]:
         ("tokens/s", f"{meanings['tokens_per_second']}; statistics by {rules}"),
         ("95 % intervals", intervals or "none could be made"),
         ("peak memory", meanings["peak_memory_bytes"]),
-        ("MFU", f"{meanings['mfu']}; FLOPs by {conventions}; peak: {peaks or 'not known'}"),
+        ("MFU", f"model FLOPs utilization of the devices driven, FLOPs by {conventions}"),
+        ("peak of the MFU", peaks or "not known"),
         ("$ per M tokens", "the price of an hour over the tokens that an hour trains"),
         ("prices", prices or "none"),
         ("measured", f"{say_rate(steps)} steps that count, in {say_rate(seconds)} s of cases"),

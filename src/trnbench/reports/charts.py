@@ -9,7 +9,7 @@ from trnbench.reports import document as doc
 from trnbench.units import say_rate
 
 WIDTH, HEIGHT = 640, 420
-LABEL_LETTERS = 50
+LABEL_LETTERS = 52
 """Of one line of a label; on a phone the letters are larger."""
 MOST_NUMBERED = 20
 """With more points they have no number; each says its name when it is pointed at."""
@@ -124,7 +124,7 @@ def _point(
         yield _whisker(x(point.x_low), at_y, x(point.x_high), at_y)
     if point.y_low is not None and point.y_high is not None:
         yield _whisker(at_x, y(point.y_low), at_x, y(point.y_high))
-    said = f"{point.label}: {say_rate(point.x)} tokens/s, ${point.y:.4g}"
+    said = f"{point.label}: {say_rate(point.x)}, {point.y:.4g}"
     yield _mark(point, at_x, at_y, said, is_weak=not point.is_best)
     if is_numbered:
         yield f'<text x="{at_x + 9:.1f}" y="{at_y - 8:.1f}">{number}</text>'

@@ -1,74 +1,105 @@
 
 'use strict';
+const MOST_ROWS = 100; // More at once make sorting slow; a button, a printer and the filter reach all.
 const order = new Intl.Collator(undefined, { numeric: true });
-const numberOf = (cell) => {
-  const text = cell.dataset.v ?? cell.textContent;
-  return text === '' ? NaN : Number(text);
-};
-function sort(table, column) {
-  const head = table.tHead.rows[0].cells[column];
-  const isDown = head.getAttribute('aria-sort') === 'ascending';
-  for (const each of table.tHead.rows[0].cells) each.removeAttribute('aria-sort');
-  head.setAttribute('aria-sort', isDown ? 'descending' : 'ascending');
-  const isFigure = head.classList.contains('n');
-  const body = table.tBodies[0];
-  const keyed = [...body.rows].map((row) => {
-    const cell = row.cells[column];
-    const key = isFigure ? numberOf(cell) : cell.textContent;
-    return { row, key, isUnknown: isFigure ? Number.isNaN(key) : key === '' || key === '—' };
-  });
-  keyed.sort((a, b) => {
-    // What is not known comes last either way.
-    if (a.isUnknown || b.isUnknown) return a.isUnknown - b.isUnknown;
-    const apart = isFigure ? a.key - b.key : order.compare(a.key, b.key);
-    return isDown ? -apart : apart;
-  });
-  body.append(...keyed.map((each) => each.row));
-}
-function addFilter(table) {
-  const rows = [...table.tBodies[0].rows];
-  const texts = rows.map((row) => row.textContent.toLowerCase());
-  const bar = document.createElement('div');
-  const label = document.createElement('label');
-  const field = document.createElement('input');
-  const count = document.createElement('span');
-  bar.className = 'filter';
-  count.className = 'count';
-  count.setAttribute('aria-live', 'polite');
-  field.type = 'search';
-  label.append('Filter rows', field);
-  bar.append(label, count);
-  field.addEventListener('input', () => {
-    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    rows.forEach((row, number) => {
-      row.hidden = !words.every((word) => texts[number].includes(word));
-      shown += !row.hidden;
-    });
-    count.textContent = words.length ? `${shown} of ${rows.length} rows` : '';
-  });
-  table.parentElement.before(bar);
-}
-for (const table of document.querySelectorAll('table')) {
-  const heads = [...table.tHead.rows[0].cells];
-  const rows = [...table.tBodies[0].rows];
-  if (table.classList.contains('cards')) {
-    for (const row of rows) {
-      heads.slice(1).forEach((head, number) => {
-        row.cells[number + 1].dataset.h = head.textContent;
-      });
+
+class Sheet {
+  constructor(table) {
+    this.table = table;
+    this.heads = [...table.tHead.rows[0].cells];
+    this.rows = [...table.tBodies[0].rows];
+    this.most = MOST_ROWS;
+    this.words = [];
+    if (table.classList.contains('cards')) this.nameCells();
+    if (this.rows.length > 1) this.heads.forEach((head, column) => this.addSorting(head, column));
+    if (this.rows.length > 3) this.addFilter();
+    if (this.rows.length > this.most) this.draw();
+  }
+
+  nameCells() {
+    // A text that begins a row is its title; a figure needs its heading.
+    const first = this.heads[0].classList.contains('n') ? 0 : 1;
+    for (const row of this.rows) {
+      for (let n = first; n < row.cells.length; n++) row.cells[n].dataset.h = this.heads[n].textContent;
     }
   }
-  if (rows.length > 1) {
-    heads.forEach((head, number) => {
-      if (!head.textContent) return;
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.append(...head.childNodes);
-      button.addEventListener('click', () => sort(table, number));
-      head.append(button);
-    });
+
+  addSorting(head, column) {
+    if (!head.textContent) return;
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.append(...head.childNodes);
+    button.addEventListener('click', () => this.sort(column));
+    head.append(button);
   }
-  if (rows.length > 3) addFilter(table);
+
+  sort(column) {
+    const head = this.heads[column];
+    const isDown = head.getAttribute('aria-sort') === 'ascending';
+    for (const each of this.heads) each.removeAttribute('aria-sort');
+    head.setAttribute('aria-sort', isDown ? 'descending' : 'ascending');
+    const isFigure = head.classList.contains('n');
+    const keyed = this.rows.map((row) => {
+      const cell = row.cells[column];
+      const text = cell.dataset.v ?? cell.textContent;
+      const key = isFigure ? Number(text) : text;
+      return { row, key, isUnknown: text === '' || text === '—' || Number.isNaN(key) };
+    });
+    keyed.sort((a, b) => {
+      // What is not known comes last either way.
+      if (a.isUnknown || b.isUnknown) return a.isUnknown - b.isUnknown;
+      const apart = isFigure ? a.key - b.key : order.compare(a.key, b.key);
+      return isDown ? -apart : apart;
+    });
+    this.rows = keyed.map((each) => each.row);
+    this.draw();
+    this.table.tBodies[0].append(...this.rows);
+  }
+
+  addFilter() {
+    this.texts = new Map(this.rows.map((row) => [row, row.textContent.toLowerCase()]));
+    const bar = document.createElement('div');
+    const label = document.createElement('label');
+    const field = document.createElement('input');
+    this.count = document.createElement('span');
+    this.button = document.createElement('button');
+    bar.className = 'filter';
+    this.count.className = 'count';
+    this.count.setAttribute('aria-live', 'polite');
+    field.type = 'search';
+    this.button.type = 'button';
+    this.button.textContent = 'Show all';
+    this.button.hidden = true;
+    label.append('Filter rows', field);
+    bar.append(label, this.count, this.button);
+    field.addEventListener('input', () => {
+      this.words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      this.draw();
+    });
+    this.button.addEventListener('click', () => this.showAll());
+    this.table.parentElement.before(bar);
+  }
+
+  showAll() {
+    this.most = Infinity;
+    this.draw();
+  }
+
+  draw() {
+    let found = 0;
+    for (const row of this.rows) {
+      const isFound = this.words.every((word) => this.texts.get(row).includes(word));
+      found += isFound;
+      row.hidden = !isFound || found > this.most;
+    }
+    if (!this.count) return;
+    const shown = Math.min(found, this.most);
+    const whole = found > shown ? found : this.rows.length;
+    this.count.textContent = shown < whole ? `${shown} of ${whole} rows` : '';
+    this.button.hidden = found <= shown;
+  }
 }
+
+const sheets = [...document.querySelectorAll('table')].map((table) => new Sheet(table));
+addEventListener('beforeprint', () => sheets.forEach((sheet) => sheet.showAll()));
 document.documentElement.classList.add('ready');

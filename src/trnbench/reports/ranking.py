@@ -41,7 +41,19 @@ def _document(ranked: Ranked, page: doc.Page) -> doc.Document:
             parts.append(doc.Table(_columns(ranked.metric), rows, notes=left_out))
         else:
             parts.append(doc.Notes(left_out, wrap=False))
-    return doc.Document([*parts, doc.Notes(_notes(ranked.rankings, page), wrap=False)])
+    notes = doc.Notes(_notes(ranked.rankings, page), wrap=False)
+    return doc.Document([*parts, notes], backing=lambda: _backing(ranked))
+
+
+def _backing(ranked: Ranked) -> doc.Backing:
+    from trnbench.reports.backing import backing_of_rankings
+
+    def name(row: Row) -> str:
+        return f"{_where(row)}, {row.run.precision} ({row.run.origin})"
+
+    return backing_of_rankings(
+        ranked.rankings, ranked.metric, name, lambda row: _figure(row.value, ranked.metric)
+    )
 
 
 def _columns(metric: str) -> tuple[doc.Column, ...]:
@@ -53,13 +65,11 @@ def _columns(metric: str) -> tuple[doc.Column, ...]:
 
 def _cells(row: Row, metric: str) -> tuple[str, ...]:
     run = row.run
-    copies = row.trained.copies if row.trained else 1
     origin = f"{run.origin} {run.day}: {run.source}"
-    where = f"{run.machine}, {run.layout}" if run.layout else run.machine
     return (
         str(row.place),
         PARETO if row.is_pareto else "",
-        where if copies == 1 else f"{copies:,} times ({where})",
+        _where(row),
         run.precision,
         _figure(row.value, metric),
         say_or_unknown(run.metrics["tokens_per_second"].value, "{:,.0f}".format),
@@ -68,6 +78,12 @@ def _cells(row: Row, metric: str) -> tuple[str, ...]:
         say_or_unknown(row.break_even_usd_per_hour, "{:,.2f}".format),
         "; ".join(filter(None, (origin, run.doubt, run.idle))),
     )
+
+
+def _where(row: Row) -> str:
+    copies = row.trained.copies if row.trained else 1
+    where = f"{row.run.machine}, {row.run.layout}" if row.run.layout else row.run.machine
+    return where if copies == 1 else f"{copies:,} times ({where})"
 
 
 def _figure(figure: MetricValue, metric: str) -> str:

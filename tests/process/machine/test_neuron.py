@@ -32,7 +32,7 @@ def test_a_busy_trn2_48xlarge_is_read_in_full(bin_folder: Path, root: Path) -> N
     assert (len(neuron.chips), neuron.logical_cores, neuron.logical_core_config) == (16, 64, 2)
     assert neuron.chips[0].memory_bytes == 96 * 2**30
     assert neuron.chips[0].connected_to == (12, 3, 4, 1)
-    assert neuron.holders == (Holder("Neuron device 0", 4242, "python3"),)
+    assert neuron.holders == (Holder("Neuron device 0", 4242, "python3", 0),)
     kept = neuron.kept()
     assert kept is not None
     assert kept["memory_bytes_per_chip"] == 96 * 2**30

@@ -217,7 +217,7 @@ def test_the_answer_says_nothing_of_what_has_no_price_or_must_not_be_used() -> N
     unsure = priced(2000, 0.01)
     metrics = {k: v.model_copy(update=bare) for k, v in unsure.metrics.items()}
     without = unsure.model_copy(update={"metrics": metrics})
-    assert "how sure that is cannot be said" in answer(without, priced(1000, 0.01))
+    assert "is +100 %; one of the two has no interval" in answer(without, priced(1000, 0.01))
 
 
 def test_other_work_has_an_answer_of_its_own() -> None:
@@ -280,3 +280,28 @@ def test_pages_keep_to_their_sizes() -> None:
     ]
     assert len(page_of(results[:50]).encode()) < 1e6
     assert len(page_of(results).encode()) < 5e6
+
+
+def test_a_ranking_begins_with_the_first_and_its_lead() -> None:
+    ranked = SAMPLES["ranking"]
+    text = Reader(render(report_of("ranking"), ranked, "html", PAGE)).text
+    first, second = ranked.rankings[0].rows[:2]
+    lead = second.value.value / first.value.value - 1
+    assert "llama3-8b, 8192 tokens a sequence: trn2, bf16 (measured) is first by usd_per_" in text
+    assert f"The lead over the next, h100, fp8 (published), is {say_change(lead)};" in text
+    assert "Cost against speed: llama3-8b, 8192 tokens a sequence" in text
+
+
+def test_launches_are_drawn_where_a_case_has_more_than_one() -> None:
+    result = make_result()
+    (launch,) = result.launches
+    slower = launch.model_copy(update={"step_time_mean_seconds": 0.06, "standard_error": None})
+    twice = result.model_copy(update={"launches": (launch, slower)})
+    (chart,) = backing_of([result, twice]).charts[1:2]
+    assert [point.x for point in chart.points] == [launch.step_time_mean_seconds, 0.06]
+    low, high = chart.points[0].x_low, chart.points[0].x_high
+    assert launch.standard_error is not None
+    assert low is not None
+    assert high is not None
+    assert (high - low) / 2 == pytest.approx(1.959964 * launch.standard_error * chart.points[0].x)
+    assert chart.points[1].x_low is None

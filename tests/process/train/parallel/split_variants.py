@@ -5,22 +5,28 @@
 The ranks import torch once for all variants of a set: that is what they cost.
 """
 
+import contextlib
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+import torch.distributed as dist
 
 from tests.process.train.parallel.variants import TIED, train
 from tests.pure.train.orders import LLAMA, MOE, order_of
 from tests.ranks import seat_argument
 from trnbench.protocol.model import ModelShape
-from trnbench.protocol.orders import Execution, Lora, Precision, StepSettings, WorkOrder
+from trnbench.protocol.orders import Execution, GateOrder, Lora, Precision, StepSettings, WorkOrder
 from trnbench.protocol.parallel import Layout, PipelineSchedule
+from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
+from trnbench.train.parallel import context, tensor
 from trnbench.train.parallel.mesh import Mesh
+from trnbench.train.parity import run_parity_gate
 
 TENSOR = Layout(tensor_parallel_size=2)
 WHOLE_TOKENS = replace(TENSOR, sequence_parallel=False)
@@ -121,6 +127,45 @@ OF_FOUR = {
 SETS = {"two": {**OF_TENSOR, **OF_STAGES, **OF_CONTEXT}, "compiled": COMPILED, "four": OF_FOUR}
 
 
+def _not_summed(whole: torch.Tensor, dimension: int, group: dist.ProcessGroup) -> torch.Tensor:
+    """Return this rank's own part where that of the sum is asked for."""
+    return whole.chunk(group.size(), dimension)[group.rank()].contiguous()
+
+
+SOUND = "sound"
+GATED = {
+    f"{SOUND}: tensor ranks": (variant(TENSOR, SHARED), None),
+    f"{SOUND}: context ranks": (variant(CONTEXT, QWEN3), None),
+    f"{SOUND}: stages": (variant(ONE_F_ONE_B, passes=2), None),
+    "outputs are not summed": (
+        variant(TENSOR), mock.patch.object(tensor, "scattered", _not_summed),
+    ),
+    "gradients of norms are not summed": (
+        variant(TENSOR), mock.patch.object(tensor, "read_part", tensor.read_whole),
+    ),
+    "every rank gives the whole of the balance loss": (
+        variant(TENSOR, SHARED),
+        mock.patch.object(tensor._Share, "backward", lambda _, given: (given, None)),
+    ),
+    "gradients of keys are not summed": (
+        variant(CONTEXT), mock.patch.object(context, "scattered", _not_summed),
+    ),
+}  # fmt: skip
+"""Gates on layouts of two ranks: right ones, and each with a fault that it must find."""
+
+
+def gate(order: WorkOrder, fault: Any, mesh: Mesh) -> dict[str, Any]:
+    """Return what the gate of an order found, with a fault or none."""
+    small = GateOrder(
+        shape=order.own_shape, sequence_length=order.sequence_length, sequences_a_pass=2, passes=2,
+        steps=4, optimizer=order.optimizer, step=order.step,
+    )  # fmt: skip
+    backend = CpuBackend.open(Claim(precision=order.precision, threads=1))
+    with fault or contextlib.nullcontext():
+        found = run_parity_gate(replace(order, gate=small), backend, None, mesh=mesh)
+    return {**found, "points": [asdict(point) for point in found["points"]]}
+
+
 def main() -> None:
     """Train every variant of a set, and save the weights."""
     seat = seat_argument(sys.argv[1])
@@ -138,6 +183,9 @@ def main() -> None:
             "gradient_norms": made.gradient_norms,
             "program": made.program,
         }
+    if sys.argv[2] == "two":
+        for name, (order, fault) in GATED.items():
+            told[name] = gate(order, fault, joined.relaid(order.layout, torch.device("cpu")))
     joined.leave()
     answer.write_text(json.dumps(told))
 

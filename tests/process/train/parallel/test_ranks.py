@@ -7,11 +7,17 @@ from typing import Any
 import pytest
 import torch
 
+from tests.process.train.parallel.faults import FAULTS, RIGHT
 from tests.process.train.parallel.variants import VARIANTS, alone, train
 from tests.ranks import RankEnd, run_ranks
+from trnbench.analysis.checks.parity import find_faults, tolerance_of
+from trnbench.protocol.codec import decode
+from trnbench.protocol.parallel import Layout
+from trnbench.protocol.records import CHILD_RECORDS
+from trnbench.run.contradictions import Rules
 
 LOSS, NORM = 2e-6, 5e-6
-"""x."""
+"""Relative, in fp32; weights after ten steps may be four times as far: AdamW divides by roots."""
 LOW_LOSS, LOW_NORM = 1e-4, 5e-3
 """In lower precision."""
 ADD_TWO_NUMBERS = ("ddp llama", "ddp tied", "ddp gpt2", "ddp chunked", "ddp bf16")
@@ -70,3 +76,44 @@ def test_ranks_agree_and_their_data_differ(name: str, answers: list[dict[str, An
     assert (first["digest"] == second["digest"]) == is_replica
     assert first["program"] == second["program"]
     assert first["losses"][0] != second["losses"][0]
+
+
+def faults_seen(name: str, layout: Layout, answers: list[dict[str, Any]]) -> list[str]:
+    """Return what the gate of any rank, and the comparison of ranks, finds wrong."""
+    sent = [answer["faults"][name] for answer in answers]
+    records = {kind: [decode(each[kind], CHILD_RECORDS) for each in sent] for kind in sent[0]}
+    tolerance = tolerance_of("fp32", "llama")
+    seen = [fault for parity in records["parity"] for fault in find_faults(parity, tolerance)]
+    rules = Rules(layout, "gloo", "fp32")
+    for kind in ("block", "replica"):
+        seen += [fault.what for fault in rules.faults(records[kind])]
+    return seen
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_training_is_beyond_doubt(name: str, answers: list[dict[str, Any]]) -> None:
+    assert faults_seen(name, RIGHT[name][0], answers) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("never shares gradients", ("from production weights the gradient", "gradient_norms")),
+        ("shares gradients twice", ("norm of all gradients",)),
+        ("same tokens", ("from production weights the gradient", "losses")),
+        ("same tokens, sharded", ("from production weights the gradient", "losses")),
+        ("one skips steps", ("the loss of step", "weights")),
+        ("clipped per rank", ("gradient_norms",)),
+    ],
+)
+def test_wrong_training_is_seen(
+    name: str, told: tuple[str, ...], answers: list[dict[str, Any]]
+) -> None:
+    seen = faults_seen(name, FAULTS[name][0], answers)
+    for text in told:
+        assert any(text in each for each in seen), seen
+
+
+def test_every_fault_is_looked_for() -> None:
+    (mark,) = test_wrong_training_is_seen.pytestmark
+    assert [name for name, _ in mark.args[1]] == list(FAULTS)

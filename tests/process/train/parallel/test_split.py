@@ -2,25 +2,40 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.each import check_each
-from tests.process.train.parallel.split_variants import SETS
+from tests.process.train.parallel.split_variants import GATED, SETS, SOUND
 from tests.process.train.parallel.variants import alone, train
 from tests.ranks import run_ranks
+from trnbench.analysis.checks.parity import find_faults, tolerance_of
 from trnbench.protocol.orders import WorkOrder
+from trnbench.protocol.records import Parity, ParityPoint
 
 MODULE = "tests.process.train.parallel.split_variants"
 
 
 def test_two_ranks_train_as_one(tmp_path: Path) -> None:
-    check_ranks(tmp_path, "two", 2)
+    answers = check_ranks(tmp_path, "two", 2)
+
+    def check(name: str) -> None:
+        for answer in answers:
+            told = answer[name]
+            points = [ParityPoint(**point) for point in told.pop("points")]
+            parity = Parity(at_seconds=1.0, points=points, **told)
+            faults = list(
+                find_faults(parity, tolerance_of("fp32", GATED[name][0].own_shape.family))
+            )
+            assert bool(faults) != name.startswith(SOUND), faults
+
+    check_each(GATED, check)
 
 
-def check_ranks(folder: Path, kind: str, ranks: int) -> None:
-    """Compare what ranks come to with one process, for every variant of a set."""
+def check_ranks(folder: Path, kind: str, ranks: int) -> list[dict[str, Any]]:
+    """Return what each rank told, once every variant of a set is compared with one process."""
     ends = run_ranks(folder, ranks, MODULE, kind, str(folder))
     assert not any(end.exit_code for end in ends), "\n".join(end.printed for end in ends)
     answers = [end.answer for end in ends]
@@ -52,6 +67,7 @@ def check_ranks(folder: Path, kind: str, ranks: int) -> None:
     check_each(
         [(name, number, order) for number, (name, order) in enumerate(SETS[kind].items())], check
     )
+    return answers
 
 
 def _norm(weights: dict[str, torch.Tensor]) -> float:

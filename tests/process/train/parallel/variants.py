@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from tests.process.train.parallel.faults import DDP, FAULTS, FSDP, RIGHT, records_of
 from tests.pure.train.orders import BERT, GPT2, LLAMA, MOE, VIT, order_of
 from tests.ranks import seat_argument
-from trnbench.protocol.model import ModelShape
+from trnbench.protocol.model import ExternalModel, ModelShape
 from trnbench.protocol.orders import Lora, StepSettings, WorkOrder
 from trnbench.protocol.parallel import Layout
 from trnbench.train.backends.base import Claim
@@ -27,8 +28,6 @@ from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
 from trnbench.train.parallel.parts import whole_of
 
 STEPS = 10
-DDP = Layout(data_parallel_replicate_size=2)
-FSDP = Layout(data_parallel_shard_size=2)
 TIED = replace(LLAMA, tied_embeddings=True)
 
 
@@ -67,6 +66,19 @@ FSDP_VARIANTS = {
     "foreach": stepping(FSDP, adamw="foreach"),
     "pure_bf16": variant(FSDP, precision="pure_bf16"),
 }
+THEIRS = {
+    "bigram": ExternalModel(
+        kind="python", target="tests.torch.train.external_models:Bigram", arguments="{}",
+        checked_keys=[], vocabulary_size=128,
+    ),
+    "unused weights": ExternalModel(
+        kind="python", target="tests.torch.train.external_models:Unused", arguments="{}",
+        checked_keys=[], vocabulary_size=128,
+    ),
+}  # fmt: skip
+for _name, _model in THEIRS.items():
+    for _variants, _layout in ((DDP_VARIANTS, DDP), (FSDP_VARIANTS, FSDP)):
+        _variants[_name] = variant(_layout, external=_model)
 VARIANTS = {
     **{f"ddp {name}": order for name, order in DDP_VARIANTS.items()},
     **{f"fsdp {name}": order for name, order in FSDP_VARIANTS.items()},
@@ -114,7 +126,7 @@ def main() -> None:
     folder, answer = Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     joined = Mesh.join(seat, DDP, CpuBackend)
-    told = {}
+    told: dict[str, Any] = {}
     for number, (name, order) in enumerate(VARIANTS.items()):
         made = train(order, joined.relaid(order.layout, torch.device("cpu")))
         if seat.rank == 0:
@@ -125,6 +137,10 @@ def main() -> None:
             "digest": made.digest,
             "program": made.program,
         }
+    told["faults"] = {
+        name: records_of(layout, make_step, joined.relaid(layout, torch.device("cpu")))
+        for name, (layout, make_step) in {**RIGHT, **FAULTS}.items()
+    }
     joined.leave()
     answer.write_text(json.dumps(told))
 
