@@ -85,6 +85,20 @@ VARIANTS = {
 }
 
 
+FOUR = {
+    "replicas of shards": Layout(data_parallel_replicate_size=2, data_parallel_shard_size=2),
+    "replicas of tensor ranks": Layout(data_parallel_replicate_size=2, tensor_parallel_size=2),
+    "shards of tensor ranks": Layout(data_parallel_shard_size=2, tensor_parallel_size=2),
+    "shards of context ranks": Layout(data_parallel_shard_size=2, context_parallel_size=2),
+    "replicas of context ranks": Layout(data_parallel_replicate_size=2, context_parallel_size=2),
+}
+OF_FOUR = {
+    f"{name}, {passes} passes": variant(layout, gradient_accumulation_steps=passes)
+    for name, layout in FOUR.items()
+    for passes in (1, 2)
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What some steps of a variant came to."""
@@ -121,14 +135,16 @@ def alone(order: WorkOrder) -> WorkOrder:
 
 
 def main() -> None:
-    """Train every variant; rank 0 saves the weights."""
+    """Train every variant of this many ranks; rank 0 saves the weights."""
     seat = seat_argument(sys.argv[1])
     folder, answer = Path(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
-    joined = Mesh.join(seat, DDP, CpuBackend)
+    is_pair = seat.world_size == 2
+    cpu = torch.device("cpu")
+    joined = Mesh.join(seat, DDP if is_pair else FOUR["replicas of shards"], CpuBackend)
     told: dict[str, Any] = {}
-    for number, (name, order) in enumerate(VARIANTS.items()):
-        made = train(order, joined.relaid(order.layout, torch.device("cpu")))
+    for number, (name, order) in enumerate((VARIANTS if is_pair else OF_FOUR).items()):
+        made = train(order, joined.relaid(order.layout, cpu))
         if seat.rank == 0:
             torch.save(made.weights, folder / f"{number}.pt")
         told[name] = {
@@ -137,10 +153,11 @@ def main() -> None:
             "digest": made.digest,
             "program": made.program,
         }
-    told["faults"] = {
-        name: records_of(layout, make_step, joined.relaid(layout, torch.device("cpu")))
-        for name, (layout, make_step) in {**RIGHT, **FAULTS}.items()
-    }
+    if is_pair:
+        told["faults"] = {
+            name: records_of(layout, make_step, joined.relaid(layout, cpu))
+            for name, (layout, make_step) in {**RIGHT, **FAULTS}.items()
+        }
     joined.leave()
     answer.write_text(json.dumps(told))
 
