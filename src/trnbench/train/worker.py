@@ -181,18 +181,21 @@ def _opened(
     _import_torch()
     from trnbench.train.backends import backend_class
     from trnbench.train.backends.base import Claim
+    from trnbench.train.parallel.data import compiled_part
     from trnbench.train.parallel.mesh import Mesh
 
     kind = backend_class(work.backend)
     claim = Claim(threads=work.threads, index=work.device_index)
     layout = Layout(data_parallel_replicate_size=seat.world_size)
+    choices: dict[str, str] = {}
     if isinstance(work, orders.WorkOrder):
         claim = replace(claim, precision=work.precision, execution=work.execution)
         layout = work.layout
-    choices = {}
+        part = compiled_part(work)
+        choices = {} if part is None else {"compiled": part}
     if not seat.is_alone:
         claim = replace(claim, index=kind.index_of(work.device_index, seat.local_rank))
-        choices = {"numa_binding": bound}
+        choices["numa_binding"] = bound
     mesh = Mesh.join(seat, layout, kind, claim.index)
     backend = kind.open(claim)
     with explaining(backend):

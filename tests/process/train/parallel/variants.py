@@ -66,6 +66,11 @@ FSDP_VARIANTS = {
     "foreach": stepping(FSDP, adamw="foreach"),
     "pure_bf16": variant(FSDP, precision="pure_bf16"),
 }
+for _variants, _layout in ((DDP_VARIANTS, DDP), (FSDP_VARIANTS, FSDP)):
+    _variants["compiled"] = variant(_layout, execution="compile", gradient_accumulation_steps=2)
+FSDP_VARIANTS["compiled, recomputed"] = replace(
+    FSDP_VARIANTS["compiled"], step=StepSettings(recompute="full")
+)
 THEIRS = {
     "bigram": ExternalModel(
         kind="python", target="tests.torch.train.external_models:Bigram", arguments="{}",
@@ -99,6 +104,12 @@ OF_FOUR = {
 }
 
 
+class Traced(CpuBackend):
+    """Compiles without generating code: that would take a minute."""
+
+    compiler = "aot_eager"
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What some steps of a variant came to."""
@@ -114,11 +125,17 @@ class Trained:
 def train(order: WorkOrder, mesh: Mesh = ALONE_MESH) -> Trained:
     """Train a few steps of an order on this rank of a mesh."""
     claim = Claim(precision=order.precision, execution=order.execution, threads=1)
-    backend = CpuBackend.open(claim)
+    backend = Traced.open(claim)
     step = TrainingStep(build_objective(order, backend, mesh), order, backend, mesh)
     outcomes = StepOutcomes()
     for tokens in prepare_tokens(make_stream(order), order, 0, STEPS, backend, mesh):
+        if step.steps_done == 2:
+            backend.forbid_recompiles()
         step.run(tokens, outcomes)
+    if order.execution == "compile":
+        assert backend.compilations().graphs
+        torch.compiler.set_stance("default")
+        torch.compiler.reset()
     return Trained(
         [float(loss) for loss in outcomes.losses],
         [float(norm) for norm in outcomes.gradient_norms],
@@ -129,9 +146,10 @@ def train(order: WorkOrder, mesh: Mesh = ALONE_MESH) -> Trained:
 
 
 def alone(order: WorkOrder) -> WorkOrder:
-    """Return the order of one rank that sees the tokens of all ranks, in as many more passes."""
+    """Return the order of one eager rank that sees the tokens of all, in as many more passes."""
     passes = order.gradient_accumulation_steps * order.layout.data_parallel_size
-    return replace(order, layout=Layout(), gradient_accumulation_steps=passes)
+    one = replace(order, layout=Layout(), gradient_accumulation_steps=passes)
+    return replace(one, execution="eager")
 
 
 def main() -> None:
