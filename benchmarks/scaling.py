@@ -4,9 +4,10 @@ Ours, plain torchrun and Hugging Face's accelerate train the same model (our obj
 clipping) on this processor with one thread a rank, as replicas that share gradients over gloo; they
 differ in who starts the ranks, where these meet and how gradients are shared. Each rank has as many
 tokens, whatever the number of ranks, so that the efficiency is a step's time of one rank over that
-of two. All six jobs stand ready at once and make blocks of steps in turns, the order reversed each
-round, so that the machine's noise falls on all alike. A ratio is the median over rounds of two
-blocks of the same round, with a 95 % interval by the order statistics of those ratios.
+of two. All six jobs stand ready at once and make blocks of steps in turns, in another order each
+round: one that is last in a round and first in the next finds its weights in the cache. A ratio is
+the median over rounds of two blocks of the same round, with a 95 % interval by the order statistics
+of those ratios.
 
     python -m benchmarks.scaling --accelerate PYTHON      # 5 minutes on two quiet cores
 
@@ -20,6 +21,7 @@ import json
 import math
 import os
 import platform
+import random
 import socket
 import statistics
 import subprocess
@@ -103,9 +105,9 @@ class Ours:
 
 
 class Peer:
-    """Ranks that torchrun or accelerate starts."""
+    """Ranks that torchrun starts, on torch alone or with accelerate."""
 
-    def __init__(self, command: Sequence[str], order: Path, log: Path) -> None:
+    def __init__(self, command: Sequence[str], ranks: int, order: Path, log: Path) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         with log.open("w") as said:
@@ -128,6 +130,9 @@ class Peer:
         listening.close()
         self._socket.settimeout(None)
         self._lines = self._socket.makefile("rw")
+        met = json.loads(self._lines.readline())
+        if met != ranks:
+            raise SystemExit(f"{' '.join(command)}: {met} ranks met, not {ranks}")
 
     def block(self, steps: int) -> float:
         """Tell rank 0 how many steps."""
@@ -202,20 +207,19 @@ def all_ready(
     """Start every contestant with one rank and with two, and end them all."""
     written = folder / "order.json"
     written.write_text(encode(order))
-    module = ["-m", "benchmarks.peers.ranks", "--how"]
+    peers = {"torchrun": sys.executable}
+    if options.accelerate:
+        peers["accelerate"] = options.accelerate
     teams: dict[tuple[str, int], Team] = {}
     try:
         for ranks in SIZES:
             teams[OURS, ranks] = Ours(order, ranks)
-            torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-            torchrun += [f"--nproc-per-node={ranks}", *module, "torchrun"]
-            teams["torchrun", ranks] = Peer(torchrun, written, folder / f"torchrun-{ranks}")
-            if options.accelerate:
-                launch = [options.accelerate, "-m", "accelerate.commands.launch", "--cpu"]
-                launch += [f"--num_processes={ranks}", "--num_machines=1", "--mixed_precision=no"]
-                launch += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
-                launch += [*module, "accelerate"]
-                teams["accelerate", ranks] = Peer(launch, written, folder / f"accelerate-{ranks}")
+            for how, python in peers.items():
+                # accelerate's own launcher starts one process on a CPU, however many are asked for.
+                command = [python, "-m", "torch.distributed.run", "--standalone"]
+                command += [f"--nproc-per-node={ranks}", "-m", "benchmarks.peers.ranks"]
+                command += ["--how", how]
+                teams[how, ranks] = Peer(command, ranks, written, folder / f"{how}-{ranks}")
         yield teams
     finally:
         for team in teams.values():
@@ -226,9 +230,9 @@ def measure(teams: Mapping[tuple[str, int], Team], options: argparse.Namespace) 
     """Let all make blocks in turns; print what others' load did to them, and return the steps."""
     seen = {name: Seen({n: [] for n in SIZES}) for name, _ in teams}
     again = loud = 0
-    for number in range(options.rounds):
-        turns = list(teams)
-        for name, ranks in turns if number % 2 == 0 else reversed(turns):
+    order = random.Random(options.rounds)
+    for _ in range(options.rounds):
+        for name, ranks in order.sample(list(teams), len(teams)):
             for _ in range(options.tries):
                 seconds, foreign = quiet_block(teams[name, ranks], options.steps)
                 if foreign <= FOREIGN_SHARE:

@@ -1,4 +1,4 @@
-"""One rank of a peer's job: our own objective under torch's DDP, by torchrun or by accelerate.
+"""One rank of a peer's job: our own objective under torch's DDP or by accelerate.
 
 Rank 0 takes numbers from its driver, by a socket; for each, every rank makes so many steps as one
 block, as ours does: meet, clock, steps, clock. The seconds are the slowest rank's.
@@ -109,6 +109,8 @@ def serve(step: Step, ready: list[StepTokens], port: int, rank: int, ranks: int)
     driver = None
     if rank == 0:
         driver = socket.create_connection(("127.0.0.1", port)).makefile("rw")
+        driver.write(f"{ranks}\n")  # as they met: a launcher may start fewer
+        driver.flush()
     while steps := _next(driver, ranks):
         seconds = block(steps)
         if driver is not None:
