@@ -66,7 +66,9 @@ def test_the_stand_in_s_cores_are_measured_and_its_tool_times_collectives(tmp_pa
     assert done.code == 0, done.err
     made = read(tmp_path / "p")
     tool = [each for each in made["readings"] if each["source"] == "nccom-test"]
-    assert [each["seconds"] for each in tool] == [[pytest.approx(10e-6 + 10485 / 1e10)]] * 4
+    assert [each["ranks"] for each in tool] == [2] * 4 + [4] * 4, "of the four cores of a chip"
+    expected = [[pytest.approx(10e-6 + 10485 / 1e10)]] * len(tool)
+    assert [each["seconds"] for each in tool] == expected
     timed = [each for each in made["readings"] if each["source"] == "torch"]
     assert all(each["seconds"] for each in timed), [each["reason"] for each in timed]
     assert made["environment"]["backend"] == "neuron"
