@@ -3,7 +3,8 @@
 Replicas (DDP) each hold the whole state and average their gradients while the backward pass runs.
 Sharded ranks (FSDP2) each hold a part of every weight, gather a block's before it runs, and keep
 their part of the averaged gradients; shards in replicas (HSDP) do both. In a step of several passes
-gradients are averaged once, in the last.
+replicas average once, in the last; shards in every pass, since a whole gradient kept from one pass
+to the next would take a whole model's memory.
 
 Source: Li et al., "PyTorch Distributed", VLDB 2020, sections 3.2.2 and 3.2.4; Zhao et al., "PyTorch
 FSDP", VLDB 2023.
