@@ -73,9 +73,10 @@ def _show(row: dict[str, str]) -> bool:
     flops, weights = plan.prediction.flops_per_token, plan.model.parameter_count
     causal = flops.get(DEFAULT_CONVENTION)
     whole = flops.get(FULL_CONVENTION) or flops.get(COUNTED_CONVENTION)
-    is_published = weights == int(row["published_weights"])
+    published = row["published_weights"]
+    is_published = weights == int(published)
     print(
-        f"{row['name']:24} {weights:15,} {'exact' if is_published else row['published_weights']:>15} "
+        f"{row['name']:24} {weights:15,} {'exact' if is_published else published:>15} "
         f"{_of(plan.model.active_parameter_count, '15,'):>15} {_giga(causal):>12} "
         f"{_giga(whole):>9} {seconds:6.1f}  {_verdict(plan)}",
         flush=True,

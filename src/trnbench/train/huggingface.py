@@ -5,7 +5,9 @@ What a config says that the class does not do is refused where a person wrote it
 """
 
 import difflib
+import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,7 +47,7 @@ def build_class(external: ExternalModel) -> nn.Module:
         BadModel: there is no such class, or it refuses its config, or does not know its words.
     """
     kind, config_class = _find_class(external)
-    values = _values_of(external, config_class)
+    values = _values_of(external, kind, config_class)
     with blaming(external, "its config", "correct `model.config`, or the config.json"):
         try:
             config = config_class(**values)
@@ -68,7 +70,7 @@ def build_class(external: ExternalModel) -> nn.Module:
 
 def notes_of(external: ExternalModel) -> list[str]:
     """Return what the config asks for and the class does not do, a sentence each."""
-    _, config_class = _find_class(external)
+    kind, config_class = _find_class(external)
     given: dict[str, Any] = json.loads(external.arguments)
     notes = []
     quantization = given.get("quantization_config")
@@ -84,7 +86,7 @@ def notes_of(external: ExternalModel) -> list[str]:
         "nor trained"
         for key in extra
     ]
-    unknown = [key for key in _unknown_keys(given, config_class) if key not in extra]
+    unknown = [key for key in _unknown_keys(given, kind, config_class) if key not in extra]
     if unknown:
         notes.append(
             f"without effect, because {config_class.__name__} does not know it: "
@@ -112,11 +114,11 @@ def _find_class(external: ExternalModel) -> tuple[Any, Any]:
     )
 
 
-def _values_of(external: ExternalModel, config_class: Any) -> dict[str, Any]:
+def _values_of(external: ExternalModel, kind: Any, config_class: Any) -> dict[str, Any]:
     """Return what the config's class is given, after its words were looked at."""
     given: dict[str, Any] = json.loads(external.arguments)
     _check_type(external, given, config_class)
-    unknown = _unknown_keys(given, config_class)
+    unknown = _unknown_keys(given, kind, config_class)
     for key in external.checked_keys:
         if key in unknown and key not in external.file_keys:
             known = {*_known_keys(config_class), "rope_theta", "rope_scaling"}
@@ -176,13 +178,19 @@ def _known_keys(config_class: Any) -> set[str]:
     return {*fields, *getattr(config_class, "attribute_map", {}), *WITHOUT_EFFECT}
 
 
-def _unknown_keys(given: Mapping[str, Any], config_class: Any) -> list[str]:
-    """Return the keys with a value that the class only stores: nothing else changes with them."""
+def _unknown_keys(given: Mapping[str, Any], kind: Any, config_class: Any) -> list[str]:
+    """Return the keys with a value that the class only stores: nothing else changes with them.
+
+    A model's code may read a key that its config has no attribute for: `head_dim` of many.
+    """
     known = _known_keys(config_class)
+    code = inspect.getsource(inspect.getmodule(kind) or kind)
     plain = config_class().to_dict()
     found = []
     for key, value in sorted(given.items()):
-        if key in known or value is None:
+        name = re.escape(key)
+        is_read = re.search(rf"config\.{name}\b|config, [\"']{name}[\"']", code) is not None
+        if key in known or value is None or is_read:
             continue
         try:
             made = config_class(**{key: value}).to_dict()

@@ -223,6 +223,15 @@ def test_keys_that_every_file_has_are_taken_from_the_user_too() -> None:
     assert found.notes == []
 
 
+def test_a_key_that_the_models_code_alone_reads_is_taken() -> None:
+    sizes = {key: size for key, size in SIZES.items() if key != "head_dim"}
+    narrow, wide = (
+        described(of_file("Qwen2ForCausalLM", {"head_dim": size}, **sizes)) for size in (8, 32)
+    )
+    assert narrow.notes == wide.notes == []
+    assert wide.parameter_count > narrow.parameter_count
+
+
 def test_what_changes_the_work_and_is_not_done_is_noted() -> None:
     found = described(
         of_file(
