@@ -2,7 +2,8 @@
 
 Of each: weights beside the published count, weights that one token meets where that is known, FLOPs
 of a token by convention, and what the parity gate says of a shrunk one trained on this CPU.
-`architectures.csv` has the configs, and the counts that model hubs show of the checkpoints.
+`architectures.csv` has the configs and the published counts, both entered by hand: a count that
+does not follow from its config to the last weight is an error of the row or of the planner.
 
     python benchmarks/models.py [--no-gates] [NAME...]      # gates take some ten seconds each
 """

@@ -38,7 +38,7 @@ def read_samples() -> list[Sample]:
 
 
 def reason_of(sample: Sample) -> tuple[str, bool]:
-    """Return how a worker's end is told, and whether its words were known."""
+    """Return what a worker's end is called, and whether its text was known."""
     if not sample.error:
         end = of_death(sample.backend, -6, sample.log, "measure")
         return end.status, end.status != "died"

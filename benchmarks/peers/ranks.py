@@ -89,7 +89,7 @@ def with_accelerate(objective: Any, optimizer: Any, limit: float) -> Step:
 
 
 def serve(step: Step, ready: list[StepTokens], port: int, rank: int, ranks: int) -> None:
-    """Make blocks of steps as rank 0 is told, for as long as its driver listens."""
+    """Make blocks of steps as the driver commands rank 0, until it ends."""
     done = 0
 
     def block(steps: int) -> float:

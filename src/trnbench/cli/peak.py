@@ -167,7 +167,7 @@ def peak(
         _require_nothing_to_measure(context)
         show(REPORT, read_peak(folders.again), format_)
         return
-    asked = read_device_option(device)  # a typo is told before anything is looked at
+    asked = read_device_option(device)  # a typo is refused before anything is looked at
     machine, devices = look_around(describe_machine(), python)
     found = require_device(asked, devices)
     request = sizes.request(asked.first, machine.host.memory_bytes)

@@ -53,7 +53,7 @@ def seat_of(rank: int, ranks: int = 2) -> Seat:
     )  # fmt: skip
 
 
-def test_a_rank_alone_meets_nobody() -> None:
+def test_a_rank_alone_joins_no_group() -> None:
     before = psutil.Process().num_fds()
     with Meeting(1) as meeting:
         assert meeting.seats == [ALONE]
@@ -134,7 +134,7 @@ def test_a_rank_has_what_torch_names_it_by_and_nothing_of_another_launcher() -> 
     assert not set(FOREIGN_LAUNCH) & set(kept)
 
 
-def test_threads_that_nobody_named_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_are_not_named_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     order = make_order(layout=TWO, backend="cuda", threads=None)
     monkeypatch.setattr(os, "cpu_count", lambda: 48)
     assert environment_of_rank(order, seat_of(0), {}, Path("c"))["OMP_NUM_THREADS"] == "24"

@@ -266,7 +266,7 @@ def test_equal_losses_of_several_steps_are_the_same_tokens() -> None:
     blocks = EQUAL_STEPS // BLOCK.steps
     found = [faults(ranks.send_blocks({}, other, {})) for _ in range(3 * blocks)]
     assert [len(each) for each in found].index(1) == blocks - 1
-    assert sum(map(len, found)) == 1, "it is told once"
+    assert sum(map(len, found)) == 1, "it is said once"
     (fault,) = found[blocks - 1]
     assert (fault.what, fault.ranks) == ("losses", [0, 2])
 

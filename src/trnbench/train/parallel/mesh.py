@@ -36,7 +36,7 @@ _GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
 class Mesh:
     """This rank's place in its job, and the groups that it shares work with.
 
-    A rank alone has one too, whose groups are None: it meets nobody and broadcasts to itself.
+    A rank alone has one too, whose groups are None: it joins none and broadcasts to itself.
     """
 
     def __init__(self, seat: Seat = ALONE, layout: Layout = SINGLE) -> None:
