@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 from trnbench.analysis.idle import idle_chips_note, idle_note
 from trnbench.analysis.metrics import exactly, reciprocal, scaled, unknown
@@ -17,7 +16,7 @@ from trnbench.catalog.instances import instances
 from trnbench.catalog.published import PublishedResult, is_same_model
 from trnbench.cost.training import TrainingCost, TrainingJob, cost_to_train
 from trnbench.schema.price import Price
-from trnbench.schema.result import MetricValue, Result
+from trnbench.schema.result import MetricValue, Origin, Result
 from trnbench.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 UNCHECKED = "published figures count this their own way"
@@ -38,7 +37,7 @@ TO_TRAIN = ("train_usd", "train_seconds")
 class RankedRun:
     """One way to train a model: what it was run on, how fast, and what that costs."""
 
-    origin: Literal["measured", "published"]
+    origin: Origin
     name: str
     """A case's, or the published run's."""
     source: str

@@ -26,6 +26,11 @@ Validity = Literal["sound", "doubtful", "invalid", "failed"]
 """failed: no figure at all; invalid: a figure that must not be used; doubtful: with care."""
 
 
+Origin = Literal["measured", "imported", "published", "estimated"]
+"""measured: by trnbench; imported: read from another program's log; published: read from a source
+that is cited; estimated: computed by a model of the machine, with a range."""
+
+
 class MetricValue(Strict):
     """A figure with its 95 % interval, or why there is none."""
 

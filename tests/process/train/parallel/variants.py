@@ -27,7 +27,7 @@ from trnbench.train.parallel.agreement import program_digest, weights_digest
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
 from trnbench.train.parallel.parts import whole_of
 
-STEPS = 10
+STEPS = 4
 TIED = replace(LLAMA, tied_embeddings=True)
 
 
