@@ -11,9 +11,12 @@ counted without its reducer, which FakeTensorMode cannot enter: gradients are vi
 import argparse
 import dataclasses
 import gc
+import multiprocessing
 import weakref
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -21,6 +24,8 @@ import torch
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.pipelining import PipelineStage, _utils
+from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -53,6 +58,14 @@ SMALL = [
     "llama3.2-1b tensor=4 sequence=false",
     "llama3.2-1b shard=4 tensor=4",
     "llama3.2-1b shard=2 context=4",
+    "llama3-8b layers=8 pipeline=4 batch=8",
+    "llama3-8b layers=8 pipeline=4 batch=8 recompute=full",
+    "llama3-8b layers=8 pipeline=4 batch=8 schedule=gpipe",
+    "llama3-8b layers=8 pipeline=4 batch=8 schedule=interleaved_1f1b stages=2",
+    "llama3-8b layers=8 pipeline=4 batch=8 schedule=zero_bubble",
+    "llama3-8b layers=8 pipeline=2 batch=8 precision=fp32 length=1024",
+    "llama3-8b layers=8 pipeline=2 tensor=4 batch=8",
+    "llama3-8b layers=8 pipeline=2 shard=4 batch=16",
 ]
 LARGE = [
     "llama3-8b shard=16 tensor=4",
@@ -60,16 +73,19 @@ LARGE = [
     "llama3.1-70b shard=64 recompute=full",
     "llama3.1-70b shard=16 tensor=4 precision=pure_bf16 recompute=full",
     "llama3.1-70b shard=16 tensor=4 recompute=full",
-    "llama3.1-70b shard=16 tensor=4 recompute=selective",
     "llama3.1-70b shard=8 tensor=8",
     "llama3.1-70b replicate=2 shard=8 tensor=4 precision=pure_bf16 recompute=full",
     "llama3.1-70b shard=16 context=4 precision=pure_bf16 recompute=full",
+    "llama3.1-70b pipeline=8 tensor=8 batch=32 precision=pure_bf16 recompute=full",
+    "llama3.1-70b pipeline=4 shard=4 tensor=4 batch=32 precision=pure_bf16 recompute=full",
 ]
 KEYS = {
-    "length": "workload.sequence_length", "precision": "workload.precision",
+    "batch": "workload.global_batch_size", "length": "workload.sequence_length",
+    "precision": "workload.precision",
     "recompute": "workload.activation_checkpointing", "layers": "model.layers",
     "tensor": "parallel.tensor_parallel_size", "pipeline": "parallel.pipeline_parallel_size",
     "context": "parallel.context_parallel_size",
+    "schedule": "parallel.pipeline_schedule", "stages": "parallel.pipeline_stages_per_rank",
     "replicate": "parallel.data_parallel_replicate_size",
     "shard": "parallel.data_parallel_shard_size", "reshard": "parallel.reshard_after_forward",
     "sequence": "parallel.sequence_parallel",
@@ -98,7 +114,9 @@ class Live(TorchDispatchMode):
         if not any(result.alias_info for result in func._schema.returns):
             for each in tree_leaves(made):
                 if isinstance(each, torch.Tensor):
-                    self.note(each.untyped_storage())
+                    # The wrapper of a DTensor claims the bytes of the whole; this rank has a part.
+                    own = each.to_local() if isinstance(each, DTensor) else each
+                    self.note(own.untyped_storage())
         return made
 
     def note(self, storage: torch.UntypedStorage) -> None:
@@ -126,6 +144,31 @@ def resizing(live: Live) -> Any:
     return resize_
 
 
+class Neighbours:
+    """What a pipeline's rank hears from ranks that are not there: states of one shape."""
+
+    def __init__(self, states: Any) -> None:
+        self.states = states
+
+    def methods(self) -> dict[str, Any]:
+        """Return the methods of a stage by which it hears of others."""
+        exchanged = SimpleNamespace(item=lambda: 0)  # of static shapes 1
+        return {
+            "_warmup_forward_vote": lambda *_, **__: exchanged,
+            "_warmup_backward_result": lambda *_, **__: exchanged,
+            "_send_meta": lambda stage, meta, to: self._sent(meta),
+            "_recv_meta": lambda stage, source: self._received(source < stage.stage_index),
+        }
+
+    def _sent(self, meta: Any) -> None:
+        self.states = getattr(meta, "forward_metas", self.states)
+
+    def _received(self, is_forward: bool) -> Any:
+        if is_forward:
+            return _utils._StageForwardMeta(forward_metas=self.states)
+        return _utils._StageBackwardMeta(backward_metas=self.states)
+
+
 def not_fake(function: Any) -> Any:
     """Return a function of meshes that works with the ranks' real numbers."""
 
@@ -145,11 +188,31 @@ def plan_of(words: str) -> Plan:
 
 
 def count(order: WorkOrder) -> int:
-    """Return the most bytes that are alive in the second of two steps of rank 0."""
+    """Return the most bytes that are alive on the fullest rank of those that differ."""
+    first, states = in_a_process(count_rank, order, 0, None)
+    if order.layout.pipeline_parallel_size == 1:
+        return first
+    return max(first, in_a_process(count_rank, order, order.layout.world_size - 1, states)[0])
+
+
+def in_a_process(function: Any, *arguments: Any) -> Any:
+    """Return what a function returns in a process of its own: torch's groups are made once."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def count_rank(order: WorkOrder, rank: int, states: Any) -> tuple[int, Any]:
+    """Return the most bytes that are alive in the second of two steps of a rank.
+
+    Beside them, the shapes of the states that it sends, of which the last rank of a pipeline is
+    given the first's.
+    """
+    neighbours = Neighbours(states)
     world = order.layout.world_size
     if world > 1:
-        dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=world)
-    mesh = Mesh(Seat(world_size=world, local_world_size=world), order.layout)
+        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
+    seat = Seat(rank=rank, local_rank=rank, world_size=world, local_world_size=world)
+    mesh = Mesh(seat, order.layout)
     mesh.lay_out(torch.device("cpu"))
     backend = CpuBackend.open(Claim(precision=order.precision, execution="eager"))
     live = Live()
@@ -162,6 +225,7 @@ def count(order: WorkOrder) -> int:
         mock.patch.object(build, "draw_weights", return_value=None),
         mock.patch.object(torch.nn.Module, "to", lambda module, *_: module),
         mock.patch.object(loop, "share_gradients", lambda objective, *_: objective),
+        mock.patch.multiple(PipelineStage, **neighbours.methods()),
         mock.patch.object(DeviceMesh, "__init__", not_fake(DeviceMesh.__init__)),
         mock.patch.object(DeviceMesh, "_concatenate", not_fake(DeviceMesh._concatenate)),
         FakeTensorMode(allow_non_fake_inputs=True),
@@ -176,12 +240,14 @@ def count(order: WorkOrder) -> int:
             ids = torch.zeros(order.micro_batch_size, tokens, dtype=torch.long)
             live.peak = live.now
             # In all passes but the first the gradients are there.
-            passes = [Pass(ids, ids)] * min(2, order.gradient_accumulation_steps)
+            asked = order.gradient_accumulation_steps
+            is_pipeline = order.layout.pipeline_parallel_size > 1
+            passes = [Pass(ids, ids)] * (asked if is_pipeline else min(2, asked))
             step.run(StepTokens(passes, 0.0), StepOutcomes())
             gc.collect()
     if world > 1:
         dist.destroy_process_group()
-    return live.peak - surplus
+    return live.peak - surplus, neighbours.states
 
 
 def bytes_of(objective: torch.nn.Module) -> int:

@@ -4,6 +4,7 @@ Source: docs/metrics.md, "Memory". The terms are compared with torch's own count
 (`benchmarks/memory.py`), for layouts of up to 64 ranks.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 from trnbench.model import flops
@@ -60,45 +61,75 @@ def predict_memory(
     passes: int = 1,
     step: StepSettings = flops.PLAIN,
 ) -> MemoryPrediction:
-    """Predict the peak memory of the rank that needs the most; a step has `passes` on each rank."""
+    """Predict the peak memory of the rank that needs the most; a step has `passes` on each rank.
+
+    Of a pipeline that is the first, which has begun the most passes, or the last, with the head.
+    """
+    if layout.pipeline_parallel_size > 1 and layout.pipeline_schedule == "zero_bubble":
+        # What was recomputed for the gradients of states is kept for those of weights.
+        step = dataclasses.replace(step, recompute="none")
     tensor = layout.tensor_parallel_size
     tokens = micro_batch_size * sequence_length / layout.context_parallel_size
     width = 4 if precision == "fp32" else 2
     states = _state_bytes(shape, precision, layout, step)
-    gathered = _gathered_bytes(shape, width, layout) + _cast_bytes(shape, precision, layout, step)
     blocks = range(shape.layers)
     kept = sum(_kept_bytes_per_token(shape, layer, width, step) for layer in blocks) / tensor
     kept += shape.layers * _unsplit_bytes_per_token(shape, width, layout, step)
-    kept *= _passes_in_flight(layout, passes) / layout.pipeline_parallel_size
-    activations = (kept + width * shape.hidden_size / tensor) * tokens
+    kept /= layout.pipeline_parallel_size
     # The most that is there beside them: at the head, or in one block's backward pass.
     head = _logits_bytes(shape, tokens, sequence_length, width, step) / tensor
+    # A chunked loss keeps the head's gradient of every pass until its backward pass.
+    of_head = 0.0 if step.loss_chunk_rows is None else 4 * embedding_parameters(shape) / tensor
     block = _block_gradient_bytes(shape, layout)
     if step.recompute != "none":
         one = _block_bytes_per_token(shape, shape.layers - 1, width, step) / tensor
         block += (one + _unsplit_bytes_per_token(shape, width, layout, flops.PLAIN)) * tokens
-    working = max(head, block)
-    return MemoryPrediction(
-        states_bytes=states,
-        gathered_bytes=gathered,
-        activations_bytes=activations,
-        working_bytes=working,
-        total_bytes=states + gathered + activations + working,
-    )
+    # A pass makes a gradient of the embedding before it is added to that of earlier ones.
+    embedding = STATE_BYTES_PER_PARAMETER[precision][1] * embedding_parameters(shape) / tensor
+
+    def of_rank(in_flight: float, *, has_head: bool) -> MemoryPrediction:
+        gathered = _gathered_bytes(shape, width, layout)
+        gathered += _cast_bytes(shape, precision, layout, step, in_flight, has_head=has_head)
+        # A pipeline's rank has a place for what each pass is sent, from the first to the last.
+        sent = passes if layout.pipeline_parallel_size > 1 else 1
+        activations = (kept * in_flight + width * shape.hidden_size / tensor * sent) * tokens
+        working = max(block, embedding)
+        if has_head:
+            # A backward pass in two parts scales that gradient in a copy.
+            kept_heads = in_flight if layout.pipeline_schedule == "zero_bubble" else in_flight - 1
+            working = max(head, block) + kept_heads * of_head
+        return MemoryPrediction(
+            states_bytes=states,
+            gathered_bytes=gathered,
+            activations_bytes=activations,
+            working_bytes=working,
+            total_bytes=states + gathered + activations + working,
+        )
+
+    first, last = _passes_in_flight(layout, passes)
+    of_last = of_rank(last, has_head=True)
+    if layout.pipeline_parallel_size == 1:
+        return of_last
+    return max(of_rank(first, has_head=False), of_last, key=lambda each: each.total_bytes)
 
 
-def _passes_in_flight(layout: Layout, passes: int) -> float:
-    """Return how many passes a pipeline's first rank has begun and not ended.
+def _passes_in_flight(layout: Layout, passes: int) -> tuple[float, float]:
+    """Return how many passes a pipeline's first and last rank have begun and not ended.
 
     Source: Narayanan et al., arXiv 2104.04473, sections 2.2 and 2.3.
     """
     ranks, stages = layout.pipeline_parallel_size, layout.pipeline_stages_per_rank
     if ranks == 1:
-        return 1.0
+        return 1.0, 1.0
     if layout.pipeline_schedule == "gpipe":
-        return passes
-    more = (ranks - 1) / (ranks * stages) if stages > 1 else 0.0
-    return min(ranks, passes) * (1 + more)
+        return passes, passes
+    if layout.pipeline_schedule == "zero_bubble" and stages == 1:
+        return min(ranks, passes), min(ranks, passes)
+    if stages == 1:
+        return min(ranks, passes), 1.0
+    chunks = (stages - 1) * ranks
+    first, last = (chunks + 2 * (ranks - 1) + 1) / stages, (chunks + 1) / stages
+    return min(first, passes), min(last, passes)
 
 
 def _shards(layout: Layout) -> int:
@@ -116,7 +147,10 @@ def _state_bytes(
         blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
         weights = blocks / layout.pipeline_parallel_size + embedding_parameters(shape)
     split = layout.tensor_parallel_size * _shards(layout)
-    of_each = sum(STATE_BYTES_PER_PARAMETER[precision])
+    of_each: float = sum(STATE_BYTES_PER_PARAMETER[precision])
+    if layout.pipeline_parallel_size > 1:
+        # FSDP2 sums gradients over the passes of a pipeline before it shards them.
+        of_each += STATE_BYTES_PER_PARAMETER[precision][1] * (_shards(layout) - 1)
     if step.lora is None:
         return of_each * weights / split
     frozen = 4 if precision == "fp32" else 2
@@ -137,11 +171,18 @@ def _logits_bytes(
 
 
 def _cast_bytes(
-    shape: ModelShape, precision: Precision, layout: Layout, step: StepSettings
+    shape: ModelShape,
+    precision: Precision,
+    layout: Layout,
+    step: StepSettings,
+    in_flight: float,
+    *,
+    has_head: bool,
 ) -> float:
     """Copies in bf16 of fp32 weights, which autograd keeps: FSDP2 gathers them so and frees them.
 
-    Recomputation of whole blocks makes those of one block at a time.
+    Every pass in flight has its own. Recomputation of whole blocks makes those of one block at a
+    time.
     """
     if precision not in ("bf16", "fp8") or _shards(layout) > 1 or step.lora is not None:
         return 0.0
@@ -149,15 +190,17 @@ def _cast_bytes(
     of_blocks = 0.0
     if step.recompute == "none":
         blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
-        of_blocks = blocks / layout.pipeline_parallel_size
-    return 2 * (of_blocks + embedding_parameters(shape)) / split
+        of_blocks = in_flight * blocks / layout.pipeline_parallel_size
+    of_head = embedding_parameters(shape) if has_head else 0
+    return 2 * (of_blocks + of_head) / split
 
 
 def _gathered_bytes(shape: ModelShape, width: int, layout: Layout) -> float:
     """FSDP2: copies of embedding and head and of two blocks, or of all that stay gathered."""
     if _shards(layout) == 1:
         return 0.0
-    embeddings = embedding_parameters(shape) * (1 if shape.tied_embeddings else 2)
+    both = not shape.tied_embeddings and layout.pipeline_parallel_size == 1
+    embeddings = embedding_parameters(shape) * (2 if both else 1)
     blocks = shape.layers / layout.pipeline_parallel_size
     block = flops.block_parameters(shape, shape.layers - 1)
     gathered = min(2, blocks) if layout.reshard_after_forward else blocks
