@@ -219,8 +219,8 @@ def _unsplit_bytes_per_token(
 ) -> float:
     """Bytes of a block that tensor ranks keep beyond their part of it.
 
-    The inputs of attention, of the MLP and of what follows it are gathered; without sequence
-    parallelism norms and residuals are kept whole on every rank.
+    The inputs of attention and of the MLP are gathered; without sequence parallelism norms and
+    residuals are kept whole on every rank.
     """
     tensor, d = layout.tensor_parallel_size, shape.hidden_size
     if tensor == 1:
@@ -228,9 +228,8 @@ def _unsplit_bytes_per_token(
     others = 1 - 1 / tensor
     if step.recompute == "full":
         return 0.0 if layout.sequence_parallel else width * d * others
-    gathered = 3 * width * d
     if layout.sequence_parallel:
-        return gathered * others
+        return 2 * width * d * others
     norms = 0 if step.recompute == "selective" else 2 * _norm_bytes(shape, width) * d
     return (norms + 2 * width * d) * others
 
