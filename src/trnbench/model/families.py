@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trnbench.protocol.model import ModelShape, masked_positions
+from trnbench.protocol.parallel import Axis
 
 Task = Literal["next_token", "masked_token", "image_class"]
 
@@ -48,8 +49,8 @@ class Family:
     """Whether the norm follows the addition, so that the MLP's output is needed again."""
     has_head_transform: bool = False
     """Whether a square matmul precedes the head."""
-    is_split: bool = False
-    """Whether its matmuls, sequences and blocks can be shared out, and not its data alone."""
+    splits: tuple[Axis, ...] = ()
+    """Axes that can share out its matmuls, sequences or blocks; data ranks can share any model."""
     needs: Literal["experts", "image"] | None = None
     """The part of a shape that its models have and no others do."""
     alphabet_size: int = ALPHABET_SIZE
@@ -128,7 +129,7 @@ _ROTARY = Family(
     norm_bytes=8,
     mlp_bytes=8,
     is_rotary=True,
-    is_split=True,
+    splits=("tensor", "context", "pipeline"),
 )
 _LAYER_NORM = Family(
     name="",
@@ -142,7 +143,7 @@ _LAYER_NORM = Family(
 
 ROWS = (
     replace(_ROTARY, name="llama", trains_in_fp8=True),
-    replace(_LAYER_NORM, name="gpt2", trains_in_fp8=True),
+    replace(_LAYER_NORM, name="gpt2", trains_in_fp8=True, splits=("context",)),
     replace(_ROTARY, name="moe", needs="experts"),
     replace(
         _LAYER_NORM,

@@ -33,9 +33,10 @@ def check_split(model: PlannedModel, config: Config, layout: Layout, backend: Ba
             hint=f"set them to 1, or train on one of {several}",
             others=["device", *_keys_of(layout)],
         )
-    split = next((axis for axis in SPLITS if layout.size(axis) > 1), None)
-    if split is not None:
-        _check_kind(model, config, split)
+    splits = [axis for axis in SPLITS if layout.size(axis) > 1]
+    for axis in splits:
+        _check_kind(model, axis)
+    if splits:
         _check_sizes(model.own_shape, model.name, config, layout)
         _check_pipeline(model.own_shape, model.name, config, layout)
     if model.shape is not None and model.shape.experts is not None:
@@ -46,24 +47,21 @@ def _keys_of(layout: Layout) -> Iterator[str]:
     return (f"parallel.{key}" for axis, key in KEYS.items() if layout.size(axis) > 1)
 
 
-def _check_kind(model: PlannedModel, config: Config, axis: Axis) -> None:
+def _check_kind(model: PlannedModel, axis: Axis) -> None:
     """Refuse to share out more than data where the model cannot be split."""
-    families = " and ".join(row.name for row in FAMILIES.values() if row.is_split)
+    families = ", ".join(row.name for row in FAMILIES.values() if axis in row.splits)
     why = None
     if model.external is not None or model.shape is None:
         why = f"{model.name} is a model of your own"
-    elif not family_of(model.shape).is_split:
+    elif axis not in family_of(model.shape).splits:
         why = f"{model.name} is {model.shape.family}"
-    elif config.workload.lora is not None:
-        why = "adapters (workload.lora) are trained on whole matmuls"
     if why is not None:
         raise Conflict(
             f"parallel.{KEYS[axis]}",
-            f"{axis} parallelism shares out {families} models, all their weights trained, and "
-            f"{why}",
+            f"{axis} parallelism shares out models of {families}, and {why}",
             hint="share out its data: data_parallel_replicate_size (DDP) or "
             "data_parallel_shard_size (FSDP2)",
-            others=["model", "workload.lora"],
+            others=["model"],
         )
 
 

@@ -59,12 +59,18 @@ def test_tensor_ranks_share_out_tokens_only_with_sequence_parallelism(
     assert "sequence_parallel: false" in conflict.hint
 
 
-def test_adapters_are_trained_on_whole_matmuls() -> None:
-    keys = {"model": WIDE, "workload.lora": "{rank: 4}", "parallel.tensor_parallel_size": "2"}
-    conflict = conflict_of({**BATCH, **keys})
-    assert "adapters (workload.lora)" in conflict.message
-    shared = {"model": WIDE, "workload.lora": "{rank: 4}", "parallel.data_parallel_shard_size": "2"}
-    assert plan_case({**BATCH, **shared}).parallel.data_parallel_shard_size == 2
+@pytest.mark.parametrize("axis", ["tensor", "context", "pipeline", "data_parallel_shard"])
+def test_adapters_are_trained_under_every_axis(axis: str) -> None:
+    key = f"{axis}_size" if axis.startswith("data") else f"{axis}_parallel_size"
+    keys = {"model": WIDE, "workload.lora": "{rank: 4}", f"parallel.{key}": "2"}
+    assert plan_case({**BATCH, **keys}).parallel.world_size == 2
+
+
+def test_learned_positions_are_shared_out_and_their_matmuls_are_not() -> None:
+    gpt2 = {"model": "gpt2-124m", **BATCH}
+    assert plan_case({**gpt2, "parallel.context_parallel_size": "2"}).parallel.world_size == 2
+    conflict = conflict_of({**gpt2, "parallel.tensor_parallel_size": "2"})
+    assert "models of llama, moe, and gpt2-124m is gpt2" in conflict.message
 
 
 # --- pipelines ------------------------------------------------------------------------------------

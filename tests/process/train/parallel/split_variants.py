@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from tests.process.train.parallel.variants import TIED, train
-from tests.pure.train.orders import LLAMA, MOE, order_of
+from tests.pure.train.orders import GPT2, LLAMA, MOE, order_of
 from tests.ranks import seat_argument
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Execution, GateOrder, Lora, Precision, StepSettings, WorkOrder
@@ -94,8 +94,12 @@ OF_STAGES = {
     "zero bubble, chunked": variant(
         staged("zero_bubble", 2), FOUR_LAYERS, passes=4, loss_chunk_rows=8
     ),
+    "zero bubble, adapters": variant(
+        staged("zero_bubble", 2), FOUR_LAYERS, passes=4, lora=ADAPTERS
+    ),
     "1f1b, bf16": variant(ONE_F_ONE_B, passes=2, precision="bf16"),
     "1f1b, experts": variant(ONE_F_ONE_B, SHARED, passes=2),
+    "1f1b, adapters": variant(ONE_F_ONE_B, passes=2, lora=ADAPTERS),
 }
 
 OF_CONTEXT = {
@@ -105,6 +109,8 @@ OF_CONTEXT = {
     "context, sinks": variant(CONTEXT, replace(GPT_OSS, layers=2)),
     "context, experts": variant(CONTEXT, SHARED),
     "context, bf16": variant(CONTEXT, TIED, precision="bf16"),
+    "context, adapters": variant(CONTEXT, lora=ADAPTERS),
+    "context, learned positions": variant(CONTEXT, GPT2),
 }
 
 OF_FOUR = {
