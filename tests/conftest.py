@@ -19,7 +19,9 @@ settings.load_profile("trnbench")
 
 GOLDEN = Path(__file__).parent / "golden"
 ASSETS = re.compile(
-    r"(?<=<style>).*?(?=</style>)|(?<=<script>).*?(?=</script>)|'sha256-[^']*'", re.DOTALL
+    r"(?<=<style>).*?(?=</style>)|(?<=<script>).*?(?=</script>)|'sha256-[^']*'"
+    r'|(?<=class="library">)[^<]*',
+    re.DOTALL,
 )
 """Of an HTML page, what is a file of its own."""
 

@@ -1,11 +1,15 @@
 """A report as one HTML file that needs no network: the answer, charts, tables, and every figure.
 
-All texts are escaped. The page's policy allows its own style and script by their hashes and nothing
-else, so that nothing is loaded from outside and no text of a result can run.
+All texts are escaped. The page's policy allows its own scripts by their hashes and nothing else, so
+that nothing is loaded from outside and no text of a result can run; styles may be inline, as Vega
+writes them. Tables and charts are drawn by the libraries of `html/libraries.json`, which lie packed
+in the page.
 Source: W3C, Content Security Policy Level 3, section 6.7.3, "Hashes" (read 2026-11).
 """
 
+import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -35,21 +39,33 @@ def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
     main += [f'<p class="answer">{_prose(sentence)}</p>' for sentence in backing.answer]
     main += map(block, document.conclusion)
     if backing.charts:
-        from trnbench.reports.charts import figure
-
         charts = "\n".join(map(figure, backing.charts))
         main.append(f'<div class="charts">\n{charts}\n</div>')
     main += map(block, document.parts)
     main += map(block, backing.parts)
     main += _every_figure(report.rows(of))
-    return _page(report.title, "\n".join(each for each in main if each))
+    text = "\n".join(each for each in main if each)
+    libraries = TABLE_LIBRARIES if "<table" in text else ()
+    return _page(report.title, text, (*libraries, *(CHART_LIBRARIES if backing.charts else ())))
 
 
-def _page(title: str, main: str) -> str:
+TABLE_LIBRARIES = ("datatables",)
+CHART_LIBRARIES = ("vega", "vega-lite", "vega-embed")
+"""In the order in which they must be started."""
+
+
+def _page(title: str, main: str, names: Sequence[str]) -> str:
+    known: dict[str, dict[str, str]] = json.loads(_asset("libraries.json"))
     style, script = _asset("page.css"), _asset("page.js")
+    hashes = [_hash(script), *(f"sha256-{known[name]['sha256']}" for name in names)]
+    allowed = " ".join(f"'{each}'" for each in hashes)
     policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {allowed}; "
+        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    )
+    notices = "".join(f"<!-- {known[name]['notice']} -->\n" for name in names)
+    packed = "".join(
+        f'<script type="text/plain" class="library">{_packed(name)}</script>\n' for name in names
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -57,19 +73,57 @@ def _page(title: str, main: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{_text(title)} · trnbench</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"<main>\n{main}\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
+        f"<main>\n{main}\n</main>\n{notices}{packed}<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
+FOLDER = Path(__file__).with_name("html")
+
+
 def _asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _packed(name: str) -> str:
+    return b64encode((FOLDER / f"{name}.js.gz").read_bytes()).decode()
 
 
 def _hash(text: str) -> str:
-    from base64 import b64encode
     from hashlib import sha256
 
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+# --- charts ---------------------------------------------------------------------------------------
+
+
+def figure(chart: doc.Chart) -> str:
+    """Return a chart with its caption, its specification, and its data as a table."""
+    from trnbench.reports.charts import CONFIG, specification
+
+    spec = {"config": CONFIG, "width": "container", **specification(chart)}
+    columns = [
+        doc.Column(each, is_figure=name not in TEXTS) for name, each in chart.headings.items()
+    ]
+    rows = [[f"<td>{_value(row.get(name))}" for name in chart.headings] for row in chart.data]
+    return (
+        f"<figure>\n<figcaption><b>{_text(chart.title)}</b> {_text(chart.sentence)}</figcaption>\n"
+        f'<div class="chart" role="img" aria-label="{_text(chart.title)}"></div>\n'
+        f'<script type="application/json">{_json(spec)}</script>\n'
+        f"<details><summary>Its figures</summary>\n{_grid(columns, rows, 'wide')}\n</details>\n"
+        "</figure>"
+    )
+
+
+TEXTS = frozenset({"label", "part", "series", "kind", "said"})
+"""Fields of a chart's data that are no figures."""
+
+_UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+
+
+def _json(value: Any) -> str:
+    """Return JSON that can end no element; outside of strings JSON has none of these letters."""
+    return json.dumps(value, separators=(",", ":")).translate(_UNSAFE)
 
 
 _DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")

@@ -7,18 +7,17 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trnbench.cost.ranking import HIGHER_IS_BETTER, RankedRun, Ranking, Row, rank, ranked_run
+from trnbench.cost.ranking import HIGHER_IS_BETTER, Ranking, Row, rank, ranked_run
 from trnbench.reports import document as doc
-from trnbench.reports import texts
+from trnbench.reports import figures, texts
 from trnbench.reports.columns import COLUMNS
-from trnbench.reports.results import STYLES, device_cell, figure, model_cell
+from trnbench.reports.figures import TraceFinder, case_name, price_of
+from trnbench.reports.results import STYLES, device_cell
 from trnbench.schema.result import NORMAL_975, MetricValue, Result
 from trnbench.units import say_change, say_count, say_rate
 
 MOST_WORKS = 5
-"""Kinds of work that the answer names, and that have a chart of cost."""
-MOST_BARS = 40
-"""Points of a chart with a line for each."""
+"""Kinds of work that the answer names, and that have charts of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +29,19 @@ class Ranked:
     """In the order of the ranking's rows."""
 
 
-def backing_of(results: Sequence[Result]) -> doc.Backing:
-    """Return all of it; what has no figures is left out."""
+def backing_of(results: Sequence[Result], traces: TraceFinder | None = None) -> doc.Backing:
+    """Return all of it; what has no figures is left out, as is what is in no result's traces."""
     ranked = _ranked(results)
     answer = [_answer(each) for each in ranked[:MOST_WORKS]]
     if len(ranked) > MOST_WORKS:
         answer.append(
             f"{len(ranked) - MOST_WORKS} more kinds of work are below; `trnbench rank` ranks each."
         )
-    charts = [each for each in (_speeds(results), _launches(results)) if len(each.points) > 1]
-    costs = [
-        cost_chart(each.ranking, [_case(result) for result in each.results])
-        for each in ranked[:MOST_WORKS]
-        if len(each.results) > 1
-    ]
+    charts = figures.of_results(results, traces)
+    for each in ranked[:MOST_WORKS]:
+        charts += figures.of_ranking(each.ranking, [case_name(result) for result in each.results])
     parts = [*_doubts(results), *_environment(results), *_provenance(results)]
-    return doc.Backing(answer=answer, charts=[*charts, *costs], parts=parts)
+    return doc.Backing(answer=answer, charts=charts, parts=parts)
 
 
 # --- the answer -----------------------------------------------------------------------------------
@@ -70,12 +66,12 @@ def _answer(ranked: Ranked) -> str:
         if value.low is not None and value.high is not None
         else ""
     )
-    amount, at = f"{say_count(value.value or 0.0)}{ends}", _at(rows[0].run)
-    sentence = f"{ranked.ranking.work}: {_case(best)} trains "
+    amount, at = f"{say_count(value.value or 0.0)}{ends}", price_of(rows[0].run)
+    sentence = f"{ranked.ranking.work}: {case_name(best)} trains "
     if others:
         sentence += f"the most tokens per dollar: {amount}{at}."
-        next_ = _case(others[0]) + _at(rows[1].run)
-        if _case(others[0]) == _case(best):
+        next_ = case_name(others[0]) + price_of(rows[1].run)
+        if case_name(others[0]) == case_name(best):
             next_ += f", {rows[1].run.source}"
         sentence += f" {_lead(value, rows[1].value, next_)}"
     else:
@@ -84,12 +80,6 @@ def _answer(ranked: Ranked) -> str:
     sentence += f" It rests on {texts.plural(launches, 'launch')}"
     sentence += "; what differs between launches is not in its interval." if launches < 2 else "."
     return f"{sentence} It is {rows[0].run.doubt}." if rows[0].run.doubt else sentence
-
-
-def _at(run: RankedRun) -> str:
-    if run.price is None:
-        return ""
-    return f", at ${run.price.usd_per_hour}/h {' '.join(texts.price_terms(run.price))}"
 
 
 def _lead(best: MetricValue, next_: MetricValue, name: str) -> str:
@@ -112,109 +102,26 @@ def _lead(best: MetricValue, next_: MetricValue, name: str) -> str:
     return f"The lead over the next, {name}, is {ends} (95 % interval)."
 
 
-def _case(result: Result) -> str:
-    return f"{model_cell(result)} on {device_cell(result)}"
-
-
-# --- charts ---------------------------------------------------------------------------------------
-
-
-def _speeds(results: Sequence[Result]) -> doc.Chart:
-    usable = [
-        each
-        for each in results
-        if each.standing in ("sound", "doubtful") and figure(each, "tokens_per_second") is not None
-    ]
-    usable.sort(key=lambda each: -(figure(each, "tokens_per_second") or 0.0))
-    cut = f" The {MOST_BARS} fastest of {len(usable)}." if len(usable) > MOST_BARS else ""
-    points = []
-    for each in usable[:MOST_BARS]:
-        value = each.metrics["tokens_per_second"]
-        points.append(
-            doc.Point(
-                label=_case(each), x=value.value or 0.0, x_low=value.low, x_high=value.high,
-                style=STYLES[each.standing],
-            )
-        )  # fmt: skip
-    return doc.Chart(
-        title="Speed",
-        sentence=f"Tokens per second of a whole job with its 95 % interval; right is faster.{cut}",
-        x_title="tokens/s",
-        points=points,
-    )
-
-
-def _launches(results: Sequence[Result]) -> doc.Chart:
-    """Show each launch of the cases that were measured in more than one."""
-    points = []
-    for result in results:
-        launches = [each for each in result.launches if each.step_time_mean_seconds is not None]
-        for number, launch in enumerate(launches if len(launches) > 1 else [], 1):
-            mean, error = launch.step_time_mean_seconds or 0.0, launch.standard_error
-            half = None if error is None else NORMAL_975 * error * mean
-            points.append(
-                doc.Point(
-                    label=f"{_case(result)}, launch {number}",
-                    x=mean,
-                    x_low=None if half is None else mean - half,
-                    x_high=None if half is None else mean + half,
-                    style=STYLES[launch.standing],
-                )
-            )
-    cut = f" The first {MOST_BARS} of {len(points)}." if len(points) > MOST_BARS else ""
-    return doc.Chart(
-        title="Step time of each launch",
-        sentence="Mean of one optimizer step with the 95 % interval of its own steps; left "
-        f"is faster, and how much launches differ is what one launch cannot show.{cut}",
-        x_title="seconds",
-        points=points[:MOST_BARS],
-    )
-
-
-def cost_chart(ranking: Ranking, labels: Sequence[str]) -> doc.Chart:
-    """Return cost against speed of the runs that have both, with the labels of all rows."""
-    points = []
-    for row, label in zip(ranking.rows, labels, strict=True):
-        metrics = row.run.metrics
-        speed, cost = metrics["tokens_per_second"], metrics["usd_per_million_tokens"]
-        if speed.value is None or cost.value is None:
-            continue
-        points.append(
-            doc.Point(
-                label=label + _at(row.run),
-                x=speed.value, x_low=speed.low, x_high=speed.high,
-                y=cost.value, y_low=cost.low, y_high=cost.high,
-                style="doubtful" if row.run.doubt else "good", is_best=row.is_pareto,
-            )
-        )  # fmt: skip
-    return doc.Chart(
-        title=f"Cost against speed: {ranking.work}",
-        sentence="Dollars per million tokens against tokens per second, both with the 95 % "
-        "interval; lower is cheaper, right is faster. The line joins those that no other beats on "
-        "both.",
-        x_title="tokens/s",
-        y_title="$ per million tokens",
-        points=points,
-    )
+# --- rankings -------------------------------------------------------------------------------------
 
 
 def backing_of_rankings(
     rankings: Sequence[Ranking], metric: str, name: Callable[[Row], str], say: Callable[[Row], str]
 ) -> doc.Backing:
     """Return the first of each ranking, its lead, and cost against speed, by each row's name."""
-    answer, charts = [], []
+    answer: list[str] = []
+    charts: list[doc.Chart] = []
     for ranking in [each for each in rankings if each.rows][:MOST_WORKS]:
         best, *others = ranking.rows
         sentence = f"{ranking.work}: {name(best)} is first by {metric}: {say(best)}"
-        sentence += f"{_at(best.run)}."
+        sentence += f"{price_of(best.run)}."
         if others:
             pair = (best.value, others[0].value)
             is_high = metric in HIGHER_IS_BETTER
             sentence += f" {_lead(*(pair if is_high else pair[::-1]), name(others[0]))}"
         doubt = f" It is {best.run.doubt}." if best.run.doubt else ""
         answer.append(sentence + doubt)
-        chart = cost_chart(ranking, [name(row) for row in ranking.rows])
-        charts += [chart] if len(chart.points) > 1 else []
+        charts += figures.of_ranking(ranking, [name(row) for row in ranking.rows])
     return doc.Backing(answer=answer, charts=charts)
 
 
@@ -226,7 +133,7 @@ DOUBT_COLUMNS = doc.columns("case", "check", "verdict", "what it saw", "what to 
 def _doubts(results: Sequence[Result]) -> Iterator[doc.Part]:
     rows = [
         (
-            _case(result), check.name, doc.Cell(check.verdict, STYLES[check.verdict]),
+            case_name(result), check.name, doc.Cell(check.verdict, STYLES[check.verdict]),
             check.evidence, check.advice or "",
         )
         for result in results

@@ -1,191 +1,357 @@
-"""A chart as an SVG drawing inside a page; its colours are those of the page's style sheet."""
+"""Figures as Vega-Lite specifications: a page draws them, and `--plots` writes them as files.
 
-import math
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from html import escape
+Source: vega.github.io/vega-lite/docs (read 2026-12).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from trnbench.reports import document as doc
-from trnbench.units import say_rate
+from trnbench.reports.axes import Axis, Spec, base_title
+from trnbench.schema.result import Origin
+from trnbench.units import say_count
 
-WIDTH, HEIGHT = 640, 420
-LABEL_LETTERS = 52
-"""Of one line of a label; on a phone the letters are larger."""
-MOST_NUMBERED = 20
-"""With more points they have no number; each says its name when it is pointed at."""
-LOGARITHMIC_FROM = 8.0
-"""Highest figure over lowest from which an axis is logarithmic."""
+MOST_LINES = 7
+"""Series of one chart: there are as many colours that the colour-blind tell apart."""
 
-Scale = Callable[[float], float]
+_COLOURS = [f"var(--{name})" for name in ("blue", "orange", "green", "purple", "red", "sky", "fg")]
+_DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [10, 4], [1, 3]]
 
-
-def figure(chart: doc.Chart) -> str:
-    """Return a chart with its caption; of two axes, also the names of its numbered points."""
-    is_scatter = chart.y_title is not None
-    drawing = _scatter(chart) if is_scatter else _lines(chart)
-    keys = ""
-    if is_scatter and len(chart.points) <= MOST_NUMBERED:
-        items = "".join(f"<li>{_text(point.label)}</li>" for point in chart.points)
-        keys = f'\n<ol class="notes">{items}</ol>'
-    return (
-        f"<figure>\n<figcaption><b>{_text(chart.title)}</b> {_text(chart.sentence)}</figcaption>\n"
-        f"{drawing}{keys}\n</figure>"
-    )
+KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "measured": ("var(--blue)", "circle"),
+    "measured, doubtful": ("var(--orange)", "triangle-up"),
+    "imported": ("var(--green)", "square"),
+    "imported, doubtful": ("var(--orange)", "triangle-down"),
+    "published": ("var(--purple)", "diamond"),
+    "estimated": ("var(--red)", "cross"),
+}
+"""Each kind of point with its colour and its shape."""
 
 
-def _text(text: str) -> str:
-    return escape(doc.one_line(text))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A figure of a chart, with its 95 % interval where it has one."""
+
+    label: str
+    x: float
+    x_low: float | None = None
+    x_high: float | None = None
+    y: float | None = None
+    y_low: float | None = None
+    y_high: float | None = None
+    said: str = ""
+    """The figure for a reader."""
+    origin: Origin = "measured"
+    is_doubtful: bool = False
+    is_best: bool = False
+    """Of a scatter: on the frontier, which no other point beats on both axes."""
+
+    def saying(self, said: str) -> "Point":
+        """Return it with its figure for a reader."""
+        return replace(self, said=said)
+
+    @property
+    def kind(self) -> str:
+        """Which row of `KINDS` draws it."""
+        doubtful = f"{self.origin}, doubtful"
+        return doubtful if self.is_doubtful and doubtful in KINDS else self.origin
 
 
-def _svg(title: str, height: float, shapes: Sequence[str]) -> str:
-    body = "\n".join(shapes)
-    label = f'role="img" aria-label="{_text(title)}"'
-    return f'<svg viewBox="0 0 {WIDTH} {height:g}" {label}>\n{body}\n</svg>'
+ROW, LABEL, BAR = 46, 22, 20
+"""Pixels of a point with its label, of a label above bars, and of a bar."""
+TOP: Final = {"field": "top", "type": "quantitative", "scale": None, "axis": None}
+"""Pixels from above, counted in Python: labels and marks are no equal rows."""
+SILENT: Final[Mapping[str, Any]] = {"aria": False, "tooltip": None}
+"""Of marks that only go with others."""
 
 
 # --- a line for each point ------------------------------------------------------------------------
 
 
-def _lines(chart: doc.Chart) -> str:
-    highest = max((max(point.x, point.x_high or 0.0) for point in chart.points), default=1.0)
-    ticks = linear_ticks(0.0, highest)
-    x = _linear(0.0, max(highest, ticks[-1]), 8, WIDTH - 250)
-    shapes: list[str] = []
-    top = 0.0
-    for point in chart.points:
-        label = textwrap.wrap(doc.one_line(point.label), LABEL_LETTERS)
-        for line in label:
-            top += 24
-            shapes.append(f'<text x="8" y="{top:g}">{escape(line)}</text>')
-        top += 18
-        shapes += _line(point, x, top)
-        top += 14
-    axis = [
-        f'<path class="axis" d="M{x(tick):.1f} 4V{top:g}"/>'
-        f'<text class="dim" x="{x(tick):.1f}" y="{top + 22:g}" text-anchor="{_anchor(n)}">'
-        f"{say_rate(tick)}</text>"
-        for n, tick in enumerate(ticks)
-    ]
-    title = f'<text class="dim" x="8" y="{top + 50:g}">{_text(chart.x_title)}</text>'
-    return _svg(chart.title, top + 60, [*axis, *shapes, title])
+def dots(
+    *, name: str, title: str, sentence: str, axis: Axis, points: Sequence[Point],
+    mark_at: float | None = None,
+) -> doc.Chart:  # fmt: skip
+    """Return points below each other on one axis, with their intervals.
+
+    Args:
+        name: of the files.
+        title: of the chart.
+        sentence: how to read it.
+        axis: of `x`.
+        points: in order, from the top.
+        mark_at: where a vertical line is drawn, if one is.
+    """
+    data = [
+        {
+            "top": ROW * row, "label": doc.one_line(each.label), "x": each.x, "low": each.x_low,
+            "high": each.x_high, "said": each.said, "kind": each.kind,
+            "end": each.x if each.x_high is None else each.x_high,
+        }
+        for row, each in enumerate(points)
+    ]  # fmt: skip
+    ends = [v for each in points for v in (each.x, each.x_low, each.x_high)]
+    x = axis.of([*ends, mark_at])
+    at_x = {"field": "x", **x}
+    layers: list[Spec] = []
+    if mark_at is not None:
+        at = {"datum": mark_at / axis.per, **x}
+        layers.append(_layer("rule", {"x": at}, color="var(--dim)", strokeDash=[4, 3]))
+    between = {"y": TOP, "x": {"field": "low", **x}, "x2": {"field": "high"}, **_colour(points)}
+    if any(each.x_low is not None for each in points):
+        layer = _layer("rule", between, yOffset=30, strokeWidth=8, opacity=0.4, **SILENT)
+        layers.append({**layer, "transform": [{"filter": "isValid(datum.low)"}]})
+    layers += [
+        _layer("point", {"y": TOP, "x": at_x, **_looks(points)}, yOffset=30, size=80),
+        _text("label", {"y": TOP}, yOffset=12, x=0, align="left", limit={"expr": "width"}),
+        _text(
+            "said", {"y": TOP, "x": {"field": "end", **x}}, yOffset=30, align="left", dx=12,
+            color="var(--dim)",
+        ),
+    ]  # fmt: skip
+    drawing: Spec = {
+        "transform": axis.to_unit("x", "low", "high", "end"),
+        "layer": layers,
+        "height": ROW * len(points),
+    }
+    headings = {"label": "what", "x": axis.title, "low": "95 % from", "high": "to", "kind": "from"}
+    return _chart(name, title, sentence, headings, data, drawing, axis)
 
 
-def _anchor(number: int) -> str:
-    return "middle" if number else "start"
+def _chart(
+    name: str, title: str, sentence: str, headings: Mapping[str, str],
+    data: Sequence[Mapping[str, doc.Value]], drawing: Spec, *axes: Axis,
+) -> doc.Chart:  # fmt: skip
+    """Leave out what no row has; figures of the table are in base units."""
+    seen = {field: heading for field, heading in headings.items() if any(
+        row.get(field) is not None for row in data
+    )}  # fmt: skip
+    titles = {axis.title: base_title(axis) for axis in axes}
+    headings = {field: titles.get(heading, heading) for field, heading in seen.items()}
+    return doc.Chart(
+        name=name, title=title, sentence=sentence, headings=headings, data=data, drawing=drawing
+    )
 
 
-def _line(point: doc.Point, x: Scale, y: float) -> Iterator[str]:
-    said = say_rate(point.x)
-    if point.x_low is not None and point.x_high is not None:
-        said += f" [{say_rate(point.x_low)}, {say_rate(point.x_high)}]"
-        yield _whisker(x(point.x_low), y, x(point.x_high), y)
-    yield _mark(point, x(point.x), y, f"{point.label}: {said}")
-    yield f'<text class="spare dim" x="{WIDTH - 215}" y="{y + 5:g}">{said}</text>'
+def _layer(mark: str, encoding: Mapping[str, Any], **properties: Any) -> Spec:
+    return {"mark": {"type": mark, **properties}, "encoding": dict(encoding)}
+
+
+def _text(field: str, encoding: Mapping[str, Any], **properties: Any) -> Spec:
+    text = {"text": {"field": field, "type": "nominal"}}
+    return _layer("text", {**encoding, **text}, baseline="middle", aria=False, **properties)
+
+
+def _kinds(points: Sequence[Point]) -> list[str]:
+    found = {each.kind for each in points}
+    return [kind for kind in KINDS if kind in found]
+
+
+def _colour(points: Sequence[Point]) -> Spec:
+    kinds = _kinds(points)
+    scale = {"domain": kinds, "range": [KINDS[kind][0] for kind in kinds]}
+    return {"color": {"field": "kind", "type": "nominal", "scale": scale, "legend": _legend(kinds)}}
+
+
+def _legend(kinds: Sequence[str]) -> Spec | None:
+    is_plain = len(kinds) < 2 and [*kinds] in ([], ["measured"])
+    return None if is_plain else {"title": None, "orient": "top", "symbolOpacity": 1}
+
+
+def _looks(points: Sequence[Point]) -> Spec:
+    """Colour and shape by kind, and what is said of a point that is pointed at or read out."""
+    kinds = _kinds(points)
+    scale = {"domain": kinds, "range": [KINDS[kind][1] for kind in kinds]}
+    shape = {"field": "kind", "type": "nominal", "scale": scale, "legend": _legend(kinds)}
+    return {**_colour(points), "shape": shape, **_told(("label", "what"), ("said", "figure"))}
+
+
+def _told(*fields: tuple[str, str]) -> Spec:
+    """Return what is said of a mark that is pointed at, and read out."""
+    tooltip = [{"field": field, "title": title, "type": "nominal"} for field, title in fields]
+    said = " + ', ' + ".join(f"datum['{field}']" for field, _ in fields)
+    return {"tooltip": tooltip, "description": {"value": {"expr": said}}}
 
 
 # --- two axes -------------------------------------------------------------------------------------
 
 
-def _scatter(chart: doc.Chart) -> str:
-    points = [point for point in chart.points if point.y is not None]
-    left, right, top, bottom = 90.0, WIDTH - 50.0, 20.0, HEIGHT - 70.0
-    x, x_ticks = _axis([(p.x, p.x_low, p.x_high) for p in points], left, right)
-    y, y_ticks = _axis([(p.y or 0.0, p.y_low, p.y_high) for p in points], bottom, top)
-    shapes = [
-        f'<path class="axis" d="M{left:g} {y(tick):.1f}H{right:g}"/>'
-        f'<text class="dim" x="{left - 8:g}" y="{y(tick) + 5:.1f}" text-anchor="end">'
-        f"{tick:g}</text>"
-        for tick in y_ticks
+def scatter(
+    *, name: str, title: str, sentence: str, x: Axis, y: Axis, points: Sequence[Point]
+) -> doc.Chart:
+    """Return points on two axes with both intervals, and the frontier of the best."""
+    points = [each for each in points if each.y is not None]
+    data = [
+        {
+            "number": number, "label": doc.one_line(each.label), "x": each.x, "x_low": each.x_low,
+            "x_high": each.x_high, "y": each.y, "y_low": each.y_low, "y_high": each.y_high,
+            "said": each.said, "kind": each.kind, "best": int(each.is_best),
+        }
+        for number, each in enumerate(points, 1)
+    ]  # fmt: skip
+    on_x = x.of(v for each in points for v in (each.x, each.x_low, each.x_high))
+    on_y = y.of(v for each in points for v in (each.y, each.y_low, each.y_high))
+    at_x, at_y = {"field": "x", **on_x}, {"field": "y", **on_y}
+    colour = _colour(points)
+    layers: list[Spec] = []
+    if sum(each.is_best for each in points) > 1:
+        joined = {"x": at_x, "y": at_y, "order": {"field": "x"}}
+        dashed = {"color": "var(--blue)", "strokeDash": [6, 4], "strokeWidth": 1.5}
+        line = _layer("line", joined, **dashed, **SILENT)
+        layers.append({**line, "transform": [{"filter": "datum.best"}]})
+    for axis, across, on in (("x", at_y, on_x), ("y", at_x, on_y)):
+        if all(getattr(each, f"{axis}_low") is None for each in points):
+            continue
+        ends = {axis: {"field": f"{axis}_low", **on}, f"{axis}2": {"field": f"{axis}_high"}}
+        other = {"y" if axis == "x" else "x": across}
+        rule = _layer("rule", {**ends, **other, **colour}, strokeWidth=3, opacity=0.4, **SILENT)
+        layers.append({**rule, "transform": [{"filter": f"isValid(datum.{axis}_low)"}]})
+    layers.append(_layer("point", {"x": at_x, "y": at_y, **_looks(points)}, size=80))
+    if len(points) <= MOST_NUMBERED:
+        layers.append(_text("number", {"x": at_x, "y": at_y}, dx=9, dy=-9))
+    headings = {
+        "number": "number", "label": "what", "x": x.title, "x_low": "95 % from", "x_high": "to",
+        "y": y.title, "y_low": "95 % from", "y_high": "to", "kind": "from",
+    }  # fmt: skip
+    scaled = [*x.to_unit("x", "x_low", "x_high"), *y.to_unit("y", "y_low", "y_high")]
+    drawing: Spec = {"transform": scaled, "layer": layers, "height": 340}
+    return _chart(name, title, sentence, headings, data, drawing, x, y)
+
+
+MOST_NUMBERED = 20
+"""Points that have a number in a scatter; with more each says its name when it is pointed at."""
+
+
+# --- lengths --------------------------------------------------------------------------------------
+
+
+def bars(
+    *, name: str, title: str, sentence: str, axis: Axis,
+    rows: Sequence[tuple[str, str, float, str]],
+) -> doc.Chart:  # fmt: skip
+    """Return lengths from zero: label, part, value, and the value for a reader.
+
+    Parts of one label are drawn below each other, each in the colour of its name.
+    """
+    labels = [*dict.fromkeys(label for label, *_ in rows)]
+    data: list[dict[str, doc.Value]] = [
+        {
+            "label": doc.one_line(label), "part": part, "x": value, "said": said,
+            "top": LABEL * (labels.index(label) + 1) + BAR * row,
+        }
+        for row, (label, part, value, said) in enumerate(rows)
+    ]  # fmt: skip
+    parts = [*dict.fromkeys(part for _, part, _, _ in rows)]
+    seen: set[doc.Value] = set()
+    for each in data:
+        each["named"] = "" if each["label"] in seen else each["label"]
+        seen.add(each["label"])
+    x = axis.of([value for *_, value, _ in rows], is_length=True)
+    scale = {"domain": parts, "range": _COLOURS[: len(parts)]}
+    legend = {"title": None, "orient": "top"} if len(parts) > 1 else None
+    colour = {"field": "part", "type": "nominal", "scale": scale, "legend": legend}
+    told = _told(("label", "what"), ("part", "part"), ("said", "figure"))
+    at_x = {"field": "x", **x}
+    layers = [
+        _layer(
+            "bar", {"y": TOP, "x": at_x, "color": colour, **told},
+            orient="horizontal", yOffset=8, size=14,
+        ),
+        _text("named", {"y": TOP}, yOffset=-10, x=0, align="left", limit={"expr": "width"}),
+        _text(
+            "said", {"y": TOP, "x": at_x}, yOffset=8, align="left", dx=6, color="var(--dim)"
+        ),
+    ]  # fmt: skip
+    headings = {"label": "what", "part": "part", "x": axis.title}
+    drawing: Spec = {
+        "transform": axis.to_unit("x"),
+        "layer": layers,
+        "height": LABEL * len(labels) + BAR * len(rows) + 4,
+    }
+    return _chart(name, title, sentence, headings, data, drawing, axis)
+
+
+# --- series ---------------------------------------------------------------------------------------
+
+
+def lines(
+    *, name: str, title: str, sentence: str, x: Axis, y: Axis,
+    series: Mapping[str, Sequence[tuple[float | str, float]]], is_stepped: bool = False,
+    has_points: bool = False, is_time: bool = False,
+) -> doc.Chart:  # fmt: skip
+    """Return up to `MOST_LINES` series, which differ by colour and by dashes.
+
+    Args:
+        name: of the files.
+        title: of the chart.
+        sentence: how to read it.
+        x: of the first figure of each pair.
+        y: of the second.
+        series: pairs in the order in which they are joined.
+        is_stepped: a value holds until the next one.
+        has_points: each pair is also drawn as a point.
+        is_time: `x` are days, ISO 8601.
+    """
+    shown = dict([*series.items()][:MOST_LINES])
+    data = [
+        {"series": doc.one_line(each), "x": at, "y": value, "order": number}
+        for each, pairs in shown.items()
+        for number, (at, value) in enumerate(pairs)
     ]
-    shapes += [
-        f'<path class="axis" d="M{x(tick):.1f} {top:g}V{bottom:g}"/><text class="dim" '
-        f'x="{x(tick):.1f}" y="{bottom + 24:g}" text-anchor="middle">{say_rate(tick)}</text>'
-        for tick in x_ticks
-    ]
-    best = sorted((point for point in points if point.is_best), key=lambda point: point.x)
-    if len(best) > 1:
-        steps = "L".join(f"{x(p.x):.1f} {y(p.y or 0.0):.1f}" for p in best)
-        shapes.append(f'<path class="frontier" d="M{steps}"/>')
-    for number, point in enumerate(points, 1):
-        shapes += _point(point, number, x, y, is_numbered=len(points) <= MOST_NUMBERED)
-    shapes += [
-        f'<text class="dim" x="{right:g}" y="{HEIGHT - 12}" text-anchor="end">'
-        f"{_text(chart.x_title)}</text>",
-        f'<text class="dim" x="4" y="{HEIGHT - 12}">↑ {_text(chart.y_title or "")}</text>',
-    ]
-    return _svg(chart.title, HEIGHT, shapes)
+    named = [doc.one_line(each) for each in shown]
+    count = len(named)
+    of_series = {"field": "series", "type": "nominal"}
+    legend = {"title": None, "orient": "top", "direction": "vertical", "labelLimit": 0}
+    colour = {**of_series, "scale": {"domain": named, "range": _COLOURS[:count]}, "legend": legend}
+    dash = {**of_series, "scale": {"domain": named, "range": _DASHES[:count]}, "legend": legend}
+    on_x: Spec = x.of([v for pairs in shown.values() for v, _ in pairs if not isinstance(v, str)])
+    if is_time:
+        on_x = {
+            "type": "temporal",
+            "title": x.title,
+            "axis": {"format": "%Y-%m-%d", "tickCount": 4},
+        }
+    on_y = y.of([v for pairs in shown.values() for _, v in pairs])
+    at = {"x": {"field": "x", **on_x}, "y": {"field": "y", **on_y}}
+    joined = {**at, "color": colour, "strokeDash": dash, "order": {"field": "order"}}
+    more = {"interpolate": "step-after"} if is_stepped else {}
+    layers = [_layer("line", joined, strokeWidth=1.5, clip=True, aria=False, tooltip=None, **more)]
+    if has_points:
+        told = _told(("series", "what"), ("x", x.title), ("y", y.title))
+        layers.append(_layer("point", {**at, "color": colour, **told}, size=60))
+    headings = {"series": "what", "x": x.title, "y": y.title}
+    scaled = [*x.to_unit("x"), *y.to_unit("y")]
+    drawing: Spec = {"transform": scaled, "layer": layers, "height": 300}
+    return _chart(name, title, sentence, headings, data, drawing, x, y)
 
 
-def _point(
-    point: doc.Point, number: int, x: Scale, y: Scale, *, is_numbered: bool
-) -> Iterator[str]:
-    at_x, at_y = x(point.x), y(point.y or 0.0)
-    if point.x_low is not None and point.x_high is not None:
-        yield _whisker(x(point.x_low), at_y, x(point.x_high), at_y)
-    if point.y_low is not None and point.y_high is not None:
-        yield _whisker(at_x, y(point.y_low), at_x, y(point.y_high))
-    said = f"{point.label}: {say_rate(point.x)}, {point.y:.4g}"
-    yield _mark(point, at_x, at_y, said, is_weak=not point.is_best)
-    if is_numbered:
-        yield f'<text x="{at_x + 9:.1f}" y="{at_y - 8:.1f}">{number}</text>'
+# --- what all have alike --------------------------------------------------------------------------
+
+CONFIG: Final[Mapping[str, Any]] = {
+    "background": None,
+    "font": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--dim)", "titleColor": "var(--dim)", "gridColor": "var(--line)",
+        "domainColor": "var(--line)", "tickColor": "var(--line)", "labelFontSize": 12,
+        "titleFontSize": 13, "titleFontWeight": "normal",
+    },
+    "legend": {"labelColor": "var(--fg)", "labelFontSize": 12, "symbolSize": 90},
+    "text": {"color": "var(--fg)", "fontSize": 12.5},
+    "rule": {"color": "var(--fg)"},
+    "point": {"filled": True, "opacity": 1},
+    "title": {"color": "var(--fg)", "subtitleColor": "var(--dim)"},
+}  # fmt: skip
 
 
-def _axis(
-    values: Sequence[tuple[float, float | None, float | None]], start: float, end: float
-) -> tuple[Scale, list[float]]:
-    """Return a scale over values with their intervals, and its ticks."""
-    found = [each for value in values for each in value if each is not None]
-    low, high = min(found), max(found)
-    if low > 0 and high / low >= LOGARITHMIC_FROM:
-        ticks = logarithmic_ticks(low, high)
-        to_log = _linear(math.log(min(low, ticks[0])), math.log(max(high, ticks[-1])), start, end)
-        return lambda value: to_log(math.log(value)), ticks
-    ticks = linear_ticks(0.0, high)
-    return _linear(0.0, max(high, ticks[-1]), start, end), ticks
+def specification(chart: doc.Chart) -> Spec:
+    """Return the whole specification but for width and config."""
+    return {"data": {"values": [*map(dict, chart.data)]}, **chart.drawing}
 
 
-def _linear(low: float, high: float, start: float, end: float) -> Scale:
-    span = high - low or 1.0
-    return lambda value: start + (value - low) / span * (end - start)
-
-
-def linear_ticks(low: float, high: float) -> list[float]:
-    """Return three to six round figures from `low` to `high` or just above it."""
-    if not high > low:
-        return [low, low + 1.0]
-    raw = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw)
-    count = math.ceil((high - low) / step - 1e-9)
-    return [low + step * number for number in range(count + 1)]
-
-
-def logarithmic_ticks(low: float, high: float) -> list[float]:
-    """Return the powers of ten around both, or 1, 2 and 5 of each over less than two decades."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    factors = (1, 2, 5) if last - first <= 2 else (1,)
-    found = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
-    least = max((each for each in found if each <= low), default=found[0])
-    most = min((each for each in found if each >= high), default=found[-1])
-    return [each for each in found if least <= each <= most]
-
-
-# --- marks ----------------------------------------------------------------------------------------
-
-
-def _whisker(x1: float, y1: float, x2: float, y2: float) -> str:
-    """Draw an interval; its ends are bars across it."""
-    dx, dy = (0.0, 5.0) if y1 == y2 else (5.0, 0.0)
-    ends = "".join(
-        f"M{x - dx:.1f} {y - dy:.1f}L{x + dx:.1f} {y + dy:.1f}" for x, y in ((x1, y1), (x2, y2))
-    )
-    return f'<path class="whisker" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}{ends}"/>'
-
-
-def _mark(point: doc.Point, x: float, y: float, said: str, *, is_weak: bool = False) -> str:
-    """Draw a dot, hollow where it is beaten; a triangle where the result is in doubt."""
-    title = f"<title>{_text(said)}</title>"
-    if point.style == "doubtful":
-        return f'<path class="doubt" d="M{x:.1f} {y - 7:.1f}l7 12h-14z">{title}</path>'
-    kind = "weak" if is_weak else "mark"
-    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5">{title}</circle>'
+def say_ends(point: Point, say: Any = say_count) -> str:
+    """Write a point's figure with its interval."""
+    if point.x_low is None or point.x_high is None:
+        return str(say(point.x))
+    return f"{say(point.x)} [{say(point.x_low)}, {say(point.x_high)}]"

@@ -4,7 +4,7 @@ A report is one `Report`; a format (`as_….py`) is one function over it, and kn
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -25,6 +25,8 @@ class Page:
     is_coloured: bool = False
     today: date | None = None
     """The day of reading, for the age of prices; None: their age is not judged."""
+    traces: Callable[[Any], Any] | None = None
+    """Finds the `Trace` of a result, for figures of its steps; None: none are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +120,27 @@ class Table:
 Part = Heading | Lines | Notes | Facts | Drawing | Table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A figure of a chart, with its 95 % interval where it has one."""
-
-    label: str
-    x: float
-    x_low: float | None = None
-    x_high: float | None = None
-    y: float | None = None
-    y_low: float | None = None
-    y_high: float | None = None
-    style: Style | None = None
-    is_best: bool = False
-    """Of a scatter: on the frontier, which no other point beats on both axes."""
+Value = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Points on one axis, a line each, or on two."""
+    """A figure: data, and a Vega-Lite specification that draws them; `charts.py` makes both.
 
+    A page draws it and has its data as a table; `--plots` writes it to files.
+    """
+
+    name: str
+    """Of its files: small letters, digits and `-`."""
     title: str
     sentence: str
     """What it shows and how to read it."""
-    x_title: str
-    y_title: str | None = None
-    """None: a chart of one axis."""
-    points: Sequence[Point]
+    headings: Mapping[str, str]
+    """Of the fields that a reader of the data sees."""
+    data: Sequence[Mapping[str, Value]]
+    drawing: Mapping[str, Any]
+    """The specification without data, title, width and config; its colours are variables of the
+    page's style sheet, as `var(--blue)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +163,6 @@ class Document:
     reverse, so that the decisive part is directly above the prompt."""
     backing: Callable[[], Backing] = Backing
     """Made only where a format shows it."""
-
-
-Value = str | int | float | None
 
 
 class Rows(NamedTuple):

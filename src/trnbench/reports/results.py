@@ -37,13 +37,13 @@ def _document(results: Sequence[Result], page: doc.Page) -> doc.Document:
         TABLE_COLUMNS, [cells_of(each) for each in results], cards_below=LEAST_TABLE_WIDTH
     )
     notes = doc.Notes(notes_of(results, page.today))
-    return doc.Document([table, notes], backing=lambda: _backing(results))
+    return doc.Document([table, notes], backing=lambda: _backing(results, page))
 
 
-def _backing(results: Sequence[Result]) -> doc.Backing:
+def _backing(results: Sequence[Result], page: doc.Page) -> doc.Backing:
     from trnbench.reports.backing import backing_of
 
-    return backing_of(results)
+    return backing_of(results, page.traces)
 
 
 def _rows(results: Sequence[Result]) -> doc.Rows:

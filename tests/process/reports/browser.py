@@ -20,6 +20,11 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--no-first-run",
     "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
+READY = (
+    "new Promise(done => { const root = document.documentElement;"
+    "const look = () => 'ready' in root.dataset && done(0);"
+    "new MutationObserver(look).observe(root, {attributes: true}); look(); })"
+)
 
 
 def find_browser() -> str | None:
@@ -113,15 +118,22 @@ class Browser:
                 self.requests.append(parameters["request"]["url"])
 
     def open(self, path: Path) -> None:
-        """Open a file and wait until it is loaded."""
+        """Open a file and wait until its scripts have drawn it."""
         self.call("Page.navigate", url=path.as_uri())
         self.wait_for("Page.loadEventFired")
+        self.call("Runtime.evaluate", expression=READY, awaitPromise=True)
 
     def run(self, script: str) -> Any:
         """Return the value of an expression in the page."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
+
+    def wait_until(self, condition: str) -> None:
+        """Return once an expression is true in the page."""
+        look = f"const look = () => {condition} ? done(0) : setTimeout(look); look();"
+        script = f"new Promise(done => {{ {look} }})"
+        self.call("Runtime.evaluate", expression=script, awaitPromise=True)
 
     def resize(self, width: int) -> None:
         self.call(

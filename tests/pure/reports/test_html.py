@@ -1,7 +1,9 @@
 """The HTML page: every figure is on it, nothing of data runs, nothing is loaded from outside."""
 
 import base64
+import gzip
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from math import exp, hypot
@@ -15,9 +17,9 @@ from tests.builders import job_results, make_plan, make_result, three_results
 from tests.each import check_each
 from tests.pure.reports.samples import SAMPLES, report_of
 from trnbench.reports import FORMATS, render
-from trnbench.reports.as_html import sort_value
+from trnbench.reports.as_html import FOLDER, sort_value
+from trnbench.reports.axes import logarithmic_ticks
 from trnbench.reports.backing import backing_of
-from trnbench.reports.charts import WIDTH, figure, linear_ticks, logarithmic_ticks
 from trnbench.reports.columns import row
 from trnbench.reports.document import Page
 from trnbench.reports.results import OFFERS, REPORT, Offered
@@ -114,17 +116,28 @@ def test_the_policy_allows_the_pages_own_style_and_script_alone() -> None:
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
-    for tag in ("script", "style"):
-        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
-    assert "url(" not in text
-    assert "@import" not in text
+    assert rules["style-src"] == "'unsafe-inline'"
+    (own,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    packed = re.findall('<script type="text/plain" class="library">(.*?)</script>', text)
+    scripts = [own.encode(), *(gzip.decompress(base64.b64decode(each)) for each in packed)]
+    assert len(scripts) == 5
+    digests = (base64.b64encode(hashlib.sha256(each).digest()).decode() for each in scripts)
+    assert rules["script-src"] == " ".join(f"'sha256-{each}'" for each in digests)
+    (style,) = re.findall("<style>(.*?)</style>", text, re.DOTALL)
+    assert "url(" not in style
+    assert "@import" not in style
 
 
-def elements(reader: Reader) -> list[str]:
-    """Return the elements; a label of a chart has one for each of its lines."""
-    return [tag for tag in reader.tags if tag != "text"]
+def test_a_page_has_the_libraries_that_it_uses_with_their_licences() -> None:
+    known = json.loads((FOLDER / "libraries.json").read_text())
+    for library in known.values():
+        assert library["version"] in library["notice"]
+        assert "opyright" in (FOLDER / f"LICENSE.{library['package']}.txt").read_text()
+    whole = page_of(three_results())
+    assert all(library["notice"] in whole for library in known.values())
+    without_chart = render(report_of("models"), SAMPLES["models"], "html", PAGE)
+    assert known["datatables"]["notice"] in without_chart
+    assert known["vega"]["notice"] not in without_chart
 
 
 PLAIN = Reader(page_of([named("plain"), make_result()]))
@@ -140,7 +153,7 @@ PLAIN = Reader(page_of([named("plain"), make_result()]))
 )  # fmt: skip
 def test_a_name_is_shown_as_it_is_and_adds_no_element(name: str) -> None:
     reader = Reader(page_of([named(name), make_result()]))
-    assert elements(reader) == elements(PLAIN)
+    assert reader.tags == PLAIN.tags
     events = [each for _, each, _ in reader.attributes if each.startswith("on")]
     assert not events
     assert name in reader.text
@@ -149,7 +162,7 @@ def test_a_name_is_shown_as_it_is_and_adds_no_element(name: str) -> None:
 @given(st.text(st.sampled_from([*"<>&\"'=/! -ab`\x00\x1b\r\n\u202e\u2028\ufeff"]), min_size=1))
 def test_no_text_becomes_markup_or_steers_the_page(text: str) -> None:
     page = page_of([named(f"x{text}x"), make_result()])
-    assert elements(Reader(page)) == elements(PLAIN)
+    assert Reader(page).tags == PLAIN.tags
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e\ufeff]", page)
 
 
@@ -226,7 +239,7 @@ def test_other_work_has_an_answer_of_its_own() -> None:
 
 
 def test_only_a_page_makes_what_only_a_page_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(results: object) -> None:
+    def refuse(results: object, traces: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr("trnbench.reports.backing.backing_of", refuse)
@@ -239,37 +252,29 @@ def test_only_a_page_makes_what_only_a_page_shows(monkeypatch: pytest.MonkeyPatc
 
 def test_a_chart_has_each_result_once_and_joins_those_that_no_other_beats() -> None:
     results = [priced(1000, 0.02), priced(2000, 0.02, "9"), priced(900, 0.02, "9")]
-    speed, cost = backing_of(results).charts
-    assert [point.x for point in speed.points] == [2000, 1000, 900]
-    assert {point.x for point in cost.points if point.is_best} == {1000, 2000}
-    drawn = Reader(figure(cost))
-    assert drawn.tags.count("circle") == 3
-    assert drawn.tags.count("li") == 3
-    (line,) = re.findall(r'class="frontier" d="([^"]*)"', figure(cost))
-    assert line.count("L") == 1
+    made = {chart.name.partition("-tiny")[0]: chart for chart in backing_of(results).charts}
+    assert [each["x"] for each in made["speed"].data] == [2000, 1000, 900]
+    assert {each["x"] for each in made["cost-against-speed"].data if each["best"]} == {1000, 2000}
+    paid = [(each["part"], each["x"]) for each in made["price"].data]
+    assert paid[0] == ("paid", 3.6)
+    assert paid[1:3] == [("paid", 9.0), ("as good as the first", pytest.approx(7.2))]
 
 
-def test_an_interval_is_drawn_around_its_point_and_inside_the_drawing() -> None:
-    speed, _ = backing_of([priced(1000, 0.3), priced(800, 0.1)]).charts
-    text = figure(speed)
-    height = float(re.findall(r'viewBox="0 0 640 ([\d.]+)"', text)[0])
-    ends = [float(x) for x in re.findall(r'whisker" d="M([\d.]+) [\d.]+L', text)]
-    ends_right = [float(x) for x in re.findall(r'whisker" d="M[\d. ]+L([\d.]+)', text)]
-    middles = [float(x) for x in re.findall(r'cx="([\d.]+)"', text)]
-    assert len(middles) == 2
-    for left, middle, right in zip(ends, middles, ends_right, strict=True):
-        assert 0 < left < middle < right < WIDTH
-    assert all(float(y) < height for y in re.findall(r'cy="([\d.]+)"', text))
+def test_a_charts_figures_are_on_the_page_as_a_table_and_its_specification_as_data() -> None:
+    text = page_of([priced(1234.5, 0.02), priced(2000, 0.02, "9")])
+    assert "<td>1234.5" in text
+    specs = re.findall('<script type="application/json">(.*?)</script>', text)
+    assert [each["x"] for each in json.loads(specs[0])["data"]["values"]] == [2000, 1234.5]
 
 
 @given(st.floats(1e-9, 1e12), st.floats(1.0001, 1e6))
 def test_ticks_are_few_and_reach_around_the_figures(low: float, factor: float) -> None:
     high = low * factor
-    for ticks, least in ((linear_ticks(0.0, high), 0.0), (logarithmic_ticks(low, high), low)):
-        assert ticks == sorted(set(ticks))
-        assert 1 < len(ticks) <= 9
-        assert ticks[0] <= least * (1 + 1e-9)
-        assert ticks[-1] >= high * (1 - 1e-9)
+    ticks = logarithmic_ticks(low, high)
+    assert ticks == sorted(set(ticks))
+    assert 1 < len(ticks) <= 9
+    assert ticks[0] <= low * (1 + 1e-9)
+    assert ticks[-1] >= high * (1 - 1e-9)
 
 
 def test_pages_keep_to_their_sizes() -> None:
@@ -297,11 +302,15 @@ def test_launches_are_drawn_where_a_case_has_more_than_one() -> None:
     (launch,) = result.launches
     slower = launch.model_copy(update={"step_time_mean_seconds": 0.06, "standard_error": None})
     twice = result.model_copy(update={"launches": (launch, slower)})
-    (chart,) = backing_of([result, twice]).charts[1:2]
-    assert [point.x for point in chart.points] == [launch.step_time_mean_seconds, 0.06]
-    low, high = chart.points[0].x_low, chart.points[0].x_high
+    charts = backing_of([result, twice]).charts
+    (chart,) = (each for each in charts if each.name == "launches")
+    first, second = chart.data
+    assert [first["x"], second["x"]] == [launch.step_time_mean_seconds, 0.06]
     assert launch.standard_error is not None
-    assert low is not None
-    assert high is not None
-    assert (high - low) / 2 == pytest.approx(1.959964 * launch.standard_error * chart.points[0].x)
-    assert chart.points[1].x_low is None
+    assert launch.step_time_mean_seconds is not None
+    width = 2 * 1.959964 * launch.standard_error * launch.step_time_mean_seconds
+    high, low = first["high"], first["low"]
+    assert isinstance(high, float)
+    assert isinstance(low, float)
+    assert high - low == pytest.approx(width)
+    assert second["low"] is None
