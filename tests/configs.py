@@ -1,4 +1,4 @@
-"""Configs from text, as `read_config` has them from a file."""
+"""Configs from text, as the command line has them from a file."""
 
 from collections.abc import Mapping
 

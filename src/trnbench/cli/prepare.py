@@ -28,14 +28,14 @@ class Prepared(NamedTuple):
 
 
 def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "list[CaseConfig]":
-    """Read configs, by path or by name, to their cases; without any, the quick suite's."""
-    from trnbench.config.load import read_config
-    from trnbench.run.configs import DEFAULT_CONFIG, find_config
+    """Read configs, by path or by name, and models by name; without any, the quick suite's."""
+    from trnbench.config.load import check_document
+    from trnbench.run.configs import DEFAULT_CONFIG, open_config
 
     return [
         case
         for name in configs or [DEFAULT_CONFIG]
-        for case in read_config(find_config(name), overrides)
+        for case in check_document(open_config(name), overrides)
     ]
 
 

@@ -111,19 +111,25 @@ def explain_faults(
     schema = model.model_json_schema()
     found: dict[Problem, None] = {}
     for fault in _relevant(error.errors(include_url=False))[:MAX_PROBLEMS]:
-        branches = ("ModelConfig", "str", "function-before")
-        path: KeyPath = tuple(part for part in fault["loc"] if part not in branches)
+        path: KeyPath = tuple(part for part in fault["loc"] if not _is_branch(part))
         message, hint = _explain(fault, path, schema)
         found[Problem(f"{where(path)}: {_dotted(path) or 'the document'}: {message}", hint)] = None
     return [*found]
+
+
+def _is_branch(part: str | int) -> bool:
+    """Whether a part of a fault's place names a branch of a union, and no key."""
+    return part in ("ModelConfig", "str") or str(part).startswith("function-")
 
 
 def _relevant(errors: Sequence[Any]) -> Sequence[Any]:
     """Drop the faults of that branch of the union `model` that the user did not mean."""
     branch = ("model", "ModelConfig")
     wrote_mapping = any(e["loc"][:2] == branch and e["type"] != "model_type" for e in errors)
-    unmeant = ("model", "str") if wrote_mapping else branch
-    return [e for e in errors if e["loc"][:2] != unmeant] or errors
+    is_name = [e["loc"][:1] == ("model",) and e["loc"][:2] != branch for e in errors]
+    if wrote_mapping:
+        return [e for e, is_of_name in zip(errors, is_name, strict=True) if not is_of_name]
+    return [e for e in errors if e["loc"][:2] != branch] or errors
 
 
 def _explain(error: Any, path: KeyPath, schema: Schema) -> tuple[str, str]:
@@ -150,7 +156,7 @@ def _explain(error: Any, path: KeyPath, schema: Schema) -> tuple[str, str]:
     if kind == "value_error" and "; " in str(context["error"]):
         what, _, hint = str(context["error"]).partition("; ")
         return f"{value} {what}", hint
-    wants = _WANTED.get(kind)
+    wants = _WANTED.get(kind) or _say_bound(kind, context)
     if wants is None and "type" in kind:
         wants = "a whole number" if kind.startswith("int") else kind.split("_")[0]
     if keys:
@@ -169,6 +175,19 @@ def _what_to_add(path: KeyPath, key: str, keys: str, node: Schema) -> str:
     if keys:
         return f"add it as a mapping with the keys {keys}"
     return f"add it, e.g. `{key}: {_example(node, key)}`"
+
+
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def _say_bound(kind: str, context: Mapping[str, Any]) -> str | None:
+    name, words = _BOUNDS.get(kind, ("", ""))
+    return f"{words} {context[name]:,}" if name else None
 
 
 _WANTED = {

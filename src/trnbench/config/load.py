@@ -3,19 +3,32 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 
-from trnbench.config.explain import OptionText, Places, covers, explain_faults, say_set, say_value
+from trnbench.catalog.models import models
+from trnbench.config.explain import (
+    MAX_PROBLEMS,
+    OptionText,
+    Places,
+    covers,
+    explain_faults,
+    say_set,
+    say_value,
+)
 from trnbench.config.model import Config
-from trnbench.config.yaml import Document, parse_value, read_document
-from trnbench.errors import ConfigError
+from trnbench.config.yaml import Document, parse_value
+from trnbench.errors import ConfigError, Problem
 
 MAX_CASES = 1000
+
+Case = TypeVar("Case")
+Done = TypeVar("Done")
 
 
 class Conflict(Exception):  # noqa: N818 - a finding, which gets its line and becomes a ConfigError
@@ -26,6 +39,23 @@ class Conflict(Exception):  # noqa: N818 - a finding, which gets its line and be
         super().__init__(f"{key}: {fault}")
         self.message, self.hint = f"{key}: {fault}", hint
         self.path, *self.others = (tuple(each.split(".")) for each in (key, *others))
+        self.more: tuple[Conflict, ...] = ()
+        """What else was found beside it."""
+
+
+def check_all(*checks: Callable[[], Any]) -> list[Any]:
+    """Make every check and return what they return; one conflict has all that are found."""
+    found: list[Conflict] = []
+    returned = []
+    for check in checks:
+        try:
+            returned.append(check())
+        except Conflict as conflict:
+            found += [conflict, *conflict.more]
+    if found:
+        found[0].more = tuple(found[1:])
+        raise found[0]
+    return returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +67,27 @@ class CaseConfig:
     places: Places
 
     def explain(self, conflict: Conflict) -> ConfigError:
-        """Give a conflict its file and line."""
+        """Give a conflict, and those that were found beside it, their files and lines."""
+        return ConfigError.of(map(self._problem, (conflict, *conflict.more)))
+
+    def _problem(self, conflict: Conflict) -> Problem:
         paths = (conflict.path, *conflict.others)
         blamed = next((path for path in paths if self.places.is_chosen(path)), conflict.path)
-        return ConfigError(f"{self.places.where(blamed)}: {conflict.message}", hint=conflict.hint)
-
-
-def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> list[CaseConfig]:
-    """Read a suite from a YAML file and return its cases in order.
-
-    Args:
-        path: the YAML file.
-        overrides: dotted keys and YAML values from `--set`, applied before anything is checked.
-
-    Raises:
-        ConfigError: everything that is wrong, each with file, line, key, value and what to do.
-    """
-    return check_document(read_document(path), overrides)
+        return Problem(f"{self.places.where(blamed)}: {conflict.message}", conflict.hint)
 
 
 def check_document(
     document: Document, overrides: Mapping[str, str] | None = None
 ) -> list[CaseConfig]:
-    """Check a parsed document and expand its sweep."""
+    """Check a parsed document, expand its sweep, and return its cases in order.
+
+    Args:
+        document: of one YAML file.
+        overrides: dotted keys and YAML values from `--set`, applied before anything is checked.
+
+    Raises:
+        ConfigError: everything that is wrong, each with file, line, key, value and what to do.
+    """
     overrides = overrides or {}
     values = {key: parse_value(str(text), _option(key, text)) for key, text in overrides.items()}
     data = document.data
@@ -67,20 +95,42 @@ def check_document(
         data = copy.deepcopy(data)
         for key, value in values.items():
             _set(data, key, value, say_set(key, overrides[key]))
+        _add_defaults(data, document.source)
     places = Places(document, overrides)
     suite = _validate(data, places)
     if not suite.sweep:
         return [CaseConfig(suite, {}, places)]
     _check_sweep(suite.sweep, overrides, places)
-    cases = []
-    for swept in _combinations(suite.sweep, places):
-        one = copy.deepcopy(data)
-        del one["sweep"]
-        for key in sorted(swept, key=lambda key: key.count(".")):  # a part after its whole
-            _set(one, key, copy.deepcopy(swept[key]), places.where(("sweep", key)))
-        case_places = Places(document, overrides, swept)
-        cases.append(CaseConfig(_validate(one, case_places), swept, case_places))
-    return cases
+    return for_each(_combinations(suite.sweep, places), partial(_check_case, data, places))
+
+
+def _check_case(data: dict[str, Any], places: Places, swept: Mapping[str, Any]) -> CaseConfig:
+    one = copy.deepcopy(data)
+    del one["sweep"]
+    for key in sorted(swept, key=lambda key: key.count(".")):  # a part after its whole
+        _set(one, key, copy.deepcopy(swept[key]), places.where(("sweep", key)))
+    places = replace(places, swept=swept)
+    return CaseConfig(_validate(one, places), swept, places)
+
+
+def for_each(cases: Iterable[Case], do: Callable[[Case], Done]) -> list[Done]:
+    """Return what is made of each case; a ConfigError has what is wrong with any of them, once."""
+    done, problems = [], dict[Problem, None]()
+    for case in cases:
+        try:
+            done.append(do(case))
+        except ConfigError as error:
+            problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise ConfigError.of([*problems][:MAX_PROBLEMS])
+    return done
+
+
+def _add_defaults(data: dict[str, Any], source: str) -> None:
+    """Name the suite after its file, and give it a model where each case's is swept."""
+    data.setdefault("name", Path(source).stem[:120] or "unnamed")
+    if "model" in (data.get("sweep") or ()):
+        data.setdefault("model", next(iter(models())))
 
 
 def _option(key: str, text: str) -> str:

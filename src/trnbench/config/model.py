@@ -1,14 +1,16 @@
 """Config: what the user asked for, as one YAML file says it.
 
-Every field has a default that `trnbench run --dry-run` shows, or must be given. Sizes that do not
-fit together are found when a plan is made, because they depend on the model.
+Every field but the model has a default, which `trnbench run --dry-run` shows. Sizes that do not fit
+together are found when a plan is made, because they depend on the model.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from trnbench.catalog.models import models
 from trnbench.config.device import DeviceChoice, DeviceConfig
+from trnbench.errors import did_you_mean
 from trnbench.model.families import FAMILIES
 from trnbench.protocol.parallel import PipelineSchedule
 from trnbench.schema.base import Strict
@@ -54,6 +56,40 @@ Size = Annotated[
     ),
 ]
 """Ranks along one axis: a number, or `auto`, also written -1, for what is left."""
+
+
+def _check_amount(value: int) -> int:
+    if value != AUTO and not 1 <= value <= MOST_AMOUNT:
+        raise ValueError(f"is not in range; use 1 to {MOST_AMOUNT:,}, or auto")
+    return value
+
+
+MOST_AMOUNT = 10**9
+
+Amount = Annotated[
+    int,
+    BeforeValidator(_read_size),
+    AfterValidator(_check_amount),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MOST_AMOUNT},
+                {"enum": ["auto", AUTO]},
+            ]
+        }
+    ),
+]
+"""A number, or `auto`, also written -1, for what suits the model and the device."""
+
+
+def _check_model(name: str) -> str:
+    if name in models():
+        return name
+    rest = "`trnbench models` lists them; or give your own sizes as a mapping"
+    raise ValueError(f"is not in the catalog; {did_you_mean(name, models(), rest)}")
+
+
+ModelName = Annotated[str, AfterValidator(_check_model), Field(examples=["llama3.2-1b"])]
 
 
 class RopeScalingConfig(Strict):
@@ -107,7 +143,7 @@ class ModelConfig(Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     """What reports call it; by default the base's name with a mark that sizes were changed."""
-    base: str | None = None
+    base: ModelName | None = None
     """A model of `trnbench models` whose sizes hold where none is given here."""
     family: FamilyName | None = None
     """llama: RMSNorm, rotary embedding, grouped-query attention, SwiGLU. moe: the same with experts
@@ -173,10 +209,12 @@ class LoraConfig(Strict):
 class WorkloadConfig(Strict):
     """One optimizer step: how many tokens, in which arithmetic, by which optimizer."""
 
-    sequence_length: Annotated[Count, Field(examples=[4096])]
-    """Tokens in a sequence."""
-    global_batch_size: Annotated[Count, Field(examples=[64])]
-    """Sequences in one optimizer step, over all ranks."""
+    sequence_length: Annotated[Amount, Field(examples=[4096])] = AUTO
+    """Tokens in a sequence; auto: 4096 on an accelerator and 128 on a CPU, if the model takes as
+    many. An external model needs a number."""
+    global_batch_size: Annotated[Amount, Field(examples=[64])] = AUTO
+    """Sequences in one optimizer step, over all ranks; auto: one pass of each rank, of as many as
+    fit by the prediction of memory."""
     micro_batch_size: Annotated[Count, Field(examples=[1])] | None = None
     """Sequences in one pass of one data-parallel rank; by default all that fall to it."""
     precision: Literal["auto", "fp32", "bf16", "pure_bf16", "bf16_master", "fp8"] = "auto"
@@ -279,11 +317,11 @@ class PriceConfig(Strict):
 class Config(Strict):
     """One suite of benchmark cases."""
 
-    name: Annotated[str, Field(min_length=1, max_length=120)]
-    """What reports call this suite."""
-    model: Annotated[str, Field(examples=["llama3.2-1b"])] | ModelConfig
+    name: Annotated[str, Field(min_length=1, max_length=120)] = "unnamed"
+    """What reports call this suite; by default the file's name."""
+    model: ModelName | ModelConfig
     """A model of `trnbench models`, or a mapping of your own sizes."""
-    workload: WorkloadConfig
+    workload: WorkloadConfig = WorkloadConfig()
     parallel: ParallelConfig = ParallelConfig()
     device: DeviceChoice = DeviceConfig()
     """What to train on: auto, every device of the best kind that is here and free; a kind, every

@@ -9,15 +9,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from trnbench import __version__
-from trnbench.config.load import CaseConfig, Conflict
-from trnbench.config.model import Config, ModelConfig
+from trnbench.config.load import CaseConfig, Conflict, check_all, for_each
+from trnbench.config.model import AUTO, Config, ModelConfig
 from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Devices, Machine
 from trnbench.model.families import ALPHABET_SIZE, family_of
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
+from trnbench.plan.defaults import choose_batch, fill_length
 from trnbench.plan.device import (
     Target,
     check_instance,
@@ -25,7 +27,7 @@ from trnbench.plan.device import (
     choose_target,
 )
 from trnbench.plan.external import Describe, choose_external
-from trnbench.plan.layout import Choice, Job, choose_layout
+from trnbench.plan.layout import Choice, Job
 from trnbench.plan.model import choose_model
 from trnbench.plan.parity import plan_external_gate, plan_gate
 from trnbench.plan.predict import predict
@@ -58,17 +60,17 @@ def plan_all(
     """Resolve every case as `make_plan` does, giving each conflict its file and line.
 
     Raises:
-        ConfigError: values that do not fit together.
+        ConfigError: values that do not fit together, those of all cases.
         UnavailableError: a live price was asked for, and no source has it.
     """
-    plans = []
-    for case in cases:
+
+    def make(case: CaseConfig) -> Plan:
         try:
-            plan = make_plan(case, machine=machine, devices=devices, today=today, describe=describe)
+            return make_plan(case, machine=machine, devices=devices, today=today, describe=describe)
         except Conflict as conflict:
             raise case.explain(conflict) from None
-        plans.append(plan)
-    return plans
+
+    return for_each(cases, make)
 
 
 def make_plan(
@@ -92,25 +94,14 @@ def make_plan(
         Conflict: values that do not fit together, with their keys.
         UnavailableError: a live price was asked for, and no source has it.
     """
-    config = case.config
-    target = choose_target(config, devices, machine)
-    check_target(config, target, machine)
-    model = _choose_model(config, describe)
-    request = _price_request(config, machine, today)
-    choice = choose_layout(
-        Job(
-            config=config,
-            model=model,
-            target=target,
-            supply=find_supply(config.device, target, machine),
-            machine=machine,
-            request=request,
-        )
+    target = choose_target(case.config, devices, machine)
+    request = _price_request(case.config, machine, today)
+    _, (config, model, choice), (price, price_reason) = check_all(
+        partial(check_target, case.config, target, machine),
+        partial(_choose_work, case.config, target, machine, request, describe),
+        partial(_choose_price, case.config, target, machine, request),
     )
     parallel, device, workload = choice.parallel, choice.device, choice.workload
-    price, price_reason = _plan_price(config, request)
-    check_instance(config, target, machine, is_priced=price is not None)
-    _check_max_usd(config, price, price_reason)
     work = _plan_work(config, model, choice, target, machine)
     prediction = predict(model, workload, parallel, device, config.measure, target, price)
     return Plan(
@@ -137,16 +128,54 @@ def _convention(prediction: Prediction) -> str:
     return DEFAULT_CONVENTION if DEFAULT_CONVENTION in known else COUNTED_CONVENTION
 
 
-def _choose_model(config: Config, describe: Describe | None) -> PlannedModel:
+def _choose_work(
+    config: Config,
+    target: Target,
+    machine: Machine,
+    request: PriceRequest,
+    describe: Describe | None,
+) -> tuple[Config, PlannedModel, Choice]:
+    """Return the config with a sequence length, the model, and the layout and the batch."""
+    sized, model = _choose_model(config, describe, target)
+    job = Job(
+        config=sized,
+        model=model,
+        target=target,
+        supply=find_supply(config.device, target, machine),
+        machine=machine,
+        request=request,
+    )
+    has_length = config.workload.sequence_length != AUTO
+    return sized, model, choose_batch(job, has_length=has_length)
+
+
+def _choose_price(
+    config: Config, target: Target, machine: Machine, request: PriceRequest
+) -> tuple[Price | None, str | None]:
+    """Return the price, or None and why there is none, and check what rests on it."""
+    price, reason = _plan_price(config, request)
+    check_all(
+        partial(check_instance, config, target, machine, is_priced=price is not None),
+        partial(_check_max_usd, config, price, reason),
+    )
+    return price, reason
+
+
+def _choose_model(
+    config: Config, describe: Describe | None, target: Target
+) -> tuple[Config, PlannedModel]:
+    """Return the config with a sequence length, and the model."""
     asked = config.model
     if isinstance(asked, ModelConfig) and (asked.huggingface or asked.python) is not None:
         if describe is None:
             raise ValueError("an external model cannot be planned unless it is described")
+        config = fill_length(config, None, target)
         known = describe(asked, config.workload.sequence_length)
-        return choose_external(config, known, asked.name)
+        return config, choose_external(config, known, asked.name)
     model = choose_model(asked)
+    config = fill_length(config, model.own_shape, target)
     check_config(model.own_shape, model.name, config)
-    return model
+    return config, model
 
 
 def _price_request(config: Config, machine: Machine, today: date) -> PriceRequest:

@@ -6,7 +6,6 @@ from typing import Any
 from trnbench.catalog.models import PARTS, complete_shape, models
 from trnbench.config.load import Conflict
 from trnbench.config.model import ModelConfig
-from trnbench.errors import did_you_mean
 from trnbench.model.flops import active_parameter_count, parameter_count
 from trnbench.plan.rules import check_shape
 from trnbench.protocol.model import ModelShape
@@ -21,7 +20,7 @@ REQUIRED_OF_EXPERTS = ("count", "per_token", "size")
 def choose_model(model: str | ModelConfig) -> PlannedModel:
     """Resolve a catalog name, or a mapping of sizes, to a checked shape."""
     if isinstance(model, str):
-        known = models()[_known_name(model, "model")]
+        known = models()[model]
         return _planned(model, known.shape, known.parameter_count, known.source)
     for key in OF_EXTERNALS:
         if getattr(model, key) is not None:
@@ -51,19 +50,11 @@ def _planned(name: str, shape: ModelShape, weights: int, source: str) -> Planned
     )
 
 
-def _known_name(name: str, key: str) -> str:
-    if name in models():
-        return name
-    rest = "`trnbench models` lists them; or give your own sizes as a mapping"
-    hint = did_you_mean(name, models(), rest)
-    raise Conflict(key, f"{name!r} is not in the catalog", hint=hint)
-
-
 def _base_sizes(model: ModelConfig) -> dict[str, Any]:
     """Return the base's sizes without those that follow from a size that the config changes."""
     if model.base is None:
         return {}
-    shape = models()[_known_name(model.base, "model.base")].shape
+    shape = models()[model.base].shape
     sizes = {field.name: getattr(shape, field.name) for field in fields(shape)}
     for name in PARTS:
         if sizes[name] is not None:

@@ -1,6 +1,8 @@
 """Every rule that the sizes of a model obey: alone, and with the workload."""
 
-from trnbench.config.load import Conflict
+from functools import partial
+
+from trnbench.config.load import Conflict, check_all
 from trnbench.config.model import Config, WorkloadConfig
 from trnbench.model.families import FAMILIES, family_of
 from trnbench.protocol.model import ModelShape
@@ -23,24 +25,29 @@ FP8_MULTIPLE = 16
 
 def check_shape(shape: ModelShape) -> None:
     """Refuse sizes that do not fit together."""
-    _check_heads(shape)
-    _check_family(shape)
-    _check_experts(shape)
-    _check_image(shape)
-    _check_vocabulary(shape)
-    _check_rope_scaling(shape)
+    checks = (
+        _check_heads,
+        _check_family,
+        _check_experts,
+        _check_image,
+        _check_vocabulary,
+        _check_rope_scaling,
+    )
+    check_all(*(partial(check, shape) for check in checks))
 
 
 def check_config(shape: ModelShape, name: str, config: Config) -> None:
     """Refuse a workload that does not fit the sizes of a model."""
     workload = config.workload
+    length, window = workload.sequence_length, shape.sliding_window
+    checks = [partial(_check_length, shape, name, length)]
     if workload.precision == "fp8":
-        _check_fp8(shape, name, workload)
-    _check_length(shape, name, workload.sequence_length)
-    if shape.sliding_window is not None:
-        check_window(shape.sliding_window, name, workload.sequence_length, "model.sliding_window")
+        checks.append(partial(_check_fp8, shape, name, workload))
+    if window is not None:
+        checks.append(partial(check_window, window, name, length, "model.sliding_window"))
     if workload.document_length is not None:
-        _check_documents(shape, name, workload.document_length, workload.sequence_length)
+        checks.append(partial(_check_documents, shape, name, workload.document_length, length))
+    check_all(*checks)
 
 
 # --- of the model alone ---------------------------------------------------------------------------

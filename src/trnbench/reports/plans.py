@@ -50,6 +50,8 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.swept:
         yield "swept", ", ".join(f"{key}={value}" for key, value in plan.swept.items())
     yield "step", _step(plan.workload)
+    if plan.workload.reason is not None:
+        yield "chosen", plan.workload.reason
     yield "carried out", _carried_out(plan)
     also = ", ".join(_extras(plan.workload.step))
     if also:

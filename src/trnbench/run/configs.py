@@ -1,8 +1,10 @@
-"""The configs that ship with the package, by name; a path stands for itself."""
+"""What a CONFIG argument means: a path, a config that ships with the package, or a model's name."""
 
 from importlib import resources
 from pathlib import Path
 
+from trnbench.catalog.models import models
+from trnbench.config.yaml import Document, read_document
 from trnbench.errors import ConfigError, did_you_mean
 
 DEFAULT_CONFIG = "quick"
@@ -14,17 +16,23 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def find_config(named: str) -> Path:
-    """Return the file that a CONFIG argument means: a path, or the name of a shipped config."""
+def open_config(named: str) -> Document:
+    """Read what a CONFIG argument means: a path, a shipped config, or a model of the catalog alone.
+
+    Raises:
+        ConfigError: it is none of these, or its file cannot be read.
+    """
     path = Path(named)
-    if path.exists() or path.suffix in (".yaml", ".yml") or "/" in named:
-        return path
+    if path.exists() or path.suffix in (".yaml", ".yml", ".json") or "/" in named:
+        return read_document(path)
     shipped = shipped_configs()
     # `llama3.2-1b` has a dot of its own, so a name is looked up whole.
     if named in shipped:
-        return shipped[named]
-    rest = f"Those are: {', '.join(shipped)}"
+        return read_document(shipped[named])
+    if named in models():
+        return Document(named, {"name": named, "model": named}, {})
+    rest = f"Configs: {', '.join(shipped)}; `trnbench models` lists the models"
     raise ConfigError(
-        f"{named}: is neither a file nor a config that ships with trnbench",
-        hint=did_you_mean(named, shipped, rest, most=2, cutoff=0.5),
+        f"{named}: is neither a file, nor a config that ships with trnbench, nor a model",
+        hint=did_you_mean(named, (*shipped, *models()), rest, most=2, cutoff=0.5),
     )

@@ -116,6 +116,8 @@ class PlannedWorkload(Strict):
     """Tokens of one optimizer step, over all data-parallel ranks."""
     step: StepSettings = StepSettings()
     """How the step is carried out; plans older than the setting carried it out plainly."""
+    reason: str | None = None
+    """Why the sizes that the config leaves out are these; null where it gives all."""
 
 
 class PlannedParallel(Strict):

@@ -78,16 +78,19 @@ def test_an_unknown_key_two_levels_down_is_told_there() -> None:
         ("measure: {max_minutes: null}", "measure.max_minutes: got nothing, expected a number"),
         ("measure: {max_minutes: .inf}", "measure.max_minutes: got inf, expected a finite number"),
         ("measure: {max_minutes: .nan}", "measure.max_minutes: got nan, expected a finite number"),
-        ("measure: {max_minutes: 0}", "measure.max_minutes: got 0: input should be greater than 0"),
-        ("measure: {min_samples: 7}", "measure.min_samples: got 7: input should be greater than"),
+        ("measure: {max_minutes: 0}", "measure.max_minutes: got 0, expected more than 0"),
+        ("measure: {min_samples: 7}", "measure.min_samples: got 7, expected at least 8"),
         ("measure: [1, 2]", "measure: got a list of 2 values, expected a mapping"),
         ("measure: soon", "measure: got 'soon', expected a mapping"),
         ("price: {region: [us-east-2]}", "price.region: got a list of 1 values, expected text"),
         ("price: {region: {a: 1}}", "price.region: got a mapping of 1 keys, expected text"),
         ("price: {option: cheap}", "price.option: 'cheap' is not known"),
-        ("price: {usd_per_hour: 0}", "price.usd_per_hour: got 0: input should be greater than 0"),
-        ("price: {usd_per_hour: -3}", "price.usd_per_hour: got -3: input should be greater"),
-        ("price: {usd_per_hour: 1e6}", "price.usd_per_hour: got 1000000.0: input should be less"),
+        ("price: {usd_per_hour: 0}", "price.usd_per_hour: got 0, expected more than 0"),
+        ("price: {usd_per_hour: -3}", "price.usd_per_hour: got -3, expected more than 0"),
+        (
+            "price: {usd_per_hour: 1e6}",
+            "price.usd_per_hour: got 1000000.0, expected at most 100,000",
+        ),
         ("price: {usd_per_hour: .nan}", "price.usd_per_hour: got NaN, expected a finite number"),
         ("price: {usd_per_hour: cheap}", "price.usd_per_hour: got 'cheap', expected a number"),
         ("price: {usd_per_hour: true}", "price.usd_per_hour: got true, expected a number"),
@@ -120,19 +123,6 @@ def test_a_hint_shows_what_to_write_and_what_it_means(line: str, hint: str) -> N
     assert only_problem(extra=line).hint.startswith(hint)
 
 
-def test_a_missing_value_is_told_with_an_example() -> None:
-    problem = only_problem(workload="workload: {global_batch_size: 8}")
-    assert problem.message == "suite.yaml, line 3: workload.sequence_length: is missing"
-    assert problem.hint == "add it, e.g. `sequence_length: 4096`"
-
-
-def test_a_missing_name_is_told_with_an_example() -> None:
-    problem = only_problem(name=None)
-    assert problem == Problem(
-        "suite.yaml, line 1: name: is missing", "add it, e.g. `name: my name`"
-    )
-
-
 def test_a_missing_model_is_told_with_a_name() -> None:
     assert only_problem(model=None) == Problem(
         "suite.yaml, line 1: model: is missing",
@@ -158,10 +148,41 @@ def test_an_empty_choice_is_called_nothing() -> None:
     assert problem.message == "suite.yaml, line 3: workload.precision: got nothing"
 
 
-def test_a_missing_mapping_is_told_with_its_keys() -> None:
-    problem = only_problem(workload=None)
-    assert problem.message == "suite.yaml, line 1: workload: is missing"
-    assert "sequence_length, global_batch_size" in problem.hint
+def test_a_missing_value_is_told_with_an_example() -> None:
+    found = problems(model="model: {base: llama3.2-1b, image: {patch_size: 16}}")
+    assert found == (
+        Problem(
+            "suite.yaml, line 2: model.image.size: is missing",
+            "add it, e.g. `size: 224`",
+        ),
+    )
+
+
+def test_an_unknown_model_is_told_with_its_neighbours() -> None:
+    problem = only_problem(model="model: llama3-8")
+    assert problem.message == "suite.yaml, line 2: model: 'llama3-8' is not in the catalog"
+    assert "did you mean llama3-8b" in problem.hint
+
+
+def test_a_name_like_no_other_is_told_without_a_guess() -> None:
+    hint = only_problem(model="model: zzzzzzzz").hint
+    assert "did you mean" not in hint
+    assert "trnbench models" in hint
+
+
+def test_an_unknown_base_is_told_at_its_own_key() -> None:
+    problem = only_problem(model="model: {base: lama3-8b}")
+    assert problem.message.startswith("suite.yaml, line 2: model.base: 'lama3-8b'")
+
+
+def test_faults_of_the_model_and_of_other_keys_are_told_at_once() -> None:
+    found = problems(
+        model="model: lama3.2-1b", workload="workload: {precision: fp9}", measure="measure: 3"
+    )
+    assert [each.message.split(": ")[1] for each in found] == [
+        "model", "workload.precision", "measure",
+    ]  # fmt: skip
+    assert "did you mean llama3.2-1b" in found[0].hint
 
 
 @pytest.mark.parametrize("value", ["3", "[1]", "null", "true"])

@@ -14,9 +14,10 @@ from trnbench.config.load import (
     MAX_CASES,
     CaseConfig,
     Conflict,
-    read_config,
+    check_document,
 )
-from trnbench.config.model import ModelConfig, ParallelConfig
+from trnbench.config.model import AUTO, ModelConfig, ParallelConfig
+from trnbench.config.yaml import read_document
 from trnbench.errors import ConfigError, Problem
 
 SUITE = """\
@@ -57,10 +58,30 @@ def test_a_suite_without_a_sweep_is_one_case_with_the_defaults() -> None:
     assert case.config.device == DeviceConfig()
 
 
+def test_a_model_alone_is_a_config_named_after_its_file() -> None:
+    (case,) = parse_config("model: llama3.2-1b\n", "suites/my first.yaml")
+    assert case.config.name == "my first"
+    assert case.config.workload.sequence_length == AUTO
+    assert case.config.workload.global_batch_size == AUTO
+
+
+def test_a_swept_model_needs_no_other() -> None:
+    cases = parse_config("sweep: {model: [tiny-llama, tiny-gpt2]}", "suite.yaml")
+    assert [case.config.model for case in cases] == ["tiny-llama", "tiny-gpt2"]
+
+
+def test_the_faults_of_all_cases_are_told_at_once() -> None:
+    found = problems("sweep: {model: [tiny-lama, tiny-llama, gpt-2]}")
+    assert [each.message for each in found] == [
+        "suite.yaml, line 1: model: 'tiny-lama' is not in the catalog",
+        "suite.yaml, line 1: model: 'gpt-2' is not in the catalog",
+    ]
+
+
 def test_a_file_is_read_like_its_text(tmp_path: Path) -> None:
     path = tmp_path / "suite.yaml"
     path.write_text(SUITE)
-    (case,) = read_config(path, {"device": "cpu"})
+    (case,) = check_document(read_document(path), {"device": "cpu"})
     assert case.config == only_case(SUITE, {"device": "cpu"}).config
 
 
@@ -68,7 +89,7 @@ def test_a_fault_in_a_file_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "suite.yaml"
     path.write_text(SUITE + "device: abacus\n")
     with pytest.raises(ConfigError) as caught:
-        read_config(path)
+        check_document(read_document(path))
     assert caught.value.problems[0].message.startswith(f"{path}, line 6: device: 'abacus'")
 
 

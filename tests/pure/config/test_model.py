@@ -19,7 +19,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 def test_the_schema_is_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["required"] == ["name", "model", "workload"]
+    assert SCHEMA["required"] == ["model"]
 
 
 def test_no_mapping_of_the_schema_takes_stray_keys() -> None:

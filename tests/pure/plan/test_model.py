@@ -40,25 +40,6 @@ def test_a_catalog_name_is_that_model_with_its_source() -> None:
     check_each(sorted(models()), check)
 
 
-def test_an_unknown_name_is_told_with_its_neighbours() -> None:
-    conflict = conflict_of("llama3-8")
-    assert conflict.path == ("model",)
-    assert conflict.message == "model: 'llama3-8' is not in the catalog"
-    assert "did you mean llama3-8b" in conflict.hint
-
-
-def test_a_name_like_no_other_is_told_without_a_guess() -> None:
-    conflict = conflict_of("zzzzzzzz")
-    assert "did you mean" not in conflict.hint
-    assert "trnbench models" in conflict.hint
-
-
-def test_an_unknown_base_is_told_at_its_own_key() -> None:
-    conflict = conflict_of(ModelConfig(base="lama3-8b"))
-    assert conflict.path == ("model", "base")
-    assert conflict.message.startswith("model.base: 'lama3-8b'")
-
-
 def test_own_sizes_are_completed_and_counted() -> None:
     chosen = choose_model(ModelConfig(**OWN))
     assert chosen.own_shape.kv_heads == 6

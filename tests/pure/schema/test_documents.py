@@ -52,7 +52,7 @@ PLAN = {
     "workload": {
         "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
         "gradient_accumulation_steps": 2, "precision": "fp32", "optimizer": "adamw",
-        "tokens_per_step": 1024, "step": STEP,
+        "tokens_per_step": 1024, "step": STEP, "reason": "as many as fit",
     },
     "parallel": {"world_size": 1, **LAYOUT, "reason": "one processor"},
     "device": {
