@@ -12,6 +12,7 @@ FSDP", VLDB 2023.
 
 import contextlib
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -108,10 +109,10 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     """Return the modules that are sharded one by one: the blocks, of an external model its own.
 
     Those are of the classes that transformers names as never split, or the members of the module
-    lists that are in no other.
+    lists that are in no other; but none with a weight that another module has too.
     """
     if isinstance(model, Model):
-        return [block for block in model.blocks if any(True for _ in block.parameters())]
+        return [block for block in model.blocks if _has_weights(block)]
     named = set(getattr(model, "_no_split_modules", None) or ())
     found = [module for module in model.modules() if type(module).__name__ in named]
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
@@ -119,7 +120,24 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
         inner = {id(each) for outer in lists for each in outer.modules() if each is not outer}
         found = [block for each in lists if id(each) not in inner for block in each]
     within = {id(each) for module in found for each in module.modules() if each is not module}
-    return [module for module in found if id(module) not in within and any(module.parameters())]
+    tied = _tied_weights(model)
+    return [
+        module
+        for module in found
+        if id(module) not in within
+        and _has_weights(module)
+        and tied.isdisjoint(map(id, module.parameters()))
+    ]
+
+
+def _tied_weights(model: nn.Module) -> set[int]:
+    """Return the weights that two modules have: FSDP2 wants one group for both, the root's."""
+    names = Counter(id(each) for _, each in model.named_parameters(remove_duplicate=False))
+    return {each for each, count in names.items() if count > 1}
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
 
 
 def share_gradients(

@@ -102,6 +102,35 @@ OF_FOUR = {
     for name, layout in FOUR.items()
     for passes in (1, 2)
 }
+SMALL_SIZES = {
+    "vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def of_transformers(target: str, **sizes: Any) -> WorkOrder:
+    """Return the order of a class of transformers on replicas of shards."""
+    arguments = {**SMALL_SIZES, **sizes}
+    model = ExternalModel(
+        kind="huggingface", target=target, arguments=json.dumps(arguments),
+        checked_keys=sorted(arguments), vocabulary_size=128,
+        task="masked_token" if target.endswith("MaskedLM") else "next_token",
+    )  # fmt: skip
+    return variant(FOUR["replicas of shards"], external=model, gradient_accumulation_steps=2)
+
+
+OF_FOUR |= {
+    "a decoder of transformers": of_transformers(
+        "Qwen2ForCausalLM", num_key_value_heads=2, tie_word_embeddings=True
+    ),
+    "experts of transformers": of_transformers(
+        "MixtralForCausalLM", num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2
+    ),
+    "an encoder of transformers": of_transformers(
+        "ModernBertForMaskedLM", pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1,
+        sep_token_id=2, attn_implementation="sdpa",
+    ),
+}  # fmt: skip
 
 
 class Traced(CpuBackend):
