@@ -93,7 +93,7 @@ def predict_memory(
         # A pipeline's rank has a place for what each pass is sent, from the first to the last.
         sent = passes if layout.pipeline_parallel_size > 1 else 1
         activations = (kept * in_flight + width * shape.hidden_size / tensor * sent) * tokens
-        working = max(block, embedding)
+        working = max(block, embedding - kept * tokens)  # those of its pass are gone by then
         if has_head:
             # A backward pass in two parts scales that gradient in a copy.
             kept_heads = in_flight if layout.pipeline_schedule == "zero_bubble" else in_flight - 1
@@ -196,14 +196,18 @@ def _cast_bytes(
 
 
 def _gathered_bytes(shape: ModelShape, width: int, layout: Layout) -> float:
-    """FSDP2: copies of embedding and head and of two blocks, or of all that stay gathered."""
+    """FSDP2: copies of embedding and head and of two blocks, or of all that stay gathered.
+
+    They stay so in a pipeline, until the last pass.
+    """
     if _shards(layout) == 1:
         return 0.0
     both = not shape.tied_embeddings and layout.pipeline_parallel_size == 1
     embeddings = embedding_parameters(shape) * (2 if both else 1)
     blocks = shape.layers / layout.pipeline_parallel_size
     block = flops.block_parameters(shape, shape.layers - 1)
-    gathered = min(2, blocks) if layout.reshard_after_forward else blocks
+    is_resharded = layout.reshard_after_forward and layout.pipeline_parallel_size == 1
+    gathered = min(2, blocks) if is_resharded else blocks
     return width * (embeddings + gathered * block) / layout.tensor_parallel_size
 
 
