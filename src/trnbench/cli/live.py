@@ -5,6 +5,7 @@ Nothing is drawn inside a timed block, and no thread draws in between.
 """
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,15 +25,20 @@ REDRAW_SECONDS = 0.25
 
 
 @contextlib.contextmanager
-def make_observer(stream: TextIO | None = None) -> Iterator[Observer]:
-    """Yield an observer for stderr: a line that moves on a terminal, plain lines elsewhere."""
+def make_observer(
+    stream: TextIO | None = None, most_usd: float | None = None
+) -> Iterator[Observer]:
+    """Yield an observer for stderr: a line that moves on a terminal, plain lines elsewhere.
+
+    `most_usd` is the limit of all cases together.
+    """
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield LineObserver(stream)
+        yield LineObserver(stream, most_usd=most_usd)
         return
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield LineObserver(stream, live)
+        yield LineObserver(stream, live, most_usd=most_usd)
 
 
 class LineObserver:
@@ -43,7 +49,9 @@ class LineObserver:
         stream: IO[str],
         live: Live | None = None,
         clock: Callable[[], float] = time.monotonic,
+        most_usd: float | None = None,
     ) -> None:
+        self._most_usd = math.inf if most_usd is None else most_usd
         self._stream = stream
         self._live = live
         self._clock = clock
@@ -57,7 +65,9 @@ class LineObserver:
         self._cases = len(plans)
         most = [plan.prediction.max_usd for plan in plans]
         known = [usd for usd in most if usd is not None]
-        limit = f", for at most {say_usd(sum(known))}" if known and len(known) == len(most) else ""
+        limit = ""
+        if known and len(known) == len(most):
+            limit = f", for at most {say_usd(min(sum(known), self._most_usd))}"
         self._write(f"{len(plans)} case{'s' if len(plans) != 1 else ''} into {folder}{limit}")
 
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:

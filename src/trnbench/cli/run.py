@@ -16,6 +16,7 @@ from trnbench.errors import ConfigError
 if TYPE_CHECKING:
     from trnbench.compare.launches import Launch
     from trnbench.run.session import Ending
+    from trnbench.run.stopping import Spending
     from trnbench.schema.plan import Plan
 
 LAUNCHES_KEY = "measure.launches"
@@ -41,6 +42,13 @@ class RunOptions:
         metavar="A B",
         help="Measure two configs in turns, each launch in a fresh process, and compare B with A.",
         show_default=False,
+    )
+    max_usd: float | None = cli_option(
+        None,
+        metavar="USD",
+        min=0.01,
+        help="The most that all cases together may cost, by the second; a worker is ended there.",
+        show_default="no limit but each case's measure.max_usd",
     )
     dry_run: bool = cli_option(
         False,
@@ -81,7 +89,7 @@ def run(
         if how.dry_run:
             plan_only(cases, case.python, form, is_strict=gate.strict)
         else:
-            _measure(prepare(cases, case.python), output, form)
+            _measure(prepare(cases, case.python), how.max_usd, output, form)
         return
     if any(name.startswith("-") for name in how.ab):
         raise ConfigError(
@@ -101,13 +109,15 @@ def run(
         return
     prepared = prepare([*first, *second], case.python)
     arms = prepared.plans[: len(first)], prepared.plans[len(first) :]
-    _measure_ab(prepared, arms, how.ab, output, gate, form)
+    _measure_ab(prepared, arms, how, output, gate, form)
 
 
 # --- one run --------------------------------------------------------------------------------------
 
 
-def _measure(prepared: Prepared, output: Path | None, form: options.FormatChoice) -> None:
+def _measure(
+    prepared: Prepared, max_usd: float | None, output: Path | None, form: options.FormatChoice
+) -> None:
     from trnbench.cli.live import make_observer
     from trnbench.cli.output import show
     from trnbench.reports.results import REPORT
@@ -115,7 +125,8 @@ def _measure(prepared: Prepared, output: Path | None, form: options.FormatChoice
     from trnbench.run.watch import noted_signals
 
     folder = output or default_folder(prepared.plans[0].suite)
-    with noted_signals() as interruption, make_observer() as observer:
+    spending = _spending(max_usd, prepared.plans)
+    with noted_signals() as interruption, make_observer(most_usd=max_usd) as observer:
         ending = Session(
             prepared.plans,
             folder=folder,
@@ -124,10 +135,24 @@ def _measure(prepared: Prepared, output: Path | None, form: options.FormatChoice
             devices=prepared.devices,
             observer=observer,
             interruption=interruption,
+            spending=spending,
         ).run()
     if ending.results or form.name != options.TERMINAL:
         show(REPORT, ending.results, form.name)
     end_with([ending], folder)
+
+
+def _spending(max_usd: float | None, plans: "Sequence[Plan]") -> "Spending":
+    """Return the limit of all launches, which each case needs a price for."""
+    from trnbench.run.stopping import Spending
+
+    unpriced = next((plan for plan in plans if plan.price is None), None)
+    if max_usd is not None and unpriced is not None:
+        raise ConfigError(
+            f"--max-usd {max_usd:g} cannot be kept without a price: {unpriced.price_reason}",
+            hint="set your own rate by --usd-per-hour",
+        )
+    return Spending(max_usd)
 
 
 def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
@@ -152,7 +177,7 @@ def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
 def _measure_ab(
     prepared: Prepared,
     arms: "tuple[Sequence[Plan], Sequence[Plan]]",
-    names: tuple[str, str],
+    how: RunOptions,
     output: Path | None,
     gate: options.GateOptions,
     form: options.FormatChoice,
@@ -169,12 +194,12 @@ def _measure_ab(
     terms = gate.terms()
     require_counterparts(*arms, terms.allowed)
     folder = output or default_folder(f"{arms[0][0].suite} ab")
-    base, cand, endings = measure_in_turns(prepared, arms, folder)
+    base, cand, endings = measure_in_turns(prepared, arms, folder, how.max_usd)
     if not base or not cand:
         end_with(endings, folder)
         return
     is_paired = len(base) == len(cand)  # an interrupted experiment may not be
-    base_sources, cand_sources = ([redact(name)] for name in names)
+    base_sources, cand_sources = ([redact(name)] for name in how.ab or ())
     made = compare(
         base,
         cand,
@@ -188,7 +213,10 @@ def _measure_ab(
 
 
 def measure_in_turns(
-    prepared: Prepared, plans: "tuple[Sequence[Plan], Sequence[Plan]]", folder: Path
+    prepared: Prepared,
+    plans: "tuple[Sequence[Plan], Sequence[Plan]]",
+    folder: Path,
+    max_usd: float | None = None,
 ) -> "tuple[list[Launch], list[Launch], list[Ending]]":
     """Launch both arms in turns; return the launches of each arm and the sessions' endings."""
     from trnbench.cli.live import make_observer
@@ -207,8 +235,11 @@ def measure_in_turns(
         )
         for label, own in zip(labels, plans, strict=True)
     ]
-    with noted_signals() as interruption, make_observer() as observer:
-        endings = interleave(arms, folder, observer=observer, interruption=interruption)
+    spending = _spending(max_usd, prepared.plans)
+    with noted_signals() as interruption, make_observer(most_usd=max_usd) as observer:
+        endings = interleave(
+            arms, folder, observer=observer, interruption=interruption, spending=spending
+        )
     base, cand = (
         FolderSource(path=folder / FOLDERS[label]).load(frozenset())
         if label in endings and endings[label].results

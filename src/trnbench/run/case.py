@@ -98,7 +98,10 @@ class CaseRun:
         self._load: LoadWatch | None = None
         """None before the training begins."""
         self._steps = 0
-        self._is_measured = False
+        self._is_measured = self._is_finishing = False
+        self._ceiling_began: float | None = None
+        self._ending_seconds = 0.0
+        """What comes after the last block is expected to take: the ceiling is timed once more."""
         self._began = self._notified = self._synced = clock()
 
     def follow(self) -> Outcome:
@@ -153,6 +156,7 @@ class CaseRun:
             case Environment():
                 self._rule.is_asynchronous = record.asynchronous
             case Phase():
+                self._note_phase(record)
                 self._notify()
                 if record.name == "train":
                     self._load = LoadWatch(self._job.pids, self._clock)
@@ -163,6 +167,15 @@ class CaseRun:
                 self._take_block(record)
             case Replica():  # of all ranks at once: nothing that is judged comes after it
                 self._is_measured = True
+
+    def _note_phase(self, phase: Phase) -> None:
+        """Time the ceiling, which a device that others may use has timed once more at the end."""
+        if phase.name == "ceiling":
+            self._ceiling_began = self._clock()
+        elif self._ceiling_began is not None:
+            if backend_of(self._plan.order.backend).is_host:
+                self._ending_seconds = self._clock() - self._ceiling_began
+            self._ceiling_began = None
 
     def _take_block(self, block: Block) -> None:
         self._steps = block.first_step + block.steps
@@ -180,7 +193,9 @@ class CaseRun:
         self._command_next()
 
     def _command_next(self) -> None:
-        spent = self._budget.is_spent(self._elapsed(), self._next_block.seconds)
+        spent = self._budget.is_spent(
+            self._elapsed(), self._next_block.seconds, self._ending_seconds
+        )
         command = self._rule.next_command(is_out_of_budget=spent)
         for decision in self._rule.take_decisions():
             self._file.append(replace(decision, at_seconds=self._elapsed()))
@@ -188,6 +203,7 @@ class CaseRun:
             left = self._budget.seconds - self._elapsed()
             steps = communication_steps(self._rule.mean_step_seconds, left)
             command = replace(command, communication_steps=steps)
+        self._is_finishing = isinstance(command, Finish)
         self._job.send(command)
 
     # --- between records ------------------------------------------------------------------------
@@ -201,15 +217,23 @@ class CaseRun:
             f" after {self._rule.samples} samples",
             "run the same command with the same `-o` folder to measure it again",
         )
-        if self._budget.is_overrun(self._elapsed(), self._next_block.seconds):
-            phase = self._job.phase()
-            raise End(
-                "out_of_budget",
-                self._budget.say_overrun(self._plan.measure, phase, self._elapsed()),
-                outcomes.allow_more(self._budget.reason),
-            )
+        if self._budget.is_overrun(self._elapsed()):
+            raise self._overrun()
         if self._clock() - self._notified > NOTIFY_SECONDS:
             self._notify()
+
+    def _overrun(self) -> End:
+        """Return the end of a launch whose limit has come; all that was recorded is kept.
+
+        One that was only writing its last records is as long as it was to be.
+        """
+        said = self._budget.say_overrun(self._plan.measure, self._job.phase(), self._elapsed())
+        if self._is_finishing:
+            end = self._finish()
+            return replace(end, reason=f"{end.reason}; {said}")
+        if self._rule.samples:
+            said += f"; {self._rule.samples} samples are kept"
+        return End("out_of_budget", said, outcomes.allow_more(self._budget.reason))
 
     def _elapsed(self) -> float:
         return self._clock() - self._began

@@ -39,18 +39,23 @@ def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> End:
     from trnbench.analysis.step_time import MIN_SAMPLES  # here, for it imports numpy
 
     took = say_seconds(seconds)
-    if stopped not in ("max_minutes", "max_usd") or samples >= MIN_SAMPLES:
+    if stopped not in ("max_minutes", "max_usd", "run_max_usd") or samples >= MIN_SAMPLES:
         return End("finished", f"{samples} samples in {took}")
     when = "before a sample was timed"
     if samples:
         when = f"after {samples} of the {MIN_SAMPLES} samples that a figure needs"
-    reason = f"measure.{stopped} was used up {when} ({took})"
+    reason = f"{limit_key(stopped)} was used up {when} ({took})"
     return End("out_of_budget", reason, allow_more(stopped))
 
 
 def allow_more(limit: StopReason) -> str:
     """Say which key gives a case more time."""
-    return f"allow more {'dollars' if limit == 'max_usd' else 'minutes'} by measure.{limit}"
+    return f"allow more {'minutes' if limit == 'max_minutes' else 'dollars'} by {limit_key(limit)}"
+
+
+def limit_key(limit: str) -> str:
+    """Return what a user sets a limit of time or money by."""
+    return "--max-usd" if limit == "run_max_usd" else f"measure.{limit}"
 
 
 def of_failure(backend: str | None, failed: Failed, output: str) -> End:

@@ -6,6 +6,7 @@ folder is not measured again.
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +26,7 @@ from trnbench.run.case import CaseRun, Observer
 from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
 from trnbench.run.meeting import Meeting, bound
 from trnbench.run.results import load_result
-from trnbench.run.stopping import Budget
+from trnbench.run.stopping import LEAST_SECONDS, Budget, Spending
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.watch import Interruption
 from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
@@ -48,6 +49,8 @@ class Ending:
     """What stopped it, if a signal did."""
     storage_full: str | None
     """Why nothing more could be written, if so."""
+    unpaid: int = 0
+    """Cases with launches that the dollars of all cases did not pay for."""
 
     @property
     def failed(self) -> list[Result]:
@@ -73,6 +76,7 @@ class Session:
         observer: Observer,
         interruption: Interruption,
         most_launches: int | None = None,
+        spending: Spending | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare; nothing is written yet.
@@ -87,6 +91,7 @@ class Session:
             interruption: checked between events.
             most_launches: of each case, including those of earlier sessions; a later session in
                 the same folder makes the rest. None makes as many as the plans say.
+            spending: the dollars of all cases; two sessions of one command share them.
             now: the time of day.
         """
         self._plans = list({plan.case_id: plan for plan in plans}.values())
@@ -98,6 +103,9 @@ class Session:
         self._rounds = max(plan.measure.launches for plan in self._plans)
         if most_launches is not None:
             self._rounds = min(self._rounds, most_launches)
+        self._spending = spending or Spending()
+        self._unpaid: set[str] = set()
+        """Ids of cases with a launch that was not made for want of dollars."""
         self._now = now
         self._results: dict[str, Result] = {}
         """Of the cases that are over, by their id."""
@@ -154,6 +162,7 @@ class Session:
             results=[self._results[p.case_id] for p in self._plans if p.case_id in self._results],
             signal=self._interruption.signal,
             storage_full=storage_full,
+            unpaid=len(self._unpaid),
         )
 
     def _turns(self) -> Iterator[tuple[int, Plan, int]]:
@@ -172,6 +181,9 @@ class Session:
         made = case.launches_measured()
         if launch <= len(made):
             self._reached.setdefault(plan.case_id, False)
+        elif not self._budget(plan, made).pays_for_a_launch():
+            self._unpaid.add(plan.case_id)
+            return
         else:
             self._launch(run, case, number, plan, made)
         was_made = len(case.launches_measured()) >= launch
@@ -183,21 +195,30 @@ class Session:
     ) -> None:
         """Make the launch after those that took the seconds in `made`, if its limits allow one."""
         launch = len(made) + 1
-        budget = Budget.of(
-            plan,
-            earlier_seconds=sum(made),
-            launches_left=plan.measure.launches - len(made),
-        )
+        budget = self._budget(plan, made)
         if made and budget.seconds <= 0:
             return
         self._set_status(run, plan, "running")
         self._observer.case_begins(number, plan, launch)
         self._reached[plan.case_id] = True
         try:
-            self._measure(run, case, plan, launch, budget)
+            began = time.perf_counter()
+            try:
+                self._measure(run, case, plan, launch, budget)
+            finally:
+                self._spending.add(budget.usd_of(time.perf_counter() - began))
         except StorageFull:
             self._keep(number, plan, load_result(case.path, self._document.run_id))
             raise
+
+    def _budget(self, plan: Plan, made: Sequence[float]) -> Budget:
+        """Return the limits of the launch after those that took the seconds in `made`."""
+        return Budget.of(
+            plan,
+            earlier_seconds=sum(made),
+            launches_left=plan.measure.launches - len(made),
+            spending=self._spending,
+        )
 
     def _measure(
         self, run: RunFolder, case: CaseFolder, plan: Plan, launch: int, budget: Budget
@@ -276,12 +297,13 @@ class Session:
         if not self._reached[plan.case_id]:
             result = recost(result, plan.price, plan.price_reason)
         case.write_result(result)
-        is_cut_short = (
-            self._interruption.signal is not None and len(result.launches) < plan.measure.launches
-        )
-        status = result.outcome.status
-        is_whole = status != "finished" or not is_cut_short
-        self._set_status(run, plan, status if is_whole else "interrupted")
+        status: str = result.outcome.status
+        if status == "finished" and len(result.launches) < plan.measure.launches:
+            if self._interruption.signal is not None:
+                status = "interrupted"
+            elif plan.case_id in self._unpaid:
+                status = "out_of_budget"
+        self._set_status(run, plan, status)
         self._keep(number, plan, result)
 
     def _keep(self, number: int, plan: Plan, result: Result) -> None:
@@ -356,6 +378,14 @@ def raise_for(ending: Ending, folder: Path) -> None:
     if ending.storage_full is not None:
         raise RunError(
             f"{folder}: {ending.storage_full}; what was measured before is kept", hint=FULL_HINT
+        )
+    if ending.unpaid:
+        cases = "1 case was" if ending.unpaid == 1 else f"{ending.unpaid} cases were"
+        raise RunError(
+            f"--max-usd: {cases} not measured, or not with all launches: less was left than "
+            f"{LEAST_SECONDS:g} s of the machine cost",
+            hint="run the same command with the same `-o` folder to measure the rest; what was "
+            "measured is kept",
         )
     if ending.failed:
         worst = ending.failed[0]

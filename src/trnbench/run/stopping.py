@@ -21,6 +21,7 @@ from trnbench.analysis.statistics import (
 from trnbench.analysis.steady_state import find_steady_state
 from trnbench.protocol.orders import Command, Finish, RunBlock
 from trnbench.protocol.records import Activity, Block
+from trnbench.run.outcomes import limit_key
 from trnbench.schema.measurement import Decision, StopReason
 from trnbench.schema.plan import MeasureConfig, Plan
 from trnbench.units import SECONDS_PER_HOUR, say_seconds, say_usd
@@ -180,8 +181,33 @@ class StoppingRule:
 
 # --- the limits of time and dollars --------------------------------------------------------------
 
-GRACE_SECONDS = 30.0
-"""After its limit a worker has this long to finish by itself, or three blocks if that is more."""
+BLOCK_MARGIN = 1.25
+"""A block is begun if one that takes this many times the last one's time still fits."""
+
+ENDING_SECONDS = 1.0
+"""Kept back for a worker's last records, beside the time of a ceiling that is timed once more."""
+
+LEAST_SECONDS = 30.0
+"""With less than this left of a command's dollars no launch is begun: it would give no figure."""
+
+
+class Spending:
+    """The dollars that all launches of one command may cost, and what they have cost so far."""
+
+    def __init__(self, most_usd: float | None = None) -> None:
+        self.most_usd = most_usd
+        """None: without a limit."""
+        self._usd = 0.0
+
+    def add(self, usd: float | None) -> None:
+        """Take note of what a launch cost; one without a price cannot have a limit."""
+        self._usd += usd or 0.0
+
+    def left_seconds(self, usd_per_second: float | None) -> float:
+        """Return how long a launch may take at a rate."""
+        if self.most_usd is None or not usd_per_second:
+            return math.inf
+        return max(self.most_usd - self._usd, 0.0) / usd_per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +224,17 @@ class Budget:
     """Whether other launches of the case share the limit."""
 
     @classmethod
-    def of(cls, plan: Plan, *, earlier_seconds: float = 0.0, launches_left: int = 1) -> "Budget":
+    def of(
+        cls,
+        plan: Plan,
+        *,
+        earlier_seconds: float = 0.0,
+        launches_left: int = 1,
+        spending: Spending | None = None,
+    ) -> "Budget":
         """Return a launch's share of what is left of the limit that comes first.
 
-        `launches_left` are still to be made, this one included.
+        `launches_left` are still to be made, this one included; `spending` is of all cases.
         """
         seconds = plan.measure.max_minutes * 60
         reason: StopReason = "max_minutes"
@@ -211,38 +244,48 @@ class Budget:
             usd_per_second = rate / SECONDS_PER_HOUR
             if plan.measure.max_usd is not None and plan.measure.max_usd / usd_per_second < seconds:
                 seconds, reason = plan.measure.max_usd / usd_per_second, "max_usd"
-        return cls(
-            max(seconds - earlier_seconds, 0.0) / launches_left,
-            reason,
-            usd_per_second,
-            earlier_seconds,
-            is_part=launches_left > 1 or earlier_seconds > 0,
-        )
+        share = max(seconds - earlier_seconds, 0.0) / launches_left
+        is_part = launches_left > 1 or earlier_seconds > 0
+        left = (spending or Spending()).left_seconds(usd_per_second)
+        if left < share:
+            share, reason, is_part = left, "run_max_usd", True
+        return cls(share, reason, usd_per_second, earlier_seconds, is_part)
 
-    def is_spent(self, elapsed_seconds: float, next_block_seconds: float) -> bool:
-        """Tell whether one more block would pass the limit."""
-        return elapsed_seconds + next_block_seconds >= self.seconds
+    def pays_for_a_launch(self) -> bool:
+        """Tell whether what is left of the command's dollars is enough to begin a launch."""
+        return self.reason != "run_max_usd" or self.seconds >= LEAST_SECONDS
 
-    def is_overrun(self, elapsed_seconds: float, block_seconds: float) -> bool:
-        """Tell whether the limit and the grace after it have passed."""
-        return elapsed_seconds >= self.seconds + max(GRACE_SECONDS, 3 * block_seconds)
+    def is_spent(
+        self, elapsed_seconds: float, next_block_seconds: float, ending_seconds: float = 0.0
+    ) -> bool:
+        """Tell whether one more block, and what comes after the last, would pass the limit."""
+        more = BLOCK_MARGIN * next_block_seconds + ENDING_SECONDS + ending_seconds
+        return elapsed_seconds + more >= self.seconds
+
+    def is_overrun(self, elapsed_seconds: float) -> bool:
+        """Tell whether the limit has passed, at which a worker is ended."""
+        return elapsed_seconds >= self.seconds
 
     def say_overrun(self, measure: MeasureConfig, phase: str, elapsed_seconds: float) -> str:
-        """Say which limit was passed, where, and by how much."""
+        """Say which limit was reached, and where."""
         limit = measure.max_usd if self.reason == "max_usd" else measure.max_minutes
-        what = f"measure.{self.reason}: {limit:g}"
-        if self.is_part:
+        what = f"{limit_key(self.reason)}: {limit:g}"
+        if self.reason == "run_max_usd":
+            what = f"what was left of {limit_key(self.reason)}, {say_seconds(self.seconds)},"
+        elif self.is_part:
             what = f"this launch's part of {what}, {say_seconds(self.seconds)},"
         took = f"{elapsed_seconds / 60:.3g} minutes"
-        if self.reason == "max_usd" and self.usd_per_second is not None:
+        if self.reason != "max_minutes" and self.usd_per_second is not None:
             took += f", {say_usd(self.usd_per_second * elapsed_seconds)}"
-        return f"{what} was passed in phase {phase!r} ({took}), and the worker was ended"
+        return f"{what} was used up in phase {phase!r} ({took}), and the worker was ended"
+
+    def usd_of(self, seconds: float) -> float | None:
+        """Return the dollars of some seconds, or None without a price."""
+        return None if self.usd_per_second is None else self.usd_per_second * seconds
 
     def usd_spent(self, elapsed_seconds: float) -> float | None:
         """Return the dollars for the case so far, or None without a price."""
-        if self.usd_per_second is None:
-            return None
-        return (self.earlier_seconds + elapsed_seconds) * self.usd_per_second
+        return self.usd_of(self.earlier_seconds + elapsed_seconds)
 
 
 COMMUNICATION_STEPS = 5

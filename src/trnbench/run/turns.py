@@ -19,6 +19,7 @@ from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.run.case import Observer
 from trnbench.run.questions import require_device
 from trnbench.run.session import Ending, Session
+from trnbench.run.stopping import Spending
 from trnbench.run.watch import Interruption
 from trnbench.schema.plan import Plan
 
@@ -45,6 +46,7 @@ class Arm:
         observer: Observer,
         interruption: Interruption,
         open_session: Callable[..., Session],
+        spending: Spending | None = None,
     ) -> Ending:
         """Measure its plans into a folder, up to `most_launches` of each in all sessions there."""
         return open_session(
@@ -56,6 +58,7 @@ class Arm:
             observer=observer,
             interruption=interruption,
             most_launches=most_launches,
+            spending=spending,
         ).run()
 
 
@@ -75,11 +78,12 @@ def interleave(
     observer: Observer,
     interruption: Interruption,
     open_session: Callable[..., Session] = Session,
+    spending: Spending | None = None,
 ) -> dict[Label, Ending]:
     """Launch every case of both arms in turns, as often as their plans say.
 
-    It ends with the first launch that failed, or whose figure must not be used: the arms cannot be
-    compared then, and further launches would only cost money.
+    It ends with the first launch that failed, whose figure must not be used, or that `spending`
+    does not pay for: the arms cannot be compared then, and further launches would only cost money.
 
     Returns:
         How the last session of each arm that was reached ended, the latest last.
@@ -88,10 +92,10 @@ def interleave(
     launches = max(plan.measure.launches for arm in arms for plan in arm.plans)
     for arm, turn in turns(arms, launches, interruption):
         place = folder / FOLDERS[arm.label]
-        ending = arm.measure(place, turn, observer, interruption, open_session)
+        ending = arm.measure(place, turn, observer, interruption, open_session, spending)
         endings.pop(arm.label, None)
         endings[arm.label] = ending
-        if ending.failed or ending.storage_full is not None:
+        if ending.failed or ending.unpaid or ending.storage_full is not None:
             break
     return endings
 

@@ -53,7 +53,10 @@ Status = (
 )
 """How a case ended. `cut_off` is never written: it is what a file without an outcome means."""
 
-StopReason = Literal["precise", "max_samples", "max_minutes", "max_usd", "not_finite"]
+StopReason = Literal[
+    "precise", "max_samples", "max_minutes", "max_usd", "run_max_usd", "not_finite"
+]
+"""What ended the measuring; `run_max_usd` is the limit of all cases of a command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

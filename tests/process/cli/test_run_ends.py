@@ -23,6 +23,7 @@ from tests.command import (
     uncounted_environment,
 )
 from tests.fake_python import Behaviour, fake_python
+from trnbench.run.stopping import BLOCK_MARGIN, ENDING_SECONDS
 
 # One case; a quarter of a second is said for each step, so that samples are single steps.
 CONFIG = """
@@ -158,7 +159,26 @@ def test_the_limit_in_dollars_ends_a_case_and_is_named(config: Path, tmp_path: P
     # A second is a dollar: one more block, even the longest, would not have ended in time.
     *records, outcome = records_of(only_case(tmp_path / "run"))
     longest = max((each["seconds"] for each in records if each["kind"] == "block"), default=0.0)
-    assert outcome["at_seconds"] + longest >= 3
+    assert outcome["at_seconds"] + BLOCK_MARGIN * longest + ENDING_SECONDS >= 3
+
+
+def test_the_dollars_of_all_cases_leave_the_rest_unmeasured_until_there_are_more(
+    config: Path, tmp_path: Path
+) -> None:
+    """A second is a dollar, and a case begins with 30 s or more."""
+    command = (
+        "run", config, "-o", tmp_path / "run", "--python", fake_python(tmp_path, "good"), "--json",
+        "--set", "sweep.workload.global_batch_size=[8, 16]", "--usd-per-hour", "3600",
+    )  # fmt: skip
+    done = trnbench(*command, "--max-usd", "30.2")
+    assert done.code == 4
+    assert "for at most $30.2" in done.err
+    assert "--max-usd: 1 case was not measured" in done.err
+    assert len(json.loads(done.out)["results"]) == 1
+    assert len(json.loads(trnbench(*command).out)["results"]) == 2
+    refused = trnbench("run", config, "--max-usd", "1", "--python", fake_python(tmp_path, "good"))
+    assert refused.code == 2
+    assert "--max-usd 1 cannot be kept without a price" in refused.err
 
 
 def test_a_limit_before_the_first_sample_is_told_as_that(config: Path, tmp_path: Path) -> None:

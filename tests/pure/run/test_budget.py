@@ -20,9 +20,9 @@ from trnbench.run.case import CaseRun, Observer, Progress
 from trnbench.run.job import Event, Job, Line, Silence
 from trnbench.run.stopping import (
     COMMUNICATION_STEPS,
-    GRACE_SECONDS,
     Budget,
     NextBlock,
+    Spending,
     communication_steps,
 )
 from trnbench.run.store import MeasurementFile
@@ -221,11 +221,97 @@ def test_a_step_that_takes_most_of_the_minutes_is_not_begun_again(tmp_path: Path
     assert (worker.now, worker.steps) == (105.0, 2)
 
 
-def test_compiling_without_an_end_is_ended_at_the_limit_and_its_grace(tmp_path: Path) -> None:
+def test_compiling_without_an_end_is_ended_at_the_limit(tmp_path: Path) -> None:
     worker = Scripted([Step(95.0, compilations=1), Step(1000.0, compilations=1)])
     outcome = follow(worker, tmp_path)
     assert outcome.status == "out_of_budget"
-    assert worker.now == pytest.approx(180.0 + GRACE_SECONDS, abs=1.0)
+    assert worker.now == pytest.approx(180.0, abs=1.0)
+
+
+def test_a_block_that_stalls_at_the_limit_is_ended_and_the_samples_before_it_are_kept(
+    tmp_path: Path,
+) -> None:
+    worker = Scripted([*[Step(5.0)] * 20, Step(1000.0)])
+    outcome = follow(worker, tmp_path)
+    assert worker.now == pytest.approx(180.0, abs=1.0)
+    assert outcome.status == "out_of_budget"
+    assert outcome.reason.endswith("and the worker was ended; 12 samples are kept")
+
+
+class SlowToEnd(Scripted):
+    """Its last records take long: a ceiling that is timed once more."""
+
+    def __init__(self, steps: Sequence[Step], ending_seconds: float) -> None:
+        super().__init__(steps)
+        self._ending_seconds = ending_seconds
+
+    def events(self) -> Iterator[Event]:
+        for event in super().events():
+            if isinstance(event, Line) and b'"finished"' in event.text:
+                ends = self.now + self._ending_seconds
+                while self.now < ends:
+                    self.now += 1.0
+                    yield Silence()
+            yield event
+
+
+def test_a_worker_that_is_still_writing_its_last_records_at_the_limit_has_finished(
+    tmp_path: Path,
+) -> None:
+    worker = SlowToEnd([Step(2.0)], ending_seconds=100.0)
+    outcome = follow(worker, tmp_path)
+    assert worker.now == pytest.approx(180.0, abs=1.0)
+    assert outcome.status == "finished"
+    assert "measure.max_minutes: 3 was used up in phase 'end'" in outcome.reason
+
+
+class WithCeiling(Scripted):
+    """The device's ceiling is timed for a while before the training."""
+
+    def events(self) -> Iterator[Event]:
+        for event in super().events():
+            if isinstance(event, Line) and b'"train"' in event.text:
+                yield self._line(Phase(at_seconds=0.0, name="ceiling"))
+                self.now += 40.0
+            yield event
+
+
+def test_the_time_for_another_ceiling_is_kept_back(tmp_path: Path) -> None:
+    worker = WithCeiling([Step(2.0)])
+    assert follow(worker, tmp_path).status == "finished"
+    assert 130.0 < worker.now < 140.0
+
+
+# --- dollars of all cases -------------------------------------------------------------------------
+
+
+def test_the_dollars_of_all_cases_limit_each_launch_by_what_is_left() -> None:
+    plan = plan_case({"price.usd_per_hour": "36", "measure.max_usd": "5"})  # a cent a second
+    spending = Spending(3.0)
+    spending.add(2.0)
+    budget = Budget.of(plan, spending=spending)
+    assert budget.seconds == pytest.approx(100.0)
+    assert budget.reason == "run_max_usd"
+    assert budget.pays_for_a_launch()
+    spending.add(0.8)
+    assert not Budget.of(plan, spending=spending).pays_for_a_launch()
+    spending.add(9.0)
+    assert Budget.of(plan, spending=spending).seconds == 0.0
+
+
+def test_a_case_s_own_limit_holds_where_more_is_left() -> None:
+    plan = plan_case({"price.usd_per_hour": "36", "measure.max_usd": "0.1"})
+    budget = Budget.of(plan, spending=Spending(3.0))
+    assert (budget.seconds, budget.reason) == (pytest.approx(10.0), "max_usd")
+    assert budget.pays_for_a_launch()  # the user's own choice, for this case
+
+
+def test_what_was_left_of_all_dollars_is_named_where_it_is_used_up(tmp_path: Path) -> None:
+    plan = plan_case({"price.usd_per_hour": "36"})
+    budget = Budget.of(plan, spending=Spending(0.6))
+    outcome = follow(Scripted([Step(1.0)], phase="gate"), tmp_path, plan, budget)
+    assert outcome.reason.startswith("what was left of --max-usd, 60 s, was used up in phase 'ga")
+    assert outcome.hint == "allow more dollars by --max-usd"
 
 
 def test_the_blocks_of_several_ranks_are_kept_as_one_which_decides(
@@ -281,7 +367,7 @@ def test_the_limit_that_was_passed_is_named_with_its_value_and_what_it_took(
     outcome = follow(Scripted([Step(1.0)], phase="gate"), tmp_path)
     assert outcome.status == "out_of_budget"
     assert outcome.reason == (
-        "measure.max_minutes: 3 was passed in phase 'gate' (3.5 minutes), and the worker was ended"
+        "measure.max_minutes: 3 was used up in phase 'gate' (3 minutes), and the worker was ended"
     )
 
 
@@ -290,7 +376,7 @@ def test_a_launch_that_shares_the_limit_names_its_part(tmp_path: Path) -> None:
     budget = Budget.of(plan, launches_left=3)
     outcome = follow(Scripted([Step(1.0)], phase="gate"), tmp_path, plan, budget)
     assert outcome.reason.startswith(
-        "this launch's part of measure.max_minutes: 3, 60 s, was passed in phase 'gate' (1.5 min"
+        "this launch's part of measure.max_minutes: 3, 60 s, was used up in phase 'gate' (1 min"
     )
 
 
@@ -298,7 +384,7 @@ def test_of_dollars_the_sum_is_told(tmp_path: Path) -> None:
     settings = {"price.usd_per_hour": "36", "measure.max_usd": "0.6"}
     outcome = follow(Scripted([Step(1.0)], phase="gate"), tmp_path, plan_case(settings))
     assert outcome.reason.startswith(
-        "measure.max_usd: 0.6 was passed in phase 'gate' (1.5 minutes, $0.9)"
+        "measure.max_usd: 0.6 was used up in phase 'gate' (1 minutes, $0.6)"
     )
 
 
