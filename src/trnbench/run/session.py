@@ -100,12 +100,11 @@ class Session:
         self._machine = machine
         self._observer = observer
         self._interruption = interruption
-        self._rounds = max(plan.measure.launches for plan in self._plans)
-        if most_launches is not None:
-            self._rounds = min(self._rounds, most_launches)
+        rounds = max(plan.measure.launches for plan in self._plans)
+        self._rounds = min(rounds, most_launches or rounds)
         self._spending = spending or Spending()
         self._unpaid: set[str] = set()
-        """Ids of cases with a launch that was not made for want of dollars."""
+        """Ids of cases with a launch that the dollars did not pay for."""
         self._now = now
         self._results: dict[str, Result] = {}
         """Of the cases that are over, by their id."""

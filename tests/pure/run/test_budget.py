@@ -302,7 +302,8 @@ def test_the_dollars_of_all_cases_limit_each_launch_by_what_is_left() -> None:
 def test_a_case_s_own_limit_holds_where_more_is_left() -> None:
     plan = plan_case({"price.usd_per_hour": "36", "measure.max_usd": "0.1"})
     budget = Budget.of(plan, spending=Spending(3.0))
-    assert (budget.seconds, budget.reason) == (pytest.approx(10.0), "max_usd")
+    assert budget.seconds == pytest.approx(10.0)
+    assert budget.reason == "max_usd"
     assert budget.pays_for_a_launch()  # the user's own choice, for this case
 
 
