@@ -1,6 +1,7 @@
 """From a plan and its measurement to a result; and from a result to one at another price. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from trnbench import __version__
 from trnbench.analysis.case import Case, gather, summarize_compilation
@@ -15,6 +16,7 @@ from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan, PlannedDevice, PlannedModel
 from trnbench.schema.price import Price
 from trnbench.schema.result import (
+    CheckOutcome,
     MetricValue,
     Result,
     ResultLaunch,
@@ -63,7 +65,7 @@ def analyze(
         *(check(case).named(name) for name, check in CHECKS.items()),
         check_possible(basis).named(POSSIBLE),
     )
-    standing = find_validity(basis.tokens_per_second.value is not None, checks)
+    standing, derived = _judge(basis, checks)
     return Result(
         trnbench_version=__version__,
         run_id=run_id,
@@ -80,7 +82,7 @@ def analyze(
         environment=measurement.environment,
         timing=timing,
         compilation=summarize_compilation(plan, measurement.activities, case.outcome),
-        metrics=measured | {name: compute(basis) for name, compute in DERIVED.items()},
+        metrics=measured | derived,
         utilization=utilization,
         learning=_learning(case),
         energy=case.energy,
@@ -92,6 +94,17 @@ def analyze(
         launches=(_launch(case, standing),),
         measurement_bytes=measurement_bytes,
     )
+
+
+def _judge(
+    basis: Basis, checks: tuple[CheckOutcome, ...]
+) -> tuple[Validity, dict[str, MetricValue]]:
+    """Return the standing, and what follows from the throughput: no cost where it is invalid."""
+    standing = find_validity(basis.tokens_per_second.value is not None, checks)
+    if standing == "invalid":
+        names = ", ".join(check.name for check in checks if check.verdict == "invalid")
+        basis = replace(basis, void_reason=f"the result is invalid: {names}")
+    return standing, {name: derive(basis) for name, derive in DERIVED.items()}
 
 
 def _utilization(case: Case) -> ResultUtilization:
@@ -228,10 +241,11 @@ def rederived(
     basis = _basis(result.metrics, result.timing, result.device, utilization, price, price_reason)
     possible = check_possible(basis).named(POSSIBLE)
     checks = tuple(possible if c.name == POSSIBLE else c for c in result.checks)
+    standing, derived = _judge(basis, checks)
     return result.model_copy(
         update={
-            "standing": find_validity(basis.tokens_per_second.value is not None, checks),
-            "metrics": result.metrics | {name: of(basis) for name, of in DERIVED.items()},
+            "standing": standing,
+            "metrics": result.metrics | derived,
             "utilization": utilization,
             "price": price,
             "price_reason": price_reason,

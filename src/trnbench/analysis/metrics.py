@@ -37,6 +37,8 @@ class Basis:
     utilization: ResultUtilization
     price: Price | None
     price_reason: str | None
+    void_reason: str | None = None
+    """Why no cost may follow from the throughput: the result is invalid."""
 
 
 def of_interval(interval: Interval) -> MetricValue:
@@ -291,12 +293,12 @@ def tokens_per_second_per_instance(basis: Basis) -> MetricValue:
 
 def usd_per_million_tokens(basis: Basis) -> MetricValue:
     """At this throughput, on all instances that are billed."""
-    return _priced(basis, lambda usd: reciprocal(basis.tokens_per_second, usd * 1e6))
+    return _bought(basis, lambda usd: reciprocal(basis.tokens_per_second, usd * 1e6))
 
 
 def tokens_per_usd(basis: Basis) -> MetricValue:
     """The inverse, for one dollar."""
-    return _priced(basis, lambda usd: scaled(basis.tokens_per_second, 1 / usd))
+    return _bought(basis, lambda usd: scaled(basis.tokens_per_second, 1 / usd))
 
 
 def usd_per_chip_hour(basis: Basis) -> MetricValue:
@@ -341,6 +343,11 @@ def case_billed_usd(basis: Basis) -> MetricValue:
     if basis.price is not None:
         seconds = billed_seconds(basis.price.option, seconds)
     return _priced(basis, lambda usd: exactly(seconds * usd))
+
+
+def _bought(basis: Basis, figure: Callable[[float], MetricValue]) -> MetricValue:
+    """Return what dollars buy by this throughput: nothing where it must not be used."""
+    return _priced(basis, figure) if basis.void_reason is None else unknown(basis.void_reason)
 
 
 def _priced(basis: Basis, figure: Callable[[float], MetricValue]) -> MetricValue:

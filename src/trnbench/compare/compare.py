@@ -31,6 +31,12 @@ Hypothesis = tuple[str, str, float, float]
 """Case, statistic, ratio of the rates, reference: equal ones are one comparison, as a loss of speed
 and the rise of cost that is the same thing."""
 
+DISTURBANCES = {
+    "foreign_load": "other work held the processors while it was measured",
+    "throttling": "a device was throttled or faulty while it was measured",
+}
+"""Checks that a gate must not pass beside: the machine may be what made the difference."""
+
 TO_CONFIRM = ("failed", "undecided")
 
 
@@ -175,6 +181,10 @@ def _read_gate(
     p_value = 1.0 if p_adjusted is None else p_adjusted
     change, low, high = (ratio - 1 for ratio in found.difference.ratios())
     state, why, advice = _decide(gate, found.difference, p_value, (low, high))
+    disturbed = [name for name in doubts if name in DISTURBANCES]
+    if state == "passed" and disturbed:
+        state, why = "undecided", f"{why}, but {DISTURBANCES[disturbed[0]]}"
+        advice = "measure again on a quiet machine, or let `--confirm` do it"
     return outcome(
         state=state,
         change=change,

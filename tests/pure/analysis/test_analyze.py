@@ -1,10 +1,18 @@
 """From records to a result, and from a result to one at another price."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from tests.builders import make_blocks, make_measurement, make_plan, make_result, steady_times
+from tests.builders import (
+    WEIGHT_UPDATE,
+    make_blocks,
+    make_measurement,
+    make_plan,
+    make_result,
+    steady_times,
+)
 from trnbench.analysis.analyze import recost, recount, rederived
 from trnbench.analysis.pooling import pool
 from trnbench.schema.price import Price
@@ -95,6 +103,22 @@ def test_only_a_count_of_what_the_mask_leaves_voids_a_result_above_the_peak() ->
     assert close.metrics["mfu_full"].value is None
     assert close.standing == "sound"
     assert make_result(plan, make_measurement(plan, ceiling=[8.1e10] * 3)).standing == "invalid"
+
+
+def test_an_invalid_result_has_no_dollars_per_token_that_a_sum_would_take() -> None:
+    plan = make_plan({"price.usd_per_hour": "2"})
+    sound = make_result(plan, make_measurement(plan))
+    void = make_result(
+        plan, make_measurement(plan, movement=replace(WEIGHT_UPDATE, still=["norm.weight"]))
+    )
+    assert (sound.standing, void.standing) == ("sound", "invalid")
+    for name in ("usd_per_million_tokens", "tokens_per_usd", "usd_per_model_exaflop"):
+        assert sound.metrics[name].value is not None
+        assert void.metrics[name].value is None
+        assert void.metrics[name].reason == "the result is invalid: movement"
+    for name in ("case_usd", "usd_per_chip_hour"):  # what was paid, and what is asked
+        assert void.metrics[name].value == sound.metrics[name].value
+    assert recost(void, sound.price, None).metrics["tokens_per_usd"].value is None
 
 
 @pytest.mark.parametrize("lacking", [(), ("hfu",), ("mfu_used_devices", "usd_per_chip_hour")])

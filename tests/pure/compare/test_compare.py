@@ -33,17 +33,17 @@ def metric(comparison: Comparison, name: str, case: int = 0) -> MetricComparison
     return found
 
 
-def at_standing(one: Launch, standing: Validity) -> Launch:
+def at_standing(one: Launch, standing: Validity, by: str = "learning") -> Launch:
     """Return a launch that came out so, with a check that says why."""
     verdict = "invalid" if standing == "failed" else standing
     checks = tuple(
         check.model_copy(update={"verdict": verdict, "evidence": "the loss did not fall"})
-        if check.name == "learning"
+        if check.name == by
         else check
         for check in one.result.checks
     )
     result = one.result.model_copy(update={"standing": standing, "checks": checks})
-    return dataclasses.replace(one, result=result, digest=f"{one.digest} {standing}")
+    return dataclasses.replace(one, result=result, digest=f"{one.digest} {standing} {by}")
 
 
 def test_two_sides_of_known_launches_have_the_known_ratio() -> None:
@@ -187,6 +187,18 @@ def test_a_failed_launch_is_left_out_and_told() -> None:
     assert metric(comparison, "tokens_per_second").verdict == "worse"
     assert any("1 of 7 launches left out" in note for note in comparison.cases[0].notes)
     assert [one.is_used for one in comparison.cases[0].base.launches].count(False) == 1
+
+
+@pytest.mark.parametrize("check", ["foreign_load", "throttling"])
+def test_a_gate_does_not_pass_beside_a_disturbed_launch(check: str) -> None:
+    """Twice as fast under 83 % of other load is nothing to let a build through for."""
+    slow = [launch(1.2 * factor, number=30 + at) for at, factor in enumerate(BASE)]
+    for quiet, state in ((cand_side(), "undecided"), (slow, "failed")):
+        cand = [at_standing(quiet[0], "doubtful", check), *quiet[1:]]
+        (gate,) = compare(base_side(), cand, terms("tokens_per_second > -5%")).gates
+        assert (gate.state, gate.doubts) == (state, (check,))
+    (gate,) = compare(base_side(), cand_side(), terms("tokens_per_second > -5%")).gates
+    assert gate.state == "passed"
 
 
 def test_doubts_are_carried_through() -> None:
