@@ -8,6 +8,7 @@
 #   make proof                      what takes long and is seldom news: mutations, the device suite on
 #                                   its stand-in, full cross products, many more random inputs
 #   make coverage                   all of these, and which lines none reached
+#   make test-plots                 the figures of `--plots`: installs vl-convert-python (84 MB)
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
 #   make clean                      remove what set-up made
 #
@@ -25,7 +26,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench check test proof coverage test-xla static clean
+.PHONY: help bench check test proof coverage test-plots test-xla static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +49,11 @@ proof: static
 # Following each line doubles the time of most tests: once a week, not at every change.
 coverage: static
 	$(RUN) python -m pytest -q -n auto --dist worksteal --cov --cov-report=term
+
+test-plots:
+	@sh scripts/setup.sh dev
+	"$(VENV)/bin/python" -m pip install -q -c constraints.txt 'vl-convert-python>=1.9'
+	$(RUN) python -m pytest -q tests/process/reports
 
 test-xla:
 	@sh scripts/setup_xla.sh

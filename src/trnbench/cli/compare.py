@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import GateOptions, OutputFile, PriceChoice
+from trnbench.cli.options import GateOptions, OutputFile, Plots, PriceChoice
 from trnbench.errors import CheckFailed, ConfigError, Problem
 from trnbench.redact import redact
 from trnbench.reports import formats_of
@@ -110,6 +110,7 @@ class TargetOptions:
         metavar="FORMAT=FILE",
         help="Also write this format to this file, e.g. junit=gate.xml. Can be repeated.",
     )
+    plots: Plots = None
     github_summary: bool = cli_option(
         False, "--github-summary", help="Append to the step summary of GitHub Actions."
     )
@@ -154,13 +155,14 @@ def compare(
     again: ConfirmOptions,
 ) -> None:
     """Compare CAND with BASE: ratios with intervals, verdicts, and gates for CI."""
-    from trnbench.cli.output import find_targets, write_comparison
+    from trnbench.cli.output import find_targets, prepare_plots, write_comparison
     from trnbench.cli.reprice import PriceFinder
     from trnbench.compare.compare import compare as compare_sides
     from trnbench.run.baselines import read_sides
 
     sources = _sort_sources(sides or [], more.base or [], more.cand or [])
     terms = how.terms()
+    prepare_plots(where.plots)
     targets = find_targets(
         where.format, where.output, where.write or [], has_summary=where.github_summary
     )
@@ -177,7 +179,7 @@ def compare(
         from trnbench.cli.confirm import look_again
 
         comparison = look_again(again, comparison, (base, cand), finders, terms)
-    write_comparison(comparison, targets)
+    write_comparison(comparison, targets, where.plots)
     raise_for_gates(comparison, is_strict=how.strict)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import TERMINAL, FormatChoice, Paths, PriceChoice
+from trnbench.cli.options import TERMINAL, FormatChoice, Paths, Plots, PriceChoice
 from trnbench.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
@@ -95,14 +95,16 @@ def cost(
     training: JobOptions,
     site: SiteOptions,
     form: FormatChoice,
+    plots: Plots = None,
 ) -> None:
     """Estimate what training at a result's speed costs, as a range, and what changes it."""
     from trnbench.analysis.energy import find_site
-    from trnbench.cli.output import show
+    from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.reprice import PriceFinder, load_results
     from trnbench.cost.training import make_cost_sheet
     from trnbench.reports.cost import REPORT
 
+    prepare_plots(plots)
     job = training.job()
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
@@ -114,7 +116,7 @@ def cost(
         where = find_site(result.price, site.pue, site.grid)
         sheets.append((result, make_cost_sheet(result, job, where)))
     if sheets or form.name != TERMINAL:
-        show(REPORT, sheets, form.name)
+        show(REPORT, sheets, form.name, plots=plots)
     if problems:
         raise DataError.of(problems)
 

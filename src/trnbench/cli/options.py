@@ -65,6 +65,16 @@ OutputFile = Annotated[
         help="Write to this file instead of to stdout.",
     ),
 ]
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        "--plots",
+        metavar="FOLDER",
+        parser=read_output,
+        help="Also write the report's figures into this folder, as SVG and PNG; needs "
+        "vl-convert-python.",
+    ),
+]
 OutputFolder = Annotated[
     Path | None,
     typer.Option(

@@ -3,11 +3,11 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from trnbench.errors import ConfigError
 from trnbench.reports.document import Page, Report
@@ -44,11 +44,43 @@ def _is_coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def show(report: Report[T], of: T, format_: str, path: Path | None = None) -> None:
-    """Write a report in a format to a file, or to stdout."""
+def show(
+    report: Report[T],
+    of: T,
+    format_: str,
+    path: Path | None = None,
+    *,
+    plots: Path | None = None,
+    traces: Callable[[Any], Any] | None = None,
+) -> None:
+    """Write a report in a format to a file, or to stdout, and its figures to a folder."""
     from trnbench.reports import render
 
-    write(render(report, of, str(format_), page_of_stdout()), path)
+    page = replace(page_of_stdout(), traces=traces)
+    write(render(report, of, str(format_), page), path)
+    draw(report, of, page, plots)
+
+
+def prepare_plots(folder: Path | None) -> None:
+    """Raise before anything starts where `--plots` could write nothing."""
+    if folder is not None:
+        from trnbench.reports.plots import require_plots
+
+        require_plots(folder)
+
+
+def draw(report: Report[T], of: T, page: Page, folder: Path | None) -> None:
+    """Write a report's figures to a folder, if one is named, and say so on stderr."""
+    if folder is None:
+        return
+    from trnbench.reports.plots import write_plots
+
+    charts = [*report.document(of, page).backing().charts]
+    written = write_plots(charts, folder)
+    said = f"{len(written)} files of {len(charts)} figures"
+    if not charts:
+        said = "no figure: a chart needs two figures or more that may be compared"
+    sys.stderr.write(f"plots: {folder}: {said}\n")
 
 
 def write(text: str, path: Path | None = None, *, is_appended: bool = False) -> None:
@@ -131,8 +163,10 @@ def _read_target(text: str) -> Target:
     return Target(name, Path(path))
 
 
-def write_comparison(comparison: "Comparison", targets: Sequence[Target]) -> None:
-    """Write a comparison to every target."""
+def write_comparison(
+    comparison: "Comparison", targets: Sequence[Target], plots: Path | None = None
+) -> None:
+    """Write a comparison to every target, and its figures to a folder."""
     from trnbench.reports import render
     from trnbench.reports.comparison import REPORT
 
@@ -140,3 +174,4 @@ def write_comparison(comparison: "Comparison", targets: Sequence[Target]) -> Non
         page = page_of_stdout() if target.path is None else Page(width=120)
         text = render(REPORT, comparison, target.format, page)
         write(text, target.path, is_appended=target.is_appended)
+    draw(REPORT, comparison, Page(), plots)

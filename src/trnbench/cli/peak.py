@@ -15,6 +15,7 @@ from trnbench.cli.options import (
     DeviceChoice,
     FormatOption,
     Interpreter,
+    Plots,
     read_device_option,
     read_output,
 )
@@ -33,7 +34,7 @@ class Precision(StrEnum):
     FP8 = "fp8"
 
 
-OF_PRINTING = ("again", "format_")
+OF_PRINTING = ("again", "format_", "plots")
 """Options that have a meaning when nothing is measured."""
 
 
@@ -152,10 +153,11 @@ def peak(
     python: Interpreter = sys.executable,
     folders: Folders,
     format_: FormatOption = TERMINAL,
+    plots: Plots = None,
 ) -> None:
     """Measure the device's peak rates: matmuls, memory, attention, collectives."""
     from trnbench.analysis.microbench import load_of_others
-    from trnbench.cli.output import show
+    from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.prepare import default_folder, look_around
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.microbench import plan_peak
@@ -163,9 +165,10 @@ def peak(
     from trnbench.run.microbench import read_peak
     from trnbench.run.questions import require_device
 
+    prepare_plots(plots)
     if folders.again is not None:
         _require_nothing_to_measure(context)
-        show(REPORT, read_peak(folders.again), format_)
+        show(REPORT, read_peak(folders.again), format_, plots=plots)
         return
     asked = read_device_option(device)  # a typo is refused before anything is looked at
     machine, devices = look_around(describe_machine(), python)
@@ -175,7 +178,7 @@ def peak(
     folder = folders.output or default_folder(found.backend, Path("peaks"))
     document, signal = _measure(plan, folder, python)
     if document.readings:
-        show(REPORT, document, format_)
+        show(REPORT, document, format_, plots=plots)
     load = load_of_others(document)
     if load is not None:
         sys.stderr.write(f"warning: {load}\n")

@@ -41,7 +41,7 @@ class Wanted:
     history: bool = cli_option(
         False,
         "--history",
-        help="Show how the instance's dated rates changed, as a table and a plot.",
+        help="Show how the instance's dated rates changed; --format html has them as a chart too.",
     )
 
 

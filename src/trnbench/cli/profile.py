@@ -55,14 +55,16 @@ def profile(
     how: ProfileOptions,
     case: options.CaseOptions,
     format_: options.FormatOption = options.TERMINAL,
+    plots: options.Plots = None,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
-    from trnbench.cli.output import show
+    from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.prepare import default_folder, prepare
     from trnbench.reports.profile import REPORT
     from trnbench.run.profile import profile_case
     from trnbench.run.watch import noted_signals
 
+    prepare_plots(plots)
     (plan,) = prepare([read_one_case(config, case.overrides())], case.python).plans
     folder = how.output or default_folder(f"{plan.suite} profile")
     with noted_signals() as interruption:
@@ -77,7 +79,7 @@ def profile(
     if made is None:
         sys.stderr.write(f"{interruption.reason}: no profile was kept\n")
         raise typer.Exit(128 + (interruption.signal or 0))
-    show(REPORT, made, format_)
+    show(REPORT, made, format_, plots=plots)
     sys.stderr.write(f"profile and trace: {folder}\n")
 
 

@@ -121,14 +121,16 @@ def rank(
     price: options.PriceChoice,
     all_options: options.AllOptions = False,
     format_: options.FormatOption = options.TERMINAL,
+    plots: options.Plots = None,
 ) -> None:
     """Rank measured and published runs by a metric, for a price and the limits of a job."""
     from trnbench.catalog.published import published_results
-    from trnbench.cli.output import show
+    from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.reprice import PriceFinder
     from trnbench.cost.ranking import rank as rank_runs
     from trnbench.reports.ranking import REPORT, Ranked
 
+    prepare_plots(plots)
     constraint = limits.constraint()
     metric = _metric(wanted.by, constraint)
     problems: list[Problem] = []
@@ -143,7 +145,7 @@ def rank(
     ranked = rank_runs([run for run in runs if wanted.has(run)], metric, constraint)
     rankings = _worth_showing(ranked)
     if rankings:
-        show(REPORT, Ranked(rankings, metric), format_)
+        show(REPORT, Ranked(rankings, metric), format_, plots=plots)
     else:
         models = {run.model for run in runs}
         models |= {run.model for run in published_results()} if wanted.published else set()

@@ -1,6 +1,7 @@
 """`trnbench report`: stored results as text, at their own price or another."""
 
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -21,31 +22,36 @@ def report(
     paths: options.Paths = None,
     format_: options.FormatOption = options.TERMINAL,
     output: options.OutputFile = None,
+    plots: options.Plots = None,
     price: options.PriceChoice,
     all_options: options.AllOptions = False,
     flops_convention: FlopsConvention = None,
 ) -> None:
     """Show results as a table, a web page, CSV, Markdown or JSON; price them anew."""
-    from trnbench.cli.output import show
+    from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.reprice import PriceFinder, load_results
     from trnbench.reports.results import OFFERS, REPORT
+    from trnbench.run.results import Places, find_trace
 
     if all_options and (price.option or price.usd_per_hour):
         raise ConfigError(
             "--all-options shows every way of renting, and another option chooses one",
             hint="leave --price-option and --usd-per-hour out",
         )
+    prepare_plots(plots)
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
-    results = list(map(finder.reprice, load_results(paths, problems)))
+    places: Places = {}
+    results = list(map(finder.reprice, load_results(paths, problems, places)))
     if flops_convention is not None:
         from trnbench.analysis.analyze import recount
 
         results = [recount(result, flops_convention.value) for result in results]
     if results and all_options:
         offers = [offer for result in results for offer in finder.reprice_all(result)]
-        show(OFFERS, offers, format_, output)
+        show(OFFERS, offers, format_, output, plots=plots)
     elif results:
-        show(REPORT, results, format_, output)
+        traces = partial(find_trace, places)
+        show(REPORT, results, format_, output, plots=plots, traces=traces)
     if problems:
         raise DataError.of(problems)

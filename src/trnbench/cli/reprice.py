@@ -13,7 +13,7 @@ from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.reports.results import Offered
 from trnbench.run.finding import find_cases
-from trnbench.run.results import load_result
+from trnbench.run.results import Places, load_result
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 from trnbench.schema.result import Result
@@ -22,13 +22,21 @@ if TYPE_CHECKING:  # numpy, which stored results at their own price need not
     from trnbench.compare.launches import Launch
 
 
-def load_results(paths: Sequence[Path] | None, problems: list[Problem]) -> Iterator[Result]:
-    """Yield every result that can be read; add to `problems` what is wrong with the others."""
+def load_results(
+    paths: Sequence[Path] | None, problems: list[Problem], places: Places | None = None
+) -> Iterator[Result]:
+    """Yield every result that can be read; add to `problems` what is wrong with the others.
+
+    `places` takes in each one's folder.
+    """
     for path in [DEFAULT_RESULTS] if paths is None else paths:
         try:
             for case in find_cases([path]):
                 try:
-                    yield load_result(case)
+                    result = load_result(case)
+                    if places is not None:
+                        places[result.run_id, result.case_id] = case
+                    yield result
                 except DataError as error:
                     problems.extend(error.problems)
         except DataError as error:

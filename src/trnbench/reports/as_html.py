@@ -35,9 +35,10 @@ def render(report: doc.Report[Any], of: Any, page: doc.Page) -> str:
     """Return the page: what was decided, charts, the document, what it rests on, every figure."""
     document: doc.Document = report.document(of, page)
     backing = document.backing()
-    main: list[str] = [f"<h1>{_text(report.title)}</h1>"]
+    verdict, basis = document.conclusion[:1], document.conclusion[1:]
+    main: list[str] = [f"<h1>{_text(report.title)}</h1>", *map(block, verdict)]
     main += [f'<p class="answer">{_prose(sentence)}</p>' for sentence in backing.answer]
-    main += map(block, document.conclusion)
+    main += map(block, basis)
     if backing.charts:
         charts = "\n".join(map(figure, backing.charts))
         main.append(f'<div class="charts">\n{charts}\n</div>')
@@ -99,17 +100,23 @@ def _hash(text: str) -> str:
 
 def figure(chart: doc.Chart) -> str:
     """Return a chart with its caption, its specification, and its data as a table."""
-    from trnbench.reports.charts import CONFIG, specification
+    from trnbench.reports.charts import CONFIG, keys_of, specification
 
-    spec = {"config": CONFIG, "width": "container", **specification(chart)}
+    spec = {
+        "config": CONFIG,
+        "width": "container",
+        "padding": {"left": 4, "right": 16, "top": 4, "bottom": 4},
+        **specification(chart),
+    }
     columns = [
         doc.Column(each, is_figure=name not in TEXTS) for name, each in chart.headings.items()
     ]
     rows = [[f"<td>{_value(row.get(name))}" for name in chart.headings] for row in chart.data]
+    keys = _notes([label for _, label in keys_of(chart)])
     return (
         f"<figure>\n<figcaption><b>{_text(chart.title)}</b> {_text(chart.sentence)}</figcaption>\n"
         f'<div class="chart" role="img" aria-label="{_text(chart.title)}"></div>\n'
-        f'<script type="application/json">{_json(spec)}</script>\n'
+        f'<script type="application/json">{_json(spec)}</script>{keys}\n'
         f"<details><summary>Its figures</summary>\n{_grid(columns, rows, 'wide')}\n</details>\n"
         "</figure>"
     )
@@ -155,15 +162,8 @@ def block(part: doc.Part) -> str:
             return _notes(part.texts)
         case doc.Facts():
             return _facts(part.rows)
-        case doc.Drawing():
-            drawing = "\n".join(map(_drawn, part.draw(100).splitlines()))
-            return f'<pre tabindex="0">{drawing}</pre>'
         case doc.Table():
             return _table(part)
-
-
-def _drawn(line: str) -> str:
-    return escape("".join("·" if doc.is_steering(each) else each for each in line))
 
 
 def _notes(texts: Sequence[str]) -> str:

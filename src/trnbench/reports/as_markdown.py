@@ -30,8 +30,6 @@ def block(part: doc.Part) -> str:
             labelled = (f"{escaped_markdown(n)}: " if n else "" for n, _ in part.rows)
             facts = zip(labelled, part.rows, strict=True)
             return "\n".join(f"- {label}{escaped_markdown(text)}" for label, (_, text) in facts)
-        case doc.Drawing():
-            return f"```text\n{part.draw(100)}```"
         case _:
             return bullets(part.texts)
 

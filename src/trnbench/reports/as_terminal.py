@@ -58,8 +58,6 @@ def _block(part: doc.Part, page: doc.Page) -> Iterator[str]:
             return _notes(part, page)
         case doc.Facts():
             return _facts(part, page)
-        case doc.Drawing():
-            return iter(part.draw(page.width).splitlines())
         case doc.Table():
             return _table(part, page)
 

@@ -52,6 +52,16 @@ class Point:
         return replace(self, said=said)
 
     @property
+    def x_ends(self) -> tuple[float | None, float | None]:
+        """Both ends of its interval; none where one of them is not known."""
+        return _both(self.x_low, self.x_high)
+
+    @property
+    def y_ends(self) -> tuple[float | None, float | None]:
+        """The same on the other axis."""
+        return _both(self.y_low, self.y_high)
+
+    @property
     def kind(self) -> str:
         """Which row of `KINDS` draws it."""
         doubtful = f"{self.origin}, doubtful"
@@ -62,8 +72,17 @@ ROW, LABEL, BAR = 46, 22, 20
 """Pixels of a point with its label, of a label above bars, and of a bar."""
 TOP: Final = {"field": "top", "type": "quantitative", "scale": None, "axis": None}
 """Pixels from above, counted in Python: labels and marks are no equal rows."""
+ROOM = 0.25
+"""Of an axis of bars, free for the figure after the longest one."""
+IS_WIDE = "width > 460"
+"""Whether there is room for a figure beside its label."""
+LABEL_WIDTH = f"{IS_WIDE} ? width * 0.6 : width"
 SILENT: Final[Mapping[str, Any]] = {"aria": False, "tooltip": None}
 """Of marks that only go with others."""
+
+
+def _both(low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    return (None, None) if low is None or high is None else (low, high)
 
 
 # --- a line for each point ------------------------------------------------------------------------
@@ -85,13 +104,12 @@ def dots(
     """
     data = [
         {
-            "top": ROW * row, "label": doc.one_line(each.label), "x": each.x, "low": each.x_low,
-            "high": each.x_high, "said": each.said, "kind": each.kind,
-            "end": each.x if each.x_high is None else each.x_high,
+            "top": ROW * row, "label": doc.one_line(each.label), "x": each.x, "low": each.x_ends[0],
+            "high": each.x_ends[1], "said": each.said, "kind": each.kind,
         }
         for row, each in enumerate(points)
     ]  # fmt: skip
-    ends = [v for each in points for v in (each.x, each.x_low, each.x_high)]
+    ends = [v for each in points for v in (each.x, *each.x_ends)]
     x = axis.of([*ends, mark_at])
     at_x = {"field": "x", **x}
     layers: list[Spec] = []
@@ -99,19 +117,19 @@ def dots(
         at = {"datum": mark_at / axis.per, **x}
         layers.append(_layer("rule", {"x": at}, color="var(--dim)", strokeDash=[4, 3]))
     between = {"y": TOP, "x": {"field": "low", **x}, "x2": {"field": "high"}, **_colour(points)}
-    if any(each.x_low is not None for each in points):
+    if any(each.x_ends[0] is not None for each in points):
         layer = _layer("rule", between, yOffset=30, strokeWidth=8, opacity=0.4, **SILENT)
         layers.append({**layer, "transform": [{"filter": "isValid(datum.low)"}]})
     layers += [
         _layer("point", {"y": TOP, "x": at_x, **_looks(points)}, yOffset=30, size=80),
-        _text("label", {"y": TOP}, yOffset=12, x=0, align="left", limit={"expr": "width"}),
+        _text("label", {"y": TOP}, yOffset=12, x=0, align="left", limit={"expr": LABEL_WIDTH}),
         _text(
-            "said", {"y": TOP, "x": {"field": "end", **x}}, yOffset=30, align="left", dx=12,
-            color="var(--dim)",
+            "said", {"y": TOP}, yOffset=12, x={"expr": "width"}, align="right",
+            color="var(--dim)", opacity={"expr": f"{IS_WIDE} ? 1 : 0"},
         ),
     ]  # fmt: skip
     drawing: Spec = {
-        "transform": axis.to_unit("x", "low", "high", "end"),
+        "transform": axis.to_unit("x", "low", "high"),
         "layer": layers,
         "height": ROW * len(points),
     }
@@ -184,14 +202,15 @@ def scatter(
     points = [each for each in points if each.y is not None]
     data = [
         {
-            "number": number, "label": doc.one_line(each.label), "x": each.x, "x_low": each.x_low,
-            "x_high": each.x_high, "y": each.y, "y_low": each.y_low, "y_high": each.y_high,
+            "number": number, "label": doc.one_line(each.label),
+            "x": each.x, "x_low": each.x_ends[0], "x_high": each.x_ends[1],
+            "y": each.y, "y_low": each.y_ends[0], "y_high": each.y_ends[1],
             "said": each.said, "kind": each.kind, "best": int(each.is_best),
         }
         for number, each in enumerate(points, 1)
     ]  # fmt: skip
-    on_x = x.of(v for each in points for v in (each.x, each.x_low, each.x_high))
-    on_y = y.of(v for each in points for v in (each.y, each.y_low, each.y_high))
+    on_x = x.of(v for each in points for v in (each.x, *each.x_ends))
+    on_y = y.of(v for each in points for v in (each.y, *each.y_ends))
     at_x, at_y = {"field": "x", **on_x}, {"field": "y", **on_y}
     colour = _colour(points)
     layers: list[Spec] = []
@@ -201,7 +220,7 @@ def scatter(
         line = _layer("line", joined, **dashed, **SILENT)
         layers.append({**line, "transform": [{"filter": "datum.best"}]})
     for axis, across, on in (("x", at_y, on_x), ("y", at_x, on_y)):
-        if all(getattr(each, f"{axis}_low") is None for each in points):
+        if all(getattr(each, f"{axis}_ends")[0] is None for each in points):
             continue
         ends = {axis: {"field": f"{axis}_low", **on}, f"{axis}2": {"field": f"{axis}_high"}}
         other = {"y" if axis == "x" else "x": across}
@@ -247,7 +266,9 @@ def bars(
     for each in data:
         each["named"] = "" if each["label"] in seen else each["label"]
         seen.add(each["label"])
-    x = axis.of([value for *_, value, _ in rows], is_length=True)
+    values = [value for *_, value, _ in rows]
+    x = axis.of(values, is_length=True)
+    x["scale"]["domainMax"] = max(values) / axis.per * (1 + ROOM)
     scale = {"domain": parts, "range": _COLOURS[: len(parts)]}
     legend = {"title": None, "orient": "top"} if len(parts) > 1 else None
     colour = {"field": "part", "type": "nominal", "scale": scale, "legend": legend}
@@ -302,7 +323,10 @@ def lines(
     named = [doc.one_line(each) for each in shown]
     count = len(named)
     of_series = {"field": "series", "type": "nominal"}
-    legend = {"title": None, "orient": "top", "direction": "vertical", "labelLimit": 0}
+    legend = {
+        "title": None, "orient": "top", "direction": "vertical", "labelLimit": {"expr": "width"},
+        "symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2,
+    }  # fmt: skip
     colour = {**of_series, "scale": {"domain": named, "range": _COLOURS[:count]}, "legend": legend}
     dash = {**of_series, "scale": {"domain": named, "range": _DASHES[:count]}, "legend": legend}
     on_x: Spec = x.of([v for pairs in shown.values() for v, _ in pairs if not isinstance(v, str)])
@@ -316,7 +340,7 @@ def lines(
     at = {"x": {"field": "x", **on_x}, "y": {"field": "y", **on_y}}
     joined = {**at, "color": colour, "strokeDash": dash, "order": {"field": "order"}}
     more = {"interpolate": "step-after"} if is_stepped else {}
-    layers = [_layer("line", joined, strokeWidth=1.5, clip=True, aria=False, tooltip=None, **more)]
+    layers = [_layer("line", joined, strokeWidth=1.5, aria=False, tooltip=None, **more)]
     if has_points:
         told = _told(("series", "what"), ("x", x.title), ("y", y.title))
         layers.append(_layer("point", {**at, "color": colour, **told}, size=60))
@@ -348,6 +372,18 @@ CONFIG: Final[Mapping[str, Any]] = {
 def specification(chart: doc.Chart) -> Spec:
     """Return the whole specification but for width and config."""
     return {"data": {"values": [*map(dict, chart.data)]}, **chart.drawing}
+
+
+def keys_of(chart: doc.Chart) -> list[tuple[doc.Value, str]]:
+    """Return the numbers that a chart's points have in it, with their names."""
+    if len(chart.data) > MOST_NUMBERED:
+        return []
+    return [(each["number"], str(each["label"])) for each in chart.data if "number" in each]
+
+
+def say_cut(count: int, most: int, which: str = "first") -> str:
+    """Say which of too many are drawn; "" where all are."""
+    return f" The {most} {which} of {count}." if count > most else ""
 
 
 def say_ends(point: Point, say: Any = say_count) -> str:

@@ -42,7 +42,41 @@ def _document(comparison: schema.Comparison, page: doc.Page) -> doc.Document:
     parts.append(doc.Notes(general_notes(comparison), is_mark_plain=True))
     summary = doc.Heading(summary_of(comparison), level=0)
     gates = [gates_of(comparison)] if comparison.gates else []
-    return doc.Document(parts, conclusion=[summary, *gates])
+    return doc.Document(parts, conclusion=[summary, *gates], backing=lambda: _backing(comparison))
+
+
+MOST_ANSWERED = 5
+"""Cases that a page's answer names, and that have a figure."""
+DECISIVE = ("tokens_per_second", "usd_per_million_tokens")
+"""Metrics that the answer says."""
+
+
+def _backing(comparison: schema.Comparison) -> doc.Backing:
+    from trnbench.reports.figures_of_comparison import of_case
+
+    cases = comparison.cases[:MOST_ANSWERED]
+    answer = [sentence for case in cases for sentence in _answer(case)]
+    made = (of_case(case, comparison.margin) for case in cases)
+    return doc.Backing(answer=answer, charts=[chart for chart in made if chart is not None])
+
+
+def _answer(case: schema.CaseComparison) -> Iterator[str]:
+    """Say how both sides differ in what decides, how sure that is, and at which prices."""
+    found = {metric.metric: metric for metric in case.metrics}
+    said = [
+        f"{COMPARABLES[name].label} of CAND is {say_ratio(found[name].ratio)} times that of BASE "
+        f"({say_verdict(found[name])})"
+        for name in DECISIVE
+        if name in found and found[name].ratio.value is not None
+    ]
+    if said:
+        prices = [
+            f"{side} at ${of.price.usd_per_hour}/h {' '.join(texts.price_terms(of.price))}"
+            for side, of in (("BASE", case.base), ("CAND", case.cand))
+            if of.price is not None
+        ]
+        at = f", {', '.join(prices)}" if prices and DECISIVE[1] in found else ""
+        yield f"{case.name}: {'; '.join(said)}{at}."
 
 
 def _rows(comparison: schema.Comparison) -> doc.Rows:

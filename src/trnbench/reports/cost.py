@@ -32,7 +32,29 @@ def _document(costs: Costs, page: doc.Page) -> doc.Document:
     for result, sheet in costs:
         parts.append(doc.Heading(f"{model_cell(result)} on {device_cell(result)}"))
         parts.append(doc.Facts([("no cost", sheet)] if isinstance(sheet, str) else facts_of(sheet)))
-    return doc.Document(parts)
+    return doc.Document(parts, backing=lambda: _backing(costs))
+
+
+MOST_ANSWERED = 5
+"""Results that a page's answer names, and that have a figure of their own."""
+
+
+def _backing(costs: Costs) -> doc.Backing:
+    from trnbench.reports.figures_of_cost import of_costs
+
+    known = [(result, sheet) for result, sheet in costs if not isinstance(sheet, str)]
+    known.sort(key=lambda each: each[1].range.expected.usd)
+    answer = [_answer(result, sheet) for result, sheet in known[:MOST_ANSWERED]]
+    return doc.Backing(answer=answer, charts=of_costs(known, MOST_ANSWERED))
+
+
+def _answer(result: Result, sheet: CostSheet) -> str:
+    named = f"{model_cell(result)} on {device_cell(result)}"
+    price = sheet.price
+    at = f"${price.usd_per_hour}/h {' '.join(price_terms(price))}"
+    cost = next(iter(_training(sheet)))
+    doubt = "" if result.standing == "sound" else f" The result is {validity_cell(result)}."
+    return f"To train {say_count(sheet.job.tokens)} tokens by {named}, at {at}: {cost}.{doubt}"
 
 
 def _rows(costs: Costs) -> doc.Rows:

@@ -67,14 +67,6 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """Text whose spaces and line breaks count."""
-
-    draw: Callable[[int], str]
-    """From the page's width."""
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
     """A text of a table, with a style where it is a verdict."""
 
@@ -117,7 +109,7 @@ class Table:
     """An empty first cell stands for the one above it."""
 
 
-Part = Heading | Lines | Notes | Facts | Drawing | Table
+Part = Heading | Lines | Notes | Facts | Table
 
 
 Value = str | int | float | None

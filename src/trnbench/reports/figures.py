@@ -44,7 +44,7 @@ def of_results(results: Sequence[Result], traces: TraceFinder | None) -> list[do
         if each.standing in ("sound", "doubtful") and figure(each, "tokens_per_second") is not None
     ]
     usable.sort(key=lambda each: -(figure(each, "tokens_per_second") or 0.0))
-    names = _names(usable)
+    names = names_of(usable)
     found = [
         (name, trace)
         for name, each in zip(names[:MOST_TRACED], usable, strict=False)
@@ -64,17 +64,13 @@ def of_results(results: Sequence[Result], traces: TraceFinder | None) -> list[do
     return [chart for chart in made if chart is not None]
 
 
-def _names(results: Sequence[Result]) -> list[str]:
+def names_of(results: Sequence[Result]) -> list[str]:
     """Name each result, with its run where several have one name."""
     names = [*map(case_name, results)]
     return [
         name if names.count(name) == 1 else f"{name}, {each.run_id}"
         for name, each in zip(names, results, strict=True)
     ]
-
-
-def _cut(count: int, most: int, which: str) -> str:
-    return f" The {most} {which} of {count}." if count > most else ""
 
 
 # --- speed ----------------------------------------------------------------------------------------
@@ -91,7 +87,7 @@ def _speeds(results: Sequence[Result], names: Sequence[str]) -> doc.Chart | None
         name="speed",
         title="Speed",
         sentence="Tokens per second of a whole job with its 95 % interval; right is faster."
-        + _cut(len(results), MOST_ROWS, "fastest"),
+        + charts.say_cut(len(results), MOST_ROWS, "fastest"),
         axis=axes.SPEED,
         points=points,
     )
@@ -129,7 +125,7 @@ def _launches(results: Sequence[Result], names: Sequence[str]) -> doc.Chart | No
         title="Step time of each launch",
         sentence="Mean of one optimizer step with the 95 % interval of its own steps; left "
         "is faster, and how much launches differ is what one launch cannot show."
-        + _cut(len(points), MOST_ROWS, "first"),
+        + charts.say_cut(len(points), MOST_ROWS, "first"),
         axis=axes.seconds_axis("step time", [each.x for each in points]),
         points=points[:MOST_ROWS],
     )
@@ -324,7 +320,8 @@ def of_ranking(ranking: Ranking, labels: Sequence[str]) -> list[doc.Chart]:
     return [chart for chart in made if chart is not None]
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Return a text as a part of a file's name."""
     letters = "".join(each if each.isascii() and each.isalnum() else "-" for each in text.lower())
     return "-".join(filter(None, letters.split("-")))[:60]
 
@@ -349,7 +346,7 @@ def _cost(ranking: Ranking, labels: Sequence[str]) -> doc.Chart | None:
     if len(points) < 2:
         return None
     return charts.scatter(
-        name=f"cost-against-speed-{_slug(ranking.work)}",
+        name=f"cost-against-speed-{slug(ranking.work)}",
         title=f"Cost against speed: {ranking.work}",
         sentence="Dollars per million tokens against tokens per second, both with the 95 % "
         "interval; lower is cheaper, right is faster. The line joins those that no other beats on "
@@ -366,7 +363,7 @@ def _break_even(ranking: Ranking, labels: Sequence[str]) -> doc.Chart | None:
     if not any(part == "as good as the first" for _, part, _, _ in rows):
         return None
     return charts.bars(
-        name=f"price-{_slug(ranking.work)}",
+        name=f"price-{slug(ranking.work)}",
         title=f"How far a price must move: {ranking.work}",
         sentence="Dollars an hour of one instance of each, as it is paid, and the rate at which "
         "it would be as good as the first. A small gap is a lead that a discount undoes.",

@@ -1,6 +1,6 @@
 """Measured ceilings as a report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -53,7 +53,85 @@ def _document(document: PeakDocument, page: doc.Page) -> doc.Document:
         table = doc.Table([COLUMNS[n] for n in kept], [[row[n] for n in kept] for row in rows])
         heading = title.format(model=document.model, tokens=document.tokens)
         parts += [doc.Heading(heading, level=4), table]
-    return doc.Document(parts)
+    return doc.Document(parts, backing=lambda: _backing(document))
+
+
+def _backing(document: PeakDocument) -> doc.Backing:
+    """Say the ceilings first; draw each group's rates, and collectives by their size."""
+    answer = [f"{_fact(ceiling, document)}." for ceiling in analysis.ceilings_of(document)]
+    lines = analysis.lines_of(document)
+    made = [
+        *(_rates(group, lines, document) for group in TITLES if group != "collective"),
+        _collectives(lines),
+    ]
+    charts = [chart for chart in made if chart is not None]
+    return doc.Backing(answer=answer[:MOST_ANSWERED], charts=charts)
+
+
+MOST_ANSWERED = 3
+"""Precisions that a page's answer names."""
+MOST_RATES = 40
+
+
+def _rates(
+    group: Group, lines: Sequence[analysis.Line], document: PeakDocument
+) -> doc.Chart | None:
+    from trnbench.reports import charts
+    from trnbench.reports.axes import Axis
+
+    points = []
+    for line in lines:
+        reading, rate = line.reading, line.rate
+        if reading.group == group and rate is not None:
+            words = filter(None, (reading.label, _pass(reading), _arithmetic(reading)))
+            of = (
+                ""
+                if line.of_datasheet is None
+                else f", {say_percent(line.of_datasheet)} of the datasheet"
+            )
+            points.append(
+                charts.Point(
+                    label=f"{' '.join(words)}, {_size(reading)}",
+                    x=rate.value, x_low=rate.low, x_high=rate.high,
+                    said=f"{_rate(rate)}{of}",
+                )
+            )  # fmt: skip
+    if len(points) < 2:
+        return None
+    return charts.dots(
+        name=f"peak-{group}",
+        title=TITLES[group].format(model=document.model, tokens=document.tokens),
+        sentence="Median of six repeats, and the lowest and the highest of them; right is faster."
+        + charts.say_cut(len(points), MOST_RATES),
+        axis=Axis(title="bytes/s" if group == "memory" else "FLOP/s"),
+        points=points[:MOST_RATES],
+    )
+
+
+def _collectives(lines: Sequence[analysis.Line]) -> doc.Chart | None:
+    """Show the bus bandwidth of each collective over the size of its message."""
+    from trnbench.reports import charts
+    from trnbench.reports.axes import Axis
+
+    series: dict[str, list[tuple[float | str, float]]] = {}
+    for line in lines:
+        task, rate = line.reading.task, line.rate
+        if isinstance(task, CollectiveTask) and rate is not None:
+            name = f"{line.reading.label}, {line.reading.ranks} ranks"
+            series.setdefault(name, []).append((float(task.whole_bytes), rate.value))
+    if not any(len(pairs) > 1 for pairs in series.values()):
+        return None
+    shown = {name: sorted(pairs) for name, pairs in series.items()}
+    return charts.lines(
+        name="peak-collective",
+        title=TITLES["collective"],
+        sentence="Bus bandwidth over the size of the whole message; up is faster."
+        + charts.say_cut(len(shown), charts.MOST_LINES),
+        x=Axis(title="message, bytes"),
+        y=Axis(title="bus bandwidth, bytes/s"),
+        series=shown,
+        has_points=True,
+    )
 
 
 def _rows(document: PeakDocument) -> doc.Rows:

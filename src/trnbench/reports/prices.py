@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from typing import Any, NamedTuple
 
 from trnbench.catalog.prices import PriceRow
@@ -11,7 +12,7 @@ from trnbench.prices.history import Series, Step, price_history
 from trnbench.reports import document as doc
 from trnbench.reports.texts import plural
 from trnbench.schema.price import Price
-from trnbench.schema.rent import RENT_OPTIONS, RentOption
+from trnbench.schema.rent import RentOption
 
 COLUMNS = doc.columns("instance", "option", "region", ">$/h", "date", "standing", "source")
 
@@ -113,31 +114,58 @@ def history_of(instance: str, rows: Sequence[PriceRow], region: str | None) -> H
 
 
 def _history_document(history: History, page: doc.Page) -> doc.Document:
-    """Return a table, and a plot only where the rows are of two days or more."""
+    """Return a table; a page also has a chart, if the rows are of two days or more."""
     parts: list[doc.Part] = []
     steps = [(series, step) for series in history.series for step in series.steps]
     if steps:
         cells = [_past_cells(series, step) for series, step in steps]
         parts.append(doc.Table(PAST_COLUMNS, cells))
     days = sorted({row.date for _, step in steps for row in step.rows})
-    if len(days) > 1:
-        points = {
-            option: [
-                (row.date, float(row.usd_per_hour))
-                for series, step in steps
-                if series.option == option
-                for row in step.rows
-            ]
-            for option in RENT_OPTIONS
-        }
-        parts.append(doc.Drawing(lambda width: plot_by_day(points, width)))
     notes = [_note(history, days)]
     if history.rows_left_out:
         notes.append(
             "Left out: rows that their own source doubts (standing `listed`), "
             f"{history.rows_left_out} of them; `trnbench prices {history.instance}` shows them."
         )
-    return doc.Document([*parts, doc.Lines(notes)])
+    backing = partial(_history_backing, history) if len(days) > 1 else doc.Backing
+    return doc.Document([*parts, doc.Lines(notes)], backing=backing)
+
+
+def _history_backing(history: History) -> doc.Backing:
+    from trnbench.reports import charts
+    from trnbench.reports.axes import Axis
+
+    lines = {
+        f"{series.option}, {series.place}": [
+            (row.date.isoformat(), float(row.usd_per_hour))
+            for step in series.steps
+            for row in step.rows
+        ]
+        for series in _most_seen(history.series)
+    }
+    chart = charts.lines(
+        name="price-history",
+        title=f"Price of {history.instance} over time",
+        sentence="Dollars an hour on the days on which the bundled table saw them; a rate is drawn "
+        "as if it held until it was seen again."
+        + charts.say_cut(len(lines), charts.MOST_LINES, "most often seen"),
+        x=Axis(title="day"),
+        y=Axis(title="$ an hour", format="$,.3~r", is_logarithmic=False),
+        series=lines,
+        is_stepped=True,
+        has_points=True,
+        is_time=True,
+    )
+    return doc.Backing(charts=[chart])
+
+
+def _most_seen(series: Sequence[Series]) -> list[Series]:
+    """Put the most often seen of each way of renting first, then the second of each, and so on."""
+    by_rows = sorted(series, key=lambda each: -sum(len(step.rows) for step in each.steps))
+    options = [each.option for each in by_rows]
+    ranks = [options[:at].count(option) for at, option in enumerate(options)]
+    order = sorted(range(len(by_rows)), key=lambda at: ranks[at])
+    return [by_rows[at] for at in order]
 
 
 def _past_cells(series: Series, step: Step) -> tuple[str, ...]:
@@ -208,49 +236,3 @@ def _history_record(history: History, page: doc.Page) -> dict[str, Any]:
 HISTORY: doc.Report[History] = doc.Report(
     title="Prices over time", document=_history_document, rows=_history_rows, record=_history_record
 )
-
-
-# --- a plot of plain characters, for any terminal and for a file ----------------------------------
-
-PLOT_HEIGHT = 13
-LABELLED = 3
-"""Every so many rows have a label beside the axis."""
-LEAST_PLOT_WIDTH, MOST_PLOT_WIDTH = 24, 100
-"""Columns, labels included; on a narrower page lines run over."""
-
-MARKS: dict[RentOption, str] = {
-    "on_demand": "D",
-    "spot": "s",
-    "capacity_block": "B",
-    "savings_plan_1y": "1",
-    "savings_plan_3y": "3",
-    "reserved_1y": "r",
-    "reserved_3y": "R",
-}
-SEVERAL = "*"
-
-
-def plot_by_day(points: Mapping[RentOption, Sequence[tuple[date, float]]], page_width: int) -> str:
-    """Draw dollars an hour over days, from zero to the highest; at least one point is needed."""
-    days = [day for of_option in points.values() for day, _ in of_option]
-    first, last = min(days), max(days)
-    top = max(usd for of_option in points.values() for _, usd in of_option)
-    digits = 0 if top >= 20 else 2
-    gutter = len(f"{top:,.{digits}f}")
-    width = max(LEAST_PLOT_WIDTH, min(page_width, MOST_PLOT_WIDTH)) - gutter - 2
-    grid = [[" "] * width for _ in range(PLOT_HEIGHT)]
-    for option, of_option in points.items():
-        for day, usd in of_option:
-            row = grid[round((1 - usd / top if top else 1) * (PLOT_HEIGHT - 1))]
-            column = round((day - first).days / max(1, (last - first).days) * (width - 1))
-            row[column] = MARKS[option] if row[column] in (" ", MARKS[option]) else SEVERAL
-    lines = ["$ an hour"]
-    for number, row in enumerate(grid):
-        value = top * (1 - number / (PLOT_HEIGHT - 1))
-        label = "" if number % LABELLED else f"{value:,.{digits}f}"
-        lines.append(f"{label:>{gutter}} |{''.join(row).rstrip()}")
-    lines += [f"{'':>{gutter}} +{'-' * width}", f"{first} to {last}"]
-    lines += [f"{MARKS[option]} {option}" for option, of_option in points.items() if of_option]
-    if any(SEVERAL in row for row in grid):
-        lines.append(f"{SEVERAL} several of these")
-    return "\n".join(lines) + "\n"

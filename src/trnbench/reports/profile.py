@@ -31,8 +31,43 @@ def _document(profile: Profile, page: doc.Page) -> doc.Document:
             doc.Lines([*_facts(profile)]),
             doc.Table(CLASS_COLUMNS, _class_rows(profile)),
             doc.Table(OPERATOR_COLUMNS, _operator_rows(profile)),
-        ]
+        ],
+        backing=lambda: _backing(profile),
     )
+
+
+MOST_ANSWERED = 3
+"""Classes of operators that a page's answer names."""
+
+
+def _backing(profile: Profile) -> doc.Backing:
+    from trnbench.reports import charts
+    from trnbench.reports.axes import Axis
+
+    shares = [*((each.name, each.share) for each in profile.classes)]
+    shares.append((_rest(profile), profile.unaccounted_share))
+    shares.sort(key=lambda each: -each[1])
+    said = ", ".join(f"{say_percent(share)} {name}" for name, share in shares[:MOST_ANSWERED])
+    mean = sum(profile.plain_seconds) / len(profile.plain_seconds) / profile.steps
+    answer = f"{_title(profile)}: of a step's {say_seconds(mean)} the most goes to {said}."
+    if profile.communication is not None:
+        answer += f" {_communication(profile.communication, profile.environment.device_count)}."
+    figures = [("classes", "Where the time of a step goes", shares)]
+    operators = [(_short(o.name), o.share) for o in profile.operators[:MOST_OPERATORS] if o.share]
+    if operators:
+        figures.append(("operators", "The longest operators", operators))
+    made = [
+        charts.bars(
+            name=f"profile-{name}",
+            title=title,
+            sentence="Parts of the profiled wall time, by self times of operators on the "
+            f"{profile.attributed_to}.",
+            axis=Axis(title="of a step, %", format="d"),
+            rows=[(label, "share", 100 * share, say_percent(share)) for label, share in found],
+        )
+        for name, title, found in figures
+    ]
+    return doc.Backing(answer=[answer], charts=made)
 
 
 def _rows(profile: Profile) -> doc.Rows:
@@ -123,15 +158,23 @@ def _part(seconds: float, seen: Communication) -> str:
     return say_percent(seconds / seen.window_seconds) if seen.window_seconds else "none"
 
 
-def _class_rows(profile: Profile) -> list[tuple[str, ...]]:
-    rest = "between operators (Python, launches)"
-    if profile.environment.asynchronous:
-        rest = "between operators (Python, launches, waiting)"
+def _rest(profile: Profile) -> str:
+    """Name the time in which no operator worked."""
     if profile.attributed_to == "device":
-        rest = "device idle"
+        return "device idle"
+    if profile.environment.asynchronous:
+        return "between operators (Python, launches, waiting)"
+    return "between operators (Python, launches)"
+
+
+def _class_rows(profile: Profile) -> list[tuple[str, ...]]:
+    rest = (profile.unaccounted_seconds, profile.unaccounted_share)
     return [
         *((*_figures(profile, c.seconds, c.share, c.calls), c.name) for c in profile.classes),
-        (*_figures(profile, profile.unaccounted_seconds, profile.unaccounted_share), rest),
+        (
+            *_figures(profile, *rest),
+            _rest(profile),
+        ),
         (*_figures(profile, profile.window_seconds, 1.0), "all"),
     ]
 

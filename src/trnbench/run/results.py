@@ -8,6 +8,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trnbench.errors import DataError
 from trnbench.run import store
@@ -15,6 +16,9 @@ from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
+
+if TYPE_CHECKING:
+    from trnbench.analysis.traces import Trace
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,31 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
     if derived.note is not None:
         log.warning("%s: %s", case, derived.note)
     return derived.result
+
+
+Places = dict[tuple[str, str], Path]
+"""The folder of each case, by its run's name and its own."""
+
+LONGEST_TRACED = 2**26
+"""Bytes of records that are read for a figure of every step; more would take seconds."""
+
+
+def find_trace(places: Places, result: Result) -> "Trace | None":
+    """Return what was recorded of a result, step by step; None, with a warning, where it is not."""
+    case = places.get((result.run_id, result.case_id))
+    paths = [] if case is None else store.measurement_paths(case)
+    if case is None or not paths:
+        return None
+    if paths[0].stat().st_size > LONGEST_TRACED:
+        log.warning("%s: is too long for figures of its steps", paths[0])
+        return None
+    from trnbench.analysis.traces import trace_of
+
+    try:
+        return trace_of(store.read_plan(case), store.read_records(paths[0]))
+    except DataError as error:
+        log.warning("%s: no figure of its steps: %s", case, error)
+        return None
 
 
 def load_stored(case: Path) -> Result:

@@ -7,7 +7,7 @@ import pytest
 from tests.command import in_process
 
 
-def test_the_past_of_an_instance_is_a_table_and_a_plot() -> None:
+def test_the_past_of_an_instance_is_a_table_and_on_a_page_a_chart() -> None:
     done = in_process(
         "prices", "p5en.48xlarge", "--history", "--region", "us-east-1", COLUMNS="100"
     )
@@ -15,15 +15,15 @@ def test_the_past_of_an_instance_is_a_table_and_a_plot() -> None:
     assert "capacity_block  us-east-1    54.92  +32.0%  2026-07-22" in done.out
     assert "capacity_block  us-east-1    63.16  +15.0%  2026-10-07" in done.out
     assert "on_demand       us-east-1   63.296  -25.4%  2025-06-23  2026-08-06" in done.out
-    assert "\n85 |D" in done.out
-    assert "D on_demand\ns spot\nB capacity_block\n" in done.out
     assert "3 changes in 11 days of the bundled table" in done.out
     assert "\x1b" not in done.out
+    page = in_process("prices", "p5en.48xlarge", "--history", "--format", "html")
+    assert "Price of p5en.48xlarge over time" in page.out
 
 
 def test_one_option_is_drawn_alone() -> None:
     done = in_process("prices", "p5en.48xlarge", "--history", "--option", "on_demand", COLUMNS="80")
-    assert "\nD on_demand\n" in done.out
+    assert "\non_demand " in done.out
     assert "capacity_block" not in done.out
 
 
@@ -32,7 +32,10 @@ def test_a_table_that_knows_one_day_only_says_so_and_draws_nothing() -> None:
     assert done.code == 0, done.err
     assert "2.235" in done.out
     assert "has rates of one day only, 2026-07-22, which is no history" in done.out
-    assert " |" not in done.out
+    page = in_process(
+        "prices", "trn2.3xlarge", "--history", "--region", "sa-east-1", "--format", "html"
+    )
+    assert "<figure>" not in page.out
 
 
 def test_an_instance_whose_rates_are_all_doubted_has_no_history() -> None:
@@ -40,14 +43,6 @@ def test_an_instance_whose_rates_are_all_doubted_has_no_history() -> None:
     assert done.code == 0, done.err
     assert "no history" in done.out
     assert "Left out: rows that their own source doubts" in done.out
-
-
-@pytest.mark.parametrize("columns", ["20", "60", "300"])
-def test_the_plot_keeps_within_the_terminal(columns: str) -> None:
-    done = in_process("prices", "p5.48xlarge", "--history", COLUMNS=columns)
-    plot = [line for line in done.out.splitlines() if line[:4].strip().isdigit() or "+--" in line]
-    assert plot
-    assert max(map(len, plot)) <= max(24, int(columns))
 
 
 def test_programs_get_every_row_behind_a_step() -> None:
