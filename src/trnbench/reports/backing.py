@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trnbench.cost.ranking import HIGHER_IS_BETTER, Ranking, Row, rank, ranked_run
+from trnbench.cost.ranked_runs import ranked_run
+from trnbench.cost.ranking import HIGHER_IS_BETTER, Ranking, Row, rank
 from trnbench.reports import document as doc
 from trnbench.reports import figures, texts
 from trnbench.reports.columns import COLUMNS

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from trnbench.analysis.scaling import find_scaling
 from trnbench.analysis.traces import Trace, thinned
-from trnbench.cost.ranking import RankedRun, Ranking
+from trnbench.cost.ranked_runs import RankedRun
+from trnbench.cost.ranking import Ranking
 from trnbench.reports import axes, charts, texts
 from trnbench.reports import document as doc
 from trnbench.reports.axes import Axis

@@ -12,14 +12,8 @@ from tests.builders import CORES, job_results
 from trnbench.analysis.idle import idle_note
 from trnbench.analysis.metrics import exactly, reciprocal, scaled
 from trnbench.catalog.published import published_results
-from trnbench.cost.ranking import (
-    Constraint,
-    RankedRun,
-    Ranking,
-    rank,
-    ranked_publication,
-    ranked_run,
-)
+from trnbench.cost.ranked_runs import RankedRun, ranked_publication, ranked_run
+from trnbench.cost.ranking import Constraint, Ranking, rank
 from trnbench.cost.training import Reliability, TrainingJob
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.builders import as_external, make_blocks, make_measurement, make_plan, make_result
-from trnbench.cost.ranking import ranked_run
+from trnbench.cost.ranked_runs import ranked_run
 from trnbench.reports import plans, render
 from trnbench.reports.document import Cell, Page
 from trnbench.reports.results import cells_of, notes_of

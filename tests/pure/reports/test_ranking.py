@@ -13,7 +13,8 @@ from tests.builders import CORES, WEIGHT_UPDATE, make_measurement, make_plan, ma
 from tests.pure.cost.test_ranking import BILLION, run
 from trnbench.analysis.idle import idle_note
 from trnbench.analysis.metrics import unknown
-from trnbench.cost.ranking import Constraint, Ranking, rank, ranked_run
+from trnbench.cost.ranked_runs import ranked_run
+from trnbench.cost.ranking import Constraint, Ranking, rank
 from trnbench.reports import FORMATS, render
 from trnbench.reports.document import Page
 from trnbench.reports.ranking import REPORT, Ranked
