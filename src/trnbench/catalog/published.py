@@ -3,21 +3,15 @@
 import functools
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 from trnbench.catalog import read_rows
 from trnbench.catalog.accelerators import Accelerator, accelerators
+from trnbench.catalog.models import models
+from trnbench.protocol.model import ModelShape
 
-CHIPS = {
-    "A100": "a100-80",
-    "H100": "h100-sxm",
-    "TPU v4": "tpu-v4",
-    "TPU v5e": "tpu-v5e",
-    "TPU v5p": "tpu-v5p",
-    "TPU v6e": "tpu-v6e",
-    "TPU v7 (Ironwood)": "tpu-v7",
-}
-"""Chips of our catalog by what sources call them, where lower case is not enough. Both A100s have
-one peak; H100 is the SXM part in every row."""
+Sizes = tuple[int, int, int, int, int, int]
+"""Layers, width, heads, key and value heads, MLP width, vocabulary."""
 
 PUBLICATIONS = (
     "Megatron-Bridge", "DGX Cloud", "NeMo AutoModel", "NeMo Framework", "Megatron MoE",
@@ -80,9 +74,44 @@ class PublishedResult:
         return _publication(self.source)
 
     @property
+    def publisher(self) -> str:
+        """Who ran it: of a collection such as MLPerf's the submitter, else the publication."""
+        folder = self.source.partition(":")[2].partition("/")[0]
+        is_collection = self.publication == "MLPerf Training"
+        return f"{self.publication}, {folder}" if is_collection else self.publication
+
+    @property
     def chip(self) -> Accelerator | None:
         """The chip of our catalog; None where it has none."""
-        return accelerators().get(CHIPS.get(self.accelerator, self.accelerator.lower()))
+        return chip_of(self).accelerator
+
+    @property
+    def sizes(self) -> Sizes | None:
+        """Of a dense model whose sizes are all known: two names of the same sizes are one work."""
+        found = (
+            self.layers, self.hidden_size, self.heads, self.kv_heads, self.intermediate_size,
+            self.vocabulary_size,
+        )  # fmt: skip
+        return None if self.architecture != "dense" or None in found else cast(Sizes, found)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedChip:
+    """What a published name of a chip means, and the instance that it is rented as by default."""
+
+    published_as: str
+    memory: str
+    """Only of runs whose source names this memory; empty: of all others."""
+    accelerator_name: str
+    """In the table of accelerators; empty where that has no such chip."""
+    instance: str
+    """Empty where no price of an instance with the chip is known."""
+    source: str
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """Its datasheet figures."""
+        return accelerators().get(self.accelerator_name)
 
 
 @functools.cache
@@ -112,10 +141,79 @@ def published_results() -> tuple[PublishedResult, ...]:
     return tuple(rows)
 
 
+@functools.cache
+def published_chips() -> tuple[PublishedChip, ...]:
+    """Return every chip by the names that publications use; one with a memory is first."""
+    rows = read_rows(
+        PublishedChip,
+        "published_chips.csv",
+        accelerator_name="accelerator",
+        instance="instance_type",
+    )
+    return tuple(sorted(rows, key=lambda row: not row.memory))
+
+
+def chip_of(run: PublishedResult) -> PublishedChip:
+    """Return the chip that a run was on.
+
+    Raises:
+        KeyError: the table of chips does not have it; a test holds that it has all.
+    """
+    said = f"{run.instance} {run.notes}".replace(" GB", "GB").replace("-GB", "GB")
+    for chip in published_chips():
+        if chip.published_as == run.accelerator and chip.memory in said:
+            return chip
+    raise KeyError(run.accelerator)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that a command can name: of the catalog, or only of publications."""
+
+    name: str
+    shape: ModelShape | None
+    """None where the catalog does not have its sizes."""
+    sizes: Sizes | None
+
+    def is_of(self, run: PublishedResult) -> bool:
+        """Tell whether a run trained it, under this name or as another of the same sizes."""
+        has_sizes = self.sizes is not None and run.sizes == self.sizes
+        return has_sizes or is_same_model(run.model, self.name)
+
+
+def find_model(name: str) -> KnownModel | None:
+    """Return the model of a name, case and punctuation ignored; None where nothing has it."""
+    for model in models().values():
+        if is_same_model(model.name, name):
+            return KnownModel(model.name, model.shape, _sizes_of(model.shape))
+    for run in published_results():
+        if is_same_model(run.model, name):
+            return KnownModel(run.model, None, run.sizes)
+    return None
+
+
+def model_names() -> set[str]:
+    """Return the names that `find_model` knows."""
+    return {*models(), *(run.model for run in published_results())}
+
+
+def _sizes_of(shape: ModelShape) -> Sizes | None:
+    if shape.experts is not None:
+        return None
+    return (
+        shape.layers, shape.hidden_size, shape.heads, shape.kv_heads, shape.intermediate_size,
+        shape.vocabulary_size,
+    )  # fmt: skip
+
+
 def is_same_model(one: str, other: str) -> bool:
     """Tell whether two names mean one model: case and punctuation are ignored."""
-    first, second = ([c for c in name.lower() if c.isalnum()] for name in (one, other))
-    return first == second
+    return plain_name(one) == plain_name(other)
+
+
+def plain_name(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _publication(source: str) -> str:

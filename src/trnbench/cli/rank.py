@@ -1,18 +1,23 @@
-"""`trnbench rank`: measured and published runs of one kind of work, best first."""
+"""`trnbench rank`: every chip that has a figure for a model, or the runs in folders, best first."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from trnbench.cli import options
 from trnbench.cli.groups import cli_option
 from trnbench.errors import ConfigError, DataError, Problem, did_you_mean
 
 if TYPE_CHECKING:
+    from trnbench.catalog.published import KnownModel
     from trnbench.cli.reprice import PriceFinder
-    from trnbench.cost.ranking import Constraint, RankedRun, Ranking
+    from trnbench.cost.ranked_runs import RankedRun
+    from trnbench.cost.ranking import Constraint, Ranking
+    from trnbench.reports.ranking import Ranked
 
 
 JOB_HINT = "set its size: --tokens 1T"
@@ -31,19 +36,30 @@ class Wanted:
         "deadline train_seconds",
     )
     published: bool = cli_option(
-        False, "--published", help="Add published runs, each marked, with its citation."
+        False,
+        "--published",
+        help="Beside results in folders: add every published run, marked, with its citation.",
     )
     model: str | None = cli_option(
-        None, metavar="NAME", help="Keep only runs that trained this model."
+        None, metavar="NAME", help="Of results in folders: keep only those of this model."
     )
     sequence_length: int | None = cli_option(
-        None, min=1, metavar="N", help="Keep only runs with this number of tokens a sequence."
+        None,
+        min=1,
+        metavar="N",
+        help="Tokens in a sequence.",
+        show_default="what most publications of the model have",
     )
     on: list[str] | None = cli_option(
         None,
         metavar="CHIP=INSTANCE",
-        help="Price published runs on this chip as this instance: H100=p5.48xlarge. Can be "
-        "repeated.",
+        help="Price this chip as this instance: H100=p5.4xlarge. Can be repeated.",
+    )
+    as_of: str | None = cli_option(
+        None,
+        metavar="DATE",
+        help="Take the prices of this day, and what was published by then: 2026-03-01.",
+        show_default="today",
     )
 
     def has(self, run: "RankedRun") -> bool:
@@ -113,9 +129,20 @@ class JobLimits:
         )
 
 
+Subjects = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL] [PATH]...",
+        help="A model: rank every chip that there is a figure for. Folders of results: rank them. "
+        "A name that is both means the folder.",
+        show_default="the folder results",
+    ),
+]
+
+
 def rank(
     *,
-    paths: options.Paths = None,
+    subjects: Subjects = None,
     wanted: Wanted,
     limits: JobLimits,
     price: options.PriceChoice,
@@ -123,45 +150,124 @@ def rank(
     format_: options.FormatOption = options.TERMINAL,
     plots: options.Plots = None,
 ) -> None:
-    """Rank measured and published runs by a metric, for a price and the limits of a job."""
-    from trnbench.catalog.published import published_results
+    """Rank every chip with a figure for a model, or the runs in folders, for a price and a job."""
     from trnbench.cli.output import prepare_plots, show
-    from trnbench.cli.reprice import PriceFinder
-    from trnbench.cost.ranking import rank as rank_runs
-    from trnbench.reports.ranking import REPORT, Ranked
+    from trnbench.cli.rank_field import ranked_field
+    from trnbench.cli.reprice import PriceFinder, read_day
+    from trnbench.reports import field, ranking
 
     prepare_plots(plots)
     constraint = limits.constraint()
     metric = _metric(wanted.by, constraint)
+    model, paths = read_subjects(subjects)
+    finder = PriceFinder.of(price, today=read_day("--as-of", wanted.as_of))
     problems: list[Problem] = []
-    finder = PriceFinder.of(price)
+    if model is None:
+        runs = _rank_runs(paths, wanted, finder, problems, all_options=all_options)
+        ranked = _ranked(runs, wanted, metric, constraint, problems)
+        if ranked.rankings:
+            show(ranking.REPORT, ranked, format_, plots=plots)
+    else:
+        _refuse_beside_a_model(wanted, all_options=all_options)
+        measured = _measured(paths, finder, problems, all_options=False) if paths else []
+        chosen = ranked_field(model, wanted, finder, measured, metric, constraint)
+        show(field.REPORT, chosen, format_, plots=plots)
+    if problems:
+        raise DataError.of(problems)
+
+
+def read_subjects(subjects: Sequence[str] | None) -> "tuple[KnownModel | None, list[Path] | None]":
+    """Tell a model from folders: what exists is a folder, else it must be a model's name.
+
+    Beside a model the folder `results` counts where it exists.
+
+    Raises:
+        ConfigError: a name is neither, or two models are named.
+    """
+    from trnbench.catalog.published import find_model, model_names
+
+    if not subjects:
+        return None, None
+    models, paths = [], []
+    for name in subjects:
+        if Path(name).exists():
+            paths.append(Path(name))
+            continue
+        found = find_model(name)
+        if found is None:
+            raise ConfigError(
+                f"{name}: is neither a folder of results nor a known model",
+                hint=did_you_mean(name, model_names(), "`trnbench models` lists the catalog's"),
+            )
+        models.append(found)
+    if len(models) > 1:
+        raise ConfigError(
+            f"{' '.join(each.name for each in models)}: are two models; each has its own ranking",
+            hint="name one of them",
+        )
+    if models and not paths and options.DEFAULT_RESULTS.exists():
+        paths = [options.DEFAULT_RESULTS]
+    return (models[0] if models else None), (paths if paths or models else None)
+
+
+def _refuse_beside_a_model(wanted: Wanted, *, all_options: bool) -> None:
+    if wanted.model is not None:
+        raise ConfigError(
+            f"--model {wanted.model}: the model is named already", hint="leave one of them out"
+        )
+    if all_options:
+        raise ConfigError(
+            "--all-options: a model's ranking has one price for each chip",
+            hint="name a way of renting: --price-option on_demand",
+        )
+
+
+# --- runs in folders, and published ones beside them ----------------------------------------------
+
+
+def _rank_runs(
+    paths: list[Path] | None,
+    wanted: Wanted,
+    finder: "PriceFinder",
+    problems: list[Problem],
+    *,
+    all_options: bool,
+) -> "list[RankedRun]":
+    if wanted.on and not wanted.published:
+        raise ConfigError("--on: applies only to published runs", hint="add --published")
     if not paths and wanted.published and not options.DEFAULT_RESULTS.exists():
         paths = []
     runs = _measured(paths, finder, problems, all_options=all_options)
     if wanted.published:
         runs += _published(wanted, finder, all_options=all_options)
-    elif wanted.on:
-        raise ConfigError("--on: applies only to published runs", hint="add --published")
+    return runs
+
+
+def _ranked(
+    runs: "list[RankedRun]",
+    wanted: Wanted,
+    metric: str,
+    constraint: "Constraint | None",
+    problems: list[Problem],
+) -> "Ranked":
+    from trnbench.catalog.published import published_results
+    from trnbench.cost.ranking import rank as rank_runs
+    from trnbench.reports.ranking import Ranked
+
     ranked = rank_runs([run for run in runs if wanted.has(run)], metric, constraint)
     rankings = _worth_showing(ranked)
-    if rankings:
-        show(REPORT, Ranked(rankings, metric), format_, plots=plots)
-    else:
+    if not rankings:
         models = {run.model for run in runs}
         models |= {run.model for run in published_results()} if wanted.published else set()
         problems.append(_nothing(ranked, models, wanted.model))
-    if problems:
-        raise DataError.of(problems)
-
-
-# --- what is ranked -------------------------------------------------------------------------------
+    return Ranked(rankings, metric)
 
 
 def _measured(
     paths: list[Path] | None, finder: "PriceFinder", problems: list[Problem], *, all_options: bool
 ) -> "list[RankedRun]":
     from trnbench.cli.reprice import load_results
-    from trnbench.cost.ranking import ranked_run
+    from trnbench.cost.ranked_runs import ranked_run
 
     found = []
     for result in load_results(paths, problems):
@@ -174,43 +280,32 @@ def _measured(
 
 def _published(wanted: Wanted, finder: "PriceFinder", *, all_options: bool) -> "list[RankedRun]":
     from trnbench.catalog.published import is_same_model, published_results
-    from trnbench.cost.ranking import ranked_publication, rented_instance
+    from trnbench.cli.rank_field import read_on
+    from trnbench.cost.ranked_runs import ranked_publication, rented_instance
     from trnbench.prices.base import NoPrice
 
     found = []
-    on = _instances(wanted.on or [])
+    on = read_on(wanted.on)
     for run in published_results():
-        if wanted.model is not None and not is_same_model(run.model, wanted.model):
+        is_of_model = wanted.model is None or is_same_model(run.model, wanted.model)
+        if not is_of_model or run.date > finder.today:
             continue
         instance = rented_instance(run, on)
         if instance is None:
-            chip = run.accelerator
-            why = f"no instance with {chip} is known; name one by `--on {chip}=INSTANCE`"
+            why = f"no price of an instance with {run.accelerator} is known"
             found.append(ranked_publication(run, None, None, why))
             continue
-        for answer in finder.offers_of(instance, all_options=all_options):
+        answers = (
+            finder.offers_of(instance, all_options=True)
+            if all_options
+            else [finder.settle(instance)]
+        )
+        for answer in answers:
             if isinstance(answer, NoPrice):
                 why = f"{answer.reason}; {answer.hint}"
                 found.append(ranked_publication(run, instance, None, why))
             else:
                 found.append(ranked_publication(run, instance, answer, None))
-    return found
-
-
-def _instances(pairs: Sequence[str]) -> dict[str, str]:
-    from trnbench.catalog.instances import instances
-
-    found = {}
-    for pair in pairs:
-        chip, equals, instance = pair.partition("=")
-        if not equals or not chip:
-            raise ConfigError(f"--on {pair}: is not CHIP=INSTANCE", hint="write H100=p5.48xlarge")
-        if instance not in instances():
-            raise ConfigError(
-                f"--on {pair}: {instance} is not a known instance",
-                hint=did_you_mean(instance, instances()) or "`trnbench prices` lists them",
-            )
-        found[chip.strip().lower()] = instance
     return found
 
 

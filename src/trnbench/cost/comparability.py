@@ -13,10 +13,11 @@ def comparability_notes(prices: Sequence[Price | None], today: date) -> list[str
     """Return what keeps costs at these prices from being compared; nothing where they can."""
     known = [price for price in prices if price is not None]
     ages = dict.fromkeys(age_note(price, today) for price in known)
-    return [*_mixed(known), *(note for note in ages if note is not None)]
+    return [*mixed_notes(known), *(note for note in ages if note is not None)]
 
 
-def _mixed(prices: Sequence[Price]) -> Iterator[str]:
+def mixed_notes(prices: Sequence[Price]) -> Iterator[str]:
+    """Yield in what the contracts of these prices differ."""
     options = {price.option for price in prices}
     if len(options) > 1:
         yield (

@@ -7,7 +7,7 @@ from datetime import date
 from trnbench.analysis.idle import idle_chips_note, idle_note
 from trnbench.analysis.metrics import exactly, reciprocal, scaled, unknown
 from trnbench.catalog.instances import instances
-from trnbench.catalog.published import PublishedResult
+from trnbench.catalog.published import PublishedResult, chip_of
 from trnbench.schema.price import Price
 from trnbench.schema.result import MetricValue, Origin, Result
 from trnbench.units import SECONDS_PER_HOUR
@@ -46,6 +46,12 @@ class RankedRun:
     """Of a job of several ranks, in words."""
     idle: str | None = None
     """What of the billed devices it leaves idle, and what that costs."""
+    chip: str | None = None
+    """As the source calls it; None where a result does not say."""
+    sources: int = 1
+    """Of a published run: how many it stands for; its intervals go from one to the other."""
+    assumption: str | None = None
+    """What its figures take for granted beside what was run."""
 
     @property
     def usd_per_hour(self) -> float | None:
@@ -88,17 +94,18 @@ def ranked_run(result: Result) -> RankedRun:
         doubt=doubt,
         layout=None if parallel is None or parallel.world_size == 1 else parallel.in_words,
         idle=idle_note(device),
+        chip=device.accelerator or result.device_name or device.backend,
     )
 
 
 def rented_instance(published: PublishedResult, on: dict[str, str]) -> str | None:
-    """Return the instance that a published run is priced as: its own, or the one in `on`.
+    """Return the instance that a published run is priced as: its own, one in `on`, or its chip's.
 
     `on` has the instances that the user named, by accelerator as the source calls it.
     """
     if published.instance in instances():
         return published.instance
-    return on.get(published.accelerator.lower())
+    return on.get(published.accelerator.lower()) or chip_of(published).instance or None
 
 
 def ranked_publication(
@@ -130,6 +137,7 @@ def ranked_publication(
         objection=None if tokens_per_second else NO_SPEED,
         doubt=None,
         idle=idle_chips_note(chips, billed, published.accelerator) if chips else None,
+        chip=published.accelerator,
     )
 
 

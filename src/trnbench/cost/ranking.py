@@ -76,7 +76,7 @@ def rank(
     runs: Sequence[RankedRun], metric: str, constraint: Constraint | None = None
 ) -> list[Ranking]:
     """Rank runs, each kind of work for itself; the metrics in `TO_TRAIN` need a constraint."""
-    return [_rank_alike(alike, metric, constraint) for alike in _by_work(runs)]
+    return [rank_alike(alike, metric, constraint) for alike in _by_work(runs)]
 
 
 def _by_work(runs: Sequence[RankedRun]) -> list[list[RankedRun]]:
@@ -98,7 +98,13 @@ def _by_work(runs: Sequence[RankedRun]) -> list[list[RankedRun]]:
     return groups
 
 
-def _rank_alike(runs: Sequence[RankedRun], metric: str, constraint: Constraint | None) -> Ranking:
+def rank_alike(
+    runs: Sequence[RankedRun],
+    metric: str,
+    constraint: Constraint | None = None,
+    work: str | None = None,
+) -> Ranking:
+    """Rank runs as of one work, which is named after the first of them unless it has a name."""
     known: list[tuple[RankedRun, MetricValue, Trained | None]] = []
     left_out: list[tuple[RankedRun, str]] = []
     for run in runs:
@@ -125,13 +131,16 @@ def _rank_alike(runs: Sequence[RankedRun], metric: str, constraint: Constraint |
         )
         for at, (run, value, trained) in enumerate(known)
     )
-    first = runs[0]
-    work = f"{first.model}, {first.sequence_length or 'unknown'} tokens a sequence"
-    if first.is_adapter_training:
+    return Ranking(work or _work_of(runs[0]), rows, tuple(left_out))
+
+
+def _work_of(run: RankedRun) -> str:
+    work = f"{run.model}, {run.sequence_length or 'unknown'} tokens a sequence"
+    if run.is_adapter_training:
         work += ", low-rank adapter"
-    if first.idle is not None:
+    if run.idle is not None:
         work += ", on a part of the machine that is paid for"
-    return Ranking(work, rows, tuple(left_out))
+    return work
 
 
 def _value(run: RankedRun, metric: str, trained: Trained | None) -> MetricValue:

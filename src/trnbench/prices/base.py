@@ -24,6 +24,8 @@ class PriceRequest:
     """Why the instance is not known, where the machine was asked and did not say."""
     usd_per_hour: Decimal | None = None
     """A rate that the user gave."""
+    is_settled: bool = False
+    """Whether what is left open is settled by the rule of docs/prices.md, and not refused."""
     today: date
 
     def choose(

@@ -16,6 +16,13 @@ from trnbench.schema.rent import RentOption
 OPTION_ORDER: tuple[RentOption, ...] = ("on_demand", "capacity_block")
 """What is taken where the user names no option."""
 
+DEFAULT_REGIONS = ("us-east-1", "us-east-2", "us-west-2")
+"""The first of these that has a rate is taken where a request is settled and names no region.
+
+Source: AWS's three large regions in the United States, whose list prices are alike
+(docs/prices.md, "What is taken where nothing is named").
+"""
+
 EVERYWHERE = {"all", "all-commercial", "all-govcloud"}
 """Regions of rows whose one rate holds in many regions."""
 
@@ -42,9 +49,10 @@ class TableSource:
         if not rows:
             return self._unknown_instance(request.instance)
         known = [row for row in rows if row.date <= request.today and row.standing != "listed"]
-        wanted = _of_option(known, request.option)
+        wanted = _of_option(known, request.option, is_settled=request.is_settled)
         if not wanted:
             return self._not_sold(request, rows)
+        request = _with_region(request, wanted)
         here = rows_of_region(wanted, request.region)
         if not here:
             sold_in = ", ".join(sorted({row.region for row in wanted}))
@@ -69,7 +77,12 @@ class TableSource:
                     f"it has rates in {zones} (`price.zone`, by its id); {OWN_RATE}",
                 )
         rates = {row.usd_per_hour for row in latest}
-        if len(rates) > 1:
+        note = None
+        if len(rates) > 1 and request.is_settled:
+            what = "zones" if request.region is not None else "regions"
+            note = f"the cheapest of {len(latest)} {what}, of which the dearest is ${max(rates)}"
+            latest = [row for row in latest if row.usd_per_hour == min(rates)]
+        elif len(rates) > 1:
             said = ", ".join(
                 f"{row.zone or row.region} ${row.usd_per_hour}"
                 for row in sorted(latest, key=lambda row: row.usd_per_hour)
@@ -82,11 +95,11 @@ class TableSource:
                 is_open=True,
             )
         row = max(latest, key=lambda row: row.date)
-        note = None
         if row.region in EVERYWHERE:
-            note = f"rate stated for {row.region}"
+            note = note or f"rate stated for {row.region}"
         elif request.region is None and len(latest) > 1:
-            note = f"the same in {', '.join(sorted({r.region for r in latest} - {row.region}))}"
+            others = ", ".join(sorted({r.region for r in latest} - {row.region}))
+            note = note or f"the same in {others}"
         return Price(
             usd_per_hour=row.usd_per_hour,
             instance=row.instance_type,
@@ -120,15 +133,29 @@ class TableSource:
         )
 
 
-def _of_option(rows: Sequence[PriceRow], option: RentOption | None) -> list[PriceRow]:
-    """Keep one option's rows; with none named, the first usual option that has default rows."""
+def _of_option(
+    rows: Sequence[PriceRow], option: RentOption | None, *, is_settled: bool = False
+) -> list[PriceRow]:
+    """Keep one option's rows; with none named, the first usual option that has default rows.
+
+    A settled request also takes rows of a usual option whose source has no date.
+    """
     if option is not None:
         return [row for row in rows if row.option == option]
-    for usual in OPTION_ORDER:
-        found = [row for row in rows if row.option == usual and row.standing == "default"]
-        if found:
-            return found
+    for standing in ("default", "on_request") if is_settled else ("default",):
+        for usual in OPTION_ORDER:
+            found = [row for row in rows if row.option == usual and row.standing == standing]
+            if found:
+                return found
     return []
+
+
+def _with_region(request: PriceRequest, rows: Sequence[PriceRow]) -> PriceRequest:
+    """Return a settled request with the default region, where one of them has a rate."""
+    if not request.is_settled or request.region is not None:
+        return request
+    known = {row.region for row in rows}
+    return request.choose(region=next((r for r in DEFAULT_REGIONS if r in known), None))
 
 
 def rows_of_region(rows: Sequence[PriceRow], region: str | None) -> list[PriceRow]:

@@ -22,6 +22,7 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "results": (),
     "results:OFFERS": (),
     "ranking": (),
+    "field": (),
     "cost": (),
     "plans": (),
     "microbench": (),

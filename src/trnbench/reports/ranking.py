@@ -52,7 +52,7 @@ def _backing(ranked: Ranked) -> doc.Backing:
         return f"{_where(row)}, {row.run.precision} ({row.run.origin})"
 
     return backing_of_rankings(
-        ranked.rankings, ranked.metric, name, lambda row: _figure(row.value, ranked.metric)
+        ranked.rankings, ranked.metric, name, lambda row: figure_cell(row.value, ranked.metric)
     )
 
 
@@ -71,7 +71,7 @@ def _cells(row: Row, metric: str) -> tuple[str, ...]:
         PARETO if row.is_pareto else "",
         _where(row),
         run.precision,
-        _figure(row.value, metric),
+        figure_cell(row.value, metric),
         say_or_unknown(run.metrics["tokens_per_second"].value, "{:,.0f}".format),
         say_or_unknown(run.usd_per_hour, "{:,.2f}".format),
         f"{run.price.option} {run.price.date}" if run.price else "",
@@ -86,7 +86,8 @@ def _where(row: Row) -> str:
     return where if copies == 1 else f"{copies:,} times ({where})"
 
 
-def _figure(figure: MetricValue, metric: str) -> str:
+def figure_cell(figure: MetricValue, metric: str) -> str:
+    """Write a figure of a metric with its range, if it has one."""
     say = _sayer(metric)
 
     def say_ends(value: float, low: float, high: float) -> str:

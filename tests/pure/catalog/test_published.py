@@ -1,7 +1,8 @@
 """Published runs: each with its citation, its date, and figures that can be."""
 
 from trnbench.catalog.accelerators import accelerators
-from trnbench.catalog.published import is_same_model, published_results
+from trnbench.catalog.instances import instances
+from trnbench.catalog.published import chip_of, is_same_model, published_results
 
 
 def test_every_run_has_a_source_and_a_day() -> None:
@@ -27,3 +28,14 @@ def test_trainium_is_there_by_publication_alone() -> None:
 def test_names_of_models_are_told_apart_by_letters_and_digits() -> None:
     assert is_same_model("llama3-8b", "Llama-3-8B")
     assert not is_same_model("llama3-8b", "Llama-3-80B")
+
+
+def test_every_chip_has_its_instance_or_the_reason_for_none() -> None:
+    for run in published_results():
+        chip = chip_of(run)
+        assert chip.source
+        assert chip.accelerator_name in ("", *accelerators())
+        if chip.instance and chip.accelerator is not None:
+            assert instances()[chip.instance].accelerator == chip.accelerator
+    of_40 = next(run for run in published_results() if "A100-40GB" in run.notes)
+    assert chip_of(of_40).instance == "p4d.24xlarge"

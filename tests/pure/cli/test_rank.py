@@ -50,6 +50,37 @@ def test_a_job_under_a_deadline_is_ranked_by_what_it_costs(tmp_path: Path) -> No
     assert all(row["metric"] == "train_usd" for row in ranked)
 
 
+def test_a_model_alone_ranks_every_chip_that_has_a_figure(tmp_path: Path) -> None:
+    done = in_process("rank", "Llama3 8B", "--format", "json", cwd=tmp_path)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    placed = [row for row in document["ranked"] if row["place"]]
+    assert {"GB200", "B200", "H200", "H100", "A100", "Trainium1", "TPU v6e"} <= {
+        row["chip"] for row in placed
+    }
+    for row in placed:
+        assert all(row[each] for each in ("price_date", "instance", "source")), row
+        assert row["value"] == pytest.approx(row["usd_per_million_tokens"])
+    assert {row["instance"] for row in placed if row["chip"] == "H100"} == {"p5.48xlarge"}
+    assert any("MI325X" in row["reason"] for row in document["ranked"] if row["chip"] == "MI325X")
+    assert any(note.startswith("Trainium2 is not in the table") for note in document["notes"])
+
+
+def test_the_published_form_needs_no_instance(tmp_path: Path) -> None:
+    done = in_process(
+        "rank", "--published", "--model", "llama3-8b", "--format", "json", cwd=tmp_path
+    )
+    assert done.code == 0, done.err
+    assert sum(bool(row["place"]) for row in json.loads(done.out)["ranked"]) > 10
+
+
+def test_a_folder_that_is_called_like_a_model_is_the_folder(tmp_path: Path) -> None:
+    write_launch(tmp_path / "llama3-8b")
+    done = in_process("rank", "llama3-8b", "--usd-per-hour", "2", "--format", "json", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert [row["origin"] for row in json.loads(done.out)["ranked"]] == ["measured"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -60,6 +91,18 @@ def test_a_job_under_a_deadline_is_ranked_by_what_it_costs(tmp_path: Path) -> No
         (["--on", "H100=p5.48xlarge"], "add --published"),
         (["--published", "--on", "H100"], "is not CHIP=INSTANCE"),
         (["--published", "--on", "H100=p5.48xlargo"], "did you mean p5.48xlarge"),
+        (["llama3-8b", "--on", "H100=trn2.48xlarge"], "trn2.48xlarge has 16 x trainium2, no H100"),
+        (["llama3-8b", "--on", "H101=p5.48xlarge"], "H101 is not a known chip"),
+        (["llama3-8b", "--region", "us-east-9"], "did you mean us-east-"),
+        (["llama3-8b", "--as-of", "2126-01-01"], "the newest rate of the table is of 2026-"),
+        (["llama3-8b", "--as-of", "2020-01-01"], "nothing was published of llama3-8b by then"),
+        (["llama3-8b", "--as-of", "soon"], "--as-of soon: is not a day"),
+        (["llama3-8b", "--sequence-length", "900000"], "--sequence-length 1048576"),
+        (["llama3-8b", "--model", "llama3-8b"], "leave one of them out"),
+        (["llama3-8b", "--all-options"], "one price for each chip"),
+        (["llama3-8b", "gpt2-124m"], "are two models"),
+        (["llama3-8c"], "did you mean llama3-8b"),
+        (["nowhere"], "neither a folder of results nor a known model"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(
@@ -75,8 +118,10 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
     ("arguments", "told"),
     [
         (["--published", "--model", "llama3-8c"], "did you mean"),
-        (["--published", "--model", "llama3-8b"], "can be ranked"),
-        (["nowhere"], "nowhere"),
+        (
+            ["--published", "--model", "llama3-8b", "--price-option", "reserved_3y"],
+            "can be ranked",
+        ),
     ],
 )
 def test_where_nothing_is_left_the_reason_is_told(

@@ -8,6 +8,7 @@ from tests.profiles import rich_profile
 from tests.pure.machine.inspections import make_inspection
 from tests.pure.reports.comparisons import rich
 from tests.pure.reports.test_cost import sheet
+from tests.pure.reports.test_field import ranked
 from tests.pure.reports.test_microbench import document as microbenchmarks
 from tests.pure.reports.test_options import offered
 from tests.pure.reports.test_ranking import rankings
@@ -50,6 +51,7 @@ SAMPLES: dict[str, Any] = {
     "results": three_results(),
     "results:OFFERS": offered(),
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),
+    "field": ranked(),
     "cost": [(sheet().result, sheet()), (sheet().result, "no price is known")],
     "plans": [make_plan()],
     "microbench": microbenchmarks(is_chip=True),

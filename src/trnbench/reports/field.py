@@ -1,0 +1,219 @@
+"""The field of one model as a report: every chip that has a figure, with its source and price."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from trnbench.analysis.metrics import unknown
+from trnbench.cost.comparability import OLD_DAYS, mixed_notes
+from trnbench.cost.field import Field
+from trnbench.cost.ranked_runs import RankedRun
+from trnbench.cost.ranking import Ranking, Row
+from trnbench.reports import document as doc
+from trnbench.reports import ranking as of_ranking
+from trnbench.reports.texts import plural, say_or_unknown
+from trnbench.schema.result import Origin
+
+RANGE_NOTES: dict[Origin, str] = {
+    "measured": "measured: the range is the 95 % interval",
+    "imported": "imported: as another tool measured it; the range is the 95 % interval",
+    "published": (
+        "published: as its source says, not measured by trnbench; each source counts by its best "
+        "run, the figure is the median source's, the range goes from the slowest to the fastest"
+    ),
+    "estimated": "estimated: computed, never run; the range holds 80 % of what is expected",
+}
+BREAK_EVEN_NOTE = (
+    "break-even: the price of one instance at which a token costs what it costs on the first; of "
+    "the first, on the second"
+)
+
+
+class FieldRanked(NamedTuple):
+    """A field, its runs ranked, and what was chosen of their prices."""
+
+    field: Field
+    ranking: Ranking
+    metric: str
+    day: date
+    """On which the prices hold."""
+    price_rule: str
+    """Which of an instance's prices was taken."""
+
+
+def _document(ranked: FieldRanked, page: doc.Page) -> doc.Document:
+    ranking = ranked.ranking
+    rows = [_cells(row.run, ranked.metric, row) for row in ranking.rows]
+    rows += [_cells(run, ranked.metric, None) for run, _ in _unpriced(ranking)]
+    left_out = [
+        f"not ranked: {run.name} on {run.machine} ({run.origin}): {reason}"
+        for run, reason in ranking.left_out
+        if run.objection is not None
+    ]
+    parts: list[doc.Part] = [
+        doc.Heading(ranking.work, level=2),
+        doc.Table(_columns(ranked.metric), rows, notes=left_out),
+        doc.Notes(_notes(ranked), wrap=True),
+    ]
+    return doc.Document(parts, backing=lambda: _backing(ranked))
+
+
+def _unpriced(ranking: Ranking) -> list[tuple[RankedRun, str]]:
+    """Return the runs that are of the work and have no place, the fastest chip first."""
+    found = [(run, reason) for run, reason in ranking.left_out if run.objection is None]
+    return sorted(found, key=lambda each: -(_per_chip(each[0]) or 0.0))
+
+
+def _per_chip(run: RankedRun) -> float | None:
+    figure = run.metrics.get("tokens_per_second_per_chip")
+    return None if figure is None else figure.value
+
+
+def _backing(ranked: FieldRanked) -> doc.Backing:
+    from trnbench.reports.backing import backing_of_rankings
+
+    def name(row: Row) -> str:
+        return f"{row.run.chip}, {row.run.precision} ({row.run.origin})"
+
+    return backing_of_rankings(
+        [ranked.ranking],
+        ranked.metric,
+        name,
+        lambda row: of_ranking.figure_cell(row.value, ranked.metric),
+    )
+
+
+def _columns(metric: str) -> tuple[doc.Column, ...]:
+    usd = "$/M tokens" if metric == "usd_per_million_tokens" else metric
+    return (
+        doc.Column("", is_figure=True),
+        doc.Column("chip, precision"),
+        doc.Column("is"),
+        doc.Column(f"{usd} [range]", is_figure=True),
+        doc.Column("tokens/s a chip", is_figure=True),
+        doc.Column("an instance", is_figure=True, least_page_width=120),
+        doc.Column("rented as"),
+        doc.Column("$/h", is_figure=True),
+        doc.Column("break-even $/h", is_figure=True, least_page_width=100),
+        doc.Column("price of", least_page_width=110),
+        doc.Column("from"),
+    )
+
+
+def _cells(run: RankedRun, metric: str, row: Row | None) -> tuple[str, ...]:
+    price = run.price
+    value = row.value if row else run.metrics.get(metric)
+    per_instance = run.metrics.get("tokens_per_second_per_instance", unknown("")).value
+    return (
+        str(row.place) if row else "",
+        f"{run.chip or run.machine}, {run.precision}",
+        run.origin,
+        of_ranking.figure_cell(value, metric) if value else doc.UNKNOWN,
+        say_or_unknown(_per_chip(run), "{:,.0f}".format),
+        say_or_unknown(per_instance, "{:,.0f}".format),
+        _rented_as(run, row),
+        say_or_unknown(float(price.usd_per_hour) if price else None, "{:,.2f}".format),
+        say_or_unknown(row.break_even_usd_per_hour if row else None, "{:,.2f}".format),
+        price.date.isoformat() if price else "",
+        _from(run),
+    )
+
+
+def _rented_as(run: RankedRun, row: Row | None) -> str:
+    if run.price is None:
+        return run.price_reason or ""
+    copies = row.trained.copies if row and row.trained else 1
+    count = run.instances * copies
+    name = f"{count} x {run.price.instance}" if row and row.trained else run.price.instance
+    return f"{name} {run.price.option} {run.price.region or ''}".rstrip()
+
+
+def _from(run: RankedRun) -> str:
+    more = f"the median of {run.sources} sources" if run.sources > 1 else None
+    said = f"{run.day}: {run.source}, {run.machine}"
+    if run.sequence_length is not None:
+        said += f", {run.sequence_length:,} tokens"
+    return "; ".join(filter(None, (said, more, run.assumption, run.doubt, run.idle)))
+
+
+def _notes(ranked: FieldRanked) -> list[str]:
+    rows, field = ranked.ranking.rows, ranked.field
+    shown = [row.run for row in rows] + [run for run, _ in _unpriced(ranked.ranking)]
+    notes = [note for origin, note in RANGE_NOTES.items() if any(r.origin == origin for r in shown)]
+    notes.append(f"prices of {ranked.day}: {ranked.price_rule}")
+    if len(rows) > 1:
+        notes.append(BREAK_EVEN_NOTE)
+    notes += mixed_notes([run.price for run in shown if run.price is not None])
+    notes += _age_notes(shown, ranked.day)
+    for chip, reason in field.absent:
+        notes.append(
+            f"{chip} is not in the table: none of its published runs is like work ({reason})"
+        )
+    if field.unlike:
+        of = "is" if field.unlike == 1 else "are"
+        notes.append(
+            f"{plural(field.unlike, 'published run')} of the model {of} of other work: "
+            f"trnbench published --model {field.model.name}"
+        )
+    return notes
+
+
+def _age_notes(runs: Sequence[RankedRun], day: date) -> list[str]:
+    """Say in one note how many prices are old, and which is the oldest."""
+    prices = {run.price.instance: run.price for run in runs if run.price is not None}
+    old = [price for price in prices.values() if (day - price.date).days > OLD_DAYS]
+    if not old:
+        return []
+    oldest = min(old, key=lambda price: price.date)
+    return [
+        f"{len(old)} of {len(prices)} prices are over {OLD_DAYS} days old, the oldest that of "
+        f"{oldest.instance} ({oldest.date}): look for newer ones"
+    ]
+
+
+def _rows(ranked: FieldRanked) -> doc.Rows:
+    """Return a row for each place; what has none has its reason."""
+    ranking = ranked.ranking
+    head = {"work": ranking.work, "metric": ranked.metric, "day": ranked.day}
+    items: list[dict[str, Any]] = [{**head, "row": row, "run": row.run} for row in ranking.rows]
+    items += [{**head, "run": run, "reason": reason} for run, reason in _unpriced(ranking)]
+    items += [
+        {**head, "run": run, "reason": reason}
+        for run, reason in ranking.left_out
+        if run.objection is not None
+    ]
+    names, rows = doc.rows_at(
+        items, "work", "row.place", "run.chip", "run.precision", "run.origin",
+        "metric", "row.value.value", "range_low=row.value.low", "range_high=row.value.high",
+        "tokens_per_second_per_chip=run.metrics.tokens_per_second_per_chip.value",
+        "tokens_per_second_per_chip_low=run.metrics.tokens_per_second_per_chip.low",
+        "tokens_per_second_per_chip_high=run.metrics.tokens_per_second_per_chip.high",
+        "tokens_per_second_per_instance=run.metrics.tokens_per_second_per_instance.value",
+        "usd_per_million_tokens=run.metrics.usd_per_million_tokens.value",
+        "instance=run.price.instance", "price_usd_per_hour=run.price.usd_per_hour",
+        "price_option=run.price.option", "price_region=run.price.region",
+        "price_date=run.price.date", "price_source=run.price.source",
+        "price_note=run.price.note", "row.break_even_usd_per_hour", "run.instances",
+        "row.trained.copies", "train_usd=row.trained.cost.usd",
+        "train_seconds=row.trained.cost.total_seconds", "run.sources", "run.name", "run.source",
+        "date=run.day", "run.machine", "run.model", "run.sequence_length", "run.assumption",
+        "run.doubt", "run.idle", "reason",
+    )  # fmt: skip
+    return doc.Rows(names, rows)
+
+
+def _record(ranked: FieldRanked, page: doc.Page) -> dict[str, Any]:
+    names, rows = _rows(ranked)
+    return {
+        "model": ranked.field.model.name,
+        "sequence_length": ranked.field.sequence_length,
+        "metric": ranked.metric,
+        "prices_as_of": ranked.day.isoformat(),
+        "ranked": [dict(zip(names, row, strict=True)) for row in rows],
+        "notes": _notes(ranked),
+    }
+
+
+REPORT: doc.Report[FieldRanked] = doc.Report(
+    title="Ranking", document=_document, rows=_rows, record=_record
+)
