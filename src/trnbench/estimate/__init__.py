@@ -1,0 +1,1 @@
+"""How fast a training step is on machines that are not here: estimates with ranges. Pure."""
