@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from trnbench.estimate.calibration import Calibration
-from trnbench.estimate.step import Quick, Setup, estimate_layouts
+from trnbench.estimate.step import Quick, estimate_layouts
+from trnbench.estimate.terms import Setup
 from trnbench.protocol.orders import Recompute
 from trnbench.protocol.parallel import Layout
 

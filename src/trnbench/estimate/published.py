@@ -13,7 +13,8 @@ from trnbench.catalog.published import PublishedResult
 from trnbench.estimate.calibration import Calibration
 from trnbench.estimate.layouts import fastest
 from trnbench.estimate.machine import Machine, machine_of
-from trnbench.estimate.step import Setup, estimate_layouts
+from trnbench.estimate.step import estimate_layouts
+from trnbench.estimate.terms import Setup
 from trnbench.model.published import FP8, published_rate, published_shape, published_step
 from trnbench.protocol.orders import Precision, Recompute
 from trnbench.protocol.parallel import Layout

@@ -5,6 +5,7 @@ width, s sequence length. One multiply-add is 2 FLOP. Training is three times th
 matmul Y = XW costs the same again for dX and for dW.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 from trnbench.model.families import GATED_MATRICES, family_of
@@ -24,8 +25,13 @@ PLAIN = StepSettings()
 
 def parameter_count(shape: ModelShape) -> int:
     """Count the model's distinct weights; a tied head is counted once."""
-    blocks = sum(block_parameters(shape, layer) for layer in range(shape.layers))
-    return blocks + family_of(shape).outside(shape)
+    return all_block_parameters(shape) + family_of(shape).outside(shape)
+
+
+@functools.lru_cache(maxsize=256)
+def all_block_parameters(shape: ModelShape) -> int:
+    """Count all weights of all blocks; kept, since a search asks for it of thousands of layouts."""
+    return sum(block_parameters(shape, layer) for layer in range(shape.layers))
 
 
 def active_parameter_count(shape: ModelShape) -> int:

@@ -5,6 +5,7 @@ Source: docs/metrics.md, "Memory". The terms are compared with torch's own count
 """
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 from trnbench.model import flops
@@ -72,8 +73,7 @@ def predict_memory(
     tokens = micro_batch_size * sequence_length / layout.context_parallel_size
     width = 4 if precision == "fp32" else 2
     states = _state_bytes(shape, precision, layout, step)
-    blocks = range(shape.layers)
-    kept = sum(_kept_bytes_per_token(shape, layer, width, step) for layer in blocks) / tensor
+    kept = _all_kept_bytes_per_token(shape, width, step) / tensor
     kept += shape.layers * _unsplit_bytes_per_token(shape, width, layout, step)
     kept /= layout.pipeline_parallel_size
     # The most that is there beside them: at the head, or in one block's backward pass.
@@ -144,7 +144,7 @@ def _state_bytes(
     """Of a frozen weight only the copy that matmuls read is there."""
     weights: float = flops.parameter_count(shape)
     if layout.pipeline_parallel_size > 1:
-        blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
+        blocks = flops.all_block_parameters(shape)
         weights = blocks / layout.pipeline_parallel_size + embedding_parameters(shape)
     split = layout.tensor_parallel_size * _shards(layout)
     of_each: float = sum(STATE_BYTES_PER_PARAMETER[precision])
@@ -189,7 +189,7 @@ def _cast_bytes(
     split = layout.tensor_parallel_size
     of_blocks = 0.0
     if step.recompute == "none":
-        blocks = sum(flops.block_parameters(shape, layer) for layer in range(shape.layers))
+        blocks = flops.all_block_parameters(shape)
         of_blocks = in_flight * blocks / layout.pipeline_parallel_size
     of_head = embedding_parameters(shape) if has_head else 0
     return 2 * (of_blocks + of_head) / split
@@ -242,6 +242,12 @@ def _norm_bytes(shape: ModelShape, width: int) -> float:
     """Of a norm, per unit of its width: fp32 copies are as wide in every precision."""
     norm = family_of(shape).norm_bytes
     return norm if norm == 8 or width == 2 else 2 * norm
+
+
+@functools.lru_cache(maxsize=256)
+def _all_kept_bytes_per_token(shape: ModelShape, width: int, step: StepSettings) -> float:
+    """Bytes that all blocks keep; a search asks for them of thousands of layouts."""
+    return sum(_kept_bytes_per_token(shape, layer, width, step) for layer in range(shape.layers))
 
 
 def _kept_bytes_per_token(shape: ModelShape, layer: int, width: int, step: StepSettings) -> float:
