@@ -20,8 +20,8 @@ from trnbench.errors import ConfigError, ExitCode, TrnbenchError
 log = logging.getLogger("trnbench")
 
 COMMANDS = (
-    "run", "report", "compare", "noise", "profile", "cost", "rank", "peak", "doctor", "models",
-    "prices", "schema",
+    "run", "report", "compare", "noise", "profile", "cost", "rank", "published", "peak", "doctor",
+    "models", "prices", "schema",
 )  # fmt: skip
 """Each is a function in a file of its name, in the order of `--help`."""
 

@@ -23,6 +23,7 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "results:OFFERS": (),
     "ranking": (),
     "field": (),
+    "published": (),
     "cost": (),
     "plans": (),
     "microbench": (),

@@ -15,6 +15,7 @@ from tests.pure.reports.test_ranking import rankings
 from trnbench.analysis.statistics import Deviation
 from trnbench.catalog.models import models
 from trnbench.catalog.prices import price_rows, price_rows_by_instance
+from trnbench.catalog.published import published_results
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.machine.findings import Finding
 from trnbench.prices.base import NoPrice
@@ -22,6 +23,7 @@ from trnbench.reports.document import Report
 from trnbench.reports.inspection import Diagnosis
 from trnbench.reports.models import Listed
 from trnbench.reports.prices import history_of
+from trnbench.reports.published import publications
 from trnbench.reports.ranking import Ranked
 
 HOSTILE = "=1+1|<b>\x1b[31m"
@@ -52,6 +54,7 @@ SAMPLES: dict[str, Any] = {
     "results:OFFERS": offered(),
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),
     "field": ranked(),
+    "published": publications([run for run in published_results() if run.accelerator == "H200"]),
     "cost": [(sheet().result, sheet()), (sheet().result, "no price is known")],
     "plans": [make_plan()],
     "microbench": microbenchmarks(is_chip=True),
