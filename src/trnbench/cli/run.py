@@ -1,5 +1,6 @@
 """`trnbench run`: measure suites, or with `--ab` two configs in turns; print the results."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
     from trnbench.run.session import Ending
     from trnbench.run.stopping import Spending
     from trnbench.schema.plan import Plan
+    from trnbench.schema.result import Result
 
 LAUNCHES_KEY = "measure.launches"
 
 DEFAULT_AB_LAUNCHES = 6
 """Of each arm; even, so that A B B A is complete. Source: docs/metrics.md, "Comparison"."""
+
+
+QUICK = """\
+quick suite: trains two tiny models on the best device here, in under two minutes. It shows that
+      this machine trains correctly and roughly how fast; it ranks no chip. For a real model:
+      `trnbench run llama3.2-1b --dry-run`, then without --dry-run, or `trnbench init`.
+"""
+"""What is said where no config is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,8 @@ def run(
                 hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
             )
         cases = read_cases(configs, overrides)
+        if not configs:
+            sys.stderr.write(QUICK)
         if how.dry_run:
             plan_only(cases, case.python, form, is_strict=gate.strict)
         else:
@@ -139,6 +151,8 @@ def _measure(
         ).run()
     if ending.results or form.name != options.TERMINAL:
         show(REPORT, ending.results, form.name)
+    if ending.results and ending.signal is None and form.name == options.TERMINAL:
+        sys.stderr.write(say_next(ending.results, folder))
     end_with([ending], folder)
 
 
@@ -153,6 +167,27 @@ def _spending(max_usd: float | None, plans: "Sequence[Plan]") -> "Spending":
             hint="set your own rate by --usd-per-hour",
         )
     return Spending(max_usd)
+
+
+def say_next(results: "Sequence[Result]", folder: Path) -> str:
+    """Return three commands that follow a run, and what each is for."""
+    from trnbench.run.configs import DEFAULT_CONFIG
+
+    run = shlex.quote(str(folder))
+    steps = [
+        (f"trnbench cost {run} --tokens 1T", "what a whole training costs at this speed")
+        if all(result.price for result in results)
+        else (f"trnbench report {run} --usd-per-hour RATE", "the cost at your own rate"),
+        ("trnbench doctor", "what disturbs this machine, and how to mend it")
+        if any(result.standing != "sound" for result in results)
+        else (f"trnbench report {run} --format html -o report.html", "a page to keep and to show"),
+        ("trnbench init", "write a config of your own for this machine")
+        if all(result.suite == DEFAULT_CONFIG for result in results)
+        else (f"trnbench compare {run} OTHER", "what changed against another run"),
+    ]
+    width = max(len(command) for command, _ in steps)
+    lines = [f"{command:<{width}}  {what}" for command, what in steps]
+    return "".join(f"{'' if at else 'next:':<6}{line}\n" for at, line in enumerate(lines))
 
 
 def end_with(endings: "Sequence[Ending]", folder: Path) -> None:

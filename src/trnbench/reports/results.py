@@ -16,7 +16,7 @@ from trnbench.reports import texts
 from trnbench.reports.columns import COLUMNS, row, rows_of
 from trnbench.reports.ranks import notes_of_devices
 from trnbench.schema.result import MetricValue, Result, ResultCompilation, ResultSpread, Validity
-from trnbench.units import say_bytes, say_count, say_percent, say_seconds, say_usd
+from trnbench.units import SECONDS_PER_HOUR, say_bytes, say_count, say_percent, say_seconds, say_usd
 
 REPORT_VERSION = 1
 
@@ -86,7 +86,7 @@ def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
         texts.say_or_unknown(metrics.get("mfu_used_devices", metrics["mfu"]).value, say_percent),
         texts.say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
         f"${price.usd_per_hour}/h {' '.join(texts.price_terms(price))}" if price else doc.UNKNOWN,
-        interval_cell(metrics["usd_per_million_tokens"], texts.USD),
+        cost_cell(result),
         doc.Cell(validity_cell(result), STYLES[result.standing]),
     )
 
@@ -119,6 +119,31 @@ def interval_cell(metric: MetricValue, write: texts.Writer) -> str:
     return texts.say_estimate(
         metric.value, metric.low, metric.high, write, without=" [no interval]"
     )
+
+
+def cost_cell(result: Result) -> str:
+    """Return dollars per million tokens; of a machine without a price, those at $1 an hour.
+
+    The latter is no price: for people alone, in no column and in no ranking.
+    """
+    at_one = cost_at_one_dollar(result)
+    if at_one is None:
+        return interval_cell(result.metrics["usd_per_million_tokens"], texts.USD)
+    return f"at $1/h: {interval_cell(at_one, texts.USD)}"  # begins with no figure to sort by
+
+
+def cost_at_one_dollar(result: Result) -> MetricValue | None:
+    """Return dollars per million tokens at $1 an hour; None with a price, or without a speed."""
+    speed = result.metrics["tokens_per_second"]
+    if result.price is not None or result.standing not in ("sound", "doubtful"):
+        return None
+
+    def at(rate: float | None) -> float | None:
+        return 1e6 / (rate * SECONDS_PER_HOUR) if rate else None
+
+    if (value := at(speed.value)) is None:
+        return None
+    return MetricValue(value=value, low=at(speed.high), high=at(speed.low))
 
 
 def validity_cell(result: Result) -> str:
@@ -192,11 +217,18 @@ def _notes(result: Result) -> Iterable[str]:
     yield from _operation_notes(result)
     yield from _energy_notes(result)
     yield from _step_notes(result)
+    yield from _price_notes(result)
+
+
+def _price_notes(result: Result) -> Iterable[str]:
     if result.price is not None:
         more = f" ({result.price.note})" if result.price.note else ""
         yield f"price: {result.price.source}{more}"
-    elif result.price_reason:
+        return
+    if result.price_reason:
         yield f"no price: {result.price_reason}"
+    if cost_at_one_dollar(result) is not None:
+        yield "`at $1/h` is the cost if the machine cost $1 an hour: multiply it by your rate"
 
 
 def _spread(spread: ResultSpread) -> str:

@@ -100,6 +100,16 @@ def test_a_tail_without_stalls(skew: float, is_raised: bool) -> None:
     assert_raised(found, is_raised)
 
 
+def test_a_tail_within_what_was_asked_for() -> None:
+    """Who asks for 5 % is not warned of a mean that is 2.1 % above the median."""
+    parts = np.random.default_rng(1).permutation(np.linspace(0.005, 0.975, 98))
+    plan = make_plan({"measure.relative_precision": "0.05"})
+    blocks = of_steps(STEP_SECONDS * (1 - 0.09 * np.log(1 - parts)))
+    result = make_result(plan, make_measurement(plan, blocks=blocks))
+    (found,) = [each for each in result.checks if each.name == "tail"]
+    assert_raised(found, SOUND)
+
+
 def test_stalls_that_decide_the_mean() -> None:
     assert_raised(
         check("tail", of_steps([*ORDINARY[:50], STEP_SECONDS * 1.5, *ORDINARY[51:]])), DOUBTFUL

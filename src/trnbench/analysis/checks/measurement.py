@@ -10,6 +10,7 @@ from trnbench.schema.result import ResultLaunch, ResultSpread
 from trnbench.units import say_seconds
 
 MAX_TAIL_OVERHEAD = 0.02
+"""Of the mean over the median; where a wider interval is asked for, that."""
 
 MIN_SHORTEST = 0.5
 """Of the median: every step does the same work."""
@@ -73,7 +74,8 @@ def check_tail(case: Case) -> Finding:
         seen += f"; the shortest took {say_seconds(shortest)}"
         advice = "no step does half the work: the clock jumped, or a step was not waited for"
         return doubtful(seen, advice)
-    if not times.is_tail_dominated and overhead <= MAX_TAIL_OVERHEAD:
+    most = max(MAX_TAIL_OVERHEAD, case.plan.measure.relative_precision)
+    if not times.is_tail_dominated and overhead <= most:
         return sound(seen)
     advice = "some steps are much slower than most: measure for longer, and look for their cause"
     if times.is_tail_dominated:
