@@ -33,3 +33,20 @@ def summed(x: torch.Tensor, group: "ProcessGroup") -> torch.Tensor:
     """Return the sum over ranks."""
     made: torch.Tensor = functional.wait_tensor(functional.all_reduce(x.contiguous(), "sum", group))
     return made
+
+
+class Gather(torch.autograd.Function):
+    """`gathered`, whose gradients are summed over ranks and shared out."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, part: torch.Tensor, dimension: int, group: "ProcessGroup"
+    ) -> torch.Tensor:
+        """Return the parts of all ranks."""
+        ctx.dimension, ctx.group = dimension, group
+        return gathered(part, dimension, group)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Return the gradient of this rank's part."""
+        return scattered(gradient, ctx.dimension, ctx.group), None, None

@@ -11,7 +11,6 @@ Source: Llama 3, arXiv 2407.21783, section 3.3.2.
 Shapes: B batch, T tokens of this rank, S keys, N query heads, K key heads, H head width.
 """
 
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
@@ -30,7 +29,7 @@ from trnbench.train.layers.moe import ExpertsMlp
 from trnbench.train.models.gpt2 import Gpt2
 from trnbench.train.models.llama import Llama
 from trnbench.train.objective import Objective
-from trnbench.train.parallel.collectives import gathered, scattered, summed
+from trnbench.train.parallel.collectives import Gather, summed
 from trnbench.train.parallel.split import own_chunks, own_tokens
 
 TOKENS = 2
@@ -111,7 +110,7 @@ class ContextAttention:
     def _of_all_ranks(self, own: torch.Tensor) -> torch.Tensor:
         """Return the tokens of all ranks in the order of the sequence."""
         ranks = self.group.size()
-        chunks = _Gather.apply(own, self.group).chunk(2 * ranks, TOKENS)
+        chunks = Gather.apply(own, TOKENS, self.group).chunk(2 * ranks, TOKENS)
         heads, tails = chunks[::2], chunks[1::2]
         return torch.cat((*heads, *tails[::-1]), TOKENS)
 
@@ -132,14 +131,3 @@ def _allowed(
     if mask.document_length is not None:
         allowed &= key // mask.document_length == query // mask.document_length
     return first, allowed
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, group: ProcessGroup) -> torch.Tensor:
-        ctx.group = group
-        return gathered(x, TOKENS, group)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return scattered(gradient, TOKENS, ctx.group), None

@@ -28,7 +28,7 @@ from trnbench.train.layers.moe import ExpertsMlp, Routing
 from trnbench.train.layers.vocabulary_loss import VocabularyPart
 from trnbench.train.models.llama import Llama
 from trnbench.train.objective import Objective
-from trnbench.train.parallel.collectives import gathered, scattered, summed
+from trnbench.train.parallel.collectives import Gather, gathered, scattered, summed
 
 TOKENS = 1
 """The dimension of tokens, of (B, T, D)."""
@@ -173,8 +173,11 @@ class TensorRegion:
 
     def enter(self, x_BTD: torch.Tensor) -> torch.Tensor:
         """Return all tokens of the group, from this rank's."""
-        edge = _Gather if self.is_sequence else _Copy
-        made: torch.Tensor = edge.apply(x_BTD, self.group)
+        made: torch.Tensor = (
+            Gather.apply(x_BTD, TOKENS, self.group)
+            if self.is_sequence
+            else _Copy.apply(x_BTD, self.group)
+        )
         return made
 
     def leave(self, x_BTD: torch.Tensor) -> torch.Tensor:
@@ -220,17 +223,6 @@ class SplitEmbedding(nn.Embedding):
         is_own = (row >= 0) & (row < len(weight))
         x_BTD = F.embedding(torch.where(is_own, row, 0), weight) * is_own[..., None]
         return self.region.leave(x_BTD.to(self.dtype))
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_BTD: torch.Tensor, group: ProcessGroup) -> torch.Tensor:
-        ctx.group = group
-        return gathered(x_BTD, TOKENS, group)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return scattered(gradient, TOKENS, ctx.group), None
 
 
 class _Scatter(torch.autograd.Function):

@@ -24,7 +24,7 @@ from trnbench.protocol.orders import Execution, GateOrder, Lora, Precision, Step
 from trnbench.protocol.parallel import Layout, PipelineSchedule
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
-from trnbench.train.parallel import context, tensor
+from trnbench.train.parallel import collectives, tensor
 from trnbench.train.parallel.mesh import Mesh
 from trnbench.train.parity import run_parity_gate
 
@@ -154,7 +154,7 @@ GATED = {
         mock.patch.object(tensor._Share, "backward", lambda _, given: (given, None)),
     ),
     "gradients of keys are not summed": (
-        variant(CONTEXT), mock.patch.object(context, "scattered", _not_summed),
+        variant(CONTEXT), mock.patch.object(collectives, "scattered", _not_summed),
     ),
 }  # fmt: skip
 """Gates on layouts of two ranks: right ones, and each with a fault that it must find."""
