@@ -48,7 +48,8 @@ def look_again(
     sys.stderr.write(
         f"confirming {plural(len(cases), 'case')} with {count} launches a side in {folder}\n"
     )
-    with noted_signals() as interruption, make_observer() as observer:
+    launches = count * sum(len(arm.plans) for arm in arms)
+    with noted_signals() as interruption, make_observer(launches=launches) as observer:
         made = measure_again(arms, count, folder, observer=observer, interruption=interruption)
     if interruption.signal is not None:
         raise typer.Exit(128 + interruption.signal)

@@ -145,7 +145,11 @@ def look_around(
         chips = seen.result()
         if is_dry:
             devices = questions.processor_alone(inventory, chips)
-        devices = devices or questions.probe_devices(python, inventory=inventory)
+        if devices is None:
+            # torch takes seconds to import, and a vendor's runtime up to a minute to begin.
+            sys.stderr.write("looking for devices ...\n")
+            sys.stderr.flush()
+            devices = questions.probe_devices(python, inventory=inventory)
     return replace(machine, chips=chips), questions.with_chips(devices, chips.neuron)
 
 

@@ -271,7 +271,11 @@ def measure_in_turns(
         for label, own in zip(labels, plans, strict=True)
     ]
     spending = _spending(max_usd, prepared.plans)
-    with noted_signals() as interruption, make_observer(most_usd=max_usd) as observer:
+    count = sum(plan.measure.launches for arm in arms for plan in arm.plans)
+    with (
+        noted_signals() as interruption,
+        make_observer(most_usd=max_usd, launches=count) as observer,
+    ):
         endings = interleave(
             arms, folder, observer=observer, interruption=interruption, spending=spending
         )

@@ -49,6 +49,8 @@ class Progress:
     relative_half_width: float | None
     """Of the interval at the last look."""
     elapsed_seconds: float
+    limit_seconds: float
+    """What the launch may take."""
     usd_spent: float | None
 
 
@@ -250,6 +252,7 @@ class CaseRun:
                 tokens_per_second=self._plan.workload.tokens_per_step / mean if mean else None,
                 relative_half_width=self._rule.relative_half_width,
                 elapsed_seconds=self._elapsed(),
+                limit_seconds=self._budget.seconds,
                 usd_spent=self._budget.usd_spent(self._elapsed()),
             ),
         )

@@ -11,7 +11,6 @@ Source: Llama 3, arXiv 2407.21783, section 3.3.2.
 Shapes: B batch, T tokens of this rank, S keys, N query heads, K key heads, H head width.
 """
 
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch.distributed import ProcessGroup
