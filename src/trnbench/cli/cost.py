@@ -100,9 +100,10 @@ def cost(
     """Estimate what training at a result's speed costs, as a range, and what changes it."""
     from trnbench.analysis.energy import find_site
     from trnbench.cli.output import prepare_plots, show
-    from trnbench.cli.reprice import PriceFinder, load_results
+    from trnbench.cli.reprice import PriceFinder
     from trnbench.cost.training import make_cost_sheet
     from trnbench.reports.cost import REPORT
+    from trnbench.run.results import load_results
 
     prepare_plots(plots)
     job = training.job()

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from trnbench.compare.gates import Terms
     from trnbench.config.device import DeviceConfig
 
-DEFAULT_RESULTS = Path("results")
-
 Format = StrEnum("Format", {n.upper(): n for n in FORMATS})  # type: ignore[misc]
 TERMINAL, JSON = Format("terminal"), Format("json")
 

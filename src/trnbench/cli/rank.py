@@ -185,6 +185,7 @@ def read_subjects(subjects: Sequence[str] | None) -> "tuple[KnownModel | None, l
         ConfigError: a name is neither, or two models are named.
     """
     from trnbench.catalog.published import find_model, model_names
+    from trnbench.run.results import DEFAULT_RESULTS
 
     if not subjects:
         return None, None
@@ -205,8 +206,8 @@ def read_subjects(subjects: Sequence[str] | None) -> "tuple[KnownModel | None, l
             f"{' '.join(each.name for each in models)}: are two models; each has its own ranking",
             hint="name one of them",
         )
-    if models and not paths and options.DEFAULT_RESULTS.exists():
-        paths = [options.DEFAULT_RESULTS]
+    if models and not paths and DEFAULT_RESULTS.exists():
+        paths = [DEFAULT_RESULTS]
     return (models[0] if models else None), (paths if paths or models else None)
 
 
@@ -233,9 +234,11 @@ def _rank_runs(
     *,
     all_options: bool,
 ) -> "list[RankedRun]":
+    from trnbench.run.results import DEFAULT_RESULTS
+
     if wanted.on and not wanted.published:
         raise ConfigError("--on: applies only to published runs", hint="add --published")
-    if not paths and wanted.published and not options.DEFAULT_RESULTS.exists():
+    if not paths and wanted.published and not DEFAULT_RESULTS.exists():
         paths = []
     runs = _measured(paths, finder, problems, all_options=all_options)
     if wanted.published:
@@ -266,8 +269,8 @@ def _ranked(
 def _measured(
     paths: list[Path] | None, finder: "PriceFinder", problems: list[Problem], *, all_options: bool
 ) -> "list[RankedRun]":
-    from trnbench.cli.reprice import load_results
     from trnbench.cost.ranked_runs import ranked_run
+    from trnbench.run.results import load_results
 
     found = []
     for result in load_results(paths, problems):

@@ -29,9 +29,9 @@ def report(
 ) -> None:
     """Show results as a table, a web page, CSV, Markdown or JSON; price them anew."""
     from trnbench.cli.output import prepare_plots, show
-    from trnbench.cli.reprice import PriceFinder, load_results
+    from trnbench.cli.reprice import PriceFinder
     from trnbench.reports.results import OFFERS, REPORT
-    from trnbench.run.results import Places, find_trace
+    from trnbench.run.results import Places, find_trace, load_results
 
     if all_options and (price.option or price.usd_per_hour):
         raise ConfigError(

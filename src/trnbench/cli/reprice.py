@@ -1,47 +1,23 @@
 """Stored results, at the prices that the command line asks for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trnbench.cli.options import DEFAULT_RESULTS, PriceChoice, read_rate
-from trnbench.errors import ConfigError, DataError, Problem, UnavailableError
+from trnbench.cli.options import PriceChoice, read_rate
+from trnbench.errors import ConfigError, UnavailableError
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.prices.table import DEFAULT_REGIONS, OPTION_ORDER
 from trnbench.reports.results import Offered
-from trnbench.run.finding import find_cases
-from trnbench.run.results import Places, load_result
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 from trnbench.schema.result import Result
 
 if TYPE_CHECKING:  # numpy, which stored results at their own price need not
     from trnbench.compare.launches import Launch
-
-
-def load_results(
-    paths: Sequence[Path] | None, problems: list[Problem], places: Places | None = None
-) -> Iterator[Result]:
-    """Yield every result that can be read; add to `problems` what is wrong with the others.
-
-    `places` takes in each one's folder.
-    """
-    for path in [DEFAULT_RESULTS] if paths is None else paths:
-        try:
-            for case in find_cases([path]):
-                try:
-                    result = load_result(case)
-                    if places is not None:
-                        places[result.run_id, result.case_id] = case
-                    yield result
-                except DataError as error:
-                    problems.extend(error.problems)
-        except DataError as error:
-            problems.extend(error.problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ A text that a spreadsheet would take for a formula gets an apostrophe before it.
 
 import csv
 import io
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from trnbench.reports.document import Page, Report, Value, one_line
+from trnbench.reports.document import Kind, Page, Report, Value, one_line
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the full-width forms, which some spreadsheets read alike."""
@@ -16,23 +18,31 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 def render(report: Report[Any], of: Any, _page: Page) -> str:
     """Return a header and the rows; an unknown figure is an empty cell."""
-    names, rows = report.rows(of)
+    names, rows, kinds = report.rows(of)
+    columns = [
+        [SAFE[kind](cell) for cell in column] if kind in SAFE else column
+        for kind, column in zip(kinds, zip(*rows, strict=True), strict=bool(rows))
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    whole = ["_bytes" in name for name in names]
-    writer.writerows(
-        [
-            _safe(round(cell) if is_whole and isinstance(cell, float) else cell)
-            for is_whole, cell in zip(whole, row, strict=True)
-        ]
-        for row in rows
-    )
+    writer.writerows(zip(*columns, strict=True))
     return text.getvalue()
 
 
+def _whole(cell: Value) -> Value:
+    return round(cell) if isinstance(cell, float) else cell
+
+
+@lru_cache(maxsize=4096)  # the texts of many results are the same few
 def _safe(cell: Value) -> Value:
-    if not isinstance(cell, str):
-        return cell
-    text = one_line(cell)
+    if cell is None:
+        return None
+    text = one_line(str(cell))
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+SAFE: Mapping[Kind, Callable[[Value], Value]] = {
+    "int": _whole, "text": _safe, "day": _safe, "time": _safe,
+}  # fmt: skip
+"""How a cell of each kind becomes one that is safe; those of other kinds are."""

@@ -6,15 +6,17 @@ field has none; docs/columns.md and docs/compare.md are printed from these lists
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
 from trnbench.analysis.idle import idle_note
-from trnbench.reports.document import Rows, Value, name_and_path, reader_of
+from trnbench.reports.document import Kind, Rows, Value, name_and_path, reader_of
 from trnbench.schema.comparison import CaseComparison, Comparison, MetricComparison
 from trnbench.schema.result import Result
 
@@ -28,24 +30,30 @@ class Column:
     name: str
     meaning: str
     read: Callable[[Any], Value]
+    kind: Kind = "text"
 
 
 def rows_of(columns: Sequence[Column], items: Iterable[Any]) -> Rows:
     """Return a row for each item."""
     names = [column.name for column in columns]
-    return Rows(names, [[column.read(item) for column in columns] for item in items])
+    readers, kinds = [each.read for each in columns], [each.kind for each in columns]
+    return Rows(names, [[read(item) for read in readers] for item in items], kinds)
 
 
 def describe_columns(columns: Sequence[Column] | None = None) -> str:
     """Return columns, by default those of results, as a Markdown table."""
-    described = [f"| `{each.name}` | {each.meaning} |" for each in columns or COLUMNS]
-    return "\n".join(["| column | meaning |", "|---|---|", *described]) + "\n"
+    lines = [f"| `{each.name}` | {each.kind} | {each.meaning} |" for each in columns or COLUMNS]
+    return "\n".join(["| column | kind | meaning |", "|---|---|---|", *lines]) + "\n"
 
 
-def _at(root: type, column: str, meaning: str | None = None) -> Column:
-    """Return a column that `name_and_path` reads; without a meaning it has the schema's."""
+def _at(root: type, column: str, meaning: str | None = None, kind: Kind | None = None) -> Column:
+    """Return a column that `name_and_path` reads; without a meaning it has the schema's.
+
+    Its kind is that of the schema, too, unless another is named.
+    """
     name, path = name_and_path(column)
-    return Column(name, meaning or described(root, path), reader_of(path))
+    reader = reader_of(path)
+    return Column(name, meaning or described(root, path), reader, kind or kind_of(root, path))
 
 
 def described(root: type, path: str) -> str:
@@ -53,20 +61,40 @@ def described(root: type, path: str) -> str:
 
     When it is null is left out: every column is empty where a figure is not known.
     """
+    text, _ = _field(root, path)
+    text = re.split("; (?:null|None)", " ".join((text or "").split()))[0].removesuffix(".")
+    return text[:1].lower() + text[1:] if not text[1:2].isupper() else text
+
+
+def kind_of(root: type, path: str) -> Kind:
+    """Return the kind of a field by its path, from the schema's annotation."""
+    _, hint = _field(root, path)
+    held = {hint, *get_args(hint)}
+    kinds: Mapping[Any, Kind] = {
+        bool: "flag", int: "int", float: "float", Decimal: "float", date: "day",
+    }  # fmt: skip
+    return next((kind for each, kind in kinds.items() if each in held), "text")
+
+
+def _field(root: type, path: str) -> tuple[str | None, Any]:
+    """Return the docstring and the annotation of a field by its path."""
     text: str | None = None
     kind: type = root
+    hint: Any = root
     for step in path.split("."):
         field = kind.model_fields.get(step) if issubclass(kind, BaseModel) else None
         found = getattr(kind, step, None)
         if field is not None:
             text, hint = field.description, field.annotation
         elif isinstance(found, property):
-            text, hint = found.__doc__, object
+            text, hint = found.__doc__, get_type_hints(found.fget)["return"]
+        elif issubclass(kind, dict):
+            text, hint = None, get_args(hint)[1]
         else:
             text, hint = None, get_type_hints(kind).get(step, object)
-        kind = next((each for each in (hint, *get_args(hint)) if isinstance(each, type)), object)
-    text = re.split("; (?:null|None)", " ".join((text or "").split()))[0].removesuffix(".")
-    return text[:1].lower() + text[1:] if not text[1:2].isupper() else text
+        classes = (dict if get_origin(each) is dict else each for each in (hint, *get_args(hint)))
+        kind = next((each for each in classes if isinstance(each, type)), object)
+    return text, hint
 
 
 # --- results --------------------------------------------------------------------------------------
@@ -75,14 +103,24 @@ def described(root: type, path: str) -> str:
 _result = partial(_at, Result)
 
 
-def _figure(name: str, meaning: str) -> Column:
-    return _result(f"{name}=metrics.{name}.value", meaning)
+def _figure(name: str, meaning: str, kind: Kind = "float") -> Column:
+    return Column(name, meaning, _metric(name, "value"), kind)
 
 
 def _estimate(name: str, meaning: str) -> Iterator[Column]:
     yield _figure(name, meaning)
-    yield _result(f"{name}_ci95_low=metrics.{name}.low", LOW)
-    yield _result(f"{name}_ci95_high=metrics.{name}.high", HIGH)
+    yield Column(f"{name}_ci95_low", LOW, _metric(name, "low"), "float")
+    yield Column(f"{name}_ci95_high", HIGH, _metric(name, "high"), "float")
+
+
+def _metric(name: str, part: str) -> Callable[[Result], Value]:
+    """Return a reader of part of a metric, which an older result may lack."""
+
+    def read(result: Result) -> Value:
+        metric = result.metrics.get(name)
+        return None if metric is None else getattr(metric, part)
+
+    return read
 
 
 def _doubts(result: Result) -> str | None:
@@ -99,7 +137,7 @@ COLUMNS: tuple[Column, ...] = (
     _result("run_id", "name of the run's folder"),
     _result("case_id", "name of the case's folder; ends in a hash of the work"),
     _result("suite", "name in the config"),
-    _result("started_at", "UTC, ISO 8601"),
+    _result("started_at", "UTC, ISO 8601", "time"),
     _result("trnbench_version", "that derived this result"),
     # may it be used
     _result("standing", "sound, doubtful (use with care), invalid (do not use) or failed"),
@@ -177,9 +215,11 @@ COLUMNS: tuple[Column, ...] = (
     _result("compiled_graphs=compilation.graphs"),
     _result("compiled_programs=compilation.programs"),
     _figure("compile_seconds", "of all compilations that were reported"),
-    _figure("peak_memory_bytes", "device memory; for a CPU the process's resident set"),
+    _figure("peak_memory_bytes", "device memory; for a CPU the process's resident set", "int"),
     _result("timing.stalls"),
-    Column("launches", "fresh processes it was measured in", lambda r: len(r.launches) or None),
+    Column(
+        "launches", "fresh processes it was measured in", lambda r: len(r.launches) or None, "int"
+    ),
     _result("launch_deviation=spread.between_launches"),
     _result("launch_deviation_ci95_low=spread.between_launches_low", LOW),
     _result("launch_deviation_ci95_high=spread.between_launches_high", HIGH),
@@ -243,6 +283,7 @@ COLUMNS: tuple[Column, ...] = (
         "flops_per_token",
         "training FLOPs of one token by that convention",
         lambda r: r.utilization.flops_per_token.get(r.utilization.convention),
+        "float",
     ),
     _result("utilization.peak_flops_per_second"),
     _result("utilization.peak_source", "where the peak is from"),
@@ -271,7 +312,7 @@ COLUMNS: tuple[Column, ...] = (
     _result("price_source=price.source"),
     _result("price_note=price.note"),
     _result("price_zone=price.zone"),
-    _result("price_retrieved_at=price.retrieved_at"),
+    _result("price_retrieved_at=price.retrieved_at", None, "time"),
     _result("price_reason", "why there is no price, and what sets it"),
     # did it learn
     _result("learning.initial_loss", "nats a token, first step"),
@@ -308,6 +349,7 @@ def _side(side: str, label: str) -> Iterator[Column]:
         f"{side}_launches",
         "launches that it rests on",
         lambda of: len(getattr(of.metric, side).launches),
+        "int",
     )
 
 

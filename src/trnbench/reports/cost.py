@@ -64,15 +64,15 @@ def _rows(costs: Costs) -> doc.Rows:
         else {"result": result, "sheet": sheet}
         for result, sheet in costs
     ]
-    names, rows = doc.rows_at(
-        items, "result.case_id", "result.run_id", "sheet.job.tokens",
-        "best_usd=sheet.range.best.usd", "expected_usd=sheet.range.expected.usd",
-        "worst_usd=sheet.range.worst.usd", "sheet.billed_usd",
-        "expected_seconds=sheet.range.expected.total_seconds", "sheet.range.expected.goodput",
-        "sheet.price.usd_per_hour", "reason", "result.standing", "result.device.devices_used",
-        "result.device.devices_billed",
+    names, rows, kinds = doc.rows_at(
+        items, "result.case_id", "result.run_id", "sheet.job.tokens:int",
+        "best_usd=sheet.range.best.usd:float", "expected_usd=sheet.range.expected.usd:float",
+        "worst_usd=sheet.range.worst.usd:float", "sheet.billed_usd:float",
+        "expected_seconds=sheet.range.expected.total_seconds:float",
+        "sheet.range.expected.goodput:float", "sheet.price.usd_per_hour:float", "reason",
+        "result.standing", "result.device.devices_used:int", "result.device.devices_billed:int",
     )  # fmt: skip
-    return doc.Rows(names, [[_finite(value) for value in row] for row in rows])
+    return doc.Rows(names, [[_finite(value) for value in row] for row in rows], kinds)
 
 
 def _finite(value: doc.Value) -> doc.Value:

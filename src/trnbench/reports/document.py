@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 Style = Literal["good", "doubtful", "bad"]
 
@@ -157,11 +158,21 @@ class Document:
     """Made only where a format shows it."""
 
 
+Kind = Literal["text", "int", "float", "flag", "day", "time"]
+"""What a column holds. flag: 1 is true and 0 is false; day and time: ISO 8601, a time in UTC; a
+float in a column of `int` is rounded where it is written."""
+
+
 class Rows(NamedTuple):
     """A report as a table for programs: one name and one meaning a column; None is unknown."""
 
     names: Sequence[str]
     rows: Sequence[Sequence[Value]]
+    kinds: Sequence[Kind]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return each row as column → cell."""
+        return [dict(zip(self.names, row, strict=True)) for row in self.rows]
 
 
 T = TypeVar("T")
@@ -192,23 +203,38 @@ def columns(*headings: str) -> tuple[Column, ...]:
 
 def reader_of(path: str) -> Callable[[Any], Value]:
     """Return a function that reads the value at `a.b.c`, made once for many rows."""
-    steps = path.split(".")
+    read_at_once, steps = attrgetter(path), path.split(".")
 
     def read(of: Any) -> Value:
-        for step in steps:
-            if of is None:
-                return None
-            of = of.get(step) if isinstance(of, dict) else getattr(of, step)
-        if isinstance(of, bool):
-            return int(of)
-        if isinstance(of, float | int | str) or of is None:
-            return of
-        if isinstance(of, Decimal):
-            return float(of)
-        found: Value = of.isoformat() if isinstance(of, date) else of
-        return found
+        try:
+            value = read_at_once(of)
+        except AttributeError:
+            value = _read_step_by_step(of, steps)
+        # Nearly always: one look instead of four.
+        return value if type(value) in _PLAIN else _plain(value)
 
     return read
+
+
+_PLAIN = (str, float, int, type(None))
+
+
+def _read_step_by_step(of: Any, steps: Sequence[str]) -> Any:
+    """Read what `attrgetter` cannot: keys of a dictionary, and nothing below what is unknown."""
+    for step in steps:
+        if of is None:
+            return None
+        of = of.get(step) if isinstance(of, dict) else getattr(of, step)
+    return of
+
+
+def _plain(value: Any) -> Value:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    found: Value = value.isoformat() if isinstance(value, date) else value
+    return found
 
 
 def name_and_path(column: str) -> tuple[str, str]:
@@ -218,10 +244,15 @@ def name_and_path(column: str) -> tuple[str, str]:
 
 
 def rows_at(items: Iterable[Any], *columns: str) -> Rows:
-    """Return a row for each item, with the columns that `name_and_path` reads."""
-    names, paths = zip(*map(name_and_path, columns), strict=True)
+    """Return a row for each item, with the columns that `name_and_path` reads.
+
+    A column that holds no text ends in its kind: `train_usd=row.trained.cost.usd:float`.
+    """
+    parted = [each.partition(":") for each in columns]
+    names, paths = zip(*(name_and_path(column) for column, _, _ in parted), strict=True)
+    kinds = [cast(Kind, kind or "text") for _, _, kind in parted]
     readers = [reader_of(path) for path in paths]
-    return Rows(names, [[read(item) for read in readers] for item in items])
+    return Rows(names, [[read(item) for read in readers] for item in items], kinds)
 
 
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -182,34 +182,33 @@ def _rows(ranked: FieldRanked) -> doc.Rows:
         for run, reason in ranking.left_out
         if run.objection is not None
     ]
-    names, rows = doc.rows_at(
-        items, "work", "row.place", "run.chip", "run.precision", "run.origin",
-        "metric", "row.value.value", "range_low=row.value.low", "range_high=row.value.high",
-        "tokens_per_second_per_chip=run.metrics.tokens_per_second_per_chip.value",
-        "tokens_per_second_per_chip_low=run.metrics.tokens_per_second_per_chip.low",
-        "tokens_per_second_per_chip_high=run.metrics.tokens_per_second_per_chip.high",
-        "tokens_per_second_per_instance=run.metrics.tokens_per_second_per_instance.value",
-        "usd_per_million_tokens=run.metrics.usd_per_million_tokens.value",
-        "instance=run.price.instance", "price_usd_per_hour=run.price.usd_per_hour",
+    return doc.rows_at(
+        items, "work", "row.place:int", "run.chip", "run.precision", "run.origin", "metric",
+        "row.value.value:float", "range_low=row.value.low:float",
+        "range_high=row.value.high:float",
+        "tokens_per_second_per_chip=run.metrics.tokens_per_second_per_chip.value:float",
+        "tokens_per_second_per_chip_low=run.metrics.tokens_per_second_per_chip.low:float",
+        "tokens_per_second_per_chip_high=run.metrics.tokens_per_second_per_chip.high:float",
+        "tokens_per_second_per_instance=run.metrics.tokens_per_second_per_instance.value:float",
+        "usd_per_million_tokens=run.metrics.usd_per_million_tokens.value:float",
+        "instance=run.price.instance", "price_usd_per_hour=run.price.usd_per_hour:float",
         "price_option=run.price.option", "price_region=run.price.region",
-        "price_date=run.price.date", "price_source=run.price.source",
-        "price_note=run.price.note", "row.break_even_usd_per_hour", "run.instances",
-        "row.trained.copies", "train_usd=row.trained.cost.usd",
-        "train_seconds=row.trained.cost.total_seconds", "run.sources", "run.name", "run.source",
-        "date=run.day", "run.machine", "run.model", "run.sequence_length", "run.assumption",
-        "run.doubt", "run.idle", "reason",
+        "price_date=run.price.date:day", "price_source=run.price.source",
+        "price_note=run.price.note", "row.break_even_usd_per_hour:float", "run.instances:int",
+        "row.trained.copies:int", "train_usd=row.trained.cost.usd:float",
+        "train_seconds=row.trained.cost.total_seconds:float", "run.sources:int", "run.name",
+        "run.source", "date=run.day:day", "run.machine", "run.model", "run.sequence_length:int",
+        "run.assumption", "run.doubt", "run.idle", "reason",
     )  # fmt: skip
-    return doc.Rows(names, rows)
 
 
 def _record(ranked: FieldRanked, page: doc.Page) -> dict[str, Any]:
-    names, rows = _rows(ranked)
     return {
         "model": ranked.field.model.name,
         "sequence_length": ranked.field.sequence_length,
         "metric": ranked.metric,
         "prices_as_of": ranked.day.isoformat(),
-        "ranked": [dict(zip(names, row, strict=True)) for row in rows],
+        "ranked": _rows(ranked).records(),
         "notes": _notes(ranked),
     }
 

@@ -147,11 +147,12 @@ def _rows(document: PeakDocument) -> doc.Rows:
         for line in analysis.lines_of(document)
     ]
     return doc.rows_at(
-        lines, "document.started_at", "document.environment.device_name", "line.reading.group",
-        "line.reading.task.name", "precision", "size", "line.reading.count", "line.reading.ranks",
-        "line.reading.source", "algorithm_rate=algorithm", "rate=line.rate.value",
-        "rate_lowest=line.rate.low", "rate_highest=line.rate.high", "line.rate.unit",
-        "line.of_best", "line.of_datasheet", "line.reading.reason",
+        lines, "document.started_at:time", "document.environment.device_name",
+        "line.reading.group", "line.reading.task.name", "precision", "size",
+        "line.reading.count:int", "line.reading.ranks:int", "line.reading.source",
+        "algorithm_rate=algorithm:float", "rate=line.rate.value:float",
+        "rate_lowest=line.rate.low:float", "rate_highest=line.rate.high:float", "line.rate.unit",
+        "line.of_best:float", "line.of_datasheet:float", "line.reading.reason",
     )  # fmt: skip
 
 

@@ -42,10 +42,10 @@ def _cells(model: CatalogModel, sequence_length: int) -> tuple[str, ...]:
 
 
 def _rows(listed: Listed) -> doc.Rows:
-    counts = (f"flops_per_token_{name}=flops_per_token.{name}" for name in CONVENTIONS)
+    counts = (f"flops_per_token_{name}=flops_per_token.{name}:float" for name in CONVENTIONS)
     return doc.rows_at(
-        _records(listed), "model", "parameter_count", "active_parameter_count", "sequence_length",
-        *counts, "source",
+        _records(listed), "model", "parameter_count:int", "active_parameter_count:int",
+        "sequence_length:int", *counts, "source",
     )  # fmt: skip
 
 

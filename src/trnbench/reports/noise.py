@@ -50,8 +50,9 @@ def _row(gate: GateCost) -> tuple[str, ...]:
 def _rows(floors: Sequence[NoiseFloor]) -> doc.Rows:
     gates = [{"floor": floor, "gate": gate} for floor in floors for gate in floor.gates]
     return doc.rows_at(
-        gates, "case=floor.name", "floor.device", "gate=gate.change", "launches=gate.apart",
-        "launches_at_upper_end=gate.apart_most", "launches_in_turns=gate.in_turns",
+        gates, "case=floor.name", "floor.device", "gate=gate.change:float",
+        "launches=gate.apart:int", "launches_at_upper_end=gate.apart_most:int",
+        "launches_in_turns=gate.in_turns:int",
     )  # fmt: skip
 
 

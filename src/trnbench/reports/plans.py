@@ -24,12 +24,13 @@ def _document(plans: Sequence[Plan], page: doc.Page) -> doc.Document:
 
 def _rows(plans: Sequence[Plan]) -> doc.Rows:
     return doc.rows_at(
-        plans, "case_id", "suite", "model=model.name", "model.parameter_count", "device.backend",
-        "workload.precision", "workload.global_batch_size", "workload.sequence_length",
-        "workload.tokens_per_step", "layout=parallel.in_words", "layout_reason=parallel.reason",
-        "device.devices_used", "device.devices_billed", "prediction.memory_bytes",
-        "prediction.step_seconds", "prediction.max_seconds", "price.usd_per_hour",
-        "prediction.max_usd",
+        plans, "case_id", "suite", "model=model.name", "model.parameter_count:int",
+        "device.backend", "workload.precision", "workload.global_batch_size:int",
+        "workload.sequence_length:int", "workload.tokens_per_step:int",
+        "layout=parallel.in_words", "layout_reason=parallel.reason", "device.devices_used:int",
+        "device.devices_billed:int", "prediction.memory_bytes:int",
+        "prediction.step_seconds:float", "prediction.max_seconds:float",
+        "price.usd_per_hour:float", "prediction.max_usd:float",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from trnbench.catalog.prices import PriceRow
 from trnbench.prices.base import NoPrice
@@ -33,10 +33,17 @@ def _document(rows: Sequence[PriceRow], page: doc.Page) -> doc.Document:
     return doc.Document([doc.Table(COLUMNS, cells)])
 
 
+def _rows(rows: Sequence[PriceRow]) -> doc.Rows:
+    return doc.rows_at(
+        rows, "provider", "instance_type", "region", "zone", "option", "usd_per_hour:float",
+        "date:day", "standing", "source",
+    )  # fmt: skip
+
+
 REPORT: doc.Report[Sequence[PriceRow]] = doc.Report(
     title="Prices",
     document=_document,
-    rows=lambda rows: doc.rows_at(rows, *PriceRow.__dataclass_fields__),
+    rows=_rows,
     record=lambda rows, page: {"prices": [asdict(row) for row in rows]},
 )
 
@@ -68,16 +75,16 @@ def _live_cells(option: RentOption, answer: Price | NoPrice) -> tuple[str, ...]:
 
 def _live_rows(answers: Answers) -> doc.Rows:
     return doc.rows_at(
-        _live_records(answers), "option", "instance", "zone", "region", "usd_per_hour",
-        "retrieved_at", "source", "reason",
+        _live_records(answers, "python"), "option", "instance", "zone", "region",
+        "usd_per_hour:float", "retrieved_at:time", "source", "reason",
     )  # fmt: skip
 
 
-def _live_records(answers: Answers) -> list[dict[str, Any]]:
+def _live_records(answers: Answers, mode: Literal["json", "python"]) -> list[dict[str, Any]]:
     return [
         {"option": option, "reason": answer.reason, "is_failure": answer.is_failure}
         if isinstance(answer, NoPrice)
-        else answer.model_dump(mode="json")
+        else answer.model_dump(mode=mode)
         for option, answer in answers.items()
     ]
 
@@ -86,7 +93,7 @@ LIVE: doc.Report[Answers] = doc.Report(
     title="Live prices",
     document=_live_document,
     rows=_live_rows,
-    record=lambda answers, page: {"live": _live_records(answers)},
+    record=lambda answers, page: {"live": _live_records(answers, "json")},
 )
 
 
@@ -204,8 +211,8 @@ def _history_rows(history: History) -> doc.Rows:
         for step in series.steps
     ]
     return doc.rows_at(
-        steps, "series.option", "series.place", "step.usd_per_hour", "step.change",
-        "first_told=step.since", "last_told=step.until", "source",
+        steps, "series.option", "series.place", "step.usd_per_hour:float", "step.change:float",
+        "first_told=step.since:day", "last_told=step.until:day", "source",
     )  # fmt: skip
 
 

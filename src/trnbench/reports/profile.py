@@ -73,8 +73,8 @@ def _backing(profile: Profile) -> doc.Backing:
 def _rows(profile: Profile) -> doc.Rows:
     """Return a row for each operator; seconds are those of all profiled steps."""
     return doc.rows_at(
-        profile.operators, "operator=name", "class=operator_class", "within", "calls",
-        "host_seconds", "device_seconds", "share",
+        profile.operators, "operator=name", "class=operator_class", "within", "calls:int",
+        "host_seconds:float", "device_seconds:float", "share:float",
     )  # fmt: skip
 
 

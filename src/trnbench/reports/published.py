@@ -77,22 +77,23 @@ def _rows(found: Sequence[Publication]) -> doc.Rows:
         for each in found
     ]
     return doc.rows_at(
-        items, "run.name", "run.date", "run.model", "run.architecture", "run.parameters_billion",
-        "run.layers", "run.hidden_size", "run.heads", "run.kv_heads", "run.intermediate_size",
-        "run.vocabulary_size", "run.is_adapter_training", "run.sequence_length",
-        "run.global_batch_size", "run.accelerator", "run.accelerators", "run.instance",
-        "run.precision", "run.parallelism", "run.framework", "run.tokens_per_second",
-        "tokens_per_second_per_chip=speed", "run.step_seconds", "run.accelerator_hours",
-        "tflops_per_chip_printed=run.tflops_per_accelerator", "mfu_percent_printed=run.mfu_percent",
-        "utilization.mfu", "mfu_convention=utilization.convention",
-        "utilization.peak_flops_per_second", "mfu_reason=utilization.reason", "run.publication",
-        "run.source", "run.notes",
+        items, "run.name", "run.date:day", "run.model", "run.architecture",
+        "run.parameters_billion:float", "run.layers:int", "run.hidden_size:int", "run.heads:int",
+        "run.kv_heads:int", "run.intermediate_size:int", "run.vocabulary_size:int",
+        "run.is_adapter_training:flag", "run.sequence_length:int", "run.global_batch_size:int",
+        "run.accelerator", "run.accelerators:int", "run.instance", "run.precision",
+        "run.parallelism", "run.framework", "run.tokens_per_second:float",
+        "tokens_per_second_per_chip=speed:float", "run.step_seconds:float",
+        "run.accelerator_hours:float",
+        "tflops_per_chip_printed=run.tflops_per_accelerator:float",
+        "mfu_percent_printed=run.mfu_percent:float", "utilization.mfu:float",
+        "mfu_convention=utilization.convention", "utilization.peak_flops_per_second:float",
+        "mfu_reason=utilization.reason", "run.publication", "run.source", "run.notes",
     )  # fmt: skip
 
 
 def _record(found: Sequence[Publication], page: doc.Page) -> list[dict[str, Any]]:
-    names, rows = _rows(found)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return _rows(found).records()
 
 
 REPORT: doc.Report[Sequence[Publication]] = doc.Report(

@@ -128,24 +128,25 @@ def _rows(ranked: Ranked) -> doc.Rows:
         items += [{**head, "row": row, "run": row.run} for row in ranking.rows]
         items += [{**head, "run": run, "reason": reason} for run, reason in ranking.left_out]
     return doc.rows_at(
-        items, "work", "row.place", "row.is_pareto", "run.origin", "run.name", "run.source",
-        "date=run.day", "run.machine", "run.instances", "row.trained.copies", "run.model",
-        "run.sequence_length", "run.precision", "metric", "row.value.value",
-        "ci95_low=row.value.low", "ci95_high=row.value.high",
-        "tokens_per_second=run.metrics.tokens_per_second.value",
-        "tokens_per_second_per_device=run.metrics.tokens_per_second_per_device.value",
-        "tokens_per_second_per_chip=run.metrics.tokens_per_second_per_chip.value",
-        "tokens_per_second_per_instance=run.metrics.tokens_per_second_per_instance.value",
-        "train_usd=row.trained.cost.usd", "train_seconds=row.trained.cost.total_seconds",
-        "run.usd_per_hour", "price_option=run.price.option", "price_region=run.price.region",
-        "price_date=run.price.date", "price_source=run.price.source",
-        "row.break_even_usd_per_hour", "run.doubt", "run.idle", "reason", "run.layout",
+        items, "work", "row.place:int", "row.is_pareto:flag", "run.origin", "run.name",
+        "run.source", "date=run.day:day", "run.machine", "run.instances:int",
+        "row.trained.copies:int", "run.model", "run.sequence_length:int", "run.precision",
+        "metric", "row.value.value:float", "ci95_low=row.value.low:float",
+        "ci95_high=row.value.high:float",
+        "tokens_per_second=run.metrics.tokens_per_second.value:float",
+        "tokens_per_second_per_device=run.metrics.tokens_per_second_per_device.value:float",
+        "tokens_per_second_per_chip=run.metrics.tokens_per_second_per_chip.value:float",
+        "tokens_per_second_per_instance=run.metrics.tokens_per_second_per_instance.value:float",
+        "train_usd=row.trained.cost.usd:float",
+        "train_seconds=row.trained.cost.total_seconds:float", "run.usd_per_hour:float",
+        "price_option=run.price.option", "price_region=run.price.region",
+        "price_date=run.price.date:day", "price_source=run.price.source",
+        "row.break_even_usd_per_hour:float", "run.doubt", "run.idle", "reason", "run.layout",
     )  # fmt: skip
 
 
 def _record(ranked: Ranked, page: doc.Page) -> dict[str, Any]:
-    names, rows = _rows(ranked)
-    records: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+    records: list[dict[str, Any]] = _rows(ranked).records()
     for record in records:
         if record["place"] is not None:
             record["is_pareto"] = bool(record["is_pareto"])

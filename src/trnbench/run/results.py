@@ -6,12 +6,14 @@ is derived again from its records, with a note. Without records, one with a brok
 
 import logging
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trnbench.errors import DataError
+from trnbench.errors import DataError, Problem
 from trnbench.run import store
+from trnbench.run.finding import find_cases
 from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
@@ -68,6 +70,31 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
 
 Places = dict[tuple[str, str], Path]
 """The folder of each case, by its run's name and its own."""
+
+DEFAULT_RESULTS = Path("results")
+"""What is read where no path is named."""
+
+
+def load_results(
+    paths: Sequence[Path] | None, problems: list[Problem], places: Places | None = None
+) -> Iterator[Result]:
+    """Yield every result that can be read; add to `problems` what is wrong with the others.
+
+    `places` takes in each one's folder.
+    """
+    for path in [DEFAULT_RESULTS] if paths is None else paths:
+        try:
+            for case in find_cases([path]):
+                try:
+                    result = load_result(case)
+                    if places is not None:
+                        places[result.run_id, result.case_id] = case
+                    yield result
+                except DataError as error:
+                    problems.extend(error.problems)
+        except DataError as error:
+            problems.extend(error.problems)
+
 
 LONGEST_TRACED = 2**26
 """Bytes of records that are read for a figure of every step; more would take seconds."""

@@ -133,7 +133,7 @@ def test_a_terminal_ends_with_what_a_page_begins_with() -> None:
         return Document([Lines(["body"])], [Lines(["first"]), Lines(["then"])])
 
     report: Report[None] = Report(
-        title="", document=document, rows=lambda _: Rows((), ()), record=lambda _, page: None
+        title="", document=document, rows=lambda _: Rows((), (), ()), record=lambda _, page: None
     )
     assert render(report, None, "terminal", Page()) == "body\n\nthen\n\nfirst\n"
     assert render(report, None, "markdown", Page()) == "- first\n\n- then\n\n- body\n"
