@@ -20,10 +20,10 @@ from trnbench.errors import ConfigError, ExitCode, TrnbenchError
 log = logging.getLogger("trnbench")
 
 COMMANDS = (
-    "run", "report", "compare", "noise", "profile", "cost", "rank", "published", "peak", "doctor",
-    "models", "prices", "schema",
+    "run", "report", "compare", "noise", "profile", "cost", "rank", "published", "check-claim",
+    "peak", "doctor", "models", "prices", "schema",
 )  # fmt: skip
-"""Each is a function in a file of its name, in the order of `--help`."""
+"""Each is a function in a file of its name, `-` as `_`, in the order of `--help`."""
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -40,7 +40,8 @@ class CommandsByName(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
             raise KeyError(name)
-        function = getattr(importlib.import_module(f"trnbench.cli.{name}"), name)
+        module = name.replace("-", "_")
+        function = getattr(importlib.import_module(f"trnbench.cli.{module}"), module)
         only = typer.Typer(rich_markup_mode=None, add_completion=False)
         only.command(name, context_settings=SETTINGS)(with_groups(function))
         return typer.main.get_command(only)

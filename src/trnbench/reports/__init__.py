@@ -24,6 +24,7 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "ranking": (),
     "field": (),
     "published": (),
+    "claim": (),
     "cost": (),
     "plans": (),
     "microbench": (),

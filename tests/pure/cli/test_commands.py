@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_every_command_has_a_file_of_its_own_and_a_line_of_help() -> None:
     for name in COMMANDS:
-        module = importlib.import_module(f"trnbench.cli.{name}")
-        assert getattr(module, name).__module__ == module.__name__
+        function = name.replace("-", "_")
+        module = importlib.import_module(f"trnbench.cli.{function}")
+        assert getattr(module, function).__module__ == module.__name__
     listed = in_process("--help").out
     for name in COMMANDS:
         assert f"\n  {name} " in listed

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.builders import make_plan, three_results
 from tests.profiles import rich_profile
+from tests.pure.cost.test_claims import CLAIM, decide
 from tests.pure.machine.inspections import make_inspection
 from tests.pure.reports.comparisons import rich
 from tests.pure.reports.test_cost import sheet
@@ -55,6 +56,7 @@ SAMPLES: dict[str, Any] = {
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),
     "field": ranked(),
     "published": publications([run for run in published_results() if run.accelerator == "H200"]),
+    "claim": decide(CLAIM, H200=(1100, 1500), H100=(1000,)),
     "cost": [(sheet().result, sheet()), (sheet().result, "no price is known")],
     "plans": [make_plan()],
     "microbench": microbenchmarks(is_chip=True),
