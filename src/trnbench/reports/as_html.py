@@ -115,7 +115,7 @@ def figure(chart: doc.Chart) -> str:
     keys = _notes([label for _, label in keys_of(chart)])
     return (
         f"<figure>\n<figcaption><b>{_text(chart.title)}</b> {_text(chart.sentence)}</figcaption>\n"
-        f'<div class="chart" role="img" aria-label="{_text(chart.title)}"></div>\n'
+        '<div class="chart"></div>\n'
         f'<script type="application/json">{_json(spec)}</script>{keys}\n'
         f"<details><summary>Its figures</summary>\n{_grid(columns, rows, 'wide')}\n</details>\n"
         "</figure>"

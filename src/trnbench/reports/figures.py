@@ -1,5 +1,6 @@
 """The figures of results and of rankings: speed, cost, steps, loss, memory, ranks, price."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from trnbench.analysis.scaling import find_scaling
@@ -68,8 +69,9 @@ def of_results(results: Sequence[Result], traces: TraceFinder | None) -> list[do
 def names_of(results: Sequence[Result]) -> list[str]:
     """Name each result, with its run where several have one name."""
     names = [*map(case_name, results)]
+    counts = Counter(names)
     return [
-        name if names.count(name) == 1 else f"{name}, {each.run_id}"
+        name if counts[name] == 1 else f"{name}, {each.run_id}"
         for name, each in zip(names, results, strict=True)
     ]
 
