@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the faults o
 
 import torch
 
-from tests.faulty_steps import FAULTS, ComputesInBf16, NoPositions
+from tests.faulty_steps import FAULTS, ComputesInBf16, ComputesInFp32, NoPositions
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.checks.parity import EARLY_STEPS, TOLERANCES, find_faults
 from trnbench.machine.describe import describe_machine
@@ -94,6 +94,8 @@ def _faults(seeds: int) -> list[str]:
         for fault in FAULTS:
             if fault is ComputesInBf16 and precision != "fp32":
                 continue  # it is what was asked for
+            if fault is ComputesInFp32 and precision == "fp32":
+                continue
             models = [m for m in MODELS if fault is not NoPositions or "gpt2" not in m]
             found = [
                 _gate(model, precision, seed, fault) for model in models for seed in range(seeds)

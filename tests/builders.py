@@ -12,7 +12,7 @@ from trnbench.analysis.analyze import analyze
 from trnbench.catalog.backends import backend_of
 from trnbench.model.flops import COUNTED_CONVENTION
 from trnbench.protocol.model import ExternalModel
-from trnbench.protocol.orders import PROTOCOL_VERSION
+from trnbench.protocol.orders import PROTOCOL_VERSION, Precision
 from trnbench.protocol.parallel import Communication, Layout, Seated
 from trnbench.protocol.records import (
     Activity,
@@ -137,6 +137,14 @@ def make_blocks(
     return blocks
 
 
+def parity_in(precision: Precision) -> Parity:
+    """Return a gate whose gradients are as far from fp32's as a precision's roundings are."""
+    if precision == "fp32":
+        return PARITY
+    far = 0.12 if precision == "fp8" else 1.2e-2
+    return replace(PARITY, points=[replace(PARITY.points[0], worst_distance=far)])
+
+
 def make_activity(steps: int, **changes: Any) -> Activity:
     """Return what an eager case on a processor tells: nothing compiled, fallbacks unknown."""
     told: dict[str, Any] = {"graphs": 0, "compilations": 0, "cache_hits": 0}
@@ -178,7 +186,7 @@ def make_measurement(
             embeddings_are_tied=plan.model.is_tied,
             placement=[f"{plan.order.backend} float32"],
         ),
-        parity=PARITY,
+        parity=parity_in(plan.order.precision),
         movement=WEIGHT_UPDATE,
         activities=[make_activity(1)] if blocks else [],
         memory=Memory(at_seconds=end, peak_bytes=512 * 2**20, counted="process_rss"),

@@ -1,11 +1,13 @@
 """Training steps with one thing wrong each, as bugs have it: the gate must see them all."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from trnbench.protocol.orders import WorkOrder
 from trnbench.train.layers.attention import fused_attention, use_core
+from trnbench.train.layers.linear import linear, use_linear
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep
 from trnbench.train.objective import Objective
 
@@ -91,6 +93,17 @@ class ComputesInBf16(TrainingStep):
         super().__init__(objective, order, *rest)
 
 
+class ComputesInFp32(TrainingStep):
+    """A fault where less was asked for: every figure but the speed is better than it should be."""
+
+    def __init__(self, objective: Objective, order: WorkOrder, *rest: Any) -> None:
+        objective.model.compute_dtype = None
+        objective.model.float()
+        use_linear(objective.model.blocks, linear)
+        use_core(objective.model, fused_attention)
+        super().__init__(objective, replace(order, precision="fp32"), *rest)
+
+
 class NoPositions(TrainingStep):
     def __init__(self, objective: Objective, order: WorkOrder, *rest: Any) -> None:
         objective.model.get_buffer("cosines_TH").fill_(1.0)
@@ -101,4 +114,5 @@ class NoPositions(TrainingStep):
 FAULTS: tuple[type[TrainingStep], ...] = (
     WrongSign, TenthTooFast, SkippedBackward, FrozenLayer, HalfTheBatch, SumForMean, ReusedBatch,
     SkippedOptimizer, SeesTheFuture, NoPositions, NotANumber, ComputesInBf16,
+    ComputesInFp32,
 )  # fmt: skip

@@ -37,7 +37,7 @@ def test_what_other_code_knows_is_a_fault_of_ours(
     found: list[float | None], said: str | None
 ) -> None:
     parity = replace(PARITY, known_answers={"llama": found})
-    faults = list(find_faults(parity, TOLERANCES["bf16"]))
+    faults = list(find_faults(parity, TOLERANCES["fp32"]))
     assert [fault[: len(said or "")] for fault in faults] == ([] if said is None else [said])
 
 
@@ -64,6 +64,25 @@ def test_what_bf16_is_allowed_is_a_fault_in_fp32() -> None:
     as_bf16 = {"worst_distance": 2e-2, "least_cosine": 0.9995, "gradient_norm": 1.503}
     assert len(faults("fp32", **as_bf16)) == 3
     assert faults("bf16", **as_bf16) == faults("pure_bf16", **as_bf16) == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "seen", "is_fault"),
+    [
+        ("bf16", 5e-7, True),
+        ("bf16", 8e-3, False),
+        ("pure_bf16", 5e-7, True),
+        ("bf16_master", 5e-7, True),
+        ("fp8", 2.7e-2, True),
+        ("fp8", 0.12, False),
+        ("fp32", 0.0, False),
+    ],
+)
+def test_gradients_nearer_to_fp32_than_roundings_allow_are_of_another_precision(
+    precision: Any, seen: float, is_fault: bool
+) -> None:
+    found = faults(precision, worst_distance=seen)
+    assert [("more precise was computed" in fault) for fault in found] == [True] * is_fault
 
 
 def test_the_tighter_the_precision_the_tighter_every_tolerance() -> None:

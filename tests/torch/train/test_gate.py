@@ -13,6 +13,7 @@ from tests.builders import make_measurement, make_plan, make_result
 from tests.faulty_steps import (
     FAULTS,
     ComputesInBf16,
+    ComputesInFp32,
     FrozenLayer,
     HalfTheBatch,
     ReusedBatch,
@@ -70,6 +71,8 @@ def low_precisions_that_show(fault: type[TrainingStep]) -> tuple[Precision, ...]
     """Return in which of them a fault is one, and not hidden by rounding."""
     if fault is ComputesInBf16:
         return ()  # it is what was asked for
+    if fault is ComputesInFp32:
+        return LOW
     if fault is TenthTooFast:
         return ("bf16",)  # of a model this narrow; of wider ones see benchmarks/parity.py
     return ("bf16", "pure_bf16", "fp8")
@@ -84,7 +87,8 @@ RIGHT = [
 WAYS = in_turn(STEPS, LOW)
 """The fifth, with adapters, has its turn in bf16: planning refuses them in fp8."""
 SEEN = [
-    *((fault, PRECISIONS[0]) for fault in FAULTS),
+    *((fault, PRECISIONS[0]) for fault in FAULTS if fault is not ComputesInFp32),
+    *((ComputesInFp32, precision) for precision in LOW),
     *(
         (fault, shown[place % len(shown)])
         for place, fault in enumerate(FAULTS)

@@ -33,6 +33,9 @@ class Tolerance:
     early_loss: float
     """Of the losses of steps 2 to `EARLY_STEPS`."""
     late_loss: float
+    rounding: float = 0.0
+    """Of the worst gradient, at least: nearer to fp32 than its roundings allow, something more
+    precise was computed."""
 
 
 TOLERANCES: Mapping[Precision, Tolerance] = {
@@ -42,19 +45,19 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
     ),
     "bf16": Tolerance(
         distance=5e-2, cosine=0.998, first_loss=1e-3, gradient_norm=1e-2,
-        early_loss=3e-3, late_loss=5e-2,
+        early_loss=3e-3, late_loss=5e-2, rounding=1e-3,
     ),
     "pure_bf16": Tolerance(
         distance=5e-2, cosine=0.998, first_loss=1e-3, gradient_norm=1e-2,
-        early_loss=6e-3, late_loss=0.2,
+        early_loss=6e-3, late_loss=0.2, rounding=1e-3,
     ),
     "bf16_master": Tolerance(
         distance=5e-2, cosine=0.998, first_loss=1e-3, gradient_norm=1e-2,
-        early_loss=6e-3, late_loss=5e-2,
+        early_loss=6e-3, late_loss=5e-2, rounding=1e-3,
     ),
     "fp8": Tolerance(
         distance=0.5, cosine=0.9, first_loss=6e-3, gradient_norm=4e-2,
-        early_loss=1.5e-2, late_loss=0.15,
+        early_loss=1.5e-2, late_loss=0.15, rounding=4e-2,
     ),
 }  # fmt: skip
 
@@ -116,6 +119,12 @@ def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
     """Yield what differs by more than its tolerance, gradients first."""
     for point in parity.points:
         yield from _faults_of_point(point, tolerance)
+    seen = [point.worst_distance for point in parity.points if point.worst_distance is not None]
+    if seen and len(seen) == len(parity.points) and max(seen) < tolerance.rounding:
+        yield (
+            f"no gradient is farther than {max(seen):.1e} from fp32's, which roundings of the "
+            "precision do not allow: something more precise was computed"
+        )
     for name, answers in parity.known_answers.items():
         for what, found, known in zip(("loss", "gradient"), answers[:2], answers[2:], strict=True):
             if not _is_near(found, known or 0.0, KNOWN_TOLERANCE):
