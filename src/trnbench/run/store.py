@@ -300,6 +300,12 @@ def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:
         ) from error
 
 
+def read_run(run: Path) -> RunDocument | None:
+    """Read what a run says of itself; None if it says nothing."""
+    path = run / RUN_FILE
+    return _read_model(path, RunDocument) if path.exists() else None
+
+
 def read_plan(case: Path) -> Plan:
     """Read a case's plan."""
     return _read_model(case / PLAN_FILE, Plan)

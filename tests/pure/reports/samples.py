@@ -26,6 +26,7 @@ from trnbench.reports.models import Listed
 from trnbench.reports.prices import history_of
 from trnbench.reports.published import publications
 from trnbench.reports.ranking import Ranked
+from trnbench.reports.runs import ListedRun
 
 HOSTILE = "=1+1|<b>\x1b[31m"
 """A text that would steer a spreadsheet, a page and a terminal."""
@@ -50,9 +51,24 @@ def noise_floors() -> list[NoiseFloor]:
     ]  # fmt: skip
 
 
+def listed_runs() -> list[ListedRun]:
+    return [
+        ListedRun(
+            path="results/b", started_at="2026-08-02T10:00:00+00:00", suites=[HOSTILE],
+            devices=["AMD EPYC, 2 threads"], instance="m7a.large", cases=3, state="finished",
+            standings=["sound", "doubtful"],
+        ),
+        ListedRun(
+            path=HOSTILE, started_at=None, suites=[], devices=[], instance=None, cases=1,
+            state="unknown", standings=[],
+        ),
+    ]  # fmt: skip
+
+
 SAMPLES: dict[str, Any] = {
     "results": three_results(),
     "results:OFFERS": offered(),
+    "runs": listed_runs(),
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),
     "field": ranked(),
     "published": publications([run for run in published_results() if run.accelerator == "H200"]),
