@@ -1,6 +1,7 @@
 """What `trnbench rank MODEL` ranks: the published field, one's own results, and estimates."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from trnbench.cost.field import Field
     from trnbench.cost.ranked_runs import RankedRun
     from trnbench.cost.ranking import Constraint
+    from trnbench.estimate.field import Estimates
     from trnbench.reports.field import FieldRanked
 
 
@@ -45,13 +47,40 @@ def ranked_field(
         if is_same_model(run.model, model.name) and run.day <= finder.today
     ]
     runs += field.runs
+    estimates = _estimates(model, length, finder, wanted, runs)
+    runs += estimates.runs
     if not runs:
         raise _no_figure(field, finder.today)
     work = f"{model.name}, {length:,} tokens a sequence"
     ranking = rank_alike(runs, metric, constraint, work)
     if not ranking.rows:
         raise _none_ranked(field, [reason for _, reason in ranking.left_out])
-    return FieldRanked(field, ranking, metric, finder.today, finder.rule)
+    return FieldRanked(field, estimates.bounds, ranking, metric, finder.today, finder.rule)
+
+
+def _estimates(
+    model: "KnownModel",
+    length: int,
+    finder: "PriceFinder",
+    wanted: "Wanted",
+    runs: "Sequence[RankedRun]",
+) -> "Estimates":
+    """Return estimates of the chips that have no bf16 figure; none of a model without sizes."""
+    from trnbench.catalog.published import published_chips
+    from trnbench.estimate.field import Estimates, estimated_field
+
+    if model.shape is None:
+        return Estimates((), ())
+    on = read_on(wanted.on)
+    chips = [
+        replace(chip, instance=on.get(chip.published_as.lower(), chip.instance))
+        for chip in published_chips()
+    ]
+    known = {run.chip for run in runs if run.precision == "bf16" and run.objection is None}
+    has_figure = {
+        chip.published_as for chip in chips if {chip.published_as, chip.accelerator_name} & known
+    }
+    return estimated_field(model.shape, length, chips, finder.settle, finder.today, has_figure)
 
 
 def refuse_unknown_region(region: str | None) -> None:
@@ -91,7 +120,7 @@ def _no_figure(field: "Field", day: date) -> ConfigError:
     others = {run.model for run in published_results()}
     rest = f"measure it: trnbench run with `model: {name}`, then name the folder of its results"
     return ConfigError(
-        f"{name}: no whole training of it is measured or published",
+        f"{name}: no chip has a figure: none is measured or published, or can be estimated",
         hint=did_you_mean(name, others, rest),
     )
 

@@ -9,6 +9,7 @@ from trnbench.cost.comparability import OLD_DAYS, mixed_notes
 from trnbench.cost.field import Field
 from trnbench.cost.ranked_runs import RankedRun
 from trnbench.cost.ranking import Ranking, Row
+from trnbench.estimate.field import NO_DATA, Bound
 from trnbench.reports import document as doc
 from trnbench.reports import ranking as of_ranking
 from trnbench.reports.texts import plural, say_or_unknown
@@ -33,6 +34,8 @@ class FieldRanked(NamedTuple):
     """A field, its runs ranked, and what was chosen of their prices."""
 
     field: Field
+    bounds: Sequence[Bound]
+    """Chips that have no figure at all."""
     ranking: Ranking
     metric: str
     day: date
@@ -131,6 +134,8 @@ def _rented_as(run: RankedRun, row: Row | None) -> str:
 def _from(run: RankedRun) -> str:
     more = f"the median of {run.sources} sources" if run.sources > 1 else None
     said = f"{run.day}: {run.source}, {run.machine}"
+    if run.layout is not None:
+        said += f" as {run.layout}"
     if run.sequence_length is not None:
         said += f", {run.sequence_length:,} tokens"
     return "; ".join(filter(None, (said, more, run.assumption, run.doubt, run.idle)))
@@ -146,9 +151,8 @@ def _notes(ranked: FieldRanked) -> list[str]:
     notes += mixed_notes([run.price for run in shown if run.price is not None])
     notes += _age_notes(shown, ranked.day)
     for chip, reason in field.absent:
-        notes.append(
-            f"{chip} is not in the table: none of its published runs is like work ({reason})"
-        )
+        notes.append(f"no like run of {chip} is published: {reason}")
+    notes += _bound_notes(ranked.bounds)
     if field.unlike:
         of = "is" if field.unlike == 1 else "are"
         notes.append(
@@ -156,6 +160,20 @@ def _notes(ranked: FieldRanked) -> list[str]:
             f"trnbench published --model {field.model.name}"
         )
     return notes
+
+
+def _bound_notes(bounds: Sequence[Bound]) -> list[str]:
+    """Say which chips have no figure, and the most that their datasheets allow."""
+    texts: dict[str, list[str]] = {}
+    for bound in bounds:
+        rate = bound.tokens_per_second_per_chip
+        most = "" if rate is None else f" {rate:,.0f}"
+        texts.setdefault(bound.reason, []).append(f"{bound.chip}{most}")
+    at_most = " (and the tokens/s that its peak allows)"
+    return [
+        f"no estimate, {reason}{at_most if reason == NO_DATA else ''}: {', '.join(chips)}"
+        for reason, chips in texts.items()
+    ]
 
 
 def _age_notes(runs: Sequence[RankedRun], day: date) -> list[str]:
@@ -197,7 +215,8 @@ def _rows(ranked: FieldRanked) -> doc.Rows:
         "price_note=run.price.note", "row.break_even_usd_per_hour:float", "run.instances:int",
         "row.trained.copies:int", "train_usd=row.trained.cost.usd:float",
         "train_seconds=row.trained.cost.total_seconds:float", "run.sources:int", "run.name",
-        "run.source", "date=run.day:day", "run.machine", "run.model", "run.sequence_length:int",
+        "run.source", "date=run.day:day", "run.machine", "run.layout", "run.model",
+        "run.sequence_length:int",
         "run.assumption", "run.doubt", "run.idle", "reason",
     )  # fmt: skip
 

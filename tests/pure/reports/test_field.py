@@ -9,6 +9,7 @@ import pytest
 from tests.pure.cost.test_field import MODEL, at, published
 from trnbench.cost.field import published_field
 from trnbench.cost.ranking import rank_alike
+from trnbench.estimate.field import Bound
 from trnbench.prices.base import NoPrice
 from trnbench.reports import render
 from trnbench.reports.document import Page
@@ -33,7 +34,14 @@ def ranked() -> FieldRanked:
     ]
     field = published_field(MODEL, 8192, runs, price_of, {})
     ranking = rank_alike(field.runs, "usd_per_million_tokens", None, "llama3-8b, 8,192 tokens")
-    return FieldRanked(field, ranking, "usd_per_million_tokens", DAY, "the rule")
+    return FieldRanked(
+        field,
+        [Bound("Trainium3", "no data for this chip", 9000.0)],
+        ranking,
+        "usd_per_million_tokens",
+        DAY,
+        "the rule",
+    )
 
 
 @pytest.mark.parametrize("width", [80, 200])
