@@ -253,9 +253,9 @@ def interval_of(
 ) -> tuple[float, float, float] | None:
     """Return the geometric mean over launches with its 95 % interval; None where none is known.
 
-    Fewer than three launches, and launches of exactly equal time, have the interval that each has
-    by itself, which allows for what one launch cannot see. `errors` are relative standard errors of
-    each launch by its own samples.
+    One launch, and launches of exactly equal time, have the interval that each has by itself, which
+    allows for what one launch cannot see. Of two, that is worth as much as their own deviation: a
+    degree of freedom each. `errors` are relative standard errors of each launch by its own samples.
     """
     logs = [math.log(value) for value in values]
     known = [error for error in errors if error is not None]
@@ -265,6 +265,8 @@ def interval_of(
         if len(set(logs)) == 1:
             return values[0], values[0], values[0]
         error, degrees = seen / math.sqrt(len(logs)), float(len(logs) - 1)
+    elif is_timed and len(logs) == 2 and seen > 0:
+        error, degrees = math.sqrt((mean_square(known) + seen**2) / 2 / len(logs)), 2.0
     elif is_timed:
         error, degrees = math.sqrt(max(mean_square(known), seen**2) / len(logs)), None
     else:

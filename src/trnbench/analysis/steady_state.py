@@ -18,6 +18,8 @@ MIN_SEGMENT = 8
 MIN_TAIL = 30
 MOST_WARMUP = 2 / 3
 """Of a series: with a longer warm-up, the last level may be one of several."""
+LEAST_TREND = math.log(1.005)
+"""Of the logarithm over the steady part: less is within what one launch cannot see anyway."""
 MOST_EXAMINED = 2000
 """A longer series is searched by the means of neighbours, so that it takes milliseconds."""
 
@@ -30,6 +32,9 @@ class SteadyState:
     """Samples before this one are warm-up: kept and counted, not summarized."""
     verdict: Literal["steady", "no_steady", "slowdown", "drift"]
     evidence: str
+    is_warming: bool = False
+    """Whether the steady part may still become faster: a look of the stopping rule waits for more
+    samples at a weaker sign of a trend than one that makes a result doubtful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,24 @@ def _judged(
     if abs(shift) > max(math.log(1.01), 3 * error):
         shifted = f"the second half differs from the first by {_percent(shift)}"
         return SteadyState(start=start, verdict="drift", evidence=shifted)
-    return SteadyState(start=start, verdict="steady", evidence=f"{len(tail)} samples in one level")
+    trend, error = _trend(tail, noise)
+    if -trend > max(LEAST_TREND, 4 * error):
+        slope = f"it still becomes faster: {_percent(trend)} from its first sample to its last"
+        return SteadyState(start=start, verdict="drift", evidence=slope)
+    is_warming = -trend > max(LEAST_TREND, error)
+    level_of = f"{len(tail)} samples in one level"
+    return SteadyState(start=start, verdict="steady", evidence=level_of, is_warming=is_warming)
+
+
+def _trend(tail: Samples, noise: _Noise) -> tuple[float, float]:
+    """Return by how much a line through the tail rises over it, and the standard error of that.
+
+    A warm-up that decays over as many samples as there are shows as a slope, not as a level.
+    """
+    n = len(tail)
+    place = (np.arange(n) - (n - 1) / 2) / n
+    rise = float(np.dot(place, tail) / np.dot(place, place))
+    return rise, math.sqrt(noise.variance * noise.inflation / float(np.dot(place, place)))
 
 
 def _fell_back(left_out: list[Samples], tail: Samples, noise: _Noise) -> float | None:

@@ -206,6 +206,7 @@ def _notes(result: Result) -> Iterable[str]:
             yield texts.with_advice(
                 f"{check.verdict}, {check.name}: {check.evidence}", check.advice
             )
+    yield from _rare_stalls(result)
     if result.spread is not None:
         yield _spread(result.spread)
     if result.compilation is not None and result.compilation.execution == "compile":
@@ -229,6 +230,18 @@ def _price_notes(result: Result) -> Iterable[str]:
         yield f"no price: {result.price_reason}"
     if cost_at_one_dollar(result) is not None:
         yield "`at $1/h` is the cost if the machine cost $1 an hour: multiply it by your rate"
+
+
+def _rare_stalls(result: Result) -> Iterable[str]:
+    """Say which stalls too few samples were taken to see: they would be in the mean.
+
+    Of n samples without one, 1 - 0.05^(1/n) is the upper end of the 95 % interval of their rate.
+    """
+    timing = result.timing
+    if timing.stalls == 0 and timing.steps_per_sample and timing.measured_steps:
+        count = timing.measured_steps // timing.steps_per_sample
+        rate = 1 - 0.05 ** (1 / max(count, 1))
+        yield f"no stall in {count} samples: stalls in up to {rate:.1%} of samples are not excluded"
 
 
 def _spread(spread: ResultSpread) -> str:

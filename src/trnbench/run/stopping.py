@@ -160,6 +160,8 @@ class StoppingRule:
         intervals = (mean_interval(steady), median_interval(steady))
         width = LOOKING_INFLATION * max(each.relative_half_width for each in intervals)
         doubt = None if state.verdict == "steady" else f"{state.verdict}: {state.evidence}"
+        if doubt is None and state.is_warming:
+            doubt = "samples still become faster"
         if doubt is None and state.start > NO_LATE_WARMUP and len(steady) < LATE_WARMUP_SAMPLES:
             doubt = f"warm-up took {state.start} samples"
         if doubt is None and is_tail_dominated(steady):

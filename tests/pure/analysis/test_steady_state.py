@@ -76,6 +76,16 @@ def test_a_series_that_settles_is_accepted(
     assert accepted(judge(history, sd=sd, phi=phi)) >= least
 
 
+@pytest.mark.parametrize(("sd", "samples"), [(0.002, 100), (0.002, 150), (0.01, 100)])
+def test_a_slow_warm_up_is_waited_for_or_doubted(sd: float, samples: int) -> None:
+    """3 % that decay over 100 samples and more were called steady in every run."""
+    runs = judge(decaying(0.03, samples), sd=sd, phi=0.0, n=100)
+    noticed = [each.is_warming or each.verdict != "steady" for each in runs]
+    assert sum(noticed) >= 0.75 * len(runs)
+    still = judge(flat, sd=sd, phi=0.0, n=100)
+    assert sum(each.is_warming for each in still) <= 0.2 * len(still)
+
+
 @pytest.mark.parametrize(("sd", "phi"), CELLS)
 def test_stalls_are_no_change_of_level(sd: float, phi: float) -> None:
     runs = steady(5, runs=RUNS, n=100, sd=sd, phi=phi, noise="stalls")
