@@ -39,13 +39,19 @@ def ranked_field(
     if finder.choice.file is None and finder.choice.source != "live":
         refuse_unknown_region(finder.choice.region)
     known = [run for run in published_results() if run.date <= finder.today]
-    length = wanted.sequence_length or usual_length(model, known)
-    field = published_field(model, length, known, finder.settle, read_on(wanted.on))
-    runs = [
-        with_objection(run, length)
-        for run in measured
-        if is_same_model(run.model, model.name) and run.day <= finder.today
+    own = [
+        run for run in measured if is_same_model(run.model, model.name) and run.day <= finder.today
     ]
+    if finder.usd_per_hour is not None and not own:
+        raise ConfigError(
+            f"--usd-per-hour {finder.usd_per_hour}: is the price of your own results' machine, "
+            f"and there is no result of {model.name} here",
+            hint="give rates of instances in a file: --prices FILE",
+        )
+    lengths = [run.sequence_length for run in own if run.sequence_length]
+    length = wanted.sequence_length or usual_length(model, known, lengths)
+    field = published_field(model, length, known, finder.settle, read_on(wanted.on))
+    runs = [with_objection(run, length) for run in own]
     runs += field.runs
     estimates = _estimates(model, length, finder, wanted, runs)
     runs += estimates.runs
@@ -127,7 +133,8 @@ def _no_figure(field: "Field", day: date) -> ConfigError:
 
 def _none_ranked(field: "Field", reasons: Sequence[str]) -> ConfigError:
     return ConfigError(
-        f"none of the {len(reasons)} figures of {field.model.name} can be ranked: {reasons[0]}",
+        f"no figure of {field.model.name} at {field.sequence_length:,} tokens a sequence can be "
+        f"ranked, {len(reasons)} are known; the first: {reasons[0]}",
         hint="name another --region, --price-option or --as-of, or rank by "
         "`--by tokens_per_second_per_chip`; `trnbench prices INSTANCE` has the rates",
     )

@@ -16,6 +16,13 @@ FlopsConvention = Annotated[
     Convention | None, typer.Option(help="Compute MFU by this convention for FLOPs.")
 ]
 
+WithPublished = Annotated[
+    bool,
+    typer.Option(
+        "--with-published", help="Add the published runs of the same model and sequence length."
+    ),
+]
+
 
 def report(
     *,
@@ -26,6 +33,7 @@ def report(
     price: options.PriceChoice,
     all_options: options.AllOptions = False,
     flops_convention: FlopsConvention = None,
+    with_published: WithPublished = False,
 ) -> None:
     """Show results as a table, a web page, CSV, Markdown or JSON; price them anew."""
     from trnbench.cli.output import prepare_plots, show
@@ -38,6 +46,12 @@ def report(
             "--all-options shows every way of renting, and another option chooses one",
             hint="leave --price-option and --usd-per-hour out",
         )
+    if with_published and (all_options or flops_convention):
+        raise ConfigError(
+            f"--with-published: does not go with "
+            f"{'--all-options' if all_options else '--flops-convention'}",
+            hint="leave one of them out",
+        )
     prepare_plots(plots)
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
@@ -47,7 +61,13 @@ def report(
         from trnbench.analysis.analyze import recount
 
         results = [recount(result, flops_convention.value) for result in results]
-    if results and all_options:
+    if results and with_published:
+        from trnbench.reports import beside
+
+        traces = partial(find_trace, places)
+        found = beside.beside(results)
+        show(beside.REPORT, found, format_, output, plots=plots, traces=traces)
+    elif results and all_options:
         offers = [offer for result in results for offer in finder.reprice_all(result)]
         show(OFFERS, offers, format_, output, plots=plots)
     elif results:

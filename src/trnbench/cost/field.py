@@ -45,14 +45,19 @@ class Field:
     """Published runs of the model that are of other work."""
 
 
-def usual_length(model: KnownModel, published: Iterable[PublishedResult]) -> int:
-    """Return the sequence length that most sources have of a whole training; of two the longer."""
+def usual_length(
+    model: KnownModel, published: Iterable[PublishedResult], own: Sequence[int] = ()
+) -> int:
+    """Return the sequence length that most sources have of a whole training; of two the longer.
+
+    `own` are those of the user's own results, which count where nothing is published.
+    """
     sources = {
         (run.publisher, run.sequence_length)
         for run in published
         if model.is_of(run) and run.sequence_length and not run.is_adapter_training
     }
-    counted = Counter(length for _, length in sources if length)
+    counted = Counter(length for _, length in sources if length) or Counter(own)
     most = model.shape.max_positions if model.shape else USUAL_LENGTH
     return max(counted, key=lambda n: (counted[n], n), default=min(USUAL_LENGTH, most))
 

@@ -21,6 +21,7 @@ FORMATS: dict[str, Format] = {
 REPORTS: Mapping[str, tuple[str, ...]] = {
     "results": (),
     "results:OFFERS": (),
+    "beside": (),
     "runs": (),
     "ranking": (),
     "field": (),

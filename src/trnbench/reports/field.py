@@ -126,8 +126,9 @@ def _rented_as(run: RankedRun, row: Row | None) -> str:
     if run.price is None:
         return run.price_reason or ""
     copies = row.trained.copies if row and row.trained else 1
-    count = run.instances * copies
-    name = f"{count} x {run.price.instance}" if row and row.trained else run.price.instance
+    name = run.price.instance or run.machine
+    if row and row.trained:
+        name = f"{run.instances * copies} x {name}"
     return f"{name} {run.price.option} {run.price.region or ''}".rstrip()
 
 
@@ -185,7 +186,7 @@ def _age_notes(runs: Sequence[RankedRun], day: date) -> list[str]:
     oldest = min(old, key=lambda price: price.date)
     return [
         f"{len(old)} of {len(prices)} prices are over {OLD_DAYS} days old, the oldest that of "
-        f"{oldest.instance} ({oldest.date}): look for newer ones"
+        f"{oldest.instance or oldest.option} ({oldest.date}): look for newer ones"
     ]
 
 

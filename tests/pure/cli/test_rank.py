@@ -68,6 +68,19 @@ def test_a_model_alone_ranks_every_chip_that_has_a_figure(tmp_path: Path) -> Non
     )
 
 
+def test_own_results_stand_in_the_field_of_their_model(run: Path, tmp_path: Path) -> None:
+    done = in_process(
+        "rank", "tiny-llama", run, "--usd-per-hour", "2", "--format", "json", cwd=tmp_path
+    )
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["sequence_length"] == 128
+    (own,) = (row for row in document["ranked"] if row["origin"] == "measured")
+    assert own["place"]
+    assert own["price_usd_per_hour"] == 2.0
+    assert own["range_low"] < own["value"] < own["range_high"]
+
+
 def test_the_published_form_needs_no_instance(tmp_path: Path) -> None:
     done = in_process(
         "rank", "--published", "--model", "llama3-8b", "--format", "json", cwd=tmp_path
@@ -103,6 +116,7 @@ def test_a_folder_that_is_called_like_a_model_is_the_folder(tmp_path: Path) -> N
         (["llama3-8b", "--model", "llama3-8b"], "leave one of them out"),
         (["llama3-8b", "--all-options"], "one price for each chip"),
         (["llama3-8b", "gpt2-124m"], "are two models"),
+        (["llama3-8b", "--usd-per-hour", "2"], "there is no result of llama3-8b here"),
         (["llama3-8c"], "did you mean llama3-8b"),
         (["nowhere"], "neither a folder of results nor a known model"),
     ],

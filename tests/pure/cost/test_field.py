@@ -130,3 +130,5 @@ def test_the_usual_length_is_that_of_most_sources() -> None:
     assert usual_length(MODEL, runs) == 8192
     assert usual_length(MODEL, [*runs, published("c", 1, sequence_length=4096)]) == 4096
     assert usual_length(MODEL, []) == 4096
+    assert usual_length(MODEL, [], [128, 128, 512]) == 128
+    assert usual_length(MODEL, runs, [128]) == 8192

@@ -20,6 +20,7 @@ from trnbench.catalog.published import published_results
 from trnbench.compare.noise import GateCost, NoiseFloor
 from trnbench.machine.findings import Finding
 from trnbench.prices.base import NoPrice
+from trnbench.reports.beside import beside
 from trnbench.reports.document import Report
 from trnbench.reports.inspection import Diagnosis
 from trnbench.reports.models import Listed
@@ -68,6 +69,7 @@ def listed_runs() -> list[ListedRun]:
 SAMPLES: dict[str, Any] = {
     "results": three_results(),
     "results:OFFERS": offered(),
+    "beside": beside(three_results()),
     "runs": listed_runs(),
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),
     "field": ranked(),
