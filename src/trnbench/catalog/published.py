@@ -15,8 +15,9 @@ Sizes = tuple[int, int, int, int, int, int]
 
 PUBLICATIONS = (
     "Megatron-Bridge", "DGX Cloud", "NeMo AutoModel", "NeMo Framework", "Megatron MoE",
-    "Megatron-LM", "torchtitan", "torchneuronx", "LLM Foundry", "Neuron SDK", "MaxText",
-    "tpu-recipes", "MLPerf Training", "Lambda", "ml-engineering", "awsome-distributed-training",
+    "Megatron-LM", "awsome-distributed-training", "torchtitan", "torchneuronx",
+    "LLM Foundry", "Neuron SDK",
+    "tpu-recipes", "MaxText", "MLPerf Training", "Lambda", "ml-engineering",
     "Intel Gaudi", "Primus", "nanochat", "modded-nanogpt", "Trainium Frontier", "Llama 3",
 )  # fmt: skip
 """Publishers' tables by words of their sources: releases and files of one are not independent."""

@@ -5,16 +5,14 @@ took `slowness` times that, with a spread. `benchmarks/fit_estimate.py` makes th
 """
 
 import functools
-import math
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from trnbench.catalog import read_rows
 from trnbench.protocol.orders import Precision
 
 COVERAGE = 0.8
-"""Of a stated range: the part of steps that lie in it, by leave-one-source-out."""
+"""Of a stated range: the part of steps that lie in it, each publication left out in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class Calibrated:
     """One row of the table: what published steps of a kind took beside physics."""
 
     chip: str
-    """`any`: all chips' rows of a kind together, for spreads alone."""
+    """`any`: what chips have in common, for those whose own ceilings a user measured."""
     kind: str
     """dense_bf16, dense_fp8, dense_fp32, experts, encoder or adapters."""
     slowness: float
@@ -30,6 +28,8 @@ class Calibrated:
     """Least slowness of the 80 % range."""
     high: float
     rows: int
+    chips: int
+    """Of the largest job among them."""
     sources: str
     """Publications, separated by `|`."""
 
@@ -87,65 +87,3 @@ def calibration() -> Calibration:
 class _Share:
     name: str
     value: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnStep:
-    """One measured case of the user's, and what physics says of it."""
-
-    name: str
-    chip: str
-    kind: str
-    seconds: float
-    physics_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnRate:
-    """A ceiling that `trnbench peak` measured, over the datasheet's."""
-
-    chip: str
-    precision: Precision | None
-    """None: of memory."""
-    share: float
-
-
-def calibrated_by(
-    steps: Sequence[OwnStep], rates: Sequence[OwnRate] = (), base: Calibration | None = None
-) -> Calibration:
-    """Return a calibration in which the user's own measurements count more than published ones.
-
-    A measured case has less between it and the next than one of another's: the range is what the
-    cases show, and at least as wide as half of the published one.
-    """
-    base = base or calibration()
-    rows, own = dict(base.rows), dict(base.own)
-    by_kind: dict[tuple[str, str], list[OwnStep]] = {}
-    for step in steps:
-        by_kind.setdefault((step.chip, step.kind), []).append(step)
-    for key, found in by_kind.items():
-        slowness = [each.seconds / each.physics_seconds for each in found]
-        middle = math.exp(statistics.fmean(map(math.log, slowness)))
-        spread = max(math.log(max(slowness) / middle), math.log(middle / min(slowness)))
-        known = base.of(*key) or base.of("any", key[1])
-        if known is not None:
-            spread = max(spread, math.log(known.high / known.low) / 4)
-        rows[key] = Calibrated(
-            chip=key[0],
-            kind=key[1],
-            slowness=middle,
-            low=middle * math.exp(-spread),
-            high=middle * math.exp(spread),
-            rows=len(found),
-            sources="|".join(each.name for each in found),
-        )
-        own[key] = f"{len(found)} of your own measured cases: " + ", ".join(
-            each.name for each in found
-        )
-    matmul, memory = dict(base.matmul), dict(base.memory)
-    for rate in rates:
-        if rate.precision is None:
-            memory[rate.chip] = rate.share
-        else:
-            matmul[rate.chip, rate.precision] = rate.share
-    return replace(base, rows=rows, own=own, matmul=matmul, memory=memory)

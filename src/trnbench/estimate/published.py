@@ -23,6 +23,10 @@ USUAL_TOKENS_PER_CHIP = 16384
 """Of a step, where the source names no batch."""
 
 SIZES = re.compile(r"\b(TP|PP|CP|VP|EP|DP|FSDP|MBS|GA)=?(\d+)")
+INTERLEAVED = {"Llama 3": 8}
+"""Stages of each pipeline rank where a publication has an interleaved schedule and no row says so:
+at most a block each. Source: arXiv 2407.21783, section 3.3.2."""
+
 NEURON_TENSOR = re.compile(r"(\d+)xNC\(TP\)")
 
 
@@ -41,23 +45,15 @@ def published_setup(
     run: PublishedResult, known: Calibration | None = None
 ) -> tuple[PublishedSetup | None, str | None]:
     """Return a published run as a setup, or None and why it cannot be one."""
-    shape, reason = published_shape(run)
-    chip = run.chip
-    if shape is None:
+    shape, reason = published_shape(run, roughly=True)
+    chip, precision = run.chip, _precision(run)
+    reason = reason or why_not(run)
+    if reason is not None or shape is None or chip is None or precision is None:
         return None, reason
-    if chip is None:
-        return None, f"{run.accelerator} is not in the catalog of chips"
-    precision = _precision(run)
     rate = published_rate(run, shape)
-    if precision is None:
-        return None, f"precision {run.precision or '(not named)'} is not one of ours"
     if rate is None or not run.accelerators or not run.sequence_length:
         return None, "the source lacks the rate, the number of chips or the sequence length"
-    if is_whole_run(run):
-        return None, "tokens of a whole run over its hours, restarts and all"
     machine = machine_of(chip.name, run.instance if run.instance in instances() else None)
-    if machine.peak_flops_per_second(precision) is None:
-        return None, f"{chip.name} has no published peak in {precision}"
     named = {key: int(value) for key, value in SIZES.findall(run.parallelism)}
     neuron = NEURON_TENSOR.search(run.parallelism)
     if neuron:
@@ -81,6 +77,26 @@ def published_setup(
     ), None
 
 
+def why_not(run: PublishedResult) -> str | None:
+    """Return why a run says nothing of how fast a step is on its chip; None: it may."""
+    chip, precision, notes = run.chip, _precision(run), run.notes
+    if chip is None:
+        return f"{run.accelerator} is not in the catalog of chips"
+    if precision is None:
+        return f"precision {run.precision or '(not named)'} is not one of ours"
+    if machine_of(chip.name).peak_flops_per_second(precision) is None:
+        return f"{chip.name} has no published peak in {precision}"
+    if is_whole_run(run):
+        return "tokens of a whole run over its hours, restarts and all"
+    if "offload" in run.parallelism.lower():
+        return "it moves states to the host's memory, which no term has"
+    if "500 W" in notes or "low-TDP" in notes:
+        return "its chips are limited below their rated power"
+    if "inconsistent" in notes or "does not multiply" in notes:
+        return "the source contradicts itself"
+    return None
+
+
 def is_whole_run(run: PublishedResult) -> bool:
     """Whether a row is tokens over hours of a whole training run, its downtime included."""
     return run.name.startswith("runs-") or "-run" in run.name or "whole run" in run.notes
@@ -89,6 +105,8 @@ def is_whole_run(run: PublishedResult) -> bool:
 def _precision(run: PublishedResult) -> Precision | None:
     if run.precision in FP8:
         return "fp8"
+    if run.publication == "Trainium Frontier":  # it gives its MFU of the bf16 peak
+        return "bf16_master"
     known: dict[str, Precision] = {"bf16": "bf16_master", "fp16": "bf16_master", "fp32": "fp32"}
     return known.get(run.precision)
 
@@ -122,16 +140,19 @@ def _laid_out(
         return (best.setup, ["layout", "recomputation"]) if best else (setup, ["layout"])
     sizes = {key: named.get(key, 1) for key in ("TP", "PP", "CP")}
     data = max(1, devices // (sizes["TP"] * sizes["PP"] * sizes["CP"]))
-    stages = named.get("VP", 1) if sizes["PP"] > 1 else 1
+    stages = named.get("VP", INTERLEAVED.get(run.publication, 1)) if sizes["PP"] > 1 else 1
     stages = max(1, min(stages, setup.shape.layers // sizes["PP"]))
+    # Data ranks of Megatron and Neuron share the optimizer's state (ZeRO-1), not weights.
+    keeps_weights = "SHARD_GRAD_OP" in words or "ZERO-1" in words or "ZERO-2" in words
+    is_zero = is_sharded or bool(named)
     layout = Layout(
         tensor_parallel_size=sizes["TP"],
         pipeline_parallel_size=sizes["PP"],
         context_parallel_size=sizes["CP"],
-        data_parallel_shard_size=data if is_sharded else 1,
-        data_parallel_replicate_size=1 if is_sharded else data,
+        data_parallel_shard_size=data if is_zero else 1,
+        data_parallel_replicate_size=1 if is_zero else data,
         expert_parallel_size=named.get("EP", 1) if setup.shape.experts else 1,
-        reshard_after_forward="SHARD_GRAD_OP" not in words,
+        reshard_after_forward=is_sharded and not keeps_weights,
         pipeline_stages_per_rank=stages,
         pipeline_schedule="interleaved_1f1b" if stages > 1 else "1f1b",
     )
@@ -147,10 +168,15 @@ def _recomputing(
     notes = (run.notes + run.parallelism).lower()
     kinds: list[Recompute] = ["none", "selective", "full"]
     assumed = ["recomputation"]
-    if "activation checkpointing: no" in notes or "no activation checkpointing" in notes:
+    if "selective" in notes and "selective layer" not in notes:
+        kinds, assumed = ["selective"], []
+    elif "activation checkpointing: no" in notes or "no activation checkpointing" in notes:
         kinds, assumed = ["none"], []
-    elif "activation checkpointing" in notes:
+    elif "activation checkpointing" in notes or "full ac" in notes:
         kinds, assumed = ["full"], []
+    elif "MBS" in run.parallelism or "TP" in run.parallelism:
+        # Recipes whose layout was tuned until it fits recompute no matmul.
+        kinds = ["selective"]
     candidates = [
         replace(setup, micro_batch_size=micro, step=replace(setup.step, recompute=kind))
         for micro in micros

@@ -37,9 +37,16 @@ LIMITS = {
 SAME_SILICON = {"a100-40": "a100-80"}
 """Chips that differ in memory alone: steps of one are data for the other."""
 
-FALLBACKS = {"dense_bf16": "dense_fp8", "dense_fp8": "dense_bf16", "adapters": "dense_bf16"}
+FALLBACKS = {
+    "dense_bf16": ("dense_fp8", "adapters", "experts"),
+    "dense_fp8": ("dense_bf16", "adapters", "experts_fp8"),
+    "dense_fp32": ("dense_bf16",),
+    "adapters": ("dense_bf16", "dense_fp8"),
+    "experts": ("experts_fp8",),
+    "experts_fp8": ("experts",),
+}
 """Kinds of steps of the same chip that an estimate may rest on, with a wider range."""
-FALLBACK_SPREAD = 1.25
+FALLBACK_SPREAD = 1.15
 """Factor by which such a range is wider at each end."""
 
 
@@ -172,7 +179,8 @@ def data_of(setup: Setup, known: Calibration) -> tuple[Calibrated | None, str]:
             own = known.own.get((name, kind))
             rests = own or f"{row.rows} published {said} rows of {name} ({_sources(row)})"
             return row, rests
-        row = known.of(name, FALLBACKS.get(kind, ""))
+        others = (known.of(name, each) for each in FALLBACKS.get(kind, ()))
+        row = next(filter(None, others), None)
         if row is not None:
             other = row.kind.replace("_", " ")
             wide = replace(row, low=row.low / FALLBACK_SPREAD, high=row.high * FALLBACK_SPREAD)
@@ -188,7 +196,10 @@ def data_of(setup: Setup, known: Calibration) -> tuple[Calibrated | None, str]:
 
 def _sources(row: Calibrated) -> str:
     names = row.sources.split("|")
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    said = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if len(names) == 1:
+        said = f"all by {said}"
+    return said + (", none of more than one chip" if row.chips == 1 else "")
 
 
 # --- memory ---------------------------------------------------------------------------------------

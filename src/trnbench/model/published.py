@@ -63,6 +63,9 @@ UNUSUAL = {
 }
 """Starts of the names of models that no shape of ours describes."""
 
+ROUGH = ("nanochat-derived",)
+"""Of those, near enough to a plain transformer to calibrate a wide range with."""
+
 ADAPTER = StepSettings(lora=Lora(rank=16, alpha=32, targets="attention"))
 """Adapters add under 1 % to the frozen weights' work at any usual rank; rows rarely name it."""
 
@@ -126,14 +129,19 @@ def published_step(run: PublishedResult) -> StepSettings:
     return ADAPTER if run.is_adapter_training else flops.PLAIN
 
 
-def published_shape(run: PublishedResult) -> tuple[ModelShape | None, str | None]:
-    """Return the shape of a run's model, or None and why it is not known."""
+def published_shape(
+    run: PublishedResult, *, roughly: bool = False
+) -> tuple[ModelShape | None, str | None]:
+    """Return the shape of a run's model, or None and why it is not known.
+
+    `roughly` takes those of `ROUGH` too, whose FLOPs come out within some ten per cent.
+    """
     alias = ALIASES.get(run.model, run.model)
     named = next((row for name, row in models().items() if is_same_model(name, alias)), None)
     if named is not None:
         return named.shape, None
     for start, why in UNUSUAL.items():
-        if run.model.startswith(start):
+        if run.model.startswith(start) and not (roughly and start in ROUGH):
             return None, f"{run.model}: {why}"
     sizes = {
         "family": "gpt2" if run.model.startswith(PLAIN_MLP) else "llama",
