@@ -1,6 +1,6 @@
 """How long collectives take between ranks of one mesh, inside a node and between nodes.
 
-Source: docs/metrics.md, "Collectives": rings, with a level inside the node and one between nodes;
+Source: docs/estimate.md: rings, with a level inside the node and one between nodes;
 nccl-tests PERFORMANCE.md; Patarasuk & Yuan 2009 for the bound.
 """
 
