@@ -310,6 +310,8 @@ class Result(Strict):
     """Null with fewer than two launches that count."""
     measurement_bytes: int
     """Length of the files that this was derived from; another length means it is out of date."""
+    measurement_sha256: str | None = None
+    """Of these files, one after the other: a copy's dates tell nothing. Null in older results."""
     seal: str | None = None
     """SHA-256 of the file's own text with 64 zeros in the place of this; it shows an edit of the
     file, whose figures are then derived anew."""

@@ -202,3 +202,21 @@ def captured_graphs() -> int:
     """Return the number of graphs that torch.compile has captured."""
     dynamo: Any = sys.modules.get("torch._dynamo.utils")
     return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
+
+
+def no_torch(error: Exception) -> tuple[str, str]:
+    """Return what is said of an import of torch that failed, and what to do about it.
+
+    Of a torch that is there and broken, what broke it is in the exception's own words.
+    """
+    python, other = f"Python {platform.python_version()}", "name another one with `--python PATH`"
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        said = f"{python} cannot import torch: {error}"
+        return said, f"install torch for that interpreter (`pip install torch`), or {other}"
+    said = f"{python} has a torch that cannot be imported: {type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError):
+        return said, f"install {error.name}, which that torch needs, or {other}"
+    return said, (
+        "a file or a library of it is damaged, missing, or of another version: install torch again "
+        f"in an environment of its own (`pip install --force-reinstall torch`), or {other}"
+    )

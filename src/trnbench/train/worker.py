@@ -25,6 +25,7 @@ from trnbench.train.software import (
     installed_versions,
     library_versions,
     neuron_generation,
+    no_torch,
 )
 
 if TYPE_CHECKING:  # torch is imported by the tasks that need it, and an inventory needs none
@@ -387,10 +388,6 @@ def _activity(backend: "Backend", before: "Compilations") -> dict[str, Any]:
 def _import_torch() -> None:
     try:
         import torch  # noqa: F401
-    except (ImportError, OSError) as error:
-        raise KnownFailure(
-            f"Python {platform.python_version()} cannot import torch: {error}",
-            reason="unavailable",
-            hint="install torch for that interpreter (`pip install torch` where there "
-            "is none), or name one that has it with `--python PATH`",
-        ) from error
+    except Exception as error:
+        said, hint = no_torch(error)
+        raise KnownFailure(said, reason="unavailable", hint=hint) from error

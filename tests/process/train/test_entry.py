@@ -13,6 +13,7 @@ from trnbench.protocol.codec import decode
 from trnbench.protocol.orders import ProbeDevices
 from trnbench.protocol.records import CHILD_RECORDS, Failed
 from trnbench.train import entry
+from trnbench.train.software import no_torch
 
 PRETENDS_TO_BE_OLD = """
 import runpy, sys
@@ -108,6 +109,29 @@ def test_a_torch_that_is_broken_is_told_like_one_that_is_missing(tmp_path: Path)
     failed = ended.records[-1]
     assert (failed.kind, failed.reason) == ("failed", "unavailable")
     assert "libdriver.so: cannot open" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "advice"),
+    [
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            "No module",
+            "pip install t",
+        ),
+        (ModuleNotFoundError("No module named 'sympy'", name="sympy"), "sympy", "install sympy"),
+        (ImportError("libtorch_cpu.so: undefined symbol: x"), "undefined symbol", "damaged"),
+        (AttributeError("module 'torch' has no attribute 'y'"), "AttributeError: mod", "damaged"),
+    ],
+)
+def test_what_keeps_torch_from_being_imported_is_told_in_its_own_words(
+    error: Exception, said: str, advice: str
+) -> None:
+    message, hint = no_torch(error)
+    assert said in message
+    assert advice in hint
+    assert "--python PATH" in hint
+    assert ("pip install torch`)" in hint) == ("No module named 'torch'" in message)
 
 
 def test_this_copy_is_loaded_whatever_lies_on_the_search_path(tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ def test_an_up_to_date_result_is_read_and_not_derived(case: Path) -> None:
     assert load_result(case).suite == "as it was stored"
 
 
+def test_a_copy_whose_files_have_other_dates_is_read_and_not_derived(case: Path) -> None:
+    stored = load_result(case).model_copy(update={"suite": "as it was stored"})
+    CaseFolder(case).write_result(stored)
+    written = (case / "result.json").stat().st_mtime_ns
+    os.utime(case / "measurement.jsonl", ns=(written + 10**9, written + 10**9))
+    assert load_result(case).suite == "as it was stored"
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -161,6 +161,7 @@ RESULT = {
         "between_launches_high": 0.02, "within_launches": 0.001,
     },
     "measurement_bytes": 12345,
+    "measurement_sha256": None,
     "seal": None,
 }  # fmt: skip
 RUN = {
