@@ -20,8 +20,8 @@ from trnbench.errors import ConfigError, ExitCode, TrnbenchError
 log = logging.getLogger("trnbench")
 
 COMMANDS = (
-    "init", "run", "results", "report", "compare", "noise", "profile", "cost", "rank", "published",
-    "check-claim", "peak", "doctor", "models", "prices", "schema",
+    "init", "run", "results", "report", "compare", "noise", "profile", "cost", "rank", "estimate",
+    "published", "check-claim", "peak", "doctor", "models", "prices", "schema",
 )  # fmt: skip
 """Each is a function in a file of its name, `-` as `_`, in the order of `--help`."""
 

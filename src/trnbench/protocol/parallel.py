@@ -5,6 +5,7 @@ one tensor group are neighbours, on one chip where it has as many devices.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +49,25 @@ class Layout:
     def data_parallel_size(self) -> int:
         """Ranks, or groups of ranks, that are each given sequences of their own."""
         return self.data_parallel_replicate_size * self.data_parallel_shard_size
+
+    @property
+    def in_words(self) -> str:
+        """The axes of more than one rank, outermost first, and what on them is not the default."""
+        sizes = {axis: self.size(axis) for axis in AXES}
+        said = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
+        return ", ".join([said or "one device", *self._unusual()])
+
+    def _unusual(self) -> Iterator[str]:
+        if self.pipeline_parallel_size > 1:
+            yield f"schedule {self.pipeline_schedule}"
+        if self.pipeline_stages_per_rank > 1:
+            yield f"{self.pipeline_stages_per_rank} stages a rank"
+        if self.expert_parallel_size > 1:
+            yield f"experts over {self.expert_parallel_size} ranks"
+        if self.tensor_parallel_size > 1 and not self.sequence_parallel:
+            yield "without sequence parallelism"
+        if self.data_parallel_shard_size > 1 and not self.reshard_after_forward:
+            yield "weights stay gathered after the forward pass"
 
     def size(self, axis: Axis) -> int:
         """Return the ranks along an axis."""

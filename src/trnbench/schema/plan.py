@@ -9,7 +9,6 @@ Format versions, and what changed in each:
 3   `parallel` has the sizes of replicas and shards, for data_parallel_size and data_parallel
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +16,7 @@ from pydantic import Field
 
 from trnbench.protocol.model import ExternalModel, ModelShape
 from trnbench.protocol.orders import Precision, StepSettings, WorkOrder
-from trnbench.protocol.parallel import AXES, Layout, PipelineSchedule
+from trnbench.protocol.parallel import Layout, PipelineSchedule
 from trnbench.protocol.records import Described
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
@@ -149,23 +148,8 @@ class PlannedParallel(Strict):
 
     @property
     def in_words(self) -> str:
-        """The axes of more than one rank, outermost first, and what on them is not the default."""
-        layout = self.layout
-        sizes = {axis: layout.size(axis) for axis in AXES}
-        said = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1)
-        return ", ".join([said or "one device", *self._unusual()])
-
-    def _unusual(self) -> Iterator[str]:
-        if self.pipeline_parallel_size > 1:
-            yield f"schedule {self.pipeline_schedule}"
-        if self.pipeline_stages_per_rank > 1:
-            yield f"{self.pipeline_stages_per_rank} stages a rank"
-        if self.expert_parallel_size > 1:
-            yield f"experts over {self.expert_parallel_size} ranks"
-        if self.tensor_parallel_size > 1 and not self.sequence_parallel:
-            yield "without sequence parallelism"
-        if self.data_parallel_shard_size > 1 and not self.reshard_after_forward:
-            yield "weights stay gathered after the forward pass"
+        """The layout in words."""
+        return self.layout.in_words
 
 
 class PlannedDevice(Strict):
