@@ -31,7 +31,7 @@ def load_results(
 
     Returns:
         Whole numbers are Int64, figures float64, texts string, what holds or not boolean, days
-        datetime64[s], and times datetime64[us, UTC].
+        datetime64[ms], and times datetime64[us, UTC].
 
     Raises:
         trnbench.errors.ConfigError: `errors` is neither of its words.

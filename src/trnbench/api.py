@@ -17,7 +17,8 @@ ERRORS = ("raise", "warn")
 def load_results(paths: Sequence[str | PathLike[str]], errors: str) -> "DataFrame":
     """Do what `trnbench.load_results` promises."""
     from trnbench.errors import DataError
-    from trnbench.reports.frame import frame_of, require
+    from trnbench.reports.extras import require
+    from trnbench.reports.frame import frame_of
     from trnbench.reports.results import REPORT
     from trnbench.run.results import load_results as read_results
 

@@ -15,7 +15,7 @@ from trnbench.machine.describe import Devices
 from trnbench.model.families import FAMILIES, Family
 from trnbench.plan.make import make_plan
 from trnbench.protocol.records import FoundDevice
-from trnbench.reports import FORMATS, render
+from trnbench.reports import render, text_formats
 from trnbench.reports.document import Page
 from trnbench.reports.plans import REPORT as PLANS
 from trnbench.reports.results import REPORT as RESULTS
@@ -54,7 +54,7 @@ def planned(case: CaseConfig, backend: str) -> Plan:
 def result_of(plan: Plan, **changes: Any) -> Result:
     """Analyze the case, and print it and its plan in every format."""
     result = make_result(plan, make_measurement(plan, **changes))
-    for format_ in FORMATS:
+    for format_ in text_formats():
         assert plan.model.name in render(RESULTS, [result], format_, Page(width=200))
         assert plan.model.name in render(PLANS, [plan], format_, Page(width=200))
     return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import GateOptions, OutputFile, Plots, PriceChoice
+from trnbench.cli.options import FORMAT, GateOptions, OutputFile, Plots, PriceChoice
 from trnbench.errors import CheckFailed, ConfigError, Problem
 from trnbench.redact import redact
 from trnbench.reports import formats_of
@@ -101,9 +101,7 @@ class TermOptions(GateOptions):
 class TargetOptions:
     """Where the comparison is written, and in which formats."""
 
-    format: ComparisonFormat = cli_option(
-        TERMINAL, "--format", "-f", help="The format of the output."
-    )
+    format: Annotated[ComparisonFormat, FORMAT] = TERMINAL
     output: OutputFile = None
     write: list[str] | None = cli_option(
         None,

@@ -1,6 +1,7 @@
 """The options that two commands share: single ones, and groups as dataclasses."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,59 @@ Configs = Annotated[
         show_default="quick",
     ),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="The format of the output.")]
+
+
+def choose_format(
+    context: typer.Context, parameter: typer.CallbackParam, given: StrEnum
+) -> StrEnum:
+    """Return the format that was named, else that of the output file's suffix.
+
+    Raises:
+        ConfigError: a binary format would go to a terminal.
+        UnavailableError: a package that the format needs is not installed.
+    """
+    takes_file = any(each.name == "output" and each.is_eager for each in context.command.params)
+    path: Path | None = context.params.get("output") if takes_file else None
+    if path is not None and not _is_named(context, parameter):
+        given = next(
+            (type(given)(name) for name, each in FORMATS.items() if each.suffix == path.suffix),
+            given,
+        )
+    require_format(given, is_to_terminal=path is None and sys.stdout.isatty())
+    return given
+
+
+def _is_named(context: typer.Context, parameter: typer.CallbackParam) -> bool:
+    source = context.get_parameter_source(parameter.name or "")
+    return source is not None and source.name != "DEFAULT"
+
+
+def require_format(name: str, *, is_to_terminal: bool) -> None:
+    """Raise before anything starts where a format could not be written."""
+    format_ = FORMATS.get(name)  # else one of a comparison's own, which need nothing
+    if format_ is None:
+        return
+    if format_.is_binary and is_to_terminal:
+        raise ConfigError(
+            f"--format {name}: is binary, and stdout is a terminal",
+            hint=f"write it to a file: add `> FILE{format_.suffix}`, or -o where the command has "
+            "-o FILE",
+        )
+    if format_.packages:
+        from trnbench.reports.extras import require_installed
+
+        require_installed(format_.packages)
+
+
+FORMAT = typer.Option(
+    "--format",
+    "-f",
+    callback=choose_format,
+    help="The format of the output. Where -o names a file, its suffix chooses: "
+    f"{', '.join(each.suffix for each in FORMATS.values() if each.suffix)}. parquet and xlsx need "
+    "packages: pip install 'trnbench[reports,parquet]'.",
+)
+FormatOption = Annotated[Format, FORMAT]
 
 
 def read_output(text: str) -> Path:
@@ -53,13 +106,34 @@ def read_output(text: str) -> Path:
     return Path(text)
 
 
+def read_output_file(text: str) -> Path:
+    """Refuse a file that cannot be written before anything is read or measured."""
+    path = read_output(text)
+    if path.is_dir():
+        raise ConfigError(
+            f"{path}: is a folder", hint=f"name a file, e.g. -o {path / 'report.csv'}"
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"{path}: cannot be written: there is no folder {path.parent}",
+            hint="name a file in a folder that exists",
+        )
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(
+            f"{path}: cannot be written: Permission denied",
+            hint="check its permissions, or name another file",
+        )
+    return path
+
+
 OutputFile = Annotated[
     Path | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FILE",
-        parser=read_output,
+        parser=read_output_file,
+        is_eager=True,  # it is known when the format is chosen
         help="Write to this file instead of to stdout.",
     ),
 ]

@@ -54,10 +54,10 @@ def show(
     traces: Callable[[Any], Any] | None = None,
 ) -> None:
     """Write a report in a format to a file, or to stdout, and its figures to a folder."""
-    from trnbench.reports import render
+    from trnbench.reports import written
 
     page = replace(page_of_stdout(), traces=traces)
-    write(render(report, of, str(format_), page), path)
+    write(written(report, of, str(format_), page), path)
     draw(report, of, page, plots)
 
 
@@ -76,20 +76,22 @@ def draw(report: Report[T], of: T, page: Page, folder: Path | None) -> None:
     from trnbench.reports.plots import write_plots
 
     charts = [*report.document(of, page).backing().charts]
-    written = write_plots(charts, folder)
-    said = f"{len(written)} files of {len(charts)} figures"
+    files = write_plots(charts, folder)
+    said = f"{len(files)} files of {len(charts)} figures"
     if not charts:
         said = "no figure: a chart needs two figures or more that may be compared"
     sys.stderr.write(f"plots: {folder}: {said}\n")
 
 
-def write(text: str, path: Path | None = None, *, is_appended: bool = False) -> None:
+def write(text: str | bytes, path: Path | None = None, *, is_appended: bool = False) -> None:
     """Write a report to a file, or to stdout."""
     if path is None:
         _write_to_stdout(text)
         return
+    if isinstance(text, str):
+        text = text.encode("utf-8", errors="replace")
     try:
-        with path.open("a" if is_appended else "w", encoding="utf-8", errors="replace") as stream:
+        with path.open("ab" if is_appended else "wb") as stream:
             stream.write(text)
     except OSError as error:
         raise ConfigError(
@@ -98,9 +100,12 @@ def write(text: str, path: Path | None = None, *, is_appended: bool = False) -> 
         ) from error
 
 
-def _write_to_stdout(text: str) -> None:
+def _write_to_stdout(text: str | bytes) -> None:
     try:
-        sys.stdout.write(text)
+        if isinstance(text, str):
+            sys.stdout.write(text)
+        else:
+            sys.stdout.buffer.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -151,6 +156,7 @@ def find_targets(
 
 
 def _read_target(text: str) -> Target:
+    from trnbench.cli.options import require_format
     from trnbench.reports import formats_of
 
     formats = formats_of("comparison")
@@ -160,6 +166,7 @@ def _read_target(text: str) -> Target:
             f"--write {text}: is not FORMAT=FILE",
             hint=f"write e.g. --write junit=gate.xml; formats: {', '.join(formats)}",
         )
+    require_format(name, is_to_terminal=False)
     return Target(name, Path(path))
 
 
@@ -167,11 +174,11 @@ def write_comparison(
     comparison: "Comparison", targets: Sequence[Target], plots: Path | None = None
 ) -> None:
     """Write a comparison to every target, and its figures to a folder."""
-    from trnbench.reports import render
+    from trnbench.reports import written
     from trnbench.reports.comparison import REPORT
 
     for target in targets:
         page = page_of_stdout() if target.path is None else Page(width=120)
-        text = render(REPORT, comparison, target.format, page)
+        text = written(REPORT, comparison, target.format, page)
         write(text, target.path, is_appended=target.is_appended)
     draw(REPORT, comparison, Page(), plots)

@@ -35,7 +35,7 @@ def report(
     flops_convention: FlopsConvention = None,
     with_published: WithPublished = False,
 ) -> None:
-    """Show results as a table, a web page, CSV, Markdown or JSON; price them anew."""
+    """Show results as a table, a web page, CSV, Parquet, Excel or JSON; price them anew."""
     from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.reprice import PriceFinder
     from trnbench.reports.results import OFFERS, REPORT

@@ -192,8 +192,18 @@ class Report(Generic[T]):
     """For programs: JSON; figures in base units."""
 
 
-Format = Callable[[Report[Any], Any, Page], str]
-"""Writes a report of something for a page."""
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How any report is written."""
+
+    render: Callable[[Report[Any], Any, Page], str | bytes]
+    """Writes a report of something for a page."""
+    suffix: str | None = None
+    """Of a file's name; it chooses the format where none is named."""
+    packages: tuple[str, ...] = ()
+    """That it needs, each with its extra in `frame.EXTRAS`."""
+    is_binary: bool = False
+    """It goes to a file or a pipe, and not to a terminal."""
 
 
 def columns(*headings: str) -> tuple[Column, ...]:
@@ -259,9 +269,13 @@ _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's categories of control, format and surrogate characters, and of line breaks."""
 
 
+_JOINERS = ("\u200c", "\u200d")
+"""Of the format characters those that only join or part their neighbours, in emoji and scripts."""
+
+
 def is_steering(character: str) -> bool:
     """Tell whether a character could steer a terminal or a page."""
-    return unicodedata.category(character) in _STEERING
+    return unicodedata.category(character) in _STEERING and character not in _JOINERS
 
 
 def one_line(text: str) -> str:

@@ -2,37 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trnbench.errors import UnavailableError
 from trnbench.reports.document import Kind, Rows, Value
+from trnbench.reports.extras import require
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-EXTRAS = {"pandas": "reports", "jinja2": "reports", "xlsxwriter": "reports", "pyarrow": "parquet"}
-"""Packages that a format needs, each with the extra of trnbench that installs it."""
-
 _HALF = re.compile("[\ud800-\udfff]")
 """Half a character, which UTF-8 cannot hold."""
-
-
-def require(package: str) -> Any:
-    """Return a package that not every installation has.
-
-    Raises:
-        UnavailableError: it is not installed, with the command that installs it.
-    """
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise UnavailableError(
-            f"{package} is not installed beside trnbench",
-            hint=f"pip install 'trnbench[{EXTRAS[package]}]'; --format csv and json need none",
-        ) from None
 
 
 def frame_of(found: Rows) -> "DataFrame":
@@ -82,6 +61,6 @@ _SERIES: Mapping[Kind, Callable[[Any, Sequence[Value]], Any]] = {
     "int": _whole,
     "float": lambda pandas, cells: pandas.Series(cells, dtype="float64"),
     "flag": _flags,
-    "day": _moments("datetime64[s]"),
+    "day": _moments("datetime64[ms]"),
     "time": _moments("datetime64[us, UTC]"),
 }

@@ -8,7 +8,7 @@ import pytest
 
 from tests.command import in_process
 from tests.comparisons import BASE, CAND, edit, write_launch, write_side
-from trnbench.reports import formats_of
+from trnbench.reports import text_formats
 from trnbench.schema.comparison import Comparison
 
 GATE = ("--gate", "tokens_per_second > -2%")
@@ -76,7 +76,7 @@ def test_a_window_can_stand_for_a_side(sides: Path) -> None:
 
 
 def test_one_call_writes_every_format_that_is_asked_for(sides: Path, tmp_path: Path) -> None:
-    names = sorted(formats_of("comparison"))
+    names = sorted(text_formats("comparison"))
     writes = [x for name in names for x in ("--write", f"{name}={tmp_path / name}")]
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
@@ -121,7 +121,7 @@ def test_the_metrics_and_the_margin_can_be_chosen(sides: Path) -> None:
 
 
 def test_no_report_holds_a_path_of_this_machine(sides: Path, tmp_path: Path) -> None:
-    names = sorted(formats_of("comparison"))
+    names = sorted(text_formats("comparison"))
     writes = [x for name in names for x in ("--write", f"{name}={tmp_path / name}")]
     code, out, err = compare(sides, sides / "base", sides / "cand", *GATE, *writes)
     assert code == 6

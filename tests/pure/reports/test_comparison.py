@@ -26,7 +26,7 @@ from tests.pure.reports.consumers import BMF, CUSTOM_BENCHMARKS
 from trnbench.compare.compare import compare
 from trnbench.compare.gates import Terms
 from trnbench.compare.metrics import COMPARABLES
-from trnbench.reports import ci, formats_of, render
+from trnbench.reports import ci, render, text_formats
 from trnbench.reports.columns import COMPARISON_COLUMNS, describe_columns
 from trnbench.reports.comparison import REPORT, say_value, say_verdict, summary_of
 from trnbench.reports.document import Page
@@ -89,7 +89,7 @@ def with_states(states: Sequence[str]) -> Comparison:
     return SLOWER.model_copy(update={"gates": gates})
 
 
-@pytest.mark.parametrize("name", sorted(formats_of("comparison")))
+@pytest.mark.parametrize("name", sorted(text_formats("comparison")))
 def test_no_cases_is_a_report_too(name: str) -> None:
     assert write(name, EMPTY, PAGE).endswith("\n")
 
@@ -143,7 +143,7 @@ def of_standing(standing: Validity) -> Comparison:
     return compare(base_side(), launches, Terms())
 
 
-@pytest.mark.parametrize("name", sorted(formats_of("comparison")))
+@pytest.mark.parametrize("name", sorted(text_formats("comparison")))
 def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) -> None:
     standings: tuple[Validity, ...] = ("sound", "doubtful", "invalid")
     texts = [write(name, of_standing(standing), PAGE) for standing in standings]

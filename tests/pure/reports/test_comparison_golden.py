@@ -6,7 +6,7 @@ import pytest
 
 from tests.pure.reports.comparisons import rich, slower
 from trnbench import __version__
-from trnbench.reports import formats_of, render
+from trnbench.reports import render, text_formats
 from trnbench.reports.comparison import REPORT
 from trnbench.reports.document import Page
 from trnbench.schema.comparison import Comparison
@@ -16,7 +16,7 @@ Golden = Callable[[str, str], None]
 COMPARISONS = {"slower": slower, "rich": rich}
 
 
-@pytest.mark.parametrize("name", sorted(formats_of("comparison")))
+@pytest.mark.parametrize("name", sorted(text_formats("comparison")))
 @pytest.mark.parametrize("which", sorted(COMPARISONS))
 def test_a_format_looks_as_it_did(name: str, which: str, check_golden: Golden) -> None:
     comparison: Comparison = COMPARISONS[which]()

@@ -12,15 +12,16 @@ import pytest
 from tests.each import check_each
 from tests.pure.reports.samples import SAMPLES, report_of
 from trnbench import reports
+from trnbench.cli import options
 from trnbench.cli.compare import ComparisonFormat
-from trnbench.cli.options import Format
-from trnbench.reports import FORMATS, REPORTS, as_csv, ci, formats_of, render
+from trnbench.reports import FORMATS, REPORTS, as_csv, ci, formats_of, render, text_formats
 from trnbench.reports.as_markdown import markdown
 from trnbench.reports.as_terminal import terminal
 from trnbench.reports.document import (
     Column,
     Document,
     Facts,
+    Format,
     Heading,
     Lines,
     Notes,
@@ -33,7 +34,7 @@ from trnbench.reports.document import (
 )
 
 FOLDER = Path(as_csv.__file__).parent
-EVERY = [(name, form) for name in SAMPLES for form in formats_of(name)]
+EVERY = [(name, form) for name in SAMPLES for form in text_formats(name)]
 
 
 def test_the_formats_are_the_files() -> None:
@@ -52,7 +53,7 @@ def test_the_reports_are_those_of_the_files() -> None:
 
 
 def test_every_format_can_be_named() -> None:
-    assert [each.value for each in Format] == list(FORMATS)
+    assert [each.value for each in options.Format] == list(FORMATS)
     assert [each.value for each in ComparisonFormat] == list(formats_of("comparison"))
 
 
@@ -61,7 +62,7 @@ def test_a_format_that_is_added_writes_every_report(monkeypatch: pytest.MonkeyPa
         document: Document = report.document(of, page)
         return "".join(f"{type(part).__name__.upper()}!" for part in document.parts)
 
-    monkeypatch.setitem(reports.FORMATS, "shouted", shouted)
+    monkeypatch.setitem(reports.FORMATS, "shouted", Format(shouted))
     for name, of in SAMPLES.items():
         assert "shouted" in formats_of(name)
         assert "!" in render(report_of(name), of, "shouted", Page())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.builders import make_plan, make_result, three_results
-from trnbench.reports import FORMATS, plans, render
+from trnbench.reports import plans, render, text_formats
 from trnbench.reports.columns import COLUMNS, row
 from trnbench.reports.document import Page
 from trnbench.reports.results import REPORT
@@ -55,7 +55,7 @@ def hostile(text: str) -> Result:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(text_formats()))
 def test_each_standing_is_a_word_of_its_own_in_every_format(name: str) -> None:
     standings: tuple[Validity, ...] = ("sound", "doubtful", "invalid", "failed")
     texts = {
@@ -119,7 +119,7 @@ def test_a_metric_of_another_version_is_empty_and_not_an_error() -> None:
     assert row(old)["stall_share"] is None
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(text_formats()))
 def test_no_results_is_a_report_too(name: str) -> None:
     text = write(name, [], PAGE)
     assert text.endswith("\n")
@@ -178,7 +178,7 @@ def test_no_text_steers_what_shows_the_json_and_none_is_lost(text: str) -> None:
 
 
 def test_half_a_character_can_be_written_in_every_format() -> None:
-    for name in FORMATS:
+    for name in text_formats():
         assert write(name, [hostile("a\ud800b")], PAGE).encode(), name
 
 
@@ -215,3 +215,20 @@ def test_characters_of_two_columns_are_counted_as_two(width: int) -> None:
 def test_colour_is_put_on_a_terminal_alone() -> None:
     assert "\x1b[" in write("terminal", [SAMPLE], Page(width=200, is_coloured=True))
     assert "\x1b[" not in write("terminal", [SAMPLE], Page(width=200))
+
+
+@given(HOSTILE)
+def test_no_text_is_a_command_in_the_latex(text: str) -> None:
+    written = write("latex", [hostile(text)], PAGE)
+    body = re.sub(r"\\([&%$#_{}\\]|[a-zA-Z]+\*?)", "", written.split("\n", 1)[1])
+    body = body.replace(r"\$", "")
+    assert not set("\\%$#_~^<>|`") & set(body)
+    assert not re.search(r"(\\item|\\\\) *\n?\[", written)
+    rows = [line for line in written.splitlines() if line.endswith(" \\\\")]
+    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [8, 8]
+
+
+def test_emoji_and_other_scripts_survive_in_every_format() -> None:
+    name = "\N{WOMAN}\u200d\N{PERSONAL COMPUTER} \u05d0\u05d1 \u06a9\u200c\u062e"
+    for form in text_formats():
+        assert name in write(form, [hostile(name)], PAGE), form

@@ -7,7 +7,7 @@ import pytest
 from tests.builders import job_results, three_results
 from tests.pure.run.plans import plan_case
 from trnbench import __version__
-from trnbench.reports import FORMATS, plans, render
+from trnbench.reports import plans, render, text_formats
 from trnbench.reports.document import Page
 from trnbench.reports.results import REPORT
 from trnbench.run.configs import shipped_configs
@@ -15,13 +15,13 @@ from trnbench.run.configs import shipped_configs
 Golden = Callable[[str, str], None]
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(text_formats()))
 def test_a_format_looks_as_it_did(name: str, check_golden: Golden) -> None:
     text = render(REPORT, three_results(), name, Page(width=200))
     check_golden(f"reports/{name}.txt", text.replace(f'"{__version__}"', '"0.1.0"'))
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(text_formats()))
 def test_a_job_and_an_idle_machine_look_as_they_did(name: str, check_golden: Golden) -> None:
     """A job on eight GPUs, one GPU of the same kind, and one core of a whole trn2.48xlarge."""
     text = render(REPORT, job_results(), name, Page(width=200))

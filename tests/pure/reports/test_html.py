@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.builders import job_results, make_plan, make_result, three_results
 from tests.each import check_each
 from tests.pure.reports.samples import SAMPLES, report_of
-from trnbench.reports import FORMATS, render
+from trnbench.reports import render, text_formats
 from trnbench.reports.as_html import FOLDER, sort_value
 from trnbench.reports.axes import logarithmic_ticks
 from trnbench.reports.backing import backing_of
@@ -243,7 +243,7 @@ def test_only_a_page_makes_what_only_a_page_shows(monkeypatch: pytest.MonkeyPatc
         raise AssertionError
 
     monkeypatch.setattr("trnbench.reports.backing.backing_of", refuse)
-    for name in FORMATS:
+    for name in text_formats():
         if name != "html":
             render(REPORT, [make_result()], name, PAGE)
     with pytest.raises(AssertionError):

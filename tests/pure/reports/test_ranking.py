@@ -15,7 +15,7 @@ from trnbench.analysis.idle import idle_note
 from trnbench.analysis.metrics import unknown
 from trnbench.cost.ranked_runs import ranked_run
 from trnbench.cost.ranking import Constraint, Ranking, rank
-from trnbench.reports import FORMATS, render
+from trnbench.reports import render, text_formats
 from trnbench.reports.document import Page
 from trnbench.reports.ranking import REPORT, Ranked
 from trnbench.schema.result import MetricValue
@@ -91,7 +91,7 @@ def test_json_says_what_a_job_comes_to() -> None:
     assert ranked["value"] == ranked["train_seconds"] == pytest.approx(1000.0)
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(text_formats()))
 def test_sound_doubtful_and_invalid_are_three_states_in_every_format(name: str) -> None:
     metric = "usd_per_million_tokens"
     texts = {}
