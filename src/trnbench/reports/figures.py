@@ -67,11 +67,11 @@ def of_results(results: Sequence[Result], traces: TraceFinder | None) -> list[do
 
 
 def names_of(results: Sequence[Result]) -> list[str]:
-    """Name each result, with its run where several have one name."""
+    """Name each result, with its run first where several have one name."""
     names = [*map(case_name, results)]
     counts = Counter(names)
     return [
-        name if counts[name] == 1 else f"{name}, {each.run_id}"
+        name if counts[name] == 1 else f"{each.run_id}: {name}"
         for name, each in zip(names, results, strict=True)
     ]
 
@@ -352,8 +352,8 @@ def _cost(ranking: Ranking, labels: Sequence[str]) -> doc.Chart | None:
         name=f"cost-against-speed-{slug(ranking.work)}",
         title=f"Cost against speed: {ranking.work}",
         sentence="Dollars per million tokens against tokens per second, both with the 95 % "
-        "interval; lower is cheaper, right is faster. The line joins those that no other beats on "
-        "both.",
+        "interval where it is known; lower is cheaper, right is faster. The line joins those that "
+        "no other beats on both.",
         x=axes.SPEED,
         y=axes.USD_PER_MILLION,
         points=points,

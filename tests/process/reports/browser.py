@@ -130,10 +130,16 @@ class Browser:
         return found["result"].get("value")
 
     def wait_until(self, condition: str) -> None:
-        """Return once an expression is true in the page."""
-        look = f"const look = () => {condition} ? done(0) : setTimeout(look); look();"
-        script = f"new Promise(done => {{ {look} }})"
-        self.call("Runtime.evaluate", expression=script, awaitPromise=True)
+        """Return once an expression is true in the page; it is looked at up to 1,000 times."""
+        script = (
+            "new Promise(done => { let tries = 0; const look = () => "
+            f"({condition}) ? done(true) : ++tries < 1000 ? setTimeout(look) : done(false);"
+            "look(); })"
+        )
+        found = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
+        assert found["result"].get("value"), condition
 
     def resize(self, width: int) -> None:
         self.call(

@@ -59,6 +59,34 @@ def test_every_figure_of_the_json_can_be_read_on_the_page(page: Browser) -> None
     assert not figures - {text.strip() for text in seen}
 
 
+def test_every_figure_of_a_chart_is_in_the_table_under_it(page: Browser) -> None:
+    page.run("document.querySelectorAll('figure details').forEach(d => d.open = true)")
+    tables = page.run("[...document.querySelectorAll('figure details')].map(d => d.innerText)")
+    page.run("document.querySelectorAll('figure details').forEach(d => d.open = false)")
+    speeds = {each.metrics["tokens_per_second"].value for each in results()} - {None}
+    assert all(str(speed) in tables[0] for speed in speeds)
+
+
+def test_a_screen_reader_finds_each_point_by_its_name(page: Browser) -> None:
+    labels = "[...document.querySelectorAll('.chart [role=graphics-symbol]')].map(p => p.ariaLabel)"
+    found = page.run(labels)
+    assert any(each.startswith("tiny-gpt2 (790k) 8x128 fp32 on AMD EPYC") for each in found if each)
+
+
+def test_pointing_at_a_point_shows_its_text_and_runs_none_of_it(page: Browser) -> None:
+    point = "document.querySelectorAll('.chart path[aria-roledescription=point]')"
+    assert page.run(f"{point}.length") == 3
+    for number in range(3):
+        x, y = page.run(
+            f"{{const p = {point}[{number}]; p.scrollIntoView({{block: 'center'}});"
+            "const b = p.getBoundingClientRect(); [b.x + b.width / 2, b.y + b.height / 2]}"
+        )
+        page.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+        page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        page.wait_until("document.querySelector('#vg-tooltip-element.visible')")
+    assert page.run("document.images.length") == 0
+
+
 def test_a_heading_sorts_by_the_keyboard_and_leaves_the_unknown_last(page: Browser) -> None:
     page.run(f"{FIRST_TABLE}.tHead.rows[0].cells[2].querySelector('[role=button]').focus()")
     speeds = f"[...{FIRST_TABLE}.tBodies[0].rows].map(r => r.cells[2].innerText.split(' ')[0])"

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.pure.reports.samples import SAMPLES, report_of
 from trnbench.reports.document import Page
 from trnbench.reports.plots import write_plots
-for name in ("ranking", "cost", "prices:HISTORY"):
+for name in ("ranking", "prices:HISTORY"):
     charts = report_of(name).document(SAMPLES[name], Page()).backing().charts
     write_plots([*charts], Path(sys.argv[1]))
 """
@@ -50,5 +50,5 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
         folder.mkdir()
         subprocess.run([sys.executable, "-c", SCRIPT, str(folder)], check=True)
     pairs = [(path, folders[1] / path.name) for path in sorted(folders[0].iterdir())]
-    assert len(pairs) >= 8
+    assert len(pairs) >= 6
     assert all(first.read_bytes() == second.read_bytes() for first, second in pairs)

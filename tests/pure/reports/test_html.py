@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import job_results, make_plan, make_result, three_results
+from tests.conftest import GOLDEN
 from tests.each import check_each
 from tests.pure.reports.samples import SAMPLES, report_of
 from trnbench.reports import render, text_formats
@@ -23,6 +24,7 @@ from trnbench.reports.backing import backing_of
 from trnbench.reports.columns import row
 from trnbench.reports.document import Page
 from trnbench.reports.results import OFFERS, REPORT, Offered
+from trnbench.run.results import load_result
 from trnbench.schema.result import MetricValue, Result
 from trnbench.units import say_change
 
@@ -285,6 +287,14 @@ def test_pages_keep_to_their_sizes() -> None:
     ]
     assert len(page_of(results[:50]).encode()) < 1e6
     assert len(page_of(results).encode()) < 5e6
+
+
+def test_a_result_of_an_older_format_is_on_a_page_beside_a_new_one() -> None:
+    cases = sorted((GOLDEN / "schema" / "v1").iterdir())
+    old = [load_result(case) for case in cases]
+    text = page_of([*old, make_result()])
+    assert len(old) == 2
+    assert all(each.model.name in text for each in old)
 
 
 def test_a_ranking_begins_with_the_first_and_its_lead() -> None:

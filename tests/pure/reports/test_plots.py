@@ -112,8 +112,8 @@ def test_results_of_one_name_are_told_apart_by_their_runs() -> None:
     second = first.model_copy(update={"run_id": "another"})
     (speed,) = (each for each in backing_of([first, second]).charts if each.name == "speed")
     labels = [str(row["label"]) for row in speed.data]
-    assert labels[0].endswith(first.run_id)
-    assert labels[1].endswith("another")
+    assert labels[0].startswith(first.run_id)
+    assert labels[1].startswith("another: ")
 
 
 def test_an_axis_has_the_unit_that_fits_and_its_table_the_base_unit() -> None:
