@@ -133,7 +133,13 @@ def dots(
         "layer": layers,
         "height": ROW * len(points),
     }
-    headings = {"label": "what", "x": axis.title, "low": "95 % from", "high": "to", "kind": "from"}
+    headings = {
+        "label": "what",
+        "x": axis.title,
+        "low": "low end",
+        "high": "high end",
+        "kind": "is",
+    }
     return _chart(name, title, sentence, headings, data, drawing, axis)
 
 
@@ -230,8 +236,8 @@ def scatter(
     if len(points) <= MOST_NUMBERED:
         layers.append(_text("number", {"x": at_x, "y": at_y}, dx=9, dy=-9))
     headings = {
-        "number": "number", "label": "what", "x": x.title, "x_low": "95 % from", "x_high": "to",
-        "y": y.title, "y_low": "95 % from", "y_high": "to", "kind": "from",
+        "number": "number", "label": "what", "x": x.title, "x_low": "low", "x_high": "high",
+        "y": y.title, "y_low": "low", "y_high": "high", "kind": "is",
     }  # fmt: skip
     scaled = [*x.to_unit("x", "x_low", "x_high"), *y.to_unit("y", "y_low", "y_high")]
     drawing: Spec = {"transform": scaled, "layer": layers, "height": 340}

@@ -1,7 +1,7 @@
 """The figures of results and of rankings: speed, cost, steps, loss, memory, ranks, price."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from trnbench.analysis.scaling import find_scaling
 from trnbench.analysis.traces import Trace, thinned
@@ -12,7 +12,7 @@ from trnbench.reports import document as doc
 from trnbench.reports.axes import Axis
 from trnbench.reports.charts import Point, say_ends
 from trnbench.reports.results import device_cell, figure, model_cell
-from trnbench.schema.result import NORMAL_975, Result
+from trnbench.schema.result import NORMAL_975, Origin, Result
 from trnbench.units import say_bytes, say_count, say_percent, say_rate, say_seconds, say_usd
 
 TraceFinder = Callable[[Result], Trace | None]
@@ -329,6 +329,15 @@ def slug(text: str) -> str:
     return "-".join(filter(None, letters.split("-")))[:60]
 
 
+RANGES: Mapping[Origin, str] = {
+    "measured": "measured, the 95 % interval",
+    "imported": "imported, the 95 % interval of the log's steps",
+    "published": "published, from the slowest to the fastest source where there are several",
+    "estimated": "estimated, what holds 80 % of what is expected",
+}
+"""What the bars of a point mean, by where it is from."""
+
+
 def _cost(ranking: Ranking, labels: Sequence[str]) -> doc.Chart | None:
     points = []
     for row, label in zip(ranking.rows, labels, strict=True):
@@ -351,9 +360,10 @@ def _cost(ranking: Ranking, labels: Sequence[str]) -> doc.Chart | None:
     return charts.scatter(
         name=f"cost-against-speed-{slug(ranking.work)}",
         title=f"Cost against speed: {ranking.work}",
-        sentence="Dollars per million tokens against tokens per second, both with the 95 % "
-        "interval where it is known; lower is cheaper, right is faster. The line joins those that "
-        "no other beats on both.",
+        sentence="Dollars per million tokens against tokens per second; lower is cheaper, right is "
+        "faster. The dashed line joins those that no other beats on both. Bars: "
+        + "; ".join(RANGES[each] for each in RANGES if each in {p.origin for p in points})
+        + ".",
         x=axes.SPEED,
         y=axes.USD_PER_MILLION,
         points=points,
