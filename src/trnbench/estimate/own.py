@@ -53,7 +53,8 @@ def calibrated_by(
     for key, steps in by_kind.items():
         rows[key] = _calibrated(key, steps, known)
         cases = "case" if len(steps) == 1 else "cases"
-        own[key] = f"{len(steps)} {cases} that you measured ({rows[key].sources})"
+        names = ", ".join(each.name for each in steps)
+        own[key] = f"{len(steps)} {cases} that you measured ({names})"
     return replace(known, rows=rows, own=own)
 
 
