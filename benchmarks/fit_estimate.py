@@ -37,7 +37,7 @@ BETWEEN, WITHIN = 0.2, 0.2
 """Spreads of log slowness between publications and within one, by which their medians are weighted:
 a publication of one row counts half as much as one of many."""
 
-ONE_SOURCE = 1.15
+ONE_SOURCE = 1.1
 """By which a range is wider at each end where all rows are of one publication."""
 
 FEW_ROWS = 20

@@ -13,6 +13,9 @@ MICRO_BATCHES = (1, 2, 4, 8, 16)
 RECOMPUTES: tuple[Recompute, ...] = ("none", "selective", "full")
 PIPELINES = (1, 2, 4, 8, 16, 32)
 STAGES = (1, 2, 4)
+CONTEXTS = (1, 2, 4, 8, 16, 32)
+LEAST_CONTEXT_TOKENS = 8192
+"""Of a sequence on each context rank: with fewer, attention no longer hides what it is sent."""
 
 FITNESS = {"fits": 0, "unknown": 0, "tight": 1, "does_not_fit": 2}
 
@@ -32,8 +35,8 @@ def possible_setups(setup: Setup) -> Iterator[Setup]:
         for pipeline in PIPELINES if is_split else (1,):
             if devices % (tensor * pipeline) or shape.layers < pipeline:
                 continue
-            data = devices // (tensor * pipeline)
-            for layout in _data_layouts(setup, tensor, pipeline, data):
+            for layout in _data_layouts(setup, tensor, pipeline, devices // (tensor * pipeline)):
+                data = layout.data_parallel_size
                 for micro in MICRO_BATCHES:
                     if setup.global_batch_size % (data * micro):
                         continue
@@ -45,22 +48,27 @@ def possible_setups(setup: Setup) -> Iterator[Setup]:
                         yield replace(found, step=step)
 
 
-def _data_layouts(setup: Setup, tensor: int, pipeline: int, data: int) -> Iterator[Layout]:
-    is_mixture = setup.shape.experts is not None
-    experts = tensor if is_mixture else 1
+def _data_layouts(setup: Setup, tensor: int, pipeline: int, rest: int) -> Iterator[Layout]:
+    """Yield ways of sharing sequences and data between the ranks that are left."""
+    experts = tensor if setup.shape.experts is not None else 1
+    longest = max(1, setup.sequence_length // LEAST_CONTEXT_TOKENS)
+    contexts = [n for n in CONTEXTS if n <= longest and rest % n == 0]
     for stages in STAGES if pipeline > 1 else (1,):
         if setup.shape.layers < pipeline * stages:
             continue
-        one = Layout(
-            tensor_parallel_size=tensor,
-            pipeline_parallel_size=pipeline,
-            expert_parallel_size=experts,
-            pipeline_stages_per_rank=stages,
-            pipeline_schedule="interleaved_1f1b" if stages > 1 else "1f1b",
-        )
-        yield replace(one, data_parallel_shard_size=data)
-        if data > 1:
-            yield replace(one, data_parallel_replicate_size=data)
+        for context in contexts:
+            data = rest // context
+            one = Layout(
+                tensor_parallel_size=tensor,
+                context_parallel_size=context,
+                pipeline_parallel_size=pipeline,
+                expert_parallel_size=experts,
+                pipeline_stages_per_rank=stages,
+                pipeline_schedule="interleaved_1f1b" if stages > 1 else "1f1b",
+            )
+            yield replace(one, data_parallel_shard_size=data)
+            if data > 1:
+                yield replace(one, data_parallel_replicate_size=data)
 
 
 def _divides(setup: Setup, tensor: int) -> bool:

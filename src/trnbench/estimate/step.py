@@ -46,7 +46,7 @@ FALLBACKS = {
     "experts_fp8": ("experts",),
 }
 """Kinds of steps of the same chip that an estimate may rest on, with a wider range."""
-FALLBACK_SPREAD = 1.15
+FALLBACK_SPREAD = 1.1
 """Factor by which such a range is wider at each end."""
 
 
