@@ -72,8 +72,10 @@ def _data_layouts(setup: Setup, tensor: int, pipeline: int, rest: int) -> Iterat
 
 
 def _divides(setup: Setup, tensor: int) -> bool:
-    """Whether so many tensor ranks can share out heads, or copies of grouped ones, and the MLP."""
+    """Whether so many tensor ranks can share out heads, groups of keys and values, and experts."""
     shape = setup.shape
+    if shape.experts is not None and shape.experts.count % tensor:
+        return False
     heads = shape.heads % tensor == 0
     return heads and (shape.kv_heads % tensor == 0 or tensor % shape.kv_heads == 0)
 

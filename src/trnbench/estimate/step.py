@@ -139,9 +139,16 @@ def check_setup(setup: Setup) -> None:
     """Refuse what no arithmetic can be done on.
 
     Raises:
-        ConfigError: the chip has no peak in this precision, or the layout has other ranks.
+        ConfigError: the chip has no peak in this precision, the layout has other ranks, or a size
+            is below one.
     """
     chip = setup.machine.chip
+    for name in ("sequence_length", "global_batch_size", "micro_batch_size", "chips"):
+        if getattr(setup, name) < 1:
+            raise ConfigError(
+                f"{name} is {getattr(setup, name)}, and has to be at least 1",
+                hint=f"choose a {name} of 1 or more",
+            )
     if setup.machine.peak_flops_per_second(setup.precision) is None:
         raise ConfigError(
             f"{chip.name} has no published peak in {setup.precision}",

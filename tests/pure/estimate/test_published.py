@@ -53,7 +53,7 @@ def test_a_row_that_says_nothing_of_a_step_is_left_out(name: str, why: str) -> N
 
 def test_the_shipped_table_is_near_the_rows_that_it_was_fitted_to() -> None:
     known, errors = calibration(), defaultdict(list)
-    for run in list(ROWS.values())[::7]:
+    for run in list(ROWS.values())[::12]:
         found, _ = published_setup(run, known)
         if found is None:
             continue
@@ -62,5 +62,5 @@ def test_the_shipped_table_is_near_the_rows_that_it_was_fitted_to() -> None:
         estimated = terms_of(found.setup, known).seconds * data.slowness
         errors[found.setup.kind].append(abs(math.log(found.seconds / estimated)))
     dense = sorted(errors["dense_bf16"])
-    assert len(dense) > 15
+    assert len(dense) > 8
     assert dense[len(dense) // 2] < 0.2

@@ -142,6 +142,8 @@ def test_what_no_arithmetic_can_be_done_on_is_refused() -> None:
         estimate_step(job(instance="p4d.24xlarge", precision="fp8"))
     with pytest.raises(ConfigError, match="a layout of 4 ranks is not one of 8 x h100-sxm"):
         estimate_step(job(layout=Layout(data_parallel_shard_size=4)))
+    with pytest.raises(ConfigError, match="global_batch_size is 0, and has to be at least 1"):
+        estimate_step(job(global_batch_size=0))
 
 
 def test_what_a_machine_lacks_has_a_reason() -> None:
@@ -149,6 +151,30 @@ def test_what_a_machine_lacks_has_a_reason() -> None:
     assert machine.link_bytes_per_second is None
     assert "no rate of tpu-v4's links" in machine.gaps["link_bytes_per_second"]
     assert machine_of(instance="trn1.32xlarge").network_bytes_per_second == 800e9 / 8 / 16
+
+
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "bert-large", "vit-l16", "gpt2-1.5b"])
+@pytest.mark.parametrize("instance", ["trn2.48xlarge", "p6-b200.48xlarge", "p4d.24xlarge"])
+def test_every_family_has_an_estimate_or_a_bound(name: str, instance: str) -> None:
+    shape = models()[name].shape
+    chips = machine_of(instance=instance).chips_per_node
+    tokens = min(shape.max_positions, 4096)
+    best = fastest(job(chips, instance, shape=shape, sequence_length=tokens))
+    assert best is not None
+    experts = shape.experts.count if shape.experts else best.setup.layout.expert_parallel_size
+    assert experts % best.setup.layout.expert_parallel_size == 0
+    found = estimate_step(best.setup)
+    assert found.seconds_low >= found.bound_seconds > 0
+    assert found.has_data == (found.seconds is not None)
+    assert found.basis
+
+
+def test_a_long_sequence_is_shared_out_where_there_are_few() -> None:
+    best = fastest(job(64, sequence_length=131072, global_batch_size=8))
+    assert best is not None
+    assert best.verdict == "fits"
+    layout = best.setup.layout
+    assert layout.context_parallel_size * layout.tensor_parallel_size >= 8
 
 
 def test_the_fastest_layout_fits_and_none_that_fits_is_faster() -> None:
