@@ -13,7 +13,7 @@ from trnbench.estimate.field import NO_DATA, Bound
 from trnbench.reports import document as doc
 from trnbench.reports import ranking as of_ranking
 from trnbench.reports.texts import plural, say_or_unknown
-from trnbench.schema.result import Origin
+from trnbench.schema.result import MetricValue, Origin
 
 RANGE_NOTES: dict[Origin, str] = {
     "measured": "measured: the range is the 95 % interval",
@@ -73,16 +73,65 @@ def _per_chip(run: RankedRun) -> float | None:
 
 
 def _backing(ranked: FieldRanked) -> doc.Backing:
-    from trnbench.reports.backing import backing_of_rankings
+    """Say which chip is first and by how much, and draw every figure with its range."""
+    rows = ranked.ranking.rows
+    answer = [f"{ranked.ranking.work}: {_lead(rows, ranked.metric)}"]
+    charts = [chart for chart in (_chart(ranked),) if chart is not None]
+    return doc.Backing(answer=answer, charts=charts)
 
-    def name(row: Row) -> str:
-        return f"{row.run.chip}, {row.run.precision} ({row.run.origin})"
 
-    return backing_of_rankings(
-        [ranked.ranking],
-        ranked.metric,
-        name,
-        lambda row: of_ranking.figure_cell(row.value, ranked.metric),
+def _name(row: Row) -> str:
+    return f"{row.run.chip or row.run.machine}, {row.run.precision} ({row.run.origin})"
+
+
+def _lead(rows: Sequence[Row], metric: str) -> str:
+    best, *others = rows
+    said = f"{_name(best)} is first by {metric}: {of_ranking.figure_cell(best.value, metric)}."
+    if others:
+        ratio = (others[0].value.value or 0.0) / (best.value.value or 1.0)
+        said += f" The next, {_name(others[0])}, has {ratio:.2f} times that."
+        both = (best.value, others[0].value)
+        if any(value.low is None for value in both):
+            said += " One of the two has no range: how others would fare is not known."
+        elif _overlap(*both):
+            said += " Their ranges overlap."
+    return said
+
+
+def _overlap(one: MetricValue, other: MetricValue) -> bool:
+    ends = (one.low, one.high, other.low, other.high)
+    if None in ends:
+        return False
+    return max(one.low or 0.0, other.low or 0.0) <= min(one.high or 0.0, other.high or 0.0)
+
+
+def _chart(ranked: FieldRanked) -> doc.Chart | None:
+    from trnbench.reports import axes, charts, figures
+
+    metric = ranked.metric
+    rows = ranked.ranking.rows[: figures.MOST_ROWS]
+    if len(rows) < 2:
+        return None
+    points = [
+        charts.Point(
+            label=_name(row) + figures.price_of(row.run),
+            x=row.value.value or 0.0,
+            x_low=row.value.low,
+            x_high=row.value.high,
+            said=of_ranking.figure_cell(row.value, metric),
+            origin=row.run.origin,
+            is_doubtful=row.run.doubt is not None,
+        )
+        for row in rows
+    ]
+    is_cost = metric == "usd_per_million_tokens"
+    return charts.dots(
+        name=f"field-{figures.slug(ranked.ranking.work)}",
+        title=f"{'Cost of tokens' if is_cost else metric} by chip: {ranked.ranking.work}",
+        sentence="Each chip with its range: of published runs from the slowest source to the "
+        "fastest, of measured ones the 95 % interval, of estimates 80 % of what is expected.",
+        axis=axes.USD_PER_MILLION if is_cost else axes.Axis(title=metric),
+        points=points,
     )
 
 

@@ -61,3 +61,14 @@ def test_break_even_is_the_price_at_which_a_token_costs_the_same() -> None:
     at_even = cost * second.break_even_usd_per_hour / float(second.run.price.usd_per_hour)
     assert at_even == pytest.approx(first.run.metrics["usd_per_million_tokens"].value)
     assert isinstance(second.run.price.usd_per_hour, Decimal)
+
+
+def test_the_page_says_who_is_first_and_draws_the_ranges_as_what_they_are() -> None:
+    backing = REPORT.document(ranked(), Page()).backing()
+    (answer,) = backing.answer
+    assert "H100, fp8 (published) is first" in answer
+    assert "One of the two has no range" in answer
+    (chart,) = backing.charts
+    first = next(point["label"] for point in chart.data if "x" in point)
+    assert str(first).startswith("H100, fp8")
+    assert "slowest source" in chart.sentence
