@@ -1,12 +1,12 @@
 """`trnbench check-claim`: whether what is published supports a claim of price-performance."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import FormatChoice, PriceFile, PriceSourceChoice
+from trnbench.cli.options import OutputChoice, PriceFile, PriceSourceChoice
 from trnbench.errors import CheckFailed, ConfigError, did_you_mean
 from trnbench.schema.rent import RentOption
 
@@ -17,9 +17,17 @@ if TYPE_CHECKING:
     from trnbench.cost.claims import Claim, Side
 
 
+EXAMPLES = (
+    "trnbench check-claim '30-40 % better price-performance than p5en.48xlarge' --of trn2.48xlarge",
+)
+"""For `--help`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What the claim is judged for."""
+
+    PANEL: ClassVar[str] = "Claim"
 
     model: str | None = cli_option(None, metavar="NAME", help="Only runs of this model count.")
     as_of: str | None = cli_option(
@@ -30,6 +38,7 @@ class Terms:
     )
     price_option: RentOption | None = cli_option(
         None,
+        metavar="OPTION",
         help="The way of renting both.",
         show_default="the cheaper of on_demand and capacity_block, of each",
     )
@@ -52,7 +61,7 @@ def check_claim(
         str, typer.Option("--of", metavar="INSTANCE", help="The instance that it is made of.")
     ],
     terms: Terms,
-    form: FormatChoice,
+    form: OutputChoice,
 ) -> None:
     """Judge a claim of one instance over another by what is published: exit code 0 or 6."""
     from trnbench.catalog.published import published_results
@@ -79,7 +88,7 @@ def check_claim(
         )
     known = [run for run in published_results() if run.date <= finder.today]
     judged = judge(read, better, than, known, _model(terms.model))
-    show(REPORT, judged, form.name)
+    show(REPORT, judged, form.name, form.output)
     if judged.verdict != "supported":
         raise CheckFailed(
             f"{judged.verdict}: {read.text} (of {better.instance.name})", hint=judged.reason

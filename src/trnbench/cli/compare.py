@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
+from trnbench.cli import complete
+from trnbench.cli.gates import GateOptions
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import FORMAT, GateOptions, OutputFile, Plots, PriceChoice
+from trnbench.cli.options import FORMAT, OutputFile, Plots, PriceTerms
 from trnbench.errors import CheckFailed, ConfigError, Problem
 from trnbench.redact import redact
 from trnbench.reports import formats_of
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
     from trnbench.compare.gates import Terms
     from trnbench.schema.comparison import Comparison
 
+EXAMPLES = ("trnbench compare results/base results/new --gate 'tokens_per_second > -2%'",)
+"""For `--help`."""
+
 
 ComparisonFormat = StrEnum(  # type: ignore[misc]
     "ComparisonFormat", {name.upper(): name for name in formats_of("comparison")}
 )
-TERMINAL = ComparisonFormat("terminal")
+TERMINAL, JSON = ComparisonFormat("terminal"), ComparisonFormat("json")
 
 Sides = Annotated[
     list[str] | None,
@@ -37,6 +42,8 @@ Sides = Annotated[
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideOptions:
     """What is added to the two sides, and what their instances cost."""
+
+    PANEL: ClassVar[str] = "Sides"
 
     base: list[str] | None = cli_option(
         None, metavar="PATH", help="Add these launches to BASE. Can be repeated."
@@ -57,7 +64,11 @@ class TermOptions(GateOptions):
     """What is compared, and how."""
 
     metrics: list[str] | None = cli_option(
-        None, "--metric", metavar="METRIC", help="Compare this metric. Can be repeated."
+        None,
+        "--metric",
+        metavar="METRIC",
+        help="Compare this metric. Can be repeated.",
+        autocompletion=complete.metrics,
     )
     correction: Literal["holm", "bh", "none"] = cli_option(
         "holm", help="The correction for the number of comparisons."
@@ -101,7 +112,10 @@ class TermOptions(GateOptions):
 class TargetOptions:
     """Where the comparison is written, and in which formats."""
 
+    PANEL: ClassVar[str] = "Output"
+
     format: Annotated[ComparisonFormat, FORMAT] = TERMINAL
+    as_json: bool = cli_option(False, "--json", help="Write one JSON document.")
     output: OutputFile = None
     write: list[str] | None = cli_option(
         None,
@@ -117,6 +131,8 @@ class TargetOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmOptions:
     """Whether and how the cases of a failed gate are measured again."""
+
+    PANEL: ClassVar[str] = "Confirm"
 
     confirm: bool = cli_option(
         False, "--confirm", help="Before a gate fails, measure its cases again on this machine."
@@ -148,6 +164,7 @@ def compare(
     *,
     sides: Sides = None,
     more: SideOptions,
+    price: PriceTerms,
     how: TermOptions,
     where: TargetOptions,
     again: ConfirmOptions,
@@ -162,10 +179,13 @@ def compare(
     terms = how.terms()
     prepare_plots(where.plots)
     targets = find_targets(
-        where.format, where.output, where.write or [], has_summary=where.github_summary
+        JSON if where.as_json else where.format,
+        where.output,
+        where.write or [],
+        has_summary=where.github_summary,
     )
     finders = [
-        PriceFinder.of(PriceChoice(usd_per_hour=rate), f"--{side}-usd-per-hour")
+        PriceFinder.of(price.at(rate), f"--{side}-usd-per-hour")
         for side, rate in (("base", more.base_usd_per_hour), ("cand", more.cand_usd_per_hour))
     ]
     base, cand = map(PriceFinder.reprice_launches, finders, read_sides(*sources))

@@ -2,19 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import TERMINAL, FormatChoice, Paths, Plots, PriceChoice
+from trnbench.cli.options import TERMINAL, OutputChoice, Paths, Plots, PriceChoice
 from trnbench.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:
     from trnbench.cost.training import TrainingJob
 
+EXAMPLES = ("trnbench cost results --tokens 1T --usd-per-hour 2.50",)
+"""For `--help`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """The training whose cost is estimated."""
+
+    PANEL: ClassVar[str] = "Job"
 
     tokens: str = cli_option("1T", metavar="COUNT", help="Tokens to train: 1T, 300B, 15e12.")
     failures_per_day: float | None = cli_option(
@@ -76,6 +81,8 @@ class JobOptions:
 class SiteOptions:
     """The data centre, for its emissions; None takes the published figures of the cloud."""
 
+    PANEL: ClassVar[str] = "Site"
+
     pue: float | None = cli_option(
         None,
         min=1,
@@ -94,7 +101,7 @@ def cost(
     price: PriceChoice,
     training: JobOptions,
     site: SiteOptions,
-    form: FormatChoice,
+    form: OutputChoice,
     plots: Plots = None,
 ) -> None:
     """Estimate what training at a result's speed costs, as a range, and what changes it."""
@@ -117,7 +124,7 @@ def cost(
         where = find_site(result.price, site.pue, site.grid)
         sheets.append((result, make_cost_sheet(result, job, where)))
     if sheets or form.name != TERMINAL:
-        show(REPORT, sheets, form.name, plots=plots)
+        show(REPORT, sheets, form.name, form.output, plots=plots)
     if problems:
         raise DataError.of(problems)
 

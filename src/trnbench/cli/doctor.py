@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli.options import TERMINAL, FormatChoice, Interpreter
+from trnbench.cli.options import TERMINAL, Interpreter, OutputChoice
 from trnbench.errors import ExitCode, UnavailableError
 from trnbench.reports.document import Part
 
 if TYPE_CHECKING:
     from trnbench.machine.describe import Inspection
+
+EXAMPLES = (
+    "trnbench doctor",
+    "trnbench doctor --json",
+)
+"""For `--help`."""
 
 WithTorch = Annotated[
     bool,
@@ -30,7 +36,7 @@ def doctor(
     *,
     python: Interpreter = sys.executable,
     with_torch: WithTorch = True,
-    form: FormatChoice,
+    form: OutputChoice,
 ) -> None:
     """Inspect this machine: what can train here, what is wrong, and how to fix it."""
     from trnbench.cli.output import show
@@ -39,7 +45,9 @@ def doctor(
     from trnbench.reports import inspection
     from trnbench.run.questions import try_inventory
 
-    is_for_people = form.name == TERMINAL  # who see each part as soon as it is known
+    is_for_people = (
+        form.name == TERMINAL and form.output is None
+    )  # who see each part as soon as it is known
     seen = inspect(partial(try_inventory, python), datetime.now(UTC).date())
     if is_for_people:
         _show(inspection.machine_parts(seen))
@@ -52,7 +60,7 @@ def doctor(
     if is_for_people:
         _show(inspection.finding_parts(findings))
     else:
-        show(inspection.REPORT, inspection.Diagnosis(seen, findings), form.name)
+        show(inspection.REPORT, inspection.Diagnosis(seen, findings), form.name, form.output)
     if any(finding.verdict == "problem" for finding in findings):
         raise typer.Exit(ExitCode.UNAVAILABLE)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from trnbench.estimate.training import TrainingEstimate, Wish
     from trnbench.schema.price import Price
 
+EXAMPLES = (
+    "trnbench estimate llama3.1-8b --tokens 1T",
+    "trnbench estimate llama3.1-70b --on trn2.48xlarge:16 --tokens 300B --within 30d",
+)
+"""For `--help`."""
+
 MOST_TOKENS = 1e18
 MOST_LENGTH = 2**24
 
@@ -27,6 +33,8 @@ MOST_LENGTH = 2**24
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """What is to be trained, and on which machines."""
+
+    PANEL: ClassVar[str] = "Training"
 
     on: list[str] | None = cli_option(
         None,
@@ -69,7 +77,7 @@ def estimate(
     planned: Planned,
     training: JobOptions,
     price: options.PriceChoice,
-    form: options.FormatChoice,
+    form: options.OutputChoice,
 ) -> None:
     """Estimate a training on machines that are not here: does it fit, how long, for how much."""
     from trnbench.cli.output import show
@@ -107,7 +115,7 @@ def estimate(
     shown = Estimated(
         model, wish, found, refused, enough, finder.rule, bool(planned.on), planned.curve
     )
-    show(REPORT, shown, form.name)
+    show(REPORT, shown, form.name, form.output)
     _refuse_late(found, planned.within)
     if problems:
         raise DataError.of(problems)

@@ -1,15 +1,16 @@
 """Groups of options: dataclasses, whose fields are a command's options.
 
 A command takes a group as one parameter and passes it on as one value. `main.py` spreads the fields
-over the command for typer, which knows no groups.
+over the command for typer, which knows no groups. `--help` shows a group under its `PANEL`.
 """
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from dataclasses import field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 
@@ -52,14 +53,30 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameters(group: Any) -> list[Parameter]:
     hints = get_type_hints(group, include_extras=True)
+    panel = getattr(group, "PANEL", None)
     return [
         Parameter(
             each.name,
             Parameter.KEYWORD_ONLY,
             default=each.default,
-            annotation=Annotated[hints[each.name], each.metadata[OPTION]]
-            if OPTION in each.metadata
-            else hints[each.name],
+            annotation=_in_panel(
+                Annotated[hints[each.name], each.metadata[OPTION]]
+                if OPTION in each.metadata
+                else hints[each.name],
+                panel,
+            ),
         )
         for each in fields(group)
     ]
+
+
+def _in_panel(hint: Any, panel: str | None) -> Any:
+    """Return an option's annotation with its panel, unless it has one of its own."""
+    kind, *details = get_args(hint)
+    placed = []
+    for detail in details:
+        if getattr(detail, "rich_help_panel", panel) is None:
+            detail = copy(detail)  # one option can stand in several groups
+            detail.rich_help_panel = panel
+        placed.append(detail)
+    return Annotated[(kind, *placed)]

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from trnbench.cli import complete
 from trnbench.cli.options import Interpreter, read_output
 from trnbench.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.machine.describe import Devices, Machine
     from trnbench.schema.plan import Plan
+
+EXAMPLES = (
+    "trnbench init",
+    "trnbench init --instance trn2.48xlarge -o trn2.yaml",
+)
+"""For `--help`."""
 
 MODELS = ("llama3.1-8b", "llama3.2-1b", "gpt2-124m", "tiny-llama")
 """The first that fits an accelerator is taken."""
@@ -40,6 +47,7 @@ InstanceName = Annotated[
     str | None,
     typer.Option(
         metavar="INSTANCE",
+        autocompletion=complete.instances,
         help="Write it for this instance type, e.g. trn2.48xlarge.",
         show_default="this machine",
     ),
@@ -52,6 +60,7 @@ ModelChoice = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
+        autocompletion=complete.models,
         help="A model of `trnbench models`.",
         show_default="the largest of four that fits",
     ),

@@ -15,17 +15,22 @@ import typer.main
 
 from trnbench import __version__
 from trnbench.cli.groups import with_groups
+from trnbench.cli.help import MOST_WIDTH, Command
 from trnbench.errors import ConfigError, ExitCode, TrnbenchError
 
 log = logging.getLogger("trnbench")
 
-COMMANDS = (
-    "init", "run", "results", "report", "compare", "noise", "profile", "cost", "rank", "estimate",
-    "published", "check-claim", "peak", "doctor", "models", "prices", "schema",
-)  # fmt: skip
-"""Each is a function in a file of its name, `-` as `_`, in the order of `--help`."""
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Measure": ("init", "run", "peak", "profile", "noise"),
+    "Read": ("results", "report", "compare"),
+    "Decide": ("rank", "estimate", "cost", "check-claim", "published"),
+    "Inspect": ("doctor", "models", "prices", "schema"),
+}
+"""The commands as `--help` lists them; each is a function in a file of its name, `-` as `_`."""
 
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": MOST_WIDTH}
 
 
 class CommandsByName(Mapping[str, Any]):
@@ -41,9 +46,11 @@ class CommandsByName(Mapping[str, Any]):
         if name not in COMMANDS:
             raise KeyError(name)
         module = name.replace("-", "_")
-        function = getattr(importlib.import_module(f"trnbench.cli.{module}"), module)
+        found = importlib.import_module(f"trnbench.cli.{module}")
         only = typer.Typer(rich_markup_mode=None, add_completion=False)
-        only.command(name, context_settings=SETTINGS)(with_groups(function))
+        only.command(
+            name, cls=Command, context_settings=SETTINGS, epilog="\n".join(found.EXAMPLES)
+        )(with_groups(getattr(found, module)))
         return typer.main.get_command(only)
 
 
@@ -55,20 +62,21 @@ class Commands(typer.core.TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands, each with its whole first sentence."""
-        rows = [
-            (name, (self.commands[name].help or "").strip().partition("\n\n")[0].replace("\n", " "))
-            for name in self.list_commands(ctx)
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self._purpose(name)) for name in names])
+
+    def _purpose(self, name: str) -> str:
+        text: str = self.commands[name].help or ""
+        return text.strip().partition("\n\n")[0].replace("\n", " ")
 
 
 app = typer.Typer(
     name="trnbench",
     cls=Commands,
     help=(
-        "On which chip, rented how, does a dollar train the most tokens of my transformer, and "
-        "how sure are we?"
+        "Benchmark transformer training on Trainium, GPUs and CPUs; report throughput and cost "
+        "per token with confidence intervals."
     ),
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -6,6 +6,9 @@ import typer
 
 from trnbench.cli import options
 
+EXAMPLES = ("trnbench noise quick --launches 6",)
+"""For `--help`."""
+
 
 def noise(
     *,
@@ -15,8 +18,8 @@ def noise(
     ] = 6,
     output: options.OutputFolder = None,
     case: options.CaseOptions,
-    usd_per_hour: options.InstanceRate = None,
-    format_: options.FormatOption = options.TERMINAL,
+    price: options.PriceChoice,
+    form: options.FormatChoice,
 ) -> None:
     """Measure this machine's noise: run the same work as two arms in turns, and compare them."""
     from trnbench.cli.output import show
@@ -25,9 +28,9 @@ def noise(
     from trnbench.compare.noise import find_noise
     from trnbench.reports.noise import REPORT
 
-    overrides = case.overrides({"price.usd_per_hour": usd_per_hour, LAUNCHES_KEY: launches})
+    overrides = case.overrides({**price.keys(), LAUNCHES_KEY: launches})
     prepared = prepare(read_cases(configs, overrides), case.python)
     folder = output or default_folder(f"{prepared.plans[0].suite} noise")
     first, second, endings = measure_in_turns(prepared, (prepared.plans, prepared.plans), folder)
     end_with(endings, folder)
-    show(REPORT, find_noise(first, second), format_)
+    show(REPORT, find_noise(first, second), form.name)

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from trnbench.catalog.backends import BACKENDS
+from trnbench.cli import complete
 from trnbench.cli.groups import cli_option
 from trnbench.errors import ConfigError
 from trnbench.reports import FORMATS
-from trnbench.schema.rent import PriceSourceName, RentOption
+from trnbench.schema.rent import RENT_OPTIONS, PriceSourceName, RentOption
 
 if TYPE_CHECKING:
-    from trnbench.compare.gates import Terms
     from trnbench.config.device import DeviceConfig
 
 Format = StrEnum("Format", {n.upper(): n for n in FORMATS})  # type: ignore[misc]
@@ -40,7 +40,8 @@ Configs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CONFIG",
-        help="YAML files, or names of configs that ship with trnbench.",
+        help="YAML files, names of configs that ship with trnbench, or names of models.",
+        autocompletion=complete.configs,
         show_default="quick",
     ),
 ]
@@ -91,10 +92,11 @@ def require_format(name: str, *, is_to_terminal: bool) -> None:
 FORMAT = typer.Option(
     "--format",
     "-f",
+    metavar="FORMAT",
     callback=choose_format,
-    help="The format of the output. Where -o names a file, its suffix chooses: "
-    f"{', '.join(each.suffix for each in FORMATS.values() if each.suffix)}. parquet and xlsx need "
-    "packages: pip install 'trnbench[reports,parquet]'.",
+    help=f"The format of the output: {', '.join(FORMATS)}. Where -o names a file, its suffix "
+    f"chooses: {', '.join(each.suffix for each in FORMATS.values() if each.suffix)}. parquet and "
+    "xlsx need packages: pip install 'trnbench[reports,parquet]'.",
 )
 FormatOption = Annotated[Format, FORMAT]
 
@@ -141,6 +143,7 @@ Plots = Annotated[
     Path | None,
     typer.Option(
         "--plots",
+        rich_help_panel="Output",
         metavar="FOLDER",
         parser=read_output,
         help="Also write the report's figures into this folder, as SVG and PNG; needs "
@@ -153,6 +156,7 @@ OutputFolder = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
+        rich_help_panel="Output",
         parser=read_output,
         help="The folder for the results. If it holds an earlier run, that run is completed, and "
         "nothing is measured twice.",
@@ -165,6 +169,8 @@ OutputFolder = Annotated[
 class FormatChoice:
     """The format of stdout; `--json` is short for `--format json`."""
 
+    PANEL: ClassVar[str] = "Output"
+
     format: FormatOption = TERMINAL
     as_json: bool = cli_option(False, "--json", help="Write one JSON document to stdout.")
 
@@ -174,12 +180,20 @@ class FormatChoice:
         return JSON if self.as_json else self.format
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputChoice(FormatChoice):
+    """Where a report goes, and in which format."""
+
+    output: OutputFile = None
+
+
 # --- what is measured -----------------------------------------------------------------------------
 
 DeviceChoice = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[:FIRST[-LAST]]",
+        autocompletion=complete.devices,
         help=f"The devices to use; it replaces the config's: auto, {', '.join(BACKENDS)}. With "
         "numbers, counted from 0, those of its kind: cuda:1, neuron:0-15.",
     ),
@@ -193,21 +207,20 @@ Interpreter = Annotated[
         show_default="the one that runs trnbench",
     ),
 ]
-InstanceRate = Annotated[
-    str | None,
-    typer.Option(metavar="USD", help="The price of the whole instance; it replaces the table's."),
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseOptions:
     """What trains the cases, and which keys of their configs are replaced."""
 
+    PANEL: ClassVar[str] = "Case"
+
     device: DeviceChoice = None
     settings: list[str] | None = cli_option(
         None,
         "--set",
         metavar="KEY=VALUE",
+        autocompletion=complete.settings,
         help="Override a key of the config, with dots: workload.global_batch_size=16. Can be "
         "repeated.",
     )
@@ -243,6 +256,8 @@ OPTION_OF_KEY = {
     "device": "--device",
     "measure.launches": "--launches",
     "price.file": "--prices",
+    "price.option": "--price-option",
+    "price.region": "--region",
     "price.source": "--price-source",
     "price.usd_per_hour": "--usd-per-hour",
 }
@@ -264,88 +279,75 @@ PriceSourceChoice = Annotated[
     PriceSourceName | None,
     typer.Option(
         "--price-source",
-        help="Where the instance's price comes from: the bundled table; AWS (live); or AWS, and "
-        "the table if AWS does not answer.",
+        metavar="SOURCE",
+        help="Where the instance's price comes from: table, the bundled one; live, AWS now; "
+        "live_or_table, AWS, and the table if it does not answer.",
     ),
 ]
 AllOptions = Annotated[
     bool,
     typer.Option(
-        "--all-options", help="Show each result at the price of every way of renting its instance."
+        "--all-options",
+        rich_help_panel="Price",
+        help="Show each result at the price of every way of renting its instance.",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PriceChoice:
-    """At which price stored results are shown; None keeps what the result says."""
+class PriceTerms:
+    """How instances are rented, and where their prices are from; None keeps what is known."""
+
+    PANEL: ClassVar[str] = "Price"
 
     option: RentOption | None = cli_option(
-        None, "--price-option", help="Use the price of this way of renting the instance."
+        None,
+        "--price-option",
+        metavar="OPTION",
+        help=f"Use the price of this way of renting the instance: {', '.join(RENT_OPTIONS)}.",
     )
-    region: str | None = cli_option(None, metavar="REGION", help="Use the prices of this region.")
-    usd_per_hour: str | None = cli_option(
-        None, metavar="USD", help="Use this price for the whole instance."
+    region: str | None = cli_option(
+        None,
+        metavar="REGION",
+        help="Use the prices of this region.",
+        autocompletion=complete.regions,
     )
     file: PriceFile = None
     source: PriceSourceChoice = None
+
+    def at(self, usd_per_hour: str | None) -> "PriceChoice":
+        """Return the same with a rate of one's own."""
+        return PriceChoice(
+            usd_per_hour=usd_per_hour,
+            option=self.option,
+            region=self.region,
+            file=self.file,
+            source=self.source,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChoice(PriceTerms):
+    """At which price results are shown, or cases measured; None keeps what they say."""
+
+    usd_per_hour: str | None = cli_option(
+        None, metavar="USD", help="Use this price for the whole instance."
+    )
 
     @property
     def is_any(self) -> bool:
         """Whether a price was chosen at all."""
         return self != PriceChoice()
 
-
-# --- how two sides are compared -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateOptions:
-    """The gates on a comparison, and what counts as the same work and as a change."""
-
-    gates: list[str] | None = cli_option(
-        None,
-        "--gate",
-        metavar="'METRIC > -N%'",
-        help="Exit with code 6 if this does not hold, e.g. 'tokens_per_second > -2%'. The "
-        "whole interval must hold, not only the point. Can be repeated.",
-    )
-    strict: bool = cli_option(False, "--strict", help="An undecided gate counts as failed.")
-    margin: str = cli_option("2%", metavar="N%", help="A change up to this size does not matter.")
-    allow: list[str] | None = cli_option(
-        None,
-        metavar="KEY",
-        help="Compare even if the work differs in this key, e.g. precision. Can be repeated.",
-    )
-
-    def terms(self) -> "Terms":
-        """Return the terms of the comparison."""
-        from trnbench.compare.gates import ALLOWED_KEYS, Terms, parse_gates
-
-        for key in self.allow or ():
-            if key not in ALLOWED_KEYS:
-                raise ConfigError(
-                    f"--allow {key}: is not a key in which work can differ",
-                    hint=f"use one of {', '.join(ALLOWED_KEYS)}",
-                )
-        return Terms(
-            margin=_read_margin(self.margin),
-            gates=parse_gates(list(dict.fromkeys(self.gates or []))),
-            allowed=tuple(dict.fromkeys(self.allow or [])),
-        )
-
-
-def _read_margin(text: str) -> float:
-    number, percent, rest = text.strip().partition("%")
-    try:
-        margin = float(number) / 100
-    except ValueError:
-        margin = -1.0
-    if not percent or rest or not 0 <= margin <= 1:
-        raise ConfigError(
-            f"--margin {text}: is not a percentage from 0% to 100%", hint="write e.g. --margin 1%"
-        )
-    return margin
+    def keys(self) -> dict[str, object | None]:
+        """Return the keys of a config that say the same."""
+        return {
+            "price.option": self.option,
+            "price.region": self.region,
+            "price.usd_per_hour": self.usd_per_hour,
+            "price.source": self.source,
+            "price.file": self.file,
+        }
 
 
 # --- how texts are read ---------------------------------------------------------------------------

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import typer
 
 from trnbench.cli.groups import cli_option
 from trnbench.cli.options import (
-    TERMINAL,
     DeviceChoice,
-    FormatOption,
+    FormatChoice,
     Interpreter,
     Plots,
     read_device_option,
@@ -25,6 +24,12 @@ if TYPE_CHECKING:
     from trnbench.plan.microbench import PeakPlan, PeakRequest
     from trnbench.schema.microbench import PeakDocument
 
+EXAMPLES = (
+    "trnbench peak",
+    "trnbench peak --from peaks/20261201T100000Z-cpu -f csv",
+)
+"""For `--help`."""
+
 
 class Precision(StrEnum):
     """The precisions of a matmul."""
@@ -34,13 +39,15 @@ class Precision(StrEnum):
     FP8 = "fp8"
 
 
-OF_PRINTING = ("again", "format_", "plots")
+OF_PRINTING = ("again", "format", "as_json", "plots")
 """Options that have a meaning when nothing is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     """What is timed, and how large it is; None is left to the device."""
+
+    PANEL: ClassVar[str] = "Sizes"
 
     model: str | None = cli_option(
         None,
@@ -65,7 +72,10 @@ class Sizes:
         show_default="1024 on a CPU, else 4096; at most what the model allows",
     )
     precision: list[Precision] | None = cli_option(
-        None, help="The precision of the matmuls. Can be repeated.", show_default="fp32 and bf16"
+        None,
+        metavar="PRECISION",
+        help="The precision of the matmuls: fp32, bf16, fp8. Can be repeated.",
+        show_default="fp32 and bf16",
     )
     ranks: int | None = cli_option(
         None,
@@ -131,6 +141,8 @@ class Sizes:
 class Folders:
     """Where the figures are kept, or read from."""
 
+    PANEL: ClassVar[str] = "Output"
+
     output: Path | None = cli_option(
         None,
         "--output",
@@ -152,8 +164,8 @@ def peak(
     sizes: Sizes,
     python: Interpreter = sys.executable,
     folders: Folders,
-    format_: FormatOption = TERMINAL,
     plots: Plots = None,
+    form: FormatChoice,
 ) -> None:
     """Measure the device's peak rates: matmuls, memory, attention, collectives."""
     from trnbench.analysis.microbench import load_of_others
@@ -168,7 +180,7 @@ def peak(
     prepare_plots(plots)
     if folders.again is not None:
         _require_nothing_to_measure(context)
-        show(REPORT, read_peak(folders.again), format_, plots=plots)
+        show(REPORT, read_peak(folders.again), form.name, plots=plots)
         return
     asked = read_device_option(device)  # a typo is refused before anything is looked at
     machine, devices = look_around(describe_machine(), python)
@@ -178,7 +190,7 @@ def peak(
     folder = folders.output or default_folder(found.backend, Path("peaks"))
     document, signal = _measure(plan, folder, python)
     if document.readings:
-        show(REPORT, document, format_, plots=plots)
+        show(REPORT, document, form.name, plots=plots)
     load = load_of_others(document)
     if load is not None:
         sys.stderr.write(f"warning: {load}\n")

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from trnbench.cli import complete
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import FormatChoice
+from trnbench.cli.options import OutputChoice
 from trnbench.errors import ConfigError, UnavailableError
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
     from trnbench.catalog.prices import PriceRow
     from trnbench.reports.prices import Answers, History
 
+EXAMPLES = (
+    "trnbench prices trn2.48xlarge",
+    "trnbench prices p5en.48xlarge --history --price-option spot",
+)
+"""For `--help`."""
+
 
 Instance = Annotated[
     str | None,
     typer.Argument(
         metavar="INSTANCE",
+        autocompletion=complete.instances,
         help="An instance type; without one, the default rates of every instance.",
         show_default=False,
     ),
@@ -30,7 +38,14 @@ Instance = Annotated[
 class Wanted:
     """Which rates are shown."""
 
-    option: RentOption | None = cli_option(None, help="Show only rates of this way of renting.")
+    PANEL: ClassVar[str] = "Rates"
+
+    option: RentOption | None = cli_option(
+        None,
+        "--price-option",
+        metavar="OPTION",
+        help=f"Show only rates of this way of renting: {', '.join(RENT_OPTIONS)}.",
+    )
     region: str | None = cli_option(None, metavar="REGION", help="Show only rates of this region.")
     zone: str | None = cli_option(
         None, metavar="ZONE", help="The availability zone of the spot rate; with --live."
@@ -49,7 +64,7 @@ def prices(
     *,
     instance: Instance = None,
     wanted: Wanted,
-    form: FormatChoice,
+    form: OutputChoice,
 ) -> None:
     """Show the bundled price table, how its rates changed, or AWS's current rates."""
     from trnbench.cli.output import show
@@ -61,11 +76,11 @@ def prices(
             hint="add --live, or leave --zone out: the table's rates hold in a whole region",
         )
     if wanted.history:
-        show(HISTORY, _find_history(instance, wanted), form.name)
+        show(HISTORY, _find_history(instance, wanted), form.name, form.output)
     elif wanted.live:
-        show(LIVE, _ask_aws(instance, wanted), form.name)
+        show(LIVE, _ask_aws(instance, wanted), form.name, form.output)
     else:
-        show(REPORT, _find_rows(instance, wanted.option, wanted.region), form.name)
+        show(REPORT, _find_rows(instance, wanted.option, wanted.region), form.name, form.output)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -107,7 +122,7 @@ def _no_such_rate(instance: str | None, option: str | None, region: str | None) 
     what = " ".join(part for part in (instance, option, region) if part)
     return ConfigError(
         f"{what}: the bundled price table has no such rate",
-        hint="leave --option or --region out to see what it has",
+        hint="leave --price-option or --region out to see what it has",
     )
 
 

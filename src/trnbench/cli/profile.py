@@ -5,7 +5,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -15,6 +15,9 @@ from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig
+
+EXAMPLES = ("trnbench profile gpt2-124m --steps 10",)
+"""For `--help`."""
 
 
 Config = Annotated[
@@ -30,6 +33,8 @@ Config = Annotated[
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileOptions:
     """How much is profiled, and where it is kept."""
+
+    PANEL: ClassVar[str] = "Profile"
 
     steps: int = cli_option(
         5,
@@ -54,8 +59,8 @@ def profile(
     config: Config = None,
     how: ProfileOptions,
     case: options.CaseOptions,
-    format_: options.FormatOption = options.TERMINAL,
     plots: options.Plots = None,
+    form: options.FormatChoice,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
     from trnbench.cli.output import prepare_plots, show
@@ -79,7 +84,7 @@ def profile(
     if made is None:
         sys.stderr.write(f"{interruption.reason}: no profile was kept\n")
         raise typer.Exit(128 + (interruption.signal or 0))
-    show(REPORT, made, format_, plots=plots)
+    show(REPORT, made, form.name, plots=plots)
     sys.stderr.write(f"profile and trace: {folder}\n")
 
 

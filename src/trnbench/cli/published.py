@@ -2,22 +2,31 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from trnbench.cli import complete
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import FormatChoice
+from trnbench.cli.options import OutputChoice
 from trnbench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from trnbench.catalog.published import PublishedResult
+
+EXAMPLES = ("trnbench published --model llama3.1-8b --chip H100",)
+"""For `--help`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
     """Which published runs are listed."""
 
+    PANEL: ClassVar[str] = "Filters"
+
     model: str | None = cli_option(
-        None, metavar="NAME", help="Only of this model, or of another with the same sizes."
+        None,
+        metavar="NAME",
+        help="Only of this model, or of another with the same sizes.",
+        autocompletion=complete.models,
     )
     chip: str | None = cli_option(
         None, metavar="NAME", help="Only on this chip, as sources call it: H100, Trainium2."
@@ -27,12 +36,12 @@ class Filters:
     )
 
 
-def published(*, filters: Filters, form: FormatChoice) -> None:
+def published(*, filters: Filters, form: OutputChoice) -> None:
     """List published training runs with their sources, and their MFU in one convention."""
     from trnbench.cli.output import show
     from trnbench.reports.published import REPORT, publications
 
-    show(REPORT, publications(_chosen(filters)), form.name)
+    show(REPORT, publications(_chosen(filters)), form.name, form.output)
 
 
 def _chosen(filters: Filters) -> "list[PublishedResult]":

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from trnbench.cost.ranking import Constraint, Ranking
     from trnbench.reports.ranking import Ranked
 
+EXAMPLES = (
+    "trnbench rank --model llama3.1-8b",
+    "trnbench rank results --published",
+)
+"""For `--help`."""
+
 
 JOB_HINT = "set its size: --tokens 1T"
 
@@ -26,6 +32,8 @@ JOB_HINT = "set its size: --tokens 1T"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which runs are ranked, and by what."""
+
+    PANEL: ClassVar[str] = "Runs"
 
     by: str | None = cli_option(
         None,
@@ -74,6 +82,8 @@ class Wanted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits:
     """The job that runs are ranked for, and its limits."""
+
+    PANEL: ClassVar[str] = "Job"
 
     tokens: str | None = cli_option(
         None, metavar="COUNT", help="Rank a job of this many tokens: 1T, 300B."
@@ -147,7 +157,7 @@ def rank(
     limits: JobLimits,
     price: options.PriceChoice,
     all_options: options.AllOptions = False,
-    format_: options.FormatOption = options.TERMINAL,
+    form: options.OutputChoice,
     plots: options.Plots = None,
 ) -> None:
     """Rank every chip with a figure for a model, or the runs in folders, for a price and a job."""
@@ -166,12 +176,12 @@ def rank(
         runs = _rank_runs(paths, wanted, finder, problems, all_options=all_options)
         ranked = _ranked(runs, wanted, metric, constraint, problems)
         if ranked.rankings:
-            show(ranking.REPORT, ranked, format_, plots=plots)
+            show(ranking.REPORT, ranked, form.name, form.output, plots=plots)
     else:
         _refuse_beside_a_model(wanted, all_options=all_options)
         measured = _measured(paths, finder, problems, all_options=False) if paths else []
         chosen = ranked_field(model, wanted, finder, measured, metric, constraint)
-        show(field.REPORT, chosen, format_, plots=plots)
+        show(field.REPORT, chosen, form.name, form.output, plots=plots)
     if problems:
         raise DataError.of(problems)
 

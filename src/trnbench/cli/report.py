@@ -10,6 +10,12 @@ from trnbench.cli import options
 from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.model.flops import CONVENTIONS
 
+EXAMPLES = (
+    "trnbench report results --usd-per-hour 2.50",
+    "trnbench report results -f html -o report.html",
+)
+"""For `--help`."""
+
 Convention = StrEnum("Convention", {n.upper(): n for n in CONVENTIONS})  # type: ignore[misc]
 
 FlopsConvention = Annotated[
@@ -27,13 +33,12 @@ WithPublished = Annotated[
 def report(
     *,
     paths: options.Paths = None,
-    format_: options.FormatOption = options.TERMINAL,
-    output: options.OutputFile = None,
     plots: options.Plots = None,
     price: options.PriceChoice,
     all_options: options.AllOptions = False,
     flops_convention: FlopsConvention = None,
     with_published: WithPublished = False,
+    form: options.OutputChoice,
 ) -> None:
     """Show results as a table, a web page, CSV, Parquet, Excel or JSON; price them anew."""
     from trnbench.cli.output import prepare_plots, show
@@ -66,12 +71,12 @@ def report(
 
         traces = partial(find_trace, places)
         found = beside.beside(results)
-        show(beside.REPORT, found, format_, output, plots=plots, traces=traces)
+        show(beside.REPORT, found, form.name, form.output, plots=plots, traces=traces)
     elif results and all_options:
         offers = [offer for result in results for offer in finder.reprice_all(result)]
-        show(OFFERS, offers, format_, output, plots=plots)
+        show(OFFERS, offers, form.name, form.output, plots=plots)
     elif results:
         traces = partial(find_trace, places)
-        show(REPORT, results, format_, output, plots=plots, traces=traces)
+        show(REPORT, results, form.name, form.output, plots=plots, traces=traces)
     if problems:
         raise DataError.of(problems)

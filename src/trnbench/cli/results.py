@@ -4,15 +4,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trnbench.cli.options import FormatChoice, OutputFile, Paths
+from trnbench.cli.options import OutputChoice, Paths
 from trnbench.errors import DataError, Problem
 
 if TYPE_CHECKING:
     from trnbench.reports.runs import ListedRun
     from trnbench.schema.result import RunDocument
 
+EXAMPLES = (
+    "trnbench results",
+    "trnbench results results --json",
+)
+"""For `--help`."""
 
-def results(*, paths: Paths = None, output: OutputFile = None, form: FormatChoice) -> None:
+
+def results(*, paths: Paths = None, form: OutputChoice) -> None:
     """List the runs in a folder: when, what, on which device, and how valid they are."""
     from trnbench.cli.output import show
     from trnbench.reports.runs import REPORT
@@ -25,7 +31,7 @@ def results(*, paths: Paths = None, output: OutputFile = None, form: FormatChoic
         reverse=True,
     )
     if runs:
-        show(REPORT, runs, form.name, output)
+        show(REPORT, runs, form.name, form.output)
     if problems:
         raise DataError.of(problems)
 

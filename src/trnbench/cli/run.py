@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import typer
 
 from trnbench.cli import options
+from trnbench.cli.gates import GateOptions
 from trnbench.cli.groups import cli_option
 from trnbench.cli.prepare import Prepared, default_folder, plan_only, prepare, read_cases
 from trnbench.errors import ConfigError
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from trnbench.run.stopping import Spending
     from trnbench.schema.plan import Plan
     from trnbench.schema.result import Result
+
+EXAMPLES = (
+    "trnbench run",
+    "trnbench run llama3.2-1b --dry-run",
+    "trnbench run mine.yaml --set workload.micro_batch_size=2 -o results/mine",
+)
+"""For `--help`."""
 
 LAUNCHES_KEY = "measure.launches"
 
@@ -38,6 +46,8 @@ quick suite: trains two tiny models on the best device here, in under two minute
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """What is launched, and how often."""
+
+    PANEL: ClassVar[str] = "Run"
 
     launches: int | None = cli_option(
         None,
@@ -73,24 +83,20 @@ def run(
     configs: options.Configs = None,
     output: options.OutputFolder = None,
     case: options.CaseOptions,
-    usd_per_hour: options.InstanceRate = None,
-    price_source: options.PriceSourceChoice = None,
-    prices: options.PriceFile = None,
+    price: options.PriceChoice,
     how: RunOptions,
-    gate: options.GateOptions,
+    gate: GateOptions,
     form: options.FormatChoice,
 ) -> None:
     """Measure each case: train real steps, and print the results as a table."""
     overrides = case.overrides(
         {
-            "price.usd_per_hour": usd_per_hour,
-            "price.source": price_source,
-            "price.file": prices,
+            **price.keys(),
             LAUNCHES_KEY: how.launches,
         }
     )
     if how.ab is None:
-        if gate != options.GateOptions(strict=gate.strict and how.dry_run):
+        if gate != GateOptions(strict=gate.strict and how.dry_run):
             raise ConfigError(
                 "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
                 hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
@@ -214,7 +220,7 @@ def _measure_ab(
     arms: "tuple[Sequence[Plan], Sequence[Plan]]",
     how: RunOptions,
     output: Path | None,
-    gate: options.GateOptions,
+    gate: GateOptions,
     form: options.FormatChoice,
 ) -> None:
     from dataclasses import replace

@@ -7,6 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+EXAMPLES = (
+    "trnbench schema config",
+    "trnbench schema columns",
+)
+"""For `--help`."""
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Kind = Literal["config", "plan", "record", "result", "run", "comparison", "profile", "columns"]

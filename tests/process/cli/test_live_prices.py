@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SAMPLES = Path(__file__).resolve().parents[2] / "data" / "aws"
 GOOD = json.loads((SAMPLES / "get_products.trn1.32xlarge.json").read_text())["response"]
-LIVE = ("prices", "trn1.32xlarge", "--region", "us-west-2", "--live", "--option", "on_demand")
+LIVE = ("prices", "trn1.32xlarge", "--region", "us-west-2", "--live", "--price-option", "on_demand")
 DENIED = (400, {"__type": "AccessDeniedException", "message": "no"})
 
 

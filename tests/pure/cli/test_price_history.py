@@ -22,7 +22,9 @@ def test_the_past_of_an_instance_is_a_table_and_on_a_page_a_chart() -> None:
 
 
 def test_one_option_is_drawn_alone() -> None:
-    done = in_process("prices", "p5en.48xlarge", "--history", "--option", "on_demand", COLUMNS="80")
+    done = in_process(
+        "prices", "p5en.48xlarge", "--history", "--price-option", "on_demand", COLUMNS="80"
+    )
     assert "\non_demand " in done.out
     assert "capacity_block" not in done.out
 
@@ -62,7 +64,7 @@ def test_programs_get_every_row_behind_a_step() -> None:
         (["p5en.48xlarge", "--history", "--live"], "no --live, which shows current rates"),
         (["p5en.48xlarg", "--history"], "did you mean p5en.48xlarge"),
         (["p5en.48xlarge", "--history", "--region", "mars-1"], "mars-1: the bundled price table"),
-        (["p5en.48xlarge", "--history", "--option", "reserved_1y"], "has no such rate"),
+        (["p5en.48xlarge", "--history", "--price-option", "reserved_1y"], "has no such rate"),
     ],
 )
 def test_a_past_that_is_not_there_is_told(arguments: list[str], said: str) -> None:
