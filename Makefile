@@ -9,6 +9,7 @@
 #                                   its stand-in, full cross products, many more random inputs
 #   make coverage                   all of these, and which lines none reached
 #   make test-plots                 the figures of `--plots`: installs vl-convert-python (84 MB)
+#   make docs                       the site of docs/, strictly: each link and heading must be there
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
 #   make clean                      remove what set-up made
 #
@@ -26,7 +27,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench check test proof coverage test-plots test-xla static clean
+.PHONY: help bench check test proof coverage test-plots docs test-xla static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -45,6 +46,7 @@ test: check
 proof: static
 	$(RUN) python -m pytest -q -n auto --dist worksteal tests/proof
 	$(RUN) python -m pytest -q -n auto -m hypothesis --hypothesis-profile proof tests/pure
+	$(RUN) python -m pytest -q docs
 
 # Following each line doubles the time of most tests: once a week, not at every change.
 coverage: static
@@ -54,6 +56,12 @@ test-plots:
 	@sh scripts/setup.sh dev
 	"$(VENV)/bin/python" -m pip install -q -c constraints.txt 'vl-convert-python>=1.9'
 	$(RUN) python -m pytest -q tests/process/reports
+
+docs: static
+	$(RUN) python scripts/write_reference.py
+	git diff --exit-code docs/reference
+	@sh scripts/setup_docs.sh
+	NO_COLOR=1 .venv-docs/bin/zensical build --strict --clean
 
 test-xla:
 	@sh scripts/setup_xla.sh

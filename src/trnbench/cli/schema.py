@@ -3,7 +3,7 @@
 import json
 import pkgutil
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -51,8 +51,12 @@ def schema(
 
         write(describe_columns())
         return
+    write(json.dumps({"$schema": DIALECT, **schema_of(kind)}, indent=2) + "\n")
+
+
+def schema_of(kind: Kind) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of file."""
     from pydantic import TypeAdapter
 
     adapter = TypeAdapter(pkgutil.resolve_name(TYPES[kind]))
-    document = adapter.json_schema(mode="validation" if kind in AS_READ else "serialization")
-    write(json.dumps({"$schema": DIALECT, **document}, indent=2) + "\n")
+    return adapter.json_schema(mode="validation" if kind in AS_READ else "serialization")
