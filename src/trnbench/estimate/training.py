@@ -16,6 +16,7 @@ from trnbench.estimate.machine import Machine, machine_of
 from trnbench.estimate.step import Quick, StepEstimate, estimate_layouts, estimate_step
 from trnbench.estimate.terms import Setup
 from trnbench.model.flops import parameter_count
+from trnbench.model.memory import STATE_BYTES_PER_PARAMETER
 from trnbench.protocol.model import ModelShape
 from trnbench.protocol.orders import Precision, StepSettings
 from trnbench.schema.price import Price
@@ -139,7 +140,7 @@ def _divisors(number: int) -> Iterator[int]:
 def fewest_that_fit(wish: Wish, instance: str) -> int | None:
     """Return the fewest instances, by powers of two, that a training fits; None: not even many."""
     machine = machine_of(instance=instance)
-    for count in counts_of(machine):
+    for count in _counts_with_room(wish, machine):
         found = _at(wish, machine, count, (), None, None)
         if found is not None and found.fits:
             return count
@@ -194,7 +195,7 @@ def estimate_training(
     if count is not None:
         return _at(wish, machine, count, prices, price_reason, known)
     found = None
-    for more in counts_of(machine):
+    for more in _counts_with_room(wish, machine):
         this = _at(wish, machine, more, prices, price_reason, known)
         if this is None:
             continue
@@ -212,6 +213,15 @@ def counts_of(machine: Machine) -> Iterator[int]:
     while count * machine.chips_per_node <= MOST_CHIPS:
         yield count
         count *= 2
+
+
+def _counts_with_room(wish: Wish, machine: Machine) -> Iterator[int]:
+    """Yield the counts whose chips together hold at least the state; no layout fits fewer."""
+    state = sum(STATE_BYTES_PER_PARAMETER[wish.precision]) * parameter_count(wish.shape)
+    per_chip = machine.chip.memory_bytes
+    for count in counts_of(machine):
+        if per_chip is None or count * machine.chips_per_node * per_chip >= state:
+            yield count
 
 
 def curve(
