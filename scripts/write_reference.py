@@ -3,7 +3,6 @@
 .venv/bin/python scripts/write_reference.py
 """
 
-import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -11,7 +10,6 @@ FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
 def commands() -> str:
     """Return the page of commands and options, as typer writes it."""
-    os.environ |= {"COLUMNS": "120", "NO_COLOR": "1"}
     import typer
     from typer.cli import get_docs_for_click
 
