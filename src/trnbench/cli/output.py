@@ -1,6 +1,7 @@
 """Where output goes: the page of stdout, files, and GitHub's step summary."""
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,23 @@ def page_of_stdout() -> Page:
     )
 
 
+MEASURING = ("run", "noise", "peak", "profile")
+"""Commands that would measure again."""
+
+
+def _command_for_all_rows(kept_in: Path | None) -> str | None:
+    """Return the command that shows all rows, in a pipe, where none is left out.
+
+    None where this command measures and its results are not kept in a folder.
+    """
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    if sys.argv[1:2] and sys.argv[1] in MEASURING:
+        if kept_in is None:
+            return None
+        words = [words[0], "report", str(kept_in)]
+    return f"{shlex.join(words)} | less"
+
+
 def _width(stream: TextIO) -> int:
     fallback = (PIPE_WIDTH, 24)
     if not stream.isatty() and "COLUMNS" not in os.environ:
@@ -52,11 +70,17 @@ def show(
     *,
     plots: Path | None = None,
     traces: Callable[[Any], Any] | None = None,
+    kept_in: Path | None = None,
 ) -> None:
-    """Write a report in a format to a file, or to stdout, and its figures to a folder."""
+    """Write a report in a format to a file, or to stdout, and its figures to a folder.
+
+    `kept_in` is the folder of the results that the command has measured.
+    """
     from trnbench.reports import written
 
     page = replace(page_of_stdout(), traces=traces)
+    if path is None and sys.stdout.isatty():
+        page = replace(page, all_rows=_command_for_all_rows(kept_in))
     write(written(report, of, str(format_), page), path)
     draw(report, of, page, plots)
 

@@ -43,7 +43,8 @@ def report(
     """Show results as a table, a web page, CSV, Parquet, Excel or JSON; price them anew."""
     from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.reprice import PriceFinder
-    from trnbench.reports.results import OFFERS, REPORT
+    from trnbench.reports import offers as of_offers
+    from trnbench.reports.results import REPORT
     from trnbench.run.results import Places, find_trace, load_results
 
     if all_options and (price.option or price.usd_per_hour):
@@ -74,7 +75,7 @@ def report(
         show(beside.REPORT, found, form.name, form.output, plots=plots, traces=traces)
     elif results and all_options:
         offers = [offer for result in results for offer in finder.reprice_all(result)]
-        show(OFFERS, offers, form.name, form.output, plots=plots)
+        show(of_offers.REPORT, offers, form.name, form.output, plots=plots)
     elif results:
         traces = partial(find_trace, places)
         show(REPORT, results, form.name, form.output, plots=plots, traces=traces)

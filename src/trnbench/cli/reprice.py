@@ -11,7 +11,7 @@ from trnbench.errors import ConfigError, UnavailableError
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource
 from trnbench.prices.table import DEFAULT_REGIONS, OPTION_ORDER
-from trnbench.reports.results import Offered
+from trnbench.reports.offers import Offered
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 from trnbench.schema.result import Result

@@ -156,7 +156,7 @@ def _measure(
             spending=spending,
         ).run()
     if ending.results or form.name != options.TERMINAL:
-        show(REPORT, ending.results, form.name)
+        show(REPORT, ending.results, form.name, kept_in=folder)
     if ending.results and ending.signal is None and form.name == options.TERMINAL:
         sys.stderr.write(say_next(ending.results, folder))
     end_with([ending], folder)

@@ -32,7 +32,7 @@ FORMATS: dict[str, Format] = {
 
 REPORTS: Mapping[str, tuple[str, ...]] = {
     "results": (),
-    "results:OFFERS": (),
+    "offers": (),
     "beside": (),
     "runs": (),
     "ranking": (),

@@ -48,6 +48,8 @@ def block(part: doc.Part) -> str:
             return "\n".join([*_table(part), *_list(part.notes or ())])
         case doc.Facts():
             return "\n".join(_facts(part.rows))
+        case doc.Notes():
+            return "\n".join(_list(part.labelled))
         case _:
             return "\n".join(_list(part.texts))
 

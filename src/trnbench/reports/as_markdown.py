@@ -30,7 +30,9 @@ def block(part: doc.Part) -> str:
             labelled = (f"{escaped_markdown(n)}: " if n else "" for n, _ in part.rows)
             facts = zip(labelled, part.rows, strict=True)
             return "\n".join(f"- {label}{escaped_markdown(text)}" for label, (_, text) in facts)
-        case _:
+        case doc.Notes():
+            return bullets(part.labelled)
+        case doc.Lines():
             return bullets(part.texts)
 
 

@@ -1,13 +1,14 @@
-"""A document for a terminal: no cell is ever cut short, and no figure broken where a text can be.
+"""A document for a terminal: no cell is ever cut short, no figure broken, no word where a space is.
 
 The layout is our own: a table library takes longer for a thousand rows than all the rest of a
 report, and puts no column under its row (docs/decisions/0023).
 """
 
-import textwrap
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len, chop_cells
 
@@ -17,8 +18,15 @@ from trnbench.reports.document import one_line
 GAP = "  "
 LEAST_TEXT_WIDTH = 24
 """Of a text beside its label, and of a last column beside its row; with less it goes under it."""
-LEAST_FITTED_WIDTH = 12
+LEAST_EVEN_WIDTH = 12
 """Of a text column, where all of them give way alike."""
+LONGEST_WORD = 24
+"""Longer ones, as addresses are, may be broken behind one of `SEAMS`."""
+SEAMS = re.compile(r"(?<=[/:@=,;_-])(?=\w)")
+WORDS = re.compile(r"[^\s\[]*\[[^\[\]]{1,24}\]\S*|\S+")
+"""What stands between spaces, an interval with the spaces inside it."""
+MOST_ROWS = 200
+"""Of a table on a terminal, where another command shows all."""
 
 CODES = {"good": 32, "doubtful": 33, "bad": 31, "bold": 1, "dim": 2}
 """Each style's ANSI code."""
@@ -37,8 +45,11 @@ def terminal(parts: Sequence[doc.Part], page: doc.Page) -> str:
     """Return parts with a blank line between two, but none after a heading."""
     lines: list[str] = []
     is_under_heading = True
+    told: set[str] = set()
     for part in parts:
-        block = list(_block(part, page))
+        block = list(
+            _table(part, page, told) if isinstance(part, doc.Table) else _block(part, page)
+        )
         if block and not is_under_heading:
             lines.append("")
         lines += block
@@ -46,7 +57,7 @@ def terminal(parts: Sequence[doc.Part], page: doc.Page) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _block(part: doc.Part, page: doc.Page) -> Iterator[str]:
+def _block(part: doc.Heading | doc.Lines | doc.Notes | doc.Facts, page: doc.Page) -> Iterator[str]:
     match part:
         case doc.Heading():
             beside = f"{GAP}{one_line(part.beside)}" if part.beside else ""
@@ -58,18 +69,15 @@ def _block(part: doc.Part, page: doc.Page) -> Iterator[str]:
             return _notes(part, page)
         case doc.Facts():
             return _facts(part, page)
-        case doc.Table():
-            return _table(part, page)
 
 
 def _notes(notes: doc.Notes, page: doc.Page) -> Iterator[str]:
-    mark = f"{' ' * notes.indent}· "
-    for text in notes.texts:
+    for number, text in enumerate(notes.texts, start=1):
+        mark = f"{' ' * notes.indent}{f'[{number}]' if number <= notes.numbered else '·'} "
         if notes.is_mark_plain:
             yield from _hanging(mark, text, page, "dim")
         else:
-            lines = _hanging(mark, text, page) if notes.wrap else [f"{mark}{one_line(text)}"]
-            yield from (_styled(line, "dim", page) for line in lines)
+            yield from (_styled(line, "dim", page) for line in _hanging(mark, text, page))
 
 
 def _facts(facts: doc.Facts, page: doc.Page) -> Iterator[str]:
@@ -80,27 +88,49 @@ def _facts(facts: doc.Facts, page: doc.Page) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Break a text at its spaces, and a word only where it is longer than a line."""
+    """Break a text between words, and a word only where it is longer than a line.
+
+    A long one, as an address is, breaks behind one of `SEAMS`, else anywhere.
+    """
     if cell_len(text) <= width:
         return [text]
-    if len(text) == cell_len(text):
-        return textwrap.wrap(text, width, break_on_hyphens=False)
     lines = [""]
-    for word in text.split():
+    for word in WORDS.findall(text):
         if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
             lines[-1] += f" {word}"
             continue
-        for part in chop_cells(word, width):
-            lines = [*lines, part] if lines[-1] else [*lines[:-1], part]
+        if lines[-1]:
+            lines.append("")
+        for part in [word] if cell_len(word) <= width else _parts(word, width):
+            if cell_len(lines[-1]) + cell_len(part) <= width:
+                lines[-1] += part
+            else:
+                lines.append(part)
     return lines
 
 
+def _parts(word: str, width: int) -> Iterator[str]:
+    for piece in SEAMS.split(word):
+        yield from [piece] if cell_len(piece) <= width else chop_cells(piece, width)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Return what is not broken where it can be helped: words, and parts of very long words."""
+    for word in WORDS.findall(text):
+        yield from [word] if len(word) <= LONGEST_WORD else SEAMS.split(word)
+
+
 def _hanging(start: str, text: str, page: doc.Page, style: str | None = None) -> Iterator[str]:
-    """Wrap a text behind its start, its later lines as far in."""
-    room = max(LEAST_TEXT_WIDTH, page.width - cell_len(start))
-    for line in _wrapped(one_line(text), room):
+    """Wrap a text behind its start, its later lines as far in; under it on a narrow page."""
+    indent = cell_len(start)
+    lines = _wrapped(one_line(text), page.width - indent) if indent < page.width else []
+    if not lines or (len(lines) > 1 and page.width - indent < LEAST_TEXT_WIDTH):
+        yield start.rstrip()
+        start, indent = " " * 2 * len(GAP), 2 * len(GAP)
+        lines = _wrapped(one_line(text), page.width - indent)
+    for line in lines:
         yield start + _styled(line, style, page)
-        start = " " * cell_len(start)
+        start = " " * indent
 
 
 def _styled(text: str, style: str | None, page: doc.Page) -> str:
@@ -112,22 +142,79 @@ def _styled(text: str, style: str | None, page: doc.Page) -> str:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _table(table: doc.Table, page: doc.Page) -> Iterator[str]:
-    shown = [n for n, column in enumerate(table.columns) if page.width >= column.least_page_width]
-    columns = [table.columns[n] for n in shown]
-    rows = [[_clean(row[n]) for n in shown] for row in table.rows]
-    headings = [doc.Cell("" if column.is_obvious else column.heading) for column in columns]
-    if table.cards_below is not None and page.width < table.cards_below:
-        lines = _cards(columns, rows, page)
-    elif table.cards_below is not None:
-        lines = _fitted(columns, [headings, *rows], page)
-    elif table.is_list:
-        lines = _listed(columns, rows, page.width - table.indent, page)
-    else:
-        lines = _beside_or_under(columns, [headings, *rows], page.width - table.indent, page)
-    for line in lines:
+def _table(table: doc.Table, page: doc.Page, told: set[str]) -> Iterator[str]:
+    """Lay a table out as rows, as its narrow form's rows or, with room for none, as cards.
+
+    What it leaves out is said once in a document: `told` has what was.
+    """
+    inner = replace(page, width=page.width - table.indent)
+    form: doc.Table | None = table
+    laid_out = None
+    while form is not None and laid_out is None:
+        laid_out = _laid_out(form, inner)
+        form = form.narrow
+    if laid_out is None:
+        laid_out = _LaidOut(
+            _cards(table.columns, _body(table, range(len(table.columns)), inner), inner)
+        )
+    for line in laid_out.lines:
         yield f"{' ' * table.indent}{line}"
-    yield from _notes(doc.Notes(table.notes or (), wrap=False), page)
+    notes = [*_cut_note(table, page), *laid_out.notes]
+    yield from _notes(doc.Notes([note for note in notes if note not in told], table.indent), page)
+    told.update(notes)
+
+
+class _LaidOut(NamedTuple):
+    """The lines of a table, and what is said under it."""
+
+    lines: Sequence[str]
+    notes: Sequence[str] = ()
+
+
+def _laid_out(table: doc.Table, page: doc.Page) -> _LaidOut | None:
+    """Return a table's lines; None where a figure or a word would have to be broken.
+
+    Spare columns are left out, the last one first, until no other cell wraps.
+    """
+    places = [*range(len(table.columns))]
+    spare = [place for place in places if table.columns[place].is_spare]
+    lines = _lines_of(table, places, page, is_last_try=not spare)
+    for place in reversed(spare):
+        if lines is not None:
+            break
+        places.remove(place)
+        lines = _lines_of(table, places, page, is_last_try=place == spare[0])
+    if lines is None:
+        return None
+    left_out = ", ".join(table.columns[each].heading for each in spare if each not in places)
+    note = f"a wider terminal shows: {left_out}"
+    return _LaidOut(lines, [*([note] if left_out else ()), *(table.notes or ())])
+
+
+def _lines_of(
+    table: doc.Table, places: Sequence[int], page: doc.Page, *, is_last_try: bool
+) -> list[str] | None:
+    columns = [table.columns[place] for place in places]
+    rows = _body(table, places, page)
+    headings = [doc.Cell("" if column.is_obvious else column.heading) for column in columns]
+    if table.is_even:
+        return _evenly(columns, [headings, *rows], page)
+    if table.is_list:
+        return _listed(columns, rows, page)
+    rows = [headings, *rows]
+    if not is_last_try and _total(_natural(columns[:-1], rows)) > page.width:
+        return None
+    return _beside_or_under(columns, rows, page, is_last_try=is_last_try)
+
+
+def _body(table: doc.Table, places: Sequence[int], page: doc.Page) -> list[list[doc.Cell]]:
+    rows = table.rows if page.all_rows is None else table.rows[:MOST_ROWS]
+    return [[_clean(row[place]) for place in places] for row in rows]
+
+
+def _cut_note(table: doc.Table, page: doc.Page) -> Iterator[str]:
+    if page.all_rows is not None and len(table.rows) > MOST_ROWS:
+        yield f"the first {MOST_ROWS} of {len(table.rows):,} rows; all of them: {page.all_rows}"
 
 
 def _clean(cell: doc.Cell | str) -> doc.Cell:
@@ -136,71 +223,101 @@ def _clean(cell: doc.Cell | str) -> doc.Cell:
     return doc.Cell(one_line(cell.text), cell.style)
 
 
-def _cards(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
-    """Put each row's cells under its first, each after its heading."""
-    indent = max(len(column.heading) for column in columns) + 2 * len(GAP)
-    room = max(LEAST_FITTED_WIDTH, page.width - indent)
-    for place, (first, *cells) in enumerate(rows):
-        if place:
-            yield ""
-        yield _styled(first.text, "bold", page)
-        for column, cell in zip(columns[1:], cells, strict=True):
-            before = f"{GAP}{column.heading:<{indent - len(GAP)}}"
-            for line in _wrapped(cell.text, room):
-                yield before + _styled(line, cell.style, page)
-                before = " " * indent
+def _cards(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> list[str]:
+    """Put each row's cells under its first, each after its heading, or under it on a narrow page.
+
+    Cells before the first column with a heading, as of a place, stand before that cell.
+    """
+    first = next((n for n, column in enumerate(columns) if column.heading), 0)
+    indent = max(cell_len(column.heading) for column in columns) + 2 * len(GAP)
+    lines: list[str] = []
+    title = ""
+    for row in rows:
+        title = GAP.join(cell.text for cell in row[: first + 1] if cell.text) or title
+        lines += ["", *(_styled(line, "bold", page) for line in _wrapped(title, page.width))]
+        for column, cell in zip(columns[first + 1 :], row[first + 1 :], strict=True):
+            if cell.text:
+                before = f"{GAP}{column.heading:<{indent - len(GAP)}}"
+                lines += _hanging(before, cell.text, page, cell.style)
+    return lines[1:]
 
 
-def _fitted(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> Iterator[str]:
-    """Lay out a heading and rows; on a page that is too narrow, text columns give way."""
-    natural = _natural(columns, rows)
-    least = [
-        width if column.is_figure else LEAST_FITTED_WIDTH
-        for column, width in zip(columns, natural, strict=True)
-    ]
-    widths = _narrowed(natural, least, page.width)
-    for number, row in enumerate(rows):
-        yield from _row(row, columns, widths, page)
-        if number == 0:
-            yield "─" * _total(widths)
+def _evenly(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> list[str] | None:
+    """Lay out a heading and rows; on a page that is too narrow, all text columns give way."""
+    widths = _narrowed_to_words(columns, rows, page.width, LEAST_EVEN_WIDTH)
+    if _total(widths) > page.width:
+        return None
+    lines = [line for row in rows for line in _row(row, columns, widths, page)]
+    head = len([*_row(rows[0], columns, widths, page)])
+    return [*lines[:head], "─" * _total(widths), *lines[head:]]
 
 
 def _beside_or_under(
-    columns: Columns, rows: Sequence[Cells], room: int, page: doc.Page
-) -> Iterator[str]:
-    """Lay out a heading and rows, the last column in what width is left, or under its row."""
+    columns: Columns, rows: Sequence[Cells], page: doc.Page, *, is_last_try: bool
+) -> list[str] | None:
+    """Lay out a heading and rows, the last column in what width is left, or under its row.
+
+    It is beside the others unless that takes more lines; a short text goes under them only where
+    no column is left to spare.
+    """
+    beside = _beside(columns, rows, page)
+    *firsts, last = _natural(columns, rows)
+    if beside is not None and last <= page.width - _total([*firsts, 0]):
+        return beside
+    is_text = not columns[-1].is_figure and (last > LEAST_TEXT_WIDTH or is_last_try)
+    under = _under(columns, rows, page) if is_text else None
+    return min((each for each in (beside, under) if each is not None), key=len, default=None)
+
+
+def _beside(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> list[str] | None:
     *firsts, last = _natural(columns, rows)
     indent = _total([*firsts, 0])
-    is_beside = indent + min(last, LEAST_TEXT_WIDTH) <= room
-    if not is_beside:
-        firsts = _headings_narrowed(columns[:-1], rows, room)
-        indent = 2 * len(GAP)
-    last_room = max(LEAST_TEXT_WIDTH, room - indent)
-    for number, row in enumerate(rows):
-        if is_beside:
-            yield from _row(row, columns, [*firsts, min(last, last_room)], page)
-        else:
-            yield from _over_last(row, columns, firsts, indent, last_room, page)
-        if number == 0:
-            yield "─" * min(room, max(_total(firsts), indent + last))
+    least = last if columns[-1].is_figure else min(last, LEAST_TEXT_WIDTH)
+    if indent + least > page.width:
+        return None
+    widths = [*firsts, min(last, page.width - indent)]
+    head, *body = [[*_row(row, columns, widths, page)] for row in rows]
+    return [
+        *head,
+        "─" * min(page.width, indent + last),
+        *(line for lines in body for line in lines),
+    ]
 
 
-def _listed(columns: Columns, rows: Sequence[Cells], room: int, page: doc.Page) -> Iterator[str]:
+def _under(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> list[str] | None:
+    firsts = _narrowed_to_words(columns[:-1], rows, page.width)
+    indent = 2 * len(GAP)
+    if _total(firsts) > page.width:
+        return None
+    head, *body = [
+        _over_last(row, columns, firsts, indent, page.width - indent, page) for row in rows
+    ]
+    last = _widest([row[-1].text for row in rows])
+    rule = "─" * min(page.width, max(_total(firsts), indent + last))
+    return [*head, rule, *(line for lines in body for line in lines)]
+
+
+def _listed(columns: Columns, rows: Sequence[Cells], page: doc.Page) -> list[str] | None:
     """Lay out rows without a heading, the last column always under its row."""
-    firsts = _headings_narrowed(columns[:-1], rows, room)
+    firsts = _narrowed_to_words(columns[:-1], rows, page.width)
     indent = firsts[0] + len(GAP)
-    for row in rows:
-        last_room = max(LEAST_TEXT_WIDTH, room - indent)
-        yield from _over_last(row, columns, firsts, indent, last_room, page)
+    if _total(firsts) > page.width or indent + LEAST_TEXT_WIDTH > page.width:
+        return None
+    return [
+        line
+        for row in rows
+        for line in _over_last(row, columns, firsts, indent, page.width - indent, page)
+    ]
 
 
 def _over_last(
     row: Cells, columns: Columns, widths: Sequence[int], indent: int, room: int, page: doc.Page
-) -> Iterator[str]:
+) -> list[str]:
     """Return a row's lines, its last cell under the others."""
-    yield from _row(row[:-1], columns[:-1], widths, page)
-    for line in _wrapped(row[-1].text, room):
-        yield " " * indent + _styled(line, row[-1].style, page)
+    under = [
+        " " * indent + _styled(line, row[-1].style, page) for line in _wrapped(row[-1].text, room)
+    ]
+    return [*_row(row[:-1], columns[:-1], widths, page), *(under if row[-1].text else ())]
 
 
 def _row(cells: Cells, columns: Columns, widths: Sequence[int], page: doc.Page) -> Iterator[str]:
@@ -226,15 +343,21 @@ def _natural(columns: Columns, rows: Sequence[Cells]) -> list[int]:
     ]
 
 
-def _headings_narrowed(columns: Columns, rows: Sequence[Cells], room: int) -> list[int]:
-    """Return widths that come to no more than `room`, as far as words allow.
+def _narrowed_to_words(
+    columns: Columns, rows: Sequence[Cells], room: int, least_width: int = 0
+) -> list[int]:
+    """Return widths that come to no more than `room`, as far as words and figures allow.
 
     The first row, which has the headings, wraps first: a figure is read more easily in one line.
     """
-    texts = [[row[number].text for row in rows] for number in range(len(columns))]
-    words = [_widest([word for text in column for word in text.split()]) for column in texts]
-    bodies = [max(word, _widest(column[1:])) for word, column in zip(words, texts, strict=True)]
-    return _narrowed(_narrowed(_natural(columns, rows), bodies, room), words, room)
+    natural, bodies, words = _natural(columns, rows), [], []
+    for number, column in enumerate(columns):
+        texts = [row[number].text for row in rows]
+        word = _widest([piece for text in texts for piece in _pieces(text)])
+        body = _widest(texts[1:])
+        bodies.append(max(word, body))
+        words.append(max(word, body if column.is_figure else min(natural[number], least_width)))
+    return _narrowed(_narrowed(natural, bodies, room), words, room)
 
 
 def _narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:

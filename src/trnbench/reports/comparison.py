@@ -25,8 +25,7 @@ VERDICT_STYLES: Mapping[schema.ComparisonVerdict, doc.Style] = {
 COLUMNS = (
     doc.Column("metric", is_obvious=True),
     *doc.columns(">BASE", ">CAND", ">CAND / BASE [95 %]"),
-    doc.Column("detectable", is_figure=True, least_page_width=100),
-    doc.Column("verdict"),
+    *doc.columns("?>detectable", "verdict"),
 )
 GATE_COLUMNS = (
     doc.Column("", least_width=max(len(state.text) for state in STATES.values())),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
@@ -24,6 +25,9 @@ class Page:
     width: int = 120
     """Columns of the terminal."""
     is_coloured: bool = False
+    all_rows: str | None = None
+    """The command that shows all rows of a table where a terminal shows the first alone; None: all
+    are shown."""
     today: date | None = None
     """The day of reading, for the age of prices; None: their age is not judged."""
     traces: Callable[[Any], Any] | None = None
@@ -53,9 +57,16 @@ class Notes:
 
     texts: Sequence[str]
     indent: int = 0
-    wrap: bool = True
+    numbered: int = 0
+    """So many of the first have a number, counted from 1, that rows of a table name."""
     is_mark_plain: bool = False
     """A terminal with colours dims the text alone, and not the mark before it."""
+
+    @property
+    def labelled(self) -> list[str]:
+        """The texts, behind their numbers where they have one."""
+        numbers = [f"[{number}] " for number in range(1, self.numbered + 1)]
+        return [*map("".join, zip_longest(numbers, self.texts, fillvalue=""))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +92,10 @@ class Column:
 
     heading: str
     is_figure: bool = False
-    """Right-aligned, and never broken over lines where another column can give way."""
+    """Right-aligned, and never broken over lines."""
     least_width: int = 0
-    least_page_width: int = 0
-    """A terminal that is narrower leaves the column out."""
+    is_spare: bool = False
+    """A terminal with too little room leaves it out, and says so."""
     is_obvious: bool = False
     """Its cells say what they are: a terminal leaves its heading out."""
 
@@ -94,7 +105,8 @@ class Table:
     """Rows under headings.
 
     On a terminal the last column takes the width that is left or, where there is too little, goes
-    under its row; the others give way only where the page is too narrow even so.
+    under its row; the others give way only where the page is too narrow even so. Where a figure or
+    a word would have to be broken, each row becomes a card: a line for each cell.
     """
 
     columns: Sequence[Column]
@@ -102,8 +114,10 @@ class Table:
     notes: Sequence[str] | None = None
     """Directly under it, a line each."""
     indent: int = 0
-    cards_below: int | None = None
-    """On a narrower terminal each row becomes a card; on a wider one all texts give way alike."""
+    is_even: bool = False
+    """All columns of text give way alike, and not the last one first."""
+    narrow: "Table | None" = None
+    """What a terminal shows instead that has no room for this one."""
     is_list: bool = False
     """A terminal writes no headings, and the last column always under its row."""
     blank_repeats: bool = False
@@ -207,8 +221,11 @@ class Format:
 
 
 def columns(*headings: str) -> tuple[Column, ...]:
-    """Return columns by their headings; `>` before one makes it a column of figures."""
-    return tuple(Column(each.removeprefix(">"), each.startswith(">")) for each in headings)
+    """Return columns by their headings: `>` before one for figures, `?` before that for spare."""
+    return tuple(
+        Column(each.lstrip("?>"), each.startswith((">", "?>")), is_spare=each.startswith("?"))
+        for each in headings
+    )
 
 
 def reader_of(path: str) -> Callable[[Any], Value]:

@@ -82,10 +82,10 @@ def _document(of: Estimated, page: doc.Page) -> doc.Document:
 _COLUMNS = (
     doc.Column("", is_figure=True),
     doc.Column("machines"),
-    doc.Column("layout", least_page_width=100),
+    doc.Column("layout", is_spare=True),
     doc.Column("step [80 %]", is_figure=True),
-    doc.Column("tokens/s", is_figure=True, least_page_width=120),
-    doc.Column("MFU", is_figure=True, least_page_width=90),
+    doc.Column("tokens/s", is_figure=True, is_spare=True),
+    doc.Column("MFU", is_figure=True, is_spare=True),
     doc.Column("memory"),
     doc.Column("time [range]", is_figure=True),
     doc.Column("$ [range]", is_figure=True),

@@ -56,7 +56,7 @@ def _document(ranked: FieldRanked, page: doc.Page) -> doc.Document:
     parts: list[doc.Part] = [
         doc.Heading(ranking.work, level=2),
         doc.Table(_columns(ranked.metric), rows, notes=left_out),
-        doc.Notes(_notes(ranked), wrap=True),
+        doc.Notes(_notes(ranked)),
     ]
     return doc.Document(parts, backing=lambda: _backing(ranked))
 
@@ -142,12 +142,12 @@ def _columns(metric: str) -> tuple[doc.Column, ...]:
         doc.Column("chip, precision"),
         doc.Column("is"),
         doc.Column(f"{usd} [range]", is_figure=True),
-        doc.Column("tokens/s a chip", is_figure=True),
-        doc.Column("an instance", is_figure=True, least_page_width=120),
+        doc.Column("tokens/s a chip", is_figure=True, is_spare=True),
+        doc.Column("an instance", is_figure=True, is_spare=True),
         doc.Column("rented as"),
         doc.Column("$/h", is_figure=True),
-        doc.Column("break-even $/h", is_figure=True, least_page_width=100),
-        doc.Column("price of", least_page_width=110),
+        doc.Column("break-even $/h", is_figure=True, is_spare=True),
+        doc.Column("price of", is_spare=True),
         doc.Column("from"),
     )
 

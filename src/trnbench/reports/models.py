@@ -10,7 +10,15 @@ from trnbench.reports import document as doc
 from trnbench.units import say_flops, say_weights
 
 COLUMNS = doc.columns(
-    "model", "family", "weights", "layers", "width", "heads", "vocabulary", "training FLOP a token"
+    "model",
+    "family",
+    ">weights",
+    "?layers",
+    "?width",
+    "?heads",
+    "?vocabulary",
+    "?>exact weights",
+    ">training FLOP a token",
 )
 
 
@@ -32,11 +40,12 @@ def _cells(model: CatalogModel, sequence_length: int) -> tuple[str, ...]:
     return (
         model.name,
         shape.family,
-        f"{count:,} ({say_weights(count, active_parameter_count(shape))})",
+        say_weights(count, active_parameter_count(shape)),
         str(shape.layers),
         str(shape.hidden_size),
         f"{shape.heads}/{shape.kv_heads}",
         f"{shape.vocabulary_size:,}" + (" tied" if shape.tied_embeddings else ""),
+        f"{count:,}",
         f"{say_flops(flops_per_token(shape, length))} at {length}",
     )
 

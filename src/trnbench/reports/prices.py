@@ -14,7 +14,7 @@ from trnbench.reports.texts import plural
 from trnbench.schema.price import Price
 from trnbench.schema.rent import RentOption
 
-COLUMNS = doc.columns("instance", "option", "region", ">$/h", "date", "standing", "source")
+COLUMNS = doc.columns("instance", "option", "region", ">$/h", "?date", "?standing", "source")
 
 
 def _document(rows: Sequence[PriceRow], page: doc.Page) -> doc.Document:

@@ -40,8 +40,8 @@ def _document(ranked: Ranked, page: doc.Page) -> doc.Document:
             rows = [_cells(row, ranked.metric) for row in ranking.rows]
             parts.append(doc.Table(_columns(ranked.metric), rows, notes=left_out))
         else:
-            parts.append(doc.Notes(left_out, wrap=False))
-    notes = doc.Notes(_notes(ranked.rankings, page), wrap=False)
+            parts.append(doc.Notes(left_out))
+    notes = doc.Notes(_notes(ranked.rankings, page))
     return doc.Document([*parts, notes], backing=lambda: _backing(ranked))
 
 
@@ -58,8 +58,8 @@ def _backing(ranked: Ranked) -> doc.Backing:
 
 def _columns(metric: str) -> tuple[doc.Column, ...]:
     return doc.columns(
-        ">", "", "machine", "precision", f">{metric} [95 %]", ">tokens/s", ">$/h", "option",
-        ">break-even $/h", "from",
+        ">", "", "machine", "precision", f">{metric} [95 %]", "?>tokens/s", ">$/h", "option",
+        "?>break-even $/h", "from",
     )  # fmt: skip
 
 

@@ -1,19 +1,19 @@
-"""Results as a report, and one result under every way of renting its machine."""
+"""Results as a report."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from trnbench import __version__
 from trnbench.analysis.energy import find_site
-from trnbench.analysis.idle import idle_note
 from trnbench.analysis.scaling import with_scaling
 from trnbench.cost.comparability import comparability_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
 from trnbench.reports import document as doc
 from trnbench.reports import texts
 from trnbench.reports.columns import COLUMNS, row, rows_of
+from trnbench.reports.distinct import differences, folded, unfolded
 from trnbench.reports.ranks import notes_of_devices
 from trnbench.schema.result import MetricValue, Result, ResultCompilation, ResultSpread, Validity
 from trnbench.units import SECONDS_PER_HOUR, say_bytes, say_count, say_percent, say_seconds, say_usd
@@ -24,8 +24,15 @@ TABLE_COLUMNS = doc.columns(
     "model", "device", ">tokens/s [95 %]", ">step time [95 %]", ">MFU", ">peak memory", "price",
     ">$ per M tokens [95 %]", "checks",
 )  # fmt: skip
-LEAST_TABLE_WIDTH = 150
-"""Narrower than this, nine columns break their figures; cards do not."""
+NARROW_COLUMNS = doc.columns(
+    "model", "device", ">tokens/s ±95%", ">MFU", ">$/M tokens ±95%", "checks"
+)
+"""Of a terminal that has no room for all; an interval is one figure there."""
+MOST_PRICES = 4
+"""Of those under a narrow table."""
+LEFT_OUT_NOTE = (
+    "a wider terminal, or `trnbench report --format csv`, shows: step time, peak memory, price"
+)
 
 STYLES: dict[Validity, doc.Style] = {
     "sound": "good", "doubtful": "doubtful", "invalid": "bad", "failed": "bad",
@@ -33,11 +40,33 @@ STYLES: dict[Validity, doc.Style] = {
 
 
 def _document(results: Sequence[Result], page: doc.Page) -> doc.Document:
-    table = doc.Table(
-        TABLE_COLUMNS, [cells_of(each) for each in results], cards_below=LEAST_TABLE_WIDTH
+    notes = _numbered_notes(results, page.today)
+    return doc.Document(
+        [_table(results, notes.marks), doc.Notes(notes.texts, numbered=notes.numbered)],
+        backing=lambda: _backing(results, page),
     )
-    notes = doc.Notes(notes_of(results, page.today))
-    return doc.Document([table, notes], backing=lambda: _backing(results, page))
+
+
+def _table(results: Sequence[Result], marks: Sequence[str]) -> doc.Table:
+    """Return a row for each result, with the columns that tell rows apart, and its notes."""
+    names = [(model_cell(each), device_cell(each)) for each in results]
+    found = differences(results, names)
+    rows = [_narrow_cells(each) for each in results]
+    notes = [LEFT_OUT_NOTE, *_prices_note(results)]
+    narrowest = folded(NARROW_COLUMNS, rows, found, marks)
+    narrow = unfolded(NARROW_COLUMNS, rows, found, marks)
+    return replace(
+        unfolded(TABLE_COLUMNS, [*map(cells_of, results)], found, marks),
+        narrow=replace(narrow, notes=notes, narrow=replace(narrowest, notes=notes)),
+    )
+
+
+def _prices_note(results: Sequence[Result]) -> Iterable[str]:
+    """Say the prices that a narrow table has no column for."""
+    prices = [*dict.fromkeys(_price_cell(each) for each in results if each.price is not None)]
+    if prices:
+        more = f"; and {len(prices) - MOST_PRICES} more" if len(prices) > MOST_PRICES else ""
+        yield f"priced at {'; '.join(prices[:MOST_PRICES])}{more}"
 
 
 def _backing(results: Sequence[Result], page: doc.Page) -> doc.Backing:
@@ -46,11 +75,12 @@ def _backing(results: Sequence[Result], page: doc.Page) -> doc.Backing:
     return backing_of(results, page.traces)
 
 
-def _rows(results: Sequence[Result]) -> doc.Rows:
+def rows_for_programs(results: Sequence[Result]) -> doc.Rows:
+    """Return a row for each result."""
     return rows_of(COLUMNS, with_scaling(results))
 
 
-def _record(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
+def record_of(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
     """Return the columns of each result, and its checks in full; a `…_reason` explains a null."""
     return {
         "report_version": REPORT_VERSION,
@@ -70,24 +100,35 @@ def _record(results: Sequence[Result], page: doc.Page) -> dict[str, Any]:
 
 
 REPORT: doc.Report[Sequence[Result]] = doc.Report(
-    title="Training benchmark results", document=_document, rows=_rows, record=_record
+    title="Training benchmark results", document=_document, rows=rows_for_programs, record=record_of
 )
 
 
 def cells_of(result: Result) -> tuple[doc.Cell | str, ...]:
     """Return a result as cells, in the order of `TABLE_COLUMNS`."""
-    metrics, price = result.metrics, result.price
+    metrics = result.metrics
     return (
         model_cell(result),
         device_cell(result),
         interval_cell(metrics["tokens_per_second"], texts.RATE),
         interval_cell(metrics["step_time_mean_seconds"], texts.SECONDS),
-        # Older results have the one of all billed devices alone.
-        texts.say_or_unknown(metrics.get("mfu_used_devices", metrics["mfu"]).value, say_percent),
+        _mfu_cell(result),
         texts.say_or_unknown(metrics["peak_memory_bytes"].value, say_bytes),
-        f"${price.usd_per_hour}/h {' '.join(texts.price_terms(price))}" if price else doc.UNKNOWN,
+        _price_cell(result),
         cost_cell(result),
-        doc.Cell(validity_cell(result), STYLES[result.standing]),
+        _verdict_cell(result),
+    )
+
+
+def _narrow_cells(result: Result) -> tuple[doc.Cell | str, ...]:
+    """Return a result as cells, in the order of `NARROW_COLUMNS`."""
+    return (
+        model_cell(result),
+        device_cell(result),
+        _margin_cell(result.metrics["tokens_per_second"], texts.RATE),
+        _mfu_cell(result),
+        cost_cell(result, _margin_cell),
+        _verdict_cell(result),
     )
 
 
@@ -121,15 +162,17 @@ def interval_cell(metric: MetricValue, write: texts.Writer) -> str:
     )
 
 
-def cost_cell(result: Result) -> str:
+def cost_cell(
+    result: Result, write: Callable[[MetricValue, texts.Writer], str] = interval_cell
+) -> str:
     """Return dollars per million tokens; of a machine without a price, those at $1 an hour.
 
     The latter is no price: for people alone, in no column and in no ranking.
     """
     at_one = cost_at_one_dollar(result)
     if at_one is None:
-        return interval_cell(result.metrics["usd_per_million_tokens"], texts.USD)
-    return f"at $1/h: {interval_cell(at_one, texts.USD)}"  # begins with no figure to sort by
+        return write(result.metrics["usd_per_million_tokens"], texts.USD)
+    return f"at $1/h: {write(at_one, texts.USD)}"  # begins with no figure to sort by
 
 
 def cost_at_one_dollar(result: Result) -> MetricValue | None:
@@ -144,6 +187,27 @@ def cost_at_one_dollar(result: Result) -> MetricValue | None:
     if (value := at(speed.value)) is None:
         return None
     return MetricValue(value=value, low=at(speed.high), high=at(speed.low))
+
+
+def _mfu_cell(result: Result) -> str:
+    # Older results have the one of all billed devices alone.
+    mfu = result.metrics.get("mfu_used_devices", result.metrics["mfu"])
+    return texts.say_or_unknown(mfu.value, say_percent)
+
+
+def _price_cell(result: Result) -> str:
+    price = result.price
+    if price is None:
+        return doc.UNKNOWN
+    return f"${price.usd_per_hour}/h {' '.join(texts.price_terms(price))}"
+
+
+def _verdict_cell(result: Result) -> doc.Cell:
+    return doc.Cell(validity_cell(result), STYLES[result.standing])
+
+
+def _margin_cell(metric: MetricValue, write: texts.Writer) -> str:
+    return texts.say_margin(metric.value, metric.low, metric.high, write, without=" ±?")
 
 
 def validity_cell(result: Result) -> str:
@@ -167,22 +231,21 @@ def notes_of(results: Sequence[Result], today: date | None = None) -> list[str]:
 
     Without `today`, the day of reading, it does not say how the prices compare.
     """
-    names = [*map(_name, results)]
+    return _numbered_notes(results, today).texts
+
+
+def _numbered_notes(results: Sequence[Result], today: date | None) -> texts.Numbered:
+    """Return the notes of one table, with numbers where they are not of all rows."""
     said = (
-        (note, name)
-        for result, name in zip(results, names, strict=True)
+        (note, row)
+        for row, result in enumerate(results)
         for note in (*_notes(result), *notes_of_devices(result, results))
     )
-    notes = [*texts.say_once(said, names), *_measuring(results)]
-    return (
-        notes if today is None else notes + comparability_notes([r.price for r in results], today)
-    )
-
-
-def _name(result: Result) -> str:
-    count, backend = result.device.devices_used, result.device.backend
-    device = backend if count == 1 else f"{count} x {backend}"
-    return f"{result.model.name} ({result.workload.precision}, {device})"
+    notes = texts.number_notes(said, len(results))
+    notes.texts.extend(_measuring(results))
+    if today is not None:
+        notes.texts.extend(comparability_notes([each.price for each in results], today))
+    return notes
 
 
 def _measuring(results: Sequence[Result]) -> Iterable[str]:
@@ -313,69 +376,3 @@ def _step_notes(result: Result) -> Iterable[str]:
     imbalance = figure(result, "expert_imbalance")
     if imbalance is not None:
         yield f"the fullest expert has {imbalance:.2f} times its share of the tokens"
-
-
-# --- one result under every way of renting its machine ------------------------------------------
-
-OFFER_COLUMNS = doc.columns(
-    "model", "instance", "option", "where", "date", ">$/h", ">$/chip-h", ">$ per M tokens [95 %]",
-    ">tokens/$", "checks, or why there is no price",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A result at the price of one way of renting, or at none."""
-
-    option: str
-    result: Result
-
-
-def _offers_document(offered: Sequence[Offered], page: doc.Page) -> doc.Document:
-    rows: list[tuple[str, ...]] = []
-    last = ""
-    for each in offered:
-        cells = _offer(each)
-        rows.append(("", *cells[1:]) if each.result.case_id == last else cells)
-        last = each.result.case_id
-    notes = _offer_notes(offered, page)
-    return doc.Document([doc.Table(OFFER_COLUMNS, rows, notes=notes, blank_repeats=True)])
-
-
-def _offer(offered: Offered) -> tuple[str, ...]:
-    result, price = offered.result, offered.result.price
-    head = (model_cell(result), result.device.instance or doc.UNKNOWN, offered.option)
-    if price is None:
-        return (*head, "", "", *[doc.UNKNOWN] * 4, result.price_reason or "")
-    return (
-        *head,
-        price.zone or price.region or "",
-        price.date.isoformat(),
-        str(price.usd_per_hour),
-        texts.say_or_unknown(figure(result, "usd_per_chip_hour"), "{:.4g}".format),
-        interval_cell(result.metrics["usd_per_million_tokens"], texts.USD),
-        texts.say_or_unknown(figure(result, "tokens_per_usd"), say_count),
-        result.standing,
-    )
-
-
-def _offer_notes(offered: Sequence[Offered], page: doc.Page) -> list[str]:
-    prices = [each.result.price for each in offered]
-    notes = [f"{price.option}: {price.note}" for price in prices if price and price.note]
-    idle = (
-        (note, model_cell(each.result))
-        for each in offered
-        if (note := idle_note(each.result.device)) is not None
-    )
-    notes += texts.say_once(idle, (model_cell(each.result) for each in offered))
-    if page.today is not None:
-        notes += comparability_notes(prices, page.today)
-    return [*dict.fromkeys(notes)]
-
-
-OFFERS: doc.Report[Sequence[Offered]] = doc.Report(
-    title="Results under every way of renting",
-    document=_offers_document,
-    rows=lambda offered: _rows([each.result for each in offered]),
-    record=lambda offered, page: _record([each.result for each in offered], page),
-)

@@ -53,7 +53,7 @@ class ListedRun:
 
 def _document(runs: Sequence[ListedRun], page: doc.Page) -> doc.Document:
     rows = [_cells(run) for run in runs]
-    return doc.Document([doc.Table(COLUMNS, rows, cards_below=80)])
+    return doc.Document([doc.Table(COLUMNS, rows)])
 
 
 def _cells(run: ListedRun) -> tuple[doc.Cell | str, ...]:

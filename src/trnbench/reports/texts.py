@@ -1,6 +1,6 @@
 """Texts that several reports have: figures with intervals, numbers of things, prices, notes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from trnbench import units
@@ -36,6 +36,17 @@ def say_estimate(
     return write.interval(value, low, high)
 
 
+def say_margin(
+    value: float | None, low: float | None, high: float | None, write: Writer, *, without: str = ""
+) -> str:
+    """Write a figure with the farther end of its 95 % interval as a part of it: `20,480 ±1.0 %`."""
+    if value is None:
+        return UNKNOWN
+    if low is None or high is None or value <= 0:
+        return f"{write.alone(value)}{without}"
+    return f"{write.alone(value)} ±{units.say_percent(max(high - value, value - low) / value)}"
+
+
 def plural(count: int, noun: str) -> str:
     """Write a number of things: `1 pass`, `3 passes`."""
     ending = "" if count == 1 else "es" if noun.endswith(("s", "ch")) else "s"
@@ -51,6 +62,39 @@ def price_terms(price: Price) -> list[str]:
 def with_advice(text: str, advice: str | None) -> str:
     """Return a finding with what to do about it."""
     return f"{text} → {advice}" if advice else text
+
+
+class Numbered(NamedTuple):
+    """Notes, of which the first have numbers, and for each row the numbers of its notes."""
+
+    texts: list[str]
+    numbered: int
+    marks: list[str]
+
+
+def number_notes(said: Iterable[tuple[str, int]], rows: int) -> Numbered:
+    """Return texts once each, numbered from 1 where they are said of some rows and not of all."""
+    rows_by_text: dict[str, dict[int, None]] = {}
+    for text, row in said:
+        rows_by_text.setdefault(text, {})[row] = None
+    of_some = [text for text, found in rows_by_text.items() if len(found) < rows]
+    numbers: list[list[int]] = [[] for _ in range(rows)]
+    for number, text in enumerate(of_some, start=1):
+        for row in rows_by_text[text]:
+            numbers[row].append(number)
+    of_all = [text for text, found in rows_by_text.items() if len(found) == rows]
+    return Numbered(of_some + of_all, len(of_some), [*map(say_numbers, numbers)])
+
+
+def say_numbers(numbers: Sequence[int]) -> str:
+    """Write ascending numbers with their runs joined: `1,3-5`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def say_once(said: Iterable[tuple[str, str]], everyone: Iterable[str]) -> list[str]:

@@ -68,7 +68,7 @@ def listed_runs() -> list[ListedRun]:
 
 SAMPLES: dict[str, Any] = {
     "results": three_results(),
-    "results:OFFERS": offered(),
+    "offers": offered(),
     "beside": beside(three_results()),
     "runs": listed_runs(),
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),

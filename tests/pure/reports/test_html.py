@@ -17,13 +17,14 @@ from tests.builders import job_results, make_plan, make_result, three_results
 from tests.conftest import GOLDEN
 from tests.each import check_each
 from tests.pure.reports.samples import SAMPLES, report_of
-from trnbench.reports import render, text_formats
+from trnbench.reports import offers, render, text_formats
 from trnbench.reports.as_html import FOLDER, sort_value
 from trnbench.reports.axes import logarithmic_ticks
 from trnbench.reports.backing import backing_of
 from trnbench.reports.columns import row
 from trnbench.reports.document import Page
-from trnbench.reports.results import OFFERS, REPORT, Offered
+from trnbench.reports.offers import Offered
+from trnbench.reports.results import REPORT
 from trnbench.run.results import load_result
 from trnbench.schema.result import MetricValue, Result
 from trnbench.units import say_change
@@ -170,7 +171,7 @@ def test_no_text_becomes_markup_or_steers_the_page(text: str) -> None:
 
 def test_a_price_option_repeats_its_model_in_every_row_so_that_rows_can_be_sorted() -> None:
     result = make_result()
-    text = render(OFFERS, [Offered("a", result), Offered("b", result)], "html", PAGE)
+    text = render(offers.REPORT, [Offered("a", result), Offered("b", result)], "html", PAGE)
     assert text.count("<td>tiny-llama (894k) 8x128 fp32") == 2
 
 

@@ -14,7 +14,7 @@ from trnbench.cli.options import PriceChoice
 from trnbench.cli.reprice import PriceFinder
 from trnbench.reports import render
 from trnbench.reports.document import Page
-from trnbench.reports.results import OFFERS, Offered
+from trnbench.reports.offers import REPORT, Offered
 from trnbench.schema.price import Price
 from trnbench.schema.rent import PriceOption
 from trnbench.schema.result import Result
@@ -53,7 +53,7 @@ def offered() -> list[Offered]:
 
 
 def render_offers(form: str, offered: list[Offered], page: Page) -> str:
-    return render(OFFERS, offered, form, page)
+    return render(REPORT, offered, form, page)
 
 
 @pytest.mark.parametrize("width", [100, 200])

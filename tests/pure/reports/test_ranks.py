@@ -18,8 +18,9 @@ from tests.pure.analysis.test_energy import result as result_of_gpus
 from trnbench.analysis.idle import idle_note
 from trnbench.protocol.parallel import Layout
 from trnbench.reports.columns import row
+from trnbench.reports.document import Notes, Page, Table
 from trnbench.reports.ranks import notes_of_devices
-from trnbench.reports.results import cells_of, device_cell, notes_of
+from trnbench.reports.results import REPORT, cells_of, device_cell, notes_of
 from trnbench.schema.result import Result
 
 JOB, ALONE, CORE = job_results()
@@ -88,10 +89,16 @@ def test_ranks_on_a_processor_are_counted_with_their_threads() -> None:
     assert device_cell(three_results()[0]) == "AMD EPYC, 2 threads"
 
 
-def test_two_results_of_one_model_have_names_that_tell_them_apart() -> None:
-    said = notes_of([JOB, ALONE])
-    assert any(note.startswith("tiny-llama (fp32, 8 x cuda): 8 ranks") for note in said)
-    assert any(note.startswith("tiny-llama (fp32, cuda): MFU") for note in said)
+def test_notes_of_two_results_are_numbered_in_their_rows() -> None:
+    table, notes = REPORT.document([JOB, ALONE], Page()).parts
+    assert isinstance(table, Table)
+    assert isinstance(notes, Notes)
+    marks = [str(row[-1]) for row in table.rows]
+    first, second = ([int(mark[0]), int(mark[-1])] for mark in marks)
+    assert notes.texts[first[0] - 1].startswith("MFU")
+    assert notes.texts[first[0]].startswith("8 ranks")
+    assert notes.texts[second[0] - 1].startswith("MFU")
+    assert [first[0], second[1]] == [1, notes.numbered]
 
 
 def test_of_older_results_the_mfu_of_all_billed_chips_is_shown() -> None:
