@@ -71,11 +71,15 @@ def _estimates(
     wanted: "Wanted",
     runs: "Sequence[RankedRun]",
 ) -> "Estimates":
-    """Return estimates of the chips that have no bf16 figure; none of a model without sizes."""
-    from trnbench.catalog.published import published_chips
-    from trnbench.estimate.field import Estimates, estimated_field
+    """Return estimates of the chips that have no bf16 figure.
 
-    if model.shape is None:
+    There is none of a model without sizes, nor of a day by which nothing was published that an
+    estimate could rest on; of a sequence longer than the model's positions there is the reason.
+    """
+    from trnbench.catalog.published import published_chips, published_results
+    from trnbench.estimate.field import Bound, Estimates, estimated_field
+
+    if model.shape is None or all(run.date > finder.today for run in published_results()):
         return Estimates((), ())
     on = read_on(wanted.on)
     chips = [
@@ -86,6 +90,12 @@ def _estimates(
     has_figure = {
         chip.published_as for chip in chips if {chip.published_as, chip.accelerator_name} & known
     }
+    positions = model.shape.max_positions
+    if length > positions:
+        why = f"{model.name} has {positions:,} positions"
+        usable = [chip for chip in chips if chip.accelerator is not None and not chip.memory]
+        names = [chip.published_as for chip in usable if chip.published_as not in has_figure]
+        return Estimates((), tuple(Bound(name, why, None) for name in names))
     return estimated_field(model.shape, length, chips, finder.settle, finder.today, has_figure)
 
 
