@@ -11,6 +11,7 @@
 #   make test-plots                 the figures of `--plots`: installs vl-convert-python (84 MB)
 #   make docs                       the site of docs/, strictly: each link and heading must be there
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
+#   make test-consumers             other programs read what we export: downloads 400 MB of its own
 #   make clean                      remove what set-up made
 #
 #   make PYTHON=/path/to/python3 …  start from another interpreter than the active environment's
@@ -27,7 +28,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench check test proof coverage test-plots docs test-xla static clean
+.PHONY: help bench check test proof coverage test-plots docs test-xla test-consumers static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +67,10 @@ docs: static
 test-xla:
 	@sh scripts/setup_xla.sh
 	PJRT_DEVICE=CPU .venv-xla/bin/python -m pytest -q -W default tests/xla
+
+test-consumers:
+	@sh scripts/setup_consumers.sh
+	.venv-consumers/bin/python -m pytest -q -W default tests/consumers tests/process/reports/test_files.py
 
 static:
 	@sh scripts/setup.sh dev

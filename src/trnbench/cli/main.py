@@ -22,7 +22,7 @@ log = logging.getLogger("trnbench")
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Measure": ("init", "run", "peak", "profile", "noise"),
-    "Read": ("results", "report", "compare"),
+    "Read": ("results", "report", "compare", "export"),
     "Decide": ("rank", "estimate", "cost", "check-claim", "published"),
     "Inspect": ("doctor", "models", "prices", "schema"),
 }

@@ -150,21 +150,24 @@ def _rows(judged: Judged) -> doc.Rows:
         item["of"] = it.of if isinstance(it, Evidence) else None
         item["need"] = it if isinstance(it, Need) else None
     return doc.rows_at(
-        items, "claim=claim.text", "judged.verdict", "judged.reason", "claimed_low=claim.low",
-        "claimed_high=claim.high", "of_instance=judged.of.instance.name",
-        "of_usd_per_hour=judged.of.price.usd_per_hour", "of_option=judged.of.price.option",
-        "of_region=judged.of.price.region", "of_price_date=judged.of.price.date",
+        items, "claim=claim.text", "judged.verdict", "judged.reason",
+        "claimed_low=claim.low:float", "claimed_high=claim.high:float",
+        "of_instance=judged.of.instance.name",
+        "of_usd_per_hour=judged.of.price.usd_per_hour:float", "of_option=judged.of.price.option",
+        "of_region=judged.of.price.region", "of_price_date=judged.of.price.date:day",
         "of_price_source=judged.of.price.source", "than_instance=judged.than.instance.name",
-        "than_usd_per_hour=judged.than.price.usd_per_hour", "than_option=judged.than.price.option",
-        "than_region=judged.than.price.region", "than_price_date=judged.than.price.date",
-        "than_price_source=judged.than.price.source", "is", "it.model", "it.sequence_length",
-        "it.precision", "ratio.value", "ratio_low=ratio.low", "ratio_high=ratio.high",
-        "of_tokens_per_second_per_chip=of.metrics.tokens_per_second_per_chip.value",
+        "than_usd_per_hour=judged.than.price.usd_per_hour:float",
+        "than_option=judged.than.price.option", "than_region=judged.than.price.region",
+        "than_price_date=judged.than.price.date:day",
+        "than_price_source=judged.than.price.source", "is", "it.model", "it.sequence_length:int",
+        "it.precision", "ratio.value:float", "ratio_low=ratio.low:float",
+        "ratio_high=ratio.high:float",
+        "of_tokens_per_second_per_chip=of.metrics.tokens_per_second_per_chip.value:float",
         "of_source=of.source",
-        "than_tokens_per_second_per_chip=it.than.metrics.tokens_per_second_per_chip.value",
+        "than_tokens_per_second_per_chip=it.than.metrics.tokens_per_second_per_chip.value:float",
         "than_source=it.than.source",
-        "needed_tokens_per_second_per_chip=need.tokens_per_second_per_chip",
-        "needed_mfu=need.mfu",
+        "needed_tokens_per_second_per_chip=need.tokens_per_second_per_chip:float",
+        "needed_mfu=need.mfu:float",
     )  # fmt: skip
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from trnbench.errors import UnavailableError
 
-EXTRAS = {"pandas": "reports", "xlsxwriter": "reports", "pyarrow": "parquet"}
+EXTRAS = {
+    "pandas": "reports", "xlsxwriter": "reports", "pyarrow": "parquet", "mlflow": "mlflow",
+    "wandb": "wandb", "tensorboardX": "tensorboard",
+}  # fmt: skip
 
 
 def require_installed(packages: Iterable[str]) -> None:
@@ -39,5 +42,5 @@ def _missing(packages: list[str]) -> UnavailableError:
     verb = "is" if len(packages) == 1 else "are"
     return UnavailableError(
         f"{' and '.join(packages)} {verb} not installed",
-        hint=f"pip install 'trnbench[{extras}]'; --format csv and json need neither",
+        hint=f"pip install 'trnbench[{extras}]'",
     )
