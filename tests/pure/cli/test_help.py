@@ -10,7 +10,7 @@ import typer.main
 from tests.command import in_process
 from trnbench.cli import complete
 from trnbench.cli.help import MOST_WIDTH
-from trnbench.cli.main import COMMANDS, app
+from trnbench.cli.main import COMMANDS, app, purpose_of
 
 GROUP: Any = typer.main.get_command(app)
 
@@ -89,3 +89,10 @@ def test_files_of_a_folder_are_completed(tmp_path: Any, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     assert complete.configs("suites/m") == ["suites/mine.yaml"]
     assert complete.configs("nowhere/m") == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_command_is_for_is_what_its_own_help_says(name: str) -> None:
+    help_text = " ".join(GROUP.commands[name].help.strip().partition("\n\n")[0].split())
+    assert purpose_of(name) == help_text
+    assert help_text.endswith(".")
