@@ -64,11 +64,13 @@ def did_you_mean(
 ) -> str:
     """Return a hint at the known names that are near `name`, if any, and the rest of the hint.
 
-    `cutoff` is the least similarity that counts as near, from 0 to 1, by `difflib`.
+    Case does not count. `cutoff` is the least similarity that counts as near, from 0 to 1, by
+    `difflib`.
     """
     from difflib import get_close_matches  # a run without a fault never needs it
 
-    near = get_close_matches(name, known, most, cutoff)
+    spelled = {each.lower(): each for each in known}
+    near = [spelled[each] for each in get_close_matches(name.lower(), spelled, most, cutoff)]
     return f"did you mean {' or '.join(near)}? {rest}".rstrip() if near else rest
 
 

@@ -160,13 +160,19 @@ def _explain(error: Any, path: KeyPath, schema: Schema) -> tuple[str, str]:
     if wants is None and "type" in kind:
         wants = "a whole number" if kind.startswith("int") else kind.split("_")[0]
     if keys:
-        return f"got {value}, expected a mapping", f"keys here: {keys}"
+        return _say_mapping(path, value, keys)
     text = node.get("description")
     means = f" ({' '.join(text.split())})" if text else ""
     hint = f"write e.g. `{key}: {_example(node, key)}`{means}"
     if wants is not None:
         return f"got {value}, expected {wants}", hint
     return f"got {value}: {error['msg'][:1].lower()}{error['msg'][1:]}", hint
+
+
+def _say_mapping(path: KeyPath, value: str, keys: str) -> tuple[str, str]:
+    a_name = "a model's name or " if path == ("model",) else ""
+    example = "; `model: llama3.2-1b` is a whole config" if "workload" in keys.split(", ") else ""
+    return f"got {value}, expected {a_name}a mapping", f"keys here: {keys}{example}"
 
 
 def _what_to_add(path: KeyPath, key: str, keys: str, node: Schema) -> str:

@@ -95,7 +95,7 @@ def parse_document(text: str, source: str) -> Document:
     if document.data is None:
         raise ConfigError(
             f"{source}: is empty",
-            hint="`trnbench schema config` shows what a config holds; configs/ has examples",
+            hint="`model: llama3.2-1b` is a whole config; `trnbench init` writes one to edit",
         )
     return document
 

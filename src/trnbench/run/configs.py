@@ -22,6 +22,8 @@ def open_config(named: str) -> Document:
     Raises:
         ConfigError: it is none of these, or its file cannot be read.
     """
+    if not named.strip():
+        raise ConfigError("CONFIG is empty", hint="name a YAML file, a config or a model")
     path = Path(named)
     if path.exists() or path.suffix in (".yaml", ".yml", ".json") or "/" in named:
         return read_document(path)
@@ -34,5 +36,5 @@ def open_config(named: str) -> Document:
     rest = f"Configs: {', '.join(shipped)}; `trnbench models` lists the models"
     raise ConfigError(
         f"{named}: is neither a file, nor a config that ships with trnbench, nor a model",
-        hint=did_you_mean(named, (*shipped, *models()), rest, most=2, cutoff=0.5),
+        hint=did_you_mean(named, {**shipped, **dict.fromkeys(models())}, rest, most=2, cutoff=0.5),
     )

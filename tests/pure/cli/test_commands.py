@@ -39,6 +39,8 @@ def test_the_version_is_told() -> None:
     ("arguments", "code", "said"),
     [
         (["run", "quik"], 2, "did you mean quick"),
+        (["run", "LLAMA3.2-1B"], 2, "did you mean llama3.2-1b or"),
+        (["run", ""], 2, "CONFIG is empty"),
         (["run", "nothing.yaml"], 2, "no such file"),
         (["run", "--set", "x"], 2, "is not KEY=VALUE"),
         (["run", "--set", "workload.sequence_lenght=4"], 2, "did you mean `sequence_length`"),

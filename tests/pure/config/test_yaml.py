@@ -224,7 +224,7 @@ def test_an_alias_counts_as_many_values_as_it_stands_for() -> None:
 def test_an_empty_document_is_refused_with_where_to_look(text: str) -> None:
     problem = fault_of_text(text)
     assert problem.message == "suite.yaml: is empty"
-    assert "trnbench schema config" in problem.hint
+    assert "trnbench init" in problem.hint
 
 
 @pytest.mark.parametrize("text", ["a: \x00", "a: \x07", "a: \ud800", "\udcff"])

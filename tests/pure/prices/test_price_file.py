@@ -117,11 +117,11 @@ def test_a_file_without_rates_has_none(tmp_path: Path) -> None:
         (HEADER + "rack,,spot\n", ", line 2: rates.0.usd_per_hour: is missing"),
         (
             HEADER + "rack,,spot,0\n",
-            ", line 2: rates.0.usd_per_hour: got 0: input should be",
+            ", line 2: rates.0.usd_per_hour: got 0, expected more than 0",
         ),
         (
             HEADER + "rack,,spot,-1\n",
-            ", line 2: rates.0.usd_per_hour: got -1: input should be",
+            ", line 2: rates.0.usd_per_hour: got -1, expected more than 0",
         ),
         (
             HEADER + "rack,,spot,nan\n",
