@@ -16,7 +16,7 @@ from trnbench.cost.field import metrics_per_chip
 from trnbench.cost.ranked_runs import RankedRun
 from trnbench.errors import ConfigError
 from trnbench.estimate.calibration import calibration
-from trnbench.estimate.layouts import fastest
+from trnbench.estimate.layouts import fastest_of, possible_setups
 from trnbench.estimate.machine import Machine, machine_of
 from trnbench.estimate.step import StepEstimate, data_of, estimate_step
 from trnbench.estimate.terms import Setup, bound_seconds
@@ -33,6 +33,8 @@ LEAST_CHIPS = 8
 """Of a usual node; instances with fewer are taken together."""
 USED_SHARE = 0.75
 """Of a chip's memory, for that state; activations take the rest."""
+MOST_PASS_TOKENS = 32_768
+"""Of one pass of a rank: more hardly makes matmuls faster, and seldom fits."""
 TRIES = 2
 """Numbers of chips, each twice the one before, until the model fits."""
 NO_DATA = "no data for this chip"
@@ -110,13 +112,22 @@ def _estimate(shape: ModelShape, sequence_length: int, chip: PublishedChip) -> _
             if data_of(setup, calibration())[0] is None:
                 rate = setup.tokens / bound_seconds(setup) / count
                 return Bound(chip.published_as, NO_DATA, rate)
-            found = fastest(setup)
+            found = fastest_of(filter(_is_usual, possible_setups(setup)))
             if found is not None and found.verdict != "does_not_fit":
                 return _Made(found.setup, estimate_step(found.setup))
             count *= 2
     except ConfigError as error:
         return Bound(chip.published_as, str(error), None)
     return Bound(chip.published_as, f"the model does not fit on {count // 2} of them", None)
+
+
+def _is_usual(setup: Setup) -> bool:
+    """Leave out what is seldom the fastest, so that all chips take well under a second."""
+    is_small = setup.micro_batch_size == 1 or (
+        setup.micro_batch_size * setup.sequence_length <= MOST_PASS_TOKENS
+    )
+    layout = setup.layout
+    return is_small and layout.context_parallel_size == 1 and layout.pipeline_stages_per_rank < 4
 
 
 def _least_chips(shape: ModelShape, machine: Machine) -> int:

@@ -1,6 +1,6 @@
 """Ways of laying out a job on so many devices, and the fastest of them that fits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from trnbench.estimate.calibration import Calibration
@@ -82,7 +82,12 @@ def _divides(setup: Setup, tensor: int) -> bool:
 
 def fastest(setup: Setup, known: Calibration | None = None) -> Quick | None:
     """Return the fastest way that fits, or else the one that needs the least memory; None: none."""
-    found = list(estimate_layouts(possible_setups(setup), known))
+    return fastest_of(possible_setups(setup), known)
+
+
+def fastest_of(setups: Iterable[Setup], known: Calibration | None = None) -> Quick | None:
+    """Return the same of these ways, which are of one model and machine."""
+    found = list(estimate_layouts(setups, known))
     if not found:
         return None
 

@@ -63,6 +63,9 @@ def test_a_model_alone_ranks_every_chip_that_has_a_figure(tmp_path: Path) -> Non
         assert row["value"] == pytest.approx(row["usd_per_million_tokens"])
     assert {row["instance"] for row in placed if row["chip"] == "H100"} == {"p5.48xlarge"}
     assert any("MI325X" in row["reason"] for row in document["ranked"] if row["chip"] == "MI325X")
+    (trainium2,) = (row for row in placed if row["chip"] == "Trainium2")
+    assert (trainium2["origin"], trainium2["instance"]) == ("estimated", "trn2.48xlarge")
+    assert trainium2["range_high"] > 3 * trainium2["range_low"]  # three runs of one chip each
     assert any(
         note.startswith("no like run of Trainium2 is published") for note in document["notes"]
     )
@@ -112,7 +115,7 @@ def test_a_folder_that_is_called_like_a_model_is_the_folder(tmp_path: Path) -> N
         (["llama3-8b", "--as-of", "2126-01-01"], "the newest rate of the table is of 2026-"),
         (["llama3-8b", "--as-of", "2020-01-01"], "nothing was published of llama3-8b by then"),
         (["llama3-8b", "--as-of", "soon"], "--as-of soon: is not a day"),
-        (["llama3-8b", "--sequence-length", "900000"], "--sequence-length 1048576"),
+        (["Nemotron-4-15B", "--sequence-length", "900000"], "--sequence-length 4096"),
         (["llama3-8b", "--model", "llama3-8b"], "leave one of them out"),
         (["llama3-8b", "--all-options"], "one price for each chip"),
         (["llama3-8b", "gpt2-124m"], "are two models"),
