@@ -69,8 +69,10 @@ def did_you_mean(
     """
     from difflib import get_close_matches  # a run without a fault never needs it
 
-    spelled = {each.lower(): each for each in known}
-    near = [spelled[each] for each in get_close_matches(name.lower(), spelled, most, cutoff)]
+    spelled, asked = {each.lower(): each for each in known}, name.lower()
+    begun = [each for each in spelled if len(asked) > 1 and each.startswith(asked)]
+    found = begun[:most] or get_close_matches(asked, spelled, most, cutoff)
+    near = [spelled[each] for each in found]
     return f"did you mean {' or '.join(near)}? {rest}".rstrip() if near else rest
 
 

@@ -223,11 +223,12 @@ def raise_for_gates(comparison: "Comparison", *, is_strict: bool) -> None:
     """Raise the gates' verdict, after everything has been written."""
     from trnbench.reports.comparison import say_evidence
 
+    advice = {"failed": "if the change is intended, use these results as the next baseline"}
     problems = [
         Problem(
             f"gate {gate.gate!r} {gate.state.replace('_', ' ')} on {gate.case}: "
             f"{say_evidence(gate)}",
-            gate.advice or "if the change is intended, use these results as the next baseline",
+            gate.advice or advice.get(gate.state, "measure what is missing, and compare again"),
         )
         for gate in comparison.gates
         if gate.state != "passed" and (gate.state != "undecided" or is_strict)

@@ -28,6 +28,12 @@ class PriceRequest:
     """Whether what is left open is settled by the rule of docs/prices.md, and not refused."""
     today: date
 
+    @property
+    def local_zone(self) -> str | None:
+        """The local zone, if that is where it is: a region's rates do not hold there."""
+        is_local = self.zone is not None and self.zone.startswith(f"{self.region}-")
+        return self.zone if is_local else None
+
     def choose(
         self,
         *,

@@ -5,7 +5,7 @@ that its own source doubts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trnbench.catalog.instances import hint_at_instances, instances
 from trnbench.catalog.prices import PriceRow, price_rows_by_instance
@@ -54,6 +54,9 @@ class TableSource:
             return self._not_sold(request, rows)
         request = _with_region(request, wanted)
         here = rows_of_region(wanted, request.region)
+        if (local := request.local_zone) is not None:
+            here = [row for row in wanted if row.region in (local, local[:-1])]
+            request = replace(request, region=local)
         if not here:
             sold_in = ", ".join(sorted({row.region for row in wanted}))
             return NoPrice(

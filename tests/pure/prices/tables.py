@@ -51,12 +51,18 @@ def ask(
     option: RentOption | None = None,
     region: str | None = None,
     here: bool = False,
+    zone: str | None = None,
     today: date = TODAY,
 ) -> Price | NoPrice:
     """Ask a made-up table, or the bundled one where `rows` is None."""
     source = TableSource() if rows is None else table(rows)
     request = PriceRequest(
-        instance=instance, option=option, region=region, is_this_machine=here, today=today
+        instance=instance,
+        option=option,
+        region=region,
+        zone=zone,
+        is_this_machine=here,
+        today=today,
     )
     return source.quote(request)
 

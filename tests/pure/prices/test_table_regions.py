@@ -34,6 +34,15 @@ def test_only_the_newest_rates_of_regions_are_compared() -> None:
     assert usd(ask(rows)) == "63"
 
 
+def test_a_local_zone_has_rates_of_its_own_and_not_its_region_s() -> None:
+    rows = [row("55", region="us-east-1"), row("70", region="us-east-1-dfw-2a")]
+    found = price(ask(rows, region="us-east-1", zone="us-east-1-dfw-2a"))
+    assert (str(found.usd_per_hour), found.region) == ("70", "us-east-1-dfw-2a")
+    assert usd(ask(rows, region="us-east-1", zone="us-east-1a")) == "55"
+    answer = ask(rows[:1], region="us-east-1", zone="us-east-1-dfw-2a")
+    assert reason(answer) == "the table has no on_demand rate of p5.48xlarge in us-east-1-dfw-2a"
+
+
 def test_a_region_without_a_rate_gets_no_neighbours() -> None:
     rows = [row("55", region="us-east-1"), row("55", region="us-east-2")]
     answer = ask(rows, region="eu-west-2")

@@ -1,7 +1,8 @@
 """One optimizer step: its arithmetic, its learning rate, its groups and its number formats."""
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -20,7 +21,8 @@ from tests.pure.train.orders import (
     order_of,
 )
 from trnbench.protocol.model import ModelShape
-from trnbench.protocol.orders import Precision, StepSettings, WorkOrder
+from trnbench.protocol.orders import Finish, Precision, RunBlock, StepSettings, WorkOrder
+from trnbench.train import loop, worker
 from trnbench.train.backends.base import Claim
 from trnbench.train.backends.cpu import CpuBackend
 from trnbench.train.build import build_objective, make_stream
@@ -28,6 +30,7 @@ from trnbench.train.data import TokenStream
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
 from trnbench.train.models import build_model
 from trnbench.train.optimizer import MasterAdamW, make_adamw
+from trnbench.train.parallel.mesh import ALONE_MESH
 
 SHAPES = [LLAMA, GPT2, MOE, BERT, VIT]
 
@@ -239,3 +242,53 @@ def test_the_same_order_gives_the_same_losses_to_the_bit(precision: Precision) -
     _, one = run_steps(order, 3)
     _, other = run_steps(order, 3)
     assert torch.equal(torch.stack(one.losses), torch.stack(other.losses))
+
+
+# --- faults that no run can see ------------------------------------------------------------------
+
+
+def test_late_steps_move_the_weights_as_early_ones_do() -> None:
+    """The parity gate sees the first twenty steps alone."""
+    order = make_order()
+    model, step = make_step(order)
+    for number, tokens in enumerate(make_tokens(order, 0, 60)):
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        step.run(tokens, StepOutcomes())
+        moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+        assert all(moved), f"step {number}"
+
+
+@pytest.mark.parametrize(("recompute", "times"), [("none", 1), ("full", 2)])
+def test_each_block_runs_as_often_as_was_asked_for(recompute: Any, times: int) -> None:
+    order = order_of(LLAMA, step=StepSettings(recompute=recompute))
+    model, step = make_step(order)
+    calls: list[int] = []
+    block: Any = model.get_submodule("blocks.0")
+    block.register_forward_pre_hook(lambda *_: calls.append(1))
+    (tokens,) = make_tokens(order, 0, 1)
+    step.run(tokens, StepOutcomes())
+    assert len(calls) == times * order.gradient_accumulation_steps
+
+
+def test_no_token_is_made_while_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    order, said = make_order(gate=None), list[str]()
+    _, step = make_step(order)
+
+    def noted(name: str, function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            said.append(name)
+            made = function(*arguments, **options)
+            said.append(f"{name} ends")
+            return made
+
+        return call
+
+    monkeypatch.setattr(loop, "timed_block", noted("timing", loop.timed_block))
+    monkeypatch.setattr(loop, "prepare_tokens", noted("tokens", loop.prepare_tokens))
+    commands = [RunBlock(steps=2, purpose="measure"), Finish()]
+    channel = SimpleNamespace(
+        receive=lambda: commands.pop(0), now=lambda: 0.0, send=lambda *_, **__: None
+    )
+    backend = CpuBackend(Claim())
+    worker._obey(order, step, make_stream(order), backend, ALONE_MESH, cast(Any, channel))
+    assert said == ["tokens", "tokens ends", "timing", "timing ends"]

@@ -90,10 +90,16 @@ def ask_price_list(connect: Connect, request: PriceRequest, _now: datetime) -> P
         MaxResults=100,
         Filters=[
             {"Type": "TERM_MATCH", "Field": field, "Value": value}
-            for field, value in filters_for(str(request.instance), str(request.region)).items()
+            for field, value in _filters_of(request).items()
         ],
     )
     return read_price_list(documents, request)
+
+
+def _filters_of(request: PriceRequest) -> dict[str, str]:
+    """Return a request's filters; the code of a local zone is its name without the letter."""
+    local = request.local_zone
+    return filters_for(str(request.instance), local[:-1] if local else str(request.region))
 
 
 def filters_for(instance: str, region: str) -> dict[str, str]:
@@ -114,7 +120,7 @@ def filters_for(instance: str, region: str) -> dict[str, str]:
 def read_price_list(documents: Sequence[Any], request: PriceRequest) -> Price | NoPrice:
     """Find the one rate in an answer, or say why there is none."""
     option = request.option or "on_demand"
-    wanted = filters_for(str(request.instance), str(request.region))
+    wanted = _filters_of(request)
     found: dict[str, tuple[str, Price]] = {}
     reasons: list[str] = []
     try:
