@@ -34,6 +34,9 @@ LIMITS = {
 }
 """What limits a step whose largest part has this name."""
 
+AWS_TABLES = "Neuron SDK"
+"""The publication that has AWS's own training rates."""
+
 SAME_SILICON = {"a100-40": "a100-80"}
 """Chips that differ in memory alone: steps of one are data for the other."""
 
@@ -184,8 +187,12 @@ def data_of(setup: Setup, known: Calibration) -> tuple[Calibrated | None, str]:
         row = known.of(name, kind)
         if row is not None:
             own = known.own.get((name, kind))
-            rests = own or f"{row.rows} published {said} rows of {name} ({_sources(row)})"
-            return row, rests
+            rows = "row" if row.rows == 1 else "rows"
+            rests = f"{row.rows} published {said} {rows} of {name} ({_sources(row)})"
+            is_aws = setup.machine.chip.vendor == "AWS"
+            if is_aws and AWS_TABLES not in row.sources:
+                rests += "; AWS publishes no training table of it"
+            return row, own or rests
         others = (known.of(name, each) for each in FALLBACKS.get(kind, ()))
         row = next(filter(None, others), None)
         if row is not None:

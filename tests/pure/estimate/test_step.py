@@ -63,6 +63,8 @@ def test_trainium2_has_a_wide_range_and_says_that_no_row_is_of_several_chips() -
     assert found.seconds_high is not None
     assert found.seconds_high / found.seconds_low > 4
     assert "none of more than one chip" in found.basis
+    assert found.basis.endswith("AWS publishes no training table of it")
+    assert "AWS publishes" not in estimate_step(job(16, "trn1.32xlarge")).basis
 
 
 def test_no_row_of_the_table_is_of_a_chip_that_is_not_in_the_catalog() -> None:
