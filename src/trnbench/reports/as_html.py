@@ -100,7 +100,7 @@ def _hash(text: str) -> str:
 
 def figure(chart: doc.Chart) -> str:
     """Return a chart with its caption, its specification, and its data as a table."""
-    from trnbench.reports.charts import CONFIG, keys_of, specification
+    from trnbench.reports.specification import CONFIG, keys_of, specification
 
     spec = {
         "config": CONFIG,

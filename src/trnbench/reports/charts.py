@@ -3,6 +3,7 @@
 Source: vega.github.io/vega-lite/docs (read 2026-12).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -82,7 +83,10 @@ SILENT: Final[Mapping[str, Any]] = {"aria": False, "tooltip": None}
 
 
 def _both(low: float | None, high: float | None) -> tuple[float | None, float | None]:
-    return (None, None) if low is None or high is None else (low, high)
+    """Return both ends; none where one is unknown or infinite: no bar can be drawn."""
+    if low is None or high is None or not math.isfinite(low + high):
+        return (None, None)
+    return (low, high)
 
 
 # --- a line for each point ------------------------------------------------------------------------
@@ -356,35 +360,7 @@ def lines(
     return _chart(name, title, sentence, headings, data, drawing, x, y)
 
 
-# --- what all have alike --------------------------------------------------------------------------
-
-CONFIG: Final[Mapping[str, Any]] = {
-    "background": None,
-    "font": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--dim)", "titleColor": "var(--dim)", "gridColor": "var(--line)",
-        "domainColor": "var(--line)", "tickColor": "var(--line)", "labelFontSize": 12,
-        "titleFontSize": 13, "titleFontWeight": "normal",
-    },
-    "legend": {"labelColor": "var(--fg)", "labelFontSize": 12, "symbolSize": 90},
-    "text": {"color": "var(--fg)", "fontSize": 12.5},
-    "rule": {"color": "var(--fg)"},
-    "point": {"filled": True, "opacity": 1},
-    "title": {"color": "var(--fg)", "subtitleColor": "var(--dim)"},
-}  # fmt: skip
-
-
-def specification(chart: doc.Chart) -> Spec:
-    """Return the whole specification but for width and config."""
-    return {"data": {"values": [*map(dict, chart.data)]}, **chart.drawing}
-
-
-def keys_of(chart: doc.Chart) -> list[tuple[doc.Value, str]]:
-    """Return the numbers that a chart's points have in it, with their names."""
-    if len(chart.data) > MOST_NUMBERED:
-        return []
-    return [(each["number"], str(each["label"])) for each in chart.data if "number" in each]
+# --- texts ----------------------------------------------------------------------------------------
 
 
 def say_cut(count: int, most: int, which: str = "first") -> str:

@@ -76,7 +76,14 @@ def _document(of: Estimated, page: doc.Page) -> doc.Document:
         parts.append(doc.Heading(_machine(each)))
         parts.append(doc.Facts(list(_facts(each))))
     parts.append(doc.Notes(_notes(of)))
-    return doc.Document(parts, backing=lambda: doc.Backing(answer=_answer(of)))
+    return doc.Document(parts, backing=lambda: _backing(of))
+
+
+def _backing(of: Estimated) -> doc.Backing:
+    from trnbench.reports.figures_of_estimate import cost_against_time
+
+    chart = cost_against_time(of.estimates, _machine)
+    return doc.Backing(answer=_answer(of), charts=[] if chart is None else [chart])
 
 
 _COLUMNS = (

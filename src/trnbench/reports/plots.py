@@ -14,7 +14,7 @@ from typing import Any
 from trnbench.errors import ConfigError, UnavailableError
 from trnbench.reports import document as doc
 from trnbench.reports.as_html import FOLDER
-from trnbench.reports.charts import CONFIG, keys_of, specification
+from trnbench.reports.specification import CONFIG, keys_of, specification
 
 WIDTH = 640
 SUBTITLE_LETTERS = 96

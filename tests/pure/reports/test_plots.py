@@ -1,6 +1,7 @@
 """Figures as specifications: each report has them, whole and drawn from its own data alone."""
 
 import json
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from trnbench.reports.charts import KINDS, Point, dots
 from trnbench.reports.document import Chart, Page
 from trnbench.reports.figures import of_results, slug
 from trnbench.reports.plots import require_plots, static
+from trnbench.reports.specification import specification
 
 FIGURES = {
     "results": {"speed", "memory"},
@@ -62,6 +64,16 @@ def test_a_name_that_looks_like_a_colour_of_the_style_sheet_stays_a_name() -> No
     point = Point(label="var(--blue)", x=1.0)
     chart = dots(name="n", title="t", sentence="s", axis=Axis(title="x"), points=[point, point])
     assert static(chart)["data"]["values"][0]["label"] == "var(--blue)"
+
+
+def test_an_infinite_cost_is_no_point_and_breaks_no_page() -> None:
+    points = [Point(label="a", x=1.0, x_low=0.5, x_high=inf), Point(label="b", x=inf)]
+    chart = dots(name="n", title="t", sentence="s", axis=Axis(title="x"), points=points)
+    assert [(row["x"], row["low"]) for row in specification(chart)["data"]["values"]] == [
+        (1.0, None),
+        (None, None),
+    ]
+    assert "Infinity" not in json.dumps(static(chart))
 
 
 def test_every_origin_has_a_colour_and_a_shape_of_its_own() -> None:
