@@ -147,16 +147,32 @@ def main() -> None:
 
 def _say(error: TrnbenchError) -> None:
     """Write each problem in two lines: what is wrong, and how to fix it."""
-    lines = []
+    lines: list[str] = []
     for problem in error.problems:
-        lines.append(f"trnbench: {problem.message}\n")
+        lines += _wrapped("trnbench: ", problem.message)
         if problem.hint:
-            lines.append(f"          {problem.hint}\n")
+            lines += _wrapped(" " * 10, problem.hint)
     try:
-        sys.stderr.write("".join(lines))
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()
     except OSError:  # a full disk behind it: the exit code still says what happened
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _wrapped(start: str, text: str) -> list[str]:
+    """Break lines between words where they are longer than the terminal; in a file nowhere."""
+    lines = f"{start}{text}".split("\n")
+    if not sys.stderr.isatty():
+        return lines
+    import shutil
+    import textwrap
+
+    width = max(40, shutil.get_terminal_size().columns)
+    indent = " " * len(start)
+    wrap = textwrap.TextWrapper(
+        width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in (wrap.wrap(line) if len(line) > width else [line])]
 
 
 def _make_writable(stream: TextIO | None) -> TextIO:

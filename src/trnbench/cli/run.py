@@ -176,10 +176,12 @@ def _spending(max_usd: float | None, plans: "Sequence[Plan]") -> "Spending":
 
 
 def say_next(results: "Sequence[Result]", folder: Path) -> str:
-    """Return three commands that follow a run, and what each is for."""
+    """Return three commands that follow a run, or one where it has no figure, and what for."""
     from trnbench.run.configs import DEFAULT_CONFIG
 
     run = shlex.quote(str(folder))
+    if not any(result.standing in ("sound", "doubtful") for result in results):
+        return "next: trnbench doctor  what disturbs this machine, and how to mend it\n"
     steps = [
         (f"trnbench cost {run} --tokens 1T", "what a whole training costs at this speed")
         if all(result.price for result in results)

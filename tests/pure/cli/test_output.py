@@ -1,11 +1,14 @@
 """Which format is written where: by name, by the file's suffix, and what is refused beforehand."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.command import in_process
+from trnbench.cli.main import _say
 from trnbench.cli.options import require_format
+from trnbench.cli.output import _command_for_all_rows
 from trnbench.errors import ConfigError, UnavailableError
 from trnbench.reports import FORMATS
 
@@ -85,3 +88,27 @@ def test_a_file_that_cannot_be_written_is_refused(
         done = in_process(*command, "-o", tmp_path / file)
         assert (done.code, done.out) == (2, "")
         assert said in done.err
+
+
+def test_an_error_is_broken_between_words_on_a_terminal_and_nowhere_in_a_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = " ".join(["some_long_key.name"] * 6)
+    error = ConfigError(words, hint=words)
+    _say(error)
+    assert capsys.readouterr().err == f"trnbench: {words}\n{' ' * 10}{words}\n"
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _say(error)
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert {*" ".join(lines).split()} == {"trnbench:", "some_long_key.name"}
+    assert all(line.startswith(" " * 10) for line in lines[1:])
+
+
+def test_the_command_that_shows_all_rows_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/bin/trnbench", "prices", "--region", "a b"])
+    assert _command_for_all_rows(None) == "trnbench prices --region 'a b' | less"
+    monkeypatch.setattr(sys, "argv", ["/bin/trnbench", "run", "quick"])
+    assert _command_for_all_rows(Path("results/x")) == "trnbench report results/x | less"
+    assert _command_for_all_rows(None) is None

@@ -33,4 +33,6 @@ def test_three_commands_follow_a_run() -> None:
     said = say_next([sound, bare], Path("r")).splitlines()
     assert said[0].startswith("next: trnbench report r --usd-per-hour RATE  ")
     assert [line.split()[1] for line in said[1:]] == ["doctor", "compare"]
+    failed = [sound.model_copy(update={"standing": each}) for each in ("failed", "invalid")]
+    assert [line.split()[2] for line in say_next(failed, Path("r")).splitlines()] == ["doctor"]
     assert say_next([bare], Path("r")).splitlines()[2].split()[1] == "init"
