@@ -11,6 +11,12 @@ from trnbench.cli import options
 from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.reports.exports import TARGETS, Run
 
+EXAMPLES = (
+    "trnbench export mlflow results -o mlruns",
+    "trnbench export mllog results",
+)
+"""For `--help`."""
+
 TargetName = StrEnum("TargetName", {n.upper(): n for n in TARGETS})  # type: ignore[misc]
 
 Wanted = Annotated[
@@ -24,6 +30,7 @@ Folder = Annotated[
         "-o",
         metavar="FOLDER",
         parser=options.read_output,
+        rich_help_panel="Output",
         help="The folder for the files; it must be new or empty.",
         show_default="export-<target>",
     ),
