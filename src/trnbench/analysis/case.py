@@ -79,7 +79,7 @@ def gather(
         status="cut_off",
         reason="the run is still going on: these are its records so far"
         if is_going_on
-        else "the run was cut off: its last record says nothing of an end",
+        else "the run did not finish: its records have no end",
         hint="wait until it has ended, and make the report again"
         if is_going_on
         else "run the same command with the same `-o` folder to measure it again",

@@ -76,7 +76,7 @@ def _judged(
     left_out: list[Samples], tail: Samples, start: int, noise: _Noise, size: int
 ) -> SteadyState:
     if left_out and len(tail) < MIN_TAIL:
-        few = f"only {len(tail) * size} samples since the last change of level"
+        few = f"only {len(tail) * size} samples since the last level shift"
         return SteadyState(start=start, verdict="no_steady", evidence=few)
     level = float(np.median(tail))
     for segment in left_out:

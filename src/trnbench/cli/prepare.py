@@ -89,9 +89,7 @@ def plan_only(
     # To plan for a machine that is somewhere else is what a dry run is for.
     for why, names in refused.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        sys.stderr.write(
-            f"{names[0]}{more}: planned without the device: `run` would refuse it here: {why}\n"
-        )
+        sys.stderr.write(f"{names[0]}{more}: plan only: `run` would refuse it here: {why}\n")
     if refused and is_strict:
         count = sum(map(len, refused.values()))
         raise UnavailableError(

@@ -163,7 +163,7 @@ def _tokens(sheet: CostSheet) -> str:
 def _training(sheet: CostSheet) -> Iterable[str]:
     best, expected, worst = sheet.range.best, sheet.range.expected, sheet.range.worst
     if not expected.total_seconds < LONGEST_YEARS * SECONDS_PER_YEAR:
-        yield "it never ends: failures leave no time to get from one checkpoint to the next"
+        yield "never finishes: mean time between failures is shorter than checkpoint and restart"
         return
     yield (
         f"{say_about(best.usd)} to {_usd(worst.usd, 'unbounded')}, expected "

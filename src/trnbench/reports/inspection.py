@@ -29,7 +29,7 @@ def machine_parts(seen: Inspection) -> Iterator[doc.Part]:
     """Say what was seen, without a verdict."""
     sections = {
         "machine": machine_rows(seen),
-        "chips": neuron_rows(seen) + nvidia_rows(seen) or [("none", "the CPU trains")],
+        "chips": neuron_rows(seen) + nvidia_rows(seen) or [("none", "training runs on the CPU")],
         "packages": package_rows(seen),
         "network": network_rows(seen),
         "price": price_rows(seen),

@@ -53,7 +53,7 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "step", _step(plan.workload)
     if plan.workload.reason is not None:
         yield "chosen", plan.workload.reason
-    yield "carried out", _carried_out(plan)
+    yield "execution", _carried_out(plan)
     also = ", ".join(_extras(plan.workload.step))
     if also:
         yield "also", also
@@ -114,7 +114,7 @@ def _carried_out(plan: Plan) -> str:
     adamw = step.adamw or "by the device's own choice"
     unseen = " (no device was inspected)" if order.backend == "auto" else ""
     return (
-        f"execution {order.execution}{unseen}, activation checkpointing {step.recompute}, "
+        f"{order.execution}{unseen}, activation checkpointing {step.recompute}, "
         f"loss {loss}, AdamW {adamw}"
     )
 

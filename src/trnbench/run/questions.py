@@ -91,7 +91,7 @@ def _error_of(end: End, python: str, task: Task, last: str) -> TrnbenchError:
             f"{how} while the model was imported, built and tried{last}", hint=EXTERNAL_HINT
         )
     return UnavailableError(
-        f"{python}: did not answer as a Python with torch does{last}", hint=PYTHON_HINT
+        f"{python}: is not a Python interpreter with torch{last}", hint=PYTHON_HINT
     )
 
 

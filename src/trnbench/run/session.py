@@ -392,6 +392,4 @@ def raise_for(ending: Ending, folder: Path) -> None:
         what = f"{problem.name}: {problem.evidence}" if problem else worst.outcome.reason
         hint = (problem.advice if problem else worst.outcome.hint) or "see its result.json"
         more = f" (and {len(ending.failed) - 1} more)" if len(ending.failed) > 1 else ""
-        raise RunError(
-            f"case {worst.case_id}{more} gave no figure that can be used: {what}", hint=hint
-        )
+        raise RunError(f"case {worst.case_id}{more} has no usable result: {what}", hint=hint)

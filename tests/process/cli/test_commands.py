@@ -104,7 +104,7 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(tmp_path: Path) -> None:
     assert done.code == 0
     assert "8,030,261,248" in done.out
     assert "64 = shard 16 x tensor 4" in done.out
-    assert "planned without the device: `run` would refuse it here: device 'neuron'" in done.err
+    assert "plan only: `run` would refuse it here: device 'neuron'" in done.err
     assert list(tmp_path.iterdir()) == []
 
 

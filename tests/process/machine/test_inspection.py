@@ -97,7 +97,7 @@ def test_an_interpreter_that_hangs_is_given_up(tmp_path: Path, script: str) -> N
     python = places.write_tool(tmp_path, "python", script.format(path=followed))
     inventory, reason = try_inventory(str(python), seconds=0.1)
     assert inventory is None
-    assert reason == "…/python: did not answer as a Python with torch does"
+    assert reason == "…/python: is not a Python interpreter with torch"
 
 
 def test_what_is_no_python_is_told_by_its_own_words(tmp_path: Path) -> None:

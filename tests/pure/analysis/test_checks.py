@@ -224,7 +224,7 @@ def test_few_steps_are_too_few_to_judge_learning_but_not_the_first_loss() -> Non
     assert outcome_of("learning", result).verdict == "not_judged"
     assert outcome_of("initial_loss", result).verdict == "sound"
     assert outcome_of("precision", result).verdict == "doubtful"
-    assert "50 samples were the least" in outcome_of("precision", result).evidence
+    assert "50 samples are the minimum" in outcome_of("precision", result).evidence
 
 
 @pytest.mark.parametrize(

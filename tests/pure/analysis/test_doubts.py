@@ -81,7 +81,7 @@ def test_too_few_samples_by_the_config_or_by_what_is_known(
 def test_more_samples_are_not_advised_where_enough_were_asked_for() -> None:
     late = steady_times(100) + [3 * seconds for seconds in steady_times(14)]
     found = check("precision", of_steps(late))
-    assert "no interval is known to hold with fewer than 30" in found.evidence
+    assert "intervals from fewer than 30 samples are unreliable" in found.evidence
     assert found.advice == "allow more measure.max_minutes or measure.max_samples"
 
 

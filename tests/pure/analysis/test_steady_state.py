@@ -183,7 +183,7 @@ def test_a_speed_up_is_no_slowdown() -> None:
 def test_a_change_near_the_end_leaves_nothing_steady() -> None:
     found = find_steady_state(quiet(100) * np.where(np.arange(100) >= 85, 0.9, 1.0))
     assert found == SteadyState(
-        start=85, verdict="no_steady", evidence="only 15 samples since the last change of level"
+        start=85, verdict="no_steady", evidence="only 15 samples since the last level shift"
     )
 
 
@@ -204,7 +204,7 @@ def test_a_series_that_is_too_short_is_not_judged(n: int) -> None:
 
 def test_the_shortest_series_that_is_judged_has_two_segments() -> None:
     assert find_steady_state([1.3] * 8 + [1.0] * 8) == SteadyState(
-        start=8, verdict="no_steady", evidence="only 8 samples since the last change of level"
+        start=8, verdict="no_steady", evidence="only 8 samples since the last level shift"
     )
 
 

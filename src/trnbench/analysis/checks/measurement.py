@@ -114,10 +114,10 @@ def check_precision(case: Case) -> Finding:
     )
     more = "allow more measure.max_minutes or measure.max_samples"
     if taken < asked.min_samples:
-        few = f"{seen}; {asked.min_samples} samples were the least"
+        few = f"{seen}; {asked.min_samples} samples are the minimum"
         return doubtful(few, "allow more measure.max_minutes")
     if times.mean.n < FEWEST_SAMPLES:
-        few = f"{seen}; no interval is known to hold with fewer than {FEWEST_SAMPLES}"
+        few = f"{seen}; intervals from fewer than {FEWEST_SAMPLES} samples are unreliable"
         is_asked = asked.min_samples >= FEWEST_SAMPLES  # but the steady state came late
         least = more if is_asked else f"set measure.min_samples to {FEWEST_SAMPLES}"
         return doubtful(few, least)
