@@ -113,7 +113,7 @@ def estimate(
         if not each.fits and each.setup.machine.instance
     }
     shown = Estimated(
-        model, wish, found, refused, enough, finder.rule, bool(planned.on), planned.curve
+        model, wish, found, refused, enough, finder.rule, bool(planned.on), planned.curve, known
     )
     show(REPORT, shown, form.name, form.output)
     _refuse_late(found, planned.within)

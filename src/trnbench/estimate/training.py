@@ -6,10 +6,16 @@ Of every layout, micro batch and recomputation that the sizes allow, the fastest
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trnbench.analysis.billing import billed_seconds
-from trnbench.cost.training import CostRange, TrainingJob, range_to_train
+from trnbench.cost.training import (
+    PRICE_STEPS,
+    CostRange,
+    TrainingJob,
+    cost_to_train,
+    range_to_train,
+)
 from trnbench.estimate.calibration import Calibration
 from trnbench.estimate.layouts import FITNESS, possible_setups
 from trnbench.estimate.machine import Machine, machine_of
@@ -213,6 +219,73 @@ def counts_of(machine: Machine) -> Iterator[int]:
     while count * machine.chips_per_node <= MOST_CHIPS:
         yield count
         count *= 2
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """One thing changed: what the training then takes."""
+
+    change: str
+    seconds: float
+    usd: float
+
+
+SLOWER, FASTER = 1.2, 0.8
+"""Times a step's seconds."""
+
+
+def what_ifs(wish: Wish, each: TrainingEstimate, known: Calibration | None = None) -> list[WhatIf]:
+    """Return what changes with price, speed, failures, instances and precision, one at a time.
+
+    Empty without a price, or without data of the chip.
+    """
+    if not each.offers or each.step.seconds is None:
+        return []
+    price, tokens = each.offers[0].price, each.setup.tokens
+    usd_per_hour = float(price.usd_per_hour)
+
+    def changed(
+        change: str, seconds: float, job: TrainingJob = each.job, rate: float = usd_per_hour
+    ) -> WhatIf:
+        cost = cost_to_train(
+            job,
+            tokens_per_second=tokens / seconds,
+            usd_per_hour=rate,
+            instances=each.instances,
+        )
+        return WhatIf(change, cost.total_seconds, cost.usd)
+
+    step = each.step.seconds
+    twice = replace(each.job, reliability=each.job.reliability.with_failures(2.0))
+    found = [
+        *(
+            changed(f"price {part:+.0%}", step, rate=usd_per_hour * (1 + part))
+            for part in PRICE_STEPS
+        ),
+        changed(f"a step {FASTER - 1:+.0%}", step * FASTER),
+        changed(f"a step {SLOWER - 1:+.0%}", step * SLOWER),
+        changed("twice the failures", step, job=twice),
+    ]
+    return found + list(_other_machines(wish, each, price, known))
+
+
+def _other_machines(
+    wish: Wish, each: TrainingEstimate, price: Price, known: Calibration | None
+) -> Iterator[WhatIf]:
+    """Yield half and twice the instances, and the other precision, where they fit and have data."""
+    machine = each.setup.machine
+    others: list[tuple[str, Wish, int]] = []
+    if each.instances > 1:
+        others.append(("half the instances", wish, each.instances // 2))
+    others.append(("twice the instances", wish, each.instances * 2))
+    other: Precision = "fp8" if wish.precision == "bf16" else "bf16"
+    if machine.peak_flops_per_second(other) is not None:
+        others.append((f"in {other}", replace(wish, precision=other), each.instances))
+    for change, asked, count in others:
+        found = _at(asked, machine, count, (price,), None, known)
+        if found is None or not found.fits or found.usd is None or found.seconds[1] is None:
+            continue
+        yield WhatIf(change, found.seconds[1], found.usd)
 
 
 def _counts_with_room(wish: Wish, machine: Machine) -> Iterator[int]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from trnbench.cost.comparability import mixed_notes
 from trnbench.cost.training import checkpoint_interval_seconds
+from trnbench.estimate.calibration import Calibration
 from trnbench.estimate.step import LIMITS
 from trnbench.estimate.training import (
     KEPT_SPEED,
@@ -12,15 +13,18 @@ from trnbench.estimate.training import (
     Offer,
     RunnerUp,
     TrainingEstimate,
+    WhatIf,
     Wish,
     bend,
     optimal_tokens,
+    what_ifs,
 )
 from trnbench.reports import document as doc
 from trnbench.reports.texts import plural, price_terms, say_or_unknown
 from trnbench.units import (
     SECONDS_PER_DAY,
     say_bytes,
+    say_change,
     say_count,
     say_percent,
     say_seconds,
@@ -58,6 +62,8 @@ class Estimated(NamedTuple):
     """Whether the user named the machines."""
     is_curve: bool
     """Whether the estimates are of ever more instances of each type."""
+    known: Calibration | None = None
+    """What they rest on; None: the catalog's."""
 
 
 def _document(of: Estimated, page: doc.Page) -> doc.Document:
@@ -75,6 +81,9 @@ def _document(of: Estimated, page: doc.Page) -> doc.Document:
     for each in explained:
         parts.append(doc.Heading(_machine(each)))
         parts.append(doc.Facts(list(_facts(each))))
+        if changes := what_ifs(wish, each, of.known):
+            rows = [_what_if(change, each) for change in changes]
+            parts.append(doc.Table(doc.columns("what if", ">time", ">$", ">change"), rows))
     parts.append(doc.Notes(_notes(of)))
     return doc.Document(parts, backing=lambda: _backing(of))
 
@@ -200,6 +209,11 @@ def _next_best(other: RunnerUp) -> str:
         f"{way}, recompute {setup.step.recompute}: {say_percent(other.slower)} slower, for more "
         f"time in {LIMITS[other.because]}"
     )
+
+
+def _what_if(change: WhatIf, each: TrainingEstimate) -> tuple[str, ...]:
+    moved = "" if each.usd is None else say_change(change.usd / each.usd - 1)
+    return change.change, say_seconds(change.seconds), _say_dollars(change.usd), moved
 
 
 def _parts(each: TrainingEstimate) -> Iterator[str]:
@@ -355,6 +369,10 @@ def _record(of: Estimated, page: doc.Page) -> dict[str, Any]:
             {**offer.price.model_dump(mode="json"), **_ends(offer, each)} for offer in each.offers
         ]
         record["gaps"] = dict(each.step.gaps)
+        record["what_if"] = [
+            {"change": change.change, "seconds": change.seconds, "usd": change.usd}
+            for change in (what_ifs(of.wish, each, of.known) if of.is_chosen else ())
+        ]
     return {
         "model": of.model,
         "compute_optimal_tokens": optimal_tokens(of.wish.shape),
