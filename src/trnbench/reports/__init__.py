@@ -37,6 +37,7 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "runs": (),
     "ranking": (),
     "field": (),
+    "estimate": (),
     "published": (),
     "claim": (),
     "cost": (),

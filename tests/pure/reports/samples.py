@@ -6,6 +6,7 @@ from typing import Any
 from tests.builders import make_plan, three_results
 from tests.profiles import rich_profile
 from tests.pure.cost.test_claims import CLAIM, decide
+from tests.pure.estimate.test_training import WISH, estimated
 from tests.pure.machine.inspections import make_inspection
 from tests.pure.reports.comparisons import rich
 from tests.pure.reports.test_cost import sheet
@@ -18,10 +19,12 @@ from trnbench.catalog.models import models
 from trnbench.catalog.prices import price_rows, price_rows_by_instance
 from trnbench.catalog.published import published_results
 from trnbench.compare.noise import GateCost, NoiseFloor
+from trnbench.estimate.calibration import Calibration
 from trnbench.machine.findings import Finding
 from trnbench.prices.base import NoPrice
 from trnbench.reports.beside import beside
 from trnbench.reports.document import Report
+from trnbench.reports.estimate import Estimated
 from trnbench.reports.inspection import Diagnosis
 from trnbench.reports.models import Listed
 from trnbench.reports.prices import history_of
@@ -73,6 +76,16 @@ SAMPLES: dict[str, Any] = {
     "runs": listed_runs(),
     "ranking": Ranked(rankings(), "usd_per_million_tokens"),
     "field": ranked(),
+    "estimate": Estimated(
+        HOSTILE,
+        WISH,
+        [estimated(), estimated(1, known=Calibration())],
+        [(HOSTILE, HOSTILE)],
+        {HOSTILE: 2},
+        HOSTILE,
+        is_chosen=True,
+        is_curve=False,
+    ),
     "published": publications([run for run in published_results() if run.accelerator == "H200"]),
     "claim": decide(CLAIM, H200=(1100, 1500), H100=(1000,)),
     "cost": [(sheet().result, sheet()), (sheet().result, "no price is known")],
