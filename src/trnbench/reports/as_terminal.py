@@ -20,6 +20,8 @@ LEAST_TEXT_WIDTH = 24
 """Of a text beside its label, and of a last column beside its row; with less it goes under it."""
 LEAST_EVEN_WIDTH = 12
 """Of a text column, where all of them give way alike."""
+LEAST_NAME_WIDTH = 14
+"""Of a name with `SEAMS`: none that is this short is broken."""
 LONGEST_WORD = 24
 """Longer ones, as addresses are, may be broken behind one of `SEAMS`."""
 SEAMS = re.compile(r"(?<=[/:@=,;_-])(?=\w)")
@@ -349,15 +351,20 @@ def _narrowed_to_words(
     """Return widths that come to no more than `room`, as far as words and figures allow.
 
     The first row, which has the headings, wraps first: a figure is read more easily in one line.
+    Before a row becomes a card, names of `SEAMS` are broken there, the longest first.
     """
-    natural, bodies, words = _natural(columns, rows), [], []
+    natural, bodies, words, parts = _natural(columns, rows), [], [], []
     for number, column in enumerate(columns):
         texts = [row[number].text for row in rows]
         word = _widest([piece for text in texts for piece in _pieces(text)])
         body = _widest(texts[1:])
         bodies.append(max(word, body))
-        words.append(max(word, body if column.is_figure else min(natural[number], least_width)))
-    return _narrowed(_narrowed(natural, bodies, room), words, room)
+        least = body if column.is_figure else min(natural[number], least_width)
+        words.append(max(word, least))
+        part = _widest([each for text in texts[1:] for each in SEAMS.split(text.replace(" ", "-"))])
+        heading = _widest([word for text in texts[:1] for word in text.split()])
+        parts.append(max(part, heading, least, min(word, LEAST_NAME_WIDTH)))
+    return _narrowed(_narrowed(_narrowed(natural, bodies, room), words, room), parts, room)
 
 
 def _narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:

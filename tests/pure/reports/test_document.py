@@ -179,6 +179,14 @@ def test_a_long_word_is_broken_where_its_parts_meet() -> None:
     assert terminal([Lines(["a" * 25])], Page(width=20)).split() == ["a" * 20, "a" * 5]
 
 
+def test_a_long_name_is_broken_where_its_parts_meet_before_its_row_becomes_a_card() -> None:
+    table = Table(columns("zone", ">$/h", "from"), [("us-east-1-dfw-2a", "1,000.50", "words")])
+    assert terminal([table], Page(width=24)).splitlines()[3:5] == [
+        "us-east-1-dfw-  1,000.50", "2a"
+    ]  # fmt: skip
+    assert "  $/h" in terminal([table], Page(width=23))
+
+
 def test_an_interval_is_one_word() -> None:
     assert terminal([Lines(["so many as 1 [0.5, 1.5]"])], Page(width=20)) == (
         "so many as 1\n[0.5, 1.5]\n"
