@@ -71,8 +71,8 @@ def did_you_mean(
 
     spelled, asked = {each.lower(): each for each in known}, name.lower()
     begun = [each for each in spelled if len(asked) > 1 and each.startswith(asked)]
-    found = begun[:most] or get_close_matches(asked, spelled, most, cutoff)
-    near = [spelled[each] for each in found]
+    close = get_close_matches(asked, spelled, most, cutoff)
+    near = [spelled[each] for each in dict.fromkeys([*begun, *close])][:most]
     return f"did you mean {' or '.join(near)}? {rest}".rstrip() if near else rest
 
 

@@ -198,10 +198,20 @@ DeviceChoice = Annotated[
         "numbers, counted from 0, those of its kind: cuda:1, neuron:0-15.",
     ),
 ]
+
+
+def read_interpreter(text: str) -> str:
+    """Refuse the empty name of an unset variable."""
+    if not text.strip():
+        raise typer.BadParameter("is empty; name a Python interpreter")
+    return text
+
+
 Interpreter = Annotated[
     str,
     typer.Option(
         metavar="PATH",
+        parser=read_interpreter,
         help="The Python interpreter that runs the training, e.g. that of a Trainium image's "
         "environment. It needs only torch.",
         show_default="the one that runs trnbench",

@@ -156,7 +156,7 @@ def _tokens(sheet: CostSheet) -> str:
     ):
         value = figure(result, name)
         if value is not None:
-            parts.append(f"{say_usd(value)} {what}")
+            parts.append(f"{say_about(value)} {what}")
     return ", ".join(parts)
 
 

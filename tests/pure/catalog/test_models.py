@@ -151,13 +151,13 @@ def test_an_unknown_size_is_refused() -> None:
 
 def test_a_misspelt_model_is_offered_its_nearest() -> None:
     assert did_you_mean("lama3-8b", models()).startswith("did you mean llama3-8b or ")
-    assert did_you_mean("Qwen3-0.6B", models()) == "did you mean qwen3-0.6b?"
+    assert did_you_mean("Qwen3-0.6B", models()).startswith("did you mean qwen3-0.6b or ")
     assert did_you_mean("###", models()) == ""
 
 
 def test_a_name_in_another_case_or_not_written_to_its_end_is_recognised() -> None:
     types = ["p4d.24xlarge", "p5.48xlarge", "p5.4xlarge", "trn2.48xlarge"]
-    assert did_you_mean("TRN2.48XLARGE", types) == "did you mean trn2.48xlarge?"
+    assert did_you_mean("TRN2.48XLARGE", types).startswith("did you mean trn2.48xlarge")
     assert did_you_mean("p5", types) == "did you mean p5.48xlarge or p5.4xlarge?"
 
 
