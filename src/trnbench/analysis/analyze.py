@@ -31,6 +31,9 @@ from trnbench.schema.result import (
 POSSIBLE = "possible"
 """The name of the check that follows from the derived metrics."""
 
+UNKNOWN_BACKEND = "unknown"
+"""Of an imported result whose machine neither its log nor the user names."""
+
 NOT_METERED = "the version that wrote this result metered no power"
 
 
@@ -215,6 +218,7 @@ def _basis(
         utilization=utilization,
         price=price,
         price_reason=price_reason,
+        machine_reason=None if device.backend != UNKNOWN_BACKEND else "the machine is not known",
     )
 
 

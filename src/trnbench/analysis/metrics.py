@@ -37,6 +37,8 @@ class Basis:
     utilization: ResultUtilization
     price: Price | None
     price_reason: str | None
+    machine_reason: str | None = None
+    """Why it is not known how many instances there were."""
     void_reason: str | None = None
     """Why no cost may follow from the throughput: the result is invalid."""
 
@@ -269,6 +271,8 @@ def _utilization(
         peak = mixed_rate(flops, mix.flops_per_token, *rates)
     peak *= share
     if recomputed:
+        if used.recomputed_flops_per_token is None:
+            return unknown("what was computed again is not known")
         flops += used.recomputed_flops_per_token
     value = scaled(basis.tokens_per_second, flops / peak)
     if value.value is not None and value.value > 1:
@@ -288,6 +292,8 @@ def tokens_per_second_per_chip(basis: Basis) -> MetricValue:
 
 def tokens_per_second_per_instance(basis: Basis) -> MetricValue:
     """Divided by the instances that are billed."""
+    if basis.machine_reason is not None:
+        return unknown(basis.machine_reason)
     return scaled(basis.tokens_per_second, 1 / basis.instances_billed)
 
 

@@ -1,6 +1,7 @@
 """The command line `trnbench`: its commands, and the exit code of each error."""
 
 import importlib
+import keyword
 import logging
 import os
 import sys
@@ -22,20 +23,25 @@ log = logging.getLogger("trnbench")
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Measure": ("init", "run", "peak", "profile", "noise"),
-    "Read": ("results", "report", "compare", "export"),
+    "Read": ("results", "import", "report", "compare", "export"),
     "Decide": ("rank", "estimate", "cost", "check-claim", "published"),
     "Inspect": ("doctor", "models", "prices", "schema"),
 }
-"""The commands as `--help` lists them; each is a function in a file of its name, `-` as `_`."""
+"""The commands as `--help` lists them; each is a function in a file of its name (`module_of`)."""
 
 COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": MOST_WIDTH}
 
 
+def module_of(name: str) -> str:
+    """Return the name of a command's file and function: a word of Python's own has `_` behind."""
+    return f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
+
+
 def purpose_of(name: str) -> str:
     """Return the first sentence of a command's docstring, read and not imported: that is slow."""
-    module = name.replace("-", "_")
+    module = module_of(name)
     source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
     text = source.partition(f"\ndef {module}(")[2].partition('"""')[2].partition('"""')[0]
     return " ".join(text.strip().partition("\n\n")[0].split())
@@ -53,7 +59,7 @@ class CommandsByName(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
             raise KeyError(name)
-        module = name.replace("-", "_")
+        module = module_of(name)
         found = importlib.import_module(f"trnbench.cli.{module}")
         only = typer.Typer(rich_markup_mode=None, add_completion=False)
         only.command(

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trnbench.analysis.checks.training import entropy_of
+from trnbench.analysis.naming import say_weights, say_work
 from trnbench.analysis.statistics import RULES
 from trnbench.compare.launches import Launch
 from trnbench.errors import ConfigError, Problem
+from trnbench.protocol.orders import StepSettings
 from trnbench.schema.comparison import Difference, DifferenceKind, Unmatched
+from trnbench.schema.imported import ImportedModel
 from trnbench.schema.plan import Plan, PlannedModel
 from trnbench.schema.result import Result
-from trnbench.units import say_count
 
 Value = str | int | float | None
 """None: not known, which equals any other."""
@@ -34,12 +36,11 @@ def work_of(case: Plan | Result, plan: Plan | None) -> Values:
     """Return what a planned or measured case trains; of a result kept alone some is not known."""
     workload = case.workload
     if isinstance(case, Plan):
-        entropy, convention, rules = entropy_of(case), case.flops_convention, RULES
+        entropy: float | None = entropy_of(case)
+        convention, rules = case.flops_convention, RULES
     else:
         entropy, convention = case.learning.entropy, case.utilization.convention
         rules = case.timing.rules
-    lora, documents = workload.step.lora, workload.step.document_length
-    capacity = workload.step.expert_capacity
     return {
         "model": _model(case.model),
         "shape": None if plan is None else _shape(plan.model),
@@ -47,19 +48,31 @@ def work_of(case: Plan | Result, plan: Plan | None) -> Values:
         "global_batch_size": workload.global_batch_size,
         "precision": workload.precision,
         "optimizer": workload.optimizer,
-        "stream": f"{entropy:.6f} nats a token",
-        "lora": f"rank {lora.rank}, alpha {lora.alpha:g}, on {lora.targets}"
-        if lora
-        else "all weights",
-        "document_length": "one a sequence" if documents is None else f"of {documents} tokens",
-        "expert_capacity": "as many as come" if capacity is None else f"{capacity:g} of the mean",
+        "stream": None if entropy is None else f"{entropy:.6f} nats a token",
+        **_step_work(workload.step),
         "flops_convention": convention,
         "statistics": rules,
     }
 
 
-def _model(model: PlannedModel) -> str:
+def _step_work(step: StepSettings | None) -> Values:
+    """Return what of a step's settings is work; nothing is known of an imported log's."""
+    if step is None:
+        return dict.fromkeys(("lora", "document_length", "expert_capacity"))
+    lora, documents, capacity = step.lora, step.document_length, step.expert_capacity
+    return {
+        "lora": f"rank {lora.rank}, alpha {lora.alpha:g}, on {lora.targets}"
+        if lora
+        else "all weights",
+        "document_length": "one a sequence" if documents is None else f"of {documents} tokens",
+        "expert_capacity": "as many as come" if capacity is None else f"{capacity:g} of the mean",
+    }
+
+
+def _model(model: PlannedModel | ImportedModel) -> str | None:
     """Describe the model by its sizes: two names for one shape are the same work."""
+    if isinstance(model, ImportedModel):
+        return None
     return (
         f"{model.external_name or model.family}, {model.parameter_count:,} weights, "
         f"{model.layers} layers of width {model.hidden_size}, vocabulary {model.vocabulary_size:,}"
@@ -81,7 +94,7 @@ def setup_of(launch: Launch) -> Values:
     """Return what tells apart the ways in which one side did the same work."""
     result, plan = launch.result, launch.plan
     step = result.workload.step
-    rows = step.loss_chunk_rows
+    rows = step.loss_chunk_rows if step else None
     layout = result.parallel if plan is None else plan.parallel
     return {
         "micro_batch_size": result.workload.micro_batch_size,
@@ -93,9 +106,9 @@ def setup_of(launch: Launch) -> Values:
         "threads": result.threads,
         "parallel": None if layout is None else layout.in_words,
         "execution": None if plan is None else plan.order.execution,
-        "activation_checkpointing": step.recompute,
-        "loss": "whole" if rows is None else f"{rows} rows at a time",
-        "adamw": step.adamw or "the device's own",
+        "activation_checkpointing": step.recompute if step else None,
+        "loss": f"{rows} rows at a time" if rows else "whole" if step else None,
+        "adamw": (step.adamw or "the device's own") if step else None,
         "learning_rate": None if plan is None else plan.order.optimizer.learning_rate,
     }
 
@@ -134,11 +147,7 @@ class Group:
     def name(self) -> str:
         """The work, for people."""
         result = self.launches[0].result
-        batch = result.workload
-        return (
-            f"{result.model.name} ({say_count(result.model.parameter_count).replace(' ', '')}) "
-            f"{batch.global_batch_size}x{batch.sequence_length} {batch.precision}"
-        )
+        return f"{result.model.name} ({say_weights(result)}) {say_work(result)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

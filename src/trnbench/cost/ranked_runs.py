@@ -66,7 +66,7 @@ def ranked_run(result: Result) -> RankedRun:
     machine = f"{device.chips_billed} x {chip}" if device.accelerator else chip
     if device.devices_idle:
         machine = f"{device.devices_used} of {device.devices_billed} devices of {machine}"
-    parallel = result.parallel
+    parallel, step = result.parallel, result.workload.step
     bad = [check for check in result.checks if check.verdict == result.standing]
     named = ", ".join(check.name for check in bad)
     objection = doubt = None
@@ -77,14 +77,14 @@ def ranked_run(result: Result) -> RankedRun:
     elif result.standing == "doubtful":
         doubt = f"doubtful: {named}"
     return RankedRun(
-        origin="measured",
+        origin=result.origin,
         name=result.case_id,
         source=f"run {result.run_id}",
         day=date.fromisoformat(result.started_at[:10]),
         model=result.model.name,
         sequence_length=result.workload.sequence_length,
-        is_adapter_training=result.workload.step.lora is not None,
-        precision=result.workload.precision,
+        is_adapter_training=step is not None and step.lora is not None,
+        precision=result.workload.precision or "not known",
         machine=machine,
         instances=device.instances_billed,
         metrics=result.metrics,

@@ -15,6 +15,7 @@ from trnbench.estimate.machine import machine_of
 from trnbench.estimate.terms import Setup, terms_of
 from trnbench.protocol.orders import Precision
 from trnbench.protocol.parallel import SINGLE
+from trnbench.schema.imported import ImportedWorkload
 from trnbench.schema.microbench import PeakDocument
 from trnbench.schema.result import Result
 
@@ -66,19 +67,28 @@ def own_step(result: Result) -> OwnStep:
     """
     seconds = result.metrics.get("step_time_mean_seconds")
     shape, chip = result.model.shape, result.device.accelerator
+    workload = result.workload
     why = None
     if seconds is None or seconds.value is None or result.standing in ("invalid", "failed"):
         why = "it has no step time that counts"
     elif shape is None:
         why = f"the sizes of {result.model.name} are not known"
+    elif isinstance(workload, ImportedWorkload):
+        why = "it is imported: its log does not say how its step was carried out"
     elif chip not in accelerators():
         why = f"its device ({chip or result.device.backend}) is no chip of the catalog"
-    if why is not None or seconds is None or seconds.value is None or shape is None:
+    if (
+        why is not None
+        or isinstance(workload, ImportedWorkload)
+        or seconds is None
+        or seconds.value is None
+        or shape is None
+    ):
         raise DataError(
             f"case {result.case_id} cannot calibrate an estimate: {why}",
             hint="name a sound result of an accelerator that `trnbench models` can describe",
         )
-    workload, instance = result.workload, result.device.instance
+    instance = result.device.instance
     is_rented = instance in instances() and instances()[instance].accelerator is not None
     return OwnStep(
         result.case_id,

@@ -44,7 +44,7 @@ def beside(results: Sequence[Result]) -> Beside:
     seen: set[tuple[str, int | None, bool]] = set()
     for result in results:
         work = result.workload
-        key = (result.model.name, work.sequence_length, work.step.lora is not None)
+        key = (result.model.name, work.sequence_length, _is_adapter(result))
         if key in seen:
             continue
         seen.add(key)
@@ -54,9 +54,14 @@ def beside(results: Sequence[Result]) -> Beside:
     return Beside(results, runs)
 
 
+def _is_adapter(result: Result) -> bool:
+    step = result.workload.step
+    return step is not None and step.lora is not None
+
+
 def _is_work(result: Result, key: tuple[str, int | None, bool]) -> bool:
     work = result.workload
-    return (result.model.name, work.sequence_length, work.step.lora is not None) == key
+    return (result.model.name, work.sequence_length, _is_adapter(result)) == key
 
 
 def _published_like(
@@ -85,12 +90,12 @@ def _of_result(result: Result) -> LikeRun:
     if speed is None or speed.value is None:
         speed = metrics["tokens_per_second"]  # of a machine without chips
     return LikeRun(
-        origin="measured",
+        origin=result.origin,
         name=result.case_id,
         model=result.model.name,
         sequence_length=result.workload.sequence_length,
         machine=of_results.device_cell(result),
-        precision=result.workload.precision,
+        precision=result.workload.precision or "not known",
         speed=speed,
         mfu=metrics["mfu"].value,
         source=f"run {result.run_id}, {result.started_at[:10]}",

@@ -319,6 +319,14 @@ COLUMNS: tuple[Column, ...] = (
     _result("learning.final_loss"),
     _result("learning.final_excess_loss"),
     _result("stream_entropy_nats=learning.entropy", "lowest loss possible"),
+    # where it is from
+    _result("origin", "measured by trnbench, or imported: read from another program's log"),
+    _result("imported_from=source.program", "the program that wrote the log"),
+    _result("time_basis=source.time_basis", "what a printed time is of, e.g. step, interval, run"),
+    _result(
+        "clock_synchronised=source.synchronised",
+        "yes, no or unknown: whether that program waited for the device before reading the clock",
+    ),
 )
 
 

@@ -144,7 +144,7 @@ def _side(side: schema.ComparedSide) -> str:
     parts = (
         say_launches(side),
         days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
-        side.device if side.device_count == 1 else f"{side.device_count} x {side.device}",
+        side.device if side.device_count in (1, None) else f"{side.device_count} x {side.device}",
         f"torch {torch}" if torch else None,
         price,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from trnbench import __version__
 from trnbench.analysis.energy import find_site
+from trnbench.analysis.naming import say_weights, say_work
 from trnbench.analysis.scaling import with_scaling
 from trnbench.cost.comparability import comparability_notes
 from trnbench.model.flops import COUNTED_CONVENTION, DEFAULT_CONVENTION
@@ -136,23 +137,25 @@ def model_cell(result: Result) -> str:
     """Return the model, its weights, its batch and its arithmetic."""
     work = result.workload
     passes = work.gradient_accumulation_steps
-    batch = f"{work.global_batch_size}" if passes == 1 else f"{work.global_batch_size} in {passes}"
-    return (
-        f"{result.model.name} ({say_count(result.model.parameter_count).replace(' ', '')}) "
-        f"{batch}x{work.sequence_length} {work.precision}"
-    )
+    said = say_work(result)
+    if passes not in (1, None) and work.global_batch_size is not None:
+        said = said.replace("x", f" in {passes}x", 1)
+    return f"{result.model.name} ({say_weights(result)}) {said}"
 
 
 def device_cell(result: Result) -> str:
     """Return what it was trained on."""
-    name = result.device_name or result.device.backend
+    name = result.device_name or (
+        f"{result.device.backend} device" if result.origin == "imported" else result.device.backend
+    )
+    count = result.device_count
     if result.threads:
         threads = texts.plural(result.threads, "thread")
-        ranks = result.device_count
-        return f"{name}, {ranks} ranks of {threads}" if ranks > 1 else f"{name}, {threads}"
+        is_job = count is not None and count > 1
+        return f"{name}, {count} ranks of {threads}" if is_job else f"{name}, {threads}"
     if result.device.devices_idle:
-        return f"{result.device_count} of {result.device.devices_billed} x {name}"
-    return f"{result.device_count} x {name}" if result.device_count > 1 else name
+        return f"{count} of {result.device.devices_billed} x {name}"
+    return name if count in (1, None) else f"{count} x {name}"
 
 
 def interval_cell(metric: MetricValue, write: texts.Writer) -> str:
@@ -261,7 +264,10 @@ def _measuring(results: Sequence[Result]) -> Iterable[str]:
 
 
 def _notes(result: Result) -> Iterable[str]:
-    outcome, mfu = result.outcome, result.metrics["mfu"]
+    outcome, mfu, source = result.outcome, result.metrics["mfu"], result.source
+    if source is not None:
+        day = "" if source.is_date_known else "; its day is that of the import"
+        yield f"{result.origin} from {source.file_name}, a log of {source.program}{day}"
     if outcome.status != "finished":
         yield texts.with_advice(f"{outcome.status}: {outcome.reason}", outcome.hint)
     for check in result.checks:
@@ -366,12 +372,12 @@ def _energy_notes(result: Result) -> Iterable[str]:
 def _step_notes(result: Result) -> Iterable[str]:
     """Say how the step was carried out where that is not the plain way."""
     step, hfu = result.workload.step, figure(result, "hfu")
-    if step.recompute != "none" and hfu is not None:
+    if step is not None and step.recompute != "none" and hfu is not None:
         yield f"activation checkpointing {step.recompute}; HFU {say_percent(hfu)}"
-    if step.lora is not None:
+    if step is not None and step.lora is not None:
         yield f"adapters of rank {step.lora.rank} are trained, all other weights are frozen"
     count, active = result.model.parameter_count, result.model.active_parameter_count
-    if active is not None and active != count:
+    if active is not None and count is not None and active != count:
         yield f"a token uses {say_count(active)} of {say_count(count)} weights"
     imbalance = figure(result, "expert_imbalance")
     if imbalance is not None:

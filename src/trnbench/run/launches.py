@@ -9,8 +9,15 @@ from pathlib import Path
 
 from trnbench.analysis.analyze import recost
 from trnbench.compare.launches import Launch, make_launch
+from trnbench.run.importing import LOG_FILE, derive_import
 from trnbench.run.results import derive, load_stored
-from trnbench.run.store import PLAN_FILE, RESULT_FILE, measurement_paths, read_plan
+from trnbench.run.store import (
+    IMPORT_FILE,
+    PLAN_FILE,
+    RESULT_FILE,
+    measurement_paths,
+    read_plan,
+)
 from trnbench.schema.plan import Plan
 
 
@@ -44,6 +51,9 @@ def load_launches(case: Path, run_id: str | None = None) -> list[Launch]:
 
 
 def _stored(case: Path) -> Launch:
+    if (case / IMPORT_FILE).exists():
+        digest = hashlib.sha256((case / LOG_FILE).read_bytes()).hexdigest()
+        return make_launch(derive_import(case), None, None, digest=digest)
     result = load_stored(case)
     plan: Plan | None = read_plan(case) if (case / PLAN_FILE).exists() else None
     digest = hashlib.sha256((case / RESULT_FILE).read_bytes()).hexdigest()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from trnbench.errors import DataError, Problem
 from trnbench.run import store
 from trnbench.run.finding import find_cases
-from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE
+from trnbench.run.store import IMPORT_FILE, MEASUREMENT_FILE, PLAN_FILE, RESULT_FILE
 from trnbench.schema.measurement import Measurement
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
@@ -56,6 +56,8 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
             result without records was changed.
     """
     paths = store.measurement_paths(case)
+    if not paths and (case / IMPORT_FILE).exists():
+        return load_imported(case, run_id)
     if not paths and (case / RESULT_FILE).exists():
         return load_stored(case)
     stored, note = _stored_beside(case)
@@ -69,6 +71,21 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
     if derived.note is not None:
         log.warning("%s: %s", case, derived.note)
     return derived.result
+
+
+def load_imported(case: Path, run_id: str | None = None) -> Result:
+    """Return an imported result; one that is not as it was written is made again from its log."""
+    try:
+        stored = store.read_result(case)
+    except DataError:
+        stored = None
+    if stored is not None and store.find_seal(case) == "whole":
+        return stored
+    from trnbench.run.importing import derive_import
+
+    if (case / RESULT_FILE).exists():
+        log.warning("%s: its %s is not as it was written%s", case, RESULT_FILE, AGAIN)
+    return derive_import(case, run_id)
 
 
 Places = dict[tuple[str, str], Path]

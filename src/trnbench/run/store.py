@@ -35,6 +35,7 @@ RUN_FILE = "run.json"
 PLAN_FILE = "plan.json"
 MEASUREMENT_FILE = "measurement.jsonl"
 RESULT_FILE = "result.json"
+IMPORT_FILE = "import.json"
 _LOCK_FILE = ".lock"
 _RESERVE_FILE = ".reserve"
 _RESERVE_BYTES = 256 * 1024
@@ -123,7 +124,7 @@ class RunFolder:
             ConfigError: it does.
         """
         try:
-            earlier = _read_model(self.path / RUN_FILE, RunDocument).suites
+            earlier = read_model(self.path / RUN_FILE, RunDocument).suites
         except DataError:
             return  # none, or none that anybody could still read
         if set(earlier).isdisjoint(suites):
@@ -274,7 +275,9 @@ def measurement_name(launch: int) -> str:
 
 def is_result_file(name: str) -> bool:
     """Tell whether a file of this name belongs to a case's results."""
-    return name in (PLAN_FILE, MEASUREMENT_FILE, RESULT_FILE) or bool(_LATER_LAUNCH.fullmatch(name))
+    return name in (PLAN_FILE, MEASUREMENT_FILE, RESULT_FILE, IMPORT_FILE) or bool(
+        _LATER_LAUNCH.fullmatch(name)
+    )
 
 
 def measurement_paths(case: Path) -> list[Path]:
@@ -303,12 +306,12 @@ def read_records(path: Path, steps: StepTaker | None = None) -> Measurement:
 def read_run(run: Path) -> RunDocument | None:
     """Read what a run says of itself; None if it says nothing."""
     path = run / RUN_FILE
-    return _read_model(path, RunDocument) if path.exists() else None
+    return read_model(path, RunDocument) if path.exists() else None
 
 
 def read_plan(case: Path) -> Plan:
     """Read a case's plan."""
-    return _read_model(case / PLAN_FILE, Plan)
+    return read_model(case / PLAN_FILE, Plan)
 
 
 def plan_sha256(case: Path) -> str:
@@ -321,7 +324,7 @@ def read_result(case: Path) -> Result | None:
     path = case / RESULT_FILE
     if not path.exists():
         return None
-    result = _read_model(path, Result)
+    result = read_model(path, Result)
     return result.model_copy(update={"seal": None})
 
 
@@ -347,7 +350,8 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _read_model(path: Path, model: type[Model]) -> Model:
+def read_model(path: Path, model: type[Model]) -> Model:
+    """Read a JSON file as a model; a `DataError` if it cannot be read."""
     try:
         with _open(path) as file:
             text = file.read()

@@ -113,7 +113,8 @@ class ComparedSide(Strict):
     launches: tuple[ComparedLaunch, ...]
     device: str
     backend: str
-    device_count: int
+    device_count: int | None
+    """Null where an imported log does not say."""
     accelerator: str | None
     instance: str | None
     instances_billed: int

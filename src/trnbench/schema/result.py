@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from trnbench.protocol.records import Environment
 from trnbench.schema.base import Strict
+from trnbench.schema.imported import ImportedModel, ImportedSource, ImportedWorkload
 from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
 from trnbench.schema.price import Price
 
@@ -182,8 +183,9 @@ class ResultUtilization(Strict):
     """The two peaks that are combined, where matmuls are partly fp8."""
     used_share: float = 1.0
     """Of the billed chips' devices, the part that the job drove, 0 to 1."""
-    recomputed_flops_per_token: float = 0.0
-    """FLOPs that the model does not need: recomputed forward passes, experts' empty places."""
+    recomputed_flops_per_token: float | None = 0.0
+    """FLOPs that the model does not need: recomputed forward passes, experts' empty places; null
+    where an imported log does not say."""
     flops_source: str = "the shape"
     """From what FLOPs were counted: the shape, a config of a known family, or torch's counter."""
     flops_reason: str | None = None
@@ -270,7 +272,8 @@ class ResultLearning(Strict):
     """Nats a token, mean of the last five steps."""
     final_excess_loss: float | None
     """The same, above a model that knows the stream."""
-    entropy: float
+    entropy: float | None
+    """Null of a stream whose entropy is not known."""
 
 
 class Result(Strict):
@@ -284,8 +287,11 @@ class Result(Strict):
     started_at: str
     standing: Validity
     outcome: ResultOutcome
-    model: PlannedModel
-    workload: PlannedWorkload
+    origin: Origin = "measured"
+    source: ImportedSource | None = None
+    """Of an imported result; null of a measured one."""
+    model: PlannedModel | ImportedModel
+    workload: PlannedWorkload | ImportedWorkload
     device: PlannedDevice
     environment: Environment | None
     """What the worker found; null if it never got that far."""
@@ -319,11 +325,15 @@ class Result(Strict):
     @property
     def device_name(self) -> str | None:
         """What the device calls itself; None if the worker never got that far."""
+        if self.source is not None:
+            return self.device.accelerator or self.source.device_name
         return self.environment.device_name if self.environment else None
 
     @property
-    def device_count(self) -> int:
-        """Devices that the job drove, or would have driven."""
+    def device_count(self) -> int | None:
+        """Devices that the job drove, or would have driven; None where a log does not say."""
+        if self.source is not None:
+            return self.source.device_count
         return self.environment.device_count if self.environment else self.device.devices_used
 
     @property

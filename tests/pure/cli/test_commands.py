@@ -11,7 +11,7 @@ import pytest
 
 from tests.command import in_process, only_case
 from tests.comparisons import write_launch
-from trnbench.cli.main import COMMANDS
+from trnbench.cli.main import COMMANDS, module_of
 from trnbench.cli.schema import TYPES
 from trnbench.reports import text_formats
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_every_command_has_a_file_of_its_own_and_a_line_of_help() -> None:
     for name in COMMANDS:
-        function = name.replace("-", "_")
+        function = module_of(name)
         module = importlib.import_module(f"trnbench.cli.{function}")
         assert getattr(module, function).__module__ == module.__name__
     listed = in_process("--help").out

@@ -12,7 +12,7 @@ from trnbench.estimate.machine import machine_of
 from trnbench.estimate.own import calibrated_by, own_step
 from trnbench.estimate.step import estimate_step
 from trnbench.estimate.terms import Setup, terms_of
-from trnbench.protocol.orders import MatmulTask
+from trnbench.protocol.orders import MatmulTask, StepSettings
 from trnbench.schema.microbench import PeakDocument, PeakReading
 from trnbench.schema.result import MetricValue, Result
 
@@ -33,7 +33,7 @@ def measured(chip: str, factor: float, name: str = "case-1", **device: Any) -> R
         sequence_length=4096,
         global_batch_size=4,
         precision="pure_bf16",
-        step=workload.step,
+        step=workload.step or StepSettings(),
         machine=machine_of(chip),
         chips=1,
     )

@@ -91,6 +91,8 @@ PLAN = {
     },
 }  # fmt: skip
 RESULT = {
+    "origin": "measured",
+    "source": None,
     "schema_version": 2,
     "trnbench_version": "1.0",
     "run_id": "r-1",
@@ -181,7 +183,7 @@ RUN = {
 Path = tuple[str | int, ...]
 LATER = {
     "compilation", "energy", "launches", "spread", "seal", "parallel", "ranks",
-    "measurement_sha256",
+    "measurement_sha256", "origin", "source",
 }  # fmt: skip
 """Parts that files of an older version lack: they are read without."""
 

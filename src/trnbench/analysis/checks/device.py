@@ -123,7 +123,9 @@ def check_possible(basis: Basis) -> Finding:
         return not_judged(used.peak_reason or "no peak is known")
     if basis.tokens_per_second.value is None:
         return not_judged("there is no throughput")
-    found = [mfu(basis), mfu_used_devices(basis), hfu(basis)]
+    found = [mfu(basis), mfu_used_devices(basis)]
+    if used.recomputed_flops_per_token is not None:
+        found.append(hfu(basis))
     for value in found:
         if value.value is None:
             advice = "the device had not finished when the clock was stopped, or the peak is wrong"

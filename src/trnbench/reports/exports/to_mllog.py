@@ -26,17 +26,23 @@ def export(runs: Sequence[Run], folder: Path) -> None:
 def _events(run: Run) -> Iterator[dict[str, Any]]:
     result, trace = run
     work, seconds = result.workload, 0.0
-    yield from (_event(result, 0, key, value) for key, value in _settings(result).items())
+    settings = _settings(result)
+    yield from (
+        _event(result, 0, key, value) for key, value in settings.items() if value is not None
+    )
     yield _event(result, 0, "run_start", None, "INTERVAL_START")
     yield _event(result, 0, "block_start", None, "INTERVAL_START", step=0)
     for sample, each in enumerate(trace.step_seconds if trace else ()):
         seconds += each * result.timing.steps_per_sample
-        stats = {"throughput": work.global_batch_size / each, "train_step_time": each}
+        stats = {"train_step_time": each}
+        if work.global_batch_size is not None:
+            stats = {"throughput": work.global_batch_size / each, **stats}
         yield _event(result, seconds, "tracked_stats", stats, step=sample)
     for step, loss in enumerate(trace.losses if trace else ()):
         if loss is not None:
-            samples = (step + 1) * work.global_batch_size
-            yield _event(result, seconds, "train_loss", loss, samples_count=samples)
+            batch = work.global_batch_size
+            counted: dict[str, Any] = {} if batch is None else {"samples_count": (step + 1) * batch}
+            yield _event(result, seconds, "train_loss", loss, **counted)
     seconds = seconds or result.timing.total_seconds
     yield _event(result, seconds, "block_stop", None, "INTERVAL_END", step=0)
     status = "success" if result.outcome.status == "finished" else "aborted"
