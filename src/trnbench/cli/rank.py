@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trnbench.reports.ranking import Ranked
 
 EXAMPLES = (
-    "trnbench rank --model llama3.1-8b",
+    "trnbench rank llama3-8b",
     "trnbench rank results --published",
 )
 """For `--help`."""
