@@ -35,8 +35,8 @@ def publications(runs: Sequence[PublishedResult]) -> list[Publication]:
 def _document(found: Sequence[Publication], page: doc.Page) -> doc.Document:
     reasons = Counter(each.utilization.reason for each in found if each.utilization.reason)
     columns = doc.columns(
-        "day", "model", ">tokens a sequence", "chips", "precision", ">tokens/s a chip",
-        ">MFU printed", ">MFU here", "name and source",
+        "day", "model", "?>tokens a sequence", "chips", "precision", ">tokens/s a chip",
+        "?>MFU printed", ">MFU here", "name and source",
     )  # fmt: skip
     notes = [UNCHECKED_NOTE, MFU_NOTE]
     if reasons:
