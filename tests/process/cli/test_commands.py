@@ -140,7 +140,7 @@ def test_a_dry_run_has_every_format(tmp_path: Path) -> None:
     ("arguments", "code", "said"),
     [
         (["run", "--device", "neuron"], 3, "'neuron' is not here"),
-        (["run", "--python", "/bin/false"], 3, "did not answer as a Python with torch"),
+        (["run", "--python", "/bin/false"], 3, "is not a Python interpreter with torch"),
         (["run", "--python", "/nowhere/python"], 2, "cannot be started"),
         (["run", "-o", "/proc/nowhere"], 2, "cannot be written"),
     ],

@@ -152,7 +152,7 @@ def test_a_confirmation_that_cannot_train_says_so(measured: Path) -> None:
         measured, "base", "cand", *GATE, "--confirm", "--python", "/bin/false",
     )  # fmt: skip
     assert code == 3
-    assert "did not answer as a Python with torch" in err
+    assert "is not a Python interpreter with torch" in err
 
 
 def test_a_confirmation_needs_the_plan(measured: Path, tmp_path: Path) -> None:
