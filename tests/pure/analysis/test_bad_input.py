@@ -28,7 +28,7 @@ from trnbench.errors import DataError, Problem
 from trnbench.protocol.codec import encode
 from trnbench.protocol.records import Block
 from trnbench.reports import comparison as comparison_report
-from trnbench.reports import formats_of, render, results
+from trnbench.reports import render, results, text_formats
 from trnbench.reports.document import Page
 from trnbench.run.baselines import read_sides
 from trnbench.run.results import load_result
@@ -393,11 +393,11 @@ def test_what_can_be_read_can_be_compared_and_reported_in_every_format() -> None
         if result is None:
             continue
         told += 1
-        for name in formats_of("results"):
+        for name in text_formats():
             assert result.standing in render(results.REPORT, [result], name, Page())
         launch = launch_of(result, lines, seed)
         comparison = compare(base, [launch], Terms())
-        for name in formats_of("comparison"):
+        for name in text_formats("comparison"):
             assert render(comparison_report.REPORT, comparison, name, Page())
         if not launch.is_usable:
             found = [metric for case in comparison.cases for metric in case.metrics]
