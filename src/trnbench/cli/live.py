@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from trnbench.reports.texts import plural
 from trnbench.run.case import Observer, Progress
 from trnbench.schema.plan import Plan
 from trnbench.schema.result import Result
@@ -225,7 +226,7 @@ def _name_of(plan: Plan) -> str:
 def _phase_of(plan: Plan, progress: Progress) -> str:
     words = PHASES.get(progress.phase, progress.phase)
     if progress.phase == "measure":
-        return f"{words}, {progress.samples:,} samples"
+        return f"{words}, {plural(progress.samples, 'sample')}"
     if progress.phase == "train" and plan.order.execution == "compile":
         return f"{words}, which compiles"
     return words

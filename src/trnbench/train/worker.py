@@ -388,6 +388,8 @@ def _activity(backend: "Backend", before: "Compilations") -> dict[str, Any]:
 def _import_torch() -> None:
     try:
         import torch  # noqa: F401
-    except Exception as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a torch that is damaged may raise anything
         said, hint = no_torch(error)
         raise KnownFailure(said, reason="unavailable", hint=hint) from error

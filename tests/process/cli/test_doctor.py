@@ -119,7 +119,7 @@ def test_two_generations_and_a_torch_that_does_not_match_are_told(site: Path) ->
 def test_an_interpreter_without_an_answer_is_a_problem_and_one_that_is_not_there_an_error() -> None:
     done = in_process("doctor", "--python", "/bin/false")
     assert done.code == 3
-    assert "problem: …/false: did not answer" in done.out
+    assert "problem: …/false: is not a Python interpreter with torch" in done.out
     missing = in_process("doctor", "--python", "/nowhere/python")
     assert (missing.code, missing.out) == (2, "")
     assert "cannot be started" in missing.err

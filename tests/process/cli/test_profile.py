@@ -213,7 +213,7 @@ def test_a_signal_leaves_no_process_and_no_folder(
     )
     try:
         assert process.stderr is not None
-        assert "to warm up" in process.stderr.readline()
+        assert any("to warm up" in line for line in process.stderr)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:

@@ -165,7 +165,7 @@ def test_stopped_from_outside_no_rank_is_left(
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "measure" in line:
+            if "measuring" in line:
                 break
         left = processes_named(str(tmp_path))
         assert len(left) >= 4, "the parent and its three ranks"

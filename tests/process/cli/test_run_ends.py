@@ -235,7 +235,7 @@ def hanging(config: Path, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
-        if "measure" in line:
+        if "measuring" in line:
             break
     yield process
     if process.poll() is None:

@@ -45,13 +45,12 @@ def test_a_run_draws_a_live_line_and_then_the_results(width: int, tmp_path: Path
         "--usd-per-hour", "2",
     )  # fmt: skip
     assert code == 0, written
-    assert re.search(r"\[1/1\]  tiny-llama fp32 cpu  (start|warm up|measure)", written)
+    assert re.search(r"(opening the device|measuring)  ?.*at most .* more", written)
     before, _, results = written.rpartition("sound: ")
     assert "\x1b[2K" in before, "the live line is wiped before it is drawn again"
-    assert "tiny-llama (894k) 8x128 fp32" in results
+    assert "tiny-llama" in results
     assert "\x1b[32msound\x1b[0m" in results
-    is_table = "─────" in results
-    assert is_table == (width == 200), results
+    assert "─────" in results
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in results.split("\n")]
     assert max(len(line.rstrip("\r")) for line in lines[2:]) <= max(width, len(str(tmp_path)) + 20)
 

@@ -81,7 +81,7 @@ def test_a_dry_run_imports_torch_only_where_the_answer_depends_on_it(tmp_path: P
     if processor_alone(take_inventory(sys.executable), look_at_accelerators()) is None:
         assert "torch was imported" in done.err
     else:
-        assert done.err == ""
+        assert "looking for devices" not in done.err
         assert "-cpu-" in done.out
 
 
