@@ -1,6 +1,7 @@
 """`trnbench run`: measure suites, or with `--ab` two configs in turns; print the results."""
 
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,6 +196,8 @@ def say_next(results: "Sequence[Result]", folder: Path) -> str:
     ]
     width = max(len(command) for command, _ in steps)
     lines = [f"{command:<{width}}  {what}" for command, what in steps]
+    if max(map(len, lines)) + len("next: ") > shutil.get_terminal_size((120, 24)).columns:
+        lines = [part for command, what in steps for part in (command, f"  {what}")]
     return "".join(f"{'' if at else 'next:':<6}{line}\n" for at, line in enumerate(lines))
 
 
