@@ -196,7 +196,8 @@ def say_next(results: "Sequence[Result]", folder: Path) -> str:
     ]
     width = max(len(command) for command, _ in steps)
     lines = [f"{command:<{width}}  {what}" for command, what in steps]
-    if max(map(len, lines)) + len("next: ") > shutil.get_terminal_size((120, 24)).columns:
+    widest = max(map(len, lines)) + len("next: ")
+    if sys.stderr.isatty() and widest > shutil.get_terminal_size().columns:
         lines = [part for command, what in steps for part in (command, f"  {what}")]
     return "".join(f"{'' if at else 'next:':<6}{line}\n" for at, line in enumerate(lines))
 

@@ -52,7 +52,7 @@ def test_a_run_draws_a_live_line_and_then_the_results(width: int, tmp_path: Path
     assert "\x1b[32msound\x1b[0m" in results
     assert "─────" in results
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in results.split("\n")]
-    told = [line.rstrip("\r") for line in lines[2:] if str(tmp_path) not in line]
+    told = [line.strip("\r") for line in lines[2:] if str(tmp_path) not in line]
     assert max(map(len, told)) <= width
 
 
