@@ -78,13 +78,15 @@ def estimate(
     training: JobOptions,
     price: options.PriceChoice,
     form: options.OutputChoice,
+    plots: options.Plots = None,
 ) -> None:
     """Estimate a training on machines that are not here: does it fit, how long, for how much."""
-    from trnbench.cli.output import show
+    from trnbench.cli.output import prepare_plots, show
     from trnbench.cli.reprice import PriceFinder
     from trnbench.estimate import training as estimates
     from trnbench.reports.estimate import REPORT, Estimated
 
+    prepare_plots(plots)
     wish = _wish(_model_of(model), planned, training)
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
@@ -115,7 +117,7 @@ def estimate(
     shown = Estimated(
         model, wish, found, refused, enough, finder.rule, bool(planned.on), planned.curve, known
     )
-    show(REPORT, shown, form.name, form.output)
+    show(REPORT, shown, form.name, form.output, plots=plots)
     _refuse_late(found, planned.within)
     if problems:
         raise DataError.of(problems)
