@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.list_modules import PACKAGE, list_modules, rooms
+from tests.command import in_process
 from tests.configs import parse_config
 from trnbench.cli.main import COMMANDS
 from trnbench.errors import ExitCode
@@ -92,3 +93,17 @@ def test_every_heading_that_a_docstring_names_is_there() -> None:
     }
     assert len(named) >= 8
     assert named <= headings
+
+
+def test_the_table_is_that_of_the_kept_run() -> None:
+    done = in_process(
+        "report", ROOT / "results/cpu-xeon", "--usd-per-hour", "0.10", "--format", "markdown"
+    )
+    assert done.code == 0, done.err
+    printed, told = (
+        [re.sub(r"user \d{4}-\d\d-\d\d", "user DAY", line) for line in text.splitlines()]
+        for text in (done.out, (ROOT / "README.md").read_text(encoding="utf-8"))
+    )
+    rows = [line for line in printed if line.startswith("|")]
+    assert len(rows) > 3
+    assert set(rows) <= set(told)
