@@ -164,7 +164,7 @@ MUTATIONS = (
         "return torch.float32", BF16,
     ),
     Mutation(
-        "blocks are recomputed though nobody asked", "train/build.py",
+        "blocks are recomputed though it was not asked", "train/build.py",
         "model.blocks.recompute = order.step.recompute", 'model.blocks.recompute = "full"',
         test=f"{LOOP}::test_each_block_runs_as_often_as_was_asked_for",
     ),

@@ -1,7 +1,7 @@
 """A published run as a setup: its layout as its source writes it, or the one an expert would take.
 
 What a source does not say is chosen as the fastest that fits: published runs are tuned. Every
-choice is told in `assumed`.
+choice is named in `assumed`.
 """
 
 import re

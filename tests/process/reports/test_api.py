@@ -1,4 +1,4 @@
-"""`trnbench.load_results`: what a notebook is given, and what it is told."""
+"""`trnbench.load_results`: what a notebook gets, and its errors."""
 
 import re
 import subprocess
