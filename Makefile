@@ -8,6 +8,8 @@
 #   make proof                      what takes long and is seldom news: mutations, the device suite on
 #                                   its stand-in, full cross products, many more random inputs
 #   make coverage                   all of these, and which lines none reached
+#   make test-slurm                 jobs of two nodes under a real Slurm: needs root and Slurm's daemons,
+#                                   which it does not install but names
 #   make test-plots                 the figures of `--plots`: installs vl-convert-python (84 MB)
 #   make docs                       the site of docs/, strictly: each link and heading must be there
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
@@ -28,7 +30,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench check test proof coverage test-plots docs test-xla test-consumers static clean
+.PHONY: help bench check test proof coverage test-slurm test-plots docs test-xla test-consumers static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,6 +54,10 @@ proof: static
 # Following each line doubles the time of most tests: once a week, not at every change.
 coverage: static
 	$(RUN) python -m pytest -q -n auto --dist worksteal --cov --cov-report=term
+
+test-slurm:
+	@sh scripts/setup.sh dev
+	$(RUN) python -m pytest -q tests/slurm
 
 test-plots:
 	@sh scripts/setup.sh dev
