@@ -1,12 +1,14 @@
 """Profiles that tests share: what a worker under the profiler would have sent."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from tests.builders import make_plan
 from trnbench.analysis.profile import make_profile
-from trnbench.protocol.orders import PROTOCOL_VERSION
-from trnbench.protocol.parallel import Communication
+from trnbench.protocol.orders import PROTOCOL_VERSION, CollectiveTask
+from trnbench.protocol.parallel import ALL_REDUCE_BYTES, Communication
 from trnbench.protocol.records import Environment, OperatorTime, Profiled
+from trnbench.schema.microbench import PeakDocument, PeakReading
 from trnbench.schema.profile import Profile
 
 ENVIRONMENT = Environment(
@@ -87,3 +89,38 @@ def rich_profile(**changes: Any) -> Profile:
     )
     made = make_profile(make_plan(), ENVIRONMENT, profiled, made_at="2026-11-24T00:00:00+00:00")
     return made.model_copy(update=changes)
+
+
+def keep_peak(
+    folder: Path,
+    day: int,
+    seconds: float,
+    *,
+    ranks: int = 2,
+    size: int = 1,
+    environment: Environment = ENVIRONMENT,
+) -> None:
+    """Keep a peak.json of a day, with one all-reduce of `size` times what jobs time."""
+    task = CollectiveTask(name="a", operation="all_reduce", whole_bytes=size * ALL_REDUCE_BYTES)
+    reading = PeakReading(
+        group="collective",
+        label="all-reduce",
+        task=task,
+        ranks=ranks,
+        runs=1,
+        seconds=(seconds, 2 * seconds, 3 * seconds),
+    )
+    document = PeakDocument(
+        trnbench_version="0.1.0",
+        started_at=f"2026-11-{day:02}T00:00:00Z",
+        status="finished",
+        reason=None,
+        model="gpt2-124m",
+        tokens=1024,
+        accelerator=None,
+        devices_per_chip=1,
+        environment=environment,
+        readings=(reading,),
+    )
+    (folder / f"{day}").mkdir(parents=True)
+    (folder / f"{day}" / "peak.json").write_text(document.model_dump_json())

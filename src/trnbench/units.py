@@ -93,6 +93,11 @@ def say_bytes(value: float) -> str:
     return _scaled(value, ((GIB, " GiB"), (2**20, " MiB"), (2**10, " KiB")), " B")
 
 
+def say_bytes_per_second(value: float) -> str:
+    """Write a bandwidth in decimal units, as datasheets and vendors' tools do."""
+    return f"{_scaled(value, ((1e12, ' TB'), (1e9, ' GB'), (1e6, ' MB'), (1e3, ' kB')), ' B')}/s"
+
+
 def say_flops_per_second(value: float) -> str:
     """Write a rate of floating-point operations: 6.67e14 is `667 TFLOP/s`."""
     if value < 1e6:

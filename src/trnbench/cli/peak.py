@@ -174,7 +174,7 @@ def peak(
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.microbench import plan_peak
     from trnbench.reports.microbench import REPORT
-    from trnbench.run.microbench import read_peak
+    from trnbench.run.microbench import PEAKS, read_peak
     from trnbench.run.questions import require_device
 
     prepare_plots(plots)
@@ -187,7 +187,7 @@ def peak(
     found = require_device(asked, devices)
     request = sizes.request(asked.first, machine.host.memory_bytes)
     plan = plan_peak(request, found, datetime.now(UTC))
-    folder = folders.output or default_folder(found.backend, Path("peaks"))
+    folder = folders.output or default_folder(found.backend, PEAKS)
     document, signal = _measure(plan, folder, python)
     if document.readings:
         show(REPORT, document, form.name, plots=plots)

@@ -27,6 +27,7 @@ from trnbench.protocol.orders import (
     MoveTask,
     PeakTask,
 )
+from trnbench.protocol.parallel import ALL_REDUCE_BYTES
 from trnbench.protocol.records import FoundDevice
 from trnbench.schema.microbench import Group, PeakDocument
 from trnbench.units import say_bytes
@@ -258,10 +259,11 @@ def _matmul(
 def collective_tasks(sizes: Sizes, ranks: int, *, is_largest: bool = True) -> list[Planned]:
     """Return what so many ranks do together.
 
-    Of a part of the machine the smallest and the largest message alone are timed: they show
-    latency and bandwidth.
+    Of a part of the machine the smallest and the largest message alone are timed, which show
+    latency and bandwidth; and of all-reduce the one that jobs time too.
     """
     messages = sorted(set(sizes.collective_bytes))
+    some = {messages[0], messages[-1]}
     return [
         Planned(
             "collective",
@@ -272,7 +274,8 @@ def collective_tasks(sizes: Sizes, ranks: int, *, is_largest: bool = True) -> li
             ranks=ranks,
         )
         for operation in COLLECTIVES
-        for size in (messages if is_largest else sorted({messages[0], messages[-1]}))
+        for size in messages
+        if is_largest or size in some or (operation, size) == ("all_reduce", ALL_REDUCE_BYTES)
     ]
 
 

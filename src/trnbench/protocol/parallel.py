@@ -166,6 +166,23 @@ class Communication:
     where it says nothing."""
 
 
+ALL_REDUCE_BYTES = 2**24
+"""Of the all-reduce that a job of several ranks times after its steps. `trnbench peak` times one of
+as many bytes at every number of ranks, so that the two can be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllReduce:
+    """An all-reduce of fp32 between all ranks of a job, timed after its steps; rank 0 sends it."""
+
+    kind: Literal["all_reduce"] = "all_reduce"
+    at_seconds: float
+    ranks: int
+    whole_bytes: int
+    seconds: list[float]
+    """Of doing it once on the slowest rank, the mean within each repeat."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
     """One rank's weights after the last step: ranks that hold the same part must agree."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trnbench.protocol.orders import Purpose
-from trnbench.protocol.parallel import Communication, Replica, Seated
+from trnbench.protocol.parallel import AllReduce, Communication, Replica, Seated
 
 # --- found without training -----------------------------------------------------------------------
 
@@ -383,6 +383,7 @@ ChildRecord = (
     | Activity
     | Memory
     | Communication
+    | AllReduce
     | Replica
     | Profiled
     | Finished

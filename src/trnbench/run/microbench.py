@@ -4,19 +4,22 @@ One worker times single operations, one a device times collectives; on Neuron th
 times those, before a worker claims a core.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from pydantic import ValidationError
 
 from trnbench.errors import ConfigError, DataError, RunError
 from trnbench.machine.neuron import TOOL, find_nccom_test, time_collective
 from trnbench.plan.microbench import Part, Planned
-from trnbench.protocol.orders import CollectiveTask, Microbench
-from trnbench.protocol.records import Environment, PeakPoint
+from trnbench.protocol.orders import CollectiveTask, Microbench, WorkOrder
+from trnbench.protocol.parallel import ALL_REDUCE_BYTES
+from trnbench.protocol.records import Environment, FoundDevice, PeakPoint
 from trnbench.redact import redact
 from trnbench.run.environment import environment_of_rank, user_cache_folder
 from trnbench.run.job import Job
@@ -25,10 +28,13 @@ from trnbench.run.outcomes import End
 from trnbench.run.store import StorageFull, first_fault, write_whole
 from trnbench.run.watch import Interruption, LoadWatch
 from trnbench.run.worker import converse
-from trnbench.schema.measurement import Watch
+from trnbench.schema.measurement import MeasuredPeak, Watch
 from trnbench.schema.microbench import PeakDocument, PeakReading
 
 PEAK_FILE = "peak.json"
+PEAKS = Path("peaks")
+"""Where `trnbench peak` keeps what it measures, unless it is told another folder."""
+
 HANG_SECONDS = 600.0
 """As `measure.hang_seconds` of a run."""
 HANG_HINT = (
@@ -177,6 +183,47 @@ def start_ranks(python: str, task: Microbench, ranks: int) -> Job:
         tasks = [replace(task, seat=seat) for seat in meeting.seats]
         variables = [environment_of_rank(each, each.seat, os.environ, caches) for each in tasks]
         return meeting.start(python, tasks, variables)
+
+
+def find_all_reduce_peak(
+    order: WorkOrder, devices: Iterable[FoundDevice], folders: Path = PEAKS
+) -> MeasuredPeak | None:
+    """Return the newest all-reduce that `trnbench peak` timed between as many such devices.
+
+    What cannot be read is passed over: no run depends on it.
+
+    Args:
+        order: of the job.
+        devices: that are here.
+        folders: the folder of the folders that `trnbench peak` wrote.
+    """
+    ranks = order.layout.world_size
+    here = {(each.backend, each.device_name) for each in devices if each.backend == order.backend}
+    found: list[MeasuredPeak] = []
+    for path in folders.glob(f"*/{PEAK_FILE}") if ranks > 1 else ():
+        with contextlib.suppress(DataError):
+            document = read_peak(path)
+            seen = document.environment
+            if seen is not None and (seen.backend, seen.device_name) in here:
+                found += _all_reduces(document, ranks, path.parent.name)
+    return max(found, key=lambda each: each.started_at, default=None)
+
+
+def _all_reduces(document: PeakDocument, ranks: int, folder: str) -> Iterator[MeasuredPeak]:
+    """Yield the all-reduces that a job of so many ranks times too."""
+    for reading in document.readings:
+        task = reading.task
+        if not isinstance(task, CollectiveTask) or task.operation != "all_reduce":
+            continue
+        if reading.ranks == ranks and task.whole_bytes == ALL_REDUCE_BYTES and reading.seconds:
+            yield MeasuredPeak(
+                ranks=ranks,
+                whole_bytes=task.whole_bytes,
+                seconds=median(reading.seconds),
+                source=reading.source,
+                folder=folder,
+                started_at=document.started_at,
+            )
 
 
 def read_peak(folder: Path) -> PeakDocument:

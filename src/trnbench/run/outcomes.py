@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trnbench.catalog.backends import backend_of
 from trnbench.catalog.facts import Diagnosis, diagnose
+from trnbench.errors import UnavailableError
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.protocol.records import Failed
 from trnbench.redact import redact
@@ -51,6 +52,12 @@ def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> End:
 def allow_more(limit: StopReason) -> str:
     """Say which key gives a case more time."""
     return f"allow more {'minutes' if limit == 'max_minutes' else 'dollars'} by {limit_key(limit)}"
+
+
+def of_refusal(error: UnavailableError) -> End:
+    """Return the end of a launch that could not be started."""
+    problem = error.problems[0]
+    return End("unavailable", problem.message, problem.hint)
 
 
 def limit_key(limit: str) -> str:

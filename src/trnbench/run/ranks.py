@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from trnbench.protocol.orders import Precision
-from trnbench.protocol.parallel import Communication, Layout, Replica, Seated
+from trnbench.protocol.parallel import AllReduce, Communication, Layout, Replica, Seated
 from trnbench.protocol.records import (
     Activity,
     Block,
@@ -76,6 +76,8 @@ class RankRecords:
                 return []
             case Environment():
                 return [replace(record, device_count=len(self._ranks))] if rank == 0 else []
+            case AllReduce():  # its seconds are those of the slowest rank already
+                return [record] if rank == 0 else []
             case Phase() if record.name != "train":
                 return [record] if rank == 0 else []
         key = type(record), self._sent.get((type(record), rank), 0)

@@ -25,6 +25,8 @@ from trnbench.protocol.orders import Train, WorkOrder
 from trnbench.run.case import CaseRun, Observer
 from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
 from trnbench.run.meeting import Meeting, bound
+from trnbench.run.microbench import find_all_reduce_peak
+from trnbench.run.outcomes import of_refusal
 from trnbench.run.results import load_result
 from trnbench.run.stopping import LEAST_SECONDS, Budget, Spending
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
@@ -98,6 +100,7 @@ class Session:
         self._folder = folder
         self._python = python
         self._machine = machine
+        self._devices = devices.found
         self._observer = observer
         self._interruption = interruption
         rounds = max(plan.measure.launches for plan in self._plans)
@@ -255,14 +258,19 @@ class Session:
             try:
                 meeting = Meeting.of(order.backend, order.layout.world_size)
             except UnavailableError as error:
-                return _refused(error)
+                return of_refusal(error).outcome(0.0)
             placement = self._place(order)
             near = placement.processors if plan.measure.numa_binding == "node" else ()
             seats = bound(stack.enter_context(meeting).seats, near)
             variables = [environment_of_rank(order, seat, os.environ, caches) for seat in seats]
             told = recorded(variables[0])
             records.append(
-                Launch(at_seconds=0.0, variables=redact_variables(told), links=placement.links)
+                Launch(
+                    at_seconds=0.0,
+                    variables=redact_variables(told),
+                    links=placement.links,
+                    all_reduce_peak=find_all_reduce_peak(order, self._devices),
+                )
             )
             tasks = [Train(order=order, seat=seat) for seat in seats]
             job = stack.enter_context(meeting.start(self._python, tasks, variables))
@@ -345,12 +353,6 @@ def too_large(plan: Plan) -> Outcome | None:
         "it was not started",
         hint="lower workload.micro_batch_size or sequence_length, or choose a smaller model",
     )
-
-
-def _refused(error: UnavailableError) -> Outcome:
-    """Return the outcome of a launch that could not be started."""
-    problem = error.problems[0]
-    return Outcome(at_seconds=0.0, status="unavailable", reason=problem.message, hint=problem.hint)
 
 
 def _recorder(plan: Plan, pids: Sequence[int], variables: Mapping[str, str]) -> Recorder | None:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 from trnbench.errors import DataError
 from trnbench.protocol.codec import ProtocolError, decode
 from trnbench.protocol.orders import Purpose
-from trnbench.protocol.parallel import Communication, Replica, Seated
+from trnbench.protocol.parallel import AllReduce, Communication, Replica, Seated
 from trnbench.protocol.records import (
     CHILD_RECORDS,
     Activity,
@@ -74,6 +74,22 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredPeak:
+    """What `trnbench peak` measured of an all-reduce between as many devices of this machine."""
+
+    ranks: int
+    whole_bytes: int
+    seconds: float
+    """Median of its repeats."""
+    source: str
+    """What timed it, as `peak.json` says: torch or the vendor's tool."""
+    folder: str
+    """Name of the folder of that peak.json."""
+    started_at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """The environment variables that the parent added for the worker."""
 
@@ -84,6 +100,8 @@ class Launch:
     links: dict[str, int] | None = None
     """Pairs of the job's devices by what joins them, in the words of the vendor's tool; null: not
     known, or one device."""
+    all_reduce_peak: MeasuredPeak | None = None
+    """Null: one device, or none was found that is like this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +210,7 @@ class Measurement:
     launch: Launch | None = None
     built: Built | None = None
     memory: Memory | None = None
+    all_reduce: AllReduce | None = None
     parity: Parity | None = None
     movement: WeightUpdate | None = None
     outcome: Outcome | None = None
@@ -232,7 +251,9 @@ class Measurement:
                 yield cls.__name__.lower(), record
 
 
-_ONE_OF_EACH = ("environment", "launch", "built", "memory", "parity", "movement", "outcome")
+_ONE_OF_EACH = (
+    "environment", "launch", "built", "memory", "all_reduce", "parity", "movement", "outcome",
+)  # fmt: skip
 """The kinds of records of which there is one, and the fields that hold them."""
 
 _SEVERAL: dict[type, str] = {

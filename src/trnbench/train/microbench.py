@@ -63,15 +63,24 @@ def measure_peaks(job: orders.Microbench, backend: Backend, channel: Channel) ->
         backend.empty_cache()
 
 
+def measure_together(
+    task: orders.PeakTask, backend: Backend, ranks: int, repeats: int, seconds_per_repeat: float
+) -> Repeats:
+    """Time a task that so many ranks do together; every rank must call it."""
+    return repeat(
+        make_work(backend, task, ranks),
+        backend,
+        repeats=repeats,
+        seconds_per_repeat=seconds_per_repeat,
+        slowest=None if ranks == 1 else functools.partial(_slowest, backend=backend),
+    )
+
+
 def _measure(task: orders.PeakTask, job: orders.Microbench, backend: Backend) -> dict[str, Any]:
     is_alone = job.seat.is_alone
     try:
-        made = repeat(
-            make_work(backend, task, job.seat.world_size),
-            backend,
-            repeats=job.repeats,
-            seconds_per_repeat=job.seconds_per_repeat,
-            slowest=None if is_alone else functools.partial(_slowest, backend=backend),
+        made = measure_together(
+            task, backend, job.seat.world_size, job.repeats, job.seconds_per_repeat
         )
     except (RuntimeError, MemoryError) as error:
         reason = first_line(error)

@@ -130,11 +130,12 @@ def train(task: orders.Train, channel: Channel) -> None:
             _send_ceiling(order, backend, channel)
         _send_replica(step, mesh, channel)
         if not mesh.is_alone:  # last: whatever it comes to, all else was measured
-            from trnbench.train.parallel.communication import profile_communication
+            from trnbench.train.parallel import communication
 
-            profile_communication(
-                finish.communication_steps, step, stream, order, backend, mesh, channel
-            )
+            steps = finish.communication_steps
+            communication.profile_communication(steps, step, stream, order, backend, mesh, channel)
+            if steps:  # there was room in the budget
+                communication.time_all_reduce(backend, mesh, channel)
         _finish(mesh, channel, step.steps_done)
 
 

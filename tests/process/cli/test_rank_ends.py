@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.command import (
 )
 from tests.fake_python import Behaviour, fake_python
 from tests.process.run.processes import are_gone
+from tests.profiles import ENVIRONMENT, keep_peak
 from trnbench.run import meeting as meetings
 
 # A quarter of a second is said for each step, so that samples are single steps.
@@ -82,6 +84,19 @@ def test_a_rank_that_dies_in_the_steps_under_the_profiler_spoils_nothing(tmp_pat
     assert records[-1]["status"] == "finished"
     said = r"samples in .*; its communication is not known: rank 1 of 3: .*exit code 7"
     assert re.search(said, records[-1]["reason"])
+
+
+def test_an_all_reduce_far_below_the_measured_peak_is_a_doubt_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = replace(ENVIRONMENT, device_name="a processor")
+    keep_peak(tmp_path / "peaks", 3, 0.01, ranks=3, environment=environment)
+    run(tmp_path, fake_python(tmp_path))
+    result = json.loads((only_case(tmp_path / "run") / "result.json").read_text())
+    (found,) = [check for check in result["checks"] if check["name"] == "all_reduce"]
+    assert found["verdict"] == "doubtful"
+    assert "5% of the 1.12 GB/s that torch measured in peaks/3 (2026-11-03T" in found["evidence"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import make_job, make_job_plan, make_result, make_seat
-from trnbench.protocol.parallel import Communication
-from trnbench.schema.measurement import Launch
+from trnbench.protocol.parallel import ALL_REDUCE_BYTES, AllReduce, Communication
+from trnbench.schema.measurement import Launch, MeasuredPeak
 from trnbench.schema.result import CheckOutcome
 
 
@@ -67,3 +67,36 @@ def test_a_gpu_without_the_others_links_is_a_doubt(
     links: dict[str, int] | None, verdict: str
 ) -> None:
     assert judged("links", links=links).verdict == verdict
+
+
+PEAK = MeasuredPeak(
+    ranks=8, whole_bytes=ALL_REDUCE_BYTES, seconds=1e-3, source="torch", folder="a-peak",
+    started_at="2026-11-24T00:00:00Z",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "peak", "verdict", "said"),
+    [
+        ([1.9e-3, 9e-3], PEAK, "sound", "53% of the 29.4 GB/s that torch measured in peaks/a-peak"),
+        ([2.1e-3, 9e-3], PEAK, "doubtful", "moves 14 GB/s, 48% of the 29.4 GB/s"),
+        ([2.1e-3], None, "not_judged", "moves 14 GB/s; no `trnbench peak`"),
+        ([2.1e-3], replace(PEAK, ranks=4), "not_judged", "no `trnbench peak`"),
+        ([2.1e-3], replace(PEAK, whole_bytes=2), "not_judged", "no `trnbench peak`"),
+        ([0.0, 1.0], PEAK, "not_judged", "no all-reduce was timed"),
+        (None, PEAK, "not_judged", "no all-reduce was timed"),
+    ],
+)
+def test_an_all_reduce_far_below_the_measured_peak_is_a_doubt(
+    seconds: list[float] | None, peak: MeasuredPeak | None, verdict: str, said: str
+) -> None:
+    plan = make_job_plan()
+    made = make_job(plan)
+    made.launch = Launch(at_seconds=0.0, variables={}, all_reduce_peak=peak)
+    if seconds is not None:
+        made.all_reduce = AllReduce(
+            at_seconds=9.0, ranks=8, whole_bytes=ALL_REDUCE_BYTES, seconds=seconds
+        )
+    (found,) = [c for c in make_result(plan, made).checks if c.name == "all_reduce"]
+    assert (found.verdict, said in found.evidence) == (verdict, True), found.evidence
+    assert bool(found.advice) == (verdict == "doubtful")

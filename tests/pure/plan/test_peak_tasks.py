@@ -16,6 +16,7 @@ from trnbench.plan.microbench import (
     single_tasks,
 )
 from trnbench.protocol.orders import MatmulTask
+from trnbench.protocol.parallel import ALL_REDUCE_BYTES
 
 
 @pytest.mark.parametrize("sizes", [PROCESSOR, ACCELERATOR])
@@ -67,3 +68,10 @@ def test_nobody_asks_for_the_gradient_of_a_pixel() -> None:
     ]
     assert "fp32 patches dW" in names
     assert "fp32 patches dX" not in names
+
+
+@pytest.mark.parametrize("sizes", [PROCESSOR, ACCELERATOR])
+def test_the_all_reduce_that_a_job_times_is_timed_at_every_number_of_ranks(sizes: Sizes) -> None:
+    for is_largest in (True, False):
+        tasks = [each.task for each in collective_tasks(sizes, 4, is_largest=is_largest)]
+        assert f"all_reduce {ALL_REDUCE_BYTES} of 4" in [task.name for task in tasks]

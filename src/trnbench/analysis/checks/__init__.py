@@ -34,6 +34,7 @@ CHECKS: Mapping[str, Callable[[Case], Finding]] = {
     "peer_access": ranks.check_peer_access,
     "transports": links.check_transports,
     "links": links.check_links,
+    "all_reduce": links.check_all_reduce,
     "idle_devices": ranks.check_idle_devices,
     "placement": device.check_placement,
     "chip": device.check_chip,

@@ -1,17 +1,55 @@
 """Checks of what joins a job's devices: that bytes take the fast way, and all the same one.
 
-Rules: docs/metrics.md, "Checks", links and transports.
+Rules: docs/metrics.md, "Checks", links, transports and all_reduce.
 """
 
 import re
 from collections import Counter
 
 from trnbench.analysis.case import Case, Finding, doubtful, not_judged, sound
+from trnbench.analysis.microbench import bus_factor
+from trnbench.units import say_bytes, say_bytes_per_second
 
 FAST_NETWORK = re.compile(r"NET/(?!Socket)")
 """NCCL's word for a network plugin, such as OFI for EFA and IB; Socket is TCP.
 
 Source: NCCL documentation, environment variables, NCCL_NET."""
+
+
+MIN_OF_PEAK = 0.5
+"""Of the bandwidth that `trnbench peak` measured: half of the links would leave as much."""
+
+
+def check_all_reduce(case: Case) -> Finding:
+    """Bytes move between the job's devices about as fast as `trnbench peak` measured here.
+
+    The fastest repeat counts: other work on the machine can only make an all-reduce slower.
+    """
+    timed, launch = case.measurement.all_reduce, case.measurement.launch
+    if case.plan.parallel.world_size == 1:
+        return not_judged("the job has one device")
+    if timed is None or not timed.seconds or min(timed.seconds) <= 0:
+        return not_judged("no all-reduce was timed after the steps")
+    bandwidth = bus_factor("all_reduce", timed.ranks) * timed.whole_bytes / min(timed.seconds)
+    seen = (
+        f"an all-reduce of {say_bytes(timed.whole_bytes)} between {timed.ranks} ranks moves "
+        f"{say_bytes_per_second(bandwidth)}"
+    )
+    peak = None if launch is None else launch.all_reduce_peak
+    if peak is None or (peak.ranks, peak.whole_bytes) != (timed.ranks, timed.whole_bytes):
+        return not_judged(f"{seen}; no `trnbench peak` of as many devices like these is in peaks/")
+    best = bus_factor("all_reduce", peak.ranks) * peak.whole_bytes / peak.seconds
+    seen += (
+        f", {bandwidth / best:.0%} of the {say_bytes_per_second(best)} that {peak.source} measured "
+        f"in peaks/{peak.folder} ({peak.started_at})"
+    )
+    if bandwidth >= MIN_OF_PEAK * best:
+        return sound(seen)
+    advice = (
+        "look at the checks `transports`, `links` and `foreign_load`, and at `trnbench doctor`; "
+        "`trnbench peak` measures again"
+    )
+    return doubtful(seen, advice)
 
 
 def check_transports(case: Case) -> Finding:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.profiler import record_function
 
-from trnbench.protocol.orders import WorkOrder
-from trnbench.protocol.parallel import Communication
+from trnbench.protocol.orders import CollectiveTask, WorkOrder
+from trnbench.protocol.parallel import ALL_REDUCE_BYTES, AllReduce, Communication
 from trnbench.protocol.records import Phase
 from trnbench.train.backends.base import Backend
 from trnbench.train.channel import Channel
@@ -24,11 +24,15 @@ from trnbench.train.events import (
     is_host,
 )
 from trnbench.train.loop import StepOutcomes, StepTokens, TrainingStep, prepare_tokens
+from trnbench.train.microbench import measure_together
 from trnbench.train.parallel.mesh import Mesh
 
 UNSEEN = "torch's profiler showed no collective in these steps"
 NO_ROOM = "no step under the profiler had room in the budget, or in half a minute"
 UNSEEN_DEVICE = "torch's profiler showed no time of the device"
+
+REPEATS, SECONDS_PER_REPEAT = 6, 0.02
+"""Of the all-reduce: a quarter of a second in all, or six times as long as one takes."""
 
 UNKNOWN_COMMUNICATION: Mapping[str, Any] = {
     "window_seconds": None, "seconds": None, "exposed_seconds": None, "operations": {},
@@ -56,6 +60,20 @@ def profile_communication(
         prepared = prepare_tokens(stream, order, step.steps_done, 1 + steps, backend, mesh)
         fields.update(_measure(step, prepared, backend, mesh, channel))
     channel.send(Communication, rank=mesh.rank, steps=steps, **fields)
+
+
+def time_all_reduce(backend: Backend, mesh: Mesh, channel: Channel) -> None:
+    """Time an all-reduce between all ranks, and send it from rank 0; every rank must call it."""
+    backend.empty_cache()
+    task = CollectiveTask(name="all_reduce", operation="all_reduce", whole_bytes=ALL_REDUCE_BYTES)
+    seconds = measure_together(task, backend, mesh.seat.world_size, REPEATS, SECONDS_PER_REPEAT)
+    if mesh.rank == 0:
+        channel.send(
+            AllReduce,
+            ranks=mesh.seat.world_size,
+            whole_bytes=ALL_REDUCE_BYTES,
+            seconds=seconds.seconds,
+        )
 
 
 def _measure(
