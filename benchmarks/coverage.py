@@ -12,7 +12,7 @@ these. Figures for fewer are printed without a promise.
 
 A cell's share may miss its bounds by two standard errors of the simulation.
 
-    python benchmarks/coverage.py [--runs 2000]
+    python -m benchmarks.coverage [--runs 2000]
 """
 
 import argparse

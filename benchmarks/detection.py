@@ -3,11 +3,10 @@
 Each look is timed by itself in one process; then all of them side by side, as doctor does; then
 the command itself, a fresh process each time. The figures are medians over several.
 
-    python benchmarks/detection.py [--repeats 15]
+    python -m benchmarks.detection [--repeats 15]
 """
 
 import argparse
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from benchmarks.common.figures import machine_line
 from trnbench.machine.describe import describe_machine, inspect, look_at_accelerators
 from trnbench.machine.doctor import diagnose
 from trnbench.machine.host import look_at_host
@@ -32,12 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
     repeats = parser.parse_args().repeats
-    machine = describe_machine().host
     today = datetime.now(UTC).date()
-    print(
-        f"{today}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     seen = inspect(partial(try_inventory, sys.executable), today)
     here = [f.evidence for f in diagnose(seen) if f.name in ("accelerator", "efa", "ec2")]
     print(f"what is here: {'; '.join(here)}")

@@ -4,21 +4,18 @@ Nothing of the publication that is judged has a part in the fit: neither the sha
 rates, nor its chips' slowness, nor the ranges. Beside it the plain table: the median MFU by chip
 and kind of step of the other publications.
 
-    .venv/bin/python benchmarks/estimate_accuracy.py
+    python -m benchmarks.estimate_accuracy
 """
 
 import math
 import statistics
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the fit
 
 from benchmarks.fit_estimate import (
     LeftOut,
+    Published,
     calibrated,
     left_out,
     middles,
@@ -41,30 +38,14 @@ TARGET_CHIPS = ("a100", "h100", "h200", "b200", "trainium1", "tpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Published):
     """A run whose publication was left out."""
 
-    published: PublishedSetup
     error: float | None
     """log(measured / estimated)."""
     is_covered: bool | None
     plain: float | None
     """The same of the plain table."""
-
-    @property
-    def chip(self) -> str:
-        """The catalog's name."""
-        return self.published.setup.machine.chip.name
-
-    @property
-    def kind(self) -> str:
-        """Of step."""
-        return self.published.setup.kind
-
-    @property
-    def source(self) -> str:
-        """Its publication."""
-        return self.published.run.publication
 
     @property
     def is_target(self) -> bool:

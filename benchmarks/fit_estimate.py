@@ -1,6 +1,6 @@
 """Fits the estimate of a step to published runs, and writes the tables that ship.
 
-    .venv/bin/python benchmarks/fit_estimate.py
+    python -m benchmarks.fit_estimate
 
 Shares of datasheet rates that are common to all chips are chosen so that rows of one publication on
 one chip lie closest together; then each chip's slowness, for each kind of step, is the mean of its
@@ -47,11 +47,10 @@ TAIL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A published step, and what it took over physics."""
+class Published:
+    """A published step, by what rows are grouped by."""
 
     published: PublishedSetup
-    log_slowness: float
 
     @property
     def chip(self) -> str:
@@ -67,6 +66,13 @@ class Row:
     def source(self) -> str:
         """Its publication."""
         return self.published.run.publication
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Published):
+    """A published step, and what it took over physics."""
+
+    log_slowness: float
 
 
 def read_rows() -> tuple[list[PublishedSetup], dict[str, int]]:

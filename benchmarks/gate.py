@@ -8,7 +8,7 @@ at that spread. Then, many times more often, the same by `find_difference`, `jud
 
 A share may miss its bound by two standard errors of the simulation where the line says so.
 
-    python benchmarks/gate.py [--pairs 1000] [--many 10000]
+    python -m benchmarks.gate [--pairs 1000] [--many 10000]
 """
 
 import argparse

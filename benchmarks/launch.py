@@ -7,13 +7,11 @@ waits, and they make blocks of five steps in turns, so that other load meets bot
 time is that of the slower rank. Each pair of jobs is started anew, in the order ABBA. What
 `trnbench run` does beside is off on both sides: the probe, the parity gate, the ceiling.
 
-    python benchmarks/launch.py [--pairs 6]
+    python -m benchmarks.launch [--pairs 6]
 """
 
 import argparse
 import json
-import math
-import platform
 import resource
 import statistics
 import subprocess
@@ -22,13 +20,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
-from scipy.special import stdtrit
-
+from benchmarks.common.figures import machine_line, paired_ratio
 from trnbench.cli.prepare import prepare, read_cases
-from trnbench.machine.describe import describe_machine
 from trnbench.protocol.orders import Finish, RunBlock, Train
 from trnbench.protocol.records import Block, ChildRecord, Phase
 from trnbench.run.environment import environment_of_rank, user_cache_folder
@@ -194,11 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=6, help="an even number from 4 on")
     pairs = parser.parse_args().pairs
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     starts, processors, blocks = list[float](), list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
         config, order, loop = (Path(folder) / name for name in ("c.yaml", "order.json", "loop.py"))
@@ -227,7 +218,7 @@ def main() -> None:
         ("processor time of the launch", processors, "not promised"),
         ("time of a block", blocks, f"at most {1 / 0.99:.3f}"),
     ):
-        mean, low, high = estimate(ratios)
+        mean, low, high = paired_ratio(ratios)
         print(f"{name}, trnbench / torchrun: {mean:.3f} [{low:.3f}, {high:.3f}]; {promise}")
 
 
@@ -275,17 +266,6 @@ def processor_seconds() -> float:
     """Return the processor time of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def estimate(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """Return the geometric mean and its 95 % interval.
-
-    Two pairs of opposite order make one estimate: whatever favours the first place cancels.
-    """
-    logs = [math.log(a * b) / 2 for a, b in zip(ratios[::2], ratios[1::2], strict=True)]
-    mean = statistics.fmean(logs)
-    half = float(stdtrit(len(logs) - 1, 0.975)) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,21 @@
 A model that is next to nothing makes a real step fast, so that 100,000 of them take minutes. The
 resident sets of both processes are read from outside, once a second.
 
-    python benchmarks/long_run.py [--steps 100000]
+    python -m benchmarks.long_run [--steps 100000]
 """
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
-from trnbench.machine.describe import describe_machine
+from benchmarks.common.figures import machine_line
 
 CONFIG = """
 name: long run
@@ -48,11 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100_000)
     steps = parser.parse_args().steps
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     with tempfile.TemporaryDirectory() as folder:
         config, run = Path(folder) / "long.yaml", Path(folder) / "run"
         config.write_text(CONFIG.format(samples=max(8, steps // STEPS_PER_SAMPLE)))

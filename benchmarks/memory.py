@@ -5,7 +5,7 @@ torch's FakeTensorMode and its `fake` process group: every tensor is made, none 
 alive is counted by storage, as an allocator counts it, without its rounding and its pools. DDP is
 counted without its reducer, which FakeTensorMode cannot enter: gradients are views of its buckets.
 
-    .venv/bin/python benchmarks/memory.py [--large]
+    python -m benchmarks.memory [--large]
 """
 
 import argparse

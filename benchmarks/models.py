@@ -5,7 +5,7 @@ of a token by convention, and what the parity gate says of a shrunk one trained 
 `architectures.csv` has the configs and the published counts, both entered by hand: a count that
 does not follow from its config to the last weight is an error of the row or of the planner.
 
-    python benchmarks/models.py [--no-gates] [NAME...]      # gates take some ten seconds each
+    python -m benchmarks.models [--no-gates] [NAME...]      # gates take some ten seconds each
 """
 
 import argparse

@@ -3,18 +3,16 @@
 A copy of the package has one text of its training replaced, as a bug would have it. `trnbench run`
 from that copy must call its result invalid; what no run can see must fail the test that is named.
 
-    python benchmarks/mutations.py [--only WORDS]
+    python -m benchmarks.mutations [--only WORDS]
 """
 
 import argparse
 import json
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(
@@ -22,8 +20,8 @@ sys.path.insert(
 )  # for the environment of a copy, which the tests have
 
 import trnbench
+from benchmarks.common.figures import machine_line
 from tests.command import environment_of_copy
-from trnbench.machine.describe import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -184,11 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="part of the faults' descriptions")
     only = parser.parse_args().only
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     noticed: list[bool] = []
     for mutation in MUTATIONS:
         if only not in mutation.what:

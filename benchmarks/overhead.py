@@ -5,23 +5,17 @@ the other, in the order ABBA. The bare loop has no parent, no records and no blo
 clock, makes all its steps, and reads the clock. Both measure the processor's ceiling first, so that
 both begin as warm.
 
-    python benchmarks/overhead.py [--pairs 20]
+    python -m benchmarks.overhead [--pairs 20]
 """
 
 import argparse
 import json
-import math
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
-from scipy.special import stdtrit
-
-from trnbench.machine.describe import describe_machine
+from benchmarks.common.figures import machine_line, paired_ratio
 
 CONFIG = """
 name: overhead
@@ -76,11 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="an even number")
     pairs = parser.parse_args().pairs
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -101,14 +91,10 @@ def main() -> None:
                 f"ratio {ours / bare:.4f}",
                 flush=True,
             )
-    # Two pairs of opposite order make one estimate: whatever favours the first place cancels.
-    logs = [math.log(a * b) / 2 for a, b in zip(ratios[::2], ratios[1::2], strict=True)]
-    mean = statistics.fmean(logs)
-    half = float(stdtrit(len(logs) - 1, 0.975)) * statistics.stdev(logs) / math.sqrt(len(logs))
-    low, high = math.exp(mean - half), math.exp(mean + half)
+    ratio, low, high = paired_ratio(ratios)
     print(
-        f"tokens/s under trnbench / bare loop: {math.exp(mean):.4f} [{low:.4f}, {high:.4f}] "
-        f"from {len(logs)} times two pairs of opposite order; promised: at least 0.99"
+        f"tokens/s under trnbench / bare loop: {ratio:.4f} [{low:.4f}, {high:.4f}] "
+        f"from {len(ratios) // 2} times two pairs of opposite order; promised: at least 0.99"
     )
 
 

@@ -3,25 +3,23 @@
 The distances from fp32 on the CPU that right training has, over seeds and families, and those that
 each fault has; between the two lie the tolerances of `analysis/checks/parity.py`.
 
-    python benchmarks/parity.py [--seeds 20] [--fault-seeds 2]
+    python -m benchmarks.parity [--seeds 20] [--fault-seeds 2]
 """
 
 import argparse
-import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the faults of the tests
 
 import torch
 
+from benchmarks.common.figures import machine_line
 from tests.faulty_steps import FAULTS, ComputesInBf16, ComputesInFp32, NoPositions
 from tests.pure.run.plans import plan_case
 from trnbench.analysis.checks.parity import EARLY_STEPS, TOLERANCES, find_faults
-from trnbench.machine.describe import describe_machine
 from trnbench.protocol.orders import Precision, WorkOrder
 from trnbench.protocol.records import Parity
 from trnbench.train.backends.base import Claim
@@ -51,11 +49,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--fault-seeds", type=int, default=2)
     asked = parser.parse_args()
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    print(f"{machine_line()}, torch {torch.__version__}")
     alarms = _right_training(asked.seeds)
     missed = _faults(asked.fault_seeds)
     runs = asked.seeds * len(MODELS) * len(PRECISIONS)

@@ -6,12 +6,11 @@ between is not taken for it; the single longest of all is printed too. Results a
 real result; the six rates come from a file, because the bundled table has six ways of renting for
 no instance. Intervals are of the mean over the repeats (Student's t).
 
-    python benchmarks/prices.py [--repeats 20]
+    python -m benchmarks.prices [--repeats 20]
 """
 
 import argparse
 import math
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,10 +22,10 @@ from pathlib import Path
 
 from scipy.special import stdtrit
 
+from benchmarks.common.figures import machine_line
 from trnbench.catalog.prices import price_rows_by_instance
 from trnbench.cli.options import PriceChoice
 from trnbench.cli.reprice import PriceFinder
-from trnbench.machine.describe import describe_machine
 from trnbench.prices import find_price
 from trnbench.prices.base import PriceRequest
 from trnbench.run.results import load_result
@@ -51,11 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20)
     repeats = parser.parse_args().repeats
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     began = time.perf_counter()
     requests = make_requests()
     loaded = time.perf_counter() - began

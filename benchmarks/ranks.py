@@ -4,24 +4,22 @@ The ranks are real processes that speak the protocol and train nothing: they ans
 once, so that all of the time between two blocks is the parent's and the system's. Start, 1,000
 timed blocks and end are those of `trnbench run`; telemetry and the look at other load are on.
 
-    python benchmarks/ranks.py [--ranks 1 8 64] [--samples 1000]
+    python -m benchmarks.ranks [--ranks 1 8 64] [--samples 1000]
 """
 
 import argparse
-import platform
 import shlex
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
+from benchmarks.common.figures import machine_line
 from trnbench.cli.prepare import prepare, read_cases
-from trnbench.machine.describe import describe_machine
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.run.case import Progress
 from trnbench.run.session import Session
@@ -131,11 +129,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--samples", type=int, default=1000)
     arguments = parser.parse_args()
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     for ranks in arguments.ranks:
         with tempfile.TemporaryDirectory() as folder:
             measure(Path(folder), ranks, arguments.samples)

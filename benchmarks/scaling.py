@@ -20,7 +20,6 @@ import contextlib
 import json
 import math
 import os
-import platform
 import random
 import socket
 import statistics
@@ -29,19 +28,18 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 import psutil
 
+from benchmarks.common.figures import machine_line
 from benchmarks.peers.bursts import JOBS, Asked
 from benchmarks.peers.contestants import ROOT
 from benchmarks.peers.plan import make_job_plan
 from benchmarks.step_speed import FOREIGN_SHARE, say_interval
 from trnbench.catalog.backends import GLIBC, UNFRAGMENTED
-from trnbench.machine.describe import describe_machine
 from trnbench.protocol.codec import encode
 from trnbench.protocol.orders import RunBlock, Train, WorkOrder
 from trnbench.protocol.parallel import Layout
@@ -185,12 +183,10 @@ def main() -> None:
 
 def say_what(asked: Asked, options: argparse.Namespace) -> None:
     """Print the machine and the job."""
-    machine = describe_machine().host
     job = asked.job
     print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}, torch "
-        f"{metadata.version('torch')}, load average {os.getloadavg()[0]:.1f}"
+        f"{machine_line()}, torch {metadata.version('torch')}, "
+        f"load average {os.getloadavg()[0]:.1f}"
     )
     print(
         f"{job.weights:,} weights, {job.sequences} x {job.tokens} tokens a rank, fp32, eager, one "

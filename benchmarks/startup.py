@@ -6,12 +6,11 @@ The results are copies of one real result, each with a name of its own; every co
 process, and the figures are medians over several. Once they are read, 10,000 results become CSV in
 less than 2 s of processor time.
 
-    python benchmarks/startup.py [--repeats 9]
+    python -m benchmarks.startup [--repeats 9]
 """
 
 import argparse
 import os
-import platform
 import resource
 import shutil
 import statistics
@@ -19,10 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from trnbench.machine.describe import describe_machine
+from benchmarks.common.figures import machine_line
 
 RESULTS = 1000
 
@@ -37,11 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     with tempfile.TemporaryDirectory() as folder:
         many = make_results(Path(folder))
         rows = (

@@ -26,23 +26,21 @@ import contextlib
 import importlib.util
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import binom
 
+from benchmarks.common.figures import machine_line
 from benchmarks.peers.bursts import Job, add_job_options, job_of
 from benchmarks.peers.contestants import PEER_TRAINERS, ROOT, Contestant, Trainer
-from trnbench.machine.describe import describe_machine
 from trnbench.units import say_flops_per_second
 
 PEERS = ROOT / ".venv-peers"
@@ -140,11 +138,9 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, match: Match) -> None:
     """Print what is compared, and measure every setting that was asked for."""
-    machine = describe_machine().host
     print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}, torch "
-        f"{metadata.version('torch')}, load average {os.getloadavg()[0]:.1f}"
+        f"{machine_line()}, torch {metadata.version('torch')}, "
+        f"load average {os.getloadavg()[0]:.1f}"
     )
     print(
         f"{options.job}, {match.job.weights:,} weights, {match.job.sequences} x "

@@ -8,7 +8,7 @@ stopping rule makes them and before anything is added for other launches, agains
 A step of 1 s is a sample by itself. `measure.min_seconds` asks for 30 s of timed steps: below 0.6 s
 a step more than 50 are taken, however quiet they are, and that is not counted here.
 
-    python benchmarks/stopping.py [--runs 300]
+    python -m benchmarks.stopping [--runs 300]
 """
 
 import argparse

@@ -5,26 +5,24 @@ result by what `trnbench report` uses: every line parsed and checked, every figu
 number of steps has a fresh process; its peak of memory is that of the process, less what it had
 before it began to read. Seconds are of the processor, the least of several.
 
-    python benchmarks/summarise.py [--repeats 3]
+    python -m benchmarks.summarise [--repeats 3]
 """
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the records of the tests
 
 import numpy as np
 
+from benchmarks.common.figures import machine_line
 from tests.builders import learned, make_blocks
 from tests.comparisons import write_launch
-from trnbench.machine.describe import describe_machine
 from trnbench.protocol.codec import encode
 from trnbench.run.results import derive
 from trnbench.run.store import MEASUREMENT_FILE
@@ -44,11 +42,7 @@ def main() -> int:
     if asked.read is not None:
         print(json.dumps(_read(asked.read)))
         return 0
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in COUNTS:

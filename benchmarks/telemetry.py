@@ -2,23 +2,17 @@
 
 The same suite with `measure.telemetry` on and off, in fresh processes, in the order ABBA.
 
-    python benchmarks/telemetry.py [--pairs 10]
+    python -m benchmarks.telemetry [--pairs 10]
 """
 
 import argparse
 import json
-import math
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
-from scipy.special import stdtrit
-
-from trnbench.machine.describe import describe_machine
+from benchmarks.common.figures import machine_line, paired_ratio
 
 CONFIG = """
 name: telemetry
@@ -34,11 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10, help="an even number")
     pairs = parser.parse_args().pairs
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -54,14 +44,10 @@ def main() -> None:
                 f"ratio {ratios[-1]:.4f}",
                 flush=True,
             )
-    # Two pairs of opposite order make one estimate: whatever favours the first place cancels.
-    logs = [math.log(a * b) / 2 for a, b in zip(ratios[::2], ratios[1::2], strict=True)]
-    mean = statistics.fmean(logs)
-    half = float(stdtrit(len(logs) - 1, 0.975)) * statistics.stdev(logs) / math.sqrt(len(logs))
-    low, high = math.exp(mean - half), math.exp(mean + half)
+    ratio, low, high = paired_ratio(ratios)
     print(
-        f"tokens/s with telemetry / without: {math.exp(mean):.4f} [{low:.4f}, {high:.4f}] from "
-        f"{len(logs)} times two pairs of opposite order"
+        f"tokens/s with telemetry / without: {ratio:.4f} [{low:.4f}, {high:.4f}] from "
+        f"{len(ratios) // 2} times two pairs of opposite order"
     )
 
 

@@ -4,7 +4,7 @@ Each sample is what a worker leaves behind: the exception, and the end of its lo
 put together from what public reports and the vendors' sources have, in their shape and not in the
 words of `catalog/faults.csv`; most vendors have one that no row knows.
 
-    python benchmarks/texts.py
+    python -m benchmarks.texts
 """
 
 import csv
