@@ -184,10 +184,13 @@ def _optimizer_seconds(setup: Setup, work: Work, known: Calibration) -> float:
     rate = _memory_rate(setup, known)
     layout = setup.layout
     split = layout.tensor_parallel_size * layout.pipeline_parallel_size
-    shards = layout.data_parallel_shard_size * layout.context_parallel_size
     weight, gradient, state = STATE_BYTES_PER_PARAMETER[setup.precision]
     moved = 2 * (weight + state) + gradient
-    return 0.0 if rate is None else moved * work.trained_parameters / (split * shards) / rate
+    return (
+        0.0
+        if rate is None
+        else moved * work.trained_parameters / (split * layout.state_shards) / rate
+    )
 
 
 def _launch_seconds(setup: Setup, known: Calibration) -> float:
@@ -231,16 +234,14 @@ def _data_seconds(setup: Setup, work: Work, known: Calibration) -> float:
     links = links_of(setup.machine, known.shares.links)
     split = layout.tensor_parallel_size * layout.pipeline_parallel_size
     gradient = STATE_BYTES_PER_PARAMETER[setup.precision][1]
-    seconds, shards = 0.0, layout.data_parallel_shard_size
-    if shards * layout.context_parallel_size > 1:
-        stride = layout.tensor_parallel_size
-        group = grouped(shards * layout.context_parallel_size, stride, links)
-        if shards > 1:
-            gathers = setup.passes * (2 if layout.reshard_after_forward else 1)
-            if layout.pipeline_parallel_size > 1:
-                gathers = 1  # gathered once for all passes of a step
-            weights = work.width * work.parameters / split
-            seconds += gathers * gather_seconds(weights, group, links)
+    seconds, shards = 0.0, layout.state_shards
+    if shards > 1:
+        group = grouped(shards, layout.tensor_parallel_size, links)
+        gathers = setup.passes * (2 if layout.reshard_after_forward else 1)
+        if layout.pipeline_parallel_size > 1:
+            gathers = 1  # gathered once for all passes of a step
+        weights = work.width * work.parameters / split
+        seconds += gathers * gather_seconds(weights, group, links)
         seconds += gather_seconds(gradient * work.trained_parameters / split, group, links)
     if layout.data_parallel_replicate_size > 1:
         group = group_of(layout, "replicate", links)

@@ -132,12 +132,6 @@ def _passes_in_flight(layout: Layout, passes: int) -> tuple[float, float]:
     return min(first, passes), min(last, passes)
 
 
-def _shards(layout: Layout) -> int:
-    """Return the ranks that the state of one stage and tensor part is sharded over."""
-    shards = layout.data_parallel_shard_size
-    return shards * layout.context_parallel_size if shards > 1 else 1
-
-
 def _state_bytes(
     shape: ModelShape, precision: Precision, layout: Layout, step: StepSettings
 ) -> float:
@@ -146,11 +140,11 @@ def _state_bytes(
     if layout.pipeline_parallel_size > 1:
         blocks = flops.all_block_parameters(shape)
         weights = blocks / layout.pipeline_parallel_size + embedding_parameters(shape)
-    split = layout.tensor_parallel_size * _shards(layout)
+    split = layout.tensor_parallel_size * layout.state_shards
     of_each: float = sum(STATE_BYTES_PER_PARAMETER[precision])
     if layout.pipeline_parallel_size > 1:
         # FSDP2 sums gradients over the passes of a pipeline before it shards them.
-        of_each += STATE_BYTES_PER_PARAMETER[precision][1] * (_shards(layout) - 1)
+        of_each += STATE_BYTES_PER_PARAMETER[precision][1] * (layout.state_shards - 1)
     if step.lora is None:
         return of_each * weights / split
     frozen = 4 if precision == "fp32" else 2
@@ -184,7 +178,7 @@ def _cast_bytes(
     Every pass in flight has its own. Recomputation of whole blocks makes those of one block at a
     time.
     """
-    if precision not in ("bf16", "fp8") or _shards(layout) > 1 or step.lora is not None:
+    if precision not in ("bf16", "fp8") or layout.state_shards > 1 or step.lora is not None:
         return 0.0
     split = layout.tensor_parallel_size
     of_blocks = 0.0
@@ -200,7 +194,7 @@ def _gathered_bytes(shape: ModelShape, width: int, layout: Layout) -> float:
 
     They stay so in a pipeline, until the last pass.
     """
-    if _shards(layout) == 1:
+    if layout.state_shards == 1:
         return 0.0
     both = not shape.tied_embeddings and layout.pipeline_parallel_size == 1
     embeddings = embedding_parameters(shape) * (2 if both else 1)
@@ -213,7 +207,7 @@ def _gathered_bytes(shape: ModelShape, width: int, layout: Layout) -> float:
 
 def _block_gradient_bytes(shape: ModelShape, layout: Layout) -> float:
     """FSDP2: a block's gradients as they were made, and in fp32 as they are sent."""
-    if _shards(layout) == 1:
+    if layout.state_shards == 1:
         return 0.0
     return 6 * flops.block_parameters(shape, shape.layers - 1) / layout.tensor_parallel_size
 

@@ -24,7 +24,7 @@ from trnbench.plan.parallel import (
 )
 from trnbench.plan.predict import memory_of, memory_verdict
 from trnbench.plan.runtime import check_runtime
-from trnbench.plan.splits import check_passes, check_split
+from trnbench.plan.splits import ZERO_BUBBLE, check_passes, check_split
 from trnbench.plan.step import RECOMPUTES, plan_workload, split_batch
 from trnbench.plan.supply import Supply, devices
 from trnbench.prices.base import PriceRequest
@@ -127,7 +127,9 @@ def _settled(job: Job, asked: Asked, sizes: Sizes, why: str) -> Choice:
     return replace(
         choice,
         parallel=choice.parallel.model_copy(
-            update={"reason": why + _say_idle(job, choice.parallel.world_size)}
+            update={
+                "reason": why + _say_idle(job, choice.parallel.world_size) + _say_kept(job, choice)
+            }
         ),
         first_device=start if start or is_named else None,
     )
@@ -267,6 +269,25 @@ def _why_tensor(job: Job, tensored: Choice, sharded: Choice) -> str:
     if sharded.fits:
         return f"{said}: FSDP2 alone would recompute everything"
     return f"{said}: FSDP2 alone does not fit{_need(sharded)}"
+
+
+def _say_kept(job: Job, choice: Choice) -> str:
+    """Say what recomputing would need where a schedule keeps all and does not fit; else nothing."""
+    parallel = choice.parallel
+    is_kept = parallel.pipeline_schedule == ZERO_BUBBLE and parallel.pipeline_parallel_size > 1
+    if not is_kept or job.model.shape is None or choice.verdict in ("fits", "unknown"):
+        return ""
+    other = "1f1b" if parallel.pipeline_stages_per_rank == 1 else "interleaved_1f1b"
+    step = replace(choice.workload.step, recompute="full")
+    memory = memory_of(
+        job.model.shape,
+        choice.workload.model_copy(update={"step": step}),
+        parallel.model_copy(update={"pipeline_schedule": other}),
+    )
+    return (
+        f"; zero_bubble recomputes nothing: pipeline_schedule: {other} with "
+        f"activation_checkpointing: full needs about {say_bytes(memory.total_bytes)}"
+    )
 
 
 def _say_idle(job: Job, world: int) -> str:

@@ -64,7 +64,7 @@ def predict(
             memory_bytes=None,
             memory_states_bytes=bytes_per_weight
             * model.parameter_count
-            / parallel.data_parallel_shard_size,
+            / parallel.layout.state_shards,
             memory_activations_bytes=None,
             memory_verdict="unknown",
             step_seconds=None,

@@ -163,19 +163,26 @@ def _check_pipeline(shape: ModelShape, name: str, config: Config, layout: Layout
 def _check_zero_bubble(config: Config, layout: Layout) -> None:
     """Refuse what does not bear a backward pass in two parts, for states and for weights."""
     hint = "use pipeline_schedule: 1f1b or interleaved_1f1b"
-    if layout.data_parallel_shard_size > 1:
+    if layout.state_shards > 1:
+        axis: Axis = "shard" if layout.data_parallel_shard_size > 1 else "context"
         raise Conflict(
             "parallel.pipeline_schedule",
             "zero_bubble computes gradients of weights later than those of states, and FSDP2 "
-            f"(data_parallel_shard_size {layout.data_parallel_shard_size}) frees weights before",
+            f"({KEYS[axis]} {layout.size(axis)}) frees weights before",
             hint=f"{hint}, or data_parallel_replicate_size instead",
-            others=["parallel.data_parallel_shard_size"],
+            others=[f"parallel.{KEYS[axis]}"],
         )
-    if config.workload.activation_checkpointing == "selective":
+    asked = config.workload.activation_checkpointing
+    if asked in ("selective", "full"):
+        why = {
+            "selective": "torch recomputes selectively once",
+            "full": "keeps what it recomputed for the first until the second: recomputing frees no "
+            "memory and costs a forward pass",
+        }
         raise Conflict(
             "parallel.pipeline_schedule",
-            "zero_bubble runs each backward pass twice, and torch recomputes selectively once",
-            hint=f"{hint}, or activation_checkpointing: full, none or auto",
+            f"zero_bubble runs each backward pass in two parts, and {why[asked]}",
+            hint=f"{hint}, or activation_checkpointing: none or auto",
             others=["workload.activation_checkpointing"],
         )
 

@@ -80,8 +80,10 @@ def plan_workload(
     if asked.activation_checkpointing != "auto":
         return _with(workload, replace(step, recompute=asked.activation_checkpointing))
     for recompute in RECOMPUTES:
-        if recompute == "selective" and (is_whole or parallel.pipeline_schedule == ZERO_BUBBLE):
-            continue  # a schedule that runs the backward pass in parts recomputes selectively once
+        if recompute == "selective" and is_whole:
+            continue
+        if recompute != "none" and parallel.pipeline_schedule == ZERO_BUBBLE:
+            break  # what is recomputed for the gradients of states is kept for those of weights
         tried = _with(workload, replace(step, recompute=recompute))
         memory = memory_of(model.own_shape, tried, parallel)
         if memory_verdict(memory, device, target) in ("fits", "unknown"):

@@ -26,7 +26,7 @@ class Layout:
     data_parallel_shard_size: int = 1
     """Ranks that the state of one replica is sharded over (FSDP2); with replicas, HSDP."""
     context_parallel_size: int = 1
-    """Ranks that each have a part of every sequence."""
+    """Ranks that each have a part of every sequence; states are sharded over them too."""
     tensor_parallel_size: int = 1
     """Ranks that each have a part of every matmul."""
     pipeline_parallel_size: int = 1
@@ -51,6 +51,11 @@ class Layout:
         return self.data_parallel_replicate_size * self.data_parallel_shard_size
 
     @property
+    def state_shards(self) -> int:
+        """Ranks that each keep a part of the states by FSDP2, of one stage and tensor part."""
+        return self.data_parallel_shard_size * self.context_parallel_size
+
+    @property
     def in_words(self) -> str:
         """The axes of more than one rank, outermost first, and what on them is not the default."""
         sizes = {axis: self.size(axis) for axis in AXES}
@@ -66,7 +71,7 @@ class Layout:
             yield f"experts over {self.expert_parallel_size} ranks"
         if self.tensor_parallel_size > 1 and not self.sequence_parallel:
             yield "without sequence parallelism"
-        if self.data_parallel_shard_size > 1 and not self.reshard_after_forward:
+        if self.state_shards > 1 and not self.reshard_after_forward:
             yield "weights stay gathered after the forward pass"
 
     def size(self, axis: Axis) -> int:

@@ -191,8 +191,7 @@ def faults_of_tensor_ranks(
 def faults_of_replicas(replicas: Sequence[Replica], layout: Layout) -> Iterator[RankFault]:
     """Yield ranks whose weights differ from those of the same part of another replica."""
     parts: dict[tuple[int, ...], list[Replica]] = {}
-    copies = {"replicate"} if layout.data_parallel_shard_size > 1 else {"replicate", "context"}
-    held = [axis for axis in AXES if axis not in copies]
+    held = [axis for axis in AXES if axis != "replicate"]
     for replica in replicas:
         part = tuple(layout.index(replica.rank, axis) for axis in held)
         parts.setdefault(part, []).append(replica)

@@ -18,6 +18,7 @@ from trnbench.errors import ConfigError
 from trnbench.process import Child, Guardian, LineTooLongError
 from trnbench.protocol.codec import encode
 from trnbench.protocol.orders import Command, Finish, Task, encode_task
+from trnbench.protocol.parallel import Seated
 from trnbench.protocol.records import Block, ChildRecord, Finished, Phase
 
 TICK_SECONDS = 0.2
@@ -92,6 +93,7 @@ class Job:
         self._workers: list[Child] = []
         self._phases = ["start"] * len(commands)
         self._progress: Counter[Rank] = Counter()
+        self._nodes: dict[Rank, int] = {}
         self.finished: set[Rank] = set()
         """Ranks that have done their task."""
         self._pending: deque[Event] = deque()
@@ -143,6 +145,10 @@ class Job:
         """Return what a worker is doing, as far as its records say."""
         return self._phases[rank]
 
+    def node(self, rank: Rank) -> int | None:
+        """Return the machine that a worker says it is on; None where all are on one, or unsaid."""
+        return self._nodes.get(rank) if len(set(self._nodes.values())) > 1 else None
+
     def progress(self, rank: Rank) -> int:
         """Return how many phases and blocks a worker has sent."""
         return self._progress[rank]
@@ -170,6 +176,8 @@ class Job:
             self._phases[rank] = record.name
         elif isinstance(record, Block):
             self._phases[rank] = "measure" if record.purpose == "measure" else "warm up"
+        elif isinstance(record, Seated):
+            self._nodes[rank] = record.node
         elif isinstance(record, Finished):
             self.finished.add(rank)
 

@@ -13,12 +13,15 @@ from pathlib import Path
 
 from trnbench.protocol.codec import ProtocolError, decode
 from trnbench.protocol.orders import PROTOCOL_VERSION, Task
-from trnbench.protocol.records import CHILD_RECORDS, ChildRecord, Failed, Finished
+from trnbench.protocol.records import CHILD_RECORDS, ChildRecord, Failed
 from trnbench.run import hang as hangs
 from trnbench.run import outcomes
 from trnbench.run.job import Exited, Job, Line, Overflow, Rank, Variables
 from trnbench.run.outcomes import End
 from trnbench.run.watch import Clock, HangWatch
+
+OUTPUT_CHARACTERS = hangs.OUTPUT_CHARACTERS
+"""Of what all ranks printed, in the detail of an end."""
 
 ENTRY = Path(__file__).resolve().parents[1] / "train" / "entry.py"
 
@@ -116,7 +119,13 @@ def named(job: Job, rank: Rank, end: End) -> End:
     """Name the rank, where there are several."""
     if job.ranks == 1:
         return end
-    return replace(end, reason=f"rank {rank} of {job.ranks}: {end.reason}")
+    return replace(end, reason=f"rank {rank} of {job.ranks}{_at(job, rank)}: {end.reason}")
+
+
+def _at(job: Job, rank: Rank) -> str:
+    """Name the rank's machine, where there are several."""
+    node = job.node(rank)
+    return "" if node is None else f" on node {node}"
 
 
 # --- which rank failed first ----------------------------------------------------------------------
@@ -142,7 +151,10 @@ _OWN_DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL,
 def _first_cause(
     job: Job, rank: Rank, failure: Failed | Exited, backend: str | None, clock: Clock
 ) -> End:
-    """Wait for how the other ranks end, and return the end that no other rank's end explains."""
+    """Wait for how the other ranks end, and return the end that no other rank's end explains.
+
+    How each of the others ended is in its detail.
+    """
     if job.ranks == 1:
         return _end_of(job, rank, failure, backend)
     failures = {rank: failure}
@@ -151,27 +163,45 @@ def _first_cause(
         if isinstance(event, Exited) and event.rank not in job.finished:
             failures.setdefault(event.rank, event)
         elif isinstance(event, Line):
-            last = _last_record_in(event)
-            if isinstance(last, Failed):
-                failures.setdefault(event.rank, last)
-            elif last is not None:
-                job.note(event.rank, last)
+            sent = _record_in(event)
+            if isinstance(sent, Failed):
+                failures.setdefault(event.rank, sent)
+            elif sent is not None:
+                job.note(event.rank, sent)
         if len(failures.keys() | job.finished) == job.ranks or clock() > deadline:
             break
     ends = {each: _end_of(job, each, failures[each], backend) for each in failures}
     first = min(ends, key=lambda each: _dependence(failures[each], ends[each]))
-    others = [f"rank {each}: {end.reason}" for each, end in ends.items() if each != first]
-    detail = "\n".join(filter(None, [ends[first].detail, *others]))
+    detail = "\n".join(filter(None, [ends[first].detail, *_say_others(job, ends, first)]))
     return named(job, first, replace(ends[first], detail=detail or None))
 
 
-def _last_record_in(line: Line) -> Failed | Finished | None:
-    """Return a worker's last record, if this is one."""
+def _record_in(line: Line) -> ChildRecord | None:
+    """Return the record of a line; None where it is none."""
     try:
-        last: Failed | Finished = decode(line.text, (Failed, Finished))
+        record: ChildRecord = decode(line.text, CHILD_RECORDS)
     except ProtocolError:
         return None
-    return last
+    return record
+
+
+def _say_others(job: Job, ends: Mapping[Rank, End], first: Rank) -> Iterator[str]:
+    """Say how each other rank ended and what it printed last; those alike are said once."""
+    room = OUTPUT_CHARACTERS // job.ranks
+    alike: dict[tuple[str, str], list[Rank]] = {}
+    for rank in range(job.ranks):
+        if rank == first:
+            continue
+        if rank in ends:
+            how, words = ends[rank].reason, ends[rank].detail or ""
+        elif rank in job.finished:
+            how, words = "finished", ""
+        else:
+            how = f"was still in phase {job.phase(rank)!r} when the job was ended"
+            words = job.output_tail(rank)
+        alike.setdefault((f"{_at(job, rank)}: {how}", words.strip()[-room:]), []).append(rank)
+    for (how, words), ranks in alike.items():
+        yield f"{hangs.say_ranks(ranks)}{how}" + (f"\n{words}" if words else "")
 
 
 def _end_of(job: Job, rank: Rank, failure: Failed | Exited, backend: str | None) -> End:

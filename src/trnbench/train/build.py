@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from trnbench.protocol.orders import WorkOrder
+from trnbench.protocol.parallel import AXES
 from trnbench.train.backends.base import Backend
 from trnbench.train.data import Stream, stream_of
 from trnbench.train.external import ExternalObjective, build_external
@@ -38,7 +39,7 @@ def build_objective(order: WorkOrder, backend: Backend, mesh: Mesh = ALONE_MESH)
     """
     if order.external is not None:
         return fit(build_external(order.external, order.seed), order, backend, mesh)
-    if all(mesh.size(axis) == 1 for axis in ("shard", "tensor", "pipeline")):
+    if all(mesh.size(axis) == 1 for axis in AXES if axis != "replicate"):
         model = build_model(order.own_shape, order.sequence_length, order.seed, order.step)
         return fit(model, order, backend, mesh)
     with without_memory():
@@ -87,7 +88,7 @@ def fit(model: nn.Module, order: WorkOrder, backend: Backend, mesh: Mesh = ALONE
         # What is frozen is kept in the format that matmuls read it in.
         kept = parameter_dtype if parameter.requires_grad else matmul_dtype
         parameter.data = parameter.data.to(kept(order.precision))
-    is_whole = mesh.size("shard") == 1 or isinstance(model, Model)
+    is_whole = mesh.layout.state_shards == 1 or isinstance(model, Model)
     if is_whole and not any(p.is_meta for p in model.parameters()):
         model = model.to(backend.device)
     objective: Trainable

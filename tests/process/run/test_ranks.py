@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -165,7 +166,32 @@ def test_an_echo_that_is_heard_first_is_not_the_culprit(
     assert end.reason.startswith("rank 2 of 4: ")
     assert said in end.reason
     assert end.detail is not None
-    assert "rank 0: another rank ended first" in end.detail
+    assert "ranks 0-1: another rank ended first" in end.detail
+    assert re.search(r"rank 3: was still in phase '(start|train)' when the job was", end.detail)
+
+
+def test_each_rank_s_end_is_kept_with_its_node_its_phase_and_its_words(tmp_path: Path) -> None:
+    def on(node: int) -> str:
+        fields = f"rank={node}, node={node}, device='cpu', device_id=None, process_group='gloo'"
+        return f"send('seated', {fields}, program='p')\n"
+
+    bodies = (
+        on(0) + "fail('bug', 'KeyError: 3', 'Traceback: first')",
+        on(1) + "wait_for_failures(); send('phase', name='teardown')\n"
+        "print('own', flush=True); os._exit(7)",
+        on(1) + "wait_for_failures(); fail('bug', 'ValueError: 4', 'Traceback: third')",
+    )
+    no_time_passes = Clock()  # so all are heard
+    with Ending(commands(tmp_path, *bodies), tmp_path, 1) as job, pytest.raises(End) as raised:
+        list(converse(job, backend="cpu", hang=60, hang_hint="", clock=no_time_passes))
+    end = raised.value
+    assert end.reason == "rank 0 of 3 on node 0: KeyError: 3"
+    assert end.detail is not None
+    first, second, third = re.split(r"^(?=rank)", end.detail, flags=re.MULTILINE)
+    assert first == "Traceback: first\n"
+    how = "the worker died (exit code 7) in phase 'teardown': own"
+    assert second == f"rank 1 on node 1: {how}\nown\n"
+    assert third == "rank 2 on node 1: ValueError: 4\nTraceback: third"
 
 
 def test_of_two_that_failed_by_themselves_the_first_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.pure.run.plans import conflict_of, plan_case
+from trnbench.units import say_bytes
 
 WIDE = "{base: tiny-llama, heads: 8, kv_heads: 8, layers: 4, tied_embeddings: false}"
 BATCH = {"workload.global_batch_size": "64", "workload.micro_batch_size": "1"}
@@ -114,6 +115,7 @@ def test_stages_that_the_schedule_or_the_layers_do_not_fill_are_refused(
     [
         ({"parallel.data_parallel_shard_size": "2"}, "FSDP2 (data_parallel_shard_size 2)"),
         ({"workload.activation_checkpointing": "selective"}, "recomputes selectively once"),
+        ({"workload.activation_checkpointing": "full"}, "recomputing frees no memory"),
         ({"workload.execution": "compile"}, "compiles it as one"),
     ],
 )
@@ -126,6 +128,34 @@ def test_zero_bubble_refuses_what_does_not_bear_two_backward_passes(
     assert conflict.path == ("parallel", "pipeline_schedule")
     assert said in conflict.message
     assert "1f1b" in conflict.hint
+
+
+def test_zero_bubble_that_does_not_fit_names_the_schedule_that_recomputes() -> None:
+    keys = {
+        "model": "llama3-8b",
+        "device": "cuda",
+        "price.instance": "p5.48xlarge",
+        "workload.global_batch_size": "16",
+        "workload.micro_batch_size": "1",
+        "parallel.pipeline_parallel_size": "8",
+        "parallel.pipeline_schedule": "zero_bubble",
+    }
+    long = {**keys, "workload.sequence_length": "8192"}
+    plan = plan_case(long)
+    assert plan.order.step.recompute == "none"
+    assert plan.prediction.memory_verdict == "does_not_fit"
+    assert "pipeline_schedule: 1f1b with activation_checkpointing: full" in plan.parallel.reason
+    other = plan_case(
+        {
+            **long,
+            "parallel.pipeline_schedule": "1f1b",
+            "workload.activation_checkpointing": "full",
+        }
+    )
+    assert other.prediction.memory_verdict == "fits"
+    assert f"needs about {say_bytes(other.prediction.memory_bytes)}" in plan.parallel.reason
+    fits = plan_case({**keys, "workload.sequence_length": "1024"})
+    assert "zero_bubble recomputes" not in fits.parallel.reason
 
 
 def test_tensor_ranks_recompute_compiled_blocks_as_a_whole() -> None:

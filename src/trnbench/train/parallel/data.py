@@ -55,7 +55,7 @@ def shard_state(objective: Trainable, order: WorkOrder, mesh: Mesh, device: torc
 
     Weights may be on the CPU or on torch's meta device; a block's are moved as it is sharded.
     """
-    if mesh.size("shard") == 1:
+    if mesh.layout.state_shards == 1:
         return
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -148,16 +148,14 @@ def share_gradients(
     A model whose state is sharded needs nothing more: its gradients are reduced to shards. Of one
     that is split itself they are averaged after the last pass.
     """
-    name = mesh.joined("replicate", "context")
-    if name is None or mesh.size("shard") > 1 or _is_split(mesh):
+    group = mesh.group("replicate")
+    if group is None or mesh.layout.state_shards > 1 or _is_split(mesh):
         return objective
     constants: dict[str, Any] = {_BUFFERS: False}  # they are the same on every rank
     made: nn.Module = DistributedDataParallel(
         objective,
-        process_group=mesh.named(name).get_group(),
+        process_group=group,
         gradient_as_bucket_view=True,
-        # Else rank 0's positions would overwrite those of ranks with other tokens.
-        init_sync=mesh.size("context") == 1,
         # A user's module may leave weights out of a step, and all ranks would wait for them.
         find_unused_parameters=backend.finds_unused_weights and order.external is not None,
         **constants,
@@ -170,10 +168,9 @@ def averaging_group(mesh: Mesh) -> "dist.ProcessGroup | None":
 
     DDP does not take weights of which ranks have parts, and knows no stages.
     """
-    name = mesh.joined("replicate", "context")
-    if name is None or mesh.size("shard") > 1 or not _is_split(mesh):
+    if mesh.layout.state_shards > 1 or not _is_split(mesh):
         return None
-    return mesh.named(name).get_group()
+    return mesh.group("replicate")
 
 
 def _is_split(mesh: Mesh) -> bool:
@@ -190,7 +187,7 @@ def compiled_part(order: WorkOrder) -> str | None:
     if order.execution != "compile":
         return None
     layout = order.layout
-    is_in_blocks = layout.data_parallel_shard_size > 1 or layout.pipeline_parallel_size > 1
+    is_in_blocks = layout.state_shards > 1 or layout.pipeline_parallel_size > 1
     return "block" if is_in_blocks or _recomputes_outside(order) else "model"
 
 
