@@ -7,6 +7,7 @@ badly. Being a real process, it is launched, heard, ended and cleaned up as the 
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +73,10 @@ if task == "probe":
     sys.exit(0)
 
 order = document["order"]
+pace_of_size = {pace_of_size!r}.get(order["micro_batch_size"], 1.0)
+if pace_of_size is None:
+    BEHAVIOUR, AT_STEP = "out_of_memory", 0
+STEP_SECONDS *= pace_of_size or 1.0
 send("phase", name="probe")
 send("environment", wire_version=1 if BEHAVIOUR == "old_protocol" else {protocol}, backend=BACKEND,
      device_name="a processor", device_count=ranks, asynchronous=False, proven=True, threads=2,
@@ -180,6 +185,7 @@ def fake_python(
     step_seconds: float = 0.25,
     backend: str = "cpu",
     words: str = "RuntimeError: something went wrong in /home/somebody/torch/lib.py",
+    pace_of_size: Mapping[int, float | None] | None = None,
 ) -> str:
     """Write the executable and return its path.
 
@@ -191,6 +197,8 @@ def fake_python(
         step_seconds: what it says that a step took; no time passes.
         backend: of the one device that it says it has.
         words: what it says when it dies, aborts or fails.
+        pace_of_size: by micro_batch_size, what a step's seconds are multiplied by; None: out of
+            memory.
     """
     script = folder / f"{behaviour}.py"
     script.write_text(
@@ -201,6 +209,7 @@ def fake_python(
             step_seconds=step_seconds,
             backend=backend,
             words=words,
+            pace_of_size=dict(pace_of_size or {}),
             protocol=PROTOCOL_VERSION,
             parameters=TINY_LLAMA_PARAMETERS,
         )

@@ -103,7 +103,8 @@ class LineObserver:
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Show which case it is."""
         self._launch += 1
-        self._place, self._phase = f"[{number}/{self._cases}]", ""
+        self._place = f"[{number}/{self._cases}]" if self._cases else "[trial]"
+        self._phase = ""
         count = plan.measure.launches
         if self._launches is not None:
             self._place = f"[launch {self._launch}/{self._launches}]"

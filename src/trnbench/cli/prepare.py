@@ -1,19 +1,22 @@
 """The way from configs to plans, shared by the commands that measure."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from trnbench.errors import UnavailableError
+from trnbench.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.cli.options import FormatChoice
     from trnbench.config.load import CaseConfig
     from trnbench.machine.describe import Devices, Machine
+    from trnbench.run.case import Observer
+    from trnbench.run.stopping import Spending
+    from trnbench.run.watch import Interruption
     from trnbench.schema.plan import Plan
 
 
@@ -25,6 +28,8 @@ class Prepared(NamedTuple):
     """The interpreter that trains."""
     machine: "Machine"
     devices: "Devices"
+    plan_at: "Callable[[int, int], Plan]"
+    """Makes a plan again: its place in `plans`, and the sequences of a pass that is `max`."""
 
 
 def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "list[CaseConfig]":
@@ -46,13 +51,71 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
     from trnbench.run.questions import describer, require_device
 
     machine = describe_machine()
-    make = partial(plan_all, cases, today=datetime.now(UTC).date(), describe=describer(python))
+    make = partial(plan_all, today=datetime.now(UTC).date(), describe=describer(python))
     # First without devices: an error in a config needs no search for them.
-    make(machine=machine, devices=None)
+    make(cases, machine=machine, devices=None)
     machine, devices = look_around(machine, python)
     for case in cases:
         require_device(case.config.device, devices)
-    return Prepared(make(machine=machine, devices=devices), python, machine, devices)
+
+    def plan_at(number: int, pass_size: int) -> "Plan":
+        (plan,) = make([cases[number]], machine=machine, devices=devices, pass_size=pass_size)
+        return plan
+
+    plans = make(cases, machine=machine, devices=devices)
+    return Prepared(plans, python, machine, devices, plan_at)
+
+
+def require_sizes(plans: "Sequence[Plan]") -> None:
+    """Refuse `micro_batch_size: max` where no trials are made: only `run` makes them.
+
+    Raises:
+        ConfigError: a plan has no size yet.
+    """
+    open_ = next((plan for plan in plans if plan.workload.search is not None), None)
+    if open_ is not None:
+        raise ConfigError(
+            f"{open_.suite}: workload.micro_batch_size: max is found by trials, which "
+            "`trnbench run CONFIG` makes, and this command does not",
+            hint="run the config, and give the size that it took by "
+            "`--set workload.micro_batch_size=N`",
+        )
+
+
+def settle_pass_sizes(
+    prepared: Prepared,
+    folder: Path,
+    *,
+    observer: "Observer",
+    interruption: "Interruption",
+    spending: "Spending",
+) -> "list[Plan]":
+    """Make the trials that `micro_batch_size: max` needs; return the plans with what was found."""
+    if all(plan.workload.search is None for plan in prepared.plans):
+        return prepared.plans
+    from trnbench.run.largest import settle_pass_size
+    from trnbench.run.session import Session
+
+    open_session = partial(
+        Session,
+        python=prepared.python,
+        machine=prepared.machine,
+        devices=prepared.devices,
+        interruption=interruption,
+        spending=spending,
+    )
+    return [
+        settle_pass_size(
+            plan,
+            partial(prepared.plan_at, number),
+            folder,
+            open_session=open_session,
+            observer=observer,
+            interruption=interruption,
+            notify=lambda line: sys.stderr.write(f"{line}\n"),
+        )
+        for number, plan in enumerate(prepared.plans)
+    ]
 
 
 def plan_only(

@@ -64,13 +64,14 @@ def profile(
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
     from trnbench.cli.output import prepare_plots, show
-    from trnbench.cli.prepare import default_folder, prepare
+    from trnbench.cli.prepare import default_folder, prepare, require_sizes
     from trnbench.reports.profile import REPORT
     from trnbench.run.profile import profile_case
     from trnbench.run.watch import noted_signals
 
     prepare_plots(plots)
     (plan,) = prepare([read_one_case(config, case.overrides())], case.python).plans
+    require_sizes([plan])
     folder = how.output or default_folder(f"{plan.suite} profile")
     with noted_signals() as interruption:
         made = profile_case(

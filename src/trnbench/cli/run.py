@@ -13,7 +13,15 @@ import typer
 from trnbench.cli import options
 from trnbench.cli.gates import GateOptions
 from trnbench.cli.groups import cli_option
-from trnbench.cli.prepare import Prepared, default_folder, plan_only, prepare, read_cases
+from trnbench.cli.prepare import (
+    Prepared,
+    default_folder,
+    plan_only,
+    prepare,
+    read_cases,
+    require_sizes,
+    settle_pass_sizes,
+)
 from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -146,8 +154,11 @@ def _measure(
     folder = output or default_folder(prepared.plans[0].suite)
     spending = _spending(max_usd, prepared.plans)
     with noted_signals() as interruption, make_observer(most_usd=max_usd) as observer:
+        plans = settle_pass_sizes(
+            prepared, folder, observer=observer, interruption=interruption, spending=spending
+        )
         ending = Session(
-            prepared.plans,
+            plans,
             folder=folder,
             python=prepared.python,
             machine=prepared.machine,
@@ -271,6 +282,7 @@ def measure_in_turns(
     from trnbench.run.turns import FOLDERS, Arm, Label, interleave
     from trnbench.run.watch import noted_signals
 
+    require_sizes([*plans[0], *plans[1]])
     labels: tuple[Label, Label] = ("base", "cand")
     arms = [
         Arm(

@@ -82,6 +82,32 @@ Amount = Annotated[
 """A number, or `auto`, also written -1, for what suits the model and the device."""
 
 
+MAX = -2
+"""A number of sequences that is the most that the device takes, found by trials."""
+
+
+def _read_pass(value: Any) -> Any:
+    if isinstance(value, int) and not 1 <= value <= MOST_AMOUNT:
+        raise ValueError(f"is not in range; use 1 to {MOST_AMOUNT:,}, auto, or max")
+    return {"auto": None, "max": MAX}.get(value, value) if isinstance(value, str) else value
+
+
+Pass = Annotated[
+    int | None,
+    BeforeValidator(_read_pass),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MOST_AMOUNT},
+                {"enum": ["auto", "max", None]},
+            ],
+            "examples": [1],
+        }
+    ),
+]
+"""Sequences in a pass: a number; `auto` or nothing; or `max`."""
+
+
 def _check_model(name: str) -> str:
     if name in models():
         return name
@@ -215,8 +241,10 @@ class WorkloadConfig(Strict):
     global_batch_size: Annotated[Amount, Field(examples=[64])] = AUTO
     """Sequences in one optimizer step, over all ranks; auto: one pass of each rank, of as many as
     fit by the prediction of memory."""
-    micro_batch_size: Annotated[Count, Field(examples=[1])] | None = None
-    """Sequences in one pass of one data-parallel rank; by default all that fall to it."""
+    micro_batch_size: Pass = None
+    """Sequences in one pass of one data-parallel rank. auto, the default: all that fall to it; max:
+    the most that the device takes, by the prediction of memory first and then by short trials, in
+    which out of memory is an answer. A global batch that is written stays, in more passes."""
     precision: Literal["auto", "fp32", "bf16", "pure_bf16", "bf16_master", "fp8"] = "auto"
     """fp32; bf16: fp32 parameters, all else that a pass makes in bf16; pure_bf16: parameters and
     moments in bf16 too; bf16_master: parameters and gradients in bf16, fp32 masters and moments in

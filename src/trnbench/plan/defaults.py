@@ -52,7 +52,7 @@ def fill_length(config: Config, shape: ModelShape | None, target: Target) -> Con
         least = family_of(shape).least_sequence_length
         needed = (usual, least, asked.document_length or 0, shape.sliding_window or 0)
         length = min(shape.max_positions, max(needed))
-    return _with(config, sequence_length=length)
+    return with_sizes(config, sequence_length=length)
 
 
 def choose_batch(job: Job, *, has_length: bool) -> Choice:
@@ -67,15 +67,17 @@ def choose_batch(job: Job, *, has_length: bool) -> Choice:
     asked = job.config.workload
     if asked.global_batch_size != AUTO:
         return _explained(choose_layout(job), "" if has_length else _say_length(job))
-    count = _groups(job)
+    count = groups_of(job)
     tried = [
         choose_layout(
             replace(
                 job,
-                config=_with(job.config, micro_batch_size=micro, global_batch_size=micro * count),
+                config=with_sizes(
+                    job.config, micro_batch_size=micro, global_batch_size=micro * count
+                ),
             )
         )
-        for micro in ([asked.micro_batch_size] if asked.micro_batch_size else _passes(job))
+        for micro in ([asked.micro_batch_size] if asked.micro_batch_size else passes_of(job))
     ]
     best = min(tried, key=_rank)
     said = "" if has_length else f"{_say_length(job)}; "
@@ -88,7 +90,8 @@ def _rank(choice: Choice) -> tuple[tuple[int, int], int]:
     return choice.burden, -micro if choice.fits else micro
 
 
-def _with(config: Config, **sizes: int) -> Config:
+def with_sizes(config: Config, **sizes: int) -> Config:
+    """Return the config with these sizes of its workload."""
     return config.model_copy(update={"workload": config.workload.model_copy(update=sizes)})
 
 
@@ -98,7 +101,7 @@ def _explained(choice: Choice, reason: str) -> Choice:
     return replace(choice, workload=choice.workload.model_copy(update={"reason": reason}))
 
 
-def _groups(job: Job) -> int:
+def groups_of(job: Job) -> int:
     """Return how many sequences make a step in which each group of ranks has one in each pass.
 
     A pipeline has as many passes as ranks, so that is the number of ranks without those that share
@@ -113,7 +116,7 @@ def _groups(job: Job) -> int:
     return math.prod(sizes.values()) // sizes["context"] // sizes["tensor"]
 
 
-def _passes(job: Job) -> Iterator[int]:
+def passes_of(job: Job) -> Iterator[int]:
     """Yield the numbers of sequences in a pass that are worth a try, 1 first."""
     shape, length = job.model.shape, job.config.workload.sequence_length
     yield 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trnbench import __version__
 from trnbench.config.load import CaseConfig, Conflict, check_all, for_each
-from trnbench.config.model import AUTO, Config, ModelConfig
+from trnbench.config.model import AUTO, MAX, Config, ModelConfig
 from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Devices, Machine
 from trnbench.model.families import ALPHABET_SIZE, family_of
@@ -27,6 +27,7 @@ from trnbench.plan.device import (
     choose_target,
 )
 from trnbench.plan.external import Describe, choose_external
+from trnbench.plan.largest import choose_largest
 from trnbench.plan.layout import Choice, Job
 from trnbench.plan.model import choose_model
 from trnbench.plan.parity import plan_external_gate, plan_gate
@@ -56,6 +57,7 @@ def plan_all(
     devices: Devices | None,
     today: date,
     describe: Describe | None = None,
+    pass_size: int | None = None,
 ) -> list[Plan]:
     """Resolve every case as `make_plan` does, giving each conflict its file and line.
 
@@ -66,7 +68,14 @@ def plan_all(
 
     def make(case: CaseConfig) -> Plan:
         try:
-            return make_plan(case, machine=machine, devices=devices, today=today, describe=describe)
+            return make_plan(
+                case,
+                machine=machine,
+                devices=devices,
+                today=today,
+                describe=describe,
+                pass_size=pass_size,
+            )
         except Conflict as conflict:
             raise case.explain(conflict) from None
 
@@ -80,6 +89,7 @@ def make_plan(
     devices: Devices | None,
     today: date,
     describe: Describe | None = None,
+    pass_size: int | None = None,
 ) -> Plan:
     """Resolve one case.
 
@@ -89,6 +99,7 @@ def make_plan(
         devices: what the training interpreter found; None where they were not looked for.
         today: the day for which prices are asked.
         describe: says what an external model is; None where the config has none.
+        pass_size: the sequences in a pass where the config says `max`; None: the first to try.
 
     Raises:
         Conflict: values that do not fit together, with their keys.
@@ -98,7 +109,7 @@ def make_plan(
     request = _price_request(case.config, machine, today)
     _, (config, model, choice), (price, price_reason) = check_all(
         partial(check_target, case.config, target, machine),
-        partial(_choose_work, case.config, target, machine, request, describe),
+        partial(_choose_work, case.config, target, machine, request, describe, pass_size),
         partial(_choose_price, case.config, target, machine, request),
     )
     parallel, device, workload = choice.parallel, choice.device, choice.workload
@@ -134,6 +145,7 @@ def _choose_work(
     machine: Machine,
     request: PriceRequest,
     describe: Describe | None,
+    pass_size: int | None,
 ) -> tuple[Config, PlannedModel, Choice]:
     """Return the config with a sequence length, the model, and the layout and the batch."""
     sized, model = _choose_model(config, describe, target)
@@ -145,6 +157,8 @@ def _choose_work(
         machine=machine,
         request=request,
     )
+    if config.workload.micro_batch_size == MAX:
+        return sized, model, choose_largest(job, pass_size)
     has_length = config.workload.sequence_length != AUTO
     return sized, model, choose_batch(job, has_length=has_length)
 

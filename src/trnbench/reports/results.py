@@ -16,6 +16,7 @@ from trnbench.reports import texts
 from trnbench.reports.columns import COLUMNS, row, rows_of
 from trnbench.reports.distinct import differences, folded, unfolded
 from trnbench.reports.ranks import notes_of_devices
+from trnbench.schema.plan import PlannedWorkload
 from trnbench.schema.result import MetricValue, Result, ResultCompilation, ResultSpread, Validity
 from trnbench.units import SECONDS_PER_HOUR, say_bytes, say_count, say_percent, say_seconds, say_usd
 
@@ -275,6 +276,9 @@ def _notes(result: Result) -> Iterable[str]:
             yield texts.with_advice(
                 f"{check.verdict}, {check.name}: {check.evidence}", check.advice
             )
+    work = result.workload
+    if isinstance(work, PlannedWorkload) and work.search and work.search.trials and work.reason:
+        yield work.reason
     yield from _rare_stalls(result)
     if result.spread is not None:
         yield _spread(result.spread)

@@ -83,6 +83,7 @@ class CaseRun:
         clock: Clock = time.perf_counter,
         recorder: Recorder | None = None,
         budget: Budget | None = None,
+        rule: StoppingRule | None = None,
     ) -> None:
         self._plan = plan
         self._file = records
@@ -92,7 +93,7 @@ class CaseRun:
         self._clock = clock
         self._recorder = recorder
         self._budget = budget or Budget.of(plan)
-        self._rule = StoppingRule(plan.measure, self._budget.reason)
+        self._rule = rule or StoppingRule(plan.measure, self._budget.reason)
         self._next_block = NextBlock()
         order = plan.order
         group = backend_of(order.backend).process_group

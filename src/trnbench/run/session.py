@@ -28,7 +28,7 @@ from trnbench.run.meeting import Meeting, bound
 from trnbench.run.microbench import find_all_reduce_peak
 from trnbench.run.outcomes import of_refusal
 from trnbench.run.results import load_result
-from trnbench.run.stopping import LEAST_SECONDS, Budget, Spending
+from trnbench.run.stopping import LEAST_SECONDS, Budget, Spending, StoppingRule
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.watch import Interruption
 from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
@@ -79,6 +79,7 @@ class Session:
         interruption: Interruption,
         most_launches: int | None = None,
         spending: Spending | None = None,
+        make_rule: Callable[[Plan, Budget], StoppingRule] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare; nothing is written yet.
@@ -94,6 +95,7 @@ class Session:
             most_launches: of each case, including those of earlier sessions; a later session in
                 the same folder makes the rest. None makes as many as the plans say.
             spending: the dollars of all cases; two sessions of one command share them.
+            make_rule: chooses a launch's blocks and its end; by default the plan's stopping rule.
             now: the time of day.
         """
         self._plans = list({plan.case_id: plan for plan in plans}.values())
@@ -108,7 +110,7 @@ class Session:
         self._spending = spending or Spending()
         self._unpaid: set[str] = set()
         """Ids of cases with a launch that the dollars did not pay for."""
-        self._now = now
+        self._make_rule, self._now = make_rule, now
         self._results: dict[str, Result] = {}
         """Of the cases that are over, by their id."""
         self._reached: dict[str, bool] = {}
@@ -285,6 +287,7 @@ class Session:
                 self._observer,
                 recorder=recorder,
                 budget=budget,
+                rule=self._make_rule(plan, budget) if self._make_rule else None,
             ).follow()
 
     def _place(self, order: WorkOrder) -> Placement:

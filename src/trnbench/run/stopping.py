@@ -181,6 +181,20 @@ class StoppingRule:
         return Finish()
 
 
+TRIAL_STEPS = 3
+"""Of a trial of a size: the first makes gradients and moments, later ones make no more."""
+
+
+class TrialRule(StoppingRule):
+    """Ends after a few steps: whether they fit the memory is all that is asked."""
+
+    def next_command(self, *, is_out_of_budget: bool) -> Command:
+        """Return one more step, or the end."""
+        if is_out_of_budget or not self._is_finite or len(self._warmup) < TRIAL_STEPS:
+            return super().next_command(is_out_of_budget=is_out_of_budget)
+        return self._stop("trial", f"{TRIAL_STEPS} steps fit the memory")
+
+
 # --- the limits of time and dollars --------------------------------------------------------------
 
 BLOCK_MARGIN = 1.25
@@ -246,7 +260,8 @@ class Budget:
             usd_per_second = rate / SECONDS_PER_HOUR
             if plan.measure.max_usd is not None and plan.measure.max_usd / usd_per_second < seconds:
                 seconds, reason = plan.measure.max_usd / usd_per_second, "max_usd"
-        share = max(seconds - earlier_seconds, 0.0) / launches_left
+        searched = plan.workload.search.seconds if plan.workload.search else 0.0
+        share = max(seconds - searched - earlier_seconds, 0.0) / launches_left
         is_part = launches_left > 1 or earlier_seconds > 0
         left = (spending or Spending()).left_seconds(usd_per_second)
         if left < share:

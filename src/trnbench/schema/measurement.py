@@ -54,9 +54,17 @@ Status = (
 """How a case ended. `cut_off` is never written: it is what a file without an outcome means."""
 
 StopReason = Literal[
-    "precise", "max_samples", "max_minutes", "max_usd", "run_max_usd", "not_finite"
+    "precise",
+    "max_samples",
+    "max_minutes",
+    "max_usd",
+    "run_max_usd",
+    "not_finite",
+    "trial",
+    "pruned",
 ]
-"""What ended the measuring; `run_max_usd` is the limit of all cases of a command."""
+"""What ended the measuring; `run_max_usd` is the limit of all cases of a command, `trial` a launch
+that only asks whether a size fits, `pruned` a launch of a search that is surely not the best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

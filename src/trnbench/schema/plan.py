@@ -102,6 +102,50 @@ class PlannedModel(Strict):
         return self.shape
 
 
+class PassSize(Strict):
+    """A size of one pass that is worth a trial, and what memory is predicted for it."""
+
+    micro_batch_size: int
+    memory_bytes: float | None
+    """Of the fullest rank; null where it cannot be predicted."""
+    memory_verdict: Literal["fits", "tight", "does_not_fit", "unknown"]
+
+
+class PassTrial(Strict):
+    """A size of one pass that was tried, and how that ended."""
+
+    micro_batch_size: int
+    fits: bool | None
+    """Null where the trial failed for another reason than memory."""
+    status: str
+    """How its launch ended: finished, out_of_memory, does_not_fit, ..."""
+    reason: str
+    """In the device's or the compiler's words."""
+    peak_memory_bytes: float | None = None
+    """Measured on the fullest rank; null where the launch did not come so far."""
+    seconds: float
+
+
+class PassSearch(Strict):
+    """How `micro_batch_size: max` became a number."""
+
+    sizes: tuple[PassSize, ...]
+    """Those that the batch, the layout and the model allow, smallest first."""
+    first: int
+    """The one that is tried first: the largest that is predicted to fit."""
+    is_batch_given: bool
+    """Whether the config gives the global batch, which then stays; else it grows with the size."""
+    trials: tuple[PassTrial, ...] = ()
+    """In the order in which they were made; none in a plan that was only printed."""
+    taken: int | None = None
+    """The largest that was seen to fit; null before the trials, and where none did."""
+
+    @property
+    def seconds(self) -> float:
+        """What the trials took."""
+        return sum(each.seconds for each in self.trials)
+
+
 class PlannedWorkload(Strict):
     """One optimizer step over all ranks."""
 
@@ -117,6 +161,8 @@ class PlannedWorkload(Strict):
     """How the step is carried out; plans older than the setting carried it out plainly."""
     reason: str | None = None
     """Why the sizes that the config leaves out are these; null where it gives all."""
+    search: PassSearch | None = None
+    """The trials behind `micro_batch_size: max`; null where the config gives a number."""
 
 
 class PlannedParallel(Strict):
