@@ -145,7 +145,7 @@ def test_a_good_case_is_sound_in_every_check() -> None:
     sound = [check.name for check in result.checks if check.verdict == "sound"]
     untold = {check.name for check in result.checks if check.verdict == "not_judged"}
     of_several = {
-        "agreement", "equal_devices", "idle_devices", "links", "peer_access", "ranks", "seats",
+        "agreement", "all_reduce", "equal_devices", "idle_devices", "links", "peer_access", "ranks", "seats",
         "transports",
     }  # fmt: skip
     assert untold == {"chip", "clocks", "fallback", "throttling", *of_several}, "none here"
@@ -175,7 +175,7 @@ def test_a_chip_by_its_own_name_is_sound_and_by_an_unknown_one_not_judged(told: 
 def test_every_check_is_tried_here() -> None:
     tried = {*TRIPPED, "plan", "parameters"}
     tried |= {"agreement", "equal_devices", "idle_devices", "links", "peer_access", "seats"}
-    tried |= {"transports"}
+    tried |= {"transports", "all_reduce"}
     assert {check.name for check in make_result().checks} == tried
 
 
@@ -311,3 +311,9 @@ def test_a_fallback_that_is_told_once_is_not_forgotten() -> None:
 def test_nothing_falls_back_on_a_device_that_counts() -> None:
     result = result_of(activities=[make_activity(1, fallback_ops={})])
     assert outcome_of("fallback", result).verdict == "sound"
+
+
+@pytest.mark.parametrize("place", ["", "cpu", "cpu  float32", "cpu float32 float32"])
+def test_weights_at_a_place_that_is_not_of_the_form_are_not_in_place(place: str) -> None:
+    result = result_of(built=replace(BUILT, placement=[place]))
+    assert outcome_of("placement", result).verdict == "invalid"

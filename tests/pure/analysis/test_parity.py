@@ -156,3 +156,8 @@ def test_several_steps_may_move_as_much_further() -> None:
 def test_weights_that_all_began_as_zeros_need_only_move() -> None:
     none = replace(WEIGHT_UPDATE, least_tensor=None, least=None, most_tensor=None, most=None)
     assert check("movement", movement=none).verdict == "sound"
+
+
+def test_a_gate_that_compared_no_gradient_voids_the_result() -> None:
+    found = list(find_faults(replace(PARITY, points=[]), TOLERANCES["fp32"]))
+    assert found == ["no gradient was compared"]

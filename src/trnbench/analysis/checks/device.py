@@ -26,17 +26,20 @@ def check_placement(case: Case) -> Finding:
     if order.step.lora is not None and order.precision != "fp32":
         dtypes |= {"bfloat16"}  # frozen weights
     seen = f"weights on {_few(built.placement)}"
-    wrong = [
-        place
-        for place in built.placement
-        if place.split()[0].partition(":")[0] != order.backend or place.split()[1] not in dtypes
-    ]
+    right = {(order.backend, dtype) for dtype in dtypes}
+    wrong = [place for place in built.placement if _kind_and_dtype(place) not in right]
     if not wrong:
         return sound(seen)
     seen = (
         f"weights on {_few(wrong)}; {order.backend} in {' and '.join(sorted(dtypes))} was asked for"
     )
     return invalid(seen, "this is a bug in the backend: please report it")
+
+
+def _kind_and_dtype(place: str) -> tuple[str, str]:
+    """Split `neuron:0 float32`; what is not of this form comes to what no case names."""
+    device, _, dtype = place.partition(" ")
+    return device.partition(":")[0], dtype
 
 
 def _few(places: Sequence[str]) -> str:

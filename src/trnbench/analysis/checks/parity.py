@@ -117,6 +117,8 @@ def check_parity(case: Case) -> Finding:
 
 def find_faults(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
     """Yield what differs by more than its tolerance, gradients first."""
+    if not parity.points:
+        yield "no gradient was compared"
     for point in parity.points:
         yield from _faults_of_point(point, tolerance)
     seen = [point.worst_distance for point in parity.points if point.worst_distance is not None]
