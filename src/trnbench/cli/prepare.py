@@ -112,7 +112,7 @@ def settle_pass_sizes(
             open_session=open_session,
             observer=observer,
             interruption=interruption,
-            notify=lambda line: sys.stderr.write(f"{line}\n"),
+            notify=partial(print, file=sys.stderr),
         )
         for number, plan in enumerate(prepared.plans)
     ]

@@ -5,7 +5,7 @@ The seconds by physics (`terms.py`) times the slowness that this chip's publishe
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from trnbench.errors import ConfigError
 from trnbench.estimate.calibration import Calibrated, Calibration, calibration
@@ -13,8 +13,7 @@ from trnbench.estimate.machine import Machine
 from trnbench.estimate.terms import Setup, bound_seconds, terms_of
 from trnbench.model.flops import DEFAULT_CONVENTION
 from trnbench.model.memory import COMFORTABLE_SHARE, MemoryPrediction, predict_memory
-
-Verdict = Literal["fits", "tight", "does_not_fit", "unknown"]
+from trnbench.schema.plan import MemoryVerdict
 
 RESERVED_BYTES = {"AWS": 1.5 * 2**30}
 """Of each device, for a vendor's runtime; docs/metrics.md, "Memory"."""
@@ -76,7 +75,7 @@ class StepEstimate:
     """Of the fullest device."""
     memory_room_bytes: float | None
     """Of a device, without what the vendor's runtime takes."""
-    memory_verdict: Verdict
+    memory_verdict: MemoryVerdict
     basis: str
     """What the estimate rests on, in words."""
     has_data: bool
@@ -91,7 +90,7 @@ class Quick(NamedTuple):
     seconds: float
     """By physics times the chip's slowness, where there is data."""
     memory_bytes: float
-    verdict: Verdict
+    verdict: MemoryVerdict
 
 
 # --- the whole answer -----------------------------------------------------------------------------
@@ -239,7 +238,7 @@ def _room(machine: Machine) -> float | None:
     return chip.memory_bytes / chip.devices_per_chip - reserved
 
 
-def _verdict(needed: float, room: float | None) -> Verdict:
+def _verdict(needed: float, room: float | None) -> MemoryVerdict:
     if room is None:
         return "unknown"
     if needed <= COMFORTABLE_SHARE * room:

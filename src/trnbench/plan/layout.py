@@ -29,7 +29,13 @@ from trnbench.plan.step import RECOMPUTES, plan_workload, split_batch
 from trnbench.plan.supply import Supply, devices
 from trnbench.prices.base import PriceRequest
 from trnbench.protocol.parallel import Axis, Layout
-from trnbench.schema.plan import PlannedDevice, PlannedModel, PlannedParallel, PlannedWorkload
+from trnbench.schema.plan import (
+    MemoryVerdict,
+    PlannedDevice,
+    PlannedModel,
+    PlannedParallel,
+    PlannedWorkload,
+)
 from trnbench.units import GIB, say_bytes
 
 Sizes = Mapping[Axis, int]
@@ -84,7 +90,7 @@ class Choice:
     workload: PlannedWorkload
     first_device: int | None = None
     """The index of the first device; None: the first of its kind."""
-    verdict: str
+    verdict: MemoryVerdict
     memory_bytes: float | None
 
     @property

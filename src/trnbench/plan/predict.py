@@ -3,8 +3,6 @@
 Source: docs/metrics.md, "Step time".
 """
 
-from typing import Literal
-
 from trnbench.model.flops import (
     CONVENTIONS,
     DEFAULT_CONVENTION,
@@ -25,6 +23,7 @@ from trnbench.protocol.model import ModelShape
 from trnbench.protocol.parallel import Layout
 from trnbench.schema.plan import (
     MeasureConfig,
+    MemoryVerdict,
     PlannedDevice,
     PlannedModel,
     PlannedParallel,
@@ -151,7 +150,7 @@ def memory_of(
 
 def memory_verdict(
     memory: MemoryPrediction, device: PlannedDevice, target: Target
-) -> Literal["fits", "tight", "does_not_fit", "unknown"]:
+) -> MemoryVerdict:
     """Compare a prediction with the device's memory; `tight` leaves little of it."""
     if device.memory_bytes is None:
         return "unknown"

@@ -40,6 +40,14 @@ class Trials(Observer):
     def __init__(self, shown: Observer) -> None:
         self._shown = shown
 
+    def run_begins(self, folder: Path, plans: Sequence[Plan]) -> None:
+        """Show nothing: the run has yet to begin."""
+        return
+
+    def case_ends(self, number: int, result: Result, *, was_measured_before: bool) -> None:
+        """Show nothing: the trial's own line follows."""
+        return
+
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Show which case it is."""
         self._shown.case_begins(number, plan, launch)

@@ -21,6 +21,8 @@ from trnbench.protocol.records import Described
 from trnbench.schema.base import Strict
 from trnbench.schema.price import Price
 
+MemoryVerdict = Literal["fits", "tight", "does_not_fit", "unknown"]
+
 
 class MeasureConfig(Strict):
     """How often to launch, and when to stop: as soon as one of these holds."""
@@ -108,7 +110,7 @@ class PassSize(Strict):
     micro_batch_size: int
     memory_bytes: float | None
     """Of the fullest rank; null where it cannot be predicted."""
-    memory_verdict: Literal["fits", "tight", "does_not_fit", "unknown"]
+    memory_verdict: MemoryVerdict
 
 
 class PassTrial(Strict):
@@ -250,7 +252,7 @@ class Prediction(Strict):
     """Null for an external model whose sizes are not known, as is that of its activations."""
     memory_states_bytes: float
     memory_activations_bytes: float | None
-    memory_verdict: Literal["fits", "tight", "does_not_fit", "unknown"]
+    memory_verdict: MemoryVerdict
     step_seconds: float | None
     step_seconds_reason: str
     """How the step time was predicted, or why it was not."""

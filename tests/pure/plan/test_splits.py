@@ -142,9 +142,10 @@ def test_zero_bubble_that_does_not_fit_names_the_schedule_that_recomputes() -> N
     }
     long = {**keys, "workload.sequence_length": "8192"}
     plan = plan_case(long)
+    why = plan.parallel.reason or ""
     assert plan.order.step.recompute == "none"
     assert plan.prediction.memory_verdict == "does_not_fit"
-    assert "pipeline_schedule: 1f1b with activation_checkpointing: full" in plan.parallel.reason
+    assert "pipeline_schedule: 1f1b with activation_checkpointing: full" in why
     other = plan_case(
         {
             **long,
@@ -153,9 +154,9 @@ def test_zero_bubble_that_does_not_fit_names_the_schedule_that_recomputes() -> N
         }
     )
     assert other.prediction.memory_verdict == "fits"
-    assert f"needs about {say_bytes(other.prediction.memory_bytes)}" in plan.parallel.reason
+    assert f"needs about {say_bytes(other.prediction.memory_bytes or 0)}" in why
     fits = plan_case({**keys, "workload.sequence_length": "1024"})
-    assert "zero_bubble recomputes" not in fits.parallel.reason
+    assert "zero_bubble recomputes" not in (fits.parallel.reason or "")
 
 
 def test_tensor_ranks_recompute_compiled_blocks_as_a_whole() -> None:
