@@ -99,12 +99,9 @@ class Session:
             now: the time of day.
         """
         self._plans = list({plan.case_id: plan for plan in plans}.values())
-        self._folder = folder
-        self._python = python
-        self._machine = machine
-        self._devices = devices.found
-        self._observer = observer
-        self._interruption = interruption
+        self._folder, self._python = folder, python
+        self._machine, self._devices = machine, devices.found
+        self._observer, self._interruption = observer, interruption
         rounds = max(plan.measure.launches for plan in self._plans)
         self._rounds = min(rounds, most_launches or rounds)
         self._spending = spending or Spending()
