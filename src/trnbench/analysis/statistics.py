@@ -7,8 +7,10 @@ launches are summarized on logarithms.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -94,13 +96,33 @@ class Stalls:
     """Position and value of up to three, largest first."""
 
 
+Made = TypeVar("Made")
+
+
+def once_a_series(make: Callable[[Samples], Made]) -> Callable[[Samples], Made]:
+    """Make a function of a series remember its last answer.
+
+    The stopping rule's last look and the result that follows it ask the same of one series.
+    """
+
+    @lru_cache(maxsize=1)
+    def remembered(values: bytes) -> Made:
+        return make(np.frombuffer(values, dtype=np.float64))
+
+    return lambda samples: remembered(samples.tobytes())
+
+
 def mean_interval(samples: Sequence[float] | Samples) -> Interval:
     """Estimate the mean with a t interval at the effective sample size.
 
     Source: docs/metrics.md, "Statistics", ESS-t for the mean: the small-sample correction of the
     autocorrelation by Kendall and by Marriott and Pope; slow noise by overlapping batch means.
     """
-    x = _checked(samples)
+    return _mean_interval(_checked(samples))
+
+
+@once_a_series
+def _mean_interval(x: Samples) -> Interval:
     return _t_interval(float(np.mean(x)), x, "ess-t mean")
 
 
@@ -112,7 +134,11 @@ def median_interval(samples: Sequence[float] | Samples) -> Interval:
 
     Source: docs/metrics.md, "Statistics", ESS-t for the median.
     """
-    x = _checked(samples)
+    return _median_interval(_checked(samples))
+
+
+@once_a_series
+def _median_interval(x: Samples) -> Interval:
     first, third = np.percentile(x, [25, 75])
     spread = 1.5 * (third - first)
     winsorised = np.clip(x, first - spread, third + spread)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from trnbench.analysis.statistics import Samples
+from trnbench.analysis.statistics import Samples, once_a_series
 
 MIN_SEGMENT = 8
 MIN_TAIL = 30
@@ -50,7 +50,12 @@ def find_steady_state(samples: Sequence[float] | Samples) -> SteadyState:
 
     A series shorter than 30 samples is `no_steady` only if a change is seen.
     """
-    log_times = np.log(np.asarray(samples, dtype=np.float64))
+    return _found_in(np.asarray(samples, dtype=np.float64))
+
+
+@once_a_series
+def _found_in(samples: Samples) -> SteadyState:
+    log_times = np.log(samples)
     if len(log_times) < 2 * MIN_SEGMENT:
         return SteadyState(start=0, verdict="steady", evidence="too few samples to see a change")
     clipped = _hampel_clipped(log_times)

@@ -26,7 +26,7 @@ from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from trnbench.compare.launches import Launch
-    from trnbench.run.session import Ending
+    from trnbench.run.ending import Ending
     from trnbench.run.stopping import Spending
     from trnbench.schema.plan import Plan
     from trnbench.schema.result import Result
@@ -167,10 +167,11 @@ def _measure(
             interruption=interruption,
             spending=spending,
         ).run()
-    if ending.results or form.name != options.TERMINAL:
-        show(REPORT, ending.results, form.name, kept_in=folder)
-    if ending.results and ending.signal is None and form.name == options.TERMINAL:
-        sys.stderr.write(say_next(ending.results, folder))
+    results = ending.load_results(folder)
+    if results or form.name != options.TERMINAL:
+        show(REPORT, results, form.name, kept_in=folder)
+    if results and ending.signal is None and form.name == options.TERMINAL:
+        sys.stderr.write(say_next(results, folder))
     end_with([ending], folder)
 
 
@@ -215,12 +216,12 @@ def say_next(results: "Sequence[Result]", folder: Path) -> str:
 
 def end_with(endings: "Sequence[Ending]", folder: Path) -> None:
     """Print where the results are, and exit as the worst session ended."""
-    from trnbench.run.session import raise_for
+    from trnbench.run.ending import raise_for
 
     sys.stderr.write(f"results: {folder}\n")
     for ending in endings:
         if ending.signal is not None:
-            if not any(each.results for each in endings):
+            if not any(each.cases for each in endings):
                 sys.stderr.write(
                     "trnbench: stopped before a case had begun: nothing was measured\n"
                     f"          run the same command with `-o {folder}` to measure it\n"
@@ -305,7 +306,7 @@ def measure_in_turns(
         )
     base, cand = (
         FolderSource(path=folder / FOLDERS[label]).load(frozenset())
-        if label in endings and endings[label].results
+        if label in endings and endings[label].cases
         else []
         for label in labels
     )

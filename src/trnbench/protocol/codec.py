@@ -24,16 +24,24 @@ def encode(message: Any) -> str:
     Raises:
         ValueError: a float is NaN or infinite; such a value must be sent as null.
     """
-    return json.dumps(_plain(message), allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(_plain(message))
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
     """Turn nested dataclasses into dictionaries, sharing the lists (`asdict` would copy them)."""
+    if type(value) in _PLAIN:  # nearly always
+        return value
     if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, list | tuple) and value and dataclasses.is_dataclass(value[0]):
         return [_plain(item) for item in value]
     return value
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def decode(line: str | bytes, kinds: tuple[type, ...]) -> Any:
@@ -59,10 +67,15 @@ def parse_object(line: str | bytes) -> dict[str, Any]:
 def from_document(document: Any, kinds: tuple[type, ...]) -> Any:
     """Read parsed JSON as whichever of `kinds` its `kind` names."""
     name = document.get("kind") if isinstance(document, dict) else document
-    for cls in kinds:
-        if cls.__dataclass_fields__["kind"].default == name:  # type: ignore[attr-defined]
-            return from_json(cls, document)
-    raise ProtocolError(f"unknown kind {str(name)[:40]!r}")
+    cls = _by_name(kinds).get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise ProtocolError(f"unknown kind {str(name)[:40]!r}")
+    return from_json(cls, document)
+
+
+@functools.cache
+def _by_name(kinds: tuple[type, ...]) -> dict[str, type]:
+    return {cls.__dataclass_fields__["kind"].default: cls for cls in kinds}  # type: ignore[attr-defined]
 
 
 def from_json(cls: type[T], document: Any, where: str = "") -> T:

@@ -160,12 +160,12 @@ def _attempt(
     ).run()
     seconds = time.perf_counter() - began
     size = plan.workload.micro_batch_size
-    if not ending.results:
+    if not ending.cases:
         why = ending.storage_full or "it was stopped, or its dollars were used up"
         return PassTrial(
             micro_batch_size=size, fits=None, status="not_made", reason=why, seconds=seconds
         )
-    (result,) = ending.results
+    (result,) = ending.load_results(folder)
     outcome = result.outcome
     return PassTrial(
         micro_batch_size=size,

@@ -8,14 +8,13 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
 from trnbench.catalog.backends import backend_of
-from trnbench.errors import RunError, UnavailableError
+from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Devices, Machine, redact_variables
 from trnbench.machine.placement import Placement, place_devices
 from trnbench.machine.source import Subject
@@ -23,12 +22,14 @@ from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.prices.base import utc_now
 from trnbench.protocol.orders import Train, WorkOrder
 from trnbench.run.case import CaseRun, Observer
+from trnbench.run.ending import FULL_HINT, EndedCase, Ending
 from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
 from trnbench.run.meeting import Meeting, bound
 from trnbench.run.microbench import find_all_reduce_peak
 from trnbench.run.outcomes import of_refusal
 from trnbench.run.results import load_result
-from trnbench.run.stopping import LEAST_SECONDS, Budget, Spending, StoppingRule
+from trnbench.run.states import States
+from trnbench.run.stopping import Budget, Spending, StoppingRule
 from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
 from trnbench.run.watch import Interruption
 from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
@@ -37,31 +38,6 @@ from trnbench.schema.result import Result, RunCase, RunDocument
 from trnbench.units import say_bytes
 
 TELEMETRY_SECONDS = 1.0
-
-FULL_HINT = "free some disk and run the same command with the same `-o` folder"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a run ended."""
-
-    results: list[Result]
-    """Of the cases that were reached, in order."""
-    signal: int | None
-    """What stopped it, if a signal did."""
-    storage_full: str | None
-    """Why nothing more could be written, if so."""
-    unpaid: int = 0
-    """Cases with launches that the dollars of all cases did not pay for."""
-
-    @property
-    def failed(self) -> list[Result]:
-        """Cases that did not finish, or whose figure must not be used."""
-        return [
-            result
-            for result in self.results
-            if result.outcome.status != "finished" or result.standing in ("failed", "invalid")
-        ]
 
 
 class Session:
@@ -108,11 +84,13 @@ class Session:
         self._unpaid: set[str] = set()
         """Ids of cases with a launch that the dollars did not pay for."""
         self._make_rule, self._now = make_rule, now
-        self._results: dict[str, Result] = {}
-        """Of the cases that are over, by their id."""
+        self._over: dict[str, EndedCase] = {}
+        """The cases that are over, by their id; their results are on disk."""
+        self._made: dict[str, list[float]] = {}
+        """Of each case, the seconds of its finished launches."""
         self._reached: dict[str, bool] = {}
         """By case id, whether this session launched the case; absent: not reached yet."""
-        self._document = RunDocument(
+        document = RunDocument(
             trnbench_version=__version__,
             run_id=folder.resolve().name,
             suites=list(dict.fromkeys(plan.suite for plan in self._plans)),
@@ -127,6 +105,8 @@ class Session:
             versions=devices.versions,
             cases=[RunCase(case_id=plan.case_id, status="waiting") for plan in self._plans],
         )
+        self._run_id, self._suites = document.run_id, document.suites
+        self._states = States(document)
 
     def run(self) -> Ending:
         """Measure what is not measured yet.
@@ -141,8 +121,8 @@ class Session:
         run = RunFolder.open(self._folder)
         storage_full = None
         try:
-            run.require_same_suite(self._document.suites)
-            run.write_document(self._document)
+            run.require_same_suite(self._suites)
+            self._states.write(run)
             self._observer.run_begins(self._folder, self._plans)
             for number, plan, launch in self._turns():
                 if self._interruption.signal is not None:
@@ -160,7 +140,7 @@ class Session:
         finally:
             run.close()
         return Ending(
-            results=[self._results[p.case_id] for p in self._plans if p.case_id in self._results],
+            cases=[self._over[p.case_id] for p in self._plans if p.case_id in self._over],
             signal=self._interruption.signal,
             storage_full=storage_full,
             unpaid=len(self._unpaid),
@@ -176,10 +156,10 @@ class Session:
 
     def _take_turn(self, run: RunFolder, number: int, plan: Plan, launch: int) -> None:
         """Make one launch of a case, if it is missing, and conclude the case after its last."""
-        if plan.case_id in self._results:
+        if plan.case_id in self._over:
             return
         case = run.case(plan.case_id)
-        made = case.launches_measured()
+        made = self._launches_of(case, plan)
         if launch <= len(made):
             self._reached.setdefault(plan.case_id, False)
         elif not self._budget(plan, made).pays_for_a_launch():
@@ -187,30 +167,37 @@ class Session:
             return
         else:
             self._launch(run, case, number, plan, made)
-        was_made = len(case.launches_measured()) >= launch
-        if launch == plan.measure.launches or not was_made:
+        if launch == plan.measure.launches or len(made) < launch:
             self._conclude(run, number, plan)
 
+    def _launches_of(self, case: CaseFolder, plan: Plan) -> list[float]:
+        """Return the seconds of a case's finished launches; those of earlier sessions are read."""
+        if plan.case_id not in self._made:
+            self._made[plan.case_id] = case.launches_measured()
+        return self._made[plan.case_id]
+
     def _launch(
-        self, run: RunFolder, case: CaseFolder, number: int, plan: Plan, made: Sequence[float]
+        self, run: RunFolder, case: CaseFolder, number: int, plan: Plan, made: list[float]
     ) -> None:
-        """Make the launch after those that took the seconds in `made`, if its limits allow one."""
+        """Make the launch after those in `made`, if its limits allow one; add it."""
         launch = len(made) + 1
         budget = self._budget(plan, made)
         if made and budget.seconds <= 0:
             return
-        self._set_status(run, plan, "running")
+        self._states.set(run, plan.case_id, "running")
         self._observer.case_begins(number, plan, launch)
         self._reached[plan.case_id] = True
         try:
             began = time.perf_counter()
             try:
-                self._measure(run, case, plan, launch, budget)
+                outcome = self._measure(run, case, plan, launch, budget)
             finally:
                 self._spending.add(budget.usd_of(time.perf_counter() - began))
         except StorageFull:
-            self._keep(number, plan, load_result(case.path, self._document.run_id))
+            self._keep(number, plan, load_result(case.path, self._run_id))
             raise
+        if outcome.status == "finished":
+            made.append(outcome.at_seconds)
 
     def _budget(self, plan: Plan, made: Sequence[float]) -> Budget:
         """Return the limits of the launch after those that took the seconds in `made`."""
@@ -223,7 +210,7 @@ class Session:
 
     def _measure(
         self, run: RunFolder, case: CaseFolder, plan: Plan, launch: int, budget: Budget
-    ) -> None:
+    ) -> Outcome:
         """Write one launch's records, from its header to its outcome, even on a full disk."""
         if launch > 1:  # by the plan of the first, which its records name
             plan = read_plan(case.path)
@@ -239,7 +226,8 @@ class Session:
                     started_at=self._now().isoformat(timespec="seconds"),
                 )
             )
-            records.append(too_large(plan) or self._follow(plan, records, budget))
+            outcome = too_large(plan) or self._follow(plan, records, budget)
+            records.append(outcome)
         except StorageFull as full:
             run.release_reserve()
             reason = f"the records could not be written: {full}"
@@ -249,6 +237,7 @@ class Session:
             raise
         finally:
             records.close()
+        return outcome
 
     def _follow(self, plan: Plan, records: MeasurementFile, budget: Budget) -> Outcome:
         """Start the workers, follow them to their end, and leave none."""
@@ -297,10 +286,10 @@ class Session:
 
     def _conclude(self, run: RunFolder, number: int, plan: Plan) -> None:
         """Write the result of a case that is over, once."""
-        if plan.case_id in self._results:
+        if plan.case_id in self._over:
             return
         case = run.case(plan.case_id)
-        result = load_result(case.path, self._document.run_id)
+        result = load_result(case.path, self._run_id)
         if not self._reached[plan.case_id]:
             result = recost(result, plan.price, plan.price_reason)
         case.write_result(result)
@@ -310,33 +299,19 @@ class Session:
                 status = "interrupted"
             elif plan.case_id in self._unpaid:
                 status = "out_of_budget"
-        self._set_status(run, plan, status)
+        self._states.set(run, plan.case_id, status)
         self._keep(number, plan, result)
 
     def _keep(self, number: int, plan: Plan, result: Result) -> None:
-        self._results[plan.case_id] = result
+        self._over[plan.case_id] = EndedCase.of(result)
         self._observer.case_ends(
             number, result, was_measured_before=not self._reached.get(plan.case_id, False)
         )
 
-    # --- run.json -------------------------------------------------------------------------------
-
-    def _set_status(self, run: RunFolder, plan: Plan, status: str) -> None:
-        cases = [
-            case.model_copy(update={"status": status}) if case.case_id == plan.case_id else case
-            for case in self._document.cases
-        ]
-        self._document = self._document.model_copy(update={"cases": cases})
-        run.write_document(self._document)
-
     def _end(self, run: RunFolder, state: str | None = None) -> None:
-        if state is None:
-            unfinished = any(case.status != "finished" for case in self._document.cases)
-            state = "failed" if unfinished else "finished"
-            state = "interrupted" if self._interruption.signal is not None else state
         ended_at = self._now().isoformat(timespec="seconds")
-        self._document = self._document.model_copy(update={"ended_at": ended_at, "state": state})
-        run.write_document(self._document)
+        is_stopped = self._interruption.signal is not None
+        self._states.end(run, ended_at, state, is_stopped=is_stopped)
 
 
 def too_large(plan: Plan) -> Outcome | None:
@@ -368,30 +343,3 @@ def _recorder(plan: Plan, pids: Sequence[int], variables: Mapping[str, str]) -> 
         neuron_tag_filter=variables.get("NEURON_PROCESS_TAG", ".*"),
     )
     return Recorder(open_sources(subject), period_seconds=TELEMETRY_SECONDS)
-
-
-def raise_for(ending: Ending, folder: Path) -> None:
-    """Raise what went wrong in a run, after its results have been shown.
-
-    Raises:
-        RunError: the disk was full, or a case failed; the others are kept.
-    """
-    if ending.storage_full is not None:
-        raise RunError(
-            f"{folder}: {ending.storage_full}; what was measured before is kept", hint=FULL_HINT
-        )
-    if ending.unpaid:
-        cases = "1 case was" if ending.unpaid == 1 else f"{ending.unpaid} cases were"
-        raise RunError(
-            f"--max-usd: {cases} not measured, or not with all launches: less was left than "
-            f"{LEAST_SECONDS:g} s of the machine cost",
-            hint="run the same command with the same `-o` folder to measure the rest; what was "
-            "measured is kept",
-        )
-    if ending.failed:
-        worst = ending.failed[0]
-        problem = next((c for c in worst.checks if c.verdict == "invalid"), None)
-        what = f"{problem.name}: {problem.evidence}" if problem else worst.outcome.reason
-        hint = (problem.advice if problem else worst.outcome.hint) or "see its result.json"
-        more = f" (and {len(ending.failed) - 1} more)" if len(ending.failed) > 1 else ""
-        raise RunError(f"case {worst.case_id}{more} has no usable result: {what}", hint=hint)

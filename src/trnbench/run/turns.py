@@ -17,8 +17,9 @@ from trnbench.errors import ConfigError, RunError, UnavailableError
 from trnbench.machine.describe import Devices, Machine
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.run.case import Observer
+from trnbench.run.ending import Ending
 from trnbench.run.questions import require_device
-from trnbench.run.session import Ending, Session
+from trnbench.run.session import Session
 from trnbench.run.stopping import Spending
 from trnbench.run.watch import Interruption
 from trnbench.schema.plan import Plan

@@ -7,14 +7,14 @@ import typer
 
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.cli.run import end_with, say_next
-from trnbench.run.session import Ending
+from trnbench.run.ending import Ending
 
 
 def test_a_signal_before_anything_was_measured_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(typer.Exit) as end:
-        end_with([Ending(results=[], signal=2, storage_full=None)], Path("results/mine"))
+        end_with([Ending(cases=[], signal=2, storage_full=None)], Path("results/mine"))
     assert end.value.exit_code == 130
     assert capsys.readouterr().err == (
         "results: results/mine\n"

@@ -13,7 +13,7 @@ from trnbench.cli.live import LineObserver
 from trnbench.errors import ConfigError, RunError, UnavailableError
 from trnbench.machine.describe import Devices
 from trnbench.protocol.records import FoundDevice
-from trnbench.run.session import Ending
+from trnbench.run.ending import EndedCase, Ending
 from trnbench.run.turns import Arm, check_again, measure_again
 from trnbench.run.watch import Interruption
 from trnbench.schema.plan import Plan
@@ -38,7 +38,7 @@ class Sessions:
     def run(self) -> Ending:
         if self._endings is not None:
             return next(self._endings)
-        return Ending(results=[make_result()], signal=None, storage_full=None)
+        return Ending(cases=[EndedCase.of(make_result())], signal=None, storage_full=None)
 
 
 HERE = frozenset({"AMD EPYC"})
@@ -87,7 +87,7 @@ def test_an_interruption_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_it_with_an_error(tmp_path: Path) -> None:
-    full = iter([Ending(results=[], signal=None, storage_full="no space left")])
+    full = iter([Ending(cases=[], signal=None, storage_full="no space left")])
     with pytest.raises(RunError, match="no space left; nothing was confirmed"):
         measure([again()], Sessions(full), tmp_path)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.pure.run.plans import plan_case
-from trnbench.run.session import Ending
+from trnbench.run.ending import EndedCase, Ending
 from trnbench.run.turns import Arm, interleave
 from trnbench.schema.plan import Plan
 
-GOOD = Ending(results=[], signal=None, storage_full=None)
+GOOD = Ending(cases=[], signal=None, storage_full=None)
 
 
 class Sessions:
@@ -57,10 +57,10 @@ def test_each_turn_makes_one_launch_more_of_its_arm() -> None:
 
 
 def test_a_failed_launch_ends_the_experiment_and_is_told_last() -> None:
-    failed = SimpleNamespace(
-        outcome=SimpleNamespace(status="out_of_memory"), standing="failed"
-    )  # fmt: skip
-    bad = Ending(results=[failed], signal=None, storage_full=None)  # type: ignore[list-item]
+    failed = EndedCase(
+        case_id="a", status="out_of_memory", standing="failed", problem="", hint=None
+    )
+    bad = Ending(cases=[failed], signal=None, storage_full=None)
     sessions = Sessions(iter([GOOD, GOOD, bad]))
     endings = go(sessions, 6)
     assert len(sessions.opened) == 3
@@ -68,7 +68,7 @@ def test_a_failed_launch_ends_the_experiment_and_is_told_last() -> None:
 
 
 def test_a_full_disk_ends_the_experiment() -> None:
-    full = Ending(results=[], signal=None, storage_full="no space")
+    full = Ending(cases=[], signal=None, storage_full="no space")
     sessions = Sessions(iter([full]))
     assert list(go(sessions, 6).values()) == [full]
     assert len(sessions.opened) == 1
