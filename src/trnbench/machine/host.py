@@ -30,6 +30,7 @@ class Host:
     logical_cpus: int
     physical_cores: int | None
     memory_bytes: int
+    """Of the machine, or of the container, whose limit the kernel enforces."""
     cpu_flags: tuple[str, ...]
     """Those of `CPU_FLAGS` that it has."""
     numa_nodes: int | None
@@ -58,7 +59,7 @@ def look_at_host(root: Path = ROOT) -> Host:
         processor=_cpuinfo(root, "model name") or platform.processor() or platform.machine(),
         logical_cpus=psutil.cpu_count() or 1,
         physical_cores=psutil.cpu_count(logical=False),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=int(min(psutil.virtual_memory().total, memory_limit(root))),
         cpu_flags=tuple(flag for flag in CPU_FLAGS if flag in instructions),
         numa_nodes=len(list_names(root / "sys/devices/system/node", "node[0-9]*")) or None,
         governor=read_word(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -69,6 +70,30 @@ def look_at_host(root: Path = ROOT) -> Host:
         instance=firmware_instance(firmware),
         is_container=is_container(root),
     )
+
+
+def memory_limit(root: Path = ROOT) -> float:
+    """Return the bytes that the control group of this process may use; infinite without a limit.
+
+    Source: Linux, admin-guide/cgroup-v2.rst, memory.max; cgroup-v1/memory.rst.
+    """
+    named = {
+        kinds: path.lstrip("/")
+        for line in read_lines(root / "proc/self/cgroup")
+        for _, kinds, path in [line.split(":", 2)]
+        if kinds in ("", "memory")
+    }
+    limits = [math.inf]
+    for kinds, file in (("", "memory.max"), ("memory", "memory/memory.limit_in_bytes")):
+        top, name = (root / "sys/fs/cgroup" / file).parent, Path(file).name
+        inner = top / named.get(kinds, "")
+        for folder in (inner, *inner.parents):
+            word = read_word(folder / name)
+            if word is not None and word.isdigit():
+                limits.append(int(word))
+            if folder == top:
+                break
+    return min(limits)
 
 
 def firmware_instance(firmware: Path) -> str | None:

@@ -23,9 +23,9 @@ from trnbench.plan.parallel import (
     worlds_within,
 )
 from trnbench.plan.predict import memory_of, memory_verdict
-from trnbench.plan.runtime import check_runtime
+from trnbench.plan.runtime import check_host_memory, check_runtime, host_memory_of
 from trnbench.plan.splits import ZERO_BUBBLE, check_passes, check_split
-from trnbench.plan.step import RECOMPUTES, plan_workload, split_batch
+from trnbench.plan.step import RECOMPUTES, plan_execution, plan_workload, split_batch
 from trnbench.plan.supply import Supply, devices
 from trnbench.prices.base import PriceRequest
 from trnbench.protocol.parallel import Axis, Layout
@@ -129,6 +129,7 @@ def _settled(job: Job, asked: Asked, sizes: Sizes, why: str) -> Choice:
     choice = _planned(job, sizes)
     start = check_world(sizes, asked, job.supply, job.suits)
     check_runtime(job.target, job.machine, choice.parallel.world_size)
+    why += _check_host(job, choice)
     is_named = job.config.device.first is not None
     return replace(
         choice,
@@ -139,6 +140,16 @@ def _settled(job: Job, asked: Asked, sizes: Sizes, why: str) -> Choice:
         ),
         first_device=start if start or is_named else None,
     )
+
+
+def _check_host(job: Job, choice: Choice) -> str:
+    """Refuse ranks that do not fit this machine's memory; return a warning, or nothing."""
+    if job.target.found is None:
+        return ""  # the job is for another machine
+    execution = plan_execution(job.config, job.model, job.target)
+    layout = choice.parallel.layout
+    need = host_memory_of(job.model, layout, execution, job.target, job.machine)
+    return check_host_memory(need, job.machine)
 
 
 def _planned(job: Job, sizes: Sizes) -> Choice:

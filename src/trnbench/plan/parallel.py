@@ -129,7 +129,7 @@ def fill(asked: Asked, supply: Supply) -> dict[Axis, int]:
     for size in range(supply.fill // asked.inner, 0, -1):
         if supply.takes(size * asked.inner):
             return {**asked.sizes, asked.filled: size}
-    raise refusal(asked.sizes, supply, lambda sizes: True)
+    raise refusal(asked.sizes, supply, lambda sizes: math.prod(sizes.values()) <= supply.fill)
 
 
 def worlds_within(supply: Supply, inner: int) -> Iterator[int]:

@@ -68,7 +68,7 @@ def _check_kind(model: PlannedModel, axis: Axis) -> None:
 def _check_sizes(shape: ModelShape, name: str, config: Config, layout: Layout) -> None:
     """Refuse ranks that do not divide what they share out."""
     tensor, context = layout.tensor_parallel_size, layout.context_parallel_size
-    pipeline, length = layout.pipeline_parallel_size, config.workload.sequence_length
+    length = config.workload.sequence_length
     experts = shape.experts
     is_dense = experts is None or experts.dense_layers > 0
     shared = experts.shared_size if experts is not None else 0
@@ -86,7 +86,6 @@ def _check_sizes(shape: ModelShape, name: str, config: Config, layout: Layout) -
         ("tensor", tensor, shape.vocabulary_size, "tokens of the vocabulary",
          "model.vocabulary_size"),
         ("context", context, length, "tokens a sequence", "workload.sequence_length"),
-        ("pipeline", pipeline, shape.layers, "layers", "model.layers"),
     )  # fmt: skip
     for axis, ranks, total, what, key in rows:
         if total % ranks:
@@ -151,8 +150,8 @@ def _check_pipeline(shape: ModelShape, name: str, config: Config, layout: Layout
         fitting = [n for n in range(1, shape.layers + 1) if shape.layers % (n * each) == 0]
         raise Conflict(
             "parallel.pipeline_parallel_size",
-            f"{ranks} ranks x {each} stages = {stages} stages do not divide the {shape.layers} "
-            f"layers of {name}{left}",
+            f"{ranks} ranks x {each} stage{'' if each == 1 else 's'} = {stages} stages do not "
+            f"divide the {shape.layers} layers of {name}{left}",
             hint=f"use one of {', '.join(map(str, fitting[:SHOWN_SIZES]))} ranks"
             if fitting
             else "use fewer stages a rank",

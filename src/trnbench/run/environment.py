@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trnbench.catalog.backends import AUTOLOAD, backend_of
 from trnbench.errors import ConfigError
+from trnbench.plan.runtime import compile_workers
 from trnbench.protocol.orders import Microbench, WorkOrder
 from trnbench.protocol.parallel import Seat
 from trnbench.protocol.records import NeuronGeneration
@@ -37,6 +38,7 @@ OF_ONE_LAUNCH = ("MASTER_PORT",)
 """Other at each launch, and so left out of records."""
 
 THREADS = "OMP_NUM_THREADS"
+COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
 
 
 def user_cache_folder() -> Path:
@@ -98,6 +100,8 @@ def environment_of_rank(
         )
     share = max((os.cpu_count() or 1) // seat.local_world_size, 1)
     threads = work.threads or inherited.get(THREADS) or share
+    # Else each rank has as many compilers as the machine has processors.
+    compilers = inherited.get(COMPILE_THREADS) or compile_workers(share, 1)
     return {
         **variables,
         **dict.fromkeys((*FOREIGN_LAUNCH, *backend.launch_variables)),
@@ -108,6 +112,7 @@ def environment_of_rank(
         "MASTER_ADDR": seat.address,
         "MASTER_PORT": str(seat.port),
         THREADS: str(threads),
+        COMPILE_THREADS: str(compilers),
     }
 
 

@@ -6,12 +6,15 @@ Trainium: every result of it is doubtful for its backend.
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.command import Done, only_case, records_of, trnbench
+from tests.command import Done, in_process, only_case, records_of, trnbench
 from tests.stand_in import stand_in_environment
+from trnbench.units import GIB
 
 pytest.importorskip("torch.utils.backend_registration")
 
@@ -99,11 +102,18 @@ def test_an_index_out_of_range_is_refused(tmp_path: Path) -> None:
     assert "device neuron:4 is not here: there are 4, counted from 0" in done.err
 
 
-def test_a_config_for_64_cores_is_planned_for_those_that_the_tool_shows(tmp_path: Path) -> None:
+def test_a_config_for_64_cores_is_planned_for_those_that_the_tool_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """That `run` would take the plan is what `--strict` says: more ranks than can be tried here."""
     environment = stand_in_environment(neuron_ls="whole")
     words = ("run", "llama3-8b-trn2.48xlarge", "--dry-run", "--strict", "--format", "json")
-    done = trnbench(*words, cwd=tmp_path, **environment)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=8 * GIB))
+    small = in_process(*words, cwd=tmp_path, **environment)
+    assert small.code == 3
+    assert "8 GiB of memory; before the first step the ranks need at least 17.9 GiB" in small.err
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=2048 * GIB))
+    done = in_process(*words, cwd=tmp_path, **environment)
     assert done.code == 0, done.err
     (plan,) = json.loads(done.out)["plans"]
     sizes = {name: size for name, size in plan["parallel"].items() if name.endswith("_size")}

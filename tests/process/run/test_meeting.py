@@ -137,9 +137,13 @@ def test_a_rank_has_what_torch_names_it_by_and_nothing_of_another_launcher() -> 
 def test_threads_that_are_not_named_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     order = make_order(layout=TWO, backend="cuda", threads=None)
     monkeypatch.setattr(os, "cpu_count", lambda: 48)
-    assert environment_of_rank(order, seat_of(0), {}, Path("c"))["OMP_NUM_THREADS"] == "24"
+    made = environment_of_rank(order, seat_of(0), {}, Path("c"))
+    assert (made["OMP_NUM_THREADS"], made["TORCHINDUCTOR_COMPILE_THREADS"]) == ("24", "24")
     named = {"OMP_NUM_THREADS": "5"}
     assert environment_of_rank(order, seat_of(0), named, Path("c"))["OMP_NUM_THREADS"] == "5"
+    named = {"TORCHINDUCTOR_COMPILE_THREADS": "6"}
+    kept = environment_of_rank(order, seat_of(0), named, Path("c"))
+    assert kept["TORCHINDUCTOR_COMPILE_THREADS"] == "6"
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert environment_of_rank(order, seat_of(0), {}, Path("c"))["OMP_NUM_THREADS"] == "1"
 

@@ -1,5 +1,6 @@
 """The host's figures: from the real machine, and from one whose counters are scripted."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import psutil
 import pytest
 
 from tests.pure.machine.places import write
-from trnbench.machine.host import TEMPERATURE_SECONDS, HostSource
+from trnbench.machine.host import TEMPERATURE_SECONDS, HostSource, memory_limit
 from trnbench.machine.look import is_container
 from trnbench.machine.source import QUANTITIES, Subject
 
@@ -116,3 +117,22 @@ def test_a_container_is_known_by_what_its_makers_leave(
 ) -> None:
     write(tmp_path, path, text)
     assert is_container(tmp_path) == is_one
+
+
+def test_the_least_limit_of_a_container_s_groups_is_its_memory(tmp_path: Path) -> None:
+    assert memory_limit(tmp_path) == math.inf
+    write(tmp_path, "proc/self/cgroup", "0::/kubepods/pod1/box\n")
+    write(tmp_path, "sys/fs/cgroup/kubepods/pod1/box/memory.max", "max\n")
+    assert memory_limit(tmp_path) == math.inf
+    write(tmp_path, "sys/fs/cgroup/kubepods/pod1/memory.max", "4096\n")
+    write(tmp_path, "sys/fs/cgroup/kubepods/memory.max", "8192\n")
+    assert memory_limit(tmp_path) == 4096
+
+
+def test_the_limit_of_the_first_version_of_control_groups_counts_too(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/cgroup", "5:devices:/\n4:memory:/docker/1\n0::/\n")
+    write(tmp_path, "sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes", "2048\n")
+    assert memory_limit(tmp_path) == 2048
+    (tmp_path / "sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes").unlink()
+    write(tmp_path, "sys/fs/cgroup/memory/memory.limit_in_bytes", "1024\n")  # of the namespace
+    assert memory_limit(tmp_path) == 1024

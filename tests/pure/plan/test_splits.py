@@ -18,7 +18,12 @@ REFUSED = [
         "{base: tiny-llama, heads: 8, kv_heads: 8, vocabulary_size: 2049}", {"tensor": 2},
         "tensor", "2049 tokens of the vocabulary", "1, 3",
     ),
-    (WIDE, {"pipeline": 8}, "pipeline", "the 4 layers", "1, 2, 4"),
+    (
+        WIDE, {"pipeline": 8}, "pipeline",
+        "8 ranks x 1 stage = 8 stages do not divide the 4 layers of tiny-llama, changed, and 4 of "
+        "them would be empty", "1, 2, 4 ranks",
+    ),
+    (WIDE, {"pipeline": 3}, "pipeline", "3 stages do not divide the 4 layers of", "1, 2, 4 ranks"),
     (WIDE, {"context": 3}, "context", "the 128 tokens a sequence", "1, 2, 4"),
     (WIDE, {"context": 128}, "context", "128 tokens of a sequence are not a multiple of 256", "25"),
     ("tiny-gpt2", {"tensor": 2}, "tensor", "tiny-gpt2 is gpt2", "data_parallel_shard_size"),

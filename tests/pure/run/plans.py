@@ -34,15 +34,16 @@ UNDRIVEN = FoundDevice(
 )
 
 
-def make_machine(instance: str | None = None) -> Machine:
-    """Return a machine of 16 GiB, on EC2 if an instance type is given."""
+def make_machine(instance: str | None = None, *, has_chips: bool = False) -> Machine:
+    """Return a machine of 16 GiB, or of 2 TiB for chips; on EC2 if an instance type is given."""
+    is_large = has_chips or (instance or "").startswith(("p", "trn"))
     host = Host(
         operating_system="Linux 6.1",
         architecture="x86_64",
         processor="AMD EPYC",
         logical_cpus=4,
         physical_cores=None,
-        memory_bytes=16 * GIB,
+        memory_bytes=2048 * GIB if is_large else 16 * GIB,
         cpu_flags=(),
         numa_nodes=None,
         governor=None,
@@ -71,7 +72,8 @@ def plan_case(
     """Plan the one case of a suite; `found=None` plans without looking for devices."""
     return make_plan(
         make_case(overrides, text),
-        machine=machine or make_machine(),
+        machine=machine
+        or make_machine(has_chips=any(each.backend != "cpu" for each in found or ())),
         devices=None if found is None else Devices(found, {"torch": "2.13.0"}),
         today=TODAY,
     )

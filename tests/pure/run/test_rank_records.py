@@ -325,8 +325,9 @@ def test_replicas_must_agree_and_shards_need_not() -> None:
     assert Ranks(layout).send(*given) == given
     (fault,) = faults(Ranks(layout).send(*given[:3], replace(given[3], digest="c")))
     assert (fault.what, fault.ranks) == ("weights", [3])
-    # Ranks with parts of one sequence have copies too, unless the state is sharded over them.
+    # The state is sharded over ranks with parts of one sequence too.
     copies = Layout(data_parallel_replicate_size=2, context_parallel_size=2)
-    assert len(faults(Ranks(copies).send(*given))) == 1
-    shards = Layout(data_parallel_shard_size=2, context_parallel_size=2)
-    assert faults(Ranks(shards).send(*given)) == []
+    assert faults(Ranks(copies).send(*given)) == []
+    for sizes in ({"data_parallel_shard_size": 2}, {"tensor_parallel_size": 2}):
+        shards = Layout(context_parallel_size=2, **sizes)
+        assert faults(Ranks(shards).send(*given)) == []
