@@ -301,6 +301,28 @@ class DeviceSuite:
         checks = {check["name"]: check["verdict"] for check in result["checks"]}
         assert {checks[name] for name in ("parity", "seats", "agreement")} == {"sound"}, result
 
+    def test_a_job_takes_every_device_unless_it_is_told_otherwise(
+        self, device: FoundDevice, tmp_path: Path
+    ) -> None:
+        """Proves the whole machine as one job: a rank on each device, none idle, links timed."""
+        if device.device_count < 2:
+            pytest.skip("there is one device only")
+        ranks = device.device_count
+        batch = ("--set", f"workload.global_batch_size={ranks}")
+        done = self.run(tmp_path, *batch, device=self.backend)
+        assert done.code == 0, done.err
+        case = only_case(tmp_path / "out")
+        result = json.loads((case / "result.json").read_text())
+        assert result["parallel"]["world_size"] == ranks
+        seats = [record for record in records_of(case) if record["kind"] == "seated"]
+        assert len({seat["device_id"] for seat in seats}) == ranks, seats
+        (timed,) = [record for record in records_of(case) if record["kind"] == "all_reduce"]
+        assert (timed["ranks"], min(timed["seconds"]) > 0) == (ranks, True), timed
+        checks = {check["name"]: check for check in result["checks"]}
+        for name in ("parity", "seats", "agreement", "placement"):
+            assert checks[name]["verdict"] == "sound", (name, result["checks"])
+        assert "idle" not in checks["idle_devices"]["evidence"]
+
     def losses_of(self, folder: Path, device: str, *arguments: str) -> list[float]:
         """Return the losses of the first steps of a run in fp32."""
         folder.mkdir()

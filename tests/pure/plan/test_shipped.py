@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.pure.run.plans import CPU, H100, make_machine, plan_case
+from tests.pure.run.plans import CPU, H100, make_case, make_machine, plan_case
 from trnbench.catalog.instances import instances
+from trnbench.config.load import Conflict
+from trnbench.errors import ConfigError, TrnbenchError, UnavailableError
 from trnbench.protocol.records import FoundDevice
 from trnbench.run.configs import shipped_configs
 from trnbench.schema.plan import Plan
@@ -92,3 +94,76 @@ def test_the_others_train_on_one_processor_too() -> None:
             shipped_configs()[name].read_text().replace("[tiny-llama, tiny-gpt2]", "[tiny-llama]")
         )
         assert plan_case(text=text).parallel.world_size == 1
+
+
+TRN2, P5, MOE = "llama3-8b-trn2.48xlarge", "llama3-8b-p5.48xlarge", "mixtral-8x7b"
+ON_TRN2 = {"device": "neuron", "price.instance": "trn2.48xlarge"}
+TENSOR, PIPELINE, CONTEXT = (
+    f"parallel.{name}_parallel_size" for name in ("tensor", "pipeline", "context")
+)
+SHARD = "parallel.data_parallel_shard_size"
+
+BAD: list[tuple[str, dict[str, str], type[TrnbenchError], str, str]] = [
+    (  # sizes that do not multiply to what there is, with the whole equation
+        P5, {SHARD: "12", "workload.global_batch_size": "60"}, ConfigError,
+        "tensor 1 x pipeline 1 x context 1 x replicate 1 x shard 12 = 12 ranks; p5.48xlarge has 8",
+        "`data_parallel_shard_size: 6`",
+    ),
+    (
+        P5, {"device": "{kind: cuda, count: 8}", TENSOR: "4", SHARD: "4"}, ConfigError,
+        "shard 4 = 16 ranks; 8 devices are asked for", "`data_parallel_shard_size: 2`",
+    ),
+    (
+        P5, {PIPELINE: "16", SHARD: "auto"}, UnavailableError,
+        "pipeline 16 x context 1 x replicate 1 x shard 1 = 16 ranks; p5.48xlarge has 8 devices",
+        "`pipeline_parallel_size: 8`",
+    ),
+    (P5, {TENSOR: "auto", SHARD: "auto"}, ConfigError, "only one size can be", "a number"),
+    (P5, {"workload.global_batch_size": "60"}, ConfigError, "1 x 8 data-parallel", "use 56 or 64"),
+    # what the model does not divide
+    (P5, {TENSOR: "3", SHARD: "2"}, ConfigError, "3 does not divide the 8 key heads", "1, 2, 4, 8"),
+    (
+        MOE, {**ON_TRN2, "model": "{base: mixtral-8x7b, kv_heads: 32}", TENSOR: "16"}, ConfigError,
+        "16 does not divide the 8 experts", "1, 2, 4, 8",
+    ),
+    (
+        P5, {PIPELINE: "3", SHARD: "1"}, ConfigError, "3 stages do not divide the 32 layers",
+        "1, 2, 4, 8, 16, 32 ranks",
+    ),
+    (
+        TRN2, {PIPELINE: "64", TENSOR: "1", SHARD: "1"}, ConfigError,
+        "64 stages do not divide the 32 layers of llama3-8b, and 32 of them would be empty", "32",
+    ),
+    (
+        P5, {CONTEXT: "8", SHARD: "1", "workload.sequence_length": "8184"}, ConfigError,
+        "the 8184 tokens of a sequence are not a multiple of 16", "a multiple of 16",
+    ),
+    # what the runtime does not form, and what is not there
+    (
+        TRN2, {SHARD: "3", "workload.global_batch_size": "48"}, ConfigError,
+        "the runtime supports 1, 2, 4, 8, 16, 32 or 64 ranks", "`data_parallel_shard_size: 2`",
+    ),
+    (
+        "gpt2-124m", {**ON_TRN2, "device": "{kind: neuron, count: 48}"}, ConfigError,
+        "supports jobs of 1, 2, 4, 8, 16, 32, 64 devices, and this is 48", "count: 32",
+    ),
+    (
+        "gpt2-124m", {"device": "cuda:4-11", "price.instance": "p5.48xlarge"}, UnavailableError,
+        "p5.48xlarge has 8 devices", "cuda:0 to cuda:7",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "keys", "kind", "said", "hint"), BAD)
+def test_a_layout_that_cannot_be_is_refused_with_one_that_can(
+    name: str, keys: dict[str, str], kind: type[TrnbenchError], said: str, hint: str
+) -> None:
+    case = make_case(keys, shipped_configs()[name].read_text())
+    with pytest.raises((Conflict, UnavailableError)) as caught:
+        plan_case(keys, found=None, text=shipped_configs()[name].read_text())
+    error = caught.value
+    refused = case.explain(error) if isinstance(error, Conflict) else error
+    assert isinstance(refused, kind)
+    (problem,) = refused.problems
+    assert said in problem.message
+    assert hint in problem.hint
