@@ -7,9 +7,10 @@ tokens, whatever the number of ranks, so that the efficiency is a step's time of
 of two. All six jobs stand ready at once and make blocks of steps in turns, in another order each
 round: one that is last in a round and first in the next finds its weights in the cache. A ratio is
 the median over rounds of two blocks of the same round, with a 95 % interval by the order statistics
-of those ratios.
+of those ratios. A process keeps for its life what memory it was given, and some are given a slower
+part: so all six are started anew several times, and a single launch says nothing of the others.
 
-    python -m benchmarks.scaling --accelerate PYTHON      # 5 minutes on two quiet cores
+    python -m benchmarks.scaling --accelerate PYTHON      # 10 minutes on two quiet cores
 
 PYTHON is an interpreter of an environment that has torch and accelerate; without it, accelerate is
 left out. A block in which others took more than a tenth of the processors is made again.
@@ -164,7 +165,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--accelerate", metavar="PYTHON", help="an interpreter that has accelerate")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--launches", type=int, default=3, help="of all jobs, one after another")
+    parser.add_argument("--rounds", type=int, default=6, help="of one launch")
     parser.add_argument("--steps", type=int, default=6, help="of one block")
     parser.add_argument("--tries", type=int, default=6, help="of a block beside others' load")
     options = parser.parse_args()
@@ -176,9 +178,11 @@ def main() -> None:
         make_job_plan(asked).order, threads=1, gate=None, measure_ceiling=False, execution="eager"
     )
     say_what(asked, options)
-    with tempfile.TemporaryDirectory() as folder, all_ready(order, options, Path(folder)) as teams:
-        seen = measure(teams, options)
-    report(seen, asked.job.sequences * asked.job.tokens)
+    seen: dict[str, Seen] = {}
+    for launch in range(options.launches):
+        with tempfile.TemporaryDirectory() as folder, ready(order, options, Path(folder)) as teams:
+            measure(teams, options, seen, launch)
+    report(seen, asked.job.sequences * asked.job.tokens, options.launches)
 
 
 def say_what(asked: Asked, options: argparse.Namespace) -> None:
@@ -190,14 +194,14 @@ def say_what(asked: Asked, options: argparse.Namespace) -> None:
     )
     print(
         f"{job.weights:,} weights, {job.sequences} x {job.tokens} tokens a rank, fp32, eager, one "
-        f"thread a rank, replicas over gloo; {options.rounds} rounds of blocks of {options.steps} "
-        "steps, in turns",
+        f"thread a rank, replicas over gloo; {options.launches} launches, in each {options.rounds} "
+        f"rounds of blocks of {options.steps} steps, in turns",
         flush=True,
     )
 
 
 @contextlib.contextmanager
-def all_ready(
+def ready(
     order: WorkOrder, options: argparse.Namespace, folder: Path
 ) -> Iterator[dict[tuple[str, int], Team]]:
     """Start every contestant with one rank and with two, and end them all."""
@@ -222,11 +226,17 @@ def all_ready(
             team.end()
 
 
-def measure(teams: Mapping[tuple[str, int], Team], options: argparse.Namespace) -> dict[str, Seen]:
-    """Let all make blocks in turns; print what others' load did to them, and return the steps."""
-    seen = {name: Seen({n: [] for n in SIZES}) for name, _ in teams}
+def measure(
+    teams: Mapping[tuple[str, int], Team],
+    options: argparse.Namespace,
+    seen: dict[str, Seen],
+    launch: int,
+) -> None:
+    """Let all make blocks in turns and add their steps; print what others' load did to them."""
+    for name, _ in teams:
+        seen.setdefault(name, Seen({n: [] for n in SIZES}))
     again = loud = 0
-    order = random.Random(options.rounds)
+    order = random.Random(launch)
     for _ in range(options.rounds):
         for name, ranks in order.sample(list(teams), len(teams)):
             for _ in range(options.tries):
@@ -239,10 +249,10 @@ def measure(teams: Mapping[tuple[str, int], Team], options: argparse.Namespace) 
                 loud += 1
             seen[name].seconds[ranks].append(seconds / options.steps)
     print(
-        f"{again} blocks made again because of others' load, {loud} of "
-        f"{options.rounds * len(teams)} taken beside it"
+        f"launch {launch + 1}: {again} blocks made again because of others' load, {loud} of "
+        f"{options.rounds * len(teams)} taken beside it",
+        flush=True,
     )
-    return seen
 
 
 def quiet_block(team: Team, steps: int) -> tuple[float, float]:
@@ -272,8 +282,13 @@ def team_seconds(pids: Sequence[int]) -> float:
     return total
 
 
-def report(seen: Mapping[str, Seen], tokens: int) -> None:
-    """Print each contestant's steps and efficiency, and ours over its."""
+def report(seen: Mapping[str, Seen], tokens: int, launches: int) -> None:
+    """Print each contestant's steps and efficiency, of all launches and of each, and ours over its.
+
+    The least of all contestants' single ranks is every one's reference too: the efficiency of one
+    whose single rank is slow is no merit of its two.
+    """
+    best = min(statistics.median(one.seconds[1]) for one in seen.values())
     ours = seen[OURS]
     for name, one in seen.items():
         alone, both = (statistics.median(one.seconds[n]) for n in SIZES)
@@ -281,7 +296,8 @@ def report(seen: Mapping[str, Seen], tokens: int) -> None:
         print(
             f"  {name:<12}1 rank {alone * 1e3:6.1f} ms {tokens / alone:7,.0f} tokens/s  2 ranks "
             f"{both * 1e3:6.1f} ms {2 * tokens / both:7,.0f} tokens/s  efficiency "
-            f"{efficiency:.3f}{say_interval(one.efficiencies)}"
+            f"{efficiency:.3f}{say_interval(one.efficiencies)}; over the best single rank "
+            f"{best / both:.3f}; by launch {_by_launch(one.efficiencies, launches)}"
         )
         if name != OURS:
             pairs = zip(ours.efficiencies, one.efficiencies, strict=True)
@@ -292,6 +308,12 @@ def report(seen: Mapping[str, Seen], tokens: int) -> None:
                 f"{say_interval(ratios)}, tokens/s of 2 ranks {statistics.median(steps):.3f}"
                 f"{say_interval(steps)}"
             )
+
+
+def _by_launch(values: Sequence[float], launches: int) -> str:
+    rounds = len(values) // launches
+    parts = [values[at : at + rounds] for at in range(0, len(values), rounds)]
+    return ", ".join(f"{statistics.median(part):.3f}" for part in parts)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tests.stand_in import stand_in_environment
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = "tests/device/test_neuron.py::TestNeuron::"
 TWO_RANKS = f"{SUITE}test_two_ranks_train_what_one_device_trains"
+RANK_1 = '__import__("os").environ.get("RANK") == "1"'
 AT_ONCE = 2
 
 
@@ -106,6 +107,13 @@ MUTATIONS = {
         '"LOCAL_RANK": "0",',
         TWO_RANKS,
         "another process holds the NeuronCores",
+    ),
+    "one rank is on another device than the others": Mutation(
+        "train/build.py",
+        "model = model.to(backend.device)",
+        f'model = model.to("cpu" if {RANK_1} else backend.device)',
+        TWO_RANKS,
+        "rank 1 of 2: ",
     ),
     "a group is made twice": Mutation(
         "train/parallel/mesh.py",

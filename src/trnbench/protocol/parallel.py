@@ -186,6 +186,9 @@ class AllReduce:
     whole_bytes: int
     seconds: list[float]
     """Of doing it once on the slowest rank, the mean within each repeat."""
+    network_bytes: dict[str, int] | None = None
+    """Bytes that rank 0's machine sent and received meanwhile, by `rdma` (EFA, InfiniBand) and
+    `tcp`, as its cards counted them; null where it has no card for RDMA."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

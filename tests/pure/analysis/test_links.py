@@ -16,10 +16,12 @@ def judged(
     transports: dict[str, int] | None = None,
     links: dict[str, int] | None = None,
     nodes: int = 1,
+    all_reduce: AllReduce | None = None,
 ) -> CheckOutcome:
     plan = make_job_plan()
     made = make_job(plan)
     made.launch = Launch(at_seconds=0.0, variables={}, links=links)
+    made.all_reduce = all_reduce
     seats = [make_seat(rank) for rank in range(8)]
     made.seats = [replace(seat, node=seat.rank * nodes // 8) for seat in seats]
     made.communications = [
@@ -51,6 +53,30 @@ def test_bytes_that_take_a_slow_way_are_a_doubt(
     found = judged("transports", transports=transports, nodes=nodes)
     assert (found.verdict, said in found.evidence) == (verdict, True)
     assert bool(found.advice) == (verdict == "doubtful")
+
+
+@pytest.mark.parametrize(
+    ("rdma", "tcp", "nodes", "transports", "verdict"),
+    [
+        (500, 100, 2, None, "sound"),
+        (1, 500, 2, None, "doubtful"),
+        (1, 500, 2, {"NET/OFI": 1}, "doubtful"),  # whatever the library says
+        (500, 100, 2, {"NET/Socket": 1}, "doubtful"),
+        (1, 500, 1, None, "not_judged"),
+        (0, 9, 2, None, "sound"),  # less than one all-reduce: not the job's
+    ],
+)
+def test_bytes_that_tcp_moves_beside_a_card_for_rdma_are_a_doubt(
+    rdma: int, tcp: int, nodes: int, transports: dict[str, int] | None, verdict: str
+) -> None:
+    counted = {"rdma": rdma * 2**20, "tcp": tcp * 2**20}
+    made = AllReduce(
+        at_seconds=9.0, ranks=8, whole_bytes=ALL_REDUCE_BYTES, seconds=[0.1], network_bytes=counted
+    )
+    found = judged("transports", transports=transports, nodes=nodes, all_reduce=made)
+    assert found.verdict == verdict
+    if verdict == "doubtful" and transports is None:
+        assert "1 MiB went by RDMA and 500 MiB by TCP, though there is a card" in found.evidence
 
 
 @pytest.mark.parametrize(

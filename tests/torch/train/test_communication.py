@@ -21,6 +21,7 @@ from trnbench.train.parallel.communication import (
     UNSEEN,
     UNSEEN_DEVICE,
     communication_in,
+    network_bytes,
     profile_communication,
 )
 from trnbench.train.parallel.mesh import ALONE_MESH, Mesh
@@ -178,3 +179,21 @@ def test_the_first_rank_is_profiled_and_the_others_make_as_many_steps(
     assert steps == 1 + 2 + 1 + 2 + 2
     assert [each["kind"] for each in sent(records) if each["kind"] != "phase"] == kinds
     assert (tmp_path / "t").exists() == bool(kinds)
+
+
+def test_cards_for_rdma_and_others_are_counted_apart(tmp_path: Path) -> None:
+    def count(file: str, number: object) -> None:
+        path = tmp_path / "sys/class" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}\n")
+
+    for name in ("eth0", "eth1", "lo"):
+        count(f"net/{name}/statistics/tx_bytes", 100)
+        count(f"net/{name}/statistics/rx_bytes", 1)
+    assert network_bytes(tmp_path) is None
+    count("infiniband/efa_0/ports/1/hw_counters/tx_bytes", 1000)
+    count("infiniband/efa_0/ports/1/hw_counters/rdma_read_bytes", 5000)
+    count("infiniband/efa_0/ports/1/hw_counters/tx_pkts", 7)
+    count("infiniband/mlx5_0/ports/1/counters/port_xmit_data", 10)
+    count("infiniband/mlx5_0/ports/1/counters/port_rcv_data", "N/A (no PMA)")
+    assert network_bytes(tmp_path) == {"rdma": 6040, "tcp": 202}

@@ -8,6 +8,7 @@ from collections import Counter
 
 from trnbench.analysis.case import Case, Finding, doubtful, not_judged, sound
 from trnbench.analysis.microbench import bus_factor
+from trnbench.protocol.parallel import AllReduce
 from trnbench.units import say_bytes, say_bytes_per_second
 
 FAST_NETWORK = re.compile(r"NET/(?!Socket)")
@@ -15,6 +16,10 @@ FAST_NETWORK = re.compile(r"NET/(?!Socket)")
 
 Source: NCCL documentation, environment variables, NCCL_NET."""
 
+
+NETWORK_ADVICE = (
+    "see NCCL_NET, FI_PROVIDER, and the network's plugin (aws-ofi-nccl, aws-neuronx-collectives)"
+)
 
 MIN_OF_PEAK = 0.5
 """Of the bandwidth that `trnbench peak` measured: half of the links would leave as much."""
@@ -59,17 +64,30 @@ def check_transports(case: Case) -> Finding:
     found: Counter[str] = Counter()
     for each in case.measurement.communications:
         found.update(each.transports or {})
+    nodes = len({seat.node for seat in case.measurement.seats})
+    counted = _counted_between(nodes, case.measurement.all_reduce)
+    if counted is not None and (not found or counted.verdict == "doubtful"):
+        return counted
     if not found:
         return not_judged("the library between the devices does not say how it moves bytes")
     seen = "connections by " + ", ".join(f"{name} ({n})" for name, n in sorted(found.items()))
-    nodes = len({seat.node for seat in case.measurement.seats})
     if found["NET/Socket"] or (nodes <= 1 and any(map(FAST_NETWORK.match, found))):
         where = "devices of one machine" if nodes <= 1 else "machines"
-        advice = "see NCCL_NET, FI_PROVIDER, and the network's plugin (aws-ofi-nccl for EFA)"
-        return doubtful(f"{seen}: a network moves bytes between {where}", advice)
+        return doubtful(f"{seen}: a network moves bytes between {where}", NETWORK_ADVICE)
     if found["SHM"]:
         advice = "see NCCL_P2P_DISABLE, and peer access in `nvidia-smi topo -p2p r`"
         return doubtful(f"{seen}: the host's memory is between devices", advice)
+    return sound(seen)
+
+
+def _counted_between(nodes: int, timed: AllReduce | None) -> Finding | None:
+    """Return by which cards bytes moved between machines, as these counted; None if unknown."""
+    if nodes < 2 or timed is None or timed.network_bytes is None:
+        return None
+    rdma, tcp = timed.network_bytes["rdma"], timed.network_bytes["tcp"]
+    seen = f"between machines {say_bytes(rdma)} went by RDMA and {say_bytes(tcp)} by TCP"
+    if tcp > max(rdma, timed.whole_bytes):
+        return doubtful(f"{seen}, though there is a card for RDMA", NETWORK_ADVICE)
     return sound(seen)
 
 

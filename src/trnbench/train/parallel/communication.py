@@ -5,6 +5,7 @@ It includes the wait for ranks that come later: a collective is under way from t
 
 import gc
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,14 +67,45 @@ def time_all_reduce(backend: Backend, mesh: Mesh, channel: Channel) -> None:
     """Time an all-reduce between all ranks, and send it from rank 0; every rank must call it."""
     backend.empty_cache()
     task = CollectiveTask(name="all_reduce", operation="all_reduce", whole_bytes=ALL_REDUCE_BYTES)
-    seconds = measure_together(task, backend, mesh.seat.world_size, REPEATS, SECONDS_PER_REPEAT)
+    before = network_bytes()
+    timed = measure_together(task, backend, mesh.seat.world_size, REPEATS, SECONDS_PER_REPEAT)
+    after = network_bytes()
     if mesh.rank == 0:
         channel.send(
             AllReduce,
             ranks=mesh.seat.world_size,
             whole_bytes=ALL_REDUCE_BYTES,
-            seconds=seconds.seconds,
+            seconds=timed.seconds,
+            network_bytes=None
+            if before is None or after is None
+            else {kind: after[kind] - before[kind] for kind in before},
         )
+
+
+def network_bytes(root: Path = Path("/")) -> dict[str, int] | None:
+    """Return what this machine's network cards have counted so far; None without one for RDMA.
+
+    Source: Linux, drivers/infiniband/hw/efa/efa_verbs.c (tx_bytes, rx_bytes, and apart from them
+    rdma_read_bytes and others, under `hw_counters`); ABI/stable/sysfs-class-infiniband
+    (port_xmit_data, port_rcv_data in words of four bytes); ABI/testing/sysfs-class-net-statistics.
+    """
+    ports = [*root.glob("sys/class/infiniband/*/ports/*")]
+    if not ports:
+        return None
+    words = [file for port in ports for file in port.glob("counters/port_*_data")]
+    own = [file for port in ports for file in port.glob("hw_counters/*_bytes")]
+    cards = root.glob("sys/class/net/*/statistics/[tr]x_bytes")
+    return {
+        "rdma": 4 * sum(map(_number, words)) + sum(map(_number, own)),
+        "tcp": sum(_number(file) for file in cards if file.parts[-3] != "lo"),
+    }
+
+
+def _number(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # some cards refuse some of them
+        return 0
 
 
 def _measure(
