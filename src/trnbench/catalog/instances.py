@@ -18,12 +18,15 @@ class Instance:
     """None without accelerators, and where their figures are not known."""
     chips: int
     source: str
+    efa_interfaces: int | None = None
+    """Network interfaces with EFA that it can have, 0 for none; None where that is not known."""
 
 
 @functools.cache
 def instances() -> dict[str, Instance]:
     """Return every known instance type by name."""
     found = {}
+    efa = {row["instance_type"]: int(row["efa_interfaces"]) for row in read_table("efa.csv")}
     for row in read_table("instances.csv"):
         found[row["instance_type"]] = Instance(
             name=row["instance_type"],
@@ -31,6 +34,7 @@ def instances() -> dict[str, Instance]:
             accelerator=accelerators()[row["accelerator"]] if row["accelerator"] else None,
             chips=int(row["chips"]),
             source=row["source"],
+            efa_interfaces=efa.get(row["instance_type"]),
         )
     return found
 

@@ -38,6 +38,13 @@ def instances(incomplete: str) -> list[str]:
     return _starting(incomplete, catalog())
 
 
+def engines(incomplete: str) -> list[str]:
+    """Complete the engines that jobs are written for."""
+    from trnbench.launchers import ENGINES
+
+    return _starting(incomplete, ENGINES)
+
+
 def regions(incomplete: str) -> list[str]:
     """Complete the regions of the bundled price table."""
     from trnbench.catalog.prices import price_rows

@@ -265,7 +265,9 @@ class CaseOptions:
 OPTION_OF_KEY = {
     "device": "--device",
     "measure.launches": "--launches",
+    "measure.max_minutes": "--max-minutes",
     "price.file": "--prices",
+    "price.instance": "--instance",
     "price.option": "--price-option",
     "price.region": "--region",
     "price.source": "--price-source",
