@@ -176,13 +176,13 @@ def request_job(
         }
     )
     cases = read_cases([suite], overrides)
-    instance = _instance(cases, job.instance)
-    plans, nodes = _plan(cases, instance, job.nodes, case.python)
-    terms = terms_of(plans, nodes, _minutes(job.time), job.max_usd)
-    name = plans[0].suite
+    name = cases[0].config.name
     words = [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
     if not engine.sees_files:
         words += _words_of_container(cases, suite, name)
+    instance = _instance(cases, job.instance)
+    plans, nodes = _plan(cases, instance, job.nodes, case.python)
+    terms = terms_of(plans, nodes, _minutes(job.time), job.max_usd)
     if case.python != sys.executable:
         words += ["--python", case.python]
     if job.max_usd is not None:
@@ -236,7 +236,6 @@ def _plan(
     from datetime import UTC, datetime
     from functools import partial
 
-    from trnbench.config.device import DeviceConfig
     from trnbench.launchers.terms import nodes_for
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.make import plan_all
@@ -253,23 +252,25 @@ def _plan(
     if instance is None or chip is None:
         return make(cases), nodes_for((), nodes, None)
     per_node = instance.chips * chip.devices_per_chip
-    if nodes is not None and nodes > 1:
-        # A size that the config leaves open is shared out over all machines.
-        cases = [
-            replace(
-                each,
-                config=each.config.model_copy(
-                    update={
-                        "device": DeviceConfig(kind=each.config.device.kind, count=nodes * per_node)
-                    }
-                ),
-            )
-            if each.config.device.count is None and each.config.device.first is None
-            else each
-            for each in cases
-        ]
     plans = make(cases)
+    try:
+        return plans, nodes_for(plans, nodes, per_node)
+    except ConfigError as error:
+        # Sizes that the config leaves open are shared out over all machines, if they can be.
+        try:
+            plans = make([_on_all(each, (nodes or 1) * per_node) for each in cases])
+        except ConfigError as why_not:
+            raise ConfigError.of([*error.problems, *why_not.problems]) from None
     return plans, nodes_for(plans, nodes, per_node)
+
+
+def _on_all(case: "CaseConfig", devices: int) -> "CaseConfig":
+    """Return a case that asks for so many devices, unless it says how many it takes."""
+    asked = case.config.device
+    if asked.count is not None or asked.first is not None:
+        return case
+    every = asked.model_copy(update={"count": devices})
+    return replace(case, config=case.config.model_copy(update={"device": every}))
 
 
 def _minutes(text: str | None) -> int | None:

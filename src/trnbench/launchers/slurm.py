@@ -26,6 +26,20 @@ UNREACHABLE = ("Unable to contact slurm controller", "Connection refused", "time
 
 WAITING = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "RESIZING", "REQUEUED")
 
+NEVER: Mapping[str, str] = {
+    "PartitionConfig": "its partition never has so many nodes, or such nodes",
+    "PartitionNodeLimit": "its partition gives no job so many nodes",
+    "PartitionTimeLimit": "its partition gives no job so much time",
+    "BadConstraints": "no node has what it asks for",
+    "AssocMaxNodePerJobLimit": "its account gives no job so many nodes",
+    "InvalidAccount": "its account is not known",
+    "InvalidQOS": "its quality of service is not known",
+    "QOSMaxNodePerJobLimit": "its quality of service gives no job so many nodes",
+    "QOSNotAllowed": "its quality of service is not allowed there",
+}
+"""Reasons for which a job waits, and which waiting does not end. Source: squeue(1), JOB REASON
+CODES."""
+
 _FIELD = re.compile(r"([A-Z][\w:/]*)=(.*?)(?=\s[A-Z][\w:/]*=|\s*$)")
 
 BY_ENGINE: Mapping[str, str] = {
@@ -81,7 +95,7 @@ class Slurm:
         answer = ask(["sbatch", "--parsable"], text=text, hint=NOT_HERE)
         if answer.code != 0:
             raise self._refused(answer, job.place)
-        return SlurmJob(answer.out.strip().partition(";")[0])
+        return SlurmJob(answer.out.strip().partition(";")[0], is_new=True)
 
     def attach(self, identifier: str, place: Mapping[str, str], output: Path) -> "SlurmJob":
         """Return a job by its number."""
@@ -124,8 +138,10 @@ class SlurmJob:
 
     clean_command: str | None = None
 
-    def __init__(self, identifier: str) -> None:
+    def __init__(self, identifier: str, *, is_new: bool = False) -> None:
+        """Follow one; of one that we submitted, refuse what would wait without an end."""
         self.identifier = identifier
+        self._is_new = is_new
         self.end_command = f"scancel {identifier}"
         self._log: Path | None = None
         self._read_bytes = 0
@@ -138,9 +154,15 @@ class SlurmJob:
         if answer.code != 0:
             return self._look_back(_cleaned(answer))
         found = _fields(answer.out)
-        log = found.get("StdOut")
+        log, state, reason = found.get("StdOut"), found["JobState"], found.get("Reason", "")
         self._log = Path(log) if log else None
-        return _state(found["JobState"], found.get("Reason", ""), found.get("ExitCode", ""))
+        if self._is_new and state == "PENDING" and reason in NEVER:
+            ask(["scancel", self.identifier], hint=NOT_HERE)
+            raise ConfigError(
+                f"job {self.identifier}: {NEVER[reason]} ({reason})",
+                hint="it was taken back; `sinfo` lists partitions with their nodes and time limits",
+            )
+        return _state(state, reason, found.get("ExitCode", ""))
 
     def _look_back(self, said: str) -> State:
         """Return how a job ended that the controller does not know any more."""
