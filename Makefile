@@ -13,6 +13,8 @@
 #   make test-plots                 the figures of `--plots`: installs vl-convert-python (84 MB)
 #   make docs                       the site of docs/, strictly: each link and heading must be there
 #   make test-xla                   torch-xla for real on its CPU client: downloads 1 GB of its own
+#   make test-jobs                  jobs of `trnbench launch` by the engines' own schemas and client:
+#                                   downloads 150 MB of its own
 #   make test-consumers             other programs read what we export: downloads 400 MB of its own
 #   make clean                      remove what set-up made
 #
@@ -30,7 +32,7 @@ export PYTHON VENV TORCH
 # Vendors put their compilers beside the interpreter that has their torch.
 RUN := PATH="$$(cd "$(VENV)/bin" && pwd):$$(cat "$(VENV)/.trnbench/tools"):$$PATH"
 
-.PHONY: help bench check test proof coverage test-slurm test-plots docs test-xla test-consumers static clean
+.PHONY: help bench check test proof coverage test-slurm test-plots docs test-xla test-jobs test-consumers static clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -73,6 +75,10 @@ docs: static
 test-xla:
 	@sh scripts/setup_xla.sh
 	PJRT_DEVICE=CPU .venv-xla/bin/python -m pytest -q -W default tests/xla
+
+test-jobs:
+	@sh scripts/setup_jobs.sh
+	.venv-jobs/bin/python -m pytest -q -W default tests/engines
 
 test-consumers:
 	@sh scripts/setup_consumers.sh

@@ -12,6 +12,8 @@ from trnbench.cli.launch_request import JobOptions, NodeOptions, home_of, reques
 from trnbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trnbench.launchers.base import Engine, RunningJob
 
 EXAMPLES = (
@@ -63,7 +65,7 @@ def launch(
                 hint=f"write `trnbench launch {engine} --follow {job.follow} -o FOLDER`",
             )
         home = home_of(output, "job", chosen)
-        _follow(chosen, chosen.attach(job.follow, place, home), home)
+        _follow(chosen, chosen.attach(job.follow, place, home), home, place)
         return
     if suite is None:
         raise ConfigError(
@@ -79,13 +81,13 @@ def launch(
 
         write(text, job.write)
     if job.submit:
-        _follow(chosen, chosen.submit(request, text), request.output)
+        _follow(chosen, chosen.submit(request, text), request.output, place)
 
 
 # --- the job that runs ----------------------------------------------------------------------------
 
 
-def _follow(engine: "Engine", job: "RunningJob", home: Path) -> None:
+def _follow(engine: "Engine", job: "RunningJob", home: Path, place: "Mapping[str, str]") -> None:
     """Follow a job to its end, bring its results home, and exit as it did."""
     from trnbench.launchers.follow import follow
     from trnbench.run.watch import Interruption, noted_signals
@@ -103,9 +105,9 @@ def _follow(engine: "Engine", job: "RunningJob", home: Path) -> None:
         if state is None:
             _tell(f"{interruption.reason}: job {job.identifier} goes on running, and is paid for")
             _tell(f"to end it: {job.end_command}")
-            _tell(
-                f"to follow it: trnbench launch {engine.name} --follow {job.identifier} -o {home}"
-            )
+            chosen = [f"--{k} {v}" for k, v in place.items() if v != engine.options.get(k)]
+            words = ["--follow", job.identifier, *chosen, "-o", str(home)]
+            _tell(f"to follow it: trnbench launch {engine.name} {' '.join(words)}")
             raise typer.Exit(128 + (interruption.signal or 0))
         why_not = job.fetch(home)
     finally:
