@@ -38,6 +38,8 @@ Behaviour = Literal[
     "contradicts",
 ]
 
+ActAt = Literal["inventory", "probe", "start", "step", "end"]
+
 SCRIPT = """import faulthandler, json, math, os, signal, subprocess, sys, time
 
 faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
@@ -48,8 +50,9 @@ document = json.loads(sys.stdin.readline())["task"]
 task = document["kind"]
 seat = document.get("seat") or dict(rank=0, world_size=1)
 rank, ranks = seat["rank"], seat["world_size"]
+ACT, ACT_AT, AT_LAUNCH = {act!r}, {act_at!r}, {at_launch}
 if rank != {at_rank}:
-    BEHAVIOUR = "good"
+    BEHAVIOUR, ACT = "good", ""
 out = os.fdopen(int(arguments[-1]), "w", buffering=1)
 began = time.perf_counter()  # moved back by what a step says that it took
 
@@ -59,6 +62,21 @@ def send(kind, **fields):
     out.flush()
 
 
+def act(where, launch=None):
+    has_acted = __file__ + ".acted"
+    if ACT and where == ACT_AT and launch in (None, AT_LAUNCH) and not os.path.exists(has_acted):
+        open(has_acted, "x").close()
+        exec(ACT, dict(globals()))
+
+
+def count_launch():
+    with open(__file__ + ".launches", "ab") as launches:
+        launches.write(b".")
+        launches.flush()
+        return launches.tell()
+
+
+act(task)
 device = dict(backend=BACKEND, device_name="a processor", device_count=1, proven=True)
 if task == "inventory":
     send("inventory", wire_version={protocol}, python="3.11", versions=dict(torch="0.0"),
@@ -77,6 +95,8 @@ pace_of_size = {pace_of_size!r}.get(order["micro_batch_size"], 1.0)
 if pace_of_size is None:
     BEHAVIOUR, AT_STEP = "out_of_memory", 0
 STEP_SECONDS *= pace_of_size or 1.0
+launch = count_launch() if ACT else 0
+act("start", launch)
 send("phase", name="probe")
 send("environment", wire_version=1 if BEHAVIOUR == "old_protocol" else {protocol}, backend=BACKEND,
      device_name="a processor", device_count=ranks, asynchronous=False, proven=True, threads=2,
@@ -106,6 +126,7 @@ for line in own if task == "profile" else sys.stdin:
     if command["kind"] == "finish":
         break
     if step >= AT_STEP:
+        act("step", launch)
         if BEHAVIOUR in HANGS:
             print("the device does not answer", flush=True)
             while True:
@@ -150,6 +171,7 @@ for line in own if task == "profile" else sys.stdin:
     step += n
     if BEHAVIOUR == "contradicts" and step == AT_STEP + 1 and not has_skipped:
         step, has_skipped = step - 1, True
+act("end", launch)
 send("phase", name="teardown")
 if task == "profile":
     with open(document["trace"], "w") as trace:
@@ -186,6 +208,9 @@ def fake_python(
     backend: str = "cpu",
     words: str = "RuntimeError: something went wrong in /home/somebody/torch/lib.py",
     pace_of_size: Mapping[int, float | None] | None = None,
+    act: str = "",
+    act_at: ActAt = "step",
+    at_launch: int = 1,
 ) -> str:
     """Write the executable and return its path.
 
@@ -199,6 +224,10 @@ def fake_python(
         words: what it says when it dies, aborts or fails.
         pace_of_size: by micro_batch_size, what a step's seconds are multiplied by; None: out of
             memory.
+        act: Python that the rank at `at_rank` runs once, whatever its behaviour.
+        act_at: when: as it takes a task, or in training at its start, from `at_step` on, or after
+            its last step.
+        at_launch: the launch of a case, from 1 over all cases, in whose training it acts.
     """
     script = folder / f"{behaviour}.py"
     script.write_text(
@@ -212,6 +241,9 @@ def fake_python(
             pace_of_size=dict(pace_of_size or {}),
             protocol=PROTOCOL_VERSION,
             parameters=TINY_LLAMA_PARAMETERS,
+            act=act,
+            act_at=act_at,
+            at_launch=at_launch,
         )
     )
     path = folder / f"python-that-{behaviour}"

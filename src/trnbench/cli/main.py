@@ -1,9 +1,12 @@
 """The command line `trnbench`: its commands, and the exit code of each error."""
 
+import errno
 import importlib
+import io
 import keyword
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,7 +20,7 @@ import typer.main
 from trnbench import __version__
 from trnbench.cli.groups import with_groups
 from trnbench.cli.help import MOST_WIDTH, Command
-from trnbench.errors import ConfigError, ExitCode, TrnbenchError
+from trnbench.errors import ConfigError, ExitCode, TrnbenchError, UnavailableError
 
 log = logging.getLogger("trnbench")
 
@@ -125,7 +128,7 @@ def _globals(
 
 def main() -> None:
     """Run one command and leave with its exit code; README.md lists the codes."""
-    sys.stdout, sys.stderr = _make_writable(sys.stdout), _make_writable(sys.stderr)
+    sys.stdout, sys.stderr = _make_writable(sys.stdout), _make_writable(_unfailing(sys.stderr))
     try:
         app()
     except TrnbenchError as error:
@@ -139,6 +142,11 @@ def main() -> None:
             sys.exit(ExitCode.CLOSED_PIPE)
         raise
     except Exception as error:
+        if is_want_of_memory(error):
+            log.debug("traceback of the error below", exc_info=error)
+            what = f"the system gave no more memory: {str(error) or type(error).__name__}"
+            _say(UnavailableError(what, hint="raise the limit (`ulimit -v`, the container's)"))
+            sys.exit(ExitCode.UNAVAILABLE)
         if isinstance(error, OSError) and error.filename is not None:
             log.debug("traceback of the error below", exc_info=error)
             what = f"{os.fsdecode(error.filename)}: {error.strerror}"
@@ -149,6 +157,25 @@ def main() -> None:
             "trnbench: this is a bug in trnbench; please report it with the lines above\n"
         )
         sys.exit(ExitCode.BUG)
+
+
+_NO_MEMORY = re.compile(
+    r"can't start new thread|failed to map segment|cannot allocate memory", re.I
+)
+"""Of a RuntimeError of `threading`, and of the dynamic loader by an ImportError."""
+
+
+def is_want_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or what it came of, says that the system gave no memory."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        if isinstance(error, ImportError | RuntimeError) and _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _say(error: TrnbenchError) -> None:
@@ -179,6 +206,24 @@ def _wrapped(start: str, text: str) -> list[str]:
         width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     return [part for line in lines for part in (wrap.wrap(line) if len(line) > width else [line])]
+
+
+class _Unfailing(io.FileIO):
+    """A stream that drops what cannot be written: a run does not end because nobody reads of it."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            return len(content)
+
+
+def _unfailing(stream: TextIO | None) -> TextIO | None:
+    """Return what takes the place of the process's own stderr; another stream as it is."""
+    if stream is None or stream is not sys.__stderr__:
+        return stream
+    raw = _Unfailing(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, stream.encoding, "replace", write_through=True)  # type: ignore[arg-type]
 
 
 def _make_writable(stream: TextIO | None) -> TextIO:

@@ -18,11 +18,11 @@ from trnbench.protocol.orders import Finish
 from trnbench.protocol.parallel import Replica
 from trnbench.protocol.records import Activity, Block, ChildRecord, Environment, Phase
 from trnbench.run import outcomes
+from trnbench.run.disk import MeasurementFile
 from trnbench.run.job import Job, Rank
 from trnbench.run.outcomes import End
 from trnbench.run.ranks import Merged, RankRecords
 from trnbench.run.stopping import Budget, NextBlock, StoppingRule, communication_steps
-from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import converse, named
 from trnbench.schema.measurement import Outcome

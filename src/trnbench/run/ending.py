@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from trnbench.errors import RunError
+from trnbench.errors import DataError, RunError
 from trnbench.run.results import load_result
 from trnbench.run.stopping import LEAST_SECONDS
 from trnbench.schema.result import Result, Validity
 
-FULL_HINT = "free some disk and run the same command with the same `-o` folder"
+FULL_HINT = "free some disk, or mend the folder, and run the same command with the same `-o`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Ending:
     signal: int | None
     """What stopped it, if a signal did."""
     storage_full: str | None
-    """Why nothing more could be written, if so."""
+    """Why something could not be written, or not be read again, if so."""
     unpaid: int = 0
     """Cases with launches that the dollars of all cases did not pay for."""
 
@@ -61,9 +61,21 @@ class Ending:
         return [case for case in self.cases if case.has_failed]
 
     def load_results(self, folder: Path) -> list[Result]:
-        """Read the results of the cases that were reached from the run's folder, in order."""
-        run_id = folder.resolve().name
-        return [load_result(folder / case.case_id, run_id) for case in self.cases]
+        """Read the results of the cases that were reached from the run's folder, in order.
+
+        Where the disk failed, those that can still be read.
+
+        Raises:
+            DataError: one cannot be read, on a disk that did not fail.
+        """
+        results, run_id = [], folder.resolve().name
+        for case in self.cases:
+            try:
+                results.append(load_result(folder / case.case_id, run_id))
+            except DataError:
+                if self.storage_full is None:
+                    raise
+        return results
 
 
 def raise_for(ending: Ending, folder: Path) -> None:
@@ -73,9 +85,8 @@ def raise_for(ending: Ending, folder: Path) -> None:
         RunError: the disk was full, or a case failed; the others are kept.
     """
     if ending.storage_full is not None:
-        raise RunError(
-            f"{folder}: {ending.storage_full}; what was measured before is kept", hint=FULL_HINT
-        )
+        kept = "what was measured before is kept" if folder.exists() else "the folder is gone"
+        raise RunError(f"{folder}: {ending.storage_full}; {kept}", hint=FULL_HINT)
     if ending.unpaid:
         cases = "1 case was" if ending.unpaid == 1 else f"{ending.unpaid:,} cases were"
         raise RunError(

@@ -19,7 +19,8 @@ from trnbench.imports.analyze import result_of
 from trnbench.imports.text import LogText
 from trnbench.redact import quick_redact, redact
 from trnbench.run import store
-from trnbench.run.store import IMPORT_FILE, RunFolder, write_whole
+from trnbench.run.disk import write_whole
+from trnbench.run.store import IMPORT_FILE, RunFolder
 from trnbench.schema.imported import Given, ImportOrder
 from trnbench.schema.result import Result, RunCase, RunDocument
 

@@ -21,11 +21,12 @@ from trnbench.protocol.orders import CollectiveTask, Microbench, WorkOrder
 from trnbench.protocol.parallel import ALL_REDUCE_BYTES
 from trnbench.protocol.records import Environment, FoundDevice, PeakPoint
 from trnbench.redact import redact
+from trnbench.run.disk import StorageFull, write_whole
 from trnbench.run.environment import environment_of_rank, user_cache_folder
 from trnbench.run.job import Job
 from trnbench.run.meeting import Meeting
 from trnbench.run.outcomes import End
-from trnbench.run.store import StorageFull, first_fault, write_whole
+from trnbench.run.store import first_fault
 from trnbench.run.watch import Interruption, LoadWatch
 from trnbench.run.worker import converse
 from trnbench.schema.measurement import MeasuredPeak, Watch

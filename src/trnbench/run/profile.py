@@ -25,11 +25,12 @@ from trnbench.protocol.parallel import ALONE, Communication, Seat
 from trnbench.protocol.records import Environment, Profiled
 from trnbench.redact import redact
 from trnbench.run import outcomes
+from trnbench.run.disk import StorageFull, write_whole
 from trnbench.run.environment import environment_of_rank, user_cache_folder
 from trnbench.run.meeting import Meeting
 from trnbench.run.outcomes import End
 from trnbench.run.session import too_large
-from trnbench.run.store import RunFolder, StorageFull, write_whole
+from trnbench.run.store import RunFolder
 from trnbench.run.watch import Interruption
 from trnbench.run.worker import converse
 from trnbench.schema.plan import Plan

@@ -14,7 +14,7 @@ from pathlib import Path
 from trnbench import __version__
 from trnbench.analysis.analyze import recost
 from trnbench.catalog.backends import backend_of
-from trnbench.errors import UnavailableError
+from trnbench.errors import DataError, UnavailableError
 from trnbench.machine.describe import Devices, Machine, redact_variables
 from trnbench.machine.placement import Placement, place_devices
 from trnbench.machine.source import Subject
@@ -22,6 +22,7 @@ from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.prices.base import utc_now
 from trnbench.protocol.orders import Train, WorkOrder
 from trnbench.run.case import CaseRun, Observer
+from trnbench.run.disk import MeasurementFile, StorageFull
 from trnbench.run.ending import FULL_HINT, EndedCase, Ending
 from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
 from trnbench.run.meeting import Meeting, bound
@@ -30,7 +31,7 @@ from trnbench.run.outcomes import of_refusal
 from trnbench.run.results import load_result
 from trnbench.run.states import States
 from trnbench.run.stopping import Budget, Spending, StoppingRule
-from trnbench.run.store import CaseFolder, MeasurementFile, RunFolder, StorageFull, read_plan
+from trnbench.run.store import CaseFolder, RunFolder, measurement_name, read_plan
 from trnbench.run.watch import Interruption
 from trnbench.schema.measurement import SCHEMA_VERSION, Header, Launch, Outcome
 from trnbench.schema.plan import Plan
@@ -84,6 +85,7 @@ class Session:
         self._unpaid: set[str] = set()
         """Ids of cases with a launch that the dollars did not pay for."""
         self._make_rule, self._now = make_rule, now
+        self._storage_full: str | None = None
         self._over: dict[str, EndedCase] = {}
         """The cases that are over, by their id; their results are on disk."""
         self._made: dict[str, list[float]] = {}
@@ -119,7 +121,6 @@ class Session:
             RunError: another process measures into it, or the disk is full before the first case.
         """
         run = RunFolder.open(self._folder)
-        storage_full = None
         try:
             run.require_same_suite(self._suites)
             self._states.write(run)
@@ -133,7 +134,7 @@ class Session:
                     self._conclude(run, number, plan)
             self._end(run)
         except StorageFull as full:
-            storage_full = str(full)
+            self._storage_full = str(full)
             run.release_reserve()
             with contextlib.suppress(StorageFull):  # there may be room for that much
                 self._end(run, state="failed")
@@ -142,7 +143,7 @@ class Session:
         return Ending(
             cases=[self._over[p.case_id] for p in self._plans if p.case_id in self._over],
             signal=self._interruption.signal,
-            storage_full=storage_full,
+            storage_full=self._storage_full,
             unpaid=len(self._unpaid),
         )
 
@@ -173,7 +174,7 @@ class Session:
     def _launches_of(self, case: CaseFolder, plan: Plan) -> list[float]:
         """Return the seconds of a case's finished launches; those of earlier sessions are read."""
         if plan.case_id not in self._made:
-            self._made[plan.case_id] = case.launches_measured()
+            self._made[plan.case_id] = case.launches_measured(plan)
         return self._made[plan.case_id]
 
     def _launch(
@@ -194,10 +195,13 @@ class Session:
             finally:
                 self._spending.add(budget.usd_of(time.perf_counter() - began))
         except StorageFull:
-            self._keep(number, plan, load_result(case.path, self._run_id))
+            with contextlib.suppress(DataError):  # the disk may have had no room for the plan
+                self._keep(number, plan, load_result(case.path, self._run_id))
             raise
         if outcome.status == "finished":
             made.append(outcome.at_seconds)
+            if (case.path / measurement_name(launch + 1)).exists():  # behind one that was damaged
+                made[:] = case.launches_measured(plan)
 
     def _budget(self, plan: Plan, made: Sequence[float]) -> Budget:
         """Return the limits of the launch after those that took the seconds in `made`."""
@@ -289,7 +293,12 @@ class Session:
         if plan.case_id in self._over:
             return
         case = run.case(plan.case_id)
-        result = load_result(case.path, self._run_id)
+        try:
+            result = load_result(case.path, self._run_id)
+        except DataError as error:  # its files were taken away or damaged while it was measured
+            self._storage_full = str(error)
+            self._states.set(run, plan.case_id, "unreadable")
+            return
         if not self._reached[plan.case_id]:
             result = recost(result, plan.price, plan.price_reason)
         case.write_result(result)

@@ -6,26 +6,26 @@
                          measurement.2.jsonl   the same of a second launch, and so on
                          result.json           derived from these, can be deleted
 
-Whole files are written beside their place and renamed; records are appended, one write each. A
+Whole files are written beside their place and renamed; records are appended, one write each. What
+is reported as measured survives a loss of power: files and the folders that name them are synced. A
 small reserve on the same disk makes room for a case's last record when the disk is full.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self, TypeVar
+from typing import BinaryIO, Literal, Self, TypeVar
 
 import pydantic
 
 from trnbench.errors import ConfigError, DataError, RunError
-from trnbench.protocol.codec import encode
+from trnbench.run.disk import MeasurementFile, full_disk_raised, make_folder, write_whole
 from trnbench.schema.measurement import Measurement, StepTaker, parse_measurement
 from trnbench.schema.older import UPGRADES
 from trnbench.schema.plan import Plan
@@ -48,11 +48,9 @@ _SEAL = re.compile(rb'"seal":\s*"([0-9a-f]{64})"')
 Seal = Literal["whole", "broken", "none"]
 """Of a stored result: as it was written, changed since, or written by a version without seals."""
 
+log = logging.getLogger(__name__)
+
 Model = TypeVar("Model", bound=pydantic.BaseModel)
-
-
-class StorageFull(Exception):  # noqa: N818 - a state of the disk, which the session acts on
-    """The disk is full or failing; a file of records ends with the last whole one."""
 
 
 class RunFolder:
@@ -71,7 +69,7 @@ class RunFolder:
             RunError: another process is measuring into it.
         """
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise ConfigError(
@@ -100,14 +98,16 @@ class RunFolder:
         return cls(path, lock)
 
     def close(self) -> None:
-        """Give the folder back."""
-        (self.path / _RESERVE_FILE).unlink(missing_ok=True)
-        (self.path / _LOCK_FILE).unlink(missing_ok=True)
+        """Give the folder back, whatever became of it."""
+        self.release_reserve()
+        with contextlib.suppress(OSError):
+            (self.path / _LOCK_FILE).unlink(missing_ok=True)
         os.close(self._lock)
 
     def release_reserve(self) -> None:
         """Free the reserve, so that the last records fit."""
-        (self.path / _RESERVE_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # read-only, or a folder that was taken away
+            (self.path / _RESERVE_FILE).unlink(missing_ok=True)
 
     def case(self, case_id: str) -> "CaseFolder":
         """Return a case's folder."""
@@ -155,39 +155,73 @@ class CaseFolder:
         self.path = path
         self.plan_path = path / PLAN_FILE
 
-    def launches_measured(self) -> list[float]:
-        """Return the seconds of the launches that finished, up to the first that did not."""
+    def launches_measured(self, plan: Plan) -> list[float]:
+        """Return the seconds of the launches that finished, up to the first that did not.
+
+        They need the plan that their records name. Where its file was damaged or lost, it is
+        written again if `plan` is the same; else they count only as long as their result is whole.
+        """
         seconds: list[float] = []
         while True:
             try:
                 measurement = read_records(self.path / measurement_name(len(seconds) + 1))
             except DataError:
                 return seconds
-            if measurement.outcome is None or measurement.outcome.status != "finished":
+            if not _is_finished(measurement) or not self._has_plan_of(measurement, plan):
                 return seconds
-            seconds.append(measurement.outcome.at_seconds)
+            seconds.append(measurement.outcome.at_seconds if measurement.outcome else 0.0)
+
+    def _has_plan_of(self, measurement: Measurement, plan: Plan) -> bool:
+        """Tell whether the plan of some records is there; put it back if it is the one given."""
+        named = measurement.header.plan_sha256
+        with contextlib.suppress(OSError):
+            if plan_sha256(self.path) == named:
+                return True
+        if _sha256(_text_of(plan)) == named:
+            log.warning("%s: was damaged or lost; it is written again", self.plan_path)
+            write_whole(self.plan_path, _text_of(plan))
+            return True
+        try:
+            result = read_result(self.path)
+        except DataError:
+            return False
+        is_of_these = result and result.measurement_bytes == measurement_bytes(self.path)
+        return bool(is_of_these) and find_seal(self.path) == "whole"
 
     def begin(self, plan: Plan, launch: int = 1) -> str:
         """Make room for a launch, and return the hash of the plan, which the first one writes.
 
-        The result is deleted, which must not outlive its records. Unfinished records are set aside:
-        those of the launch, and where it is the first, all.
+        The result is deleted, which must not outlive its records. Records of the launch are set
+        aside, and where it is the first, those of others that are unfinished or of another plan.
+
+        Raises:
+            StorageFull: the folder cannot be written.
         """
-        with _full_disk_raised():
-            self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / RESULT_FILE).unlink(missing_ok=True)
-        for path in measurement_paths(self.path):
-            if launch > 1 and path.name != measurement_name(launch):
-                continue
-            number = 1
-            while (aside := self.path / f"measurement.unfinished-{number}.jsonl").exists():
-                number += 1
-            path.rename(aside)
+        text = _text_of(plan)
+        with full_disk_raised():
+            make_folder(self.path)
+            (self.path / RESULT_FILE).unlink(missing_ok=True)
+            for path in measurement_paths(self.path):
+                is_own = path.name == measurement_name(launch)
+                if is_own or (launch == 1 and not _is_finished_by(path, _sha256(text))):
+                    self._set_aside(path)
         if launch == 1:
-            write_whole(self.plan_path, plan.model_dump_json(indent=1))
+            write_whole(self.plan_path, text)
+            return _sha256(text)
         return plan_sha256(self.path)
 
-    def open_measurement(self, launch: int = 1) -> "MeasurementFile":
+    def _set_aside(self, path: Path) -> None:
+        number = 1
+        while (aside := self.path / f"measurement.unfinished-{number}.jsonl").exists():
+            number += 1
+        try:
+            if _is_finished(read_records(path)):
+                log.warning("%s: is of another plan; set aside as %s", path, aside.name)
+        except DataError as error:
+            log.warning("%s; set aside as %s", error, aside.name)
+        path.rename(aside)
+
+    def open_measurement(self, launch: int = 1) -> MeasurementFile:
         """Create the measurement file of a launch."""
         return MeasurementFile(self.path / measurement_name(launch))
 
@@ -196,72 +230,6 @@ class CaseFolder:
         text = result.model_copy(update={"seal": _NO_SEAL}).model_dump_json(indent=1)
         digest = hashlib.sha256(text.encode()).hexdigest()
         write_whole(self.path / RESULT_FILE, text.replace(_NO_SEAL, digest))
-
-
-class MeasurementFile:
-    """An append-only file of records; each is on disk when `append` returns."""
-
-    def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        with _full_disk_raised():
-            self._descriptor = os.open(path, flags, 0o644)
-        self._length = 0
-
-    def append(self, record: Any) -> None:
-        """Write one record as one line.
-
-        Raises:
-            StorageFull: the disk is full or failing; nothing of the record was kept.
-        """
-        line = encode(record).encode() + b"\n"
-        written = 0
-        try:
-            with _full_disk_raised():
-                while written < len(line):  # a short write is followed by the error that says why
-                    written += os.write(self._descriptor, line[written:])
-        except StorageFull:
-            os.ftruncate(self._descriptor, self._length)
-            raise
-        self._length += written
-
-    def sync(self) -> None:
-        """Wait until the disk has it: then it survives a loss of power."""
-        with contextlib.suppress(OSError):  # `append` raises on a full disk
-            os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        """Sync and close the file."""
-        self.sync()
-        os.close(self._descriptor)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old text or the new, never a part.
-
-    Raises:
-        StorageFull: the disk is full; the old file is kept.
-    """
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        with _full_disk_raised():
-            with beside.open("w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            beside.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _full_disk_raised() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
-            raise
-        raise StorageFull(os.strerror(error.errno)) from error
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -312,6 +280,27 @@ def read_run(run: Path) -> RunDocument | None:
 def read_plan(case: Path) -> Plan:
     """Read a case's plan."""
     return read_model(case / PLAN_FILE, Plan)
+
+
+def _text_of(plan: Plan) -> str:
+    return plan.model_dump_json(indent=1)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_finished(measurement: Measurement) -> bool:
+    return measurement.outcome is not None and measurement.outcome.status == "finished"
+
+
+def _is_finished_by(path: Path, plan: str) -> bool:
+    """Tell whether records are of a finished launch by the plan of this hash."""
+    try:
+        measurement = read_records(path)
+    except DataError:
+        return False
+    return _is_finished(measurement) and measurement.header.plan_sha256 == plan
 
 
 def plan_sha256(case: Path) -> str:

@@ -15,6 +15,7 @@ import pytest
 from tests.command import (
     COMMAND,
     heed_signals,
+    in_process,
     is_living,
     only_case,
     processes_named,
@@ -286,6 +287,53 @@ def test_two_runs_in_one_folder_cannot_hurt_each_other(
     assert second.code == 4
     assert "another trnbench" in second.err
     assert hanging.poll() is None
+
+
+def test_a_run_goes_on_when_nobody_reads_of_its_progress(config: Path, tmp_path: Path) -> None:
+    """As under `trnbench run … 2>&1 >results.txt | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMMAND, "run", str(config), "-o", str(tmp_path / "run"), "--json"]
+    done = subprocess.run(
+        [*command, "--python", fake_python(tmp_path)], stdout=subprocess.PIPE, stderr=writer,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["results"][0]["outcome"] == "finished"
+
+
+# --- a folder that is taken away ------------------------------------------------------------------
+
+
+def test_a_case_whose_files_were_taken_away_ends_as_that_and_the_next_one_is_measured(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    take = f"import glob, shutil; [shutil.rmtree(each) for each in glob.glob('{run}/*/')]"
+    command = (
+        "run", config, "-o", run, "--python", fake_python(tmp_path, act=take),
+        "--set", "sweep={workload.global_batch_size: [2, 4]}",
+    )  # fmt: skip
+    done = in_process(*command)
+    assert done.code == 4, done.err
+    assert "plan.json: cannot be read: No such file or directory; what was measured" in done.err
+    assert "run the same command with the same `-o`" in done.err
+    cases = json.loads((run / "run.json").read_text())["cases"]
+    assert [case["status"] for case in cases] == ["unreadable", "finished"]
+    again = in_process(*command)
+    assert again.code == 0, again.err
+    assert again.err.count("was measured before") == 1
+
+
+def test_a_run_whose_folder_was_taken_away_ends_in_a_sentence(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    take = f"import shutil; shutil.rmtree({str(run)!r})"
+    command = ("run", config, "-o", run, "--python", fake_python(tmp_path, act=take))
+    done = in_process(*command)
+    assert done.code == 4, done.err
+    assert "No such file or directory; the folder is gone" in done.err
+    assert in_process(*command).code == 0
 
 
 # --- a full disk ----------------------------------------------------------------------------------

@@ -2,31 +2,33 @@
 
 import fcntl
 import hashlib
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psutil
 import pytest
 
+from benchmarks.faulting.power import Recorder, read_disk
 from tests.pure.run.plans import plan_case
-from tests.pure.run.records import make_header, make_outcome, write_case
+from tests.pure.run.records import make_header, make_outcome, make_result, write_case
 from trnbench.errors import ConfigError, RunError
 from trnbench.protocol.records import Finished, Phase
+from trnbench.run.disk import MeasurementFile, StorageFull, write_whole
 from trnbench.run.store import (
     MEASUREMENT_FILE,
     PLAN_FILE,
     RESULT_FILE,
     CaseFolder,
-    MeasurementFile,
     RunFolder,
     read_plan,
     read_records,
-    write_whole,
 )
 from trnbench.schema.result import RunCase, RunDocument
 
@@ -77,7 +79,7 @@ def test_a_reader_of_the_old_file_keeps_all_of_it(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StorageFull, match="directory"):
         write_whole(path, "text")
     assert files_in(tmp_path) == {"plan.json"}
 
@@ -193,7 +195,7 @@ def test_beginning_again_takes_the_earlier_result_away_before_its_records(tmp_pa
     (case.path / RESULT_FILE).write_text("{}")
     case.plan_path.unlink()
     case.plan_path.mkdir()  # so that beginning fails where a full disk would make it fail
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StorageFull, match="directory"):
         case.begin(plan_case())
     assert RESULT_FILE not in files_in(case.path)
 
@@ -205,15 +207,88 @@ def test_beginning_again_takes_the_earlier_result_away_before_its_records(tmp_pa
 def test_only_a_case_that_finished_is_measured(
     tmp_path: Path, status: Any, seconds: list[float]
 ) -> None:
-    assert write_case(tmp_path / "case", status).launches_measured() == seconds
+    assert write_case(tmp_path / "case", status).launches_measured(plan_case()) == seconds
 
 
 def test_a_case_that_was_never_begun_or_is_damaged_is_not_measured(tmp_path: Path) -> None:
-    assert not CaseFolder(tmp_path / "none").launches_measured()
+    assert not CaseFolder(tmp_path / "none").launches_measured(plan_case())
     case = write_case(tmp_path / "case")
     lines = (case.path / MEASUREMENT_FILE).read_bytes()
     (case.path / MEASUREMENT_FILE).write_bytes(b"garbage\n" + lines)
-    assert not case.launches_measured()
+    assert not case.launches_measured(plan_case())
+
+
+def write_launch(case: CaseFolder, launch: int) -> None:
+    plan = plan_case()
+    sha256 = case.begin(plan, launch)
+    records = case.open_measurement(launch)
+    records.append(make_header(plan, sha256))
+    records.append(make_outcome())
+    records.close()
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "cut"])
+def test_a_plan_that_was_lost_is_put_back_if_it_is_the_one_of_the_records(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = write_case(tmp_path / "case")
+    before = case.plan_path.read_bytes()
+    case.plan_path.write_bytes({"emptied": b"", "cut": before[:999]}.get(damage, b""))
+    if damage == "deleted":
+        case.plan_path.unlink()
+    assert not case.launches_measured(plan_case({"workload.seed": "1"})), "another plan"
+    assert case.launches_measured(plan_case()) == [9.0]
+    assert case.plan_path.read_bytes() == before
+    assert "plan.json: was damaged or lost; it is written again" in caplog.text
+
+
+def test_without_its_plan_a_case_counts_as_long_as_its_result_is_whole(tmp_path: Path) -> None:
+    case, other = write_case(tmp_path / "case"), plan_case({"workload.seed": "1"})
+    case.write_result(make_result((case.path / MEASUREMENT_FILE).stat().st_size))
+    case.plan_path.write_text("damaged")
+    assert case.launches_measured(other) == [9.0]
+    result = (case.path / RESULT_FILE).read_bytes()
+    (case.path / RESULT_FILE).write_bytes(result.replace(b'"reason"', b'"Reason"', 1))
+    assert case.launches_measured(other) == []
+
+
+def test_a_damaged_first_launch_is_made_again_and_the_second_one_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = write_case(tmp_path / "case")
+    write_launch(case, 2)
+    second = (case.path / "measurement.2.jsonl").read_bytes()
+    damaged = b"garbage\n" + (case.path / MEASUREMENT_FILE).read_bytes()
+    (case.path / MEASUREMENT_FILE).write_bytes(damaged)
+    assert case.launches_measured(plan_case()) == []
+    write_launch(case, 1)
+    assert case.launches_measured(plan_case()) == [9.0, 9.0]
+    assert (case.path / "measurement.2.jsonl").read_bytes() == second
+    assert (case.path / "measurement.unfinished-1.jsonl").read_bytes() == damaged
+    assert "line 1: not a line of JSON" in caplog.text
+    assert "set aside as measurement.unfinished-1.jsonl" in caplog.text
+
+
+def test_what_was_measured_is_there_after_a_loss_of_power(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that keeps nothing but the content and the names that were synced."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    recorder = Recorder(tmp_path / "journal", die_at=0, dies_before=False)
+    monkeypatch.setattr(os, "fsync", recorder.record)
+    run = RunFolder.open(disk / "results" / "run")
+    run.write_document(make_document())
+    case = write_case(run.path / "case")
+    case.write_result(make_result((case.path / MEASUREMENT_FILE).stat().st_size))
+    before = {path: path.read_bytes() for path in run.path.rglob("*.json*")}
+    assert len(before) == 4
+    lost = read_disk(disk, tmp_path / "journal", {})
+    lost.restore(disk, tmp_path / "after", Random(0), is_strict=True)
+    for path, content in before.items():
+        assert (tmp_path / "after" / path.relative_to(disk)).read_bytes() == content
+    run.close()
+    recorder.close()
 
 
 # --- the measurement ----------------------------------------------------------------------------
@@ -232,7 +307,7 @@ def test_a_record_is_on_the_file_when_append_returns(tmp_path: Path) -> None:
 def test_a_measurement_is_never_written_over(tmp_path: Path) -> None:
     case = write_case(tmp_path / "case")
     before = (case.path / MEASUREMENT_FILE).read_bytes()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StorageFull, match="File exists"):
         case.open_measurement()
     assert (case.path / MEASUREMENT_FILE).read_bytes() == before
 

@@ -1,6 +1,8 @@
 """A disk that takes no more: what is there stays whole, and there is room for a last word."""
 
+import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,21 +15,14 @@ from tests.pure.run.plans import plan_case
 from tests.pure.run.records import make_header, make_outcome
 from trnbench.errors import ConfigError, RunError
 from trnbench.protocol.records import Phase
-from trnbench.run.store import (
-    MEASUREMENT_FILE,
-    PLAN_FILE,
-    MeasurementFile,
-    RunFolder,
-    StorageFull,
-    read_records,
-    write_whole,
-)
+from trnbench.run.disk import MeasurementFile, StorageFull, write_whole
+from trnbench.run.store import MEASUREMENT_FILE, PLAN_FILE, RunFolder, read_records
 
 # A limit on the size of a file refuses a write as a full disk does, for any user.
 FILLS = """
 import resource, sys
 from pathlib import Path
-from trnbench.run.store import MeasurementFile, StorageFull, write_whole
+from trnbench.run.disk import MeasurementFile, StorageFull, write_whole
 from trnbench.protocol.records import Phase
 
 folder = Path(sys.argv[1])
@@ -153,8 +148,39 @@ def test_a_run_without_room_for_its_reserve_is_refused_and_the_lock_let_go(
     RunFolder.open(small_disk).close()
 
 
-def test_an_error_that_is_not_the_disk_s_is_not_taken_for_a_full_one(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+def test_a_folder_that_was_taken_away_takes_no_more(tmp_path: Path) -> None:
+    """A run ends by it as by a full disk: with what was written before, and a sentence."""
+    with pytest.raises(StorageFull, match="No such file"):
         write_whole(tmp_path / "none" / "plan.json", "text")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageFull, match="No such file"):
         MeasurementFile(tmp_path / "none" / MEASUREMENT_FILE)
+    folder, plan = RunFolder.open(tmp_path / "run"), plan_case()
+    case = folder.case("case")
+    case.begin(plan)
+    records = case.open_measurement()
+    records.sync()
+    shutil.rmtree(tmp_path / "run")
+    records.append(make_header(plan))
+    with pytest.raises(StorageFull, match="were deleted while they were written"):
+        records.sync()
+    records.close()
+    folder.close()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.EACCES, errno.ESTALE])
+def test_whatever_the_system_refuses_by_ends_the_records_with_a_whole_one(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    records = MeasurementFile(tmp_path / MEASUREMENT_FILE)
+    with monkeypatch.context() as refusing:
+        refusing.setattr(os, "write", refuse)
+        refusing.setattr(os, "ftruncate", refuse)
+        with pytest.raises(StorageFull, match=re.escape(os.strerror(number))):
+            records.append(Phase(at_seconds=1.0, name="train"))
+        refusing.setattr(os, "fsync", refuse)
+        with pytest.raises(StorageFull):
+            records.sync()
+        records.close()

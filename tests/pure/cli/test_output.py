@@ -1,12 +1,13 @@
 """Which format is written where: by name, by the file's suffix, and what is refused beforehand."""
 
+import errno
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.command import in_process
-from trnbench.cli.main import _say
+from trnbench.cli.main import _say, is_want_of_memory
 from trnbench.cli.options import require_format
 from trnbench.cli.output import _command_for_all_rows
 from trnbench.errors import ConfigError, UnavailableError
@@ -112,3 +113,19 @@ def test_the_command_that_shows_all_rows_measures_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", ["/bin/trnbench", "run", "quick"])
     assert _command_for_all_rows(Path("results/x")) == "trnbench report results/x | less"
     assert _command_for_all_rows(None) is None
+
+
+def test_want_of_memory_is_told_from_a_mistake_in_the_code() -> None:
+    for error in (
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        ImportError("libscipy_openblas.so: failed to map segment from shared object"),
+        ImportError("libc.so.6: cannot allocate memory in static TLS block"),
+    ):
+        assert is_want_of_memory(error), error
+        outer = ImportError("numpy could not be imported")
+        outer.__cause__ = error
+        assert is_want_of_memory(outer)
+    for error in (OSError(errno.ENOENT, "no such file"), RuntimeError("x"), ImportError("scipy")):
+        assert not is_want_of_memory(error), error

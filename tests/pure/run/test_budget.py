@@ -17,6 +17,7 @@ from trnbench.protocol.orders import PROTOCOL_VERSION, Command, Finish, RunBlock
 from trnbench.protocol.parallel import Seated
 from trnbench.protocol.records import Block, Environment, Finished, Phase
 from trnbench.run.case import CaseRun, Observer, Progress
+from trnbench.run.disk import MeasurementFile
 from trnbench.run.job import Event, Job, Line, Silence
 from trnbench.run.stopping import (
     COMMUNICATION_STEPS,
@@ -25,7 +26,6 @@ from trnbench.run.stopping import (
     Spending,
     communication_steps,
 )
-from trnbench.run.store import MeasurementFile
 from trnbench.run.watch import Interruption
 from trnbench.schema.measurement import Outcome
 from trnbench.schema.plan import Plan
