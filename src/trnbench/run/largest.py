@@ -13,9 +13,10 @@ from pathlib import Path
 
 from trnbench.errors import DataError
 from trnbench.run.case import Observer, Progress
+from trnbench.run.disk import StorageFull, write_whole
 from trnbench.run.session import Session
 from trnbench.run.stopping import Budget, TrialRule
-from trnbench.run.store import StorageFull, read_model, write_whole
+from trnbench.run.store import read_model
 from trnbench.run.watch import Interruption
 from trnbench.schema.plan import PassSearch, PassTrial, Plan
 from trnbench.schema.result import Result
