@@ -120,11 +120,11 @@ def _become(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number, stream in enumerate(streams, start=1):
+        for place, stream in enumerate(streams, start=1):
             if stream is None:
-                os.close(number)
+                os.close(place)
             else:
-                os.dup2(stream, number)
+                os.dup2(stream, place)
         os.environ.update(environment)
         if way.is_executed:
             command = [*way.prefix, sys.executable, "-m", "trnbench", *words]

@@ -12,6 +12,7 @@ from benchmarks.faulting import reader
 from benchmarks.faulting.commands import Way, compile_clock
 from benchmarks.faulting.power import Recorder, lose_power
 from benchmarks.faulting.scene import CASES, Scene, Shot, Skipped
+from tests.fake_python import ActAt
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """The exit code after each signal. Source: README.md."""
@@ -67,14 +68,15 @@ def kill_guardian_and_parent(scene: Scene) -> Shot:
 def kill_rank(scene: Scene) -> Shot:
     """By a signal that no rank can answer."""
     number = scene.chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
-    at = scene.chance.choice(["start", "step", "step", "end"])
+    at: ActAt = scene.chance.choice(["start", "step", "step", "end"])
     scene.act(f"os.kill(os.getpid(), {int(number)})", at)
     return Shot(ended=scene.call(), codes={4}, statuses={"died"})
 
 
 def kill_question(scene: Scene) -> Shot:
     """A worker that was asked what is here, before anything is measured."""
-    scene.act("os.kill(os.getpid(), 9)", scene.chance.choice(["inventory", "probe"]))
+    at: ActAt = scene.chance.choice(["inventory", "probe"])
+    scene.act("os.kill(os.getpid(), 9)", at)
     scene.at_launch = 1
     return Shot(ended=scene.call(), codes={3})
 
@@ -331,7 +333,7 @@ def damage_file(scene: Scene) -> Shot:
         case / "measurement.jsonl", scene.run / "run.json",
     ])  # fmt: skip
     how = scene.chance.choice([*DAMAGES, "deleted", "both"])
-    scene.what = f"{path.name} {how}"  # type: ignore[attr-defined]
+    scene.what = f"{path.name} {how}"
     if how == "deleted":
         path.unlink()
     elif how == "both":

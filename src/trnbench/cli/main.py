@@ -220,10 +220,11 @@ class _Unfailing(io.FileIO):
 
 def _unfailing(stream: TextIO | None) -> TextIO | None:
     """Return what takes the place of the process's own stderr; another stream as it is."""
-    if stream is None or stream is not sys.__stderr__:
+    own = sys.__stderr__
+    if own is None or stream is not own:
         return stream
-    raw = _Unfailing(stream.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(raw, stream.encoding, "replace", write_through=True)  # type: ignore[arg-type]
+    raw = _Unfailing(own.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, own.encoding, "replace", write_through=True)
 
 
 def _make_writable(stream: TextIO | None) -> TextIO:
