@@ -36,9 +36,11 @@ from unittest.mock import patch
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # this process forks
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the scripted worker of the tests
 
-from benchmarks.faulting.kinds import KINDS
+from benchmarks.faulting import kinds, real
 from benchmarks.faulting.scene import Scene, Skipped, Verdict, judge
 from trnbench.cli.main import main as trnbench
+
+KINDS = {**kinds.KINDS, **real.KINDS}
 
 
 def main() -> None:
@@ -51,6 +53,7 @@ def main() -> None:
         "--part", default="0/1", help="of the faults, as 0/4, 1/4: processes side by side"
     )
     parser.add_argument("--only", default="", help="kinds whose name has this text")
+    parser.add_argument("--real", action="store_true", help="workers that train with torch")
     parser.add_argument("--keep", action="store_true", help="keep the folders of violations")
     arguments = parser.parse_args()
     part, parts = map(int, arguments.part.split("/"))
@@ -60,7 +63,7 @@ def main() -> None:
         Path(folder).chmod(0o755)
         load_package(Path(folder))
         for number in range(part, arguments.count, parts):
-            kind = kind_of(arguments.seed, number, arguments.only)
+            kind = kind_of(arguments.seed, number, arguments.only, is_real=arguments.real)
             if number in done:
                 continue
             verdict = make_fault(Path(folder), arguments.seed, number, kind, keep=arguments.keep)
@@ -85,9 +88,14 @@ def read_log(path: Path) -> dict[int, Verdict]:
     return done
 
 
-def kind_of(seed: int, number: int, only: str) -> str:
+def kind_of(seed: int, number: int, only: str, *, is_real: bool) -> str:
     """Return the kind of a fault: each comes as often as its weight says, in a shuffled order."""
-    deck = [name for name, (_, weight) in KINDS.items() if only in name for _ in range(weight)]
+    deck = [
+        name
+        for name, (_, weight) in (real if is_real else kinds).KINDS.items()
+        if only in name
+        for _ in range(weight)
+    ]
     turn, place = divmod(number, len(deck))
     random.Random(f"{seed} deck {turn}").shuffle(deck)
     return deck[place]

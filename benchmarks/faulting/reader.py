@@ -92,7 +92,7 @@ class Run:
     @property
     def order(self) -> list[str]:
         """The ids of the cases in the order of the suite."""
-        return [case["case_id"] for case in self.document["cases"]] if self.document else []
+        return [case["case_id"] for case in (self.document or {}).get("cases", [])]
 
     @property
     def records(self) -> int:
