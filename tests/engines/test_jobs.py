@@ -58,10 +58,12 @@ def misspelt(document: Any) -> Iterator[tuple[str, Any]]:
     """Yield each key of a document with a copy in which it is misspelt."""
 
     def walk(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-        for key in node if isinstance(node, dict) else range(len(node) * isinstance(node, list)):
+        inside = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in inside:
             if isinstance(node, dict):
                 yield (*path, key)
-            yield from walk(node[key], (*path, key))
+            if isinstance(value, dict | list):
+                yield from walk(value, (*path, key))
 
     for *path, last in walk(document, ()):
         changed = copy.deepcopy(document)

@@ -204,13 +204,13 @@ def _chips(job: JobRequest) -> str | None:
 
 def _resources(job: JobRequest) -> dict[str, Any]:
     """Return what a pod asks for: every chip of its node, and its EFA."""
-    limits: dict[str, Any] = {}
+    limits: dict[str, str] = {}  # quantities, which Kubernetes keeps as texts
     chips = _chips(job)
     if chips is not None and job.instance is not None:
-        limits[chips] = job.instance.chips
+        limits[chips] = str(job.instance.chips)
     if not job.uses_efa or job.instance is None:
         return {"limits": limits} if limits else {}
-    limits["vpc.amazonaws.com/efa"] = job.instance.efa_interfaces
+    limits["vpc.amazonaws.com/efa"] = str(job.instance.efa_interfaces)
     limits["hugepages-2Mi"] = HUGEPAGES
     # Huge pages are given only beside a request for a processor or for memory.
     return {"limits": limits, "requests": {"cpu": "1", **limits}}

@@ -77,12 +77,20 @@ def test_a_pod_asks_for_every_chip_of_its_machine_and_for_efa_where_there_are_se
     efa = {"hugepages-2Mi": "5120Mi"}
     check_each(
         [
-            ("trn2.48xlarge", 1, {"aws.amazon.com/neuron": 16}),
-            ("trn2.48xlarge", 2, {"aws.amazon.com/neuron": 16, "vpc.amazonaws.com/efa": 16, **efa}),
-            ("trn1.32xlarge", 2, {"aws.amazon.com/neuron": 16, "vpc.amazonaws.com/efa": 8, **efa}),
-            ("p5.48xlarge", 2, {"nvidia.com/gpu": 8, "vpc.amazonaws.com/efa": 32, **efa}),
-            ("p5en.48xlarge", 2, {"nvidia.com/gpu": 8, "vpc.amazonaws.com/efa": 16, **efa}),
-            ("g6.2xlarge", 2, {"nvidia.com/gpu": 1}),
+            ("trn2.48xlarge", 1, {"aws.amazon.com/neuron": "16"}),
+            (
+                "trn2.48xlarge",
+                2,
+                {"aws.amazon.com/neuron": "16", "vpc.amazonaws.com/efa": "16", **efa},
+            ),
+            (
+                "trn1.32xlarge",
+                2,
+                {"aws.amazon.com/neuron": "16", "vpc.amazonaws.com/efa": "8", **efa},
+            ),
+            ("p5.48xlarge", 2, {"nvidia.com/gpu": "8", "vpc.amazonaws.com/efa": "32", **efa}),
+            ("p5en.48xlarge", 2, {"nvidia.com/gpu": "8", "vpc.amazonaws.com/efa": "16", **efa}),
+            ("g6.2xlarge", 2, {"nvidia.com/gpu": "1"}),
             (None, 2, None),
         ],
         check,
