@@ -182,7 +182,7 @@ def request_job(
         words += _words_of_container(cases, suite, name)
     instance = _instance(cases, job.instance)
     plans, nodes = _plan(cases, instance, job.nodes, case.python)
-    terms = terms_of(plans, nodes, _minutes(job.time), job.max_usd)
+    terms = terms_of(plans, nodes, _minutes(job.time), job.max_usd, engine.idle_minutes)
     if case.python != sys.executable:
         words += ["--python", case.python]
     if job.max_usd is not None:

@@ -170,6 +170,8 @@ class Engine(Protocol):
     """Its own options with what they are by default: the keys of `JobRequest.place`."""
     sees_files: ClassVar[bool]
     """Whether its jobs see this machine's files."""
+    idle_minutes: ClassVar[int]
+    """For which machines may be paid after a job, and nothing runs on them."""
 
     def write(self, job: JobRequest) -> str:
         """Return the job as the text that the engine takes.

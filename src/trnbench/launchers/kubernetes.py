@@ -39,6 +39,7 @@ class Kubernetes:
     name: ClassVar[str] = "kubernetes"
     options: ClassVar[Mapping[str, str | None]] = {"namespace": None, "form": "job"}
     sees_files: ClassVar[bool] = False
+    idle_minutes: ClassVar[int] = 0
 
     def write(self, job: JobRequest) -> str:
         """Return the objects as YAML: the suite, a headless service, and the job."""

@@ -40,9 +40,6 @@ ACCELERATORS: Mapping[str, str] = {
 CLOUDS: Mapping[str, str] = {"aws": "aws", "gcp": "gcp", "azure": "azure", "lambda": "lambda"}
 """Providers of our tables that SkyPilot has under the same name."""
 
-IDLE_MINUTES = 10
-"""After which SkyPilot ends the machines by itself, whether somebody follows the job or not."""
-
 FOLDER = "trnbench-jobs"
 """In the home of a node."""
 
@@ -57,6 +54,8 @@ class SkyPilot:
     name: ClassVar[str] = "skypilot"
     options: ClassVar[Mapping[str, str | None]] = {"infra": None}
     sees_files: ClassVar[bool] = False
+    idle_minutes: ClassVar[int] = 10
+    """SkyPilot then ends the machines by itself, whether somebody follows the job or not."""
 
     def write(self, job: JobRequest) -> str:
         """Return the task as YAML."""
@@ -108,7 +107,7 @@ class SkyPilot:
             found["image_id"] = job.image if is_machine else f"docker:{job.image}"
         if job.uses_efa:
             found["network_tier"] = "best"
-        return {**found, "autostop": {"idle_minutes": IDLE_MINUTES, "down": True}}
+        return {**found, "autostop": {"idle_minutes": self.idle_minutes, "down": True}}
 
     def _pod(self, job: JobRequest) -> dict[str, Any] | None:
         """Return what pods ask for beside their chips, where machines are Kubernetes'."""
@@ -119,7 +118,7 @@ class SkyPilot:
         return {"spec": {"containers": [{"resources": {"limits": efa, "requests": efa}}]}}
 
     def _comments(self, job: JobRequest) -> list[str]:
-        lines = []
+        lines = ["Machines are paid while they start, too; that is not in these dollars."]
         if job.instance is not None and not _must_name(job.instance):
             lines.append(f"The instance is {job.instance.name}.")
         if job.drives_neuron and job.image is None:
@@ -261,8 +260,8 @@ class SkyPilotJob:
         answer = ask(["rsync", "--archive", "--compress", there, f"{output}/"], hint=NOT_HERE)
         if answer.code != 0:
             return (
-                f"rsync says {answer.complaint}; the machines are ended {IDLE_MINUTES} minutes "
-                f"after the job: fetch {there} before, or keep them by `sky autostop --cancel`"
+                f"rsync says {answer.complaint}; {SkyPilot.idle_minutes} minutes after the job its "
+                f"machines are ended: fetch {there} before, or keep them by `sky autostop --cancel`"
             )
         answer = ask(["sky", "down", "--yes", self.identifier], hint=NOT_HERE)
         return None if answer.code == 0 else f"`{self.end_command}` failed: {answer.complaint}"

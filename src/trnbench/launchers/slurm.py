@@ -60,6 +60,7 @@ class Slurm:
     name: ClassVar[str] = "slurm"
     options: ClassVar[Mapping[str, str | None]] = {"partition": None, "account": None}
     sees_files: ClassVar[bool] = True
+    idle_minutes: ClassVar[int] = 0
 
     def write(self, job: JobRequest) -> str:
         """Return the batch script."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from trnbench.errors import ConfigError
@@ -26,13 +26,16 @@ class Terms:
     """Of one instance."""
     no_rate: str | None
     """Why there is none."""
+    idle_minutes: int = 0
+    """For which machines are paid after the job, at the most."""
     is_cut: bool = False
     """Whether the time is what the dollars buy, and less than the cases may take."""
 
     @property
     def most_usd(self) -> Decimal | None:
         """What the job costs if it takes all its time."""
-        return None if self.rate is None else _cost(self.rate, self.nodes, self.minutes)
+        minutes = self.minutes + self.idle_minutes
+        return None if self.rate is None else _cost(self.rate, self.nodes, minutes)
 
     def say(self, where: str) -> list[str]:
         """Return the terms in words, a line each."""
@@ -42,9 +45,10 @@ class Terms:
         rate = self.rate
         how = ", ".join(str(part) for part in (rate.option, rate.region, rate.date) if part)
         each = "" if self.nodes == 1 else " for each"
+        idle = f", and {self.idle_minutes} minutes after the job" if self.idle_minutes else ""
         return [
             *lines,
-            f"at most {say_usd(self.most_usd)}: ${rate.usd_per_hour} an hour{each} ({how})",
+            f"at most {say_usd(self.most_usd)}: ${rate.usd_per_hour} an hour{each}{idle} ({how})",
         ]
 
 
@@ -77,7 +81,11 @@ def nodes_for(plans: Sequence[Plan], asked: int | None, devices_per_node: int | 
 
 
 def terms_of(
-    plans: Sequence[Plan], nodes: int, asked_minutes: int | None, max_usd: float | None
+    plans: Sequence[Plan],
+    nodes: int,
+    asked_minutes: int | None,
+    max_usd: float | None,
+    idle_minutes: int = 0,
 ) -> Terms:
     """Return how long the job may take, and what that costs.
 
@@ -86,6 +94,7 @@ def terms_of(
         nodes: machines.
         asked_minutes: by the user; None: what the cases may take, or what the dollars buy.
         max_usd: the most that the job may cost.
+        idle_minutes: for which the engine may keep machines after the job.
 
     Raises:
         ConfigError: a limit in dollars without a price, or a time that costs more.
@@ -95,27 +104,32 @@ def terms_of(
     no_rate = next((plan.price_reason for plan in plans if plan.price is None), None)
     wanted = math.ceil(sum(plan.measure.max_minutes for plan in plans)) + START_MINUTES
     minutes = min(asked_minutes or wanted, MOST_MINUTES)
+    terms = Terms(
+        nodes=nodes, minutes=minutes, rate=rate, no_rate=no_rate, idle_minutes=idle_minutes
+    )
     if max_usd is None:
-        return Terms(nodes=nodes, minutes=minutes, rate=rate, no_rate=no_rate)
+        return terms
     if rate is None:
         raise ConfigError(
             f"--max-usd {max_usd:g} cannot be kept without a price: {no_rate}",
             hint="name the machines by --instance, or set your own rate by --usd-per-hour",
         )
-    bought = math.floor(Decimal(str(max_usd)) * 60 / (rate.usd_per_hour * nodes))
+    paid = Decimal(str(max_usd)) * 60 / (rate.usd_per_hour * nodes)
+    bought = math.floor(paid) - idle_minutes
+    if bought < 1:
+        raise ConfigError(
+            f"--max-usd {max_usd:g}: {nodes} x ${rate.usd_per_hour} an hour cost more before a job "
+            f"has had a minute",
+            hint="use more dollars, or fewer machines",
+        )
     if asked_minutes is not None and asked_minutes > bought:
         raise ConfigError(
             f"--max-usd {max_usd:g}: {asked_minutes} minutes of {nodes} x ${rate.usd_per_hour} an "
-            f"hour cost {say_usd(_cost(rate, nodes, asked_minutes))}",
-            hint=f"use --time {bought}min, or more dollars" if bought else "use more dollars",
-        )
-    if bought < 1:
-        raise ConfigError(
-            f"--max-usd {max_usd:g}: {nodes} x ${rate.usd_per_hour} an hour cost more in a minute",
-            hint="use more dollars",
+            f"hour cost {say_usd(terms.most_usd or 0)}",
+            hint=f"use --time {bought}min, or more dollars",
         )
     is_cut = asked_minutes is None and bought < minutes
-    return Terms(nodes=nodes, minutes=min(minutes, bought), rate=rate, no_rate=None, is_cut=is_cut)
+    return replace(terms, minutes=min(minutes, bought), is_cut=is_cut)
 
 
 def _cost(rate: Price, nodes: int, minutes: int) -> Decimal:

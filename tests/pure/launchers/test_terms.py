@@ -67,8 +67,18 @@ def test_a_time_that_costs_more_than_the_dollars_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--max-usd 10: 60 minutes of 1 x \$35.7608") as raised:
         terms_of(plans(), 1, 60, 10.0)
     assert raised.value.problems[0].hint == "use --time 16min, or more dollars"
-    with pytest.raises(ConfigError, match="cost more in a minute"):
+    with pytest.raises(ConfigError, match="before a job has had a minute"):
         terms_of(plans(), 64, None, 1.0)
+
+
+def test_minutes_that_are_paid_after_the_job_are_dollars_too() -> None:
+    terms = terms_of(plans(), 1, None, 10.0, idle_minutes=10)
+    assert (terms.minutes, terms.is_cut) == (6, True)
+    assert terms.most_usd is not None
+    assert 9 < terms.most_usd <= Decimal(10)
+    assert "an hour, and 10 minutes after the job (" in terms.say("x")[1]
+    with pytest.raises(ConfigError, match="before a job has had a minute"):
+        terms_of(plans(), 1, None, 6.0, idle_minutes=10)
 
 
 def test_dollars_need_a_price() -> None:
