@@ -205,13 +205,16 @@ def fill_disk_before(scene: Scene) -> Shot:
 
 
 def limit_files(scene: Scene) -> Shot:
-    """A limit on the size of a file: `write` fails as on a full disk, for one file alone."""
+    """A limit on the size of a file: `write` fails as on a full disk, for one file alone.
+
+    Its last words may not fit: no reserve makes room in a file.
+    """
     blocks = scene.chance.randint(520, 560)  # of 512 bytes; the reserve takes 512 of them
     scene.samples = 3000
     limit = ("/bin/sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh")
     scene.options = ["--set", "measure.relative_precision=0.0000001"]
     ended = scene.call(Way(is_executed=True, prefix=limit))
-    return Shot(ended=ended, codes={4}, statuses={"disk_full"})
+    return Shot(ended=ended, codes={4}, statuses={"disk_full", None})
 
 
 def give_up_privileges() -> None:

@@ -16,9 +16,15 @@ from tests.stand_in import stand_in_environment
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 
 
-def begin(scene: Scene) -> tuple[Started, list[int]]:
+def allow_time(scene: Scene, hang_seconds: float = 120.0) -> None:
+    """Wait long enough for torch, on a machine that others use too."""
+    scene.hang_seconds, scene.end_seconds = hang_seconds, 600.0
+
+
+def begin(scene: Scene, hang_seconds: float = 120.0) -> tuple[Started, list[int]]:
     """Start the suite with torch, and wait for some records; return it and its ranks."""
     scene.python = sys.executable
+    allow_time(scene, hang_seconds)
     started = scene.start()
     least, had = scene.chance.randint(3, 24), 0
     while not started.has_ended_within(0.02):
@@ -27,29 +33,30 @@ def begin(scene: Scene) -> tuple[Started, list[int]]:
             scene.what = f"{scene.ranks} ranks, after {now} records"
             return started, ranks
         had = now
-    raise RuntimeError(f"the suite ended by itself after {had} records: {started.wait()}")
+    raise RuntimeError(
+        f"the suite ended by itself after {had} records: {started.wait(scene.end_seconds)}"
+    )
 
 
 def kill_parent(scene: Scene) -> Shot:
     """The guardian then ends the ranks."""
     started, _ = begin(scene)
     os.kill(started.pid, signal.SIGKILL)
-    return Shot(ended=started.wait(), codes={-9})
+    return Shot(ended=started.wait(scene.end_seconds), codes={-9})
 
 
 def kill_rank(scene: Scene) -> Shot:
     """One that trains, or the one of two."""
     started, ranks = begin(scene)
     os.kill(scene.chance.choice(ranks), signal.SIGKILL)
-    return Shot(ended=started.wait(), codes={4}, statuses={"died"})
+    return Shot(ended=started.wait(scene.end_seconds), codes={4}, statuses={"died"})
 
 
 def stop_rank(scene: Scene) -> Shot:
     """Its peer waits for it in a collective."""
-    scene.hang_seconds = 10.0
-    started, ranks = begin(scene)
+    started, ranks = begin(scene, hang_seconds=45.0)
     os.kill(scene.chance.choice(ranks), signal.SIGSTOP)
-    return Shot(ended=started.wait(), codes={4}, statuses={"hung"})
+    return Shot(ended=started.wait(scene.end_seconds), codes={4}, statuses={"hung"})
 
 
 def signal_parent(scene: Scene) -> Shot:
@@ -57,11 +64,14 @@ def signal_parent(scene: Scene) -> Shot:
     number = scene.chance.choice([*STOPPED])
     started, _ = begin(scene)
     os.kill(started.pid, number)
-    return Shot(ended=started.wait(), codes={STOPPED[number]}, statuses={RECORDED[number]})
+    return Shot(
+        ended=started.wait(scene.end_seconds), codes={STOPPED[number]}, statuses={RECORDED[number]}
+    )
 
 
 def _python_once(scene: Scene, words: str) -> Callable[[], None]:
     """Have Python start behind some words of the shell; return what takes them away."""
+    allow_time(scene)
     mended = scene.folder / "mended"
     path = scene.folder / "python-with-a-limit"
     path.write_text(
@@ -109,6 +119,7 @@ def kill_for_memory(scene: Scene) -> Shot:
 
 def fill_device(scene: Scene) -> Shot:
     """A device without room, on the stand-in for a Trainium."""
+    allow_time(scene)
     scene.ranks, scene.launches = 1, 1
     scene.python = sys.executable
     scene.options = ["--device", "neuron:0"]

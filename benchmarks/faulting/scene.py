@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faulting import reader
-from benchmarks.faulting.commands import Ended, Started, Way, left_after, start
+from benchmarks.faulting.commands import END_SECONDS, Ended, Started, Way, left_after, start
 from tests.fake_python import ActAt, fake_python
 
 CASES = 2
@@ -39,8 +39,9 @@ class Shot:
     ended: Ended
     codes: Collection[int]
     """The documented exit codes of the command."""
-    statuses: Collection[str] = ()
-    """How the case that was under way may be recorded, where the parent lived to record it."""
+    statuses: Collection[str | None] = ()
+    """How the case that was under way may be recorded, where the parent lived to record it; None:
+    its records end without an outcome, and reports call it cut off."""
     damaged: Collection[str] = ()
     """Ids of the cases whose files were damaged from outside: they may have to be measured again,
     but for `still_known`."""
@@ -90,7 +91,7 @@ class Scene:
         self.ranks = 1 if chance.random() < 0.7 else 2
         self.at_launch = chance.randint(1, CASES * self.launches)
         self.at_step = chance.randint(0, 22)
-        self.hang_seconds = 20.0
+        self.hang_seconds, self.end_seconds = 20.0, END_SECONDS
         self.has_telemetry = chance.random() < 0.2
         self.samples = 30
         self.python = ""
@@ -131,7 +132,7 @@ class Scene:
 
     def call(self, way: Way | None = None) -> Ended:
         """Call the command, and wait for its end."""
-        return self.start(way).wait()
+        return self.start(way).wait(self.end_seconds)
 
     def mount(self, size: str = "900k") -> None:
         """Have the results lie on a small disk of their own."""
@@ -230,7 +231,7 @@ def _judge_outcomes(shot: Shot, found: reader.Run, verdict: Verdict) -> None:
         for launch in case.launches
     }
     if not statuses & {*shot.statuses} or statuses - {*shot.statuses, "finished"}:
-        verdict.note("is_recorded", f"outcomes {statuses}, expected {sorted(shot.statuses)}")
+        verdict.note("is_recorded", f"outcomes {statuses}, expected {[*shot.statuses]}")
     if found.document is None or found.document["state"] == "running":
         verdict.note("is_recorded", "run.json says nothing of the end")
 

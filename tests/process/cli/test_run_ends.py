@@ -329,7 +329,10 @@ def test_a_case_whose_files_were_taken_away_ends_as_that_and_the_next_one_is_mea
 def test_a_run_whose_folder_was_taken_away_ends_in_a_sentence(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     take = f"import shutil; shutil.rmtree({str(run)!r})"
-    command = ("run", config, "-o", run, "--python", fake_python(tmp_path, act=take))
+    command = (
+        "run", config, "-o", run, "--python", fake_python(tmp_path, act=take, at_launch=2),
+        "--set", "sweep={workload.global_batch_size: [2, 4]}",
+    )  # fmt: skip
     done = in_process(*command)
     assert done.code == 4, done.err
     assert "No such file or directory; the folder is gone" in done.err
