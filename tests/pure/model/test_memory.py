@@ -40,3 +40,23 @@ def test_the_fullest_rank_of_a_pipeline_needs_what_torch_counts(
         step=StepSettings(recompute=recompute, loss_chunk_rows=2048),
     )
     assert found.total_bytes / GIB == pytest.approx(counted_gib, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "counted_gib"),
+    [  # printed by benchmarks/memory.py
+        (Layout(context_parallel_size=4), 9.93),
+        (Layout(context_parallel_size=4, data_parallel_replicate_size=2), 9.93),
+        (Layout(context_parallel_size=4, tensor_parallel_size=2), 5.06),
+    ],
+)
+def test_the_state_is_shared_out_over_context_ranks(layout: Layout, counted_gib: float) -> None:
+    found = predict_memory(
+        models()["llama3.2-1b"].shape,
+        sequence_length=4096,
+        micro_batch_size=1,
+        precision="bf16",
+        layout=layout,
+        step=StepSettings(loss_chunk_rows=2048),
+    )
+    assert found.total_bytes / GIB == pytest.approx(counted_gib, rel=0.1)
