@@ -102,7 +102,8 @@ def test_a_message_is_one_compact_line_of_json() -> None:
     assert encode(RunBlock(steps=3, purpose="warmup")) == (
         '{"kind":"run","steps":3,"purpose":"warmup"}'
     )
-    assert encode(Finish()) == '{"kind":"finish","communication_steps":0}'
+    told = '{"kind":"finish","communication_steps":0,"times_all_reduce":false}'
+    assert encode(Finish()) == told
 
 
 def test_an_int_serves_as_a_float() -> None:

@@ -311,6 +311,8 @@ class Finish:
     kind: Literal["finish"] = "finish"
     communication_steps: int = 0
     """Steps that ranks of several run under the profiler first, for `Communication`; 0: none."""
+    times_all_reduce: bool = False
+    """Whether they then time an all-reduce between all of them."""
 
 
 Command = RunBlock | Finish

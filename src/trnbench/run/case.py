@@ -22,7 +22,13 @@ from trnbench.run.disk import MeasurementFile
 from trnbench.run.job import Job, Rank
 from trnbench.run.outcomes import End
 from trnbench.run.ranks import Merged, RankRecords
-from trnbench.run.stopping import Budget, NextBlock, StoppingRule, communication_steps
+from trnbench.run.stopping import (
+    ALL_REDUCE_SECONDS,
+    Budget,
+    NextBlock,
+    StoppingRule,
+    communication_steps,
+)
 from trnbench.run.watch import Clock, Interruption, LoadWatch
 from trnbench.run.worker import converse, named
 from trnbench.schema.measurement import Outcome
@@ -205,7 +211,9 @@ class CaseRun:
         if isinstance(command, Finish) and self._job.ranks > 1:
             left = self._budget.seconds - self._elapsed()
             steps = communication_steps(self._rule.mean_step_seconds, left)
-            command = replace(command, communication_steps=steps)
+            command = replace(
+                command, communication_steps=steps, times_all_reduce=left > ALL_REDUCE_SECONDS
+            )
         self._is_finishing = isinstance(command, Finish)
         self._job.send(command)
 

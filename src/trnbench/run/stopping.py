@@ -309,6 +309,9 @@ COMMUNICATION_STEPS = 5
 COMMUNICATION_SECONDS = 30.0
 """Of what comes after the last timed block, in steps and at most in time: choices."""
 
+ALL_REDUCE_SECONDS = 10.0
+"""What must be left of the budget for a timed all-reduce, which takes a quarter of a second."""
+
 PROFILER_COST = 2.0
 """How many times as long a step is assumed to take under the profiler."""
 

@@ -132,9 +132,10 @@ def train(task: orders.Train, channel: Channel) -> None:
         if not mesh.is_alone:  # last: whatever it comes to, all else was measured
             from trnbench.train.parallel import communication
 
-            steps = finish.communication_steps
-            communication.profile_communication(steps, step, stream, order, backend, mesh, channel)
-            if steps:  # there was room in the budget
+            communication.profile_communication(
+                finish.communication_steps, step, stream, order, backend, mesh, channel
+            )
+            if finish.times_all_reduce:
                 communication.time_all_reduce(backend, mesh, channel)
         _finish(mesh, channel, step.steps_done)
 

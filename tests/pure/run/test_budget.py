@@ -341,7 +341,10 @@ class Pair(Scripted):
 
 @pytest.mark.parametrize(
     ("kind", "finish"),
-    [(Scripted, Finish()), (Pair, Finish(communication_steps=COMMUNICATION_STEPS))],
+    [
+        (Scripted, Finish()),
+        (Pair, Finish(communication_steps=COMMUNICATION_STEPS, times_all_reduce=True)),
+    ],
 )
 def test_several_ranks_end_with_steps_under_the_profiler_and_one_rank_does_not(
     kind: type[Scripted], finish: Finish, tmp_path: Path
