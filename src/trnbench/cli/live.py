@@ -30,6 +30,11 @@ QUIET_SECONDS = 60.0
 """Without a terminal something is written at least so often: CI ends jobs that are silent."""
 BAR_WIDTH = 16
 
+MANY_CASES = 100
+"""Of more, a case that ends well leaves no line: how many did is said once a minute."""
+MOST_FAILURES = 20
+"""Of many cases, those whose failure has a line of its own."""
+
 PHASES = {
     "start": "starting the worker",
     "probe": "opening the device",
@@ -82,7 +87,9 @@ class LineObserver:
         self._clock = clock
         self._shown = -math.inf
         self._usd: dict[str, float] = {}  # what each case that has a price has cost so far
+        self._usd_in_all = 0.0
         self._cases = 0
+        self._tally: Tally | None = None  # of many cases
         self._launches, self._launch = launches, 0
         self._folders: list[Path] = []
         self._place = self._phase = ""
@@ -98,7 +105,10 @@ class LineObserver:
         limit = ""
         if known and len(known) == len(most):
             limit = f", for at most {say_usd(min(sum(known), self._most_usd))}"
-        self._write(f"{len(plans)} case{'s' if len(plans) != 1 else ''} into {folder}{limit}")
+        cases = f"{len(plans):,} case{'s' if len(plans) != 1 else ''}"
+        self._write(f"{cases} into {folder}{limit}")
+        if len(plans) > MANY_CASES:
+            self._tally = Tally(sum(plan.measure.launches for plan in plans), self._clock())
 
     def case_begins(self, number: int, plan: Plan, launch: int) -> None:
         """Show which case it is."""
@@ -115,7 +125,7 @@ class LineObserver:
     def case_moves(self, plan: Plan, progress: Progress) -> None:
         """Show how far it is."""
         if progress.usd_spent is not None:
-            self._usd[plan.case_id] = progress.usd_spent
+            self._note_usd(plan.case_id, progress.usd_spent)
         is_new, self._phase = progress.phase != self._phase, progress.phase
         self._show(self._line_of(plan, progress), is_new=is_new)
 
@@ -124,21 +134,45 @@ class LineObserver:
         model = f"{result.model.name} {result.workload.precision} {result.device.backend}"
         outcome = result.outcome
         standing = result.standing if outcome.status == "finished" else outcome.status
-        place = self._place if self._launches is not None else f"[{number}/{self._cases}]"
+        place = self._place if self._launches is not None else f"[{number:,}/{self._cases:,}]"
         said = f"{place}  {model}  {standing}: "
+        if self._tally is not None:
+            self._tally.take(result, was_measured_before=was_measured_before)
         if was_measured_before:
-            self._write(f"{said}was measured before")
+            kept = "" if standing != outcome.status else "; --retry all measures it again"
+            self._say_end(f"{said}was measured before{kept}", is_news=False)
             return
         usd = result.metrics["case_usd"].value
         if usd is not None:
-            self._usd[result.case_id] = usd
-        self._write(f"{said}{outcome.reason}" + (f"  {say_usd(usd)}" if usd is not None else ""))
+            self._note_usd(result.case_id, usd)
+        line = f"{said}{outcome.reason}" + (f"  {say_usd(usd)}" if usd is not None else "")
+        self._say_end(line, is_news=standing not in ("sound", "doubtful"))
+
+    def _say_end(self, line: str, *, is_news: bool) -> None:
+        """Write how a case ended; of many cases each failure, and once a minute how many ended."""
+        tally = self._tally
+        if tally is None:
+            self._write(line)
+            return
+        if is_news and tally.failures_said < MOST_FAILURES:
+            tally.failures_said += 1
+            more = "" if tally.failures_said < MOST_FAILURES else "; more are counted, not shown"
+            self._write(f"{line}{more}")
+        now = self._clock()
+        if now - tally.said >= QUIET_SECONDS or tally.ended == self._cases:
+            tally.said = now
+            usd = f"; {say_usd(self._usd_in_all)} so far" if self._usd else ""
+            self._write(f"{tally.say(self._cases, self._launch, now)}{usd}")
+
+    def _note_usd(self, case_id: str, usd: float) -> None:
+        self._usd_in_all += usd - self._usd.get(case_id, 0.0)
+        self._usd[case_id] = usd
 
     def _line_of(self, plan: Plan, progress: Progress) -> "Line":
         left = max(progress.limit_seconds - progress.elapsed_seconds, 0.0)
         spent = [] if progress.usd_spent is None else [say_usd(progress.usd_spent)]
         if len(self._usd) > 1:
-            spent.append(f"{say_usd(sum(self._usd.values()))} in all")
+            spent.append(f"{say_usd(self._usd_in_all)} in all")
         return Line(
             self._place,
             _name_of(plan),
@@ -155,6 +189,8 @@ class LineObserver:
         """Redraw the line that moves, a few times a second; elsewhere write what is new."""
         now = self._clock()
         if self._live is None:
+            if self._tally is not None:  # a line for each phase of thousands is too much to read
+                is_new, self._shown = False, max(self._shown, self._tally.said)
             if is_new or now - self._shown >= QUIET_SECONDS:
                 self._shown = now
                 self._write(line.as_text())
@@ -170,6 +206,46 @@ class LineObserver:
         else:
             self._live.update("")
             self._live.console.print(Text(line))
+
+
+class Tally:
+    """How many of many cases have ended, how, and how long the others may take."""
+
+    def __init__(self, launches: int, began: float) -> None:
+        self._left_launches = launches
+        """Of the cases that were not measured before."""
+        self._began = self.said = began
+        self._before = 0
+        self._ended: dict[str, int] = {}
+        self.failures_said = 0
+
+    @property
+    def ended(self) -> int:
+        """Cases that are over."""
+        return sum(self._ended.values())
+
+    def take(self, result: Result, *, was_measured_before: bool) -> None:
+        """Count a case that is over."""
+        self._ended[result.standing] = self._ended.get(result.standing, 0) + 1
+        if was_measured_before:
+            self._before += 1
+            self._left_launches -= len(result.launches)
+
+    def say(self, cases: int, launched: int, now: float) -> str:
+        """Say it in a line; `launched` launches have begun, the last of which is still going on."""
+        ended = self.ended
+        parts = [f"{self._ended[each]:,} {each}" for each in STANDINGS if each in self._ended]
+        before = f" ({self._before:,} before)" if self._before else ""
+        took = now - self._began
+        line = f"{ended:,} of {cases:,} cases{before}: {', '.join(parts) or 'none ended'}"
+        line += f"; {say_seconds(took)}"
+        left = self._left_launches - launched
+        if launched and left > 0:
+            line += f", about {say_seconds(took / launched * left)} more"
+        return line
+
+
+STANDINGS = ("sound", "doubtful", "invalid", "failed")
 
 
 class Line(NamedTuple):

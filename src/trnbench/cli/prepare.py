@@ -12,7 +12,7 @@ from trnbench.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from trnbench.cli.options import FormatChoice
-    from trnbench.config.load import CaseConfig
+    from trnbench.config.load import CaseConfig, Suite
     from trnbench.machine.describe import Devices, Machine
     from trnbench.run.case import Observer
     from trnbench.run.stopping import Spending
@@ -32,16 +32,24 @@ class Prepared(NamedTuple):
     """Makes a plan again: its place in `plans`, and the sequences of a pass that is `max`."""
 
 
-def read_cases(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "list[CaseConfig]":
+def read_cases(
+    configs: Sequence[str] | None, overrides: Mapping[str, str], most: int | None = None
+) -> "list[CaseConfig]":
     """Read configs, by path or by name, and models by name; without any, the quick suite's."""
-    from trnbench.config.load import check_document
+    return expand(read_suites(configs, overrides), most)
+
+
+def read_suites(configs: Sequence[str] | None, overrides: Mapping[str, str]) -> "list[Suite]":
+    """Read configs as suites, whose sweeps are not expanded yet."""
+    from trnbench.config.load import open_suite
     from trnbench.run.configs import DEFAULT_CONFIG, open_config
 
-    return [
-        case
-        for name in configs or [DEFAULT_CONFIG]
-        for case in check_document(open_config(name), overrides)
-    ]
+    return [open_suite(open_config(name), overrides) for name in configs or [DEFAULT_CONFIG]]
+
+
+def expand(suites: "Sequence[Suite]", most: int | None = None) -> "list[CaseConfig]":
+    """Return the cases of all suites, of each `most` at most."""
+    return [case for suite in suites for case in suite.cases(most)]
 
 
 def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:

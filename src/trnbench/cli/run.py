@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,12 +17,15 @@ from trnbench.cli.groups import cli_option
 from trnbench.cli.prepare import (
     Prepared,
     default_folder,
+    expand,
     plan_only,
     prepare,
     read_cases,
+    read_suites,
     require_sizes,
     settle_pass_sizes,
 )
+from trnbench.cli.sweeps import require_yes
 from trnbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,6 +43,15 @@ EXAMPLES = (
 """For `--help`."""
 
 LAUNCHES_KEY = "measure.launches"
+
+
+class Retry(StrEnum):
+    """Cases that are measured again after they failed."""
+
+    SOME = "some"
+    ALL = "all"
+    NONE = "none"
+
 
 DEFAULT_AB_LAUNCHES = 6
 """Of each arm; even, so that A B B A is complete. Source: docs/metrics.md, "Comparison"."""
@@ -79,6 +92,26 @@ class RunOptions:
         help="The most that all cases together may cost, by the second; a worker is ended there.",
         show_default="no limit but each case's measure.max_usd",
     )
+    max_cases: int | None = cli_option(
+        None,
+        metavar="N",
+        min=1,
+        help="Measure this many cases of each sweep at most, the first ones in its order: of more "
+        "than 100 they are spread over all keys. With a larger N later, the rest.",
+        show_default="all",
+    )
+    yes: bool = cli_option(
+        False,
+        "--yes",
+        help="Measure more than 1,000 cases. Without it, `run` says what they could take and cost, "
+        "and measures nothing.",
+    )
+    retry: Retry = cli_option(
+        Retry.SOME,
+        metavar="WHICH",
+        help="Which cases are measured again that failed in the folder before, after all others: "
+        "some, but those whose failure is an answer, as out_of_memory is; all; none.",
+    )
     dry_run: bool = cli_option(
         False,
         "--dry-run",
@@ -110,13 +143,16 @@ def run(
                 "run: --gate, --allow, --strict and --margin compare two sides; this run has one",
                 hint="add `--ab A.yaml B.yaml`, or use `trnbench compare` on results",
             )
-        cases = read_cases(configs, overrides)
+        suites = read_suites(configs, overrides)
+        if not how.yes and not how.dry_run:
+            require_yes(suites, how.max_cases, case.python)
+        cases = expand(suites, how.max_cases)
         if not configs:
             sys.stderr.write(QUICK)
         if how.dry_run:
             plan_only(cases, case.python, form, is_strict=gate.strict)
         else:
-            _measure(prepare(cases, case.python), how.max_usd, output, form)
+            _measure(prepare(cases, case.python), how, output, form)
         return
     if any(name.startswith("-") for name in how.ab):
         raise ConfigError(
@@ -128,9 +164,14 @@ def run(
             f"run --ab takes exactly two configs; it was also given {' '.join(configs)}",
             hint="write `trnbench run --ab A.yaml B.yaml`",
         )
+    if how.retry is not Retry.SOME:
+        raise ConfigError(
+            f"--retry {how.retry}: does not go with --ab, which makes a failed launch again",
+            hint="leave --retry out",
+        )
     gate.terms()  # a typo is an error before anything is measured
     overrides = {LAUNCHES_KEY: str(DEFAULT_AB_LAUNCHES), **overrides}
-    first, second = (read_cases([config], overrides) for config in how.ab)
+    first, second = (read_cases([config], overrides, how.max_cases) for config in how.ab)
     if how.dry_run:
         plan_only([*first, *second], case.python, form, is_strict=gate.strict)
         return
@@ -143,7 +184,7 @@ def run(
 
 
 def _measure(
-    prepared: Prepared, max_usd: float | None, output: Path | None, form: options.FormatChoice
+    prepared: Prepared, how: RunOptions, output: Path | None, form: options.FormatChoice
 ) -> None:
     from trnbench.cli.live import make_observer
     from trnbench.cli.output import show
@@ -152,8 +193,8 @@ def _measure(
     from trnbench.run.watch import noted_signals
 
     folder = output or default_folder(prepared.plans[0].suite)
-    spending = _spending(max_usd, prepared.plans)
-    with noted_signals() as interruption, make_observer(most_usd=max_usd) as observer:
+    spending = _spending(how.max_usd, prepared.plans)
+    with noted_signals() as interruption, make_observer(most_usd=how.max_usd) as observer:
         plans = settle_pass_sizes(
             prepared, folder, observer=observer, interruption=interruption, spending=spending
         )
@@ -166,6 +207,7 @@ def _measure(
             observer=observer,
             interruption=interruption,
             spending=spending,
+            retry=how.retry.value,
         ).run()
     results = ending.load_results(folder)
     if results or form.name != options.TERMINAL:

@@ -22,10 +22,12 @@ from trnbench.config.explain import (
     say_value,
 )
 from trnbench.config.model import Config
+from trnbench.config.sweep import SPREAD_ABOVE, cells
 from trnbench.config.yaml import Document, parse_value
 from trnbench.errors import ConfigError, Problem
 
-MAX_CASES = 1000
+MAX_CASES = 100_000
+"""Of one run: a folder of results has a folder for each. Of a larger sweep a part is measured."""
 
 Case = TypeVar("Case")
 Done = TypeVar("Done")
@@ -76,10 +78,58 @@ class CaseConfig:
         return Problem(f"{self.places.where(blamed)}: {conflict.message}", conflict.hint)
 
 
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A checked document, whose sweep is not expanded yet: it may have a million cases."""
+
+    config: Config
+    data: dict[str, Any]
+    """Of the document, with what `--set` replaced."""
+    places: Places
+
+    @property
+    def count(self) -> int:
+        """Cases that its sweep makes; 1 without one."""
+        return math.prod(map(len, self.config.sweep.values()))
+
+    @property
+    def where(self) -> str:
+        """Where its sweep is written."""
+        return self.places.where(("sweep",))
+
+    def cases(self, most: int | None = None) -> list[CaseConfig]:
+        """Return its cases in the order in which they are measured, `most` of them at most.
+
+        Raises:
+            ConfigError: what is wrong with any of them.
+        """
+        sweep = self.config.sweep
+        if not sweep:
+            return [CaseConfig(self.config, {}, self.places)]
+        if min(self.count, most or self.count) > MAX_CASES:
+            raise ConfigError(
+                f"{self.where}: sweep makes {self.count:,} cases",
+                hint=f"a run has at most {MAX_CASES:,}: shorten a list, or let `trnbench run "
+                "--max-cases N` measure a part that is spread over all of them",
+            )
+        order = self.config.sweep_order
+        is_spread = order == "spread" or (order == "auto" and self.count > SPREAD_ABOVE)
+        swept = (
+            {key: values[at] for (key, values), at in zip(sweep.items(), cell, strict=True)}
+            for cell in cells([*map(len, sweep.values())], is_spread=is_spread)
+        )
+        return for_each(itertools.islice(swept, most), partial(_check_case, self.data, self.places))
+
+
 def check_document(
     document: Document, overrides: Mapping[str, str] | None = None
 ) -> list[CaseConfig]:
-    """Check a parsed document, expand its sweep, and return its cases in order.
+    """Check a parsed document, expand its sweep, and return its cases in order."""
+    return open_suite(document, overrides).cases()
+
+
+def open_suite(document: Document, overrides: Mapping[str, str] | None = None) -> Suite:
+    """Check a parsed document, but for what each case of its sweep makes of it.
 
     Args:
         document: of one YAML file.
@@ -98,10 +148,8 @@ def check_document(
         _add_defaults(data, document.source)
     places = Places(document, overrides)
     suite = _validate(data, places)
-    if not suite.sweep:
-        return [CaseConfig(suite, {}, places)]
     _check_sweep(suite.sweep, overrides, places)
-    return for_each(_combinations(suite.sweep, places), partial(_check_case, data, places))
+    return Suite(suite, data, places)
 
 
 def _check_case(data: dict[str, Any], places: Places, swept: Mapping[str, Any]) -> CaseConfig:
@@ -150,16 +198,6 @@ def _check_sweep(sweep: Iterable[str], overrides: Mapping[str, str], places: Pla
                     f"{typed}: {key} is swept ({where})",
                     hint=f"leave one out, or write `--set sweep={{}}` beside `{typed}`",
                 )
-
-
-def _combinations(sweep: Mapping[str, list[Any]], places: Places) -> list[dict[str, Any]]:
-    total = math.prod(len(values) for values in sweep.values())
-    if total > MAX_CASES:
-        raise ConfigError(
-            f"{places.where(('sweep',))}: sweep makes {total:,} cases",
-            hint=f"a suite has at most {MAX_CASES:,}; shorten a list or split the file",
-        )
-    return [dict(zip(sweep, values, strict=True)) for values in itertools.product(*sweep.values())]
 
 
 def _set(data: dict[str, Any], dotted: str, value: Any, where: str) -> None:

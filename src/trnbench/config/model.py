@@ -363,3 +363,7 @@ class Config(Strict):
     ]
     """Keys of this file, with dots, and the values that each takes in turn: every combination is
     one case."""
+    sweep_order: Literal["auto", "written", "spread"] = "auto"
+    """In which order they are measured. written: the last key changes first; spread: any first part
+    of the cases has each value of every key about equally often, so that a sweep that is cut tells
+    the most; auto: written up to 100 cases, spread above."""

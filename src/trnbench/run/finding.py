@@ -8,7 +8,7 @@ from pathlib import Path
 from trnbench.errors import DataError, Problem
 from trnbench.run.store import is_result_file
 
-MOST_FOLDERS = 100_000
+MOST_FOLDERS = 250_000
 """That are searched below one path: more are no folder of results."""
 
 MOST_LINKED = 2

@@ -60,17 +60,26 @@ def load_result(case: Path, run_id: str | None = None) -> Result:
         return load_imported(case, run_id)
     if not paths and (case / RESULT_FILE).exists():
         return load_stored(case)
-    stored, note = _stored_beside(case)
-    if stored is not None and note is None:
-        written = (case / RESULT_FILE).stat().st_mtime_ns
-        if all(path.stat().st_mtime_ns <= written for path in paths):
-            return stored
-        if stored.measurement_sha256 == _sha256(paths):  # a copy, whose dates tell nothing
-            return stored
+    whole = load_whole(case)
+    if whole is not None:
+        return whole
     derived = derive(case, run_id)
     if derived.note is not None:
         log.warning("%s: %s", case, derived.note)
     return derived.result
+
+
+def load_whole(case: Path) -> Result | None:
+    """Return a stored result that is as it was written and of the records beside it, or None."""
+    stored, note = _stored_beside(case)
+    if stored is None or note is not None:
+        return None
+    written = (case / RESULT_FILE).stat().st_mtime_ns
+    paths = store.measurement_paths(case)
+    if all(path.stat().st_mtime_ns <= written for path in paths):
+        return stored
+    # A copy's dates tell nothing.
+    return stored if stored.measurement_sha256 == _sha256(paths) else None
 
 
 def load_imported(case: Path, run_id: str | None = None) -> Result:

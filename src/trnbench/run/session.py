@@ -23,6 +23,7 @@ from trnbench.prices.base import utc_now
 from trnbench.protocol.orders import Train, WorkOrder
 from trnbench.run.case import CaseRun, Observer
 from trnbench.run.disk import MeasurementFile, StorageFull
+from trnbench.run.earlier import Earlier, Retry, look_at
 from trnbench.run.ending import FULL_HINT, EndedCase, Ending
 from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
 from trnbench.run.meeting import Meeting, bound
@@ -57,6 +58,7 @@ class Session:
         most_launches: int | None = None,
         spending: Spending | None = None,
         make_rule: Callable[[Plan, Budget], StoppingRule] | None = None,
+        retry: Retry = "all",
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare; nothing is written yet.
@@ -73,6 +75,7 @@ class Session:
                 the same folder makes the rest. None makes as many as the plans say.
             spending: the dollars of all cases; two sessions of one command share them.
             make_rule: chooses a launch's blocks and its end; by default the plan's stopping rule.
+            retry: which cases are measured again that failed in the folder before.
             now: the time of day.
         """
         self._plans = list({plan.case_id: plan for plan in plans}.values())
@@ -84,12 +87,12 @@ class Session:
         self._spending = spending or Spending()
         self._unpaid: set[str] = set()
         """Ids of cases with a launch that the dollars did not pay for."""
-        self._make_rule, self._now = make_rule, now
+        self._make_rule, self._retry, self._now = make_rule, retry, now
         self._storage_full: str | None = None
         self._over: dict[str, EndedCase] = {}
         """The cases that are over, by their id; their results are on disk."""
-        self._made: dict[str, list[float]] = {}
-        """Of each case, the seconds of its finished launches."""
+        self._earlier: dict[str, Earlier] = {}
+        """Of each case that was looked at, the launches that are on disk."""
         self._reached: dict[str, bool] = {}
         """By case id, whether this session launched the case; absent: not reached yet."""
         document = RunDocument(
@@ -125,7 +128,7 @@ class Session:
             run.require_same_suite(self._suites)
             self._states.write(run)
             self._observer.run_begins(self._folder, self._plans)
-            for number, plan, launch in self._turns():
+            for number, plan, launch in self._turns(run):
                 if self._interruption.signal is not None:
                     break
                 self._take_turn(run, number, plan, launch)
@@ -147,35 +150,45 @@ class Session:
             unpaid=len(self._unpaid),
         )
 
-    def _turns(self) -> Iterator[tuple[int, Plan, int]]:
-        """Yield each launch in order: the case's number, its plan, and the launch's number."""
+    def _turns(self, run: RunFolder) -> Iterator[tuple[int, Plan, int]]:
+        """Yield each launch in order: the case's number, its plan, and the launch's number.
+
+        A case that failed before comes after all others of its round: it may fail again.
+        """
         numbered = list(enumerate(self._plans, start=1))
         for launch in range(1, self._rounds + 1):
+            again = []
             for number, plan in numbered if launch % 2 else reversed(numbered):
-                if launch <= plan.measure.launches:
+                if launch > plan.measure.launches:
+                    continue
+                earlier = self._earlier_of(run, plan)
+                if earlier.failed is not None and not earlier.is_kept(self._retry):
+                    again.append((number, plan, launch))
+                else:
                     yield number, plan, launch
+            yield from again
 
     def _take_turn(self, run: RunFolder, number: int, plan: Plan, launch: int) -> None:
         """Make one launch of a case, if it is missing, and conclude the case after its last."""
         if plan.case_id in self._over:
             return
-        case = run.case(plan.case_id)
-        made = self._launches_of(case, plan)
-        if launch <= len(made):
+        earlier = self._earlier_of(run, plan)
+        made = earlier.seconds
+        if launch <= len(made) or earlier.is_kept(self._retry):
             self._reached.setdefault(plan.case_id, False)
         elif not self._budget(plan, made).pays_for_a_launch():
             self._unpaid.add(plan.case_id)
             return
         else:
-            self._launch(run, case, number, plan, made)
+            self._launch(run, run.case(plan.case_id), number, plan, made)
         if launch == plan.measure.launches or len(made) < launch:
             self._conclude(run, number, plan)
 
-    def _launches_of(self, case: CaseFolder, plan: Plan) -> list[float]:
-        """Return the seconds of a case's finished launches; those of earlier sessions are read."""
-        if plan.case_id not in self._made:
-            self._made[plan.case_id] = case.launches_measured(plan)
-        return self._made[plan.case_id]
+    def _earlier_of(self, run: RunFolder, plan: Plan) -> Earlier:
+        """Return what is on disk of a case's launches."""
+        if plan.case_id not in self._earlier:
+            self._earlier[plan.case_id] = look_at(run.case(plan.case_id), plan)
+        return self._earlier[plan.case_id]
 
     def _launch(
         self, run: RunFolder, case: CaseFolder, number: int, plan: Plan, made: list[float]

@@ -171,6 +171,13 @@ class CaseFolder:
                 return seconds
             seconds.append(measurement.outcome.at_seconds if measurement.outcome else 0.0)
 
+    def has_plan(self, plan: Plan) -> bool:
+        """Tell whether this very plan is written there."""
+        try:
+            return plan_sha256(self.path) == _sha256(_text_of(plan))
+        except OSError:
+            return False
+
     def _has_plan_of(self, measurement: Measurement, plan: Plan) -> bool:
         """Tell whether the plan of some records is there; put it back if it is the one given."""
         named = measurement.header.plan_sha256

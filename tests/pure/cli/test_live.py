@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.live import Live
 
 from tests.builders import make_plan, make_result
-from trnbench.cli.live import BAR_WIDTH, PHASES, LineObserver, make_observer
+from trnbench.cli.live import BAR_WIDTH, MOST_FAILURES, PHASES, LineObserver, make_observer
 from trnbench.protocol.records import Phase
 from trnbench.run.case import Progress
-from trnbench.schema.result import Result
+from trnbench.schema.result import Result, ResultOutcome
 from trnbench.units import say_usd
 
 FIRST = make_plan({"model": "tiny-llama"})
@@ -191,3 +191,49 @@ def test_launches_in_turns_are_counted_over_both_arms() -> None:
 def test_every_phase_of_a_worker_has_words() -> None:
     names = get_args(get_type_hints(Phase)["name"])
     assert {*names, "start", "warm up", "measure", "end"} == set(PHASES)
+
+
+def test_of_many_cases_failures_and_one_line_a_minute_are_written() -> None:
+    out, now = io.StringIO(), [0.0]
+    plans = [make_plan({"model": "tiny-llama"})] * 300
+    observer = LineObserver(out, clock=lambda: now[0])
+    observer.run_begins(Path("results"), plans)
+    good = result_of("tiny-llama")
+    died = good.model_copy(
+        update={
+            "standing": "failed",
+            "outcome": ResultOutcome(status="died", reason="the worker died"),
+        }
+    )
+    for number in range(1, 301):
+        observer.case_begins(number, plans[0], 1)
+        observer.case_moves(plans[0], progress(0.25))
+        now[0] += 1.0
+        result = died if number in (7, 200) else good
+        observer.case_ends(number, result, was_measured_before=False)
+    first, *lines = out.getvalue().splitlines()
+    assert first.startswith("300 cases into results")
+    assert [line for line in lines if "died" in line] == [
+        "[7/300]  tiny-llama fp32 cpu  died: the worker died  $0.00491",
+        "[200/300]  tiny-llama fp32 cpu  died: the worker died  $0.00491",
+    ]
+    tallies = [line for line in lines if "of 300 cases" in line]
+    assert len(tallies) == 5
+    assert re.match(r"60 of 300 cases: 59 \w+, 1 failed; 60 s, about 4 min more", tallies[0])
+    assert re.match(r"300 of 300 cases: 298 \w+, 2 failed; 5 min", tallies[-1])
+    assert len(lines) == 7
+
+
+def test_of_many_failures_the_first_have_a_line_and_the_others_are_counted() -> None:
+    out, now = io.StringIO(), [0.0]
+    observer = LineObserver(out, clock=lambda: now[0])
+    observer.run_begins(Path("results"), [FIRST] * 300)
+    outcome = ResultOutcome(status="out_of_memory", reason="too large")
+    update = {"standing": "failed", "outcome": outcome}
+    failed = result_of("tiny-llama").model_copy(update=update)
+    for number in range(1, 301):
+        observer.case_ends(number, failed, was_measured_before=False)
+    lines = [line for line in out.getvalue().splitlines() if "out_of_memory" in line]
+    assert len(lines) == MOST_FAILURES
+    assert "more are counted" in lines[-1]
+    assert "300 of 300 cases: 300 failed" in out.getvalue()

@@ -15,9 +15,10 @@ from trnbench.config.load import (
     CaseConfig,
     Conflict,
     check_document,
+    open_suite,
 )
 from trnbench.config.model import AUTO, ModelConfig, ParallelConfig
-from trnbench.config.yaml import read_document
+from trnbench.config.yaml import parse_document, read_document
 from trnbench.errors import ConfigError, Problem
 
 SUITE = """\
@@ -341,14 +342,17 @@ def test_a_sweep_of_too_many_cases_is_refused_before_it_is_expanded() -> None:
     assert problem.message == "suite.yaml, line 6: sweep makes 10,000,000,000 cases"
 
 
-def test_a_sweep_of_as_many_cases_as_are_allowed_is_expanded() -> None:
-    seeds = str(list(range(MAX_CASES)))
-    cases = parse_config(SUITE + f"sweep: {{workload.seed: {seeds}}}\n", "suite.yaml")
-    assert [case.config.workload.seed for case in cases] == list(range(MAX_CASES))
-    assert (
-        "sweep makes 1,001 cases"
-        in only_problem(SUITE + f"sweep: {{workload.seed: {list(range(MAX_CASES + 1))}}}\n").message
-    )
+def test_of_a_sweep_of_too_many_cases_a_part_is_expanded() -> None:
+    lists = {"seed": 251, "threads": 400}
+    keys = "".join(f"  workload.{key}: {list(range(1, n + 1))}\n" for key, n in lists.items())
+    suite = open_suite(parse_document(f"{SUITE}sweep:\n{keys}", "suite.yaml"))
+    assert suite.count == 251 * 400 > MAX_CASES
+    first = suite.cases(most=30)
+    assert len(first) == 30
+    assert len({case.config.workload.seed for case in first}) > 20  # and not the first seed alone
+    for most in (None, MAX_CASES + 1):
+        with pytest.raises(ConfigError, match="sweep makes 100,400 cases"):
+            suite.cases(most)
 
 
 # --- conflicts -----------------------------------------------------------------------------------
