@@ -95,21 +95,7 @@ class Session:
         """Of each case that was looked at, the launches that are on disk."""
         self._reached: dict[str, bool] = {}
         """By case id, whether this session launched the case; absent: not reached yet."""
-        document = RunDocument(
-            trnbench_version=__version__,
-            run_id=folder.resolve().name,
-            suites=list(dict.fromkeys(plan.suite for plan in self._plans)),
-            started_at=now().isoformat(timespec="seconds"),
-            ended_at=None,
-            state="running",
-            machine=machine.to_json(),
-            devices=[
-                {"backend": d.backend, "name": d.device_name, "count": d.device_count}
-                for d in devices.found
-            ],
-            versions=devices.versions,
-            cases=[RunCase(case_id=plan.case_id, status="waiting") for plan in self._plans],
-        )
+        document = _document_of(self._plans, folder, machine, devices, now())
         self._run_id, self._suites = document.run_id, document.suites
         self._states = States(document)
 
@@ -334,6 +320,27 @@ class Session:
         ended_at = self._now().isoformat(timespec="seconds")
         is_stopped = self._interruption.signal is not None
         self._states.end(run, ended_at, state, is_stopped=is_stopped)
+
+
+def _document_of(
+    plans: Sequence[Plan], folder: Path, machine: Machine, devices: Devices, now: datetime
+) -> RunDocument:
+    """Return what run.json says of a run that begins."""
+    return RunDocument(
+        trnbench_version=__version__,
+        run_id=folder.resolve().name,
+        suites=list(dict.fromkeys(plan.suite for plan in plans)),
+        started_at=now.isoformat(timespec="seconds"),
+        ended_at=None,
+        state="running",
+        machine=machine.to_json(),
+        devices=[
+            {"backend": d.backend, "name": d.device_name, "count": d.device_count}
+            for d in devices.found
+        ],
+        versions=devices.versions,
+        cases=[RunCase(case_id=plan.case_id, status="waiting") for plan in plans],
+    )
 
 
 def too_large(plan: Plan) -> Outcome | None:
