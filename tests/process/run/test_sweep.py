@@ -1,4 +1,4 @@
-"""A sweep whose cases are real processes: cut by --max-cases, completed, and its failures retried."""
+"""A sweep of real processes: cut by --max-cases, completed, and its failures measured again."""
 
 import json
 from pathlib import Path
