@@ -16,7 +16,7 @@ from trnbench.cost.field import metrics_per_chip
 from trnbench.cost.ranked_runs import RankedRun
 from trnbench.errors import ConfigError
 from trnbench.estimate.calibration import calibration
-from trnbench.estimate.layouts import fastest_of, possible_setups
+from trnbench.estimate.layouts import possible_setups, search
 from trnbench.estimate.machine import Machine, machine_of
 from trnbench.estimate.step import StepEstimate, data_of, estimate_step
 from trnbench.estimate.terms import Setup, bound_seconds
@@ -112,9 +112,9 @@ def _estimate(shape: ModelShape, sequence_length: int, chip: PublishedChip) -> _
             if data_of(setup, calibration())[0] is None:
                 rate = setup.tokens / bound_seconds(setup) / count
                 return Bound(chip.published_as, NO_DATA, rate)
-            found = fastest_of(filter(_is_usual, possible_setups(setup)))
-            if found is not None and found.verdict != "does_not_fit":
-                return _Made(found.setup, estimate_step(found.setup))
+            found = search(filter(_is_usual, possible_setups(setup)))
+            if found is not None and found.best.verdict != "does_not_fit":
+                return _Made(found.best.setup, estimate_step(found.best.setup))
             count *= 2
     except ConfigError as error:
         return Bound(chip.published_as, str(error), None)

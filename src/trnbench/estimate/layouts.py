@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
-from trnbench.estimate.calibration import Calibration
-from trnbench.estimate.step import Quick, estimate_layouts
+from trnbench.estimate.calibration import Calibration, calibration
+from trnbench.estimate.step import Quick, Standard
 from trnbench.estimate.terms import Setup
 from trnbench.protocol.orders import Recompute
 from trnbench.protocol.parallel import Layout
@@ -31,6 +32,7 @@ def possible_setups(setup: Setup) -> Iterator[Setup]:
     most = min(devices, machine.chips_per_node * machine.chip.devices_per_chip, 64)
     tensors = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= most and _divides(setup, n)]
     is_split = shape.family in ("llama", "moe", "gpt2")
+    steps = [replace(setup.step, recompute=each) for each in RECOMPUTES]
     for tensor in tensors if is_split else (1,):
         for pipeline in PIPELINES if is_split else (1,):
             if devices % (tensor * pipeline) or shape.layers < pipeline:
@@ -38,14 +40,11 @@ def possible_setups(setup: Setup) -> Iterator[Setup]:
             for layout in _data_layouts(setup, tensor, pipeline, devices // (tensor * pipeline)):
                 data = layout.data_parallel_size
                 for micro in MICRO_BATCHES:
-                    if setup.global_batch_size % (data * micro):
+                    passes, rest = divmod(setup.global_batch_size, data * micro)
+                    if rest or (pipeline > 1 and passes < pipeline):
                         continue
-                    found = replace(setup, layout=layout, micro_batch_size=micro)
-                    if pipeline > 1 and found.passes < pipeline:
-                        continue
-                    for recompute in RECOMPUTES:
-                        step = replace(setup.step, recompute=recompute)
-                        yield replace(found, step=step)
+                    for step in steps:
+                        yield replace(setup, layout=layout, micro_batch_size=micro, step=step)
 
 
 def _data_layouts(setup: Setup, tensor: int, pipeline: int, rest: int) -> Iterator[Layout]:
@@ -80,19 +79,55 @@ def _divides(setup: Setup, tensor: int) -> bool:
     return heads and (shape.kv_heads % tensor == 0 or tensor % shape.kv_heads == 0)
 
 
+class Found(NamedTuple):
+    """What a search found."""
+
+    best: Quick
+    """The fastest way that fits, or else the one that needs the least memory."""
+    other: Quick | None
+    """The fastest on another mesh that fits as well; None where nothing fits."""
+    candidates: int
+
+
 def fastest(setup: Setup, known: Calibration | None = None) -> Quick | None:
     """Return the fastest way that fits, or else the one that needs the least memory; None: none."""
-    return fastest_of(possible_setups(setup), known)
+    found = search(possible_setups(setup), known)
+    return found.best if found else None
 
 
-def fastest_of(setups: Iterable[Setup], known: Calibration | None = None) -> Quick | None:
-    """Return the same of these ways, which are of one model and machine."""
-    found = list(estimate_layouts(setups, known))
-    if not found:
+def search(setups: Iterable[Setup], known: Calibration | None = None) -> Found | None:
+    """Search ways of one model and machine, checked before; None: there are none.
+
+    The fastest are looked at first, and memory is predicted until two meshes fit.
+    """
+    known = known or calibration()
+    timed: list[tuple[float, int, Setup]] = []
+    too_large: list[Setup] = []
+    standard: Standard | None = None
+    has_room: dict[Layout, bool] = {}
+    for setup in setups:
+        standard = standard or Standard.of(setup, known)
+        if setup.layout not in has_room:
+            has_room[setup.layout] = standard.has_room_for_states(setup)
+        if has_room[setup.layout]:
+            timed.append((standard.seconds(setup), len(timed), setup))
+        else:
+            too_large.append(setup)
+    if standard is None:
         return None
-
-    def order(each: Quick) -> tuple[int, float]:
-        worst = FITNESS[each.verdict]
-        return worst, each.memory_bytes if worst == FITNESS["does_not_fit"] else each.seconds
-
-    return min(found, key=order)
+    by_fitness: dict[int, list[Quick]] = {0: [], 1: [], 2: []}
+    fitting = by_fitness[0]
+    for seconds, _, setup in sorted(timed):
+        each = standard.judge(setup, seconds)
+        by_fitness[FITNESS[each.verdict]].append(each)
+        if fitting and fitting[-1].setup.layout != fitting[0].setup.layout:
+            break
+    candidates = len(timed) + len(too_large)
+    kept = fitting or by_fitness[1]
+    if kept:
+        best = kept[0]
+        other = next((each for each in kept if each.setup.layout != best.setup.layout), None)
+        return Found(best, other, candidates)
+    large = (standard.judge(setup, standard.seconds(setup)) for setup in too_large)
+    smallest = min([*by_fitness[2], *large], key=lambda each: each.memory_bytes)
+    return Found(smallest, None, candidates)

@@ -12,7 +12,12 @@ from trnbench.estimate.calibration import Calibrated, Calibration, calibration
 from trnbench.estimate.machine import Machine
 from trnbench.estimate.terms import Setup, bound_seconds, terms_of
 from trnbench.model.flops import DEFAULT_CONVENTION
-from trnbench.model.memory import COMFORTABLE_SHARE, MemoryPrediction, predict_memory
+from trnbench.model.memory import (
+    COMFORTABLE_SHARE,
+    MemoryPrediction,
+    predict_memory,
+    state_bytes,
+)
 from trnbench.schema.plan import MemoryVerdict
 
 RESERVED_BYTES = {"AWS": 1.5 * 2**30}
@@ -165,17 +170,40 @@ def check_setup(setup: Setup) -> None:
         )
 
 
+class Standard(NamedTuple):
+    """What many setups of one model and machine have in common, for a search through them."""
+
+    known: Calibration
+    slowness: float
+    room: float | None
+
+    @classmethod
+    def of(cls, setup: Setup, known: Calibration) -> "Standard":
+        """Look up the data of one of them."""
+        row, _ = data_of(setup, known)
+        return cls(known, row.slowness if row else 1.0, _room(setup.machine))
+
+    def seconds(self, setup: Setup) -> float:
+        """Return the seconds of a step: by physics times the chip's slowness."""
+        return terms_of(setup, self.known).seconds * self.slowness
+
+    def has_room_for_states(self, setup: Setup) -> bool:
+        """Whether weights, gradients and the optimizer's state alone leave room for the rest."""
+        needed = state_bytes(setup.shape, setup.precision, setup.layout, setup.step)
+        return self.room is None or needed <= self.room
+
+    def judge(self, setup: Setup, seconds: float) -> Quick:
+        """Predict the memory of a setup beside its seconds."""
+        memory = _memory(setup).total_bytes
+        return Quick(setup, seconds, memory, _verdict(memory, self.room))
+
+
 def estimate_layouts(setups: Iterable[Setup], known: Calibration | None = None) -> Iterator[Quick]:
     """Estimate many setups of one model and machine, checked before, without their words."""
-    known = known or calibration()
-    slowness, room = None, None
+    standard = None
     for setup in setups:
-        if slowness is None:
-            row, _ = data_of(setup, known)
-            slowness, room = row.slowness if row else 1.0, _room(setup.machine)
-        memory = _memory(setup).total_bytes
-        seconds = terms_of(setup, known).seconds * slowness
-        yield Quick(setup, seconds, memory, _verdict(memory, room))
+        standard = standard or Standard.of(setup, known or calibration())
+        yield standard.judge(setup, standard.seconds(setup))
 
 
 def data_of(setup: Setup, known: Calibration) -> tuple[Calibrated | None, str]:

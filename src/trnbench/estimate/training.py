@@ -17,9 +17,9 @@ from trnbench.cost.training import (
     range_to_train,
 )
 from trnbench.estimate.calibration import Calibration
-from trnbench.estimate.layouts import FITNESS, possible_setups
+from trnbench.estimate.layouts import Found, possible_setups, search
 from trnbench.estimate.machine import Machine, machine_of
-from trnbench.estimate.step import Quick, StepEstimate, estimate_layouts, estimate_step
+from trnbench.estimate.step import StepEstimate, estimate_step
 from trnbench.estimate.terms import Setup
 from trnbench.model.flops import parameter_count
 from trnbench.model.memory import STATE_BYTES_PER_PARAMETER
@@ -331,10 +331,10 @@ def _at(
         machine=machine,
         chips=chips,
     )
-    quick = sorted(estimate_layouts(possible_setups(asked), known), key=_order)
-    if not quick:
+    found = search(possible_setups(asked), known)
+    if found is None:
         return None
-    best = quick[0]
+    best = found.best
     step = estimate_step(best.setup, known)
     rates = _rates(step, best.setup.tokens)
     offers = [_offer(wish.job, rates, price, count) for price in prices]
@@ -344,19 +344,14 @@ def _at(
         setup=best.setup,
         instances=count,
         step=step,
-        candidates=len(quick),
-        runner_up=_runner_up(best, step, quick, known),
+        candidates=found.candidates,
+        runner_up=_runner_up(found, step, known),
         job=wish.job,
         seconds=seconds if step.has_data else (seconds[0], None, None),
         offers=tuple(offers),
         price_reason=price_reason,
         within_seconds=wish.within_seconds,
     )
-
-
-def _order(each: Quick) -> tuple[int, float]:
-    worst = FITNESS[each.verdict]
-    return worst, each.memory_bytes if worst == FITNESS["does_not_fit"] else each.seconds
 
 
 def _rates(step: StepEstimate, tokens: int) -> tuple[float, float, float]:
@@ -381,19 +376,15 @@ def _offer(job: TrainingJob, rates: tuple[float, float, float], price: Price, co
     return Offer(price, cost, usd_per_hour * count * billed / SECONDS_PER_HOUR)
 
 
-def _runner_up(
-    best: Quick, step: StepEstimate, quick: Sequence[Quick], known: Calibration | None
-) -> RunnerUp | None:
-    """Return the next of the same fitness on another mesh."""
-    other = next((each for each in quick if each.setup.layout != best.setup.layout), None)
-    if other is None or other.verdict != best.verdict or best.verdict == "does_not_fit":
+def _runner_up(found: Found, step: StepEstimate, known: Calibration | None) -> RunnerUp | None:
+    if found.other is None:
         return None
-    theirs = estimate_step(other.setup, known)
+    theirs = estimate_step(found.other.setup, known)
     names = {*step.parts, *theirs.parts}
     more = {name: theirs.parts.get(name, 0.0) - step.parts.get(name, 0.0) for name in names}
     return RunnerUp(
-        other.setup,
+        found.other.setup,
         theirs,
-        other.seconds / best.seconds - 1,
+        found.other.seconds / found.best.seconds - 1,
         max(sorted(more), key=lambda name: more[name]),
     )

@@ -72,7 +72,7 @@ def predict_memory(
     tensor = layout.tensor_parallel_size
     tokens = micro_batch_size * sequence_length / layout.context_parallel_size
     width = 4 if precision == "fp32" else 2
-    states = _state_bytes(shape, precision, layout, step)
+    states = state_bytes(shape, precision, layout, step)
     kept = _all_kept_bytes_per_token(shape, width, step) / tensor
     kept += shape.layers * _unsplit_bytes_per_token(shape, width, layout, step)
     kept /= layout.pipeline_parallel_size
@@ -132,10 +132,13 @@ def _passes_in_flight(layout: Layout, passes: int) -> tuple[float, float]:
     return min(first, passes), min(last, passes)
 
 
-def _state_bytes(
+def state_bytes(
     shape: ModelShape, precision: Precision, layout: Layout, step: StepSettings
 ) -> float:
-    """Of a frozen weight only the copy that matmuls read is there."""
+    """Return the bytes of a rank's weights, gradients and optimizer state.
+
+    Of a frozen weight only the copy that matmuls read is there.
+    """
     weights: float = flops.parameter_count(shape)
     if layout.pipeline_parallel_size > 1:
         blocks = flops.all_block_parameters(shape)

@@ -9,8 +9,9 @@ from trnbench.catalog.models import models
 from trnbench.errors import ConfigError
 from trnbench.estimate.calibration import Calibration, Shares, calibration
 from trnbench.estimate.collectives import Group, gather_seconds, group_of, links_of
-from trnbench.estimate.layouts import fastest, possible_setups
+from trnbench.estimate.layouts import FITNESS, fastest, possible_setups, search
 from trnbench.estimate.machine import machine_of
+from trnbench.estimate.step import _memory as memory
 from trnbench.estimate.step import estimate_layouts, estimate_step
 from trnbench.estimate.terms import Setup, bound_seconds, terms_of
 from trnbench.protocol.orders import StepSettings
@@ -188,3 +189,41 @@ def test_the_fastest_layout_fits_and_none_that_fits_is_faster() -> None:
     assert len(others) > 100
     assert best.seconds == min(each.seconds for each in others if each.verdict == "fits")
     assert all(each.setup.layout.world_size == 64 for each in others)
+
+
+@pytest.mark.parametrize(
+    ("name", "chips", "instance"),
+    [
+        ("llama3-8b", 16, "p4d.24xlarge"),
+        ("llama3.1-70b", 16, "p4d.24xlarge"),  # nothing fits, weights alone in some layouts
+        ("llama3.1-70b", 32, "p4d.24xlarge"),  # nothing fits comfortably
+        ("llama3.1-70b", 64, "trn2.48xlarge"),
+    ],
+)
+def test_a_search_finds_what_a_look_at_every_way_finds(
+    name: str, chips: int, instance: str
+) -> None:
+    wanted = job(chips, instance, shape=models()[name].shape, global_batch_size=256)
+    every = sorted(
+        estimate_layouts(possible_setups(wanted)),
+        key=lambda each: (
+            FITNESS[each.verdict],
+            each.memory_bytes if each.verdict == "does_not_fit" else each.seconds,
+        ),
+    )
+    other = next(each for each in every if each.setup.layout != every[0].setup.layout)
+    found = search(possible_setups(wanted))
+    assert found is not None
+    assert (found.best, found.candidates) == (every[0], len(every))
+    is_like = other.verdict == every[0].verdict != "does_not_fit"
+    assert found.other == (other if is_like else None)
+
+
+def test_a_search_predicts_the_memory_of_few_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Setup] = []
+    monkeypatch.setattr(
+        "trnbench.estimate.step._memory", lambda setup: looked.append(setup) or memory(setup)
+    )
+    found = search(possible_setups(job(64, shape=models()["llama3-8b"].shape)))
+    assert found is not None
+    assert len(looked) < found.candidates / 4
