@@ -13,7 +13,7 @@ from trnbench.errors import ConfigError, DataError, Problem, did_you_mean
 from trnbench.protocol.orders import Precision
 
 if TYPE_CHECKING:
-    from trnbench.schema.imported import Given
+    from trnbench.schema.imported import Beside, Given
     from trnbench.schema.plan import PlannedDevice, PlannedModel
 
 LogPrecision = StrEnum("LogPrecision", {n: n for n in get_args(Precision)})  # type: ignore[misc]
@@ -59,6 +59,13 @@ class LogFacts:
         None, min=1, max=MOST_TOKENS, metavar="N", help="Tokens of one optimizer step, whole job."
     )
     precision: LogPrecision | None = cli_option(None, help="The number formats that it trained in.")
+    config: str | None = cli_option(
+        None,
+        metavar="CONFIG",
+        autocompletion=complete.configs,
+        help="A config of the run: of what neither the log nor an option says, its model, "
+        "sequence length, batch, precision and instance are taken, and the result says so.",
+    )
     format: str | None = cli_option(
         None,
         "--format",
@@ -96,6 +103,7 @@ class LogFacts:
             model=None if self.model is None else _read_model(self.model),
             device=device,
             device_count=self.devices or (None if device is None else device.devices_used),
+            beside=None if self.config is None else _read_config(self.config),
         )
 
 
@@ -131,6 +139,48 @@ def import_(
         show(REPORT, store_imports(output, found), options.TERMINAL, None)
     if problems:
         raise DataError.of(problems)
+
+
+def _read_config(named: str) -> "Beside":
+    """Return what a config says of a run, as far as it is written there.
+
+    Raises:
+        ConfigError: it is wrong, has several cases, or names an instance that is not known.
+    """
+    from trnbench.config.load import Conflict, check_document
+    from trnbench.imports.beside import beside_of
+    from trnbench.plan.model import choose_model
+    from trnbench.run.configs import open_config
+
+    cases = check_document(open_config(named))
+    if len(cases) > 1:
+        raise ConfigError(
+            f"--config {named}: has {len(cases)} cases, and a log is of one run",
+            hint="name a config without a sweep",
+        )
+    (case,) = cases
+    work, model = case.config.workload, case.config.model
+    is_external = not isinstance(model, str) and (model.huggingface or model.python)
+    length, batch = (
+        value if value > 0 else None  # `auto` is below
+        for value in (work.sequence_length, work.global_batch_size)
+    )
+    instance = case.config.price.instance
+    try:
+        planned = None if is_external else choose_model(model)
+    except Conflict as conflict:
+        raise case.explain(conflict) from conflict
+    facts = {
+        "model": planned,
+        "model_name": is_external or None,
+        "sequence_length": length,
+        "sequences_per_step": batch,
+        "tokens_per_step": length * batch if length and batch else None,
+        "micro_batch_size": work.micro_batch_size,
+        "precision": None if work.precision == "auto" else work.precision,
+        "device": None if instance == "auto" else _read_machine(instance),
+    }
+    return beside_of(Path(named).name, facts)
 
 
 def _read_model(name: str) -> "PlannedModel":

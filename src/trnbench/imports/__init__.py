@@ -5,11 +5,13 @@
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
 
 from trnbench.errors import ConfigError, DataError, did_you_mean
 from trnbench.imports.base import ImportedLog, Reader, TwoRuns
-from trnbench.imports.text import HEAD_LENGTH, date_of, without_rank
+from trnbench.imports.text import HEAD_LENGTH, date_of, rank_of, without_rank
 from trnbench.schema.imported import Given
 
 FORMATS = {
@@ -62,18 +64,41 @@ def require_format(name: str) -> None:
         )
 
 
-@dataclass(slots=True)
+class Keeper(Protocol):
+    """Where the lines that say something go."""
+
+    def keep(self, line: str) -> None:
+        """Take a line."""
+
+    def clear(self) -> None:
+        """Forget the lines so far: they were of another run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
-    """A log that was read, with the lines of it that say something."""
+    """A log that was read."""
 
     log: ImportedLog
     format: str
     program: str
-    lines: list[str] = field(default_factory=list)
+    given: Given
+    """With what files beside the log say."""
 
 
-def read_log(lines: Iterator[str], given: Given, redact: Callable[[str], str] = str) -> Read:
-    """Read one run of a log, keeping the lines that say something, each as `redact` leaves it.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What a reader raises on a line that is almost one of its program's."""
+
+
+def read_log(
+    lines: Iterator[str],
+    given: Given,
+    redact: Callable[[str], str] = str,
+    keeper: Keeper | None = None,
+    look_beside: Callable[[str, Given], Given] = lambda _, given: given,
+) -> Read:
+    """Read one run of a log, and hand on the lines that say something, as `redact` leaves them.
+
+    `look_beside` is asked once the format is known, and adds what files beside the log say.
 
     Raises:
         DataError: it is of no known program, of more than one run, or has no times.
@@ -86,26 +111,76 @@ def read_log(lines: Iterator[str], given: Given, redact: Callable[[str], str] = 
         if length > HEAD_LENGTH:
             break
     name = given.format or find_format("\n".join(map(without_rank, head)))
-    kind = reader_class(name)
-    wanted = int(given.run) if given.run is not None and given.run.isdigit() else None
-    kept: list[str] = []
-    run, reader, date = 1, kind(given), None
-    for line in (*head, *lines):
+    given = look_beside(name, given)
+    reading = _Reading(reader_class(name), given, keeper)
+    date = None
+    for number, line in enumerate(chain(head, lines), start=1):
         date = date or date_of(line)
-        text = redact(line) if len(line) < HEAD_LENGTH else line
         try:
-            is_kept = reader.feed(without_rank(text))
-        except TwoRuns:
-            if wanted is None:
-                raise
-            if run == wanted:
+            if not reading.feed(redact(line) if len(line) < HEAD_LENGTH else line):
                 break
-            run, reader, kept = run + 1, kind(given), []
-            is_kept = reader.feed(without_rank(text))
-        if is_kept:
-            kept.append(text)
-    if wanted is not None and wanted != run:
-        raise DataError(f"holds {run} run{'s' if run > 1 else ''}", hint="--run counts from 1")
-    log = reader.finish()
+        except UNREADABLE as error:
+            raise _unreadable(f"line {number}", reading.reader, error) from error
+    reader = reading.whole()
+    try:
+        log = reader.finish()
+    except UNREADABLE as error:
+        raise _unreadable("the whole of it", reader, error) from error
     log.started_at = log.started_at or date
-    return Read(log, name, reader.program, kept)
+    return Read(log, name, reader.program, given)
+
+
+class _Reading:
+    """The run that is wanted, of a log that may hold several, and one rank's lines of it.
+
+    Of ranks that write into one log, the first that prints a step is followed.
+    """
+
+    def __init__(self, kind: type[Reader], given: Given, keeper: Keeper | None) -> None:
+        self.kind, self.given, self.keeper = kind, given, keeper
+        self.reader = kind(given)
+        self.run = 1
+        is_number = given.run is not None and given.run.isdigit()
+        self.wanted = int(given.run or 0) if is_number else None
+        self._leader: str | None = None
+
+    def feed(self, line: str) -> bool:
+        """Take a line; tell whether the run goes on."""
+        rank = rank_of(line)
+        if self._leader is not None and rank is not None and rank != self._leader:
+            return True
+        before = len(self.reader.samples)
+        try:
+            is_kept = self.reader.feed(without_rank(line))
+        except TwoRuns:
+            if self.wanted is None:
+                raise
+            if self.run == self.wanted:
+                return False
+            self.run, self.reader, before = self.run + 1, self.kind(self.given), 0
+            if self.keeper:
+                self.keeper.clear()
+            is_kept = self.reader.feed(without_rank(line))
+        if len(self.reader.samples) > before:
+            self._leader = rank
+        if is_kept and self.keeper:
+            self.keeper.keep(line)
+        return True
+
+    def whole(self) -> Reader:
+        """Return the reader of the run that is wanted.
+
+        Raises:
+            DataError: the log has fewer runs.
+        """
+        if self.wanted is not None and self.wanted != self.run:
+            many = "s" if self.run > 1 else ""
+            raise DataError(f"holds {self.run} run{many}", hint="--run counts from 1")
+        return self.reader
+
+
+def _unreadable(what: str, reader: Reader, error: Exception) -> DataError:
+    return DataError(
+        f"{what} is not as {reader.program} writes it: {error!r}",
+        hint="is it whole? another program's log is read by another --format",
+    )

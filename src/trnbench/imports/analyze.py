@@ -5,9 +5,9 @@ checks name every trap of the log that was met, and what was done about it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trnbench import __version__
 from trnbench.analysis.analyze import UNKNOWN_BACKEND, rederived
@@ -15,9 +15,9 @@ from trnbench.analysis.checks import find_validity
 from trnbench.analysis.metrics import DERIVED, MEASURED, exactly, unknown
 from trnbench.analysis.statistics import RULES
 from trnbench.catalog.accelerators import accelerators
-from trnbench.imports.base import MEANINGLESS, ImportedLog, Sample, Trap, refuse
+from trnbench.imports.base import MEANINGLESS, ImportedLog, Trap, refuse
 from trnbench.imports.checks import checks_of
-from trnbench.imports.times import Times
+from trnbench.imports.times import LEAST_FOR_INTERVAL, Times
 from trnbench.model.flops import CONVENTIONS, DEFAULT_CONVENTION, flops_per_token
 from trnbench.schema.imported import (
     ImportedModel,
@@ -48,14 +48,15 @@ def result_of(log: ImportedLog, order: ImportOrder, program: str, run_id: str) -
     """
     traps = [*log.traps]
     kept = _kept(log, traps)
+    segments = _segments(log, kept, traps)
     workload = _workload(log, order, kept)
     device, count = _device(log, order, traps)
-    model = order.given.model or ImportedModel(
-        name=log.model or "not named",
+    model = order.given.settle("model") or ImportedModel(
+        name=order.given.settle("model_name", log.model) or "not named",
         reason=f"{MEANINGLESS}; `--model` names it",
         parameter_count=log.parameter_count,
     )
-    times = Times.of(kept, log)
+    times = Times.pooled(segments)
     metrics = _metrics(times, log, workload.tokens_per_step, count)
     checks = checks_of(log, order, traps, times)
     timing = _timing(log, kept, times)
@@ -82,22 +83,23 @@ def result_of(log: ImportedLog, order: ImportOrder, program: str, run_id: str) -
         price=None,
         price_reason="a log has no price: name one by --price-option or --usd-per-hour",
         checks=checks,
-        launches=(_launch(log, order, times, timing, standing),),
+        launches=tuple(_launch(log, order, each, standing) for each in segments),
         measurement_bytes=0,
     )
     return rederived(result, utilization, None, result.price_reason)
 
 
-def _timing(log: ImportedLog, kept: Sequence[Sample], times: Times) -> ResultTiming:
-    steps = sum(each.steps for each in kept)
-    first = log.samples[0]
+def _timing(log: ImportedLog, kept: NDArray[np.bool_], times: Times) -> ResultTiming:
+    samples = log.samples
+    counts, steps = samples["steps"], int(samples["steps"][kept].sum())
+    is_single = counts[0] == 1 and samples.first_step <= 1
     return ResultTiming(
-        samples=len(kept),
-        steps_per_sample=Counter(each.steps for each in kept).most_common(1)[0][0],
+        samples=int(kept.sum()),
+        steps_per_sample=Counter(counts[kept].tolist()).most_common(1)[0][0],
         measured_steps=steps,
-        warmup_steps=sum(each.steps for each in log.samples) - steps,
-        first_step_seconds=first.seconds if first.steps == 1 and first.step <= 1 else None,
-        total_seconds=sum(each.steps * each.seconds for each in log.samples),
+        warmup_steps=int(counts.sum()) - steps,
+        first_step_seconds=float(samples["seconds"][0]) if is_single else None,
+        total_seconds=float(np.dot(counts, samples["seconds"])),
         stopped_because=None,
         interval_method=times.method,
         rules=RULES,
@@ -107,10 +109,11 @@ def _timing(log: ImportedLog, kept: Sequence[Sample], times: Times) -> ResultTim
 
 
 def _learning(log: ImportedLog) -> ResultLearning:
-    losses = [each.loss for each in log.samples if each.loss is not None]
+    losses = log.samples["loss"]
+    losses = losses[~np.isnan(losses)]
     return ResultLearning(
-        initial_loss=losses[0] if losses else None,
-        final_loss=losses[-1] if losses else None,
+        initial_loss=float(losses[0]) if len(losses) else None,
+        final_loss=float(losses[-1]) if len(losses) else None,
         final_excess_loss=None,
         entropy=None,
     )
@@ -119,39 +122,58 @@ def _learning(log: ImportedLog) -> ResultLearning:
 # --- which steps count ----------------------------------------------------------------------------
 
 
-def _kept(log: ImportedLog, traps: list[Trap]) -> list[Sample]:
-    """Return the samples that count, and say of each other one why it does not."""
-    if not log.samples:
+def _kept(log: ImportedLog, traps: list[Trap]) -> NDArray[np.bool_]:
+    """Return which samples count, and say of each other one why it does not."""
+    samples = log.samples
+    if not len(samples):
         raise refuse("has no step with a time", "name a log that has the time of its steps")
-    if log.has_repeats and len(log.samples) > 1:
-        log.samples[0].left_out = log.samples[0].left_out or "first_step"
-    counted = [each for each in log.samples if each.left_out is None]
-    clean = [each for each in counted if each.includes is None]
-    if len(clean) > 1 or (clean and len(clean) == len(counted)):
-        for each in counted:
-            each.left_out = each.includes
+    if log.has_repeats and len(samples) > 1:
+        samples.leave_out(np.arange(len(samples)) == 0, "first_step")
+    counted = samples["left_out"] == 0
+    clean = counted & (samples["includes"] == 0)
+    if clean.sum() > 1 or (clean.any() and clean.sum() == counted.sum()):
+        samples["left_out"][counted] = samples["includes"][counted]
         kept = clean
     else:
         kept = counted
-    if not kept:
+    out = samples.traps("left_out")
+    if not kept.any():
         raise refuse(
-            f"has {len(log.samples)} timed steps, none of which shows how fast it trains: "
-            + ", ".join(sorted({each.left_out or "" for each in log.samples})),
+            f"has {len(samples)} timed steps, none of which shows how fast it trains: "
+            + ", ".join(sorted(out)),
             "name a log of more steps",
         )
-    out = Counter(each.left_out for each in log.samples if each.left_out)
-    inside = Counter(each.includes for each in kept if each.includes)
     for name, times in out.items():
         traps.append(Trap(name, f"{_printed(times)} left out", "sound"))
-    for name, times in inside.items():
+    for name, times in samples.traps("includes", kept).items():
         traps.append(Trap(name, f"{_printed(times)} with it inside, which cannot be left out"))
     if "first_step" not in out:
         traps.append(
             Trap("first_step", "compilation and start-up cannot be told apart from the rest")
         )
-    if any(each.seconds <= 0 or not np.isfinite(each.seconds) for each in kept):
+    seconds = samples["seconds"][kept]
+    if not (np.isfinite(seconds) & (seconds > 0)).all():
         raise refuse("has a step of no time", "name a log whose steps have a time")
-    return kept
+    return np.asarray(kept, dtype=np.bool_)
+
+
+def _segments(log: ImportedLog, kept: NDArray[np.bool_], traps: list[Trap]) -> list[Times]:
+    """Return the times of each part between starts of the job; short ones do not count."""
+    samples = log.samples
+    number = samples["segment"]
+    masks = [kept & (number == each) for each in range(samples.segments)]
+    masks = [mask for mask in masks if mask.any()]
+    long = [mask for mask in masks if mask.sum() >= LEAST_FOR_INTERVAL]
+    counting = long or [max(masks, key=lambda mask: int(mask.sum()))]
+    if samples.segments > 1:
+        which = "each counts as one launch" if len(counting) > 1 else "only the longest counts"
+        short = samples.segments - len(counting)
+        left = f", {short} of them too short to count" if short and len(counting) > 1 else ""
+        traps.append(
+            Trap("segments", f"{samples.segments} parts between starts{left}: {which}", "sound")
+        )
+        kept[:] = np.logical_or.reduce(counting)
+    return [Times.of(samples["steps"][mask], samples["seconds"][mask], log) for mask in counting]
 
 
 def _printed(times: int) -> str:
@@ -161,20 +183,22 @@ def _printed(times: int) -> str:
 # --- what it trained, on what ---------------------------------------------------------------------
 
 
-def _workload(log: ImportedLog, order: ImportOrder, kept: Sequence[Sample]) -> ImportedWorkload:
+def _workload(log: ImportedLog, order: ImportOrder, kept: NDArray[np.bool_]) -> ImportedWorkload:
     given = order.given
-    length = given.sequence_length or log.sequence_length
+    length = given.settle("sequence_length", log.sequence_length)
+    sequences = given.settle("sequences_per_step", log.sequences_per_step)
     tokens = given.tokens_per_step or log.tokens_per_step
-    if tokens is None and all(each.tokens for each in kept):
-        total = sum((each.tokens or 0) * each.steps for each in kept)
-        tokens = total / sum(each.steps for each in kept)
-    if tokens is None and log.sequences_per_step is not None:
-        if length is None:
-            raise refuse(
-                f"says {log.sequences_per_step} sequences a step, and not how long they are",
-                "say it: --sequence-length N",
-            )
-        tokens = log.sequences_per_step * length
+    of_steps, steps = log.samples["tokens"][kept], log.samples["steps"][kept]
+    if tokens is None and (of_steps > 0).all():
+        tokens = float(np.dot(of_steps, steps) / steps.sum())
+    if tokens is None and log.sequences_per_step is not None and length is None:
+        raise refuse(
+            f"says {log.sequences_per_step} sequences a step, and not how long they are",
+            "say it: --sequence-length N",
+        )
+    if tokens is None and sequences is not None and length is not None:
+        tokens = sequences * length
+    tokens = given.settle("tokens_per_step", tokens)
     if tokens is None:
         raise refuse("does not say how many tokens a step trains", "say it: --tokens-per-step N")
     if tokens <= 0:
@@ -182,10 +206,10 @@ def _workload(log: ImportedLog, order: ImportOrder, kept: Sequence[Sample]) -> I
     return ImportedWorkload(
         reason=MEANINGLESS,
         sequence_length=length,
-        global_batch_size=log.sequences_per_step,
-        micro_batch_size=log.micro_batch_size,
-        gradient_accumulation_steps=log.accumulation,
-        precision=given.precision,
+        global_batch_size=sequences,
+        micro_batch_size=given.settle("micro_batch_size", log.micro_batch_size),
+        gradient_accumulation_steps=given.settle("accumulation", log.accumulation),
+        precision=given.settle("precision"),
         tokens_per_step=max(round(tokens), 1),
     )
 
@@ -194,9 +218,10 @@ def _device(
     log: ImportedLog, order: ImportOrder, traps: list[Trap]
 ) -> tuple[PlannedDevice, int | None]:
     """Return the machine, and the devices that the job drove where that is known."""
-    count, given = order.given.device_count or log.device_count, order.given.device
-    if given is not None and log.device_count is None:
-        count = order.given.device_count
+    count = order.given.settle("device_count", log.device_count)
+    given: PlannedDevice | None = order.given.settle("device")
+    if given is not None and count is None:
+        count = given.devices_used
     if given is None:
         traps.append(Trap("machine", NOT_NAMED, advice="name it: --on INSTANCE or --on CHIP:N"))
         return (
@@ -213,7 +238,7 @@ def _device(
             ),
             count,
         )
-    said = log.device_name
+    said = order.given.settle("device_name", log.device_name)
     chip = accelerators().get(given.accelerator or "")
     seen = log.device_count
     if count is not None and chip and count < given.devices_used:
@@ -276,7 +301,7 @@ def _source(
         time_basis=log.time_basis,
         synchronised=log.synchronised,
         scope=log.scope,
-        device_name=log.device_name,
+        device_name=order.given.settle("device_name", log.device_name),
         device_count=count,
         imported_at=order.imported_at,
         is_date_known=log.started_at is not None,
@@ -316,17 +341,15 @@ def _metrics(
     return {name: found.get(name, nothing) for name in (*MEASURED, *DERIVED)}
 
 
-def _launch(
-    log: ImportedLog, order: ImportOrder, times: Times, timing: ResultTiming, standing: str
-) -> ResultLaunch:
+def _launch(log: ImportedLog, order: ImportOrder, times: Times, standing: str) -> ResultLaunch:
     return ResultLaunch(
         started_at=log.started_at or order.imported_at,
         status="finished",
         standing=standing,  # type: ignore[arg-type]
-        samples=timing.samples,
+        samples=times.samples,
         step_time_mean_seconds=times.mean.value,
         step_time_median_seconds=times.median.value,
         standard_error=times.error,
-        total_seconds=timing.total_seconds,
+        total_seconds=times.total_seconds,
         stopped_because=None,
     )

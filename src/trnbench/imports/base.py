@@ -4,9 +4,12 @@ A reader takes one line after another and keeps those that say something; what i
 an `ImportedLog`. Units: seconds, tokens of the whole job, bytes, nats a token.
 """
 
-from collections.abc import Callable
+from array import array
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trnbench.errors import DataError
 from trnbench.schema.imported import Given, Synchronised, TimeBasis
@@ -35,6 +38,71 @@ class Sample:
     """The name of the trap for which it does not count."""
 
 
+COLUMNS = {"step": "q", "steps": "q", "seconds": "d", "tokens": "d", "loss": "d", "stamp": "d",
+           "segment": "i", "includes": "B", "left_out": "B"}  # fmt: skip
+"""Of samples, with their types; NaN stands for None, and 0 for no trap."""
+
+
+class Samples:
+    """Samples in order, in columns of 54 bytes a sample: a log may have millions."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in COLUMNS.items()}
+        self._traps: list[str | None] = [None]
+        self.segments = 1
+        """Parts of the log; a job that was started again begins one."""
+
+    def __len__(self) -> int:
+        return len(self._columns["step"])
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return a column, which may be written to; nothing can be appended while it is used."""
+        column = self._columns[name]
+        return np.frombuffer(column, column.typecode) if column else np.empty(0, column.typecode)
+
+    def append(self, sample: Sample) -> None:
+        """Add a sample to the last segment."""
+        columns, none = self._columns, float("nan")
+        columns["step"].append(sample.step)
+        columns["steps"].append(sample.steps)
+        columns["seconds"].append(sample.seconds)
+        columns["tokens"].append(none if sample.tokens is None else sample.tokens)
+        columns["loss"].append(none if sample.loss is None else sample.loss)
+        columns["stamp"].append(none if sample.stamp is None else sample.stamp)
+        columns["segment"].append(self.segments - 1)
+        columns["includes"].append(self.code(sample.includes))
+        columns["left_out"].append(self.code(sample.left_out))
+
+    def last_steps(self, count: int = 1) -> "array[int]":
+        """Return the numbers of the last steps, as the log counts."""
+        return self._columns["step"][-count:]
+
+    @property
+    def first_step(self) -> int:
+        """The number of the first step."""
+        return int(self._columns["step"][0])
+
+    def code(self, trap: str | None) -> int:
+        """Return the number that stands for a trap's name in `includes` and `left_out`."""
+        if trap is None:
+            return 0
+        if trap not in self._traps:
+            self._traps.append(trap)
+        return self._traps.index(trap)
+
+    def leave_out(self, which: NDArray[np.bool_], trap: str) -> None:
+        """Leave the samples of a mask out for a trap, if they still count."""
+        left_out = self["left_out"]
+        left_out[which & (left_out == 0)] = self.code(trap)
+
+    def traps(self, name: str, among: NDArray[np.bool_] | None = None) -> dict[str, int]:
+        """Return how many samples have each trap in a column, in the order of the log."""
+        column = self[name] if among is None else self[name][among]
+        codes, first, counts = np.unique(column, return_index=True, return_counts=True)
+        found = sorted(zip(first, codes, counts, strict=True))
+        return {self._traps[code] or "": int(count) for _, code, count in found if code}
+
+
 @dataclass(frozen=True, slots=True)
 class Trap:
     """Something about the log that makes its figures less than they seem."""
@@ -49,7 +117,7 @@ class Trap:
 class ImportedLog:
     """All that was read of one run."""
 
-    samples: list[Sample] = field(default_factory=list)
+    samples: Samples = field(default_factory=Samples)
     time_basis: TimeBasis
     synchronised: Synchronised
     scope: str
@@ -89,7 +157,7 @@ class Reader:
         self.resets = 0
         self.restarts: list[int] = []
         self._starts_anew = False
-        self.samples: list[Sample] = []
+        self.samples = Samples()
 
     @classmethod
     def recognise(cls, head: str) -> bool:
@@ -114,21 +182,23 @@ class Reader:
         Raises:
             DataError: the log begins anew, so that it is of two runs.
         """
-        last = self.samples[-1] if self.samples else None
-        if last is not None and sample.step <= last.step:
-            if any(sample.step == each.step for each in self.samples[-64:]):
-                if sample.step == last.step:
-                    return  # the same step, printed by another rank
-                if sample.step <= self.samples[0].step:
-                    raise _TwoRunsError(sample.step)
-            elif sample.step <= self.samples[0].step:
+        samples = self.samples
+        if not len(samples):
+            samples.append(sample)
+            return
+        (last,) = samples.last_steps()
+        if sample.step == last:
+            return  # the same step, printed by another rank
+        if sample.step < last:
+            if sample.step <= samples.first_step:
                 raise _TwoRunsError(sample.step)
             self._starts_anew = True
-        if self._starts_anew and last is not None:
+        if self._starts_anew:
             self.restarts.append(sample.step)
+            samples.segments += 1
             sample.left_out = "restart"
         self._starts_anew = False
-        self.samples.append(sample)
+        samples.append(sample)
 
     def loss_of(self, text: str | float | None) -> float | None:
         """Return a loss, or None where it is no number, which is counted."""
@@ -175,9 +245,15 @@ class _TwoRunsError(DataError):
 TwoRuns = _TwoRunsError
 
 
-def steps_since(samples: list[Sample], step: int) -> int:
+def steps_since(samples: Samples, step: int) -> int:
     """Return how many steps a line stands for: those since the line before it; 1 of the first."""
-    return max(step - samples[-1].step, 1) if samples else 1
+    return max(step - samples.last_steps()[0], 1) if len(samples) else 1
+
+
+def most_common(values: "array[Any]") -> Any:
+    """Return the value that stands most often in a column."""
+    found, counts = np.unique(np.frombuffer(values, values.typecode), return_counts=True)
+    return found[counts.argmax()].item()
 
 
 def number(text: str) -> float:
@@ -188,6 +264,3 @@ def number(text: str) -> float:
 def refuse(message: str, hint: str) -> DataError:
     """Return the error of a log that cannot become a result."""
     return DataError(message, hint=hint)
-
-
-Recogniser = Callable[[str], bool]

@@ -1,7 +1,5 @@
 """The checks of an imported result: every trap by its name, and what is not known of the log."""
 
-from itertools import pairwise
-
 import numpy as np
 
 from trnbench.analysis.analyze import POSSIBLE
@@ -31,7 +29,7 @@ def checks_of(
 ) -> tuple[CheckOutcome, ...]:
     """Return a check for each trap, the worst of each name, and for what is not known."""
     traps = [*traps, SYNCHRONISATION[log.synchronised], *_clock(log)]
-    if times.method is None:
+    if times.method is None and times.mean.low is None:
         traps.append(Trap("repeats", "too few separate times for an interval: the figure has none"))
     if log.time_basis in ("interval", "cumulative", "run"):
         traps.append(
@@ -43,7 +41,8 @@ def checks_of(
         traps.append(
             Trap("checkpoint_inside", "whether a checkpoint was written meanwhile is not known")
         )
-    if not order.given.model:
+    traps += _beside(log, order)
+    if not order.given.settle("model"):
         traps.append(Trap("model", "its sizes are not known", advice="name it: --model NAME"))
     if order.is_cut_off:
         traps.append(Trap("cut_off", "the log ends within a line, or is damaged at its end"))
@@ -64,13 +63,32 @@ def checks_of(
     return tuple(worst.values())
 
 
+OF_LOG = {"model_name": "model"}
+"""Facts of files beside a log, by the name that an `ImportedLog` has for them."""
+
+
+def _beside(log: ImportedLog, order: ImportOrder) -> list[Trap]:
+    """Say which facts are neither the log's nor an option's, but of a file beside it."""
+    given = order.given
+    if given.beside is None:
+        return []
+    taken: dict[str, list[str]] = {}
+    for name, file in given.beside.sources.items():
+        is_own = getattr(given, name, None) or getattr(log, OF_LOG.get(name, name), None)
+        if not is_own:
+            taken.setdefault(file, []).append(name.replace("_", " "))
+    said = "; ".join(f"{', '.join(names)} from {file}" for file, names in taken.items())
+    return [Trap("beside", f"what the log does not say: {said}", "sound")] if said else []
+
+
 def _clock(log: ImportedLog) -> list[Trap]:
     """Compare the times that the lines were written at with the times that they state."""
-    stamped = [each for each in log.samples if each.stamp is not None]
-    gaps = [((b.stamp or 0) - (a.stamp or 0)) % 86_400 for a, b in pairwise(stamped)]
+    samples = log.samples
+    has_stamp = ~np.isnan(samples["stamp"])
+    gaps = np.diff(samples["stamp"][has_stamp]) % 86_400
     if len(gaps) < LEAST_FOR_INTERVAL:
         return []
-    said = [each.seconds * each.steps for each in stamped[1:]]
+    said = (samples["seconds"] * samples["steps"])[has_stamp][1:]
     seen, stated = float(np.median(gaps)), float(np.median(said))
     if abs(seen / stated - 1) <= OTHER_RATE or (seen == 0 and stated < 1):
         return []

@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any
 
+import numpy as np
+
 from trnbench.imports.base import ImportedLog, Reader, Sample, refuse
 from trnbench.schema.imported import Given
 
@@ -26,8 +28,11 @@ class HuggingFace(Reader):
     def __init__(self, given: Given) -> None:
         super().__init__(given)
         self.text: list[str] = []
-        self.entries: list[dict[str, Any]] = []
-        self.damaged = 0
+        self.summary: dict[str, Any] = {}
+        self.logging_steps = 1
+        self.damaged = self.entries = 0
+        self._last = (0.0, 0.0, 0.0)
+        self._has_evaluation = self._has_steps = False
 
     @classmethod
     def recognise(cls, head: str) -> bool:
@@ -49,7 +54,7 @@ class HuggingFace(Reader):
                 continue
             if "loss" in entry and entry["loss"] is None:
                 self.losses_lost += 1
-            self.entries.append(entry)
+            self._take(entry)
         return bool(found)
 
     def finish(self) -> ImportedLog:
@@ -61,23 +66,12 @@ class HuggingFace(Reader):
                 raise refuse(
                     f"is no whole JSON document: {error}", "copy it again, whole"
                 ) from None
-            self.entries = state.get("log_history") or [state]
-        has_evaluation = False
-        last: tuple[float, float, float] | None = (0.0, 0.0, 0.0)
-        summary: dict[str, Any] = {}
-        for entry in self.entries:
-            if "train_steps_per_second" in entry:
-                summary = entry
-            elif any(key.startswith("eval_") for key in entry):
-                has_evaluation = True
-            elif "train_runtime" in entry and "loss" in entry:
-                last = self._entry(entry, last, state, has_evaluation)
-                has_evaluation = False
-            elif "loss" in entry:
-                self.loss_of(entry["loss"])
+            self.logging_steps = state.get("logging_steps") or 1
+            for entry in state.get("log_history") or [state]:
+                self._take(entry)
         repeats = len(self.samples) > 1
-        if not self.samples:
-            self._whole(summary)
+        if not len(self.samples):
+            self._whole(self.summary)
         batch = state.get("train_batch_size")
         log = self.found(
             time_basis="cumulative" if repeats else "run",
@@ -89,18 +83,26 @@ class HuggingFace(Reader):
         self._doubts(log, repeats)
         return log
 
+    def _take(self, entry: dict[str, Any]) -> None:
+        self.entries += 1
+        self._has_steps = self._has_steps or "step" in entry
+        if "train_steps_per_second" in entry:
+            self.summary = entry
+        elif any(key.startswith("eval_") for key in entry):
+            self._has_evaluation = True
+        elif "train_runtime" in entry and "loss" in entry:
+            self._last = self._entry(entry, self._last)
+            self._has_evaluation = False
+        elif "loss" in entry:
+            self.loss_of(entry["loss"])
+
     def _entry(
-        self,
-        entry: dict[str, Any],
-        last: tuple[float, float, float] | None,
-        state: dict[str, Any],
-        has_evaluation: bool,
+        self, entry: dict[str, Any], before: tuple[float, float, float]
     ) -> tuple[float, float, float]:
         """Add what lies between two entries; without a step's number each stands for one."""
         seconds = float(entry["train_runtime"])
         tokens = float(entry.get("num_input_tokens_seen") or 0)
-        before = last or (0.0, 0.0, 0.0)
-        step = float(entry.get("step") or before[0] + (state.get("logging_steps") or 1))
+        step = float(entry.get("step") or before[0] + self.logging_steps)
         if seconds < before[1] or step <= before[0]:
             self.restart()
             return step, seconds, tokens
@@ -110,7 +112,7 @@ class HuggingFace(Reader):
             self.add(
                 Sample(step=round(step), steps=steps, seconds=(seconds - before[1]) / steps,
                        tokens=trained, loss=self.loss_of(entry["loss"]),
-                       includes="evaluation_inside" if has_evaluation else None)
+                       includes="evaluation_inside" if self._has_evaluation else None)
             )  # fmt: skip
         return step, seconds, tokens
 
@@ -142,9 +144,9 @@ class HuggingFace(Reader):
                 "evaluation_inside",
                 "start-up, evaluation, saving and logging lie in train_runtime",
             )
-        if any(each.tokens for each in log.samples):
+        if not np.isnan(log.samples["tokens"]).all():
             log.doubt("tokens_counted", "num_input_tokens_seen may count padding")
-        if self.text == [] and not any("step" in entry for entry in self.entries):
+        if not self.text and not self._has_steps:
             log.doubt("steps", "its entries have no step: each is taken as one logging step")
         if self.damaged:
             log.doubt("damaged", f"{self.damaged} dictionaries of the log cannot be read")

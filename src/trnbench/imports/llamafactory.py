@@ -7,7 +7,7 @@ where tokens were not counted.
 import json
 import re
 
-from trnbench.imports.base import ImportedLog, Reader, Sample, steps_since
+from trnbench.imports.base import ImportedLog, Reader, Sample
 from trnbench.schema.imported import Given
 
 _LINE = re.compile(r'^\s*\{"current_steps": ?\d+')
@@ -51,8 +51,8 @@ class LlamaFactory(Reader):
             trained = (tokens - last[2]) / steps if tokens > last[2] else None
             self.add(Sample(step=step, steps=steps, seconds=(seconds - last[1]) / steps,
                             tokens=trained, loss=loss))  # fmt: skip
-        else:
-            self.add(Sample(step=step, steps=steps_since([], step) * step, seconds=seconds / step,
+        elif step > 0:
+            self.add(Sample(step=step, steps=step, seconds=seconds / step,
                             tokens=tokens / step if tokens else None, loss=loss))  # fmt: skip
         self._last = (step, seconds, tokens)
         return True

@@ -58,7 +58,7 @@ class LlmC(Reader):
         return True
 
     def finish(self) -> ImportedLog:
-        if self.has_no_times and not self.samples:
+        if self.has_no_times and not len(self.samples):
             raise refuse(
                 "is llm.c's main.log, which has no times",
                 "import what the program printed on its terminal",

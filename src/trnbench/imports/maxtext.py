@@ -4,7 +4,9 @@ Source: MaxText, "Understand logs and metrics"; `total_weights` are the target t
 """
 
 import re
-import statistics
+from array import array
+
+import numpy as np
 
 from trnbench.imports.base import ImportedLog, Reader, Sample, number
 from trnbench.schema.imported import Given
@@ -27,7 +29,7 @@ class MaxText(Reader):
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
-        self.shares: list[float] = []
+        self.shares = array("d")
 
     @classmethod
     def recognise(cls, head: str) -> bool:
@@ -41,23 +43,21 @@ class MaxText(Reader):
         if weights and seconds:
             self.shares.append(weights / (seconds * float(found[4])))
         loss = self.loss_of(found[6].rstrip(",") if found[6] else None)
-        before = len(self.samples)
-        self.add(Sample(step=int(found[1]), seconds=seconds, tokens=weights, loss=loss))
-        if len(self.samples) > before and before < FIRST_STEPS:
-            self.samples[-1].left_out = "first_step"
+        left_out = "first_step" if len(self.samples) < FIRST_STEPS else None
+        self.add(Sample(step=int(found[1]), seconds=seconds, tokens=weights, loss=loss,
+                        left_out=left_out))  # fmt: skip
         return True
 
     def finish(self) -> ImportedLog:
-        later = [each.seconds for each in self.samples[FIRST_STEPS:]]
-        typical = statistics.median(later) if later else None
-        for each in self.samples[FIRST_STEPS:]:
-            if typical and each.seconds * TOO_FAST < typical:
-                each.left_out = "impossible_step"
+        seconds = self.samples["seconds"]
+        if len(seconds) > FIRST_STEPS:
+            typical = float(np.median(seconds[FIRST_STEPS:]))
+            self.samples.leave_out(seconds * TOO_FAST < typical, "impossible_step")
         # Weights of a step over those of a device: whole where nothing is padding.
-        devices = statistics.median(self.shares) if self.shares else None
+        devices = float(np.median(self.shares)) if self.shares else None
         log = self.found(time_basis="step", synchronised="no", scope="device")
-        if not all(each.tokens for each in self.samples) and self.given.tokens_per_step is None:
-            count = self.given.device_count
+        if np.isnan(self.samples["tokens"]).any() and self.given.settle("tokens_per_step") is None:
+            count = self.given.settle("device_count")
             if count:  # rates of a device are all there is
                 _rated(log, count)
         elif devices is not None:

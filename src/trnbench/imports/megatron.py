@@ -6,9 +6,12 @@ iterations that are skipped count in time; golden values of its tests are JSON b
 
 import json
 import re
+from array import array
 from typing import Any
 
-from trnbench.imports.base import ImportedLog, Reader, Sample, refuse, steps_since
+import numpy as np
+
+from trnbench.imports.base import ImportedLog, Reader, Sample, most_common, refuse, steps_since
 from trnbench.schema.imported import Given
 
 _STEP = re.compile(r"iteration\s+(\d+)/\s*\d+ \|.*?elapsed time per iteration \(ms\): ([\d.]+)")
@@ -32,7 +35,7 @@ class Megatron(Reader):
     def __init__(self, given: Given) -> None:
         super().__init__(given)
         self.arguments: dict[str, int] = {}
-        self.batches: list[int] = []
+        self.batches = array("q")
         self.skipped = 0
         self.nan = 0
         self.document: list[str] = []
@@ -44,7 +47,7 @@ class Megatron(Reader):
         return is_golden or _STEP.search(head) is not None
 
     def feed(self, line: str) -> bool:
-        if self.document or (not self.samples and line.lstrip()[:1] == "{"):
+        if self.document or (not len(self.samples) and line.lstrip()[:1] == "{"):
             self.document.append(line)
         elif found := _STEP.search(line):
             self._step(found, line)
@@ -83,12 +86,11 @@ class Megatron(Reader):
     def finish(self) -> ImportedLog:
         if self.document:
             self._golden(self._document())
-        batch = max(set(self.batches), key=self.batches.count) if self.batches else 0
-        for each, size in zip(self.samples, self.batches, strict=False):
-            if size != batch:
-                each.left_out = each.left_out or "batch_changes"
+        batch = most_common(self.batches) if self.batches else 0
+        if self.batches:
+            self.samples.leave_out(np.frombuffer(self.batches, "q") != batch, "batch_changes")
         log = self.found(
-            time_basis="interval" if any(each.steps > 1 for each in self.samples) else "step",
+            time_basis="interval" if (self.samples["steps"] > 1).any() else "step",
             synchronised="yes",
             scope="job",
             sequences_per_step=batch or None,

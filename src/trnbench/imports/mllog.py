@@ -79,7 +79,7 @@ class Mllog(Reader):
                 continue
             done += round(count)
             self.add(Sample(step=done, steps=round(count), seconds=seconds / count))
-        if not self.samples:
+        if not len(self.samples):
             raise refuse(
                 "has no whole block of training: block_start to block_stop, with its samples",
                 "name the result file of a run, whole",
@@ -99,5 +99,7 @@ class Mllog(Reader):
         if self.runs > 1:
             log.doubt("several_runs", f"run_start stands in it {self.runs} times")
         if platform := self.values.get("submission_platform"):
-            log.doubt("platform", f"the submitter's platform says {platform}: see the system file")
+            system = self.given.beside and self.given.beside.device_name
+            beside = f"the system file {system}" if system else "no system file lies beside it"
+            log.doubt("platform", f"the log says the platform is {platform}, and {beside}")
         return log

@@ -5,6 +5,9 @@ of the whole job. The report's total training time leaves ten steps out, evaluat
 """
 
 import re
+from array import array
+
+import numpy as np
 
 from trnbench.imports.base import ImportedLog, Reader, Sample, number
 from trnbench.schema.imported import Given
@@ -26,7 +29,7 @@ class Nanochat(Reader):
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
-        self.tokens: list[float] = []
+        self.tokens = array("d")
         self.report: dict[str, str] = {}
         self._section = ""
 
@@ -56,11 +59,10 @@ class Nanochat(Reader):
         return False
 
     def finish(self) -> ImportedLog:
-        if self.samples:
+        if len(self.samples):
             # Tokens of a step come from two rounded figures: the median over steps is the constant.
             tokens = sorted(self.tokens)[len(self.tokens) // 2]
-            for each in self.samples:
-                each.tokens = None
+            self.samples["tokens"][:] = np.nan
             exact = round(tokens / 1024) * 1024 if tokens > 2**16 else tokens
             return self.found(
                 time_basis="step", synchronised="yes", scope="job", tokens_per_step=exact

@@ -5,7 +5,8 @@ device, so that with log_interval > 1 the printed time pays for the steps queued
 """
 
 import re
-from itertools import pairwise
+
+import numpy as np
 
 from trnbench.imports.base import ImportedLog, Reader, Sample, number
 from trnbench.schema.imported import Given
@@ -72,8 +73,7 @@ class NanoGpt(Reader):
             accumulation=self.settings.get("gradient_accumulation_steps"),
             parameter_count=round(self.weights) if self.weights else None,
         )
-        numbers = [each.step for each in self.samples]
-        if any(b - a > 1 for a, b in pairwise(numbers)):
+        if (np.diff(self.samples["step"]) > 1).any():
             log.doubt(
                 "asynchronous_times",
                 "only some iterations are printed, and their times pay for steps that were queued",

@@ -4,8 +4,11 @@ Source: NeMo, `lightning/pytorch/callbacks`: `train_step_timing in s` is of one 
 """
 
 import re
+from array import array
 
-from trnbench.imports.base import ImportedLog, Reader, Sample, steps_since
+import numpy as np
+
+from trnbench.imports.base import ImportedLog, Reader, Sample, most_common, steps_since
 from trnbench.schema.imported import Given
 
 _STEP = re.compile(r"Training epoch \d+, iteration \d+/\d+ \|")
@@ -22,7 +25,7 @@ class Nemo(Reader):
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
-        self.batches: list[float] = []
+        self.batches = array("d")
         self.rate: float | None = None
         self.is_throughput = False
         self._inside: str | None = None
@@ -30,13 +33,13 @@ class Nemo(Reader):
 
     @classmethod
     def recognise(cls, head: str) -> bool:
-        return _STEP.search(head) is not None or any(map(_BAR.search, head.splitlines()))
+        return _STEP.search(head) is not None or any(map(_BAR.match, head.splitlines()))
 
     def feed(self, line: str) -> bool:
         if _SAVED.search(line) and not _STEP.search(line):
             self._inside = "checkpoint_inside"
             return True
-        if not _STEP.search(line) and not _BAR.search(line):
+        if not _STEP.search(line) and not _BAR.match(line):
             return False
         fields = {key.strip(): value for key, value in _FIELD.findall(line)}
         step = fields.get("global_step")
@@ -70,11 +73,10 @@ class Nemo(Reader):
         return True
 
     def finish(self) -> ImportedLog:
-        batch = max(set(self.batches), key=self.batches.count) if self.batches else None
-        for each, size in zip(self.samples, self.batches, strict=True):
-            if size != batch:
-                each.left_out = "batch_changes"
-        count = self.given.device_count
+        batch = most_common(self.batches) if self.batches else None
+        if batch is not None:
+            self.samples.leave_out(np.frombuffer(self.batches, "d") != batch, "batch_changes")
+        count = self.given.settle("device_count")
         tokens = self.rate * count if self.rate and count else None
         log = self.found(
             time_basis="interval",

@@ -5,6 +5,10 @@ steps over the time of their whole loop; step_time covers forward to logging alo
 """
 
 import re
+from array import array
+from itertools import chain
+
+import numpy as np
 
 from trnbench.imports.base import ImportedLog, Reader, Sample, refuse
 from trnbench.schema.imported import Given
@@ -27,7 +31,7 @@ class Neuronx(Reader):
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
-        self.rates: list[list[float]] = [[]]
+        self.rates = [array("d")]
 
     @classmethod
     def recognise(cls, head: str) -> bool:
@@ -39,7 +43,7 @@ class Neuronx(Reader):
             loss = self.loss_of(found[4])
             self.add(Sample(step=int(found[1]), seconds=float(found[2]), loss=loss))
             if len(self.restarts) > restarts:
-                self.rates.append([])
+                self.rates.append(array("d"))
             if len(self.samples) > before:
                 self.rates[-1].append(float(found[3]))
             return True
@@ -50,7 +54,7 @@ class Neuronx(Reader):
 
     def finish(self) -> ImportedLog:
         given = self.given
-        length, tokens = given.sequence_length, given.tokens_per_step
+        length, tokens = given.settle("sequence_length"), given.settle("tokens_per_step")
         if length is None or tokens is None:
             missing = "--tokens-per-step N" if tokens is None else "--sequence-length N"
             raise refuse(
@@ -61,11 +65,10 @@ class Neuronx(Reader):
                 + (" --sequence-length N" if length is None and tokens is None else ""),
             )
         batch = tokens / length
-        printed = [each.seconds for each in self.samples]
-        for each, seconds in zip(
-            self.samples, (s for part in self.rates for s in _undone(part, batch)), strict=True
-        ):
-            each.seconds = seconds
+        seconds = self.samples["seconds"]
+        printed = float(seconds.sum())
+        undone = chain.from_iterable(_undone(part, batch) for part in self.rates)
+        seconds[:] = np.fromiter(undone, float, len(seconds))
         log = self.found(
             time_basis="step",
             synchronised="unknown",
@@ -73,13 +76,13 @@ class Neuronx(Reader):
             sequences_per_step=round(batch),
             sequence_length=length,
         )
-        outside = 1 - sum(printed) / sum(each.seconds for each in self.samples)
+        outside = 1 - printed / float(seconds.sum())
         log.doubt(
             "time_outside",
             f"{outside:.1%} of the time lies outside step_time: the rate of the whole loop is "
             "used, and its moving mean undone",
         )
-        if any(each.seconds <= 0 for each in self.samples):
+        if (seconds <= 0).any():
             raise refuse(
                 f"cannot be {batch:g} sequences a step: the moving mean gives steps of no time",
                 "check --tokens-per-step and --sequence-length",
@@ -87,9 +90,9 @@ class Neuronx(Reader):
         return log
 
 
-def _undone(rates: list[float], batch: float) -> list[float]:
+def _undone(rates: "array[float]", batch: float) -> "array[float]":
     """Return the seconds of each step of which the rates are moving means."""
-    seconds: list[float] = []
+    seconds = array("d")
     for number, rate in enumerate(rates, start=1):
         window = min(number, WINDOW)
         earlier = seconds[number - window : number - 1]

@@ -6,11 +6,12 @@ Source: optimum-benchmark, `scenarios/training`: throughput is of one process.
 import json
 
 from trnbench.imports.base import ImportedLog, Reader, Sample, refuse
+from trnbench.imports.beside import of_optimum_config
 from trnbench.schema.imported import Given
 
 
 class OptimumBenchmark(Reader):
-    """Its configuration is another file, so that the tokens of a step must be given."""
+    """Its configuration is another file, or in the same one under `config`."""
 
     name = "optimum-benchmark"
     program = "optimum-benchmark"
@@ -30,7 +31,7 @@ class OptimumBenchmark(Reader):
     def finish(self) -> ImportedLog:
         try:
             document = json.loads("\n".join(self.text))
-            document = document.get("report", document)
+            config, document = document.get("config"), document.get("report", document)
             train = document["train"]
             values = [float(value) for value in train["latency"]["values"]]
             unit = train["latency"]["unit"]
@@ -50,14 +51,23 @@ class OptimumBenchmark(Reader):
             self.add(Sample(step=number, seconds=value * scale))
         memory = train.get("memory") or {}
         reserved = memory.get("max_reserved") or memory.get("max_global_vram")
+        inside = of_optimum_config(config, "its config") if config else None
         log = self.found(
             time_basis="step",
             synchronised="unknown",
             scope="process",
             memory_bytes=float(reserved) * 1e6 if reserved else None,
+            sequences_per_step=inside and inside.sequences_per_step,
+            sequence_length=inside and inside.sequence_length,
+            micro_batch_size=inside and inside.micro_batch_size,
+            accumulation=inside and inside.accumulation,
+            device_count=inside and inside.device_count,
+            device_name=inside and inside.device_name,
+            model=inside and inside.model_name,
         )
         log.doubt(
             "per_process",
-            "its throughput is of one process and is not used: tokens come from --tokens-per-step",
+            "its throughput is of one process and is not used: tokens come from the config, or "
+            "from --tokens-per-step",
         )
         return log

@@ -20,6 +20,8 @@ _CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LOST_CODE = re.compile(r"(?<![\w\]])(?:\[[0-9;]{1,9}m)+")
 """A colour's code whose escape byte a web page lost."""
 _RANK = re.compile(r"^\s*(?:\[?(?:rank|default)?\s?\d+\]?\s?[:>|]|\([^()]*pid=\d+[^()]*\))\s?")
+_LABEL = re.compile(r"^\s*(?:\[(?:rank|default)?\s?(\d+)\]\s?:|(\d+): )")
+"""Of a rank alone: torchrun's `[default3]:`, torch's `[rank3]:`, Slurm's `3: `."""
 _CLOCK = re.compile(r"(?<!\d)(\d{2}):(\d{2}):(\d{2})(?:[.,](\d{1,6}))?")
 _DATE = re.compile(r"(?<!\d)(20\d\d-[01]\d-[0-3]\d)[ T](\d{2}:\d{2}:\d{2})")
 
@@ -99,6 +101,12 @@ def clean(line: str) -> str:
 def without_rank(line: str) -> str:
     """Return a line without what a launcher put before it."""
     return _RANK.sub("", line, count=1)
+
+
+def rank_of(line: str) -> str | None:
+    """Return the rank that a launcher put before a line; None where there is none."""
+    found = _LABEL.match(line)
+    return None if found is None else found[1] or found[2]
 
 
 def stamp_of(line: str) -> float | None:

@@ -1,18 +1,21 @@
 """The step time of an imported log, by the statistics of measured ones. Pure."""
 
 from collections.abc import Sequence
+from statistics import geometric_mean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trnbench.analysis.metrics import exactly, unknown
 from trnbench.analysis.statistics import (
     find_stalls,
+    interval_of,
     mean_interval,
     median_interval,
     percentile,
     single_launch_interval,
 )
-from trnbench.imports.base import ImportedLog, Sample
+from trnbench.imports.base import ImportedLog
 from trnbench.schema.result import MetricValue
 
 LEAST_FOR_INTERVAL = 8
@@ -24,6 +27,8 @@ class Times:
 
     def __init__(self, mean: MetricValue, median: MetricValue) -> None:
         self.mean, self.median = mean, median
+        self.samples = 0
+        self.total_seconds = 0.0
         self.method: str | None = None
         self.error: float | None = None
         self.p95 = unknown("its times are of several steps at a time")
@@ -31,14 +36,17 @@ class Times:
         self.stall_share = self.tail = unknown("its times are of several steps at a time")
 
     @classmethod
-    def of(cls, kept: Sequence[Sample], log: ImportedLog) -> "Times":
-        steps = sum(each.steps for each in kept)
-        mean = sum(each.seconds * each.steps for each in kept) / steps
-        seconds = np.array([each.seconds for each in kept])
+    def of(
+        cls, steps: NDArray[np.int64], seconds: NDArray[np.float64], log: ImportedLog
+    ) -> "Times":
+        """Return those of one segment: of each sample its steps, and the seconds of one of them."""
+        mean = float(np.dot(seconds, steps) / steps.sum())
         median = float(np.median(seconds))
-        has_interval = log.has_repeats and len(kept) >= LEAST_FOR_INTERVAL and np.ptp(seconds) > 0
+        count = len(seconds)
+        has_interval = log.has_repeats and count >= LEAST_FOR_INTERVAL and np.ptp(seconds) > 0
         times = cls(exactly(mean), exactly(median))
-        if len(kept) < 2:
+        times.samples, times.total_seconds = count, float(np.dot(seconds, steps))
+        if count < 2:
             times.median = unknown("a single mean says nothing of the typical step")
         if has_interval:
             whole = single_launch_interval(mean_interval(seconds))
@@ -56,3 +64,41 @@ class Times:
                 times.stall_share = exactly(stalls.share)
                 times.tail = exactly(mean / median - 1)
         return times
+
+    @classmethod
+    def pooled(cls, segments: Sequence["Times"]) -> "Times":
+        """Return those of a job that was started again: each segment is one value, as launches are.
+
+        Source: docs/metrics.md, "Launches".
+        """
+        if len(segments) == 1:
+            return segments[0]
+        errors = [each.error for each in segments]
+        mean, median = (
+            _between([getattr(each, name) for each in segments], errors)
+            for name in ("mean", "median")
+        )
+        times = cls(mean, median)
+        times.samples = sum(each.samples for each in segments)
+        times.total_seconds = sum(each.total_seconds for each in segments)
+        times.method = None if mean.low is None else "between segments"
+        if all(each.stalls is not None for each in segments):
+            times.stalls = sum(each.stalls or 0 for each in segments)
+            times.p95, times.stall_share = (
+                exactly(float(np.mean([getattr(each, name).value for each in segments])))
+                for name in ("p95", "stall_share")
+            )
+            times.tail = exactly((mean.value or 0.0) / (median.value or 1.0) - 1)
+        return times
+
+
+def _between(values: Sequence[MetricValue], errors: Sequence[float | None]) -> MetricValue:
+    lacking = next((value for value in values if value.value is None), None)
+    if lacking is not None:
+        return lacking
+    known = [value.value for value in values if value.value is not None]
+    found = interval_of(known, errors)
+    if found is None:
+        return MetricValue(value=geometric_mean(known))
+    value, low, high = found
+    return MetricValue(value=value, low=low, high=high)

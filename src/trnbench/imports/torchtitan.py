@@ -84,10 +84,10 @@ class Torchtitan(Reader):
         return True
 
     def finish(self) -> ImportedLog:
-        devices = self.given.device_count or self.devices
+        devices = self.given.settle("device_count", self.devices)
         batch = self.batch
         tokens = float(batch["batch"]) * int(batch["length"]) if batch else None
-        tokens = self.given.tokens_per_step or tokens
+        tokens = self.given.settle("tokens_per_step", tokens)
         if devices is None or tokens is None:
             missing = (
                 "--tokens-per-step N"
@@ -99,10 +99,9 @@ class Torchtitan(Reader):
                 + ("the tokens of a step" if tokens is None else "how many devices there are"),
                 f"say it: {missing}",
             )
-        for each in self.samples:
-            each.seconds *= tokens / devices
+        self.samples["seconds"][:] *= tokens / devices
         log = self.found(
-            time_basis="interval" if any(each.steps > 1 for each in self.samples) else "step",
+            time_basis="interval" if (self.samples["steps"] > 1).any() else "step",
             synchronised="yes",
             scope="device",
             tokens_per_step=tokens,

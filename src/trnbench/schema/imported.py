@@ -14,6 +14,26 @@ start; a block of training between evaluations; the whole run."""
 Synchronised = Literal["yes", "no", "unknown"]
 
 
+class Beside(Strict):
+    """What files beside a log say, where neither the user nor the log does."""
+
+    sources: dict[str, str]
+    """Of each fact, the name of its file."""
+    sequence_length: int | None = None
+    tokens_per_step: int | None = None
+    sequences_per_step: int | None = None
+    micro_batch_size: int | None = None
+    accumulation: int | None = None
+    precision: Precision | None = None
+    model: PlannedModel | None = None
+    model_name: str | None = None
+    """As the file writes it."""
+    device: PlannedDevice | None = None
+    device_count: int | None = None
+    device_name: str | None = None
+    """As the file writes it."""
+
+
 class Given(Strict):
     """What the user said of a log, which overrules what it says itself."""
 
@@ -27,6 +47,12 @@ class Given(Strict):
     device: PlannedDevice | None = None
     device_count: int | None = None
     """Of the devices that the job drives; null where no machine was named."""
+    beside: Beside | None = None
+    """What is last believed."""
+
+    def settle(self, name: str, said: Any = None) -> Any:
+        """Return a fact: the user's, else the log's, else that of a file beside the log."""
+        return getattr(self, name, None) or said or getattr(self.beside, name, None)
 
 
 class ImportOrder(Strict):
