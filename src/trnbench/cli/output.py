@@ -98,10 +98,11 @@ def draw(report: Report[T], of: T, page: Page, folder: Path | None) -> None:
     if folder is None:
         return
     from trnbench.reports.plots import write_plots
+    from trnbench.reports.texts import plural
 
     charts = [*report.document(of, page).backing().charts]
     files = write_plots(charts, folder)
-    said = f"{len(files)} files of {len(charts)} figures"
+    said = f"{plural(len(files), 'file')} of {plural(len(charts), 'figure')}"
     if not charts:
         said = "no figure: a chart needs two figures or more that may be compared"
     sys.stderr.write(f"plots: {folder}: {said}\n")
@@ -206,3 +207,13 @@ def write_comparison(
         text = written(REPORT, comparison, target.format, page)
         write(text, target.path, is_appended=target.is_appended)
     draw(REPORT, comparison, Page(), plots)
+
+
+def say_steps(steps: Sequence[tuple[str, str]]) -> str:
+    """Return what may come next: commands, each with what it is for."""
+    width = max(len(command) for command, _ in steps)
+    lines = [f"{command:<{width}}  {what}" for command, what in steps]
+    widest = max(map(len, lines)) + len("next: ")
+    if sys.stderr.isatty() and widest > shutil.get_terminal_size().columns:
+        lines = [part for command, what in steps for part in (command, f"  {what}")]
+    return "".join(f"{'' if at else 'next:':<6}{line}\n" for at, line in enumerate(lines))

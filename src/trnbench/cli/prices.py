@@ -8,7 +8,7 @@ import typer
 
 from trnbench.cli import complete
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import OutputChoice
+from trnbench.cli.options import OutputChoice, Plots
 from trnbench.errors import ConfigError, UnavailableError
 from trnbench.schema.rent import RENT_OPTIONS, RentOption
 
@@ -56,7 +56,8 @@ class Wanted:
     history: bool = cli_option(
         False,
         "--history",
-        help="Show how the instance's dated rates changed; --format html has them as a chart too.",
+        help="Show how the instance's dated rates changed; --format html and --plots have them as "
+        "a chart too.",
     )
 
 
@@ -64,11 +65,18 @@ def prices(
     *,
     instance: Instance = None,
     wanted: Wanted,
+    plots: Plots = None,
     form: OutputChoice,
 ) -> None:
     """Show the bundled price table, how its rates changed, or AWS's current rates."""
-    from trnbench.cli.output import show
+    from trnbench.cli.output import prepare_plots, show
     from trnbench.reports.prices import HISTORY, LIVE, REPORT
+
+    if plots is not None and not wanted.history:
+        raise ConfigError(
+            f"--plots {plots}: a list of rates has no figure", hint="add --history, which has one"
+        )
+    prepare_plots(plots)
 
     if wanted.zone is not None and not wanted.live:
         raise ConfigError(
@@ -76,7 +84,8 @@ def prices(
             hint="add --live, or leave --zone out: the table's rates hold in a whole region",
         )
     if wanted.history:
-        show(HISTORY, _find_history(instance, wanted), form.name, form.output)
+        history = _find_history(instance, wanted)
+        show(HISTORY, history, form.name, form.output, plots=plots)
     elif wanted.live:
         show(LIVE, _ask_aws(instance, wanted), form.name, form.output)
     else:

@@ -63,7 +63,7 @@ def profile(
     form: options.FormatChoice,
 ) -> None:
     """Show where the time of one case's steps goes: by class, by operator, and as a trace."""
-    from trnbench.cli.output import prepare_plots, show
+    from trnbench.cli.output import prepare_plots, say_steps, show
     from trnbench.cli.prepare import default_folder, prepare, require_sizes
     from trnbench.reports.profile import REPORT
     from trnbench.run.profile import profile_case
@@ -87,6 +87,15 @@ def profile(
         raise typer.Exit(128 + (interruption.signal or 0))
     show(REPORT, made, form.name, plots=plots)
     sys.stderr.write(f"profile and trace: {folder}\n")
+    if form.name == options.TERMINAL:
+        named = shlex.quote(config) if config else "quick"
+        trace = shlex.quote(str(folder / "trace.json.gz"))
+        steps = (
+            (f"open {trace}", "at ui.perfetto.dev: each operator on its stream, in time"),
+            ("trnbench peak", "how fast this device's matmuls and memory could be"),
+            (f"trnbench run {named}", "the step's time without the profiler, with its interval"),
+        )
+        sys.stderr.write(say_steps(steps))
 
 
 def read_one_case(config: str | None, overrides: dict[str, str]) -> "CaseConfig":

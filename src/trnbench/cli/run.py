@@ -1,7 +1,6 @@
 """`trnbench run`: measure suites, or with `--ab` two configs in turns; print the results."""
 
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -232,6 +231,7 @@ def _spending(max_usd: float | None, plans: "Sequence[Plan]") -> "Spending":
 
 def say_next(results: "Sequence[Result]", folder: Path) -> str:
     """Return three commands that follow a run, or one where it has no figure, and what for."""
+    from trnbench.cli.output import say_steps
     from trnbench.run.configs import DEFAULT_CONFIG
 
     run = shlex.quote(str(folder))
@@ -248,12 +248,7 @@ def say_next(results: "Sequence[Result]", folder: Path) -> str:
         if all(result.suite == DEFAULT_CONFIG for result in results)
         else (f"trnbench compare {run} OTHER", "what changed against another run"),
     ]
-    width = max(len(command) for command, _ in steps)
-    lines = [f"{command:<{width}}  {what}" for command, what in steps]
-    widest = max(map(len, lines)) + len("next: ")
-    if sys.stderr.isatty() and widest > shutil.get_terminal_size().columns:
-        lines = [part for command, what in steps for part in (command, f"  {what}")]
-    return "".join(f"{'' if at else 'next:':<6}{line}\n" for at, line in enumerate(lines))
+    return say_steps(steps)
 
 
 def end_with(endings: "Sequence[Ending]", folder: Path) -> None:

@@ -153,6 +153,7 @@ def test_noise_is_told_in_a_narrow_window_and_in_markdown(
     assert done.code == 0, done.err
     assert "A against A: ratio" in done.out
     assert "in turns" in done.out
+    assert ("next: trnbench run --ab BASE CANDIDATE" in done.err) == (form == "terminal")
     if form == "terminal":
         assert max(map(len, done.out.splitlines())) <= 60
 

@@ -104,6 +104,8 @@ def test_the_quick_suite_s_first_case_is_profiled_where_none_is_named(tmp_path: 
     assert done.code == 0, done.err
     (folder,) = (tmp_path / "results").iterdir()
     assert folder.name.endswith("-quick-profile")
+    assert f"next: open {Path('results') / folder.name / 'trace.json.gz'}" in done.err
+    assert "trnbench run quick" in done.err
     assert profile_in(folder).plan.model.name == "tiny-llama"
 
 

@@ -1,6 +1,7 @@
 """`trnbench prices INSTANCE --history` as a user sees it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,18 @@ def test_a_regions_list_has_the_newer_rate_for_all_regions_that_counts_there() -
     assert elsewhere.code == 2, "it is not sold there, whatever holds in all regions"
     everywhere = in_process("prices", "p5en.48xlarge", "--region", "all-commercial", "--json")
     assert len(json.loads(everywhere.out)["prices"]) == 1
+
+
+def test_a_list_of_rates_has_no_figure_to_plot(tmp_path: Path) -> None:
+    done = in_process("prices", "p5en.48xlarge", "--plots", tmp_path / "plots")
+    assert done.code == 2
+    assert "add --history" in done.err
+
+
+def test_the_history_is_plotted(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="needs the extra `plots`: make test-plots")
+    folder = tmp_path / "plots"
+    done = in_process("prices", "p5en.48xlarge", "--history", "--plots", folder)
+    assert done.code == 0
+    assert done.err == f"plots: {folder}: 2 files of 1 figure\n"
+    assert {path.suffix for path in folder.iterdir()} == {".svg", ".png"}

@@ -14,6 +14,7 @@ from trnbench.estimate.machine import machine_of
 from trnbench.estimate.step import _memory as memory
 from trnbench.estimate.step import estimate_layouts, estimate_step
 from trnbench.estimate.terms import Setup, bound_seconds, terms_of
+from trnbench.model.memory import MemoryPrediction
 from trnbench.protocol.orders import StepSettings
 from trnbench.protocol.parallel import Layout
 
@@ -221,9 +222,12 @@ def test_a_search_finds_what_a_look_at_every_way_finds(
 
 def test_a_search_predicts_the_memory_of_few_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[Setup] = []
-    monkeypatch.setattr(
-        "trnbench.estimate.step._memory", lambda setup: looked.append(setup) or memory(setup)
-    )
+
+    def counted(setup: Setup) -> MemoryPrediction:
+        looked.append(setup)
+        return memory(setup)
+
+    monkeypatch.setattr("trnbench.estimate.step._memory", counted)
     found = search(possible_setups(job(64, shape=models()["llama3-8b"].shape)))
     assert found is not None
     assert len(looked) < found.candidates / 4

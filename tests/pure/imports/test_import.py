@@ -120,7 +120,8 @@ def test_parts_between_restarts_are_launches_and_not_pooled_as_one(tmp_path: Pat
     assert mean.value == pytest.approx((0.50474 * 0.60487) ** 0.5, rel=1e-4)
     assert mean.low is not None
     assert mean.high is not None
-    assert mean.low < first.step_time_mean_seconds < second.step_time_mean_seconds < mean.high
+    assert mean.low < 0.504
+    assert mean.high > 0.605
     assert checks_of(result)["segments"] == "sound"
 
 
