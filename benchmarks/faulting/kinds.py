@@ -11,8 +11,9 @@ from collections.abc import Callable
 from benchmarks.faulting import reader
 from benchmarks.faulting.commands import Way, compile_clock
 from benchmarks.faulting.power import Recorder, lose_power
-from benchmarks.faulting.scene import CASES, Scene, Shot, Skipped
+from benchmarks.faulting.scene import CASES, Scene, Shot, Skipped, unmount
 from tests.fake_python import ActAt
+from tests.slurm.cluster import Cluster, lacking
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """The exit code after each signal. Source: README.md."""
@@ -210,7 +211,7 @@ def limit_files(scene: Scene) -> Shot:
     Its last words may not fit: no reserve makes room in a file.
     """
     blocks = scene.chance.randint(520, 560)  # of 512 bytes; the reserve takes 512 of them
-    scene.samples = 3000
+    scene.samples, scene.end_seconds = 1500, 400.0
     limit = ("/bin/sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh")
     scene.options = ["--set", "measure.relative_precision=0.0000001"]
     ended = scene.call(Way(is_executed=True, prefix=limit))
@@ -265,7 +266,7 @@ def fail_disk(scene: Scene) -> Shot:
     )  # fmt: skip
     if made.returncode:
         raise Skipped(f"ext4 cannot be mounted from a file: {made.stderr.strip()[-80:]}")
-    scene._mounted.append(scene.results)
+    scene.closing.callback(unmount, scene.results)
     abort = ["mount", "-o", "remount,abort", str(scene.results)]
     scene.act(f"subprocess.run({abort!r})")
 
@@ -443,6 +444,22 @@ def little_memory(scene: Scene) -> Shot:
     return Shot(ended=ended, codes={0, 3, 4})
 
 
+def lose_node(scene: Scene) -> Shot:
+    """Slurm's node dies with all of its processes, and comes back; the exit code is srun's own."""
+    if (why := lacking()) is not None:
+        raise Skipped(why)
+    here = scene.folder / "here"
+    scene.act(f"\nopen({str(here)!r}, 'w').close()\nsignal.pause()", "step")
+    cluster = scene.closing.enter_context(Cluster(scene.folder / "slurm", nodes=1))
+    srun = ("srun", "--nodes=1", "--ntasks=1", f"--cpus-per-task={CASES}")
+    way = Way(is_executed=True, prefix=srun, environment=cluster.environment)
+    scene.again = way
+    started = scene.start(way)
+    cluster.wait_until(lambda: here.exists() or started.has_ended_within(0.0))
+    cluster.kill_node("n1")
+    return Shot(ended=started.wait(), codes=range(256), repair=lambda: cluster.revive("n1"))
+
+
 KINDS: dict[str, tuple[Callable[[Scene], Shot], int]] = {
     "kill -9 of the parent at a step": (kill_parent_at_step, 5),
     "kill -9 of the parent at any moment": (kill_parent_at_any_moment, 6),
@@ -473,5 +490,6 @@ KINDS: dict[str, tuple[Callable[[Scene], Shot], int]] = {
     "no port": (take_ports, 2),
     "the clock jumps": (set_clock_back, 3),
     "little memory": (little_memory, 3),
+    "a node vanishes in Slurm": (lose_node, 1),
 }
 """Each with how often it comes, beside the others."""

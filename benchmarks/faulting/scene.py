@@ -1,5 +1,6 @@
 """One fault: its folder, its suite, the command that meets it, and what must hold afterwards."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -101,7 +102,8 @@ class Scene:
         self.way = Way()
         """Of the command's first call; the second one is called plainly."""
         self.again = Way()
-        self._mounted: list[Path] = []
+        self.closing = contextlib.ExitStack()
+        """What is left when the fault was judged."""
 
     # --- what kinds of faults are made of -------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Scene:
         )  # fmt: skip
         if done.returncode:
             raise Skipped(f"a small disk cannot be mounted: {done.stderr.strip()}")
-        self._mounted.append(self.results)
+        self.closing.callback(unmount, self.results)
 
     def wait_for_none(self) -> None:
         """Wait until the first call's processes are gone."""
@@ -158,8 +160,7 @@ class Scene:
 
     def close(self) -> None:
         """Unmount what was mounted, and delete the folder."""
-        for place in self._mounted:
-            subprocess.run(["umount", "-l", str(place)], check=True)
+        self.closing.close()
         shutil.rmtree(self.folder)
 
     # --- what must hold -------------------------------------------------------------------------
@@ -173,6 +174,11 @@ class Scene:
             return ended, json.loads(ended.out)["results"]
         except (ValueError, KeyError):
             return ended, []
+
+
+def unmount(place: Path) -> None:
+    """Take a disk away, whatever still holds a file of it."""
+    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def judge(scene: Scene, shot: Shot, verdict: Verdict) -> None:
@@ -292,5 +298,6 @@ def _judge_same(
             verdict.note("has_lost", f"{before.path.name}: records of {name} are nowhere")
         if is_known and now.contents.get(name) != content:
             verdict.note("has_lost", f"{before.path.name}: {name} was measured again")
-    if is_known and before.figure is not None and before.figure != now.figure:
+    is_whole = is_known and len(before.launches) == len(now.launches)
+    if is_whole and before.figure not in (None, now.figure):
         verdict.note("has_lost", f"{before.path.name}: {before.figure} became {now.figure}")

@@ -197,6 +197,9 @@ class Session:
             with contextlib.suppress(DataError):  # the disk may have had no room for the plan
                 self._keep(number, plan, load_result(case.path, self._run_id))
             raise
+        except DataError as error:  # the plan of its first launch was taken away
+            self._storage_full = str(error)
+            return
         if outcome.status == "finished":
             made.append(outcome.at_seconds)
             if (case.path / measurement_name(launch + 1)).exists():  # behind one that was damaged

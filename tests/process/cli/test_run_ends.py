@@ -326,6 +326,23 @@ def test_a_case_whose_files_were_taken_away_ends_as_that_and_the_next_one_is_mea
     assert again.err.count("was measured before") == 1
 
 
+def test_a_plan_that_is_gone_before_the_second_launch_ends_its_case_alone(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    take = f"import glob; [os.remove(each) for each in glob.glob('{run}/*/plan.json')[-1:]]"
+    command = (
+        "run", config, "-o", run, "--python", fake_python(tmp_path, act=take, at_launch=2),
+        "--set", "sweep={workload.global_batch_size: [2, 4]}", "--launches", "2",
+    )  # fmt: skip
+    done = in_process(*command)
+    assert done.code == 4, done.err
+    cases = json.loads((run / "run.json").read_text())["cases"]
+    assert sorted(case["status"] for case in cases) == ["finished", "unreadable"]
+    again = in_process(*command)
+    assert again.code == 0, again.err
+
+
 def test_a_run_whose_folder_was_taken_away_ends_in_a_sentence(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     take = f"import shutil; shutil.rmtree({str(run)!r})"
