@@ -23,7 +23,7 @@ workload: {{sequence_length: 64, learning_rate: 0.003, threads: 1}}
 parallel: {{data_parallel_replicate_size: {ranks}}}
 device: cpu
 sweep: {{workload.global_batch_size: [2, 4]}}
-measure: {{relative_precision: 0.5, min_seconds: 0, min_samples: 20, max_samples: {samples},
+measure: {{relative_precision: 0.5, min_seconds: 0, min_samples: {least_samples}, max_samples: {samples},
            launches: {launches}, hang_seconds: {hang_seconds}, gate: false, ceiling: false,
            telemetry: {telemetry}}}
 """
@@ -94,7 +94,7 @@ class Scene:
         self.at_step = chance.randint(0, 22)
         self.hang_seconds, self.end_seconds = 20.0, END_SECONDS
         self.has_telemetry = chance.random() < 0.2
-        self.samples = 30
+        self.least_samples, self.samples = 20, 30
         self.python = ""
         self.what = ""
         """The fault, in words that name its random parts."""
@@ -123,6 +123,7 @@ class Scene:
         suite = self.folder / "suite.yaml"
         suite.write_text(
             CONFIG.format(ranks=self.ranks, launches=self.launches, samples=self.samples,
+                least_samples=self.least_samples,
                           hang_seconds=self.hang_seconds,
                           telemetry=str(self.has_telemetry).lower())
         )  # fmt: skip
