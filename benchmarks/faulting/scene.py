@@ -24,7 +24,8 @@ parallel: {{data_parallel_replicate_size: {ranks}}}
 device: cpu
 sweep: {{workload.global_batch_size: [2, 4]}}
 measure: {{relative_precision: 0.5, min_seconds: 0, min_samples: {least_samples},
-           max_samples: {samples}, launches: {launches}, hang_seconds: {hang_seconds}, gate: false, ceiling: false,
+           max_samples: {samples}, launches: {launches}, hang_seconds: {hang_seconds},
+           gate: false, ceiling: false,
            telemetry: {telemetry}}}
 """
 
