@@ -20,6 +20,9 @@ _MAX_READ_BYTES = 2 * MAX_LINE_BYTES
 _PIPE_BYTES = 2**20
 """The kernel's usual 64 kB would hold back a long line over several reads."""
 _TAIL_BYTES = 32 * 1024
+ENGLISH: Mapping[str, str] = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+"""Of every child: what vendors' tools and compilers say is looked up in English."""
+
 _KILL_SECONDS = 10.0
 """A killed process that is still there after so long hangs inside a driver."""
 
@@ -109,7 +112,7 @@ class Child:
                 stderr=tail_end,
                 pass_fds=(*((lines_end,) if named else ()), *descriptors),
                 start_new_session=True,
-                env=_changed(os.environ, environment or {}),
+                env=_changed({**os.environ, **ENGLISH}, environment or {}),
             )
         except OSError:
             os.close(lines)

@@ -23,17 +23,21 @@ def significant_digits(value: float, half_width: float) -> int:
 
 
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
-_COUNT = re.compile(r"([0-9]*\.?[0-9]+(?:e[0-9]{1,2})?) ?([kmbgtp]?)", re.ASCII | re.IGNORECASE)
+MAX_COUNT = 1e24
+"""A million times a million published trainings: more is a slip of the finger."""
+_COUNT = re.compile(r"([0-9]*\.?[0-9]+(?:e[0-9]{1,3})?) ?([kmbgtp]?)", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]*\.?[0-9]+) ?(s|min|m|h|d|w)", re.ASCII)
 _DURATIONS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def read_count(text: str) -> float:
-    """Read a count above 0: `1T`, `300B`, `15e12`, `2.5 M`; else raise a ValueError."""
+    """Read a count up to `MAX_COUNT`, as `1T`, `300B` or `2.5 M`; else raise a ValueError."""
     found = _COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
-    value = float(found[1]) * _SCALES[found[2].lower()] if found else 0.0
-    if not 0 < value < 1e30:
+    if found is None:
         raise ValueError("is not a count; write e.g. 1T, 300B or 15e12")
+    value = float(found[1]) * _SCALES[found[2].lower()]
+    if not 1 <= value <= MAX_COUNT:
+        raise ValueError("is not from 1 to 1e24; write e.g. 1T, 300B or 15e12")
     return value
 
 

@@ -10,7 +10,7 @@ import typer
 from trnbench.cli import complete
 from trnbench.cli.gates import GateOptions
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import FORMAT, OutputFile, Plots, PriceTerms
+from trnbench.cli.options import FORMAT, OutputFile, Plots, PriceTerms, read_name
 from trnbench.errors import CheckFailed, ConfigError, Problem
 from trnbench.redact import redact
 from trnbench.reports import formats_of
@@ -32,6 +32,7 @@ Sides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="BASE CAND",
+        parser=read_name,
         help="The two sides. Each is a folder of a case, of a run or of many runs; git:REF[:PATH], "
         "the results in a git ref; or last:N:PATH, the newest N launches of each case below PATH.",
         show_default=False,

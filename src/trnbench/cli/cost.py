@@ -117,8 +117,7 @@ def cost(
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
     sheets = []
-    for loaded in load_results(paths, problems):
-        result = finder.reprice(loaded)
+    for result in finder.reprice_each(load_results(paths, problems)):
         if training.compilation is None:
             job = replace(job, compile_seconds=result.timing.first_step_seconds or 0.0)
         where = find_site(result.price, site.pue, site.grid)

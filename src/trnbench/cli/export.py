@@ -29,7 +29,7 @@ Folder = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
-        parser=options.read_output,
+        parser=options.read_path,
         rich_help_panel="Output",
         help="The folder for the files; it must be new or empty.",
         show_default="export-<target>",
@@ -57,7 +57,7 @@ def export(
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
     places: Places = {}
-    results = list(map(finder.reprice, load_results(paths, problems, places)))
+    results = finder.reprice_each(load_results(paths, problems, places))
     runs = [Run(result, find_trace(places, result)) for result in results]
     if runs:
         _make(folder)

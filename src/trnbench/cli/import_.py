@@ -109,14 +109,19 @@ class LogFacts:
 
 def import_(
     *,
-    logs: Annotated[list[Path], typer.Argument(metavar="LOG", help="Logs, one a result; .gz too.")],
+    logs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="LOG", parser=options.read_path, help="Logs, one a result; .gz too."
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option(
             "--output",
             "-o",
             metavar="FOLDER",
-            parser=options.read_output,
+            parser=options.read_path,
             help="The folder for the results.",
         ),
     ] = Path("results/imported"),

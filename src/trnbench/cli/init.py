@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from trnbench.cli import complete
-from trnbench.cli.options import Interpreter, read_output
+from trnbench.cli.options import Interpreter, read_path
 from trnbench.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ ConfigFile = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        parser=read_output,
+        parser=read_path,
         help="The file to write; one that is there is left as it is.",
         show_default=str(DEFAULT_FILE),
     ),

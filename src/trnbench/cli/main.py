@@ -128,7 +128,9 @@ def _globals(
 
 def main() -> None:
     """Run one command and leave with its exit code; README.md lists the codes."""
-    sys.stdout, sys.stderr = _make_writable(sys.stdout), _make_writable(_unfailing(sys.stderr))
+    # A closed stdout refuses what is written to it, and a closed stderr takes it.
+    sys.stdout = _make_writable(sys.stdout, os.O_RDONLY)
+    sys.stderr = _make_writable(_unfailing(sys.stderr), os.O_WRONLY)
     try:
         app()
     except TrnbenchError as error:
@@ -147,10 +149,9 @@ def main() -> None:
             what = f"the system gave no more memory: {str(error) or type(error).__name__}"
             _say(UnavailableError(what, hint="raise the limit (`ulimit -v`, the container's)"))
             sys.exit(ExitCode.UNAVAILABLE)
-        if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, OSError) and (problem := _problem_of(error)) is not None:
             log.debug("traceback of the error below", exc_info=error)
-            what = f"{os.fsdecode(error.filename)}: {error.strerror}"
-            _say(ConfigError(what, hint="check the path, its permissions and the disk"))
+            _say(problem)
             sys.exit(ExitCode.CONFIG)
         traceback.print_exc()
         sys.stderr.write(
@@ -176,6 +177,27 @@ def is_want_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+UNWRITABLE = (errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)
+
+
+def _problem_of(error: OSError) -> ConfigError | None:
+    """Return what the user can mend of an error that names a file, or was raised by a stream."""
+    if error.filename is not None:
+        what = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return ConfigError(what, hint="check the path, its permissions and the disk")
+    if error.errno not in UNWRITABLE:
+        return None
+    from trnbench.cli.output import unwritable
+
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        return unwritable(error)
+    what = f"a file cannot be written: {error.strerror}"
+    return ConfigError(what, hint="make space where results, ~/.cache and /tmp are")
 
 
 def _say(error: TrnbenchError) -> None:
@@ -227,10 +249,10 @@ def _unfailing(stream: TextIO | None) -> TextIO | None:
     return io.TextIOWrapper(raw, own.encoding, "replace", write_through=True)
 
 
-def _make_writable(stream: TextIO | None) -> TextIO:
-    """A terminal that cannot show ± gets a question mark; a stream that is closed gets nothing."""
+def _make_writable(stream: TextIO | None, flags: int) -> TextIO:
+    """A terminal that cannot show ± gets a question mark; `flags` open a place for one closed."""
     if stream is None:  # `trnbench … >&-`
-        return Path(os.devnull).open("w", encoding="utf-8")
+        return os.fdopen(os.open(os.devnull, flags), "w", encoding="utf-8")
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")

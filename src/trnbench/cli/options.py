@@ -28,10 +28,24 @@ TERMINAL, JSON = Format("terminal"), Format("json")
 
 # --- what is read and written ---------------------------------------------------------------------
 
+
+def read_name(text: str) -> str:
+    """Refuse the empty name of an unset variable."""
+    if not text.strip():
+        raise typer.BadParameter("is empty; name a file or a folder")
+    return text
+
+
+def read_path(text: str | Path) -> Path:
+    """Refuse the empty name of an unset variable: it would be the current folder."""
+    return Path(read_name(str(text)))
+
+
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="PATH",
+        parser=read_path,
         help="Folders of cases, of runs, or of many runs.",
         show_default="results",
     ),
@@ -101,16 +115,9 @@ FORMAT = typer.Option(
 FormatOption = Annotated[Format, FORMAT]
 
 
-def read_output(text: str) -> Path:
-    """Refuse the empty name of an unset variable: it would be the current folder."""
-    if not text.strip():
-        raise typer.BadParameter("is empty; name a file or a folder")
-    return Path(text)
-
-
 def read_output_file(text: str) -> Path:
     """Refuse a file that cannot be written before anything is read or measured."""
-    path = read_output(text)
+    path = read_path(text)
     if path.is_dir():
         raise ConfigError(
             f"{path}: is a folder", hint=f"name a file, e.g. -o {path / 'report.csv'}"
@@ -145,7 +152,7 @@ Plots = Annotated[
         "--plots",
         rich_help_panel="Output",
         metavar="FOLDER",
-        parser=read_output,
+        parser=read_path,
         help="Also write the report's figures into this folder, as SVG and PNG; needs "
         "vl-convert-python.",
     ),
@@ -157,7 +164,7 @@ OutputFolder = Annotated[
         "-o",
         metavar="FOLDER",
         rich_help_panel="Output",
-        parser=read_output,
+        parser=read_path,
         help="The folder for the results. If it holds an earlier run, that run is completed, and "
         "nothing is measured twice.",
         show_default="results/<date and suite>",
@@ -350,6 +357,21 @@ class PriceChoice(PriceTerms):
     def is_any(self) -> bool:
         """Whether a price was chosen at all."""
         return self != PriceChoice()
+
+    def require_rate(self) -> None:
+        """Refuse a way of renting, or a place, of machines that are of no known instance type.
+
+        Raises:
+            ConfigError: neither a rate nor a file of rates was given with it.
+        """
+        named = {"--price-option": self.option, "--region": self.region}
+        option = next((each for each in named if named[each]), None)
+        if option is not None and self.usd_per_hour is None and self.file is None:
+            raise ConfigError(
+                f"{option} {named[option]}: none of these results is of a rented instance whose "
+                "type is known",
+                hint="--usd-per-hour gives their rate; before a run `price.instance` names a type",
+            )
 
     def keys(self) -> dict[str, object | None]:
         """Return the keys of a config that say the same."""

@@ -1,5 +1,6 @@
 """Where output goes: the page of stdout, files, and GitHub's step summary."""
 
+import errno
 import os
 import shlex
 import shutil
@@ -135,12 +136,18 @@ def _write_to_stdout(text: str | bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is still buffered is written when Python ends, and must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ConfigError(
-            f"stdout: cannot be written: {error.strerror}",
-            hint="make space, or write to another place; `trnbench report` shows results again",
-        ) from error
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> ConfigError:
+    """Say that stdout is full or closed; what is still buffered is thrown away."""
+    # It is written when Python ends, and must not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    said = "it is closed" if error.errno == errno.EBADF else error.strerror
+    return ConfigError(
+        f"stdout: cannot be written: {said}",
+        hint="make space, or write to another place; `trnbench report` shows results again",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from trnbench.cli.options import (
     Interpreter,
     Plots,
     read_device_option,
-    read_output,
+    read_path,
 )
 from trnbench.errors import ConfigError, RunError
 
@@ -148,7 +148,7 @@ class Folders:
         "--output",
         "-o",
         metavar="FOLDER",
-        parser=read_output,
+        parser=read_path,
         help="The folder for peak.json.",
         show_default="peaks/<date and device>",
     )

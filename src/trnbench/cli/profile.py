@@ -48,7 +48,7 @@ class ProfileOptions:
         "--output",
         "-o",
         metavar="FOLDER",
-        parser=options.read_output,
+        parser=options.read_path,
         help="The folder for profile.json and trace.json.gz; it must not hold a profile.",
         show_default="results/<date and suite>-profile",
     )

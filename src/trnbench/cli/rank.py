@@ -143,6 +143,7 @@ Subjects = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[MODEL] [PATH]...",
+        parser=options.read_name,
         help="A model: rank every chip that there is a figure for. Folders of results: rank them. "
         "A name that is both means the folder.",
         show_default="the folder results",

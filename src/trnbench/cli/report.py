@@ -62,7 +62,7 @@ def report(
     finder = PriceFinder.of(price)
     problems: list[Problem] = []
     places: Places = {}
-    results = list(map(finder.reprice, load_results(paths, problems, places)))
+    results = finder.reprice_each(load_results(paths, problems, places))
     if flops_convention is not None:
         from trnbench.analysis.analyze import recount
 

@@ -1,6 +1,6 @@
 """Stored results, at the prices that the command line asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -103,6 +103,17 @@ class PriceFinder:
         if not self.choice.is_any:
             return result
         return _at(result, self.find(result))
+
+    def reprice_each(self, results: "Iterable[Result]") -> list[Result]:
+        """Return results at the price that was chosen.
+
+        Raises:
+            ConfigError: it was chosen by what says nothing of any of their machines.
+        """
+        found = list(results)
+        if found and not any(result.device.instance for result in found):
+            self.choice.require_rate()
+        return [*map(self.reprice, found)]
 
     def reprice_launches(self, launches: "Sequence[Launch]") -> "list[Launch]":
         """Return launches with their results at the price that was chosen."""

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
+from trnbench.process import ENGLISH
 from trnbench.redact import redact
 
 ROOT = Path("/")
@@ -101,6 +102,7 @@ def run_tool(command: Sequence[str], seconds: float, folder: Path | None = None)
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             cwd=folder,
+            env={**os.environ, **ENGLISH},
         )
     except OSError as error:
         return Answer("", None, f"{name} cannot be started: {error.strerror}")

@@ -36,6 +36,10 @@ EXTRA_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_la
 
 Source: the config.json of DeepSeek V3, GLM-4.5 and Qwen3.5."""
 
+FLOAT_MARK = "__float__"
+"""The key of a mapping that stands for an infinite number. Source: transformers 5.23,
+`configuration_utils.py`, `_encode_special_floats`."""
+
 CORE_SIZES = ("hidden_size", "num_hidden_layers")
 """A file with neither of them has sizes in words that the class does not know."""
 
@@ -138,8 +142,17 @@ def _values_of(external: ExternalModel, kind: Any, config_class: Any) -> dict[st
             hint="write its sizes in the words of transformers, as in the config.json of that "
             "class; without them it would be the class's default model",
         )
-    values = {key: value for key, value in given.items() if key not in DECIDED_BY_US}
+    values = {key: _with_floats(value) for key, value in given.items() if key not in DECIDED_BY_US}
     return {**values, "use_cache": False, "return_dict": True}
+
+
+def _with_floats(value: Any) -> Any:
+    """Return a value with the numbers that JSON has no word for, as transformers 5 writes them."""
+    if isinstance(value, Mapping):
+        if value.keys() == {FLOAT_MARK}:
+            return float(value[FLOAT_MARK])
+        return {key: _with_floats(each) for key, each in value.items()}
+    return [_with_floats(each) for each in value] if isinstance(value, list) else value
 
 
 def _check_type(external: ExternalModel, given: dict[str, Any], config_class: Any) -> None:
@@ -183,9 +196,9 @@ def _unknown_keys(given: Mapping[str, Any], kind: Any, config_class: Any) -> lis
 
     A model's code may read a key that its config has no attribute for: `head_dim` of many.
     """
-    known = _known_keys(config_class)
-    code = inspect.getsource(inspect.getmodule(kind) or kind)
     plain = config_class().to_dict()
+    known = {*_known_keys(config_class), *plain}
+    code = inspect.getsource(inspect.getmodule(kind) or kind)
     found = []
     for key, value in sorted(given.items()):
         name = re.escape(key)
@@ -197,7 +210,7 @@ def _unknown_keys(given: Mapping[str, Any], kind: Any, config_class: Any) -> lis
         except Exception:  # noqa: BLE001 - the class reads it: building says what is wrong
             continue
         changed = {name for name in made if name not in plain or made[name] != plain[name]}
-        if changed <= {key}:
+        if changed == {key}:
             found.append(key)
     return found
 

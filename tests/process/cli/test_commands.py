@@ -250,14 +250,16 @@ def test_a_terminal_that_knows_ascii_alone_gets_a_report(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("redirection", "code", "said"),
     [
-        (">&-", 0, ""),
-        ("2>&-", 0, ""),
-        ("> /dev/full", 2, "trnbench: stdout: cannot be written: No space left on device\n"),
+        ("schema columns >&-", 2, "trnbench: stdout: cannot be written: it is closed\n"),
+        ("schema columns 2>&-", 0, ""),
+        ("schema columns 2> /dev/full", 0, ""),
+        ("--help >/dev/full", 2, "trnbench: stdout: cannot be written: No space left on device\n"),
+        ("models >/dev/full", 2, "trnbench: stdout: cannot be written: No space left on device\n"),
     ],
 )
 def test_a_closed_or_full_output_is_no_bug(redirection: str, code: int, said: str) -> None:
     done = subprocess.run(
-        f"{shlex.join(COMMAND)} schema columns {redirection}",
+        f"{shlex.join(COMMAND)} {redirection}",
         shell=True, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr[: len(said)]) == (code, said), done.stderr

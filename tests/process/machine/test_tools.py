@@ -26,6 +26,13 @@ def test_a_tool_that_hangs_is_ended_with_its_children(tmp_path: Path, hang: str)
     assert living == []
 
 
+def test_a_tool_speaks_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    tool = write_tool(tmp_path, "tool", 'echo "$LC_ALL $LANGUAGE"')
+    assert run_tool([str(tool)], 10).text == "C.UTF-8 C\n"
+
+
 def test_a_tool_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     answer = run_tool([str(tmp_path / "tool")], 1)
     assert answer.reason == "tool cannot be started: No such file or directory"

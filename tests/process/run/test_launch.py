@@ -47,6 +47,12 @@ def test_lines_arrive_whole_and_in_order_and_before_the_end(start: Start) -> Non
     assert events.count(Exited(0, 0)) == 1
 
 
+def test_a_worker_speaks_english(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    events = all_events(start(r"import os; say(os.environ['LC_ALL'] + '\n')"))
+    assert lines_of(events) == [b"C.UTF-8\n"]
+
+
 def test_a_line_that_comes_in_parts_is_one_line(start: Start) -> None:
     worker = start(r"say('{\"half'); wait(); say('-half\"}\n'); wait()")
     events = worker.events()

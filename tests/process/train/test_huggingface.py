@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +19,10 @@ from trnbench.train import describe as description
 from trnbench.train.count import TooLong, count, flops_of_convolution_backward, limited
 from trnbench.train.describe import describe
 from trnbench.train.external import BadModel, build_external
+from trnbench.train.huggingface import _unknown_keys, _with_floats
 
 pytestmark = [pytest.mark.xdist_group("transformers")]
-pytest.importorskip("transformers", minversion="5.0")
+transformers = pytest.importorskip("transformers", minversion="5.0")
 
 SIZES: dict[str, Any] = {
     "num_hidden_layers": 4, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -241,6 +243,15 @@ def test_what_changes_the_work_and_is_not_done_is_noted() -> None:
     assert "quantization_config (fp8) is not applied" in quantization
     assert "num_nextn_predict_layers=1" in layers
     assert "LlamaConfig does not know it: an_own_key" in unknown
+
+
+def test_a_file_that_was_written_whole_has_no_key_without_effect() -> None:
+    """`head_dim` and others of this class are derived, and its infinity stands as a mapping."""
+    kind = transformers.BailingHybridForCausalLM
+    file = json.loads(kind.config_class().to_json_string(use_diff=False))
+    assert _unknown_keys({**file, "an_own_key": 3}, kind, kind.config_class) == ["an_own_key"]
+    file = json.loads(transformers.BambaConfig().to_json_string(use_diff=False))
+    assert _with_floats(file)["time_step_limit"] == [0.0, math.inf]
 
 
 def test_a_balance_loss_has_the_weight_that_its_config_names() -> None:

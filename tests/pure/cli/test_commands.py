@@ -41,6 +41,13 @@ def test_the_version_is_told() -> None:
         (["run", "quik"], 2, "did you mean quick"),
         (["run", "LLAMA3.2-1B"], 2, "did you mean llama3.2-1b or"),
         (["run", ""], 2, "CONFIG is empty"),
+        (["report", ""], 2, "is empty; name a file or a folder"),
+        (["report", "/tmp", ""], 2, "is empty; name a file or a folder"),
+        (["compare", "", "/tmp"], 2, "is empty; name a file or a folder"),
+        (["rank", ""], 2, "is empty; name a file or a folder"),
+        (["import", ""], 2, "is empty; name a file or a folder"),
+        (["import", "/nowhere"], 5, "/nowhere"),
+        (["cost", "--tokens", "1e30"], 2, "is not from 1 to 1e24"),
         (["run", "nothing.yaml"], 2, "no such file"),
         (["run", "--set", "x"], 2, "is not KEY=VALUE"),
         (["run", "--set", "workload.sequence_lenght=4"], 2, "did you mean `sequence_length`"),
@@ -170,3 +177,14 @@ def test_a_report_goes_to_a_file(results: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     assert in_process("report", results / "run", "-f", "markdown", "-o", path).code == 0
     assert path.read_text().startswith("| model |")
+
+
+@pytest.mark.parametrize("option", [["--region", "us-east-2"], ["--price-option", "spot"]])
+@pytest.mark.parametrize(
+    "command", ["report run", "cost run --tokens 1T", "export mllog run -o log"]
+)
+def test_a_price_of_no_instance_is_refused(command: str, option: list[str], tmp_path: Path) -> None:
+    write_launch(tmp_path / "run")
+    done = in_process(*command.split(), *option, cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert f"{' '.join(option)}: none of these results is of a rented instance" in done.err
