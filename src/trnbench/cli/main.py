@@ -25,7 +25,7 @@ from trnbench.errors import ConfigError, ExitCode, TrnbenchError, UnavailableErr
 log = logging.getLogger("trnbench")
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Measure": ("init", "run", "launch", "peak", "profile", "noise"),
+    "Measure": ("init", "run", "tune", "launch", "peak", "profile", "noise"),
     "Read": ("results", "import", "report", "compare", "export"),
     "Decide": ("rank", "estimate", "cost", "check-claim", "published"),
     "Inspect": ("doctor", "models", "prices", "schema"),

@@ -28,8 +28,10 @@ class Prepared(NamedTuple):
     """The interpreter that trains."""
     machine: "Machine"
     devices: "Devices"
-    plan_at: "Callable[[int, int], Plan]"
-    """Makes a plan again: its place in `plans`, and the sequences of a pass that is `max`."""
+    cases: "Sequence[CaseConfig]"
+    """The configs that the plans were made of, one by one."""
+    make: "Callable[..., list[Plan]]"
+    """`plan_all` for this machine and its devices."""
 
 
 def read_cases(
@@ -66,12 +68,8 @@ def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
     for case in cases:
         require_device(case.config.device, devices)
 
-    def plan_at(number: int, pass_size: int) -> "Plan":
-        (plan,) = make([cases[number]], machine=machine, devices=devices, pass_size=pass_size)
-        return plan
-
-    plans = make(cases, machine=machine, devices=devices)
-    return Prepared(plans, python, machine, devices, plan_at)
+    here = partial(make, machine=machine, devices=devices)
+    return Prepared(here(cases), python, machine, devices, cases, here)
 
 
 def require_sizes(plans: "Sequence[Plan]") -> None:
@@ -104,6 +102,10 @@ def settle_pass_sizes(
     from trnbench.run.largest import settle_pass_size
     from trnbench.run.session import Session
 
+    def plan_at(case: "CaseConfig", pass_size: int) -> "Plan":
+        (plan,) = prepared.make([case], pass_size=pass_size)
+        return plan
+
     open_session = partial(
         Session,
         python=prepared.python,
@@ -115,14 +117,14 @@ def settle_pass_sizes(
     return [
         settle_pass_size(
             plan,
-            partial(prepared.plan_at, number),
+            partial(plan_at, case),
             folder,
             open_session=open_session,
             observer=observer,
             interruption=interruption,
             notify=partial(print, file=sys.stderr),
         )
-        for number, plan in enumerate(prepared.plans)
+        for case, plan in zip(prepared.cases, prepared.plans, strict=True)
     ]
 
 

@@ -192,7 +192,7 @@ def _measure(
     from trnbench.run.watch import noted_signals
 
     folder = output or default_folder(prepared.plans[0].suite)
-    spending = _spending(how.max_usd, prepared.plans)
+    spending = spending_of(how.max_usd, prepared.plans)
     with noted_signals() as interruption, make_observer(most_usd=how.max_usd) as observer:
         plans = settle_pass_sizes(
             prepared, folder, observer=observer, interruption=interruption, spending=spending
@@ -216,7 +216,7 @@ def _measure(
     end_with([ending], folder)
 
 
-def _spending(max_usd: float | None, plans: "Sequence[Plan]") -> "Spending":
+def spending_of(max_usd: float | None, plans: "Sequence[Plan]") -> "Spending":
     """Return the limit of all launches, which each case needs a price for."""
     from trnbench.run.stopping import Spending
 
@@ -332,7 +332,7 @@ def measure_in_turns(
         )
         for label, own in zip(labels, plans, strict=True)
     ]
-    spending = _spending(max_usd, prepared.plans)
+    spending = spending_of(max_usd, prepared.plans)
     count = sum(plan.measure.launches for arm in arms for plan in arm.plans)
     with (
         noted_signals() as interruption,

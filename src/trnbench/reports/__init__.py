@@ -46,6 +46,7 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "profile": (),
     "comparison": ("github", "junit", "github-action-benchmark", "bmf", "openmetrics"),
     "noise": (),
+    "tuning": (),
     "models": (),
     "prices": (),
     "prices:LIVE": (),

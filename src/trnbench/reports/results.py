@@ -127,9 +127,9 @@ def _narrow_cells(result: Result) -> tuple[doc.Cell | str, ...]:
     return (
         model_cell(result),
         device_cell(result),
-        _margin_cell(result.metrics["tokens_per_second"], texts.RATE),
+        margin_cell(result.metrics["tokens_per_second"], texts.RATE),
         _mfu_cell(result),
-        cost_cell(result, _margin_cell),
+        cost_cell(result, margin_cell),
         _verdict_cell(result),
     )
 
@@ -210,7 +210,8 @@ def _verdict_cell(result: Result) -> doc.Cell:
     return doc.Cell(validity_cell(result), STYLES[result.standing])
 
 
-def _margin_cell(metric: MetricValue, write: texts.Writer) -> str:
+def margin_cell(metric: MetricValue, write: texts.Writer) -> str:
+    """Return a figure with its interval as one relative figure."""
     return texts.say_margin(metric.value, metric.low, metric.high, write, without=" ±?")
 
 

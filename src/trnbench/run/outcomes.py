@@ -40,6 +40,8 @@ def of_finish(samples: int, seconds: float, stopped: StopReason | None) -> End:
     from trnbench.analysis.step_time import MIN_SAMPLES  # here, for it imports numpy
 
     took = say_seconds(seconds)
+    if stopped == "pruned":
+        return End("finished", f"pruned: {samples} samples in {took} show that it is not the best")
     if stopped not in ("max_minutes", "max_usd", "run_max_usd") or samples >= MIN_SAMPLES:
         return End("finished", f"{samples} samples in {took}")
     when = "before a sample was timed"

@@ -195,6 +195,40 @@ class TrialRule(StoppingRule):
         return self._stop("trial", f"{TRIAL_STEPS} steps fit the memory")
 
 
+PRUNE_SAMPLES = 8
+"""Samples of a trial before it can be pruned: fewer give no interval worth the name."""
+PRUNE_MARGIN = 0.02
+"""A trial is pruned where it is surely slower than the best by more than this: launches of the same
+work differ by as much."""
+
+
+class PruningRule(StoppingRule):
+    """Ends a launch of a search as soon as its samples show that it is not the best."""
+
+    def __init__(
+        self, measure: MeasureConfig, limit_reason: StopReason, best_seconds: float | None
+    ) -> None:
+        """Begin; `best_seconds` is the upper end of the best's step time, None before any."""
+        super().__init__(measure, limit_reason)
+        self._best_seconds = best_seconds
+
+    def next_command(self, *, is_out_of_budget: bool) -> Command:
+        """Return what to run next, or the end."""
+        if not is_out_of_budget and self._is_finite and self._is_surely_slower():
+            return self._stop("pruned", f"slower than {self._best_seconds:.3g} s, the best so far")
+        return super().next_command(is_out_of_budget=is_out_of_budget)
+
+    def _is_surely_slower(self) -> bool:
+        if self._best_seconds is None or len(self._samples) < PRUNE_SAMPLES:
+            return False
+        # The median beside the mean, so that a stall prunes nothing.
+        intervals = (mean_interval(self._samples), median_interval(self._samples))
+        low = min(
+            each.value * (1 - LOOKING_INFLATION * each.relative_half_width) for each in intervals
+        )
+        return low > self._best_seconds * (1 + PRUNE_MARGIN)
+
+
 # --- the limits of time and dollars --------------------------------------------------------------
 
 BLOCK_MARGIN = 1.25

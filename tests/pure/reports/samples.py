@@ -14,6 +14,7 @@ from tests.pure.reports.test_field import ranked
 from tests.pure.reports.test_microbench import document as microbenchmarks
 from tests.pure.reports.test_options import offered
 from tests.pure.reports.test_ranking import rankings
+from tests.pure.tune.studies import pruned_study
 from trnbench.analysis.statistics import Deviation
 from trnbench.catalog.models import models
 from trnbench.catalog.prices import price_rows, price_rows_by_instance
@@ -94,6 +95,7 @@ SAMPLES: dict[str, Any] = {
     "profile": rich_profile(),
     "comparison": rich(),
     "noise": noise_floors(),
+    "tuning": pruned_study(HOSTILE),
     "models": Listed(list(models().values()), 4096),
     "prices": price_rows(),
     "prices:LIVE": {"spot": NoPrice(HOSTILE, HOSTILE), "on_demand": three_results()[0].price},
