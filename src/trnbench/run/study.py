@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from trnbench.errors import DataError
+from trnbench.run.ending import Ending
 from trnbench.run.results import load_result
-from trnbench.run.session import Ending, Session
+from trnbench.run.session import Session
 from trnbench.run.stopping import LEAST_SECONDS, Budget, PruningRule
 from trnbench.run.store import PLAN_FILE
 from trnbench.run.watch import Clock, Interruption
@@ -96,15 +97,13 @@ class StudyRun:
     def _measure(self, way: Way, best_seconds: float | None) -> Trial | None:
         plan = _limited(way.plan, self._left())
         number = self._number_of(plan)
+        folder = self.folder / f"{PREFIX}{number}"
         self.notify(f"trial {number}: {self.space.say(way)}")
         self.last = self.open_session(
-            [plan],
-            folder=self.folder / f"{PREFIX}{number}",
-            make_rule=partial(_rule, best_seconds),
+            [plan], folder=folder, make_rule=partial(_rule, best_seconds)
         ).run()
-        if not self.last.results:
-            return None
-        return Trial(number=number, way=way, result=self.last.results[0])
+        results = self.last.load_results(folder)
+        return Trial(number=number, way=way, result=results[0]) if results else None
 
     def _number_of(self, plan: Plan) -> int:
         """Return the number of a way's unfinished trial, or a new one."""
