@@ -272,7 +272,7 @@ def _executions(case: CaseConfig, base: Plan) -> Sequence[str]:
 
 
 def estimated_seconds(plan: Plan) -> float | None:
-    """Estimate a step's seconds by the calibrated model; None without data of the chip."""
+    """Estimate a step's seconds by the calibrated model; None: the chip has no figures for it."""
     chip, shape = plan.device.accelerator, plan.model.shape
     if chip not in accelerators() or shape is None:
         return None
