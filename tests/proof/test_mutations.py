@@ -113,7 +113,7 @@ MUTATIONS = {
         "model = model.to(backend.device)",
         f'model = model.to("cpu" if {RANK_1} else backend.device)',
         TWO_RANKS,
-        "rank 1 of 2: ",
+        "No backend type associated with device type cpu",
     ),
     "a group is made twice": Mutation(
         "train/parallel/mesh.py",

@@ -44,3 +44,27 @@ def test_a_runtime_that_crashes_after_the_last_step_spoils_no_job(tmp_path: Path
     assert done.code == 0, done.err
     assert checks_of(result)["finished"] == "sound"
     assert len([r for r in records_of(only_case(tmp_path / "out")) if r["kind"] == "replica"]) == 2
+
+
+def test_a_shipped_config_runs_on_the_cores_that_it_is_for(tmp_path: Path) -> None:
+    """All of it but the sizes of its model: four tensor ranks of a chip, priced as the machine."""
+    small = (
+        "model={base: llama3-8b, layers: 1, hidden_size: 64, heads: 8, kv_heads: 4, "
+        "intermediate_size: 64, vocabulary_size: 256, max_positions: 64}"
+    )
+    settings = (
+        small, "workload.sequence_length=16", "measure.min_samples=8", "measure.max_samples=8",
+        "measure.min_seconds=0", "measure.relative_precision=0.9",
+    )  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    environment = {**stand_in_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    out = tmp_path / "out"
+    done = trnbench("run", "llama3-8b-trn2.3xlarge", "-o", out, *words, cwd=tmp_path, **environment)
+    assert done.code == 0, done.err
+    result = json.loads((only_case(out) / "result.json").read_text())
+    assert result["parallel"]["tensor_parallel_size"] == result["parallel"]["world_size"] == 4
+    assert result["price"]["instance"] == "trn2.3xlarge"
+    checks = checks_of(result)
+    for name in ("parity", "seats", "agreement", "placement", "parameters"):
+        assert checks[name] == "sound", (name, result["checks"])
+    assert "used" in next(c for c in result["checks"] if c["name"] == "idle_devices")["evidence"]

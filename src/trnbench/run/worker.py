@@ -186,16 +186,14 @@ def _record_in(line: Line) -> ChildRecord | None:
 
 
 def _say_others(job: Job, ends: Mapping[Rank, End], first: Rank) -> Iterator[str]:
-    """Say how each other rank ended and what it printed last; those alike are said once."""
+    """Say how each other rank failed, or where it was, and its words; those alike are said once."""
     room = OUTPUT_CHARACTERS // job.ranks
     alike: dict[tuple[str, str], list[Rank]] = {}
     for rank in range(job.ranks):
-        if rank == first:
+        if rank == first or rank in job.finished:
             continue
         if rank in ends:
             how, words = ends[rank].reason, ends[rank].detail or ""
-        elif rank in job.finished:
-            how, words = "finished", ""
         else:
             how = f"was still in phase {job.phase(rank)!r} when the job was ended"
             words = job.output_tail(rank)

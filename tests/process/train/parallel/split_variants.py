@@ -122,6 +122,9 @@ OF_FOUR = {
     "sharded experts": variant(SHARDED, SHARED),
     "replicated": variant(replace(TENSOR, data_parallel_replicate_size=2)),
     "context": variant(replace(TENSOR, context_parallel_size=2)),
+    "context, replicated": variant(
+        replace(CONTEXT, data_parallel_replicate_size=2), QWEN3, passes=2
+    ),
     "context, sharded": variant(replace(CONTEXT, data_parallel_shard_size=2), SHARED),
     "stages": variant(replace(ONE_F_ONE_B, tensor_parallel_size=2), passes=2),
     "stages, sharded": variant(
