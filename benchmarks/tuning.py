@@ -3,7 +3,7 @@
     python -m benchmarks.tuning [--optuna]
 
 Replays, nothing is trained. One space is measured: 90 ways of a small step on one thread of a CPU
-(`benchmarks/tuning_grid.py`), of which a search sees the mean of three of the six timed steps of a
+(`benchmarks/common/tuning_grid.py`), of which a search sees the mean of three of the six timed steps of a
 way, drawn anew for each seed, and is judged by the median of all six. The others are synthetic:
 the estimate's step times of a layout search on 8 GPUs, each times an error of the size that the
 estimate is tested to have, drawn for each value of each setting and for each way, and with memory
@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tuning_grid import CONFIG, WAYS
+from benchmarks.common.tuning_grid import CONFIG, WAYS
 from tests.configs import parse_config
 from tests.pure.run.plans import CPU, H100, make_machine
 from trnbench.errors import ConfigError

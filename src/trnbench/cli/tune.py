@@ -70,7 +70,10 @@ class TuneOptions:
         help="Write the best way as a config of its own.",
     )
     dry_run: bool = cli_option(
-        False, "--dry-run", help="Print which ways there are, the first ones first; train nothing."
+        False,
+        "--dry-run",
+        help="Print which ways there are, the first ones first, and in other formats their "
+        "plans; train nothing.",
     )
 
 
@@ -86,6 +89,7 @@ def tune(
     """Search the fastest and cheapest way to carry out a config's step, within a budget."""
     from trnbench.cli.output import show
     from trnbench.cli.prepare import default_folder, prepare, read_cases
+    from trnbench.reports.plans import REPORT as PLANS
     from trnbench.reports.tuning import REPORT
     from trnbench.tune.space import make_space, open_sizes
 
@@ -98,7 +102,10 @@ def tune(
     prepared = prepare(cases, case.python)
     space = make_space(cases, lambda each: prepared.make([each])[0])
     if how.dry_run:
-        _say_order(space)
+        if form.name == options.TERMINAL:
+            _say_order(space)
+        else:
+            show(PLANS, [way.plan for way in space.ways], form.name)
         return
     _check_budget(how, space)
     folder = output or default_folder(f"{cases[0].config.name} tune")

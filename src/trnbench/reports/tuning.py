@@ -45,7 +45,7 @@ def _document(study: Study, page: doc.Page) -> doc.Document:
     return doc.Document(
         [
             doc.Heading(title, level=2),
-            table,
+            *([table] if study.trials else []),
             doc.Notes([*_notes(study)]),
         ],
         conclusion=[doc.Lines([_conclusion(study)])],

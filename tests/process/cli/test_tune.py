@@ -85,3 +85,5 @@ def test_a_dry_run_says_which_ways_come_first(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "12 ways; a step's seconds are guessed" in done.out
     assert "1  micro_batch_size=8, activation_checkpointing=none" in done.out
+    done = in_process("tune", config, "--dry-run", "--json", "--python", fake_python(tmp_path))
+    assert len(json.loads(done.out)["plans"]) == 12

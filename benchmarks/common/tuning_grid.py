@@ -1,6 +1,6 @@
 """Measures the grid that `benchmarks/tuning.py` replays: every way of carrying out one small step.
 
-    python -m benchmarks.tuning_grid > benchmarks/series/tuning-cpu.csv
+    python -m benchmarks.common.tuning_grid > benchmarks/series/tuning-cpu.csv
 
 One thread, and the process's own processor seconds instead of the clock's, so that what else runs
 on the machine is not in it. Ways are measured in shuffled order, a warm-up step and six timed ones.
