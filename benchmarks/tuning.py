@@ -3,11 +3,11 @@
     python -m benchmarks.tuning [--optuna]
 
 Replays, nothing is trained. One space is measured: 90 ways of a small step on one thread of a CPU
-(`benchmarks/common/tuning_grid.py`), of which a search sees the mean of three of the six timed steps of a
-way, drawn anew for each seed, and is judged by the median of all six. The others are synthetic:
-the estimate's step times of a layout search on 8 GPUs, each times an error of the size that the
-estimate is tested to have, drawn for each value of each setting and for each way, and with memory
-that runs out where the prediction, in error by 5 %, exceeds the room.
+(`benchmarks/common/tuning_grid.py`), of which a search sees the mean of three of the six timed
+steps of a way, drawn anew for each seed, and is judged by the median of all six. The others are
+synthetic: the estimate's step times of a layout search on 8 GPUs, each times an error of the size
+that the estimate is tested to have, drawn for each value of each setting and for each way, and with
+memory that runs out where the prediction, in error by 5 %, exceeds the room.
 
 Printed is the regret: how much slower the best way found is than the best there is, after so many
 trials, as the mean over seeds with its 95 % interval. `--optuna` adds Optuna's TPE on the same
