@@ -146,9 +146,11 @@ def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ..
     if not text.strip():
         return (), (), None  # its way to say that there is no chip
     try:
-        document = json.loads(text)
+        document = json.loads(_LINES_BEFORE.sub("", text))
     except (ValueError, RecursionError):
         raise ValueError("wrote something that is not JSON") from None
+    if isinstance(document, dict):  # a list under a name of its own
+        document = next((each for each in document.values() if _is_list_of_chips(each)), None)
     if not isinstance(document, list):
         raise ValueError("wrote something that is not a list of devices")
     entries = [entry for entry in document if isinstance(entry, dict)]
@@ -162,14 +164,24 @@ def parse_neuron_ls(text: str) -> tuple[tuple[NeuronChip, ...], tuple[Holder, ..
     return chips, holders, next((name for name in types if isinstance(name, str) and name), None)
 
 
+_LINES_BEFORE = re.compile(r"\A(?:[^\[{\s].*\n|\[[A-Za-z].*\n|\s+)+")
+"""Warnings before a document."""
+
+
+def _is_list_of_chips(value: Any) -> bool:
+    return isinstance(value, list) and any(
+        isinstance(each, dict) and "neuron_device" in each for each in value
+    )
+
+
 def _chip(entry: dict[str, Any], number: int) -> NeuronChip:
     index, node = _whole(entry.get("neuron_device")), _whole(entry.get("numa_node"))
     connected, near = entry.get("connected_to"), entry.get("cpu_affinity")
     return NeuronChip(
-        index=number if index is None else index,
-        logical_cores=_whole(entry.get("nc_count")),
-        logical_core_config=_whole(entry.get("logical_neuroncore_config")),
-        memory_bytes=_whole(entry.get("memory_size")),
+        index=number if index is None or index < 0 else index,
+        logical_cores=_size(entry.get("nc_count"), least=0),
+        logical_core_config=_size(entry.get("logical_neuroncore_config")),
+        memory_bytes=_size(entry.get("memory_size")),
         numa_node=None if node is None or node < 0 else node,
         processors=near if isinstance(near, str) and _LIST.fullmatch(near) else None,
         connected_to=tuple(
@@ -191,8 +203,16 @@ def _holders(entry: dict[str, Any], index: int) -> list[Holder]:
     return found
 
 
+def _size(value: Any, least: int = 1) -> int | None:
+    """Return a whole number; a device that is broken may have 0 or -1 there."""
+    size = _whole(value)
+    return size if size is not None and size >= least else None
+
+
 def _whole(value: Any) -> int | None:
-    """Return a whole number that came as one or as text."""
+    """Return a whole number that came as one, as `8.0`, or as text."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

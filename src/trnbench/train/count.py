@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from trnbench.protocol.model import ExternalModel, masked_positions
 from trnbench.train.channel import first_line
-from trnbench.train.external import BadModel, ExternalObjective, build_external
+from trnbench.train.external import BadModel, ExternalObjective, blaming, build_external
 from trnbench.train.loop import Pass
 
 SMALL_PARAMETERS = 50_000_000
@@ -99,7 +99,9 @@ def _count(module: nn.Module, external: ExternalModel, length: int) -> Count:
             reason=f"torch's counter would have to run it ({kind}: {said[:200]}), and it has more "
             f"than {SMALL_PARAMETERS:,} weights"
         )
-    return _counted(build_external(external, seed=0), external, length, _Way())
+    hint = "its sizes, or workload.sequence_length, do not fit together"
+    with blaming(external, f"a sequence of {length} tokens", hint):
+        return _counted(build_external(external, seed=0), external, length, _Way())
 
 
 # --- one way to run it ----------------------------------------------------------------------------
@@ -133,8 +135,22 @@ def _counted(module: nn.Module, external: ExternalModel, length: int, way: _Way)
     """Count one forward and backward pass over one sequence, with attention by matmuls."""
     blocks = _blocks(module)
     alike = [] if blocks is None else _alike(blocks)
-    if blocks is None or len(alike) * LEAST_BLOCKS > len(blocks):
-        return _as_count(_run(module, external, length, way), external, length)
+    if blocks is not None and len(alike) * LEAST_BLOCKS <= len(blocks):
+        # A class may look up by a block's place what that block is given: then all are run.
+        with contextlib.suppress(Exception):
+            return _counted_by_kinds(module, external, length, way, blocks, alike)
+    return _as_count(_run(module, external, length, way), external, length)
+
+
+def _counted_by_kinds(
+    module: nn.Module,
+    external: ExternalModel,
+    length: int,
+    way: _Way,
+    blocks: nn.ModuleList,
+    alike: list[list[int]],
+) -> Count:
+    """Count with one block of each kind, and from that with all."""
     everything = [*blocks]
     one_each = [blocks[each[0]] for each in alike]
     try:

@@ -194,7 +194,8 @@ def _cut(module: nn.Module, external: ExternalModel) -> ExternalModel | None:
 def cut_values(config: Any) -> dict[str, Any]:
     """Return the values of a config with fewer blocks and tokens.
 
-    Lists with one entry a block are cut along, and marks of tokens that are gone left out.
+    Lists with one entry a block are cut along, and marks of tokens that are gone become the first
+    token: a class may take no null there.
     """
     values: dict[str, Any] = config.to_dict()
     name = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
@@ -210,7 +211,7 @@ def cut_values(config: Any) -> dict[str, Any]:
     if isinstance(vocabulary, int) and vocabulary > CUT_VOCABULARY:
         marks = [key for key in values if key.endswith("_token_id")]
         gone = [key for key in marks if isinstance(values[key], int | list)]
-        cut |= {key: None for key in gone if _is_beyond(values[key], CUT_VOCABULARY)}
+        cut |= {key: 0 for key in gone if _is_beyond(values[key], CUT_VOCABULARY)}
         cut["vocab_size"] = CUT_VOCABULARY
     return cut
 

@@ -148,6 +148,39 @@ def test_what_is_odd_is_unknown_and_never_an_error(odd: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        'WARNING: driver 2.19 is old\n[{"neuron_device": 3, "nc_count": 4, "memory_size": 96}]',
+        '[INFO] found 1 device\n\n[\n{"neuron_device": 3, "nc_count": 4, "memory_size": 96}]\n',
+        '{"version": "3", "devices": [{"neuron_device": 3, "nc_count": 4, "memory_size": 96}]}',
+        '[{"neuron_device": 3.0, "nc_count": 4.0, "memory_size": 9.6e1}]',
+    ],
+)
+def test_a_document_in_another_wrapping_is_read(odd: str) -> None:
+    ((chip,), _, _) = parse_neuron_ls(odd)
+    assert (chip.index, chip.logical_cores, chip.memory_bytes) == (3, 4, 96)
+
+
+def test_a_broken_device_has_no_sizes_below_nothing() -> None:
+    text = (
+        '[{"neuron_device": -1, "nc_count": -1, "memory_size": -1, '
+        '"logical_neuroncore_config": 0}, {"neuron_device": 1, "nc_count": 0, "memory_size": 0}]'
+    )
+    (first, second), _, _ = parse_neuron_ls(text)
+    assert (first.index, first.logical_cores, first.memory_bytes) == (0, None, None)
+    assert first.logical_core_config is None
+    assert (second.index, second.logical_cores, second.memory_bytes) == (1, 0, None)
+
+
+@pytest.mark.parametrize(
+    "cut", ['[{"neuron_device": 0, "nc_', '{"devices": 3}', "usage: neuron-ls [OPTIONS]", '"x"']
+)
+def test_what_is_no_document_is_told(cut: str) -> None:
+    with pytest.raises(ValueError, match="wrote something that is not"):
+        parse_neuron_ls(cut)
+
+
+@pytest.mark.parametrize(
     ("command", "program"),
     [
         ("python3 train.py --token abc", "python3"),

@@ -110,6 +110,30 @@ def test_blocks_that_are_alike_are_run_once_and_come_to_the_same(
     assert quick.per_key == 9 * 12 * 64
 
 
+def test_blocks_that_are_told_their_input_by_their_place_are_counted_without_being_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Heads of full attention are twice as wide, and the class gives each block its positions."""
+    monkeypatch.setattr(counting, "SMALL_PARAMETERS", 0)
+    found = described(
+        of_file(
+            "Gemma4ForCausalLM", **{**SIZES, "num_hidden_layers": 6}, global_head_dim=32,
+            layer_types=["sliding_attention"] * 5 + ["full_attention"], sliding_window=32,
+            hidden_size_per_layer_input=0, num_kv_shared_layers=0,
+        )
+    )  # fmt: skip
+    matmuls = 5 * ATTENTION + 2 * ATTENTION + 6 * 3 * 64 * 96 + HEAD
+    assert found.flops_per_token == 6 * matmuls + 12 * (5 * 64 + 128) * 128
+
+
+def test_a_large_class_that_takes_no_null_for_a_token_is_cut() -> None:
+    config = transformers.CwmConfig()
+    values = description.cut_values(config)
+    small = transformers.CwmConfig(**{**config.to_dict(), **values})
+    assert small.vocab_size == description.CUT_VOCABULARY
+    assert small.bos_token_id == 0
+
+
 def test_the_causal_figure_is_that_of_the_windows_in_the_config() -> None:
     config = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 32}
     assert attended_keys(config, 128) == ((32 - 32**2 / 256) + 64) / 2
