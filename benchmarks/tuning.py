@@ -72,10 +72,10 @@ Searcher = Callable[[Replay, int, int], list[int]]
 def space_of(text: str, found: FoundDevice) -> Space:
     """Return the space that `trnbench tune` would search."""
     today = datetime.now(UTC).date()
-    devices = Devices((found,), {})
+    devices, machine = Devices((found,), {}), make_machine(has_chips=True)
 
     def make(case: Any) -> Any:
-        return plan_all([case], machine=make_machine(), devices=devices, today=today)[0]
+        return plan_all([case], machine=machine, devices=devices, today=today)[0]
 
     return make_space(parse_config(text, "replay.yaml"), make)
 

@@ -15,7 +15,7 @@ from trnbench.catalog.backends import backend_of
 from trnbench.catalog.instances import instances
 from trnbench.config.load import CaseConfig
 from trnbench.config.model import MAX, ParallelConfig
-from trnbench.errors import ConfigError, did_you_mean
+from trnbench.errors import ConfigError, UnavailableError, did_you_mean
 from trnbench.estimate.layouts import (
     CONTEXTS,
     LEAST_CONTEXT_TOKENS,
@@ -83,7 +83,7 @@ class Space:
     keys: Sequence[str]
     """In which ways differ."""
     does_not_fit: int
-    """Ways left out because memory is predicted not to suffice."""
+    """Ways left out because memory, the device's or the host's, is predicted not to suffice."""
     is_guessed: bool
     """Whether the order rests on guessed rates: the chip has no data."""
 
@@ -130,15 +130,19 @@ def make_space(cases: Sequence[CaseConfig], make: Make) -> Space:
     Raises:
         ConfigError: a key cannot be searched, there is one way only or there are too many, or none
             fits the device.
+        UnavailableError: this machine can run none.
     """
     check_swept(cases)
     found: dict[str, Way] = {}
-    guessed = 0
+    guessed, refused = 0, list[UnavailableError]()
     for case, settings in _settings(cases, make):
         try:
             plan = make(_with(case, settings))
         except ConfigError:
             continue  # sizes that do not suit the model, the batch or the backend
+        except UnavailableError as error:
+            refused.append(error)  # the host's memory does not suffice
+            continue
         if plan.case_id in found:
             continue
         seconds = estimated_seconds(plan)
@@ -151,7 +155,9 @@ def make_space(cases: Sequence[CaseConfig], make: Make) -> Space:
         )
     ways = [w for w in found.values() if w.plan.prediction.memory_verdict != "does_not_fit"]
     first = cases[0]
-    if len(found) < 2:
+    if not found and refused:
+        raise refused[0]
+    if len(found) + len(refused) < 2:
         raise ConfigError(
             f"{first.config.name}: there is nothing to search: one way of carrying out its step",
             hint=f"leave a key open ({', '.join(OPEN[-3:])}), or sweep one",
@@ -163,7 +169,12 @@ def make_space(cases: Sequence[CaseConfig], make: Make) -> Space:
         )
     ways.sort(key=_order)
     keys = [key for key in ways[0].settings if len({str(w.settings[key]) for w in ways}) > 1]
-    return Space(ways=ways, keys=keys, does_not_fit=len(found) - len(ways), is_guessed=guessed > 0)
+    return Space(
+        ways=ways,
+        keys=keys,
+        does_not_fit=len(found) + len(refused) - len(ways),
+        is_guessed=guessed > 0,
+    )
 
 
 def _order(way: Way) -> tuple[float, bool, int, float]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.configs import parse_config
 from tests.pure.run.plans import CPU, H100, SUITE, TODAY, make_machine
-from trnbench.errors import ConfigError
+from trnbench.errors import ConfigError, UnavailableError
 from trnbench.machine.describe import Devices
 from trnbench.plan.make import plan_all
 from trnbench.protocol.records import FoundDevice
@@ -19,13 +19,18 @@ workload: {sequence_length: 8192, global_batch_size: 64, execution: eager}
 
 
 def space_of(
-    overrides: Mapping[str, str] | None = None, *, text: str = SUITE, found: FoundDevice = CPU
+    overrides: Mapping[str, str] | None = None,
+    *,
+    text: str = SUITE,
+    found: FoundDevice = CPU,
+    has_chips: bool = True,
 ) -> Space:
     cases = open_sizes(parse_config(text, "suite.yaml", overrides))
     devices = Devices((found,), {"torch": "2.13.0"})
+    machine = make_machine(has_chips=has_chips)
     return make_space(
         cases,
-        lambda case: plan_all([case], machine=make_machine(), devices=devices, today=TODAY)[0],
+        lambda case: plan_all([case], machine=machine, devices=devices, today=TODAY)[0],
     )
 
 
@@ -70,6 +75,15 @@ def test_layouts_are_searched_and_ordered_by_the_estimate() -> None:
     assert all(way.plan.prediction.memory_verdict != "does_not_fit" for way in space.ways)
 
 
+def test_a_host_too_small_for_some_ways_leaves_them_out_and_for_all_is_refused() -> None:
+    text = LARGE.replace("llama3-8b", "llama3.2-1b")
+    small = space_of(text=text, found=H100, has_chips=False)
+    assert small.does_not_fit > space_of(text=text, found=H100).does_not_fit
+    copies = {"parallel.data_parallel_replicate_size": "8"}
+    with pytest.raises(UnavailableError, match="this machine has 16 GiB"):
+        space_of(copies, text=LARGE, found=H100, has_chips=False)
+
+
 def test_a_layout_that_is_written_stays() -> None:
     space = space_of({"parallel.data_parallel_shard_size": "8"}, text=LARGE, found=H100)
     assert {way.plan.parallel.in_words for way in space.ways} == {
@@ -101,6 +115,6 @@ def test_what_is_no_search_is_refused(overrides: Mapping[str, str], said: str) -
 
 
 def test_a_space_of_which_nothing_fits_is_refused() -> None:
-    overrides = {"model": "llama3.1-70b", "parallel.data_parallel_replicate_size": "8"}
+    overrides = {"model": "qwen3-14b", "parallel.data_parallel_replicate_size": "8"}
     with pytest.raises(ConfigError, match="ways is predicted to fit"):
         space_of(overrides, text=LARGE, found=H100)
