@@ -1,13 +1,14 @@
-"""`trnbench check-claim`: whether what is published supports a claim of price-performance."""
+"""`trnbench check-claim`: whether what is known supports a claim of price-performance."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from trnbench.cli.groups import cli_option
 from trnbench.cli.options import OutputChoice, PriceFile, PriceSourceChoice
-from trnbench.errors import CheckFailed, ConfigError, did_you_mean
+from trnbench.errors import CheckFailed, ConfigError, DataError, Problem, did_you_mean
 from trnbench.schema.rent import RentOption
 
 if TYPE_CHECKING:
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from trnbench.catalog.published import KnownModel
     from trnbench.cli.reprice import PriceFinder
     from trnbench.cost.claims import Claim, Side
+    from trnbench.cost.ranked_runs import RankedRun
 
 
 EXAMPLES = (
     "trnbench check-claim '30-40 % better price-performance than p5en.48xlarge' --of trn2.48xlarge",
+    "trnbench check-claim '1.3x cheaper than p5en.48xlarge' --of trn2.48xlarge --results results",
 )
 """For `--help`."""
 
@@ -30,6 +33,12 @@ class Terms:
     PANEL: ClassVar[str] = "Claim"
 
     model: str | None = cli_option(None, metavar="NAME", help="Only runs of this model count.")
+    results: list[Path] | None = cli_option(
+        None,
+        metavar="PATH",
+        help="Your own results, measured or imported: of a work that they have on a chip, they "
+        "count instead of what is published. Can be repeated.",
+    )
     as_of: str | None = cli_option(
         None,
         metavar="DATE",
@@ -63,7 +72,7 @@ def check_claim(
     terms: Terms,
     form: OutputChoice,
 ) -> None:
-    """Judge a claim of one instance over another by what is published: exit code 0 or 6."""
+    """Judge a claim of one instance over another by like runs of both: exit code 0 or 6."""
     from trnbench.catalog.published import published_results
     from trnbench.cli.options import PriceChoice
     from trnbench.cli.output import show
@@ -87,8 +96,12 @@ def check_claim(
             hint="name the one that is said to be better",
         )
     known = [run for run in published_results() if run.date <= finder.today]
-    judged = judge(read, better, than, known, _model(terms.model))
+    problems: list[Problem] = []
+    own = _own(terms.results or [], finder, problems)
+    judged = judge(read, better, than, known, _model(terms.model), own)
     show(REPORT, judged, form.name, form.output)
+    if problems:
+        raise DataError.of(problems)
     if judged.verdict != "supported":
         raise CheckFailed(
             f"{judged.verdict}: {read.text} (of {better.instance.name})", hint=judged.reason
@@ -102,6 +115,21 @@ def _read(text: str) -> "Claim":
         return read_claim(text)
     except ValueError as error:
         raise ConfigError(f"{text!r}: {error}", hint=f"write e.g. {FORM}") from None
+
+
+def _own(paths: list[Path], finder: "PriceFinder", problems: list[Problem]) -> "list[RankedRun]":
+    """Return one's own runs by the day; what cannot be read is a problem.
+
+    Raises:
+        DataError: nothing is there to read.
+    """
+    from trnbench.cost.ranked_runs import ranked_run
+    from trnbench.run.results import load_results
+
+    if not paths:
+        return []
+    runs = map(ranked_run, load_results(paths, problems))
+    return [run for run in runs if run.day <= finder.today]
 
 
 def _model(name: str | None) -> "KnownModel | None":

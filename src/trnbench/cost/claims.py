@@ -1,17 +1,24 @@
-"""Whether a claim of price-performance between two instances is supported by what is published.
+"""Whether a claim of price-performance between two instances is supported by what is known.
 
 Only like runs are evidence: one model, one sequence length, one number format, all weights trained,
-on the chips of both instances. Source of the ratio: docs/metrics.md, "Two offers"; of the verdicts:
-docs/rank.md, "Claims".
+on the chips of both instances. A run that the user measured is believed before published ones.
+Source of the ratio: docs/metrics.md, "Two offers"; of the verdicts: docs/rank.md, "Claims".
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from trnbench.analysis.metrics import scaled
 from trnbench.catalog.instances import Instance
-from trnbench.catalog.published import KnownModel, PublishedResult, chip_of
+from trnbench.catalog.published import (
+    KnownModel,
+    PublishedResult,
+    chip_of,
+    find_model,
+    is_same_model,
+)
 from trnbench.cost.field import objection, published_field
 from trnbench.cost.ranked_runs import RankedRun
 from trnbench.model.flops import flops_per_token
@@ -134,12 +141,21 @@ def judge(
     than: Side,
     published: Sequence[PublishedResult],
     model: KnownModel | None = None,
+    own: Sequence[RankedRun] = (),
 ) -> Judged:
-    """Return the verdict on a claim; with a model only its runs count."""
+    """Return the verdict on a claim; with a model only its runs count.
+
+    `own` are runs that the user measured or imported: of a work that they have on a chip, what is
+    published on it does not count.
+    """
     kept = [run for run in published if model is None or model.is_of(run)]
     ours = [run for run in kept if _is_on(run, of.instance)]
     theirs = [run for run in kept if _is_on(run, than.instance)]
-    evidence = tuple(_evidence(ours, theirs, of, than))
+    usable = [run for run in own if run.objection is None and not run.is_adapter_training]
+    if model is not None:
+        usable = [run for run in usable if is_same_model(run.model, model.name)]
+    of_works, than_works = _works(ours, usable, of), _works(theirs, usable, than)
+    evidence = tuple(_evidence(of_works, than_works))
     verdict, reason = _verdict(claim, evidence)
     return Judged(
         claim=claim,
@@ -148,7 +164,7 @@ def judge(
         of=of,
         than=than,
         evidence=evidence,
-        needs=() if evidence else tuple(_needs(claim, theirs, of, than)),
+        needs=() if evidence else tuple(_needs(claim, than_works, of, than)),
         unlike=() if evidence else tuple(_unlike(ours)),
     )
 
@@ -161,8 +177,8 @@ def _is_on(run: PublishedResult, instance: Instance) -> bool:
 def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
     if not evidence:
         return "cannot tell", (
-            "nothing is published that trains one model alike on both chips: the same sequence "
-            "length, the same number format, all weights"
+            "nothing published or measured trains one model alike on both chips: the same "
+            "sequence length, the same number format, all weights"
         )
     ratios = [each.ratio for each in evidence]
     low = min(ratio.low or ratio.value or 0.0 for ratio in ratios)
@@ -204,12 +220,33 @@ def _alike(
     return found
 
 
-def _evidence(
-    ours: Sequence[PublishedResult], theirs: Sequence[PublishedResult], of: Side, than: Side
-) -> Iterator[Evidence]:
-    for model in _models(theirs):
-        mine = _alike(model, ours, of)
-        other = _alike(model, theirs, than) if mine else {}
+Works = dict[str, tuple[KnownModel, dict[tuple[int, str], RankedRun]]]
+"""Runs on one side by model, and by sequence length and number format."""
+
+
+def _works(runs: Sequence[PublishedResult], own: Sequence[RankedRun], side: Side) -> Works:
+    """Return what is known on one side; of a work that the user measured, that alone."""
+    found: Works = {model.name: (model, _alike(model, runs, side)) for model in _models(runs)}
+    chip = side.instance.accelerator
+    mine = [run for run in own if chip is not None and run.chip == chip.name]
+    # The last one that is written stays: of like runs the newest without a doubt.
+    for run in sorted(mine, key=lambda run: (run.doubt is None, run.day)):
+        speed, length = run.metrics["tokens_per_second_per_chip"], run.sequence_length
+        if speed.value is None or length is None:
+            continue
+        model = next(
+            (model for model, _ in found.values() if is_same_model(model.name, run.model)),
+            find_model(run.model) or KnownModel(run.model, None, None),
+        )
+        _, alike = found.setdefault(model.name, (model, {}))
+        metrics = {**run.metrics, "tokens_per_usd": scaled(speed, side.chip_seconds_per_usd)}
+        alike[length, run.precision] = replace(run, metrics=metrics, price=side.price)
+    return found
+
+
+def _evidence(ours: Works, theirs: Works) -> Iterator[Evidence]:
+    for model, other in theirs.values():
+        mine = _counterpart(model, ours)
         for key in sorted(mine.keys() & other.keys()):
             length, precision = key
             yield Evidence(
@@ -220,6 +257,15 @@ def _evidence(
                 than=other[key],
                 ratio=_ratio_of(mine[key], other[key]),
             )
+
+
+def _counterpart(model: KnownModel, works: Works) -> dict[tuple[int, str], RankedRun]:
+    """Return the runs of a model under any of its names."""
+    for each, runs in works.values():
+        has_sizes = model.sizes is not None and model.sizes == each.sizes
+        if has_sizes or is_same_model(each.name, model.name):
+            return runs
+    return {}
 
 
 def _ratio_of(of: RankedRun, than: RankedRun) -> MetricValue:
@@ -233,11 +279,11 @@ def _ratio_of(of: RankedRun, than: RankedRun) -> MetricValue:
     return MetricValue(value=value, low=low, high=high)
 
 
-def _needs(claim: Claim, theirs: Sequence[PublishedResult], of: Side, than: Side) -> Iterator[Need]:
+def _needs(claim: Claim, theirs: Works, of: Side, than: Side) -> Iterator[Need]:
     """Yield what the first chip must reach beside each like run on the other."""
     factor = claim.low * than.chip_seconds_per_usd / of.chip_seconds_per_usd
-    for model in _models(theirs):
-        for (length, precision), run in _alike(model, theirs, than).items():
+    for model, runs in theirs.values():
+        for (length, precision), run in runs.items():
             speed = run.metrics["tokens_per_second_per_chip"].value
             if speed is None:
                 continue

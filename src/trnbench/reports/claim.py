@@ -75,7 +75,9 @@ def _speed(run: RankedRun) -> str:
 
 
 def _source(run: RankedRun) -> str:
-    said = f"{run.source} {run.day}, {run.machine}"
+    said = f"{run.origin}: {run.source} {run.day}, {run.machine}"
+    if run.doubt:
+        said += f" ({run.doubt})"
     return f"{said}, median of {run.sources} sources" if run.sources > 1 else said
 
 
@@ -128,6 +130,10 @@ def _chip(side: Side) -> str:
 def _notes(judged: Judged, page: doc.Page) -> list[str]:
     prices = [judged.of.price, judged.than.price]
     notes = ["a ratio is of tokens per dollar; published runs are not measured by trnbench"]
+    if any(run.origin != "published" for each in judged.evidence for run in (each.of, each.than)):
+        notes.append(
+            "of a work that your own results have on a chip, what is published on it is left out"
+        )
     if any(each.of.sources == 1 and each.than.sources == 1 for each in judged.evidence):
         notes.append("where each side has one source, how others would fare is not known")
     if page.today is not None:
@@ -163,9 +169,9 @@ def _rows(judged: Judged) -> doc.Rows:
         "it.precision", "ratio.value:float", "ratio_low=ratio.low:float",
         "ratio_high=ratio.high:float",
         "of_tokens_per_second_per_chip=of.metrics.tokens_per_second_per_chip.value:float",
-        "of_source=of.source",
+        "of_source=of.source", "of_origin=of.origin",
         "than_tokens_per_second_per_chip=it.than.metrics.tokens_per_second_per_chip.value:float",
-        "than_source=it.than.source",
+        "than_source=it.than.source", "than_origin=it.than.origin",
         "needed_tokens_per_second_per_chip=need.tokens_per_second_per_chip:float",
         "needed_mfu=need.mfu:float",
     )  # fmt: skip

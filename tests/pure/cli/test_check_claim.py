@@ -1,6 +1,7 @@
 """`trnbench check-claim` as a user types it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,31 @@ def test_a_claim_that_is_supported_ends_with_0() -> None:
     assert done.code == 0, done.err
     assert "supported" in done.out
     assert not done.err
+
+
+def test_ones_own_log_decides_what_nothing_published_does(tmp_path: Path) -> None:
+    """16 chips at 4,096 tokens/s each, where 3,296 would be 30 % better."""
+    rows = [f"{step},1,{16 * 4096 + step % 3}" for step in range(1, 30)]
+    (tmp_path / "steps.csv").write_text("\n".join(["step,step_time_seconds,tokens", *rows]))
+    out = tmp_path / "out"
+    done = in_process(
+        "import", tmp_path / "steps.csv", "--on", "trn2.48xlarge", "--model", "llama3.1-8b",
+        "--sequence-length", 8192, "--precision", "bf16", "-o", out,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    done = in_process("check-claim", AWS, "--of", "trn2.48xlarge", "--results", out, "--json")
+    assert done.code == 0, done.err
+    (row,) = json.loads(done.out)["rows"]
+    assert (row["of_origin"], row["than_origin"]) == ("imported", "published")
+    assert row["of_tokens_per_second_per_chip"] == pytest.approx(4096, rel=1e-3)
+    shown = in_process("check-claim", AWS, "--of", "trn2.48xlarge", "--results", out).out
+    assert "imported: run out" in " ".join(shown.split())
+
+
+def test_results_that_are_not_there_are_an_error(tmp_path: Path) -> None:
+    done = in_process("check-claim", AWS, "--of", "trn2.48xlarge", "--results", tmp_path / "none")
+    assert done.code == 5
+    assert "none" in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Claims: how they are read, and what decides them."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -8,7 +9,9 @@ import pytest
 from tests.pure.cost.test_field import published
 from trnbench.catalog.instances import instances
 from trnbench.cost.claims import Claim, Judged, Side, judge, read_claim
+from trnbench.cost.ranked_runs import RankedRun, ranked_publication
 from trnbench.schema.price import Price
+from trnbench.schema.result import MetricValue
 
 
 @pytest.mark.parametrize(
@@ -106,3 +109,49 @@ def test_without_like_runs_what_is_needed_is_said() -> None:
     assert need.tokens_per_second_per_chip == pytest.approx(1.3 * 2 * 1000)
     assert [run.name for run, _ in judged.unlike] == ["a-lora", "c"]
     assert judged.unlike[0][1] == "it trains low-rank adapters alone"
+
+
+def own(speed: float, chip: str = "h200", **changes: object) -> RankedRun:
+    """One of the user's results of the work that `published` has by default."""
+    like = ranked_publication(published("x", speed), None, None, "")
+    speeds = MetricValue(value=speed, low=speed * 0.98, high=speed * 1.02)
+    return replace(
+        like, origin="measured", source="run mine", chip=chip, objection=None,
+        metrics={**like.metrics, "tokens_per_second_per_chip": speeds}, **changes,
+    )  # fmt: skip
+
+
+def judge_with(*mine: RankedRun) -> Judged:
+    runs = [published("a", 1100, accelerator="H200"), published("b", 1000)]
+    sides = side("p5en.48xlarge", "8"), side("p5.48xlarge", "8")
+    return judge(read_claim(CLAIM), *sides, runs, own=mine)
+
+
+def test_a_run_of_ones_own_counts_instead_of_what_is_published() -> None:
+    assert judge_with().verdict == "not supported"
+    judged = judge_with(own(1500))
+    assert judged.verdict == "supported"
+    (evidence,) = judged.evidence
+    assert (evidence.of.origin, evidence.than.origin) == ("measured", "published")
+    assert evidence.ratio.value == pytest.approx(1.5)
+    assert evidence.ratio.low == pytest.approx(1.47)
+
+
+def test_of_ones_own_runs_the_newest_without_a_doubt_counts() -> None:
+    older, newer = own(1300, day=date(2026, 1, 1)), own(1500, day=date(2026, 2, 1))
+    doubtful = own(9000, day=date(2026, 3, 1), doubt="doubtful: steady")
+    (evidence,) = judge_with(doubtful, newer, older).evidence
+    assert evidence.ratio.value == pytest.approx(1.5)
+
+
+def test_an_invalid_run_and_one_of_another_chip_are_no_evidence() -> None:
+    assert judge_with(replace(own(1500), objection="invalid: parity")).verdict == "not supported"
+    assert judge_with(own(1500, chip="b200")).verdict == "not supported"
+
+
+def test_a_work_that_only_ones_own_results_have_is_evidence() -> None:
+    both = own(1500, model="mine"), own(1000, chip="h100-sxm", model="mine")
+    judged = judge(read_claim(CLAIM), side("p5en.48xlarge", "8"), side("p5.48xlarge", "8"), [],
+                   own=both)  # fmt: skip
+    assert judged.verdict == "supported"
+    assert judged.evidence[0].model == "mine"
