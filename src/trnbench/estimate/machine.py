@@ -5,7 +5,7 @@ What is not known is None, and `gaps` says why: an estimate leaves such a term o
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trnbench.catalog import number, read_table
 from trnbench.catalog.accelerators import Accelerator, accelerators
@@ -85,6 +85,39 @@ def machine_of(chip: str | None = None, instance: str | None = None) -> Machine:
             hint="name one of the two, or an instance that carries the chip",
         )
     return _machine(accelerators()[name], known.name if known else None)
+
+
+def driven(machine: Machine, devices: int, devices_per_chip: int) -> tuple[Machine, int]:
+    """Return the machine as a job sees it that drives so many of its devices, and its chips.
+
+    Where they are no whole chips, or a chip has other devices than usual (Trainium's logical
+    cores), they are one chip with the rates of so many.
+    """
+    chip = machine.chip
+    if devices_per_chip == chip.devices_per_chip and devices % devices_per_chip == 0:
+        return machine, devices // devices_per_chip
+    share = devices / devices_per_chip
+
+    def part(rate: float | None) -> float | None:
+        return None if rate is None else rate * share
+
+    of_devices = replace(
+        chip,
+        devices_per_chip=devices,
+        bf16_flops_per_second=part(chip.bf16_flops_per_second),
+        fp8_flops_per_second=part(chip.fp8_flops_per_second),
+        fp32_flops_per_second=part(chip.fp32_flops_per_second),
+        memory_bytes=part(chip.memory_bytes),
+        memory_bytes_per_second=part(chip.memory_bytes_per_second),
+    )
+    seen = replace(
+        machine,
+        chip=of_devices,
+        chips_per_node=1,
+        link_bytes_per_second=part(machine.link_bytes_per_second),
+        network_bytes_per_second=part(machine.network_bytes_per_second),
+    )
+    return seen, 1
 
 
 def _machine(chip: Accelerator, instance: str | None) -> Machine:

@@ -3,14 +3,13 @@
 Source: docs/metrics.md, "Step time".
 """
 
-from trnbench.model.flops import (
-    CONVENTIONS,
-    DEFAULT_CONVENTION,
-    flops_per_token,
-    fp8_flops_per_token,
-    mixed_rate,
-    recomputed_flops_per_token,
-)
+from typing import NamedTuple
+
+from trnbench.errors import ConfigError
+from trnbench.estimate.machine import driven, machine_of
+from trnbench.estimate.step import estimate_step
+from trnbench.estimate.terms import Setup
+from trnbench.model.flops import CONVENTIONS, flops_per_token, recomputed_flops_per_token
 from trnbench.model.memory import (
     COMFORTABLE_SHARE,
     STATE_BYTES_PER_PARAMETER,
@@ -31,10 +30,16 @@ from trnbench.schema.plan import (
     Prediction,
 )
 from trnbench.schema.price import Price
-from trnbench.units import SECONDS_PER_HOUR
+from trnbench.units import SECONDS_PER_HOUR, say_seconds
 
-PLANNED_EFFICIENCY = 0.55
-"""Part of the datasheet's peak that matmuls are planned to reach; fitted to no measurement."""
+
+class StepTime(NamedTuple):
+    """Seconds of a step with their 80 % range, None where nothing is known, and why."""
+
+    seconds: float | None
+    low: float | None
+    high: float | None
+    reason: str
 
 
 def predict(
@@ -74,8 +79,7 @@ def predict(
     flops = {name: flops_per_token(shape, length, name, step) for name in CONVENTIONS}
     recomputed = recomputed_flops_per_token(shape, length, step)
     memory = memory_of(shape, workload, parallel)
-    work = flops[DEFAULT_CONVENTION] + recomputed
-    seconds, reason = _predict_step(shape, work, workload, parallel.layout, device, target)
+    time = _predict_step(shape, workload, parallel.layout, device, target)
     return Prediction(
         flops_per_token=flops,
         recomputed_flops_per_token=recomputed,
@@ -83,8 +87,10 @@ def predict(
         memory_states_bytes=memory.states_bytes,
         memory_activations_bytes=memory.activations_bytes,
         memory_verdict=memory_verdict(memory, device, target),
-        step_seconds=seconds,
-        step_seconds_reason=reason,
+        step_seconds=time.seconds,
+        step_seconds_low=time.low,
+        step_seconds_high=time.high,
+        step_seconds_reason=time.reason,
         max_seconds=max_seconds,
         max_usd=max_usd,
     )
@@ -92,45 +98,40 @@ def predict(
 
 def _predict_step(
     shape: ModelShape,
-    flops_of_token: float,
     workload: PlannedWorkload,
     layout: Layout,
     device: PlannedDevice,
     target: Target,
-) -> tuple[float | None, str]:
-    """Return the seconds of a step and how they were predicted, or None and why."""
-    chip, precision = target.accelerator, workload.precision
-    peak = chip.peak_flops_per_second(precision) if chip else None
-    if chip is None or peak is None:
-        return None, "no datasheet peak is known for this device, so no time is predicted"
-    if precision == "fp8" and chip.fp8_flops_per_second is not None:
-        in_fp8 = fp8_flops_per_token(shape)
-        peak = mixed_rate(flops_of_token, in_fp8, chip.fp8_flops_per_second, peak)
-    seconds = estimate_step_seconds(
-        flops_per_token=flops_of_token,
-        tokens_per_step=workload.tokens_per_step,
-        chips=device.devices_used / device.devices_per_chip,
-        peak_flops_per_second=peak,
+) -> StepTime:
+    """Return the estimate of a step, which `trnbench estimate` makes too, or why there is none."""
+    chip = target.accelerator
+    if chip is None or chip.peak_flops_per_second(workload.precision) is None:
+        return StepTime(None, None, None, "no datasheet peak is known for this device, so no time "
+                        "is predicted")  # fmt: skip
+    known = target.instance
+    carries = known is not None and known.accelerator == chip
+    machine = machine_of(chip.name, known.name if known and carries else None)
+    machine, chips = driven(machine, device.devices_used, device.devices_per_chip)
+    setup = Setup(
+        shape=shape,
+        sequence_length=workload.sequence_length,
+        global_batch_size=workload.global_batch_size,
+        precision=workload.precision,
+        step=workload.step,
+        micro_batch_size=workload.micro_batch_size,
+        layout=layout,
+        machine=machine,
+        chips=chips,
     )
-    seconds *= 1 + pipeline_bubble(layout, workload.gradient_accumulation_steps)
-    part = f"{PLANNED_EFFICIENCY:.0%} of {chip.name}'s datasheet peak"
-    return seconds, f"an estimate: {part}, fitted to no measurement"
-
-
-def estimate_step_seconds(
-    *, flops_per_token: float, tokens_per_step: int, chips: float, peak_flops_per_second: float
-) -> float:
-    """Divide the step's FLOPs by what the chips are planned to reach."""
-    return flops_per_token * tokens_per_step / (chips * peak_flops_per_second * PLANNED_EFFICIENCY)
-
-
-def pipeline_bubble(layout: Layout, passes: int) -> float:
-    """Return the time that a pipeline's ranks wait, over the time that they work.
-
-    Source: Narayanan et al., arXiv 2104.04473, section 2.2.
-    """
-    waiting = layout.pipeline_parallel_size - 1
-    return waiting / (layout.pipeline_stages_per_rank * passes)
+    try:
+        found = estimate_step(setup)
+    except ConfigError as error:
+        return StepTime(None, None, None, str(error))
+    if found.seconds is None:
+        least = say_seconds(found.bound_seconds)
+        return StepTime(None, None, None, f"{found.basis}: at least {least}")
+    return StepTime(found.seconds, found.seconds_low, found.seconds_high,
+                    f"an estimate from {found.basis}")  # fmt: skip
 
 
 def memory_of(

@@ -73,7 +73,10 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "step time", f"not predicted: {predicted.step_seconds_reason}"
     else:
         seconds = say_seconds(predicted.step_seconds)
-        yield "step time", f"about {seconds} ({predicted.step_seconds_reason})"
+        if predicted.step_seconds_low is not None and predicted.step_seconds_high is not None:
+            low, high = map(say_seconds, (predicted.step_seconds_low, predicted.step_seconds_high))
+            seconds += f", {low} to {high} in 80 % of cases"
+        yield "step time", f"{seconds} ({predicted.step_seconds_reason})"
     if measure.launches > 1:
         yield "launches", f"{measure.launches} fresh processes, all within the limits below"
     yield (

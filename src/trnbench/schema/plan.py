@@ -254,6 +254,9 @@ class Prediction(Strict):
     memory_activations_bytes: float | None
     memory_verdict: MemoryVerdict
     step_seconds: float | None
+    step_seconds_low: float | None = None
+    """Of the estimate's 80 % range."""
+    step_seconds_high: float | None = None
     step_seconds_reason: str
     """How the step time was predicted, or why it was not."""
     max_seconds: float

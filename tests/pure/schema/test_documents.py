@@ -73,7 +73,8 @@ PLAN = {
         "flops_per_token": {"matmul-causal-v1": 1e6}, "recomputed_flops_per_token": 2e5,
         "memory_bytes": 1e8,
         "memory_states_bytes": 1e7, "memory_activations_bytes": 1e7, "memory_verdict": "fits",
-        "step_seconds": None, "step_seconds_reason": "no peak", "max_seconds": 900.0,
+        "step_seconds": None, "step_seconds_low": None,
+        "step_seconds_high": None, "step_seconds_reason": "no peak", "max_seconds": 900.0,
         "max_usd": 8.94,
     },
     "order": {
