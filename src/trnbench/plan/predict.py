@@ -134,6 +134,15 @@ def _predict_step(
                     f"an estimate from {found.basis}")  # fmt: skip
 
 
+def pipeline_bubble(layout: Layout, passes: int) -> float:
+    """Return the time that a pipeline's ranks wait, over the time that they work.
+
+    Source: Narayanan et al., arXiv 2104.04473, section 2.2.
+    """
+    waiting = layout.pipeline_parallel_size - 1
+    return waiting / (layout.pipeline_stages_per_rank * passes)
+
+
 def memory_of(
     shape: ModelShape, workload: PlannedWorkload, parallel: PlannedParallel
 ) -> MemoryPrediction:

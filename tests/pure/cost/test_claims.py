@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_without_like_runs_what_is_needed_is_said() -> None:
     assert judged.unlike[0][1] == "it trains low-rank adapters alone"
 
 
-def own(speed: float, chip: str = "h200", **changes: object) -> RankedRun:
+def own(speed: float, chip: str = "h200", **changes: Any) -> RankedRun:
     """One of the user's results of the work that `published` has by default."""
     like = ranked_publication(published("x", speed), None, None, "")
     speeds = MetricValue(value=speed, low=speed * 0.98, high=speed * 1.02)

@@ -12,7 +12,8 @@ from trnbench.estimate.step import estimate_step
 from trnbench.estimate.terms import Setup
 from trnbench.model.flops import CONVENTIONS, flops_per_token
 from trnbench.plan.device import Target
-from trnbench.plan.predict import predict
+from trnbench.plan.predict import pipeline_bubble, predict
+from trnbench.protocol.parallel import Layout
 from trnbench.schema.plan import Plan, Prediction
 
 TRN2 = {
@@ -166,3 +167,10 @@ def test_the_most_that_a_case_costs_is_its_time_or_its_limit(
     assert plan.price.usd_per_hour == Decimal(34)
     assert plan.prediction.max_usd == pytest.approx(usd)
     assert make_case(keys).config.price.usd_per_hour == Decimal(34)
+
+
+def test_a_pipeline_waits_for_its_first_and_last_passes() -> None:
+    assert pipeline_bubble(Layout(), 1) == 0
+    assert pipeline_bubble(Layout(pipeline_parallel_size=4), 4) == pytest.approx(0.75)
+    interleaved = Layout(pipeline_parallel_size=4, pipeline_stages_per_rank=2)
+    assert pipeline_bubble(interleaved, 8) == pytest.approx(3 / 16)
