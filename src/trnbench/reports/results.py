@@ -15,6 +15,7 @@ from trnbench.reports import document as doc
 from trnbench.reports import texts
 from trnbench.reports.columns import COLUMNS, row, rows_of
 from trnbench.reports.distinct import differences, folded, unfolded
+from trnbench.reports.many import shorten
 from trnbench.reports.ranks import notes_of_devices
 from trnbench.schema.plan import PlannedWorkload
 from trnbench.schema.result import MetricValue, Result, ResultCompilation, ResultSpread, Validity
@@ -42,9 +43,15 @@ STYLES: dict[Validity, doc.Style] = {
 
 
 def _document(results: Sequence[Result], page: doc.Page) -> doc.Document:
-    notes = _numbered_notes(results, page.today)
+    shown, before, after = shorten(results, page)
+    notes = _numbered_notes(shown, page.today)
     return doc.Document(
-        [_table(results, notes.marks), doc.Notes(notes.texts, numbered=notes.numbered)],
+        [
+            *before,
+            _table(shown, notes.marks),
+            *after,
+            doc.Notes(notes.texts, numbered=notes.numbered),
+        ],
         backing=lambda: _backing(results, page),
     )
 

@@ -56,12 +56,12 @@ def _cases_below(top: Path, unreadable: list[Problem]) -> Iterator[Path]:
     while waiting:
         folder, depth, is_linked = waiting.pop()
         try:
-            status = Path(folder).stat()
+            status = os.stat(folder)  # noqa: PTH116 - of thousands
             if (place := (status.st_dev, status.st_ino)) in seen:
                 continue
             seen.add(place)
             with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name, reverse=True)
+                found = list(entries)
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
             continue
         except OSError as error:
@@ -75,6 +75,7 @@ def _cases_below(top: Path, unreadable: list[Problem]) -> Iterator[Path]:
         if any(is_result_file(entry.name) for entry in found):
             yield Path(folder)
         elif depth < MOST_LINKED or not is_linked:
+            found.sort(key=lambda entry: entry.name, reverse=True)
             waiting += [
                 (each.path, depth + 1, is_linked or each.is_symlink())
                 for each in found

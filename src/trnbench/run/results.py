@@ -22,6 +22,7 @@ from trnbench.schema.result import Result
 
 if TYPE_CHECKING:
     from trnbench.analysis.traces import Trace
+    from trnbench.run.index import RunIndex
 
 log = logging.getLogger(__name__)
 
@@ -109,13 +110,19 @@ def load_results(
 ) -> Iterator[Result]:
     """Yield every result that can be read; add to `problems` what is wrong with the others.
 
-    `places` takes in each one's folder.
+    `places` takes in each one's folder. Of a large run those whose files are as they were when they
+    were last read come from its index.
     """
+    from trnbench.run.index import RunIndex
+
+    indexes: dict[Path, RunIndex] = {}
     for path in [DEFAULT_RESULTS] if paths is None else paths:
         try:
             for case in find_cases([path]):
+                run = case.parent
+                index = indexes.get(run) or indexes.setdefault(run, RunIndex(run))
                 try:
-                    result = load_result(case)
+                    result = index.find(case) or _load_new(case, index)
                     if places is not None:
                         places[result.run_id, result.case_id] = case
                     yield result
@@ -123,6 +130,21 @@ def load_results(
                     problems.extend(error.problems)
         except DataError as error:
             problems.extend(error.problems)
+    for index in indexes.values():
+        index.keep()
+
+
+def _load_new(case: Path, index: "RunIndex") -> Result:
+    """Return a result that the index does not have, and tell the index if it is whole."""
+    from trnbench.run.index import look
+
+    before = look(case)
+    whole = load_whole(case)
+    if whole is None:
+        return load_result(case)
+    if before is not None:
+        index.add(case, before, whole)
+    return whole
 
 
 LONGEST_TRACED = 2**26
