@@ -88,6 +88,10 @@ class UnavailableError(TrnbenchError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class HostMemoryError(UnavailableError):
+    """This machine has not the memory for a job's ranks; those of another layout may fit."""
+
+
 class RunError(TrnbenchError):
     """A case did not finish."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import only_case, records_of, trnbench
+from tests.command import only_case, records_of, run_to_end, trnbench
 from tests.process.cli.test_stand_in import SUITE, checks_of, run
 from tests.stand_in import stand_in_environment
 
@@ -46,6 +46,7 @@ def test_a_runtime_that_crashes_after_the_last_step_spoils_no_job(tmp_path: Path
     assert len([r for r in records_of(only_case(tmp_path / "out")) if r["kind"] == "replica"]) == 2
 
 
+@pytest.mark.timeout(1600)
 def test_a_shipped_config_runs_on_the_cores_that_it_is_for(tmp_path: Path) -> None:
     """All of it but the sizes of its model: four tensor ranks of a chip, priced as the machine."""
     small = (
@@ -59,7 +60,8 @@ def test_a_shipped_config_runs_on_the_cores_that_it_is_for(tmp_path: Path) -> No
     words = [word for setting in settings for word in ("--set", setting)]
     environment = {**stand_in_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     out = tmp_path / "out"
-    done = trnbench("run", "llama3-8b-trn2.3xlarge", "-o", out, *words, cwd=tmp_path, **environment)
+    command = ("run", "llama3-8b-trn2.3xlarge", "-o", out, *words)
+    done = run_to_end(command, tmp_path, environment, seconds=1500)
     assert done.code == 0, done.err
     result = json.loads((only_case(out) / "result.json").read_text())
     assert result["parallel"]["tensor_parallel_size"] == result["parallel"]["world_size"] == 4

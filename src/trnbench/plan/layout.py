@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config
+from trnbench.errors import HostMemoryError
 from trnbench.machine.describe import Machine
 from trnbench.model.memory import STATE_BYTES_PER_PARAMETER
 from trnbench.plan.device import Target, plan_device
@@ -221,7 +222,14 @@ def _tensor_sizes(job: Job, asked: Asked) -> Sizes | None:
 
 
 def _copies_suffice(job: Job, copied: Choice, sharded: Choice) -> bool:
-    """Whether a replica fits one device without recomputing more than a shard would."""
+    """Whether a replica fits one device without recomputing more than a shard would.
+
+    Each rank builds its own on the host, where all of them must fit too.
+    """
+    try:
+        _check_host(job, copied)
+    except HostMemoryError:
+        return False
     if job.model.shape is None or copied.device.memory_bytes is None:
         room = copied.device.memory_bytes
         limit = SMALL_STATE_BYTES if room is None else room / 2
@@ -271,6 +279,8 @@ def _why_shards(job: Job, copied: Choice, sharded: Choice) -> str:
     said = f"FSDP2 over {sharded.parallel.data_parallel_shard_size}"
     if job.model.shape is None or copied.device.memory_bytes is None:
         return f"{said}: whether a replica fits one device is not known"
+    if copied.fits and copied.burden <= sharded.burden:
+        return f"{said}: this machine's memory does not hold a whole model for each rank"
     if copied.fits:
         more = copied.workload.step.recompute
         return f"{said}: a replica would fit one device only with {more} recomputation"

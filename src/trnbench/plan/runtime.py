@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trnbench.errors import UnavailableError
+from trnbench.errors import HostMemoryError, UnavailableError
 from trnbench.machine.describe import Machine
 from trnbench.plan.device import Target
 from trnbench.protocol.orders import Execution
@@ -147,7 +147,7 @@ def check_host_memory(need: HostMemory, machine: Machine) -> str:
     """Refuse a job whose ranks do not fit the machine's memory; return a warning, or nothing.
 
     Raises:
-        UnavailableError: the kernel would kill ranks, with signal 9 and no word.
+        HostMemoryError: the kernel would kill ranks, with signal 9 and no word.
     """
     there = machine.host.memory_bytes
     if need.total_bytes <= TIGHT_HOST * there:
@@ -157,7 +157,7 @@ def check_host_memory(need: HostMemory, machine: Machine) -> str:
         return f"; the host is tight, with {said}"
     fit = int(there // (need.total_bytes / need.ranks))
     fewer = f"at most {fit} rank{'' if fit == 1 else 's'} fit" if fit else "not even one rank fits"
-    raise UnavailableError(
+    raise HostMemoryError(
         f"this machine has {said}",
         hint=f"{fewer}: take fewer devices, give the container more memory, or let ranks share the "
         "state of a model of ours (data_parallel_shard_size), which none builds whole then",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.pure.run.plans import CPU, H100, TRN2, make_machine, plan_case
-from trnbench.errors import UnavailableError
+from trnbench.errors import HostMemoryError
 from trnbench.machine.describe import Machine
 from trnbench.plan.runtime import compile_workers
 from trnbench.schema.plan import Plan
@@ -44,7 +44,7 @@ def test_copies_that_are_built_whole_on_every_rank_are_counted_before_the_start(
         "; the host is tight, with 40 GiB of memory; before the first step the ranks need" in reason
     )
     assert "8 x (torch 143 MiB + the model as it is built 4.6 GiB)" in reason
-    with pytest.raises(UnavailableError) as refused:
+    with pytest.raises(HostMemoryError) as refused:
         planned(16, KEYS)
     (problem,) = refused.value.problems
     assert (
@@ -83,3 +83,13 @@ def test_a_job_for_another_machine_says_nothing_of_this_one() -> None:
     keys = {**KEYS, "price.instance": "p5.48xlarge"}
     plan = plan_case(keys, found=None, machine=machine_of(1))
     assert "host" not in (plan.parallel.reason or "")
+
+
+def test_state_is_sharded_where_copies_would_not_fit_the_host() -> None:
+    keys = {name: value for name, value in KEYS.items() if not name.startswith("parallel")}
+    assert planned(64, keys).parallel.data_parallel_replicate_size == 8
+    plan = planned(16, keys)
+    assert plan.parallel.data_parallel_shard_size == 8
+    assert "this machine's memory does not hold a whole model for each rank" in (
+        plan.parallel.reason or ""
+    )
