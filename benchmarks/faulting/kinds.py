@@ -437,11 +437,15 @@ def set_clock_back(scene: Scene) -> Shot:
 
 
 def little_memory(scene: Scene) -> Shot:
-    """A limit on the address space of the command, which its workers inherit."""
+    """A limit on the address space of the command, which its workers inherit.
+
+    numpy's OpenBLAS ends the process by itself, with a sentence and exit code 1.
+    """
     kilobytes = scene.chance.randint(60, 700) * 1024
     limit = ("/bin/sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh")
     ended = scene.call(Way(is_executed=True, prefix=limit))
-    return Shot(ended=ended, codes={0, 3, 4})
+    scene.what = f"{kilobytes // 1024} MiB"
+    return Shot(ended=ended, codes={0, 3, 4} | ({1} if "OpenBLAS error" in ended.err else set()))
 
 
 def lose_node(scene: Scene) -> Shot:
