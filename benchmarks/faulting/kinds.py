@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from benchmarks.faulting import reader
 from benchmarks.faulting.commands import Way, compile_clock
@@ -76,6 +77,7 @@ def kill_rank(scene: Scene) -> Shot:
 
 def kill_question(scene: Scene) -> Shot:
     """A worker that was asked what is here, before anything is measured."""
+    scene.ranks = 1
     at: ActAt = scene.chance.choice(["inventory", "probe"])
     scene.act("os.kill(os.getpid(), 9)", at)
     scene.at_launch = 1
@@ -98,14 +100,22 @@ def signal_at_step(scene: Scene) -> Shot:
 
 
 def signal_at_any_moment(scene: Scene) -> Shot:
-    """Before the run begins, a signal other than Ctrl-C ends the process in the system's way."""
+    """Before the run begins, a signal other than Ctrl-C ends the process in the system's way.
+
+    While Python itself loads, Ctrl-C leaves its traceback.
+    """
     number = scene.chance.choice([*STOPPED])
     is_executed = scene.chance.random() < 0.5
     started = scene.start(Way(is_executed=is_executed))
     started.has_ended_within(scene.chance.uniform(0, 2.5 if is_executed else 0.9))
     os.kill(started.pid, number)
     ended = started.wait()
-    return Shot(ended=ended, codes={0, STOPPED[number], *({-number} - {-signal.SIGINT})})
+    codes = {0, STOPPED[number], -number}
+    if number == signal.SIGINT and "/trnbench/" not in ended.err and "Traceback" in ended.err:
+        ended = replace(ended, err="")  # Python's own, before it runs a line of the package's
+    elif number == signal.SIGINT:
+        codes.remove(-number)
+    return Shot(ended=ended, codes=codes)
 
 
 # --- what ranks print -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import in_process
+from trnbench.__main__ import main as begin
 from trnbench.cli.main import _say, is_want_of_memory
 from trnbench.cli.options import require_format
 from trnbench.cli.output import _command_for_all_rows
@@ -129,3 +130,19 @@ def test_want_of_memory_is_told_from_a_mistake_in_the_code() -> None:
         assert is_want_of_memory(outer)
     for error in (OSError(errno.ENOENT, "no such file"), RuntimeError("x"), ImportError("scipy")):
         assert not is_want_of_memory(error), error
+
+
+def test_ctrl_c_while_the_command_line_loads_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupts:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "trnbench.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "trnbench.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupts, *sys.meta_path])
+    with pytest.raises(SystemExit) as end:
+        begin()
+    assert end.value.code == 130
