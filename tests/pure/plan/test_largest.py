@@ -35,6 +35,7 @@ def test_the_sizes_divide_the_batch_and_the_largest_that_fits_comes_first() -> N
 def test_a_global_batch_that_is_not_written_grows_with_the_size() -> None:
     plan = plan_case({**MAX, "workload.global_batch_size": "auto"})
     assert not search_of(plan).is_batch_given
+    assert [each.micro_batch_size for each in search_of(plan).sizes] == [1, 2, 4, 8]
     assert plan.workload.global_batch_size == plan.workload.micro_batch_size
     assert plan.workload.gradient_accumulation_steps == 1
     assert "the global batch grows with it" in (plan.workload.reason or "")
@@ -52,15 +53,16 @@ def test_memory_says_which_size_is_first() -> None:
 
 
 def test_another_size_changes_passes_alone() -> None:
-    first = plan_case(text=LARGE, found=(H100,))
-    case = make_case(text=LARGE)
+    text = LARGE.replace("llama3-8b", "llama3.2-1b")  # 64 sequences would fit, all recomputed
+    first = plan_case(text=text, found=(H100,))
+    case = make_case(text=text)
     devices = Devices((H100,), {"torch": "2.13.0"})
     larger = make_plan(case, machine=make_machine(), devices=devices, today=TODAY, pass_size=64)
     assert larger.workload.micro_batch_size == 64
     assert larger.workload.gradient_accumulation_steps == 1
     assert larger.workload.global_batch_size == first.workload.global_batch_size
     assert larger.parallel == first.parallel
-    assert larger.workload.step.recompute == first.workload.step.recompute
+    assert larger.workload.step.recompute == first.workload.step.recompute == "none"
 
 
 def test_without_a_known_memory_the_smallest_is_first() -> None:

@@ -59,8 +59,8 @@ def test_a_failure_of_another_kind_ends_it() -> None:
     def attempt(size: int) -> PassTrial:
         return trial(size, None if size == 8 else True)
 
-    made = [*find_largest(SIZES, 4, attempt)]
-    assert [each.micro_batch_size for each in made] == [4, 8]
+    assert [each.micro_batch_size for each in find_largest(SIZES, 4, attempt)] == [4, 8]
+    assert [each.micro_batch_size for each in find_largest(SIZES, 8, attempt)] == [8]
 
 
 def test_what_was_tried_what_failed_and_what_was_taken_are_said() -> None:
