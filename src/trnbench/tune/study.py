@@ -48,12 +48,11 @@ class Trial:
 
     @property
     def range_seconds(self) -> tuple[float, float] | None:
-        """The ends of its interval; None without a figure."""
+        """The ends of its interval; None without a figure, or where it has none."""
         figure = self.result.metrics["step_time_mean_seconds"]
-        if self.seconds is None:
+        if self.seconds is None or figure.low is None or figure.high is None:
             return None
-        low = self.seconds if figure.low is None else figure.low
-        return low, self.seconds if figure.high is None else figure.high
+        return figure.low, figure.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,7 @@ class Study:
 def is_dominated(trial: Trial, by: Trial) -> bool:
     """Tell whether another trial is surely faster, or surely cheaper, and in neither worse.
 
-    Surely: the intervals do not overlap.
+    Surely: the intervals do not overlap. Of a figure without an interval nothing is sure.
     """
     axes = [(trial.range_seconds, by.range_seconds)]
     costs = [each.result.metrics["usd_per_million_tokens"] for each in (trial, by)]

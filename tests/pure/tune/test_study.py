@@ -119,6 +119,18 @@ def test_the_frontier_is_what_nothing_surely_beats() -> None:
     assert [each.way.settings[MICRO] for each in close.frontier] == [4, 8]
 
 
+def test_of_a_figure_without_an_interval_nothing_is_sure() -> None:
+    space = space_of_sizes()
+    fast, slow = trials_of(space, {8: 0.1, 4: 0.2})
+    bare = {
+        name: figure.model_copy(update={"low": None, "high": None})
+        for name, figure in slow.result.metrics.items()
+    }
+    unsure = Trial(number=2, way=slow.way, result=slow.result.model_copy(update={"metrics": bare}))
+    assert Study(space=space, trials=[fast, slow], ended="").frontier == [fast]
+    assert Study(space=space, trials=[fast, unsure], ended="").frontier == [fast, unsure]
+
+
 def test_states_and_order() -> None:
     found = pruned_study("--trials 4: so many are made")
     assert [(each.number, each.state) for each in found.ordered] == [
