@@ -205,14 +205,14 @@ def fill_disk(scene: Scene) -> Shot:
 
 
 def fill_disk_before(scene: Scene) -> Shot:
-    """Too little room to begin, or just enough for some of a run."""
+    """Too little room to begin, or enough for some of a run, or for all."""
     scene.mount()
     ballast = scene.results / "ballast"
     with ballast.open("wb") as file:
         free = os.statvfs(scene.results)
         room = free.f_bavail * free.f_frsize - scene.chance.randint(0, 90) * 4096
         file.write(bytes(max(room, 0)))
-    return Shot(ended=scene.call(), codes={4}, repair=ballast.unlink)
+    return Shot(ended=scene.call(), codes={0, 4}, repair=ballast.unlink)
 
 
 def limit_files(scene: Scene) -> Shot:
