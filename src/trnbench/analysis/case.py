@@ -1,7 +1,7 @@
 """What is known of one case, gathered once for the metrics and the checks."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from trnbench.analysis.energy import find_energy
@@ -54,7 +54,9 @@ class Finding:
 
     def named(self, name: str) -> CheckOutcome:
         """Return it as the outcome of the check of this name."""
-        return CheckOutcome(name=name, **asdict(self))
+        return CheckOutcome(
+            name=name, verdict=self.verdict, evidence=self.evidence, advice=self.advice
+        )
 
 
 sound = partial(Finding, "sound")

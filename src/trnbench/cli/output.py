@@ -44,7 +44,7 @@ def _command_for_all_rows(kept_in: Path | None) -> str | None:
     None where this command measures and its results are not kept in a folder.
     """
     words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    if sys.argv[1:2] and sys.argv[1] in MEASURING:
+    if sys.argv[1:2] and sys.argv[1] in MEASURING and "--dry-run" not in sys.argv:
         if kept_in is None:
             return None
         words = [words[0], "report", str(kept_in)]

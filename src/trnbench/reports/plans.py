@@ -12,14 +12,34 @@ from trnbench.reports.texts import plural, price_terms
 from trnbench.schema.plan import Plan, PlannedModel, PlannedWorkload
 from trnbench.units import say_bytes, say_flops, say_seconds, say_usd, say_weights
 
+MANY = 50
+"""Of more plans a terminal shows the first alone."""
+FIRST = 3
+
 
 def _document(plans: Sequence[Plan], page: doc.Page) -> doc.Document:
     parts: list[doc.Part] = []
-    for number, plan in enumerate(plans, start=1):
+    shown, command = plans, page.all_rows
+    if command is not None and len(plans) > MANY:
+        shown = plans[:FIRST]
+        said = f"the first {FIRST} of {len(plans):,} plans; all of them: {command}"
+        parts = [doc.Lines([_say_all(plans), said])]
+    for number, plan in enumerate(shown, start=1):
         title = f"[{number}/{len(plans)}] {plan.case_id}"
         parts.append(doc.Heading(title, beside=f"({plan.suite})"))
         parts.append(doc.Facts([*_lines(plan)], label_width=14))
     return doc.Document(parts)
+
+
+def _say_all(plans: Sequence[Plan]) -> str:
+    """Say what all plans come to: the time and the dollars at most, and which do not fit."""
+    most = [plan.prediction.max_usd for plan in plans]
+    known = [usd for usd in most if usd is not None]
+    cost = f"for at most {say_usd(sum(known))}" if len(known) == len(most) else "without a price"
+    seconds = sum(plan.prediction.max_seconds for plan in plans)
+    large = sum(plan.prediction.memory_verdict == "does_not_fit" for plan in plans)
+    fit = f"; {large:,} of them need more memory than there is" if large else ""
+    return f"{len(plans):,} cases: up to {say_seconds(seconds)} in all, {cost}{fit}"
 
 
 def _rows(plans: Sequence[Plan]) -> doc.Rows:

@@ -4,6 +4,7 @@ from tests.builders import make_plan, make_result
 from trnbench.reports import render
 from trnbench.reports.document import Page
 from trnbench.reports.many import BEST, MANY
+from trnbench.reports.plans import REPORT as PLANS
 from trnbench.reports.results import REPORT
 from trnbench.schema.result import MetricValue, Result, ResultOutcome
 
@@ -68,3 +69,14 @@ def test_where_all_failed_the_first_are_shown() -> None:
     text = shown(failed, all_rows=COMMAND)
     assert text.startswith("300 results: 300 failed (out_of_memory 300)")
     assert sum(line.startswith("tiny-llama") for line in text.splitlines()) == BEST
+
+
+def test_a_terminal_shows_the_first_of_many_plans_and_what_all_come_to() -> None:
+    plans = [make_plan()] * 60
+    command = "trnbench run --dry-run | less"
+    text = render(PLANS, plans, "terminal", Page(width=200, all_rows=command))
+    assert text.startswith("60 cases: up to 15 h in all, for at most $54")
+    assert f"the first 3 of 60 plans; all of them: {command}" in text
+    assert text.count("[3/60]") == 1
+    assert "[4/60]" not in text
+    assert "[60/60]" in render(PLANS, plans, "terminal", Page(width=200))
