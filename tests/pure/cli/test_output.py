@@ -146,3 +146,10 @@ def test_ctrl_c_while_the_command_line_loads_leaves_no_traceback(
     with pytest.raises(SystemExit) as end:
         begin()
     assert end.value.code == 130
+
+
+def test_a_dry_run_of_many_cases_is_shown_whole_by_its_own_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/trnbench", "run", "a.yaml", "--dry-run"])
+    assert _command_for_all_rows(None) == "trnbench run a.yaml --dry-run | less"
