@@ -91,7 +91,7 @@ def tune(
     from trnbench.cli.prepare import default_folder, prepare, read_cases
     from trnbench.reports.plans import REPORT as PLANS
     from trnbench.reports.tuning import REPORT
-    from trnbench.tune.space import make_space, open_sizes
+    from trnbench.tune.space import check_swept, make_space, open_sizes
 
     if len(configs) > 1:
         raise ConfigError(
@@ -99,6 +99,7 @@ def tune(
             hint="tune them one after the other: ways of different work are no choice",
         )
     cases = open_sizes(read_cases(configs, case.overrides(price.keys())))
+    check_swept(cases)  # before any device is looked for
     prepared = prepare(cases, case.python)
     space = make_space(cases, lambda each: prepared.make([each])[0])
     if how.dry_run:

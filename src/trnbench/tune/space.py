@@ -125,14 +125,12 @@ def check_swept(cases: Sequence[CaseConfig]) -> None:
 
 
 def make_space(cases: Sequence[CaseConfig], make: Make) -> Space:
-    """Return the ways of a config's cases, which differ by their sweep alone.
+    """Return the ways of a config's cases, which differ by their sweep alone (`check_swept`).
 
     Raises:
-        ConfigError: a key cannot be searched, there is one way only or there are too many, or none
-            fits the device.
+        ConfigError: there is one way only, there are too many, or none fits the device.
         UnavailableError: this machine can run none.
     """
-    check_swept(cases)
     found: dict[str, Way] = {}
     guessed, refused = 0, list[UnavailableError]()
     for case, settings in _settings(cases, make):

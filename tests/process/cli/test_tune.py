@@ -76,6 +76,8 @@ def test_what_cannot_be_searched_is_refused(
     assert done.code == 2
     assert said in " ".join(done.err.split())
     assert not (tmp_path / "results").exists()
+    if "tune" in said or "gate" in said:  # the config alone says it
+        assert "looking for devices" not in done.err
 
 
 def test_a_dry_run_says_which_ways_come_first(tmp_path: Path) -> None:

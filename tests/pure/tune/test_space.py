@@ -10,7 +10,15 @@ from trnbench.errors import ConfigError, UnavailableError
 from trnbench.machine.describe import Devices
 from trnbench.plan.make import plan_all
 from trnbench.protocol.records import FoundDevice
-from trnbench.tune.space import EXECUTION, MICRO, RECOMPUTE, Space, make_space, open_sizes
+from trnbench.tune.space import (
+    EXECUTION,
+    MICRO,
+    RECOMPUTE,
+    Space,
+    check_swept,
+    make_space,
+    open_sizes,
+)
 
 LARGE = """\
 model: llama3-8b
@@ -26,6 +34,7 @@ def space_of(
     has_chips: bool = True,
 ) -> Space:
     cases = open_sizes(parse_config(text, "suite.yaml", overrides))
+    check_swept(cases)
     devices = Devices((found,), {"torch": "2.13.0"})
     machine = make_machine(has_chips=has_chips)
     return make_space(
