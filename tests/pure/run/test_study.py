@@ -12,7 +12,7 @@ from trnbench.run.study import StudyRun
 from trnbench.run.watch import Interruption
 from trnbench.schema.plan import Plan
 
-SPACE = space_of_sizes()
+SPACE = space_of_sizes({"measure.launches": "3"})
 WAYS = {way.plan.case_id: way for way in SPACE.ways}
 
 
