@@ -163,7 +163,8 @@ def of_death(backend: str | None, exit_code: int, output: str, phase: str) -> En
 
 
 def _diagnosed(known: Diagnosis, detail: str) -> End:
-    reason = f"{known.fault.meaning}: {known.line}"
+    meaning = known.fault.meaning
+    reason = f"{meaning}: {known.line.removeprefix(f'{meaning}: ')}"
     return End(known.fault.reason, reason, known.fault.fix, detail, known.code)
 
 

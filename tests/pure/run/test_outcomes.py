@@ -100,3 +100,11 @@ def test_a_device_that_is_not_here_is_explained_by_torchs_warning() -> None:
 def test_a_worker_that_was_killed_is_told_as_out_of_memory(exit_code: int) -> None:
     end = of_death("cuda", exit_code, "", "measure")
     assert (end.status, "out-of-memory killer" in (end.hint or "")) == ("died", True)
+
+
+def test_what_a_worker_has_explained_already_is_not_said_twice() -> None:
+    meaning = "the machine has not enough memory for this model and batch"
+    words = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 2080374784 bytes"
+    end = of_failure("cpu", replace(failed(f"{meaning}: {words}"), reason="out_of_memory"), "")
+    assert end.status == "out_of_memory"
+    assert end.reason == f"{meaning}: {words}"

@@ -51,7 +51,7 @@ def study_run(
     return StudyRun(
         space=SPACE,
         folder=folder,
-        open_session=machine.open_session,  # type: ignore[arg-type]
+        open_session=machine.open_session,
         interruption=stop or Interruption(),
         most_seconds=most_seconds,
         notify=lambda _: None,
