@@ -53,14 +53,16 @@ def _runs(paths: Sequence[Path], problems: list[Problem]) -> "Iterator[ListedRun
 def _list(run: Path, cases: Sequence[Path], problems: list[Problem]) -> "ListedRun":
     from trnbench.reports.results import device_cell
     from trnbench.reports.runs import ListedRun
-    from trnbench.run.results import load_result
+    from trnbench.run.index import RunIndex
+    from trnbench.run.results import load_indexed
 
-    loaded = []
+    loaded, index = [], RunIndex(run)
     for case in cases:
         try:
-            loaded.append(load_result(case))
+            loaded.append(load_indexed(case, index))
         except DataError as error:
             problems.extend(error.problems)
+    index.keep()
     document = _read_document(run, problems)
     instances = {result.device.instance for result in loaded} - {None}
     return ListedRun(

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trnbench.errors import DataError, RunError
-from trnbench.run.results import load_result
+from trnbench.run.index import RunIndex
+from trnbench.run.results import load_indexed
 from trnbench.run.stopping import LEAST_SECONDS
 from trnbench.schema.result import Result, Validity
 
@@ -68,13 +69,14 @@ class Ending:
         Raises:
             DataError: one cannot be read, on a disk that did not fail.
         """
-        results, run_id = [], folder.resolve().name
+        results, index = [], RunIndex(folder)
         for case in self.cases:
             try:
-                results.append(load_result(folder / case.case_id, run_id))
+                results.append(load_indexed(folder / case.case_id, index))
             except DataError:
                 if self.storage_full is None:
                     raise
+        index.keep()
         return results
 
 

@@ -122,7 +122,7 @@ def load_results(
                 run = case.parent
                 index = indexes.get(run) or indexes.setdefault(run, RunIndex(run))
                 try:
-                    result = index.find(case) or _load_new(case, index)
+                    result = load_indexed(case, index)
                     if places is not None:
                         places[result.run_id, result.case_id] = case
                     yield result
@@ -134,10 +134,16 @@ def load_results(
         index.keep()
 
 
-def _load_new(case: Path, index: "RunIndex") -> Result:
-    """Return a result that the index does not have, and tell the index if it is whole."""
+def load_indexed(case: Path, index: "RunIndex") -> Result:
+    """Return a case's result from its run's index; if it is not there, tell the index of it.
+
+    Raises:
+        DataError: as `load_result` does.
+    """
     from trnbench.run.index import look
 
+    if (known := index.find(case)) is not None:
+        return known
     before = look(case)
     whole = load_whole(case)
     if whole is None:

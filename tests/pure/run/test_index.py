@@ -135,3 +135,17 @@ def test_a_folder_of_caches_that_cannot_be_written_costs_nothing_but_time(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(load(run)) == 4
+
+
+def test_a_launch_that_was_added_is_found(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "case-2" / "measurement.2.jsonl").write_bytes(b"")
+    problems: list[Problem] = []
+    assert len(list(load_results([run], problems))) == 3  # an empty launch cannot be read
+    assert len(problems) == 1
+
+
+def test_an_index_is_not_written_again_where_nothing_changed(run: Path, tmp_path: Path) -> None:
+    (path,) = (tmp_path / "cache/trnbench/results").iterdir()
+    before = path.stat()
+    load(run)
+    assert path.stat().st_ino == before.st_ino  # a new one would be another file
