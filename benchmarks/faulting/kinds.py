@@ -174,7 +174,7 @@ def lose_output(scene: Scene) -> Shot:
     """Closed, full, or a pipe whose reader is gone; what is measured does not depend on it."""
     stream = scene.chance.choice(["stdout", "stderr"])
     how = scene.chance.choice(["closed", "/dev/full", "pipe"])
-    codes = {"closed": {0}, "/dev/full": {2}, "pipe": {141}}[how] if stream == "stdout" else {0}
+    codes = {"closed": {2}, "/dev/full": {2}, "pipe": {141}}[how] if stream == "stdout" else {0}
     asked: int | str = how
     if how == "pipe":
         gone, asked = os.pipe()
