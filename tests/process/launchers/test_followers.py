@@ -303,6 +303,14 @@ def test_a_pod_that_is_asked_to_end_asks_its_run_and_still_prints_the_results(pl
     assert (place / "results/run/asked").exists()
 
 
+def test_a_run_that_reaches_the_time_limit_ends_with_its_own_code(place: Path) -> None:
+    words = [word.replace(" 40m ", " 0.1s ") for word in script_of("kubernetes", place)]
+    variables = {**os.environ, "JOB_COMPLETION_INDEX": "0", "WAITS": "1"}
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 143
+    assert END in done.stdout
+
+
 def test_a_node_of_skypilot_has_the_suite_and_keeps_the_code(place: Path) -> None:
     process = node("skypilot", place, 0)
     process.communicate()
