@@ -102,7 +102,7 @@ def signal_at_step(scene: Scene) -> Shot:
 def signal_at_any_moment(scene: Scene) -> Shot:
     """Before the run begins, a signal other than Ctrl-C ends the process in the system's way.
 
-    While Python itself loads, Ctrl-C leaves its traceback.
+    Before Python is up Ctrl-C does so too, and while it loads Ctrl-C leaves Python's traceback.
     """
     number = scene.chance.choice([*STOPPED])
     is_executed = scene.chance.random() < 0.5
@@ -111,7 +111,8 @@ def signal_at_any_moment(scene: Scene) -> Shot:
     os.kill(started.pid, number)
     ended = started.wait()
     codes = {0, STOPPED[number], -number}
-    if number == signal.SIGINT and "/trnbench/" not in ended.err and "Traceback" in ended.err:
+    is_early = not ended.err or ("Traceback" in ended.err and "/trnbench/" not in ended.err)
+    if number == signal.SIGINT and is_early:
         ended = replace(ended, err="")  # Python's own, before it runs a line of the package's
     elif number == signal.SIGINT:
         codes.remove(-number)
