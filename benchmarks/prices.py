@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 
 from benchmarks.common.figures import machine_line
 from trnbench.catalog.prices import price_rows_by_instance
-from trnbench.cli.options import PriceChoice
+from trnbench.cli.price_options import PriceChoice
 from trnbench.cli.reprice import PriceFinder
 from trnbench.prices import find_price
 from trnbench.prices.base import PriceRequest

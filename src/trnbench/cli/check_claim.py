@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import OutputChoice, PriceFile, PriceSourceChoice
+from trnbench.cli.options import OutputChoice
+from trnbench.cli.price_options import PriceFile, PriceSourceChoice
 from trnbench.errors import CheckFailed, ConfigError, DataError, Problem, did_you_mean
 from trnbench.schema.rent import RentOption
 
@@ -74,8 +75,8 @@ def check_claim(
 ) -> None:
     """Judge a claim of one instance over another by like runs of both: exit code 0 or 6."""
     from trnbench.catalog.published import published_results
-    from trnbench.cli.options import PriceChoice
     from trnbench.cli.output import show
+    from trnbench.cli.price_options import PriceChoice
     from trnbench.cli.rank_field import refuse_unknown_region
     from trnbench.cli.reprice import PriceFinder, read_day
     from trnbench.cost.claims import judge

@@ -10,7 +10,8 @@ import typer
 from trnbench.cli import complete
 from trnbench.cli.gates import GateOptions
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import FORMAT, OutputFile, Plots, PriceTerms, read_name
+from trnbench.cli.options import FORMAT, OutputFile, Plots, read_name
+from trnbench.cli.price_options import PriceTerms
 from trnbench.errors import CheckFailed, ConfigError, Problem
 from trnbench.redact import redact
 from trnbench.reports import formats_of

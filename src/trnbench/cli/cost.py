@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from trnbench.cli.groups import cli_option
-from trnbench.cli.options import TERMINAL, OutputChoice, Paths, Plots, PriceChoice
+from trnbench.cli.options import TERMINAL, OutputChoice, Paths, Plots
+from trnbench.cli.price_options import PriceChoice
 from trnbench.errors import ConfigError, DataError, Problem
 
 if TYPE_CHECKING:

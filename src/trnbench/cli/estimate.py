@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from trnbench.cli import options
+from trnbench.cli import options, price_options
 from trnbench.cli.cost import JobOptions
 from trnbench.cli.groups import cli_option
 from trnbench.errors import ConfigError, DataError, Problem, did_you_mean
@@ -76,7 +76,7 @@ def estimate(
     model: Model,
     planned: Planned,
     training: JobOptions,
-    price: options.PriceChoice,
+    price: price_options.PriceChoice,
     form: options.OutputChoice,
     plots: options.Plots = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli import options
+from trnbench.cli import options, price_options
 from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.reports.exports import TARGETS, Run
 
@@ -42,7 +42,7 @@ def export(
     target: Wanted,
     paths: options.Paths = None,
     output: Folder = None,
-    price: options.PriceChoice,
+    price: price_options.PriceChoice,
 ) -> None:
     """Write results and their steps for MLflow, W&B (offline), TensorBoard or MLPerf's parser."""
     from trnbench.cli.output import write

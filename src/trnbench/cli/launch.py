@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trnbench.cli import complete, options
+from trnbench.cli import complete, options, price_options
 from trnbench.cli.launch_request import JobOptions, NodeOptions, home_of, request_job
 from trnbench.errors import ConfigError, RunError
 
@@ -51,7 +51,7 @@ def launch(
     job: JobOptions,
     node: NodeOptions,
     case: options.CaseOptions,
-    price: options.PriceChoice,
+    price: price_options.PriceChoice,
 ) -> None:
     """Write a suite as a job for Slurm, Kubernetes or SkyPilot; with --submit, run it there."""
     from trnbench.launchers import engine_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from trnbench.cli import complete, options
+from trnbench.cli import complete, options, price_options
 from trnbench.cli.groups import cli_option
 from trnbench.errors import ConfigError, did_you_mean
 
@@ -156,7 +156,7 @@ def request_job(
     job: JobOptions,
     node: NodeOptions,
     case: options.CaseOptions,
-    price: options.PriceChoice,
+    price: price_options.PriceChoice,
 ) -> "JobRequest":
     """Plan a suite for the machines of a job, and return the job.
 

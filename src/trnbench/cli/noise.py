@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli import options
+from trnbench.cli import options, price_options
 
 EXAMPLES = ("trnbench noise quick --launches 6",)
 """For `--help`."""
@@ -26,7 +26,7 @@ def noise(
     ] = 6,
     output: options.OutputFolder = None,
     case: options.CaseOptions,
-    price: options.PriceChoice,
+    price: price_options.PriceChoice,
     form: options.FormatChoice,
 ) -> None:
     """Measure this machine's noise: run the same work as two arms in turns, and compare them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from trnbench.cli import options
+from trnbench.cli import options, price_options
 from trnbench.cli.groups import cli_option
 from trnbench.errors import ConfigError, DataError, Problem, did_you_mean
 
@@ -156,8 +156,8 @@ def rank(
     subjects: Subjects = None,
     wanted: Wanted,
     limits: JobLimits,
-    price: options.PriceChoice,
-    all_options: options.AllOptions = False,
+    price: price_options.PriceChoice,
+    all_options: price_options.AllOptions = False,
     form: options.OutputChoice,
     plots: options.Plots = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trnbench.cli import options
+from trnbench.cli import options, price_options
 from trnbench.errors import ConfigError, DataError, Problem
 from trnbench.model.flops import CONVENTIONS
 
@@ -34,8 +34,8 @@ def report(
     *,
     paths: options.Paths = None,
     plots: options.Plots = None,
-    price: options.PriceChoice,
-    all_options: options.AllOptions = False,
+    price: price_options.PriceChoice,
+    all_options: price_options.AllOptions = False,
     flops_convention: FlopsConvention = None,
     with_published: WithPublished = False,
     form: options.OutputChoice,

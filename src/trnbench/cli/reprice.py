@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from trnbench.cli.options import PriceChoice, read_rate
+from trnbench.cli.price_options import PriceChoice, read_rate
 from trnbench.errors import ConfigError, UnavailableError
 from trnbench.prices import find_price, request_of, sources_for
 from trnbench.prices.base import NoPrice, PriceRequest, PriceSource

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import typer
 
-from trnbench.cli import options
+from trnbench.cli import options, price_options
 from trnbench.cli.gates import GateOptions
 from trnbench.cli.groups import cli_option
 from trnbench.cli.prepare import (
@@ -124,7 +124,7 @@ def run(
     configs: options.Configs = None,
     output: options.OutputFolder = None,
     case: options.CaseOptions,
-    price: options.PriceChoice,
+    price: price_options.PriceChoice,
     how: RunOptions,
     gate: GateOptions,
     form: options.FormatChoice,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from trnbench.cli import complete, options
+from trnbench.cli import complete, options, price_options
 from trnbench.cli.groups import cli_option
 from trnbench.errors import ConfigError, RunError
 
@@ -83,7 +83,7 @@ def tune(
     how: TuneOptions,
     output: options.OutputFolder = None,
     case: options.CaseOptions,
-    price: options.PriceChoice,
+    price: price_options.PriceChoice,
     form: options.FormatChoice,
 ) -> None:
     """Search the fastest and cheapest way to carry out a config's step, within a budget."""

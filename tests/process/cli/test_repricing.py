@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.pure.reports.test_options import on
-from trnbench.cli.options import PriceChoice
+from trnbench.cli.price_options import PriceChoice
 from trnbench.cli.reprice import PriceFinder
 from trnbench.errors import UnavailableError
 

@@ -45,7 +45,7 @@ def test_a_result_without_a_price_says_what_sets_one() -> None:
     ("arguments", "code", "said"),
     [
         (["--tokens", "lots"], 2, "--tokens lots: is not a count"),
-        (["--tokens", "0"], 2, "--tokens 0: is not a count"),
+        (["--tokens", "0"], 2, "--tokens 0: is not from 1 to 1e24"),
         (["--restart", "soon"], 2, "--restart soon: is not a duration"),
         (["--checkpoint", "0s"], 2, "have no best interval"),
         (["--checkpoint-every", "0s"], 2, "is not an interval"),

@@ -42,7 +42,7 @@ def test_an_unknown_key_without_a_near_one_is_told_with_all() -> None:
     problem = only_problem(extra="xyzzy: 1")
     assert problem.message == "suite.yaml, line 4: xyzzy: is not a key (its value is 1)"
     assert problem.hint == (
-        "keys here: device, measure, model, name, parallel, price, sweep, workload"
+        "keys here: device, measure, model, name, parallel, price, sweep, sweep_order, workload"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import make_measurement, make_plan, make_result
 from trnbench.analysis.analyze import recost
-from trnbench.cli.options import PriceChoice
+from trnbench.cli.price_options import PriceChoice
 from trnbench.cli.reprice import PriceFinder
 from trnbench.reports import render
 from trnbench.reports.document import Page

@@ -53,6 +53,16 @@ PLAN = {
         "sequence_length": 128, "global_batch_size": 8, "micro_batch_size": 4,
         "gradient_accumulation_steps": 2, "precision": "fp32", "optimizer": "adamw",
         "tokens_per_step": 1024, "step": STEP, "reason": "as many as fit",
+        "search": {
+            "sizes": [{"micro_batch_size": 4, "memory_bytes": 1e8, "memory_verdict": "fits"}],
+            "first": 4, "is_batch_given": True, "taken": 4,
+            "trials": [
+                {
+                    "micro_batch_size": 4, "fits": True, "status": "finished", "reason": "ran",
+                    "peak_memory_bytes": 9e7, "seconds": 3.5,
+                }
+            ],
+        },
     },
     "parallel": {"world_size": 1, **LAYOUT, "reason": "one processor"},
     "device": {
