@@ -167,6 +167,7 @@ def request_job(
     from trnbench.cli.prepare import read_cases
     from trnbench.launchers.base import JobRequest, job_name
     from trnbench.launchers.terms import terms_of
+    from trnbench.prices.table import SEVERAL_REGIONS
 
     overrides = case.overrides(
         {
@@ -196,14 +197,14 @@ def request_job(
         words=words,
         nodes=nodes,
         minutes=terms.minutes,
-        backend=_backend(cases, plans),
+        backend=_backend(plans, instance),
         instance=instance,
         output=home,
         command=_command(engine, node),
         setup=node.setup,
         variables=node.variables(),
         image=node.image,
-        region=rate.region if rate else None,
+        region=rate.region if rate and rate.region not in SEVERAL_REGIONS else None,
         is_spot=bool(rate and rate.option == "spot"),
         place=node.place(engine),
         directives=node.sbatch or (),
@@ -286,14 +287,24 @@ def _minutes(text: str | None) -> int | None:
         raise ConfigError(f"--time {text}: {error}", hint="write e.g. --time 90min") from None
 
 
-def _backend(cases: "Sequence[CaseConfig]", plans: "Sequence[Plan]") -> str:
+def _backend(plans: "Sequence[Plan]", instance: "Instance | None") -> str:
+    """Return the kind of device of all cases, which the machines must have."""
+    from trnbench.catalog.backends import backend_of
+
     kinds = {plan.device.backend for plan in plans}
     if len(kinds) > 1:
         raise ConfigError(
             f"device: the cases train on {', '.join(sorted(kinds))}, and a job has one kind",
             hint="use --device, or a job for each",
         )
-    return next(iter(kinds))
+    kind = next(iter(kinds))
+    vendors, chip = backend_of(kind).vendors, instance.accelerator if instance else None
+    if instance is not None and chip is not None and vendors and chip.vendor not in vendors:
+        raise ConfigError(
+            f"device: {kind}, and a {instance.name} has {chip.name} of {chip.vendor}",
+            hint="name an --instance with chips that it drives, or another --device",
+        )
+    return kind
 
 
 def _title(name: str, engine: "Engine", instance: "Instance | None", terms: "Terms") -> list[str]:

@@ -19,7 +19,7 @@ RESULTS = "/results"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 INDEX = "batch.kubernetes.io/job-completion-index"
 
-UNREACHABLE = ("was refused", "no such host", "timeout", "Unable to connect")
+UNREACHABLE = ("was refused", "connection refused", "no such host", "timeout", "Unable to connect")
 
 
 def kubectl(place: Mapping[str, str]) -> list[str]:

@@ -26,6 +26,9 @@ Source: AWS's three large regions in the United States, whose list prices are al
 EVERYWHERE = {"all", "all-commercial", "all-govcloud"}
 """Regions of rows whose one rate holds in many regions."""
 
+SEVERAL_REGIONS = {*EVERYWHERE, "unspecified"}
+"""What a row has in the place of a region in which a machine could be rented."""
+
 OWN_RATE = "`--usd-per-hour`, or `price: {usd_per_hour: …}` in the config, sets your own rate"
 
 

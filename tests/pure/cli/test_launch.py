@@ -54,6 +54,14 @@ def test_a_layout_that_is_left_open_is_shared_out_over_all_machines() -> None:
     assert "at most $47.68: $35.7608 an hour for each" in text
 
 
+def test_a_rate_that_holds_in_all_regions_names_none_to_rent_in() -> None:
+    words = ("llama3-8b-p5.48xlarge", "--price-option", "capacity_block")
+    everywhere = yaml.safe_load(job_of("skypilot", *words, "--set", "price.region=null"))
+    assert everywhere["resources"]["infra"] == "aws"
+    one = yaml.safe_load(job_of("skypilot", "llama3-8b-p5.48xlarge"))
+    assert one["resources"]["infra"] == "aws/us-east-2"
+
+
 def test_what_is_set_here_is_set_there(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("model: tiny-llama\ndevice: cpu\n")
     words = ("mine.yaml", "--set", "workload.seed=7", "--max-minutes", "5", "--env", "A=b c")
@@ -105,6 +113,7 @@ def test_what_does_not_go_together_ends_with_code_2_and_one_sentence(tmp_path: P
             ("kubernetes qwen3-8b --image x", "--instance: is needed"),
             ("skypilot qwen3-8b", "--instance: is needed"),
             (f"slurm {whole} --instance trn9.large", "--instance trn9.large"),
+            (f"slurm {whole} --instance p5.48xlarge", "device: neuron, and a p5.48xlarge has h100"),
             (f"slurm {whole} --nodes 2", "--nodes 2: llama3-8b-bf16-neuron-"),
             ("slurm qwen3-8b --instance trn2.48xlarge --nodes 2", "--nodes 2: qwen3-8b-bf16"),
             (f"slurm {whole} --time soon", "--time soon: is not a duration"),
