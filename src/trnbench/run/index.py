@@ -156,7 +156,8 @@ def _read(path: Path) -> dict[str, _Entry]:
     was_collecting = gc.isenabled()
     gc.disable()  # thousands of objects are made, and none of them is garbage
     try:
-        index: Any = _index_model().model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        index: Any = _index_model().model_validate_json(text)
         if index.trnbench_version != __version__:
             return {}
         results = _results_of(index)
