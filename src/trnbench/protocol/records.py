@@ -185,7 +185,9 @@ class WeightUpdate:
     steps: int
     tensors: int
     still: list[str]
-    """Weights that did not move at all."""
+    """Weights that did not move at all, and could have."""
+    rounded: list[str] = field(default_factory=list)
+    """Weights that did not move because their format rounds so small an update away."""
     least_tensor: str | None
     least: float | None
     most_tensor: str | None

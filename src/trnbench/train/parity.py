@@ -204,13 +204,18 @@ class WeightSample:
         rows = {name: _first_rows(p) for name, p in self._weights.items()}
         self._before = {name: each for name, each in rows.items() if each.numel()}
 
-    def moved(self, steps: int) -> dict[str, Any]:
-        """Return the fields of a `WeightUpdate` after these steps."""
-        relative, still = {}, []
+    def moved(self, steps: int, order: WorkOrder | None = None) -> dict[str, Any]:
+        """Return the fields of a `WeightUpdate` after these steps, of an order's optimizer."""
+        relative: dict[str, float] = {}
+        still: list[str] = []
+        rounded: list[str] = []
         for name, before in self._before.items():
             change, scale = _norm([_first_rows(self._weights[name]) - before]), _norm([before])
             if change == 0:
-                still.append(name)
+                is_rounded = order is not None and _rounds_away(
+                    before, self._weights[name].dtype, steps, order
+                )
+                (rounded if is_rounded else still).append(name)
             elif scale > 0:
                 relative[name] = change / scale
         # A weight that is not finite has moved the farthest.
@@ -220,11 +225,28 @@ class WeightSample:
             "steps": steps,
             "tensors": len(self._before),
             "still": still,
+            "rounded": rounded,
             "least_tensor": least,
             "least": None if least is None else finite(relative[least]),
             "most_tensor": most,
             "most": None if most is None else finite(relative[most]),
         }
+
+
+def _rounds_away(before: torch.Tensor, dtype: torch.dtype, steps: int, order: WorkOrder) -> bool:
+    """Whether a weight's format is too coarse for AdamW to have moved any of its elements.
+
+    A step moves an element by the learning rate and the weight decay at most, and is rounded; over
+    masters in fp32 steps add up. In bf16 a norm's weight, which begins at 1, needs 0.002.
+    Source: Kingma and Ba, Adam, section 2.1; Loshchilov and Hutter, arXiv 1711.05101.
+    """
+    settings = order.optimizer
+    part = min(1.0, steps / settings.lr_warmup_steps) if settings.lr_warmup_steps else 1.0
+    together = steps if order.precision == "bf16_master" else 1
+    rate = settings.learning_rate * part * together
+    most = rate * (1 + settings.weight_decay * before.abs())
+    held = before.to(dtype)
+    return all(torch.equal((before + by).to(dtype), held) for by in (most, -most))
 
 
 def _first_rows(parameter: torch.nn.Parameter) -> torch.Tensor:

@@ -347,7 +347,7 @@ def _obey(
             sent = activity
         channel.send(records.Block, **block)
         if weights is not None:
-            channel.send(records.WeightUpdate, **weights.moved(step.steps_done))
+            channel.send(records.WeightUpdate, **weights.moved(step.steps_done, order))
             weights = None
     return command
 

@@ -161,3 +161,13 @@ def test_weights_that_all_began_as_zeros_need_only_move() -> None:
 def test_a_gate_that_compared_no_gradient_voids_the_result() -> None:
     found = list(find_faults(replace(PARITY, points=[]), TOLERANCES["fp32"]))
     assert found == ["no gradient was compared"]
+
+
+def test_weights_whose_format_rounds_an_update_away_are_named_and_no_fault() -> None:
+    plan = make_plan()
+    made = make_measurement(plan)
+    made.movement = replace(WEIGHT_UPDATE, rounded=["blocks.0.norm.weight", "norm.weight"])
+    (found,) = [each for each in make_result(plan, made).checks if each.name == "movement"]
+    assert found.verdict == "sound"
+    assert f"{WEIGHT_UPDATE.tensors - 2} weights moved" in found.evidence
+    assert "; blocks.0.norm.weight and 1 more cannot at this learning rate" in found.evidence

@@ -1,9 +1,13 @@
 """What is told of the weights' movement: which did not move, and how far the others went."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from tests.pure.train.orders import make_order
+from trnbench.protocol.orders import Precision
 from trnbench.train.parity import KEPT_ELEMENTS, WeightSample
 
 
@@ -50,3 +54,40 @@ def test_a_copy_is_kept_and_of_large_weights_the_first_rows() -> None:
     with torch.no_grad():
         model.weight[0] += 1.0
     assert sample.moved(1)["still"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "rate", "precision", "dtype", "steps", "is_rounded"),
+    [
+        (1.0, 3e-4, "pure_bf16", torch.bfloat16, 1, True),
+        (1.0, 3e-4, "pure_bf16", torch.bfloat16, 9, True),  # each step is rounded
+        (1.0, 3e-4, "bf16_master", torch.bfloat16, 1, True),
+        (1.0, 3e-4, "bf16_master", torch.bfloat16, 9, False),  # masters add up
+        (1.0, 3e-3, "pure_bf16", torch.bfloat16, 1, False),
+        (0.02, 3e-4, "pure_bf16", torch.bfloat16, 1, False),
+        (1.0, 3e-4, "fp32", torch.float32, 1, False),
+        (0.0, 3e-4, "pure_bf16", torch.bfloat16, 1, False),
+    ],
+)
+def test_what_its_format_rounds_away_is_no_weight_that_stands_still(
+    value: float,
+    rate: float,
+    precision: Precision,
+    dtype: torch.dtype,
+    steps: int,
+    is_rounded: bool,
+) -> None:
+    model = nn.ParameterDict({"scale": nn.Parameter(torch.full((3,), value, dtype=dtype))})
+    sample = WeightSample(model)
+    order = make_order(precision=precision)
+    optimizer = replace(order.optimizer, learning_rate=rate, lr_warmup_steps=0)
+    told = sample.moved(steps, replace(order, optimizer=optimizer))
+    assert (told["rounded"], told["still"]) == ((["scale"], []) if is_rounded else ([], ["scale"]))
+
+
+def test_in_warm_up_the_rate_is_that_of_the_step() -> None:
+    model = nn.ParameterDict({"scale": nn.Parameter(torch.ones(3, dtype=torch.bfloat16))})
+    order = make_order(precision="pure_bf16")
+    optimizer = replace(order.optimizer, learning_rate=3e-3, lr_warmup_steps=10)
+    sample = WeightSample(model)
+    assert sample.moved(1, replace(order, optimizer=optimizer))["rounded"] == ["scale"]

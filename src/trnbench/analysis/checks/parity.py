@@ -168,9 +168,15 @@ def check_weight_update(case: Case) -> Finding:
     if fault is not None:
         advice = "a weight is frozen, the learning rate is far off, or no optimizer step was done"
         return invalid(fault, advice)
-    seen = f"{movement.tensors} weights moved"
+    seen = f"{movement.tensors - len(movement.rounded)} weights moved"
     if movement.least is not None and movement.most is not None:
         seen += f" by {movement.least:.1e} to {movement.most:.1e} of their norm"
+    if movement.rounded:
+        more = f" and {len(movement.rounded) - 1} more" if len(movement.rounded) > 1 else ""
+        seen += (
+            f"; {movement.rounded[0]}{more} cannot at this learning rate: their format rounds such "
+            "an update away"
+        )
     return sound(seen)
 
 
