@@ -358,7 +358,7 @@ def damage_file(scene: Scene) -> Shot:
         path.write_bytes(DAMAGES[how](path.read_bytes(), scene))
     is_record = path.suffix == ".jsonl"
     everything = {*range(1, CASES + 1)}
-    if path.name == "run.json" and how != "both":
+    if path.name == "run.json":
         return Shot(ended=ended, codes={0}, acknowledged=set(), still_known={*found.order})
     known = {case_id} if path.name == "result.json" and how != "both" else set()
     return Shot(

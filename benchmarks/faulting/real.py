@@ -131,7 +131,11 @@ def fill_device(scene: Scene) -> Shot:
     scene.again = Way(is_executed=True, environment={**stand_in_environment(), **cache})
     environment = {**stand_in_environment(fault=f"memory@{step}"), **cache}
     ended = scene.call(Way(is_executed=True, environment=environment))
-    return Shot(ended=ended, codes={4}, statuses={"out_of_memory"})
+    retry = ["--retry", "all"]  # else out of memory is kept as the answer
+    return Shot(
+        ended=ended, codes={4}, statuses={"out_of_memory"},
+        repair=lambda: scene.options.extend(retry),
+    )  # fmt: skip
 
 
 KINDS: dict[str, tuple[Callable[[Scene], Shot], int]] = {
