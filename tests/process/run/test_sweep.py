@@ -69,3 +69,25 @@ def test_a_sweep_is_cut_completed_and_only_its_failures_are_measured_again(tmp_p
     assert in_process(*command, "--retry", "all").code == 0
     assert launches() == [(64, 1)]
     assert json.loads((run / "run.json").read_text())["state"] == "finished"
+
+
+def test_a_large_sweep_is_refused_until_it_is_agreed_to(tmp_path: Path) -> None:
+    config, run = tmp_path / "large.yaml", tmp_path / "run"
+    text = CONFIG.replace("sweep_order: spread\n", "price: {usd_per_hour: 2.5}\n")
+    seeds = "[" + ", ".join(map(str, range(1, 1001))) + "]"
+    config.write_text(text.replace("[1, 2, 3, 4]", seeds))
+    done = in_process("run", config, "-o", run)
+    assert done.code == 2
+    assert "sweep makes 4,000 cases: up to 41.7 d in all, for at most $2,500" in done.err
+    assert "add `--yes` to measure them all" in done.err
+    lengths = "[" + ", ".join(map(str, range(64, 1064))) + "]"
+    config.write_text(config.read_text().replace("[64, 72, 80, 88]", lengths))
+    for words in ([], ["--max-cases", "2000"], ["--yes"]):
+        done = in_process("run", config, "-o", run, *words)
+        assert done.code == 2
+        assert "sweep makes 1,000,000 cases" in done.err
+        assert ("2,000 to measure" in done.err) == bool(words == ["--max-cases", "2000"])
+    assert not run.exists()
+    done = in_process("run", "--ab", config, config, "--retry", "all")
+    assert done.code == 2
+    assert "--retry all: does not go with --ab" in done.err
