@@ -5,13 +5,12 @@ that speak the protocol and train nothing (those of `benchmarks/ranks.py`); read
 planning, launching, deriving and storing are those of `trnbench run`, and telemetry is on. Writing
 to the disk is waited for, which takes no processor time.
 
-    python benchmarks/sweep.py [--cases 10000] [--folder KEPT]
+    python -m benchmarks.sweep [--cases 10000] [--folder KEPT]
 """
 
 import argparse
 import contextlib
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -19,16 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `python benchmarks/sweep.py`
-
+from benchmarks.common.figures import machine_line
 from benchmarks.ranks import scripted_python
 from trnbench.cli.prepare import prepare, read_cases
-from trnbench.machine.describe import describe_machine
 from trnbench.run.case import Progress
 from trnbench.run.session import Session
 from trnbench.run.watch import Interruption
@@ -94,11 +90,7 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    machine = describe_machine().host
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor}, {machine.logical_cpus} logical CPUs, "
-        f"{machine.operating_system}, Python {platform.python_version()}"
-    )
+    print(machine_line())
     with tempfile.TemporaryDirectory() as temporary:
         run = arguments.folder or Path(temporary) / "run"
         if not run.exists():
