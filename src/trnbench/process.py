@@ -200,6 +200,10 @@ class Child:
         """Write to its standard input; its exit code says whether it is gone."""
         _write(self._process.stdin, content)
 
+    def close_input(self) -> None:
+        """Close its standard input: it reads the end of what was written."""
+        _close(self._process.stdin)
+
     def signal(self, number: int) -> None:
         """Send it, and nothing that it started, a signal."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -66,6 +66,8 @@ def find_energy(plan: Plan, measurement: Measurement) -> ResultEnergy:
         tdp_watts = chip.tdp_watts * plan.device.chips_billed
         tdp_source = f"{chip.name}: {chip.source}"
     watts, sampled, reason = _metered(plan, measurement)
+    if plan.parallel.nodes > 1:
+        watts, reason = None, "power is read on the first node of several alone"
     meter = None if watts is None else backend_of(plan.order.backend).meter
     return ResultEnergy(
         kind="none" if meter is None else "power_samples" if sampled else "counter",

@@ -89,6 +89,8 @@ class Backend:
     fit; None: no layout is chosen with any."""
     device_variable: str | None = None
     """Names the one device that a worker may claim; unset, it would claim all."""
+    node_variables: Mapping[str, str] = field(default_factory=dict)
+    """Set where the job has ranks on several machines and the user has not set them."""
     launch_variables: tuple[str, ...] = ()
     """Where another launch on this machine meets: inherited, they would join it."""
     fixed_variables: Mapping[str, str] = field(default_factory=dict)
@@ -118,6 +120,8 @@ _NEURON_CORES = Backend(
     # Source: AWS Neuron documentation, training/best-practices (2.33): tensor 4 inside one chip.
     tensor_ranks=4,
     device_variable="NEURON_RT_VISIBLE_CORES",
+    # Source: AWS Neuron documentation, setup-trn1-multi-node-execution (2.32).
+    node_variables={"FI_PROVIDER": "efa", "FI_EFA_USE_DEVICE_RDMA": "1"},
     launch_variables=("NEURON_RT_ROOT_COMM_ID",),
     profiling_variables=(
         INSPECT, "NEURON_FRAMEWORK_DEBUG", "NKI_DEBUG_INFO", "XLA_IR_DEBUG", "XLA_HLO_DEBUG",

@@ -8,15 +8,15 @@ import typer
 
 from trnbench.cli.compare import ConfirmOptions
 from trnbench.cli.live import make_observer
-from trnbench.cli.prepare import default_folder, look_around
+from trnbench.cli.prepare import default_folder
 from trnbench.cli.reprice import PriceFinder
 from trnbench.compare.compare import cases_to_confirm, compare, launches_of, with_second_look
 from trnbench.compare.gates import Terms
 from trnbench.compare.launches import Launch
 from trnbench.errors import ConfigError
-from trnbench.machine.describe import describe_machine
 from trnbench.reports.texts import plural
 from trnbench.run.baselines import FolderSource
+from trnbench.run.looking import look_around
 from trnbench.run.turns import Arm, Label, check_again, measure_again
 from trnbench.run.watch import noted_signals
 from trnbench.schema.comparison import Comparison
@@ -78,7 +78,7 @@ def _arm(label: Label, python: str, cases: Sequence[Sequence[Launch]]) -> Arm:
             )
         plans[plan.case_id] = plan
         names |= {launch.result.device_name for launch in launches}
-    machine, devices = look_around(describe_machine(), python)
+    machine, devices = look_around(python)
     arm = Arm(
         label=label, plans=tuple(plans.values()), python=python, machine=machine, devices=devices
     )

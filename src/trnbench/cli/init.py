@@ -114,11 +114,11 @@ def _require_free(output: Path) -> None:
 
 def _look(machine: "Machine", python: str) -> "tuple[Machine, Devices | None]":
     """Look for devices; where that interpreter cannot train, the config is for the machine."""
-    from trnbench.cli.prepare import look_around
+    from trnbench.run.looking import look_around
 
     sys.stderr.write("looking at this machine …\n")
     try:
-        return look_around(machine, python, is_dry=True)
+        return look_around(python, machine, is_dry=True)
     except UnavailableError as error:
         sys.stderr.write(f"trnbench: {error}; the config is written without the devices\n")
         return machine, None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import typer
 
 from trnbench.cli.groups import cli_option
+from trnbench.cli.nodes import enter_allocation
 from trnbench.cli.options import (
     DeviceChoice,
     FormatChoice,
@@ -170,10 +171,10 @@ def peak(
     """Measure the device's peak rates: matmuls, memory, attention, collectives."""
     from trnbench.analysis.microbench import load_of_others
     from trnbench.cli.output import prepare_plots, show
-    from trnbench.cli.prepare import default_folder, look_around
-    from trnbench.machine.describe import describe_machine
+    from trnbench.cli.prepare import default_folder
     from trnbench.plan.microbench import plan_peak
     from trnbench.reports.microbench import REPORT
+    from trnbench.run.looking import look_around
     from trnbench.run.microbench import PEAKS, read_peak
     from trnbench.run.questions import require_device
 
@@ -183,7 +184,8 @@ def peak(
         show(REPORT, read_peak(folders.again), form.name, plots=plots)
         return
     asked = read_device_option(device)  # a typo is refused before anything is looked at
-    machine, devices = look_around(describe_machine(), python)
+    enter_allocation(is_of_one_node=True)
+    machine, devices = look_around(python)
     found = require_device(asked, devices)
     request = sizes.request(asked.first, machine.host.memory_bytes)
     plan = plan_peak(request, found, datetime.now(UTC))

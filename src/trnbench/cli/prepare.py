@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from trnbench.cli.nodes import enter_allocation
 from trnbench.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from trnbench.config.load import CaseConfig, Suite
     from trnbench.machine.describe import Devices, Machine
     from trnbench.run.case import Observer
+    from trnbench.run.nodes import Nodes
     from trnbench.run.stopping import Spending
     from trnbench.run.watch import Interruption
     from trnbench.schema.plan import Plan
@@ -32,6 +34,8 @@ class Prepared(NamedTuple):
     """The configs that the plans were made of, one by one."""
     make: "Callable[..., list[Plan]]"
     """`plan_all` for this machine and its devices."""
+    nodes: "Nodes | None" = None
+    """The other nodes of the job, which have come."""
 
 
 def read_cases(
@@ -54,22 +58,32 @@ def expand(suites: "Sequence[Suite]", most: int | None = None) -> "list[CaseConf
     return [case for suite in suites for case in suite.cases(most)]
 
 
-def prepare(cases: "Sequence[CaseConfig]", python: str) -> Prepared:
-    """Plan every case on this machine, and refuse what it cannot train."""
+def prepare(cases: "Sequence[CaseConfig]", python: str, nodes: "Nodes | None" = None) -> Prepared:
+    """Plan every case on this machine and the other nodes, and refuse what they cannot train.
+
+    Raises:
+        Exit: there are other nodes, and none was passed: node 0 works alone.
+    """
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.make import plan_all
+    from trnbench.run.looking import look_around
     from trnbench.run.questions import describer, require_device
 
+    if nodes is None:
+        enter_allocation(is_of_one_node=True)
     machine = describe_machine()
     make = partial(plan_all, today=datetime.now(UTC).date(), describe=describer(python))
     # First without devices: an error in a config needs no search for them.
     make(cases, machine=machine, devices=None)
-    machine, devices = look_around(machine, python)
+    machine, devices = look_around(python, machine)
     for case in cases:
         require_device(case.config.device, devices)
+    if nodes is not None:
+        nodes.require_alike(devices)
+        devices = replace(devices, nodes=nodes.count)
 
     here = partial(make, machine=machine, devices=devices)
-    return Prepared(here(cases), python, machine, devices, cases, here)
+    return Prepared(here(cases), python, machine, devices, cases, here, nodes)
 
 
 def require_sizes(plans: "Sequence[Plan]") -> None:
@@ -113,6 +127,7 @@ def settle_pass_sizes(
         devices=prepared.devices,
         interruption=interruption,
         spending=spending,
+        nodes=prepared.nodes,
     )
     return [
         settle_pass_size(
@@ -129,9 +144,16 @@ def settle_pass_sizes(
 
 
 def plan_only(
-    cases: "Sequence[CaseConfig]", python: str, form: "FormatChoice", *, is_strict: bool = False
+    cases: "Sequence[CaseConfig]",
+    python: str,
+    form: "FormatChoice",
+    *,
+    nodes: int = 1,
+    is_strict: bool = False,
 ) -> None:
     """Print plans; where `run` would refuse one here, say so, and plan without the device.
+
+    Each of the allocation's `nodes` is taken to have what this one has.
 
     Raises:
         UnavailableError: with `is_strict`, `run` would refuse one.
@@ -140,6 +162,7 @@ def plan_only(
     from trnbench.machine.describe import describe_machine
     from trnbench.plan.make import plan_all
     from trnbench.reports.plans import REPORT
+    from trnbench.run.looking import look_around
     from trnbench.run.questions import describer, require_device
 
     machine = describe_machine()
@@ -147,10 +170,11 @@ def plan_only(
     plans = make(cases, machine=machine, devices=None)
     refused: dict[str, list[str]] = {}
     try:
-        machine, devices = look_around(machine, python, is_dry=True)
+        machine, devices = look_around(python, machine, is_dry=True)
     except UnavailableError as error:
         refused[str(error)] = [plan.case_id for plan in plans]
     else:
+        devices = replace(devices, nodes=nodes)
         for number, case in enumerate(cases):
             try:
                 require_device(case.config.device, devices)
@@ -195,33 +219,6 @@ def require_instance(
             f"{named.name} has {there} devices of {named.accelerator.name}, and here are {said}",
             hint="leave `price.instance` out to plan for this machine",
         )
-
-
-def look_around(
-    machine: "Machine", python: str, *, is_dry: bool = False
-) -> "tuple[Machine, Devices]":
-    """Look at the chips, and then probe for devices, which might else show the probe's own process.
-
-    In a dry run torch is imported only if the answer depends on it.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from trnbench.machine.describe import look_at_accelerators
-    from trnbench.run import questions
-
-    devices = None
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        seen = beside.submit(look_at_accelerators)
-        inventory = questions.take_inventory(python)
-        chips = seen.result()
-        if is_dry:
-            devices = questions.processor_alone(inventory, chips)
-        if devices is None:
-            # torch takes seconds to import, and a vendor's runtime up to a minute to begin.
-            sys.stderr.write("looking for devices ...\n")
-            sys.stderr.flush()
-            devices = questions.probe_devices(python, inventory=inventory)
-    return replace(machine, chips=chips), questions.with_chips(devices, chips.neuron)
 
 
 def default_folder(words: str, under: Path = Path("results")) -> Path:

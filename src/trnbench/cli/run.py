@@ -13,6 +13,7 @@ import typer
 from trnbench.cli import options, price_options
 from trnbench.cli.gates import GateOptions
 from trnbench.cli.groups import cli_option
+from trnbench.cli.nodes import enter_allocation, joined_nodes
 from trnbench.cli.prepare import (
     Prepared,
     default_folder,
@@ -130,6 +131,7 @@ def run(
     form: options.FormatChoice,
 ) -> None:
     """Measure each case: train real steps, and print the results as a table."""
+    place = enter_allocation(is_of_one_node=how.dry_run)
     overrides = case.overrides(
         {
             **price.keys(),
@@ -146,12 +148,13 @@ def run(
         if not how.yes and not how.dry_run:
             require_yes(suites, how.max_cases, case.python)
         cases = expand(suites, how.max_cases)
-        if not configs:
+        if not configs and place.is_first:
             sys.stderr.write(QUICK)
         if how.dry_run:
-            plan_only(cases, case.python, form, is_strict=gate.strict)
-        else:
-            _measure(prepare(cases, case.python), how, output, form)
+            plan_only(cases, case.python, form, nodes=place.nodes, is_strict=gate.strict)
+            return
+        with joined_nodes(place, case.python) as nodes:
+            _measure(prepare(cases, case.python, nodes), how, output, form)
         return
     if any(name.startswith("-") for name in how.ab):
         raise ConfigError(
@@ -171,12 +174,14 @@ def run(
     gate.terms()  # a typo is an error before anything is measured
     overrides = {LAUNCHES_KEY: str(DEFAULT_AB_LAUNCHES), **overrides}
     first, second = (read_cases([config], overrides, how.max_cases) for config in how.ab)
+    both = [*first, *second]
     if how.dry_run:
-        plan_only([*first, *second], case.python, form, is_strict=gate.strict)
+        plan_only(both, case.python, form, nodes=place.nodes, is_strict=gate.strict)
         return
-    prepared = prepare([*first, *second], case.python)
-    arms = prepared.plans[: len(first)], prepared.plans[len(first) :]
-    _measure_ab(prepared, arms, how, output, gate, form)
+    with joined_nodes(place, case.python) as nodes:
+        prepared = prepare(both, case.python, nodes)
+        arms = prepared.plans[: len(first)], prepared.plans[len(first) :]
+        _measure_ab(prepared, arms, how, output, gate, form)
 
 
 # --- one run --------------------------------------------------------------------------------------
@@ -193,7 +198,10 @@ def _measure(
 
     folder = output or default_folder(prepared.plans[0].suite)
     spending = spending_of(how.max_usd, prepared.plans)
-    with noted_signals() as interruption, make_observer(most_usd=how.max_usd) as observer:
+    with (
+        noted_signals(prepared.nodes) as interruption,
+        make_observer(most_usd=how.max_usd) as observer,
+    ):
         plans = settle_pass_sizes(
             prepared, folder, observer=observer, interruption=interruption, spending=spending
         )
@@ -207,6 +215,7 @@ def _measure(
             interruption=interruption,
             spending=spending,
             retry=how.retry.value,
+            nodes=prepared.nodes,
         ).run()
     results = ending.load_results(folder)
     if results or form.name != options.TERMINAL:
@@ -329,13 +338,14 @@ def measure_in_turns(
             python=prepared.python,
             machine=prepared.machine,
             devices=prepared.devices,
+            nodes=prepared.nodes,
         )
         for label, own in zip(labels, plans, strict=True)
     ]
     spending = spending_of(max_usd, prepared.plans)
     count = sum(plan.measure.launches for arm in arms for plan in arm.plans)
     with (
-        noted_signals() as interruption,
+        noted_signals(prepared.nodes) as interruption,
         make_observer(most_usd=max_usd, launches=count) as observer,
     ):
         endings = interleave(

@@ -296,6 +296,9 @@ class ParallelConfig(Strict):
     what is left. One size can be auto (-1): what the others leave.
     """
 
+    nodes: Annotated[Count, Field(le=100_000, examples=[2])] | None = None
+    """Machines that the job's ranks are spread over, as many on each; by default all of the
+    allocation that trnbench was started in."""
     data_parallel_replicate_size: Size | None = None
     """Groups that each hold the whole state (DDP)."""
     data_parallel_shard_size: Size | None = None

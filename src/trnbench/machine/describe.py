@@ -110,6 +110,8 @@ class Devices:
 
     found: tuple[FoundDevice, ...]
     versions: dict[str, str]
+    nodes: int = 1
+    """Machines that have the same, of the allocation that this process leads."""
 
 
 def describe_machine(

@@ -36,6 +36,9 @@ class Gpu:
     is_mig: bool | None = None
     """Whether it is divided into instances."""
     is_ecc: bool | None = None
+    power_limit_watts: float | None = None
+    clock_limit_hertz: float | None = None
+    """Of its cores, as set for applications."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,12 @@ def _ask_nvml(nvml: Nvml, there: Nvidia) -> Nvidia:
                 memory_bytes=None if memory is None else int(memory.total),
                 is_mig=_is_on(nvml.ask("nvmlDeviceGetMigMode", handle)),
                 is_ecc=_is_on(nvml.ask("nvmlDeviceGetEccMode", handle)),
+                power_limit_watts=_times(
+                    1e-3, nvml.ask("nvmlDeviceGetPowerManagementLimit", handle)
+                ),
+                clock_limit_hertz=_times(
+                    1e6, nvml.ask("nvmlDeviceGetApplicationsClock", handle, GRAPHICS_CLOCK)
+                ),
             )
         )
         for process in nvml.ask("nvmlDeviceGetComputeRunningProcesses", handle) or ():
@@ -138,6 +147,14 @@ def _ask_nvml(nvml: Nvml, there: Nvidia) -> Nvidia:
         driver_version=nvml.text("nvmlSystemGetDriverVersion") or there.driver_version,
         cuda_version=f"{version // 1000}.{version % 1000 // 10}" if version else None,
     )
+
+
+GRAPHICS_CLOCK = 0
+"""Source: nvml.h, `NVML_CLOCK_GRAPHICS`."""
+
+
+def _times(unit: float, value: Any) -> float | None:
+    return None if value is None else value * unit
 
 
 def _is_on(modes: Any) -> bool | None:

@@ -8,6 +8,7 @@ from trnbench.catalog.backends import BACKENDS, Backend, backend_of
 from trnbench.catalog.instances import Instance, hint_at_instances, instances
 from trnbench.config.load import Conflict
 from trnbench.config.model import Config
+from trnbench.errors import UnavailableError
 from trnbench.machine.describe import Devices, Machine
 from trnbench.prices.base import PriceRequest
 from trnbench.protocol.records import FoundDevice
@@ -25,6 +26,8 @@ class Target:
     instance: Instance | None = None
     accelerator: Accelerator | None = None
     """None for a processor and for an unknown chip."""
+    nodes: int = 1
+    """Machines that the job is on."""
 
     @property
     def row(self) -> Backend:
@@ -69,7 +72,22 @@ def choose_target(config: Config, devices: Devices | None, machine: Machine) -> 
         backend = found.backend
         named = accelerator_of_device(found.device_name)
         accelerator = None if backend_of(backend).is_host else named or accelerator
-    return Target(backend=backend, found=found, instance=instance, accelerator=accelerator)
+    there = devices.nodes if devices else 1
+    asked = config.parallel.nodes
+    if devices is not None and asked is not None and asked > there:
+        raise UnavailableError(
+            f"parallel.nodes: {asked} asked for, and "
+            + (f"this allocation has {there}" if there > 1 else "this machine is in no allocation"),
+            hint="start trnbench on as many machines, e.g. by `srun --nodes="
+            f"{asked} --ntasks-per-node=1`, or ask for at most {there}",
+        )
+    return Target(
+        backend=backend,
+        found=found,
+        instance=instance,
+        accelerator=accelerator,
+        nodes=asked or there,
+    )
 
 
 def check_target(config: Config, target: Target, machine: Machine) -> None:
@@ -137,7 +155,8 @@ def plan_device(
     target: Target, parallel: PlannedParallel, machine: Machine, request: PriceRequest
 ) -> PlannedDevice:
     """Work out how many devices and chips the job has, and how many are billed."""
-    chip, instance, ranks = target.accelerator, target.instance, parallel.world_size
+    chip, instance, nodes = target.accelerator, target.instance, parallel.nodes
+    ranks = parallel.ranks_per_node
     per_chip, used, billed, rented = 1, 1, 1, 1
     # Ranks on a processor share the machine's memory.
     memory: float | None = machine.host.memory_bytes / ranks if target.row.is_host else None
@@ -156,11 +175,11 @@ def plan_device(
         accelerator=chip.name if chip else None,
         instance=request.instance,
         is_instance_recognised=request.is_this_machine,
-        devices_used=ranks,
+        devices_used=parallel.world_size,
         devices_per_chip=per_chip,
-        chips_used=used,
-        chips_billed=billed,
-        instances_billed=rented,
+        chips_used=nodes * used,
+        chips_billed=nodes * billed,
+        instances_billed=nodes * rented,
         memory_bytes=memory,
     )
 

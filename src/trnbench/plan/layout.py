@@ -127,6 +127,7 @@ def choose_layout(job: Job) -> Choice:
 def _settled(job: Job, asked: Asked, sizes: Sizes, why: str) -> Choice:
     """Return the plan of a layout that is checked, with its reason."""
     job.check(job.layout(sizes))
+    _check_groups(job, sizes)
     choice = _planned(job, sizes)
     start = check_world(sizes, asked, job.supply, job.suits)
     check_runtime(job.target, job.machine, choice.parallel.world_size)
@@ -153,9 +154,28 @@ def _check_host(job: Job, choice: Choice) -> str:
     return check_host_memory(need, job.machine)
 
 
+def _check_groups(job: Job, sizes: Sizes) -> None:
+    """Refuse tensor groups of which one is on a node and a part of another.
+
+    Source: AWS Neuron documentation, neuron-runtime/explore/internode-collective-comm (2.32):
+    groups across machines have as many ranks on each.
+    """
+    nodes, world, tensor = job.supply.nodes, job.layout(sizes).world_size, sizes["tensor"]
+    each = world // nodes
+    if nodes > 1 and world % nodes == 0 and each % tensor and tensor % each:
+        raise Conflict(
+            "parallel.tensor_parallel_size",
+            f"{tensor} does not divide the {each} ranks of a node: a group would be split unevenly "
+            "between nodes",
+            hint=f"use a divisor of {each}",
+            others=["parallel"],
+        )
+
+
 def _planned(job: Job, sizes: Sizes) -> Choice:
     layout = job.layout(sizes)
-    parallel = PlannedParallel.of(layout)
+    nodes = job.supply.nodes if layout.world_size % job.supply.nodes == 0 else 1
+    parallel = PlannedParallel.of(layout, nodes=nodes)
     device = plan_device(job.target, parallel, job.machine, job.request)
     workload = plan_workload(job.config, job.model, parallel, device, job.target)
     if job.model.shape is None:
@@ -198,7 +218,19 @@ def _choose_data_ranks(job: Job, asked: Asked) -> Choice:
         tensored = _planned(job, split)
         if tensored.burden < sharded.burden:
             return _settled(job, asked, split, _why_tensor(job, tensored, sharded))
+    hybrid = _hybrid_sizes(job, asked, groups)
+    if hybrid is not None and _planned(job, hybrid).burden <= sharded.burden:
+        return _settled(job, asked, hybrid, _why_hybrid(job, copied, hybrid))
     return _settled(job, asked, shards, _why_shards(job, copied, sharded))
+
+
+def _hybrid_sizes(job: Job, asked: Asked, groups: int) -> Sizes | None:
+    """Return shards inside each node and copies between nodes; None where that is no choice."""
+    nodes = job.supply.nodes
+    if nodes == 1 or groups % nodes or groups == nodes or asked.sizes["pipeline"] > 1:
+        return None
+    sizes: Sizes = {**asked.sizes, "replicate": nodes, "shard": groups // nodes}
+    return sizes if job.suits(sizes) else None
 
 
 def _most_groups(job: Job, sizes: Sizes) -> int | None:
@@ -287,6 +319,16 @@ def _why_shards(job: Job, copied: Choice, sharded: Choice) -> str:
     return f"{said}: a replica does not fit one device{_need(copied)}"
 
 
+def _why_hybrid(job: Job, copied: Choice, sizes: Sizes) -> str:
+    said = (
+        f"HSDP: FSDP2 over the {sizes['shard']} data ranks of a node, and {sizes['replicate']} "
+        "copies, one a node, as the links between nodes are slower"
+    )
+    if job.model.shape is None or copied.device.memory_bytes is None:
+        return f"{said}; whether a replica fits one device is not known"
+    return said if copied.fits else f"{said}; a replica does not fit one device{_need(copied)}"
+
+
 def _why_tensor(job: Job, tensored: Choice, sharded: Choice) -> str:
     layout = tensored.parallel
     said = (
@@ -320,12 +362,14 @@ def _say_kept(job: Job, choice: Choice) -> str:
 def _say_idle(job: Job, world: int) -> str:
     """Say which devices stay idle, and why; nothing where none does."""
     supply = job.supply
-    free = len(supply.indices or ())
+    free = supply.free
     if supply.asked.count is not None or (supply.instance is None and supply.total is None):
         return ""
     if supply.total is None or job.target.likely_row.process_group is None:
         return ""
-    machines = max(1, -(-world // supply.total)) if supply.instance is not None else 1
+    machines = supply.nodes
+    if supply.instance is not None and machines == 1:
+        machines = max(1, -(-world // supply.total))
     idle = machines * supply.total - world
     if idle <= 0:
         return ""
@@ -338,7 +382,7 @@ def _why_idle(job: Job, world: int, free: int) -> Iterator[str]:
     supply, batch = job.supply, job.config.workload
     asked = read_sizes(job.config.parallel)
     if supply.holders:  # a plan names no process of anybody
-        held = (supply.total or 0) - free
+        held = (supply.total or 0) * supply.nodes - free
         yield f"{devices(held)} {'is' if held == 1 else 'are'} held by other processes"
     if not asked.has_free_data:
         return

@@ -118,7 +118,7 @@ def make_plan(
     return Plan(
         trnbench_version=__version__,
         suite=config.name,
-        case_id=_case_id(model, workload, work),
+        case_id=_case_id(model, workload, work, parallel.nodes),
         swept=dict(case.swept),
         model=model,
         workload=workload,
@@ -250,7 +250,7 @@ def _plan_work(
         ),
         stream=StreamSettings(alphabet_size=alphabet, noise=STREAM_NOISE, seed=asked.seed),
         backend=target.backend,
-        threads=_threads(asked.threads, choice.parallel.world_size, target, machine),
+        threads=_threads(asked.threads, choice.parallel.ranks_per_node, target, machine),
         measure_ceiling=target.row.measures_ceiling if ceiling is None else ceiling,
         seed=asked.seed,
         execution=plan_execution(config, model, target),
@@ -278,9 +278,9 @@ def _plan_gate(config: Config, model: PlannedModel, work: WorkOrder) -> GateOrde
     return plan_external_gate(work, model, small)
 
 
-def _case_id(model: PlannedModel, workload: PlannedWorkload, order: WorkOrder) -> str:
+def _case_id(model: PlannedModel, workload: PlannedWorkload, order: WorkOrder, nodes: int) -> str:
     """Return a name for people that ends in a hash of all that decides the work."""
-    work = asdict(replace(order, wire_version=0))
+    work = asdict(replace(order, wire_version=0)) | ({"nodes": nodes} if nodes > 1 else {})
     mark = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:8]
     name = "".join(c if c.isalnum() or c in ".-" else "-" for c in model.name)
     return f"{name}-{workload.precision}-{order.backend}-{mark}"

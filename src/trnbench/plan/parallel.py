@@ -161,7 +161,7 @@ def check_world(
         UnavailableError: there are not so many devices, or they are not free.
     """
     world = math.prod(sizes.values())
-    start, count, free = supply.start_of(world), supply.asked.count, len(supply.indices or ())
+    start, count, free = supply.start_of(world), supply.count, supply.free
     if supply.supports(world) and start is not None and (count is None or world == count):
         return start
     is_contradiction = count is not None and count <= free and world != count

@@ -37,14 +37,33 @@ class Supply:
     worlds: tuple[int, ...] | None = None
     """Numbers of ranks that the runtime supports on one machine; None: any."""
     per_chip: int = 1
+    nodes: int = 1
+    """Machines that each have these devices, and that the ranks are spread over evenly."""
 
     @property
     def fill(self) -> int:
         """The devices that a size of `auto` shares out."""
-        return self.asked.count or (1 if self.indices is None else len(self.indices))
+        each = self.asked.count or (1 if self.indices is None else len(self.indices))
+        return each * self.nodes
+
+    @property
+    def count(self) -> int | None:
+        """The ranks that the config's number of devices comes to; None where it gives none."""
+        return None if self.asked.count is None else self.asked.count * self.nodes
+
+    @property
+    def free(self) -> int:
+        """The devices that can be had, of all machines."""
+        return len(self.indices or ()) * self.nodes
 
     def start_of(self, world: int) -> int | None:
-        """Return the index of the first of so many devices, all of them free; else None."""
+        """Return the index of the first of so many devices, all of them free; else None.
+
+        Of several machines it is that on each of them.
+        """
+        if world % self.nodes:
+            return None
+        world //= self.nodes
         if self.indices is None:
             return self.asked.first or 0
         if self.instance is not None and self.total and world > self.total:
@@ -58,13 +77,16 @@ class Supply:
 
     def supports(self, world: int) -> bool:
         """Whether the runtime supports so many ranks, on one machine or on several whole ones."""
+        if world % self.nodes:
+            return False
+        world //= self.nodes
         if self.worlds is None or world in self.worlds:
             return True
         return self.instance is not None and bool(self.total) and world % (self.total or 1) == 0
 
     def takes(self, world: int) -> bool:
         """Whether a job of so many ranks can be had."""
-        is_asked = self.asked.count is None or world == self.asked.count
+        is_asked = self.count is None or world == self.count
         return is_asked and self.supports(world) and self.start_of(world) is not None
 
     def say(self) -> str:
@@ -76,6 +98,12 @@ class Supply:
 
     def say_here(self) -> str:
         """Say how many there are, and who has those that are not free."""
+        if self.nodes > 1 and self.indices is None:
+            return f"{self.nodes} nodes have as many ranks each"
+        each = f" on each of {self.nodes} nodes" if self.nodes > 1 else ""
+        return self._say_one() + each
+
+    def _say_one(self) -> str:
         if self.total is None or self.indices is None:
             return "how many devices there are is not known"
         if self.instance is not None:
@@ -127,12 +155,12 @@ def find_supply(asked: DeviceConfig, target: Target, machine: Machine) -> Supply
     """
     chip, row = target.accelerator, target.likely_row
     if row.is_host:
-        return Supply(asked=asked)
+        return Supply(asked=asked, nodes=target.nodes)
     if row.process_group is None:
         return _one_device(asked, row.name)
     per_chip = 1 if chip is None else devices_per_chip(chip, machine)
     worlds = None if chip is None else worlds_of(chip.name, per_chip)
-    supply = Supply(asked=asked, worlds=worlds, per_chip=per_chip)
+    supply = Supply(asked=asked, worlds=worlds, per_chip=per_chip, nodes=target.nodes)
     if target.found is not None and target.found.supported:
         supply = _seen(supply, target, machine)
     elif target.instance is not None and chip is not None and target.instance.accelerator == chip:
@@ -172,9 +200,9 @@ def _check_count(supply: Supply, kind: str) -> None:
         fewer = f", or take fewer: `device: {{kind: {kind}, count: {free}}}`" if free else share
         ended = "wait until they have ended" if supply.holders else "look at `trnbench doctor`"
         raise UnavailableError(f"device {asked}: {supply.say_here()}", hint=f"{ended}{fewer}")
-    if asked.count is None or (supply.supports(asked.count) and not named):
+    if asked.count is None or (supply.supports(asked.count * supply.nodes) and not named):
         return
-    if not supply.supports(asked.count):
+    if not supply.supports(asked.count * supply.nodes):
         takes = _listed(supply.worlds or ())
         raise Conflict(
             "device",
@@ -182,7 +210,7 @@ def _check_count(supply: Supply, kind: str) -> None:
             hint=f"use the next smaller, e.g. `device: {{kind: {kind}, "
             f"count: {max(n for n in supply.worlds or (1,) if n < asked.count)}}}`",
         )
-    if supply.start_of(asked.count) is None:
+    if supply.start_of(asked.count * supply.nodes) is None:
         first = (asked.first or 0) // asked.count * asked.count
         raise Conflict(
             "device",

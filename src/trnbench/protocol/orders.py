@@ -270,7 +270,24 @@ class Microbench:
     seat: Seat = ALONE
 
 
-Task = TakeInventory | ProbeDevices | DescribeModel | Train | ProfileSteps | Microbench
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinNodes:
+    """Task: carry lines between the parents of a job's nodes by torch's TCPStore."""
+
+    kind: Literal["join_nodes"] = "join_nodes"
+    address: str
+    port: int
+    node: int
+    nodes: int
+    is_host: bool
+    """Whether this worker opens the store; else it connects to it."""
+    prefix: str
+    """Of its keys, in a store that others use too."""
+    seconds: float
+    """In which all must have come."""
+
+
+Task = TakeInventory | ProbeDevices | DescribeModel | Train | ProfileSteps | Microbench | JoinNodes
 
 TASKS: tuple[type, ...] = typing.get_args(Task)
 

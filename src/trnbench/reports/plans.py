@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from trnbench import __version__
 from trnbench.analysis.checks.parity import NO_SMALL_MODEL, SAY_SMALL
 from trnbench.analysis.idle import idle_note
+from trnbench.catalog.backends import backend_of
 from trnbench.model.flops import FULL_CONVENTION, active_parameter_count
 from trnbench.protocol.orders import StepSettings
 from trnbench.reports import document as doc
@@ -47,7 +48,8 @@ def _rows(plans: Sequence[Plan]) -> doc.Rows:
         plans, "case_id", "suite", "model=model.name", "model.parameter_count:int",
         "device.backend", "workload.precision", "workload.global_batch_size:int",
         "workload.sequence_length:int", "workload.tokens_per_step:int",
-        "layout=parallel.in_words", "layout_reason=parallel.reason", "device.devices_used:int",
+        "layout=parallel.in_words", "layout_reason=parallel.reason", "nodes=parallel.nodes:int",
+        "device.devices_used:int",
         "device.devices_billed:int", "prediction.memory_bytes:int",
         "prediction.step_seconds:float", "prediction.max_seconds:float",
         "price.usd_per_hour:float", "prediction.max_usd:float",
@@ -78,6 +80,8 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     if also:
         yield "also", also
     yield "ranks", _ranks(plan)
+    if plan.parallel.nodes > 1:
+        yield "nodes", _nodes(plan)
     for note in plan.model.notes:
         yield "note", note
     yield "device", _device(plan)
@@ -148,9 +152,18 @@ def _ranks(plan: Plan) -> str:
     said = "1" if ranks.world_size == 1 else f"{ranks.world_size} = {ranks.in_words}"
     first = plan.order.device_index
     if first is not None:
-        last = first + ranks.world_size - 1
+        last = first + ranks.ranks_per_node - 1
         said += f", device {first}" if last == first else f", devices {first} to {last}"
+        said += " of each node" if ranks.nodes > 1 else ""
     return said if ranks.reason is None else f"{said} ({ranks.reason})"
+
+
+def _nodes(plan: Plan) -> str:
+    """Say how the ranks lie on the nodes, and what is set for them."""
+    ranks, usual = plan.parallel, backend_of(plan.order.backend).node_variables
+    said = f"{ranks.nodes}, with {plural(ranks.ranks_per_node, 'rank')} on each"
+    variables = " ".join(f"{name}={value}" for name, value in usual.items())
+    return f"{said}; set unless you have: {variables}" if variables else said
 
 
 def _extras(step: StepSettings) -> Iterator[str]:

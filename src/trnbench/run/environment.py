@@ -5,6 +5,7 @@ with the measurement. `catalog/backends.py` has each backend's variables.
 """
 
 import os
+import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from trnbench.plan.runtime import compile_workers
 from trnbench.protocol.orders import Microbench, WorkOrder
 from trnbench.protocol.parallel import Seat
 from trnbench.protocol.records import NeuronGeneration
+from trnbench.run.rendezvous import interface_toward
 
 Variables = dict[str, str]
 
@@ -102,6 +104,8 @@ def environment_of_rank(
     threads = work.threads or inherited.get(THREADS) or share
     # Else each rank has as many compilers as the machine has processors.
     compilers = inherited.get(COMPILE_THREADS) or compile_workers(share, 1)
+    if seat.local_world_size < seat.world_size:
+        variables |= _between_nodes(backend.node_variables, seat, inherited)
     return {
         **variables,
         **dict.fromkeys((*FOREIGN_LAUNCH, *backend.launch_variables)),
@@ -114,6 +118,34 @@ def environment_of_rank(
         THREADS: str(threads),
         COMPILE_THREADS: str(compilers),
     }
+
+
+GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
+
+
+def _between_nodes(
+    usual: Mapping[str, str], seat: Seat, inherited: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Return the variables of a rank whose job has other nodes; what the user set stays.
+
+    Without a named interface gloo takes the address that the host's name has, which many
+    containers lead to the loopback.
+    """
+    found = {name: inherited.get(name, value) for name, value in usual.items()}
+    if _kernel() < FORK_SAFE_KERNEL and "FI_PROVIDER" in usual:
+        found["FI_EFA_FORK_SAFE"] = inherited.get("FI_EFA_FORK_SAFE", "1")
+    interface = inherited.get(GLOO_INTERFACE) or interface_toward(seat.address)
+    return {**found, **({GLOO_INTERFACE: interface} if interface else {})}
+
+
+FORK_SAFE_KERNEL = (5, 15)
+"""Before it, EFA needs FI_EFA_FORK_SAFE. Source: AWS Neuron documentation, neuron-runtime/
+nrt-troubleshoot (2.32)."""
+
+
+def _kernel() -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(found[1]), int(found[2])) if found else FORK_SAFE_KERNEL
 
 
 def recorded(variables: Mapping[str, str | None]) -> Variables:

@@ -4,13 +4,10 @@ Ranks wait for one another, so all fall silent when one does. The late one is fo
 by the state of its process, and by its Python stack: it is elsewhere than those that wait for it.
 """
 
-import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-
-import psutil
 
 from trnbench.run import outcomes
 from trnbench.run.job import Job, Rank
@@ -28,12 +25,6 @@ _WAITS = ("/torch/distributed/", "/train/parallel/mesh.py", "/train/parallel/tur
 
 _BACKWARD = "_engine_run_backward"
 """DDP and FSDP exchange gradients below it, where Python has no frame."""
-
-_STATES = {
-    psutil.STATUS_STOPPED: "is stopped by a signal",
-    psutil.STATUS_TRACING_STOP: "is stopped by a debugger",
-    psutil.STATUS_DISK_SLEEP: "waits inside the kernel, for a driver or a disk",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +61,7 @@ def end_of(job: Job, silent_seconds: float, hint: str) -> End:
     ranks = range(job.ranks)
     part = OUTPUT_CHARACTERS // job.ranks
     printed = [job.output_tail(rank).strip()[-part:] for rank in ranks]
-    states = [_state_of(pid) for pid in job.pids]
+    states = job.states()
     standings = [
         Standing(
             phase=job.phase(rank), progress=job.progress(rank), state=state, stack=main_stack(text)
@@ -87,7 +78,9 @@ def end_of(job: Job, silent_seconds: float, hint: str) -> End:
     late, why = find_late(standings)
     if not why:
         return end
-    culprit = f"{say_ranks(late)} of {job.ranks}" if job.ranks > 1 else "the worker"
+    culprit = "the worker"
+    if job.ranks > 1:
+        culprit = f"{say_ranks(late)} of {job.ranks}{job.where(late)}"
     return replace(end, reason=f"{culprit} {why}: {end.reason}")
 
 
@@ -169,9 +162,3 @@ def _at(standing: Standing) -> str:
 def _short(path: str) -> str:
     """Return the last two parts of a path: enough to know the file, and no home folder."""
     return "/".join(path.split("/")[-2:])
-
-
-def _state_of(pid: int) -> str | None:
-    with contextlib.suppress(psutil.Error):
-        return _STATES.get(psutil.Process(pid).status())
-    return None

@@ -162,6 +162,16 @@ def of_death(backend: str | None, exit_code: int, output: str, phase: str) -> En
     )
 
 
+def of_lost_node(node: int, why: str, phase: str) -> End:
+    """Say that nothing comes from a node any more, and so from none of its ranks."""
+    return End(
+        "died",
+        f"node {node} is lost in phase {phase!r}: {why}",
+        "did its machine or its container end? Run the same command with the same `-o` folder: "
+        "what was measured is kept, and the rest is measured",
+    )
+
+
 def _diagnosed(known: Diagnosis, detail: str) -> End:
     meaning = known.fault.meaning
     reason = f"{meaning}: {known.line.removeprefix(f'{meaning}: ')}"

@@ -20,14 +20,15 @@ from trnbench.machine.placement import Placement, place_devices
 from trnbench.machine.source import Subject
 from trnbench.machine.telemetry import Recorder, open_sources
 from trnbench.prices.base import utc_now
-from trnbench.protocol.orders import Train, WorkOrder
+from trnbench.protocol.orders import Train
 from trnbench.run.case import CaseRun, Observer
 from trnbench.run.disk import MeasurementFile, StorageFull
 from trnbench.run.earlier import Earlier, Retry, look_at
 from trnbench.run.ending import FULL_HINT, EndedCase, Ending
 from trnbench.run.environment import environment_of_rank, recorded, user_cache_folder
-from trnbench.run.meeting import Meeting, bound
+from trnbench.run.meeting import bound
 from trnbench.run.microbench import find_all_reduce_peak
+from trnbench.run.nodes import Nodes, facts_of_nodes, meeting_of
 from trnbench.run.outcomes import of_refusal
 from trnbench.run.results import load_result
 from trnbench.run.states import States
@@ -59,6 +60,7 @@ class Session:
         spending: Spending | None = None,
         make_rule: Callable[[Plan, Budget], StoppingRule] | None = None,
         retry: Retry = "all",
+        nodes: Nodes | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Prepare; nothing is written yet.
@@ -76,11 +78,12 @@ class Session:
             spending: the dollars of all cases; two sessions of one command share them.
             make_rule: chooses a launch's blocks and its end; by default the plan's stopping rule.
             retry: which cases are measured again that failed in the folder before.
+            nodes: the other nodes of the job, which have come; None: there are none.
             now: the time of day.
         """
         self._plans = list({plan.case_id: plan for plan in plans}.values())
         self._folder, self._python = folder, python
-        self._machine, self._devices = machine, devices.found
+        self._machine, self._devices, self._nodes = machine, devices, nodes
         self._observer, self._interruption = observer, interruption
         rounds = max(plan.measure.launches for plan in self._plans)
         self._rounds = min(rounds, most_launches or rounds)
@@ -250,24 +253,26 @@ class Session:
         order, caches = plan.order, user_cache_folder()
         with contextlib.ExitStack() as stack:
             try:
-                meeting = Meeting.of(order.backend, order.layout.world_size)
+                meeting = meeting_of(plan, self._nodes)
             except UnavailableError as error:
                 return of_refusal(error).outcome(0.0)
-            placement = self._place(order)
+            placement = self._place(plan)
             near = placement.processors if plan.measure.numa_binding == "node" else ()
             seats = bound(stack.enter_context(meeting).seats, near)
-            variables = [environment_of_rank(order, seat, os.environ, caches) for seat in seats]
+            own = [seat for seat in seats if seat.node == 0]
+            variables = [environment_of_rank(order, seat, os.environ, caches) for seat in own]
             told = recorded(variables[0])
             records.append(
                 Launch(
                     at_seconds=0.0,
                     variables=redact_variables(told),
                     links=placement.links,
-                    all_reduce_peak=find_all_reduce_peak(order, self._devices),
+                    all_reduce_peak=find_all_reduce_peak(order, self._devices.found),
+                    nodes=facts_of_nodes(plan, self._nodes, self._machine, self._devices),
                 )
             )
             tasks = [Train(order=order, seat=seat) for seat in seats]
-            job = stack.enter_context(meeting.start(self._python, tasks, variables))
+            job = stack.enter_context(meeting.start(self._python, tasks, variables, self._nodes))
             recorder = _recorder(plan, job.pids, told)
             if recorder is not None:
                 stack.callback(recorder.close)
@@ -282,13 +287,13 @@ class Session:
                 rule=self._make_rule(plan, budget) if self._make_rule else None,
             ).follow()
 
-    def _place(self, order: WorkOrder) -> Placement:
-        """Find where the devices of several ranks are plugged in."""
-        ranks, chips = order.layout.world_size, self._machine.chips
+    def _place(self, plan: Plan) -> Placement:
+        """Find where the devices of several ranks of a node are plugged in."""
+        ranks, chips = plan.parallel.ranks_per_node, self._machine.chips
         if ranks == 1:
             return Placement()
-        first = order.device_index or 0
-        return place_devices(order.backend, first, ranks, chips.neuron, self._machine.instance)
+        first, instance = plan.order.device_index or 0, self._machine.instance
+        return place_devices(plan.order.backend, first, ranks, chips.neuron, instance)
 
     def _conclude(self, run: RunFolder, number: int, plan: Plan) -> None:
         """Write the result of a case that is over, once."""
@@ -369,7 +374,7 @@ def _recorder(plan: Plan, pids: Sequence[int], variables: Mapping[str, str]) -> 
     subject = Subject(
         worker_pids=tuple(pids),
         first_device=plan.order.device_index or 0,
-        device_count=plan.device.devices_used,
+        device_count=plan.device.devices_used // plan.parallel.nodes,
         period_seconds=TELEMETRY_SECONDS,
         environment={**os.environ, **variables},
         neuron_tag_filter=variables.get("NEURON_PROCESS_TAG", ".*"),

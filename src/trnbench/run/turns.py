@@ -18,6 +18,7 @@ from trnbench.machine.describe import Devices, Machine
 from trnbench.protocol.orders import PROTOCOL_VERSION
 from trnbench.run.case import Observer
 from trnbench.run.ending import Ending
+from trnbench.run.nodes import Nodes
 from trnbench.run.questions import require_device
 from trnbench.run.session import Session
 from trnbench.run.stopping import Spending
@@ -39,6 +40,7 @@ class Arm:
     python: str
     machine: Machine
     devices: Devices
+    nodes: Nodes | None = None
 
     def measure(
         self,
@@ -60,6 +62,7 @@ class Arm:
             interruption=interruption,
             most_launches=most_launches,
             spending=spending,
+            nodes=self.nodes,
         ).run()
 
 
@@ -143,7 +146,7 @@ def check_again(arm: Arm, device_names: frozenset[str]) -> None:
         asked = DeviceConfig(
             kind=plan.order.backend,
             first=plan.order.device_index or 0,
-            count=plan.device.devices_used,
+            count=plan.device.devices_used // plan.parallel.nodes,
         )
         here = require_device(asked, arm.devices)
         if _is_another(plan, here.device_name, device_names):

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Literal
+from typing import Literal, Protocol
 
 import psutil
 
@@ -202,6 +202,20 @@ def descendants_cpu_seconds(*pids: int) -> float:
     return total
 
 
+_STATES = {
+    psutil.STATUS_STOPPED: "is stopped by a signal",
+    psutil.STATUS_TRACING_STOP: "is stopped by a debugger",
+    psutil.STATUS_DISK_SLEEP: "waits inside the kernel, for a driver or a disk",
+}
+
+
+def process_state(pid: int) -> str | None:
+    """Return what the state of a process says of its silence; None where it says nothing."""
+    with contextlib.suppress(psutil.Error):
+        return _STATES.get(psutil.Process(pid).status())
+    return None
+
+
 # --- Ctrl-C and the request to end ----------------------------------------------------------------
 
 NOTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -240,10 +254,21 @@ class Interruption:
             raise End(self.status, f"{self.reason}{after}", hint)
 
 
+class Interrupted(Protocol):
+    """What hears of signals elsewhere."""
+
+    interruption: Interruption | None
+
+
 @contextlib.contextmanager
-def noted_signals() -> Iterator[Interruption]:
-    """Take note of signals while inside; the handlers from before come back afterwards."""
+def noted_signals(beside: "Interrupted | None" = None) -> Iterator[Interruption]:
+    """Take note of signals while inside; the handlers from before come back afterwards.
+
+    `beside` takes note of those that other nodes of the job were sent.
+    """
     interruption = Interruption()
+    if beside is not None:
+        beside.interruption = interruption
     # What was ignored when we were started, as under nohup, stays ignored.
     heeded = [number for number in NOTED if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interruption.note) for number in heeded}

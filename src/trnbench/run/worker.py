@@ -10,15 +10,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trnbench.protocol.codec import ProtocolError, decode
 from trnbench.protocol.orders import PROTOCOL_VERSION, Task
 from trnbench.protocol.records import CHILD_RECORDS, ChildRecord, Failed
 from trnbench.run import hang as hangs
 from trnbench.run import outcomes
-from trnbench.run.job import Exited, Job, Line, Overflow, Rank, Variables
+from trnbench.run.job import LOST, Exited, Job, Line, Overflow, Rank, Variables
 from trnbench.run.outcomes import End
 from trnbench.run.watch import Clock, HangWatch
+
+if TYPE_CHECKING:
+    from trnbench.run.remote import RemoteRanks
 
 OUTPUT_CHARACTERS = hangs.OUTPUT_CHARACTERS
 """Of what all ranks printed, in the detail of an end."""
@@ -29,21 +33,26 @@ SETTLE_SECONDS = 2.0
 """How long the other ranks are read after one has failed: a rank that only lost its peer may have
 said so before the peer's death was seen."""
 
+NODE_SETTLE_SECONDS = 75.0
+"""How long, where ranks of several nodes only lost a peer: that a node is lost shows later."""
+
 
 def start(
     python: str,
     tasks: Sequence[Task],
     variables: Sequence[Variables] = (),
     descriptors: Mapping[Rank, int] | None = None,
+    remote: "Sequence[RemoteRanks]" = (),
 ) -> Job:
     """Start workers under an interpreter on this machine, one for each task in order of ranks.
 
-    `descriptors` of this process are inherited, each by one rank.
+    `descriptors` of this process are inherited, each by one rank; `remote` are the ranks after
+    those, which other nodes have started.
 
     Raises:
         ConfigError: the interpreter cannot be started.
     """
-    job = Job([[python, str(ENTRY)]] * len(tasks), variables, descriptors)
+    job = Job([[python, str(ENTRY)]] * len(tasks), variables, descriptors, remote=remote)
     for rank, task in enumerate(tasks):
         job.give(rank, task)
     return job
@@ -74,7 +83,7 @@ def converse(
         End: a worker failed, is gone, sent what is no record, or is of another version; or all
             hang. Of several ranks it names the one whose failure ended the others.
     """
-    watch = HangWatch(job.pids, hang, clock())
+    watch = HangWatch(job.pids, hang, clock(), job.work_seconds)
     for event in job.events():
         match event:
             case Line(rank):
@@ -144,7 +153,14 @@ waiting 8000ms for recv operation"); NCCL's ncclRemoteError ("remote process exi
 network error"); torch's TCPStore and socket.cpp ("Connection was likely closed", "wait timeout
 after 300000ms", "The client socket has timed out"); errno's own texts. Read 2026-11-30."""
 
-_OWN_DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE}
+_OWN_DEATHS = {
+    LOST,
+    -signal.SIGKILL,
+    -signal.SIGSEGV,
+    -signal.SIGBUS,
+    -signal.SIGILL,
+    -signal.SIGFPE,
+}
 """Signals that end a rank whatever its peers do; a rank whose peer is gone aborts or exits."""
 
 
@@ -159,6 +175,15 @@ def _first_cause(
         return _end_of(job, rank, failure, backend)
     failures = {rank: failure}
     deadline = clock() + SETTLE_SECONDS
+    last_deadline = clock() + (NODE_SETTLE_SECONDS if job.has_several_nodes else SETTLE_SECONDS)
+
+    def explains() -> bool:
+        """Whether an end is one of a rank's own."""
+        return any(
+            _dependence(each, _end_of(job, rank, each, backend)) < 2
+            for rank, each in failures.items()
+        )
+
     for event in job.events():
         if isinstance(event, Exited) and event.rank not in job.finished:
             failures.setdefault(event.rank, event)
@@ -168,7 +193,9 @@ def _first_cause(
                 failures.setdefault(event.rank, sent)
             elif sent is not None:
                 job.note(event.rank, sent)
-        if len(failures.keys() | job.finished) == job.ranks or clock() > deadline:
+        if len(failures.keys() | job.finished) == job.ranks:
+            break
+        if clock() > deadline and (clock() > last_deadline or explains()):
             break
     ends = {each: _end_of(job, each, failures[each], backend) for each in failures}
     first = min(ends, key=lambda each: _dependence(failures[each], ends[each]))
@@ -203,6 +230,8 @@ def _say_others(job: Job, ends: Mapping[Rank, End], first: Rank) -> Iterator[str
 
 
 def _end_of(job: Job, rank: Rank, failure: Failed | Exited, backend: str | None) -> End:
+    if (lost := job.loss(rank)) is not None:
+        return outcomes.of_lost_node(job.node_of(rank), lost, job.phase(rank))
     output = job.output_tail(rank)
     if isinstance(failure, Failed):
         return outcomes.of_failure(backend, failure, output)

@@ -110,6 +110,8 @@ class Launch:
     known, or one device."""
     all_reduce_peak: MeasuredPeak | None = None
     """Null: one device, or none was found that is like this machine."""
+    nodes: list[dict[str, str]] | None = None
+    """Of several nodes, in order, what must be alike on all, by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,23 +181,32 @@ class PlannedParallel(Strict):
     reshard_after_forward: bool = True
     pipeline_schedule: PipelineSchedule = "1f1b"
     pipeline_stages_per_rank: int = 1
+    nodes: Annotated[int, Field(ge=1)] = 1
+    """Machines that the ranks are on, as many on each, in order."""
     reason: str | None = None
     """Why this layout; null in plans older than the choice."""
 
     @classmethod
-    def of(cls, layout: Layout, reason: str | None = None) -> Self:
+    def of(cls, layout: Layout, reason: str | None = None, nodes: int = 1) -> Self:
         """Return a layout as a plan has it."""
-        return cls(world_size=layout.world_size, **asdict(layout), reason=reason)
+        sizes = asdict(layout)
+        return cls(world_size=layout.world_size, **sizes, nodes=nodes, reason=reason)
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Ranks on each machine."""
+        return self.world_size // self.nodes
 
     @property
     def layout(self) -> Layout:
         """The layout, as the worker is given it."""
-        return Layout(**self.model_dump(exclude={"world_size", "reason"}))
+        return Layout(**self.model_dump(exclude={"world_size", "nodes", "reason"}))
 
     @property
     def in_words(self) -> str:
-        """The layout in words."""
-        return self.layout.in_words
+        """The layout in words, with the nodes of several."""
+        nodes = f", on {self.nodes} nodes" if self.nodes > 1 else ""
+        return f"{self.layout.in_words}{nodes}"
 
 
 class PlannedDevice(Strict):

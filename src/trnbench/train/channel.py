@@ -43,6 +43,15 @@ class Channel:
         command: Command = decode(self._line(), COMMANDS)
         return command
 
+    def receive_line(self) -> bytes:
+        """Wait for the next line, whatever it is."""
+        return self._line()
+
+    def pass_on(self, line: bytes) -> None:
+        """Write a line that another process made, without its newline."""
+        self._records.write(line + b"\n")
+        self._records.flush()
+
     def _line(self) -> bytes:
         line = self._commands.readline()
         if not line:

@@ -161,6 +161,14 @@ def _finish(mesh: "Mesh", channel: Channel, steps: int) -> None:
     mesh.leave()
 
 
+def join_nodes(task: orders.JoinNodes, channel: Channel) -> None:
+    """Carry lines between the parents of a job's nodes, until this one's parent is gone."""
+    _import_torch()
+    from trnbench.train.parallel.link import carry
+
+    carry(task, channel)
+
+
 DO: dict[type, Callable[[Any, Channel], None]] = {
     orders.TakeInventory: take_inventory,
     orders.ProbeDevices: probe_devices,
@@ -168,6 +176,7 @@ DO: dict[type, Callable[[Any, Channel], None]] = {
     orders.Microbench: microbench,
     orders.Train: train,
     orders.ProfileSteps: profile,
+    orders.JoinNodes: join_nodes,
 }
 
 

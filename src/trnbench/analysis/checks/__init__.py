@@ -31,6 +31,7 @@ CHECKS: Mapping[str, Callable[[Case], Finding]] = {
     "seats": ranks.check_seats,
     "agreement": ranks.check_agreement,
     "equal_devices": ranks.check_equal_devices,
+    "nodes": ranks.check_nodes,
     "peer_access": ranks.check_peer_access,
     "transports": links.check_transports,
     "links": links.check_links,

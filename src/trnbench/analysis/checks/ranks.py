@@ -4,7 +4,7 @@ Rules and thresholds: docs/metrics.md, "Checks" and "Several ranks".
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from trnbench.analysis.case import Case, Finding, doubtful, invalid, not_judged, sound
@@ -129,6 +129,38 @@ def check_agreement(case: Case) -> Finding:
     count = len(case.measurement.replicas)
     alike = f"; the weights of {count} ranks were compared" if count else ""
     return sound(f"no rank contradicts another{alike}")
+
+
+MOST_DIFFERENCES = 3
+"""That a finding names."""
+
+
+def check_nodes(case: Case) -> Finding:
+    """The job's nodes have the same hardware, settings and software.
+
+    Source: docs/metrics.md, "Checks", nodes.
+    """
+    launch = case.measurement.launch
+    nodes = None if launch is None else launch.nodes
+    if case.plan.parallel.nodes == 1 or nodes is None:
+        return not_judged("the job has one node")
+    names = sorted({name for facts in nodes for name in facts})
+    seen = [said for name in names if (said := _difference(name, nodes)) is not None]
+    if not seen:
+        return sound(f"{len(nodes)} nodes have {len(names)} facts of machine and software alike")
+    more = f"; and {len(seen) - MOST_DIFFERENCES} more" if len(seen) > MOST_DIFFERENCES else ""
+    advice = "all ranks wait for the slowest node: make the nodes alike and measure again"
+    return doubtful("; ".join(seen[:MOST_DIFFERENCES]) + more, advice)
+
+
+def _difference(name: str, nodes: Sequence[Mapping[str, str]]) -> str | None:
+    """Say which node has another value than most, the first such; None where all agree."""
+    values = [facts.get(name, "unknown") for facts in nodes]
+    usual = max(values, key=lambda value: (values.count(value), value == values[0]))
+    other = next((node for node, value in enumerate(values) if value != usual), None)
+    if other is None:
+        return None
+    return f"{name} of node {other} is {values[other]}, and {usual} of node {values.index(usual)}"
 
 
 def check_equal_devices(case: Case) -> Finding:
