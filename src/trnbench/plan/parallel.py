@@ -169,7 +169,9 @@ def check_world(
     if is_seen and not is_contradiction and (world > free or supply.supports(world)):
         raise refusal(sizes, supply, fits)
     why = supply.say()
-    if not is_contradiction and not supply.supports(world):
+    if world % supply.nodes:
+        why = f"each of {supply.nodes} nodes has as many ranks"
+    elif not is_contradiction and not supply.supports(world):
         why = f"the runtime supports {_or(supply.worlds or ())} on one machine"
     raise Conflict(
         "parallel",

@@ -5,9 +5,11 @@ of both, which are scripted. tests/slurm/ has the real Slurm.
 """
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.command import in_process, only_case, processes_named, records_of
 from tests.fake_python import fake_python
@@ -46,11 +48,9 @@ def run(folder: Path, python: str, *settings: str) -> tuple[int, str, list[dict[
     config = folder / "nodes.yaml"
     config.write_text(CONFIG)
     options = [option for setting in settings for option in ("--set", setting)]
-    path = f"{folder / 'bin'}:/usr/bin:/bin"
-    done = in_process(
-        "run", config, "-o", folder / "run", "--python", python, *options, PATH=path, **VARIABLES
-    )
-    assert "Traceback" not in done.err
+    with patch.dict(os.environ, {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", **VARIABLES}):
+        done = in_process("run", config, "-o", folder / "run", "--python", python, *options)
+    assert "Traceback" not in done.err, done.err
     assert processes_named(str(folder)) == []
     has_case = (folder / "run").exists()
     return done.code, done.err, records_of(only_case(folder / "run")) if has_case else []
@@ -93,6 +93,6 @@ def test_a_rank_that_is_stopped_on_another_node_is_named_by_its_process(tmp_path
 def test_more_nodes_than_the_allocation_has_are_refused_before_anything_starts(
     tmp_path: Path,
 ) -> None:
-    code, words, records = run(tmp_path, fake_python(tmp_path), "parallel.nodes=3")
+    code, words, records = run(tmp_path, fake_python(tmp_path), "parallel.nodes=4")
     assert (code, records) == (3, [])
-    assert "parallel.nodes: 3 asked for, and this allocation has 2" in words
+    assert "parallel.nodes: 4 asked for, and this allocation has 2" in words
