@@ -79,9 +79,7 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
     also = ", ".join(_extras(plan.workload.step))
     if also:
         yield "also", also
-    yield "ranks", _ranks(plan)
-    if plan.parallel.nodes > 1:
-        yield "nodes", _nodes(plan)
+    yield from _places(plan)
     for note in plan.model.notes:
         yield "note", note
     yield "device", _device(plan)
@@ -110,6 +108,12 @@ def _lines(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{say_seconds(predicted.max_seconds)}",
     )
     yield "price", _price(plan)
+
+
+def _places(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "ranks", _ranks(plan)
+    if plan.parallel.nodes > 1:
+        yield "nodes", _nodes(plan)
 
 
 def _model(model: PlannedModel) -> str:

@@ -117,7 +117,8 @@ def test_a_runtime_s_worlds_are_of_each_node() -> None:
 
 
 def test_a_tensor_group_is_not_split_unevenly_between_nodes() -> None:
-    model = "{base: tiny-llama, heads: 12, kv_heads: 12, hidden_size: 384, "
+    model = (
+        "{base: tiny-llama, heads: 12, kv_heads: 12, hidden_size: 384, "
         "intermediate_size: 384, vocabulary_size: 384}"
     )
     with pytest.raises(Conflict, match="split unevenly"):
