@@ -132,12 +132,7 @@ def run(
 ) -> None:
     """Measure each case: train real steps, and print the results as a table."""
     place = enter_allocation(is_of_one_node=how.dry_run)
-    overrides = case.overrides(
-        {
-            **price.keys(),
-            LAUNCHES_KEY: how.launches,
-        }
-    )
+    overrides = case.overrides({**price.keys(), LAUNCHES_KEY: how.launches})
     if how.ab is None:
         if gate != GateOptions(strict=gate.strict and how.dry_run):
             raise ConfigError(

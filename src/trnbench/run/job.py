@@ -136,16 +136,20 @@ class Job:
             *(worker for each in remote for worker in each.workers),
         ]
         self._running = set(range(self.ranks))
+        self._shared: list[int] = []
+        """Descriptors of the nodes' connections, each of many ranks."""
+        self._watch(wake)
+        self._look_at = time.monotonic() + TICK_SECONDS
+
+    def _watch(self, wake: Sequence[int]) -> None:
+        """Begin to wait for what the workers send."""
         self._watched: list[list[int]] = [list(worker.descriptors) for worker in self._workers]
         for rank, open_ones in enumerate(self._watched):
             for descriptor in open_ones:
                 self._selector.register(descriptor, selectors.EVENT_READ, rank)
-        self._shared: list[int] = []
-        """Descriptors of the nodes' connections, each of many ranks."""
         self._watch_nodes()
         for descriptor in wake:
             self._selector.register(descriptor, selectors.EVENT_READ, None)
-        self._look_at = time.monotonic() + TICK_SECONDS
 
     def __enter__(self) -> Self:
         return self

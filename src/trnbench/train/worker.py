@@ -19,6 +19,7 @@ from trnbench.protocol import orders, records
 from trnbench.protocol.parallel import ALONE, Layout, Replica, Seat, Seated
 from trnbench.train.binding import bind
 from trnbench.train.channel import Channel, KnownFailure, describe_failure, explaining, finite
+from trnbench.train.parallel.link import carry
 from trnbench.train.software import (
     entry_points,
     find_processor,
@@ -161,14 +162,6 @@ def _finish(mesh: "Mesh", channel: Channel, steps: int) -> None:
     mesh.leave()
 
 
-def join_nodes(task: orders.JoinNodes, channel: Channel) -> None:
-    """Carry lines between the parents of a job's nodes, until this one's parent is gone."""
-    _import_torch()
-    from trnbench.train.parallel.link import carry
-
-    carry(task, channel)
-
-
 DO: dict[type, Callable[[Any, Channel], None]] = {
     orders.TakeInventory: take_inventory,
     orders.ProbeDevices: probe_devices,
@@ -176,7 +169,7 @@ DO: dict[type, Callable[[Any, Channel], None]] = {
     orders.Microbench: microbench,
     orders.Train: train,
     orders.ProfileSteps: profile,
-    orders.JoinNodes: join_nodes,
+    orders.JoinNodes: carry,
 }
 
 

@@ -41,8 +41,8 @@ def test_a_processor_has_a_rank_on_each_node_and_all_its_memory_and_threads() ->
 
 
 def test_the_number_of_nodes_is_a_part_of_the_work() -> None:
-    sizes = {"parallel__data_parallel_replicate_size": "2"}
-    one, two = plan_on(2, parallel__nodes="1", **sizes), plan_on(2, **sizes)
+    one = plan_on(2, parallel__nodes="1", parallel__data_parallel_replicate_size="2")
+    two = plan_on(2, parallel__data_parallel_replicate_size="2")
     assert one.parallel.layout == two.parallel.layout
     assert one.case_id != two.case_id
 
@@ -124,5 +124,5 @@ def test_a_tensor_group_is_not_split_unevenly_between_nodes() -> None:
     with pytest.raises(Conflict, match="split unevenly"):
         plan_on(
             3, H100, batch=60, model=model, parallel__tensor_parallel_size="3",
-            parallel__data_parallel_shard_size="4",
+            parallel__data_parallel_shard_size="4", workload__sequence_length="126",
         )  # fmt: skip

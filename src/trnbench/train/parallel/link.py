@@ -11,8 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-
-import torch.distributed as dist
+from typing import Any
 
 from trnbench.protocol.codec import encode
 from trnbench.protocol.nodes import Lost
@@ -104,7 +103,9 @@ class Link:
                 self._channel.send(Failed, **describe_failure(error))
             os._exit(1)
 
-    def _connect(self, *, is_host: bool = False) -> dist.PrefixStore:  # type: ignore[name-defined]
+    def _connect(self, *, is_host: bool = False) -> Any:
+        import torch.distributed as dist  # here: the worker's other tasks need no torch to begin
+
         task = self._task
         try:
             store = dist.TCPStore(  # type: ignore[attr-defined]
