@@ -7,11 +7,8 @@ import threading
 
 import pytest
 
-from trnbench.protocol.codec import decode
-from trnbench.protocol.nodes import Lost
 from trnbench.protocol.orders import JoinNodes
 from trnbench.train.channel import Channel, KnownFailure
-from trnbench.train.parallel import link as links
 from trnbench.train.parallel.link import Link
 
 LONG = b"x" * 20_000
@@ -91,18 +88,6 @@ def test_lines_come_whole_and_in_order_to_the_node_that_they_are_for(ends: list[
     assert [line for line in heard if b"two" in line] == [
         b"from two %d " % number + LONG + b"\n" for number in range(20)
     ]
-
-
-def test_a_node_without_a_sign_of_life_is_lost(
-    ends: list[End], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(links, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(links, "SILENT_SECONDS", 0.05)
-    first = ends[1]
-    ends[2].link._beats.set("beat/0", "the last")  # node 0's own thread sleeps five seconds
-    lost = decode(first.told.readline(), (Lost,))
-    assert lost.node == 0
-    assert "no sign of life" in lost.reason
 
 
 def test_a_port_that_nobody_opens_is_said() -> None:
