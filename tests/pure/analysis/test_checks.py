@@ -145,8 +145,8 @@ def test_a_good_case_is_sound_in_every_check() -> None:
     sound = [check.name for check in result.checks if check.verdict == "sound"]
     untold = {check.name for check in result.checks if check.verdict == "not_judged"}
     of_several = {
-        "agreement", "all_reduce", "equal_devices", "idle_devices", "links", "peer_access", "ranks",
-        "seats", "transports",
+        "agreement", "all_reduce", "equal_devices", "idle_devices", "links", "nodes", "peer_access",
+        "ranks", "seats", "transports",
     }  # fmt: skip
     assert untold == {"chip", "clocks", "fallback", "throttling", *of_several}, "none here"
     assert len(sound) + len(untold) == len(result.checks)
@@ -175,7 +175,7 @@ def test_a_chip_by_its_own_name_is_sound_and_by_an_unknown_one_not_judged(told: 
 def test_every_check_is_tried_here() -> None:
     tried = {*TRIPPED, "plan", "parameters"}
     tried |= {"agreement", "equal_devices", "idle_devices", "links", "peer_access", "seats"}
-    tried |= {"transports", "all_reduce"}
+    tried |= {"transports", "all_reduce", "nodes"}
     assert {check.name for check in make_result().checks} == tried
 
 

@@ -20,7 +20,7 @@ from trnbench.analysis.ranks import find_communication, find_rank_times, find_wa
 from trnbench.errors import DataError
 from trnbench.protocol.parallel import Communication, Layout
 from trnbench.protocol.records import Memory
-from trnbench.schema.measurement import Measurement, RankFault, Reading
+from trnbench.schema.measurement import Launch, Measurement, RankFault, Reading
 from trnbench.schema.plan import Plan, PlannedDevice
 from trnbench.schema.result import CheckOutcome, Result
 
@@ -449,3 +449,26 @@ def test_a_memory_below_zero_is_refused() -> None:
     memory = Memory(at_seconds=9.0, peak_bytes=5, counted="c", rank_peak_bytes=peaks)
     with pytest.raises(DataError, match="rank 1 held -1 bytes"):
         job(memory=memory)
+
+
+def on_nodes(*facts: dict[str, str]) -> Result:
+    """Return a job whose nodes say this of themselves."""
+    plan = make_job_plan()
+    plan = plan.model_copy(
+        update={"parallel": plan.parallel.model_copy(update={"nodes": len(facts)})}
+    )
+    made = make_job(plan)
+    made.launch = Launch(at_seconds=0.0, variables={}, nodes=list(facts))
+    return make_result(plan, made)
+
+
+def test_nodes_that_are_alike_are_sound() -> None:
+    assert judged("nodes", on_nodes({"torch": "2.13"}, {"torch": "2.13"})).verdict == "sound"
+
+
+def test_what_differs_between_nodes_is_named_with_its_node() -> None:
+    same = {"torch": "2.13", "LNC": "2"}
+    found = judged("nodes", on_nodes(same, {**same, "torch": "2.12"}, same, {"torch": "2.13"}))
+    assert found.verdict == "doubtful"
+    assert "torch of node 1 is 2.12, and 2.13 of node 0" in found.evidence
+    assert "LNC of node 3 is unknown, and 2 of node 0" in found.evidence

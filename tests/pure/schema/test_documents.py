@@ -64,7 +64,7 @@ PLAN = {
             ],
         },
     },
-    "parallel": {"world_size": 1, **LAYOUT, "reason": "one processor"},
+    "parallel": {"world_size": 1, **LAYOUT, "nodes": 1, "reason": "one processor"},
     "device": {
         "backend": "cpu", "accelerator": None, "instance": None, "is_instance_recognised": False,
         "devices_used": 1, "devices_per_chip": 1, "chips_used": 1, "chips_billed": 1,
@@ -149,7 +149,8 @@ RESULT = {
         "kind": "counter", "scope": "the GPUs' boards", "source": "nvml", "is_valid": True,
         "reason": None, "mean_power_watts": 650.5, "tdp_bound_watts": 700.0, "tdp_source": "a page",
     },
-    "parallel": {"world_size": 2, **LAYOUT, "data_parallel_shard_size": 2, "reason": "two GPUs"},
+    "parallel": {"world_size": 2, **LAYOUT, "data_parallel_shard_size": 2, "nodes": 1,
+                 "reason": "two GPUs"},
     "ranks": {
         "count": 2, "process_group": "nccl", "step_seconds": [0.05, 0.051], "slowest_rank": 1,
         "slow_share": 0.9, "time_spread": 0.02, "fullest_rank": 0, "least_memory_bytes": 12345,
