@@ -1,5 +1,6 @@
 """`trnbench launch slurm --submit` on a real Slurm: its results come home, and every bad end."""
 
+import json
 import signal
 import subprocess
 import threading
@@ -68,6 +69,14 @@ def test_a_suite_is_measured_on_a_node_and_its_results_come_home(
     assert "tiny-llama" in done.err  # the job's own table, as it was printed
     assert "COMPLETED" in done.err
     assert f"next: trnbench report {place / 'home'}" in done.err
+
+
+@pytest.mark.timeout(1200)  # it trains
+def test_a_job_of_two_nodes_is_one_run_on_both(cluster: Cluster, place: Path) -> None:
+    done = submit(cluster, place, "--nodes", "2")
+    assert done.code == 0, done.err
+    (plan,) = place.glob("home/*/plan.json")
+    assert json.loads(plan.read_text())["parallel"]["nodes"] == 2
 
 
 def test_what_slurm_refuses_is_told_at_once(cluster: Cluster, place: Path) -> None:

@@ -241,8 +241,11 @@ def guarded_run(job: JobRequest, suite: str, folder: str) -> list[str]:
     """
     limit = f"timeout --preserve-status --signal=TERM --kill-after={GRACE_SECONDS} {job.minutes}m"
     return [
+        "child=; asked=",
+        'trap \'asked=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null\' TERM INT',
         f"{limit} {job.run(suite, folder)} & child=$!",
-        "trap 'kill -TERM \"$child\" 2>/dev/null' TERM INT",
+        "# asked between the two",
+        '[ -z "$asked" ] || kill -TERM "$child" 2>/dev/null',
         'code=0; wait "$child" || code=$?',
         "# a signal ends `wait`, not the run",
         'while kill -0 "$child" 2>/dev/null; do code=0; wait "$child" || code=$?; done',

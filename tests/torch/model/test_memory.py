@@ -106,7 +106,7 @@ def test_ranks_that_share_a_sequence_keep_their_part_of_it() -> None:
     whole, half = predict("llama3-8b"), predict("llama3-8b", context=2)
     assert half.activations_bytes == whole.activations_bytes / 2
     assert half.working_bytes == whole.working_bytes / 2
-    assert half.states_bytes == whole.states_bytes
+    assert half.states_bytes == whole.states_bytes / 2, "they shard the state too"
 
 
 def test_ranks_that_copy_the_state_each_hold_all_of_it() -> None:
@@ -234,9 +234,9 @@ def test_sharding_never_holds_more_state_than_copying(
 ) -> None:
     copied = predict(name, precision=precision, **{**ranks, "shard": 1})
     sharded = predict(name, precision=precision, **ranks)
-    group = ranks["shard"] * ranks["context"] if ranks["shard"] > 1 else 1
+    group = ranks["shard"]  # over the context ranks both are sharded
     if ranks["pipeline"] > 1:  # gradients are summed over its passes before they are sharded
         assert sharded.states_bytes <= copied.states_bytes
     else:
         assert sharded.states_bytes == pytest.approx(copied.states_bytes / group, rel=1e-12)
-    assert sharded.gathered_bytes > 0 or group == 1
+    assert sharded.gathered_bytes > 0 or group * ranks["context"] == 1
