@@ -161,6 +161,26 @@ class ConfirmOptions:
         "measured again.",
     )
 
+    def require_sense(self, *, has_gates: bool) -> None:
+        """Refuse what would do nothing.
+
+        Raises:
+            ConfigError: there is no gate to confirm, or no `--confirm` beside its options.
+        """
+        if self.confirm and not has_gates:
+            raise ConfigError(
+                "--confirm: there is no gate to confirm",
+                hint="set one: --gate 'tokens_per_second > -2%'",
+            )
+        given = {
+            "--confirm-folder": self.confirm_folder,
+            "--python": self.python,
+            "--base-python": self.base_python,
+        }
+        alone = next((option for option, value in given.items() if value is not None), None)
+        if alone is not None and not self.confirm:
+            raise ConfigError(f"{alone}: applies only to --confirm", hint="add --confirm")
+
 
 def compare(
     *,
@@ -179,6 +199,7 @@ def compare(
 
     sources = _sort_sources(sides or [], more.base or [], more.cand or [])
     terms = how.terms()
+    again.require_sense(has_gates=bool(terms.gates))
     prepare_plots(where.plots)
     targets = find_targets(
         JSON if where.as_json else where.format,

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from trnbench.errors import ConfigError
+from trnbench.errors import ConfigError, Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
@@ -121,6 +121,8 @@ def _parse(text: str, source: str) -> Document:
             f"{source}: is not YAML: {str(error).splitlines()[0]}",
             hint="save it as plain UTF-8 text",
         ) from error
+    if builder.problems:
+        raise ConfigError.of(builder.problems)
     return Document(source, data, builder.lines)
 
 
@@ -137,6 +139,7 @@ class _Builder:
         self.anchors: dict[str, int] = {}  # name to index of its event
         self.bound: dict[int, int | None] = {}  # alias to anchor, by event: names can be reused
         self.open: set[int] = set()  # events whose value is not read to its end
+        self.problems: list[Problem] = []  # keys that appear twice
 
     def document(self) -> Any:
         roots: list[Any] = []
@@ -152,6 +155,10 @@ class _Builder:
             self.events.append(next(self.stream))
         self.at += 1
         return self.events[self.at - 1]
+
+    def note_twice(self, key: str, line: int, first: int) -> None:
+        what = f"the key {key!r} appears twice (first on line {first})"
+        self.problems += self.error(line, what, "keep one of the two").problems
 
     def error(self, line: int, message: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.source}, line {line}: {message}", hint=hint)
@@ -216,11 +223,10 @@ class _Builder:
             line = alias_line or _line(event)
             key = self.key(event, line)
             if key in first_lines:
-                raise self.error(
-                    line,
-                    f"the key {key!r} appears twice (first on line {first_lines[key]})",
-                    "keep one of the two",
-                )
+                if alias_line is None:  # an alias reads again what was read
+                    self.note_twice(key, line, first_lines[key])
+                self.value((*path, key), depth + 1, alias_line)
+                continue
             first_lines[key] = line
             if key == "<<":
                 merged = self.value(path, depth + 1, alias_line)

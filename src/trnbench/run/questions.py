@@ -313,6 +313,8 @@ def _class_and_values(named: str, given: Mapping[str, Any]) -> tuple[str, dict[s
             hint="nothing is downloaded: name a class as LlamaForCausalLM, or save the model's "
             "config.json and name that",
         )
+    if path.is_fifo():  # it would be waited for without an end
+        raise Conflict("model.huggingface", f"{named} is a pipe", hint="name a file")
     try:
         document = read_json_object(path.read_text(encoding="utf-8-sig"))
         classes: Any = given.get("architectures") or document.get("architectures")
@@ -355,9 +357,9 @@ def read_json_object(text: str) -> dict[str, Any]:
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise ValueError(f"it has the key {twice!r} twice")
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"it has the key {' and the key '.join(map(repr, twice))} twice")
         bad = next((key for key, v in pairs if isinstance(v, float) and not math.isfinite(v)), None)
         if bad is not None:
             raise ValueError(f"{bad} is {dict(pairs)[bad]}, which is no number in JSON")

@@ -6,6 +6,7 @@ What a config says that the class does not do is refused where a person wrote it
 
 import difflib
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from trnbench.protocol.model import ExternalModel
+from trnbench.train.count import EXPERTS, EXPERTS_PER_TOKEN
 from trnbench.train.external import BadModel, blaming, import_or_refuse
 
 DROPOUT = "drop"
@@ -35,6 +37,9 @@ EXTRA_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_la
 """Layers that predict further tokens in training, which no class of transformers has.
 
 Source: the config.json of DeepSeek V3, GLM-4.5 and Qwen3.5."""
+
+TAKEN_EXPERTS = tuple(key for key in EXPERTS_PER_TOKEN if key != "top_k")
+"""`top_k` may be of generation."""
 
 FLOAT_MARK = "__float__"
 """The key of a mapping that stands for an infinite number. Source: transformers 5.23,
@@ -61,6 +66,7 @@ def build_class(external: ExternalModel) -> nn.Module:
         for name, value in config.to_dict().items():
             if DROPOUT in name and isinstance(value, float) and name not in external.checked_keys:
                 setattr(config, name, 0.0)
+        _check_defaults(external, config)
         try:
             module: nn.Module = kind(config)
         except KeyError as error:
@@ -70,6 +76,30 @@ def build_class(external: ExternalModel) -> nn.Module:
             if isinstance(each, nn.Dropout):
                 each.p = 0.0
     return module
+
+
+def _check_defaults(external: ExternalModel, config: Any) -> None:
+    """Refuse a value of a config that does not fit one of its class's defaults."""
+    mark, vocabulary = (getattr(config, key, None) for key in ("pad_token_id", "vocab_size"))
+    if isinstance(mark, int) and isinstance(vocabulary, int) and mark >= vocabulary:
+        raise BadModel(
+            f"{external.target}: pad_token_id={mark} is no token of vocab_size={vocabulary}",
+            hint="give `pad_token_id: 0`, or another token that there is, under `model.config`",
+        )
+    given = json.loads(external.arguments)
+    sizes = [
+        [
+            (key, getattr(config, key, None))
+            for key in sorted(keys, key=lambda key: key not in given)
+        ]
+        for keys in (TAKEN_EXPERTS, EXPERTS)
+    ]
+    for (taken, wanted), (there, count) in itertools.product(*sizes):
+        if isinstance(wanted, int) and isinstance(count, int) and 0 < count < wanted:
+            raise BadModel(
+                f"{external.target}: {taken}={wanted} is more than {there}={count}",
+                hint="a token is sent to some of the experts: give both under `model.config`",
+            )
 
 
 def notes_of(external: ExternalModel) -> list[str]:

@@ -223,6 +223,15 @@ def test_positions_beside_those_of_the_padding_are_the_most() -> None:
             "LlamaForCausalLM", {**SIZES, "rope_scaling": {"type": "own", "factor": 2.0}},
             "rope_scaling.type: transformers knows no 'own'", "documentation",
         ),
+        # Values that do not fit a default of the class, which no file says.
+        (
+            "Phi3ForCausalLM", SIZES, "pad_token_id=32000 is no token of vocab_size=256",
+            "`pad_token_id: 0`",
+        ),
+        (
+            "OlmoeForCausalLM", {**SIZES, "num_experts": 4},
+            "num_experts_per_tok=8 is more than num_experts=4", "give both",
+        ),
     ],
 )  # fmt: skip
 def test_a_config_that_no_class_takes_is_explained(

@@ -43,6 +43,8 @@ def test_the_version_is_told() -> None:
         (["run", ""], 2, "CONFIG is empty"),
         (["report", ""], 2, "is empty; name a file or a folder"),
         (["report", "/tmp", ""], 2, "is empty; name a file or a folder"),
+        (["compare", "a", "b", "--confirm"], 2, "--confirm: there is no gate to confirm"),
+        (["compare", "a", "b", "--python", "x"], 2, "--python: applies only to --confirm"),
         (["compare", "", "/tmp"], 2, "is empty; name a file or a folder"),
         (["rank", ""], 2, "is empty; name a file or a folder"),
         (["import", ""], 2, "is empty; name a file or a folder"),

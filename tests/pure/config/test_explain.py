@@ -116,7 +116,7 @@ def test_a_wrong_value_is_told_with_its_line_key_and_what_is_expected(
         ("price: {instance: [x]}", "write e.g. `instance: trn2.48xlarge` (The instance type"),
         ("device: tpu", "use one of auto, neuron, xla, cuda, xpu, mps, cpu"),
         ("device: cuda:first", "write e.g. cuda:0"),
-        ("parallel: 3", "keys here: data_parallel_replicate_size,"),
+        ("parallel: 3", "keys here: nodes, data_parallel_replicate_size,"),
     ],
 )
 def test_a_hint_shows_what_to_write_and_what_it_means(line: str, hint: str) -> None:

@@ -120,6 +120,18 @@ def test_a_duplicate_key_inside_a_mapping_is_refused_with_both_lines() -> None:
     assert problem.message == "suite.yaml, line 4: the key 'b' appears twice (first on line 2)"
 
 
+def test_all_duplicate_keys_are_told_at_once_and_each_once() -> None:
+    text = "a: 1\nb: &x {c: 1, c: 2}\na: [1]\nd: *x\na: {e: 1, e: 1}\n"
+    with pytest.raises(ConfigError) as caught:
+        parse_document(text, "suite.yaml")
+    assert [problem.message for problem in caught.value.problems] == [
+        "suite.yaml, line 2: the key 'c' appears twice (first on line 2)",
+        "suite.yaml, line 3: the key 'a' appears twice (first on line 1)",
+        "suite.yaml, line 5: the key 'a' appears twice (first on line 1)",
+        "suite.yaml, line 5: the key 'e' appears twice (first on line 5)",
+    ]
+
+
 def test_an_alias_repeats_its_anchor_and_stands_on_its_own_line() -> None:
     document = parse_document("a: &x {b: 1}\nc: *x\n", "suite.yaml")
     assert document.data == {"a": {"b": 1}, "c": {"b": 1}}

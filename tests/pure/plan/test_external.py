@@ -1,6 +1,7 @@
 """Models that are not ours, from a config's words to a plan; nothing is asked of an interpreter."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -155,10 +156,17 @@ def test_layers_in_an_order_of_their_own_are_left_to_torchs_counter() -> None:
         assert shape_of_config(config) is None
 
 
+def test_a_config_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(Conflict, match="is a pipe"):
+        external_of(ModelConfig(huggingface=str(tmp_path)))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ('{"a": 1, "a": 2}', "has the key 'a' twice"),
+        ('{"b": 1, "a": 1, "a": 2, "b": 2}', "has the key 'a' and the key 'b' twice"),
         ('{"rope": {"theta": NaN}}', "theta is nan"),
         ('{"eps": -Infinity}', "eps is -inf"),
         ("[1]", "it holds a list"),
