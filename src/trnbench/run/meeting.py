@@ -39,7 +39,7 @@ class Meeting:
         ranks: int,
         *,
         nodes: int = 1,
-        address: str = LOOPBACK,
+        address: str | None = None,
         has_own_ports: bool = False,
     ) -> None:
         """Take a port, if there are several ranks.
@@ -47,12 +47,13 @@ class Meeting:
         Args:
             ranks: of the job.
             nodes: that they are on, as many on each, in order.
-            address: of this machine, by which the others reach it.
+            address: of this machine, by which the others reach it; None on one machine.
             has_own_ports: whether the device's runtime opens ports of its own, beside the store's.
 
         Raises:
             UnavailableError: no port can be had.
         """
+        address = address or LOOPBACK
         self._socket = _listening(address, has_own_ports, ranks) if ranks > 1 else None
         self.seats = [ALONE]
         """In the order of ranks."""
@@ -74,7 +75,7 @@ class Meeting:
             ]
 
     @classmethod
-    def of(cls, backend: str, ranks: int, nodes: int = 1, address: str = LOOPBACK) -> Self:
+    def of(cls, backend: str, ranks: int, nodes: int = 1, address: str | None = None) -> Self:
         """Return the meeting of ranks whose devices are of this kind."""
         has_own_ports = bool(backend_of(backend).launch_variables)
         return cls(ranks, nodes=nodes, address=address, has_own_ports=has_own_ports)

@@ -91,7 +91,11 @@ def test_rank_0_alone_inherits_the_socket_and_our_copy_is_closed(
 
 def starter(command: list[str]) -> Callable[..., Job]:
     def start(
-        _python: str, tasks: list[Train], variables: list[Variables], held: dict[int, int]
+        _python: str,
+        tasks: list[Train],
+        variables: list[Variables],
+        held: dict[int, int],
+        _remote: list[object],
     ) -> Job:
         job = Job([command] * len(tasks), variables, held)
         for rank, task in enumerate(tasks):
