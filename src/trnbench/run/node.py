@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from trnbench import __version__
 from trnbench.errors import ConfigError, ExitCode, TrnbenchError
-from trnbench.process import MAX_LINE_BYTES, LineTooLongError
+from trnbench.process import MAX_LINE_BYTES, Child, LineTooLongError
 from trnbench.protocol.codec import ProtocolError, decode, encode
 from trnbench.protocol.nodes import (
     FROM_LEADER,
@@ -104,6 +104,27 @@ class Pipes:
                 content = content[os.write(1, content) :]
         except BrokenPipeError:
             self._is_open = False
+
+
+class Link:
+    """The worker that leads to node 0 by torch's store."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The pipes that it has not closed; none once no more lines will come."""
+        return [] if self._child.has_closed_lines else self._child.descriptors
+
+    def read_lines(self) -> list[bytes]:
+        """Return the whole lines that came since the last time; never wait."""
+        self._child.read_output()
+        return self._child.read_lines()
+
+    def write(self, content: bytes) -> None:
+        """Send whole lines; a link that is gone shows on its pipes."""
+        self._child.write(content)
 
 
 class Node:
@@ -298,7 +319,7 @@ def follow(allocation: Allocation, python: str) -> int:
     link = start_link(python, task)
     try:
         with noted_signals() as interruption:
-            node = Node(allocation.node_rank, python, link, interruption)
+            node = Node(allocation.node_rank, python, Link(link), interruption)
             code = node.serve()
         if code is not None and node.failure is None:
             return code
