@@ -115,7 +115,7 @@ class Cluster:
         """Start a node and wait until it is idle."""
         (self.folder / f"spool.{node}").mkdir(exist_ok=True)
         self.run(["slurmd", "-N", node, "-f", str(self.conf)])
-        self.wait_until(lambda: self.state(node) == "idle")
+        self.wait_until(lambda: self.state(node) == "idle", 180)  # its last job may be ending
 
     def wait_until(self, holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
         """Wait until something holds."""

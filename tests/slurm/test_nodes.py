@@ -97,6 +97,8 @@ def test_a_node_that_dies_is_named_and_the_same_command_completes_the_plan(
 
     cluster.end_of(number, 300)
     first, second = case_of(folder, "fp32"), case_of(folder, "bf16")
+    # Slurm takes the job for over while its processes have time to end.
+    cluster.wait_until(lambda: "status" in outcome_of(second), 60)
     assert outcome_of(first)["status"] == "finished"
     assert outcome_of(second)["status"] == "died"
     assert "node 1 is lost" in outcome_of(second)["reason"]
